@@ -1,0 +1,1 @@
+"""On each machine: measure, queue on disk, publish, and take commands."""

@@ -1,0 +1,1 @@
+"""Receives what machines publish, stores it, and decides who is online."""

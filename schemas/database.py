@@ -1,0 +1,109 @@
+"""Opening the fleet's database: engines, and its version.
+
+Invariants:
+- SQLite runs in WAL mode with foreign keys on, so that readers never wait for the writer.
+- A read-only engine cannot write, whatever is sent through it.
+- `upgrade` moves an older database forward and refuses a newer one; it never moves one back.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, URL, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+_SQLITE_BUSY_MILLISECONDS = 10_000
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the message is one sentence for the person who runs it."""
+
+
+def sqlite_url(path: Path) -> str:
+    """The SQLAlchemy URL of a SQLite file."""
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+
+
+def open_engine(url: str, *, read_only: bool = False) -> Engine:
+    """An engine for a SQLAlchemy URL, sqlite:///… or postgresql+psycopg://…. Raises DatabaseError when it is no URL."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise DatabaseError("the database must be a URL such as sqlite:////var/lib/dashfleet/dashfleet.db") from None
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed, read_only=read_only)
+    engine = create_engine(parsed, pool_pre_ping=True)
+    if read_only:
+        event.listen(engine, "connect", _postgresql_read_only)
+    return engine
+
+
+def upgrade(engine: Engine) -> None:
+    """Create the tables or bring them to this version. Raises DatabaseError when they are newer, or out of reach."""
+    from alembic import command
+    from alembic.util import CommandError
+
+    try:
+        with engine.begin() as connection:
+            configuration = _alembic_configuration()
+            configuration.attributes["connection"] = connection
+            command.upgrade(configuration, "head")
+    except CommandError as error:
+        if "Can't locate revision" in str(error):
+            raise DatabaseError(
+                f"{_shown(engine)} was written by a newer version of DashFleet: install that version, or use another "
+                "database"
+            ) from None
+        raise
+    except DBAPIError as error:
+        raise DatabaseError(f"cannot open {_shown(engine)}: {error.orig}") from None
+
+
+def require_current(engine: Engine) -> None:
+    """Raise DatabaseError unless the tables are there and of exactly this version."""
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    try:
+        with engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+    except OperationalError as error:
+        raise DatabaseError(f"cannot open {_shown(engine)}: {error.orig}") from None
+    if found != ScriptDirectory.from_config(_alembic_configuration()).get_current_head():
+        raise DatabaseError(
+            f"{_shown(engine)} is not of this version of DashFleet (it is at {found or 'nothing'}): "
+            "start the ingestor of this version first, or install the version that wrote it"
+        )
+
+
+def _sqlite(url: URL, *, read_only: bool) -> Engine:
+    if read_only:
+        url = url.set(database=f"file:{url.database}", query={"mode": "ro", "uri": "true"})
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: object) -> None:  # noqa: ANN401 - sqlite3's connection behind any driver
+        connection.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MILLISECONDS}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+
+    return engine
+
+
+def _postgresql_read_only(connection: Any, _: object) -> None:  # noqa: ANN401 - psycopg's connection
+    connection.read_only = True
+
+
+def _alembic_configuration() -> Any:  # noqa: ANN401 - alembic is imported only where it is used
+    from alembic.config import Config
+
+    configuration = Config()
+    configuration.set_main_option("script_location", str(_MIGRATIONS))
+    return configuration
+
+
+def _shown(engine: Engine) -> str:
+    return f"the database {engine.url.render_as_string(hide_password=True)}"

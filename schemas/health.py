@@ -1,0 +1,87 @@
+"""The health score: one pure function that agent, ingestor and dashboard share.
+
+A component (CPU, memory, disk) is worth 1 up to its knee and falls linearly to 0 at 100 percent:
+
+    component = clamp((100 - percent) / (100 - knee), 0, 1)
+    score     = round(100 × Σ weight × component)
+
+Invariants:
+- A missing component makes the status `unknown` and the score None: what was not measured is never guessed.
+- One exhausted component cannot hide behind two good ones: at or below 0.1 it makes the status critical, at or below
+  0.5 at least warn.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class HealthStatus(StrEnum):
+    """What the score means to a person."""
+
+    OK = "ok"
+    WARN = "warn"
+    CRITICAL = "critical"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """How one vital counts: its share of the score (0..1), and the percent up to which it is worth all of it."""
+
+    weight: float
+    knee_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The parameters of the score; an organisation may have its own. Weights sum to 1, scores are 0..100."""
+
+    cpu: Component = field(default=Component(0.35, 50.0))
+    memory: Component = field(default=Component(0.35, 60.0))
+    disk: Component = field(default=Component(0.30, 70.0))
+    ok_score: int = 80
+    warn_score: int = 60
+    component_warn: float = 0.5
+    component_critical: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The verdict: a score 0..100, or None while a component is missing, and its status."""
+
+    score: int | None
+    status: HealthStatus
+
+
+DEFAULT_THRESHOLDS = Thresholds()
+
+
+def health(
+    cpu_percent: float | None,
+    memory_percent: float | None,
+    disk_percent: float | None,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+) -> Health:
+    """Judge a machine by three percentages, each 0..100 or None when it could not be read."""
+    if cpu_percent is None or memory_percent is None or disk_percent is None:
+        return Health(None, HealthStatus.UNKNOWN)
+    parts = (
+        (thresholds.cpu, cpu_percent),
+        (thresholds.memory, memory_percent),
+        (thresholds.disk, disk_percent),
+    )
+    values = [_component(percent, part.knee_percent) for part, percent in parts]
+    score = round(100 * sum(part.weight * value for (part, _), value in zip(parts, values, strict=True)))
+    return Health(score, _status(score, min(values), thresholds))
+
+
+def _component(percent: float, knee_percent: float) -> float:
+    return min(1.0, max(0.0, (100.0 - percent) / (100.0 - knee_percent)))
+
+
+def _status(score: int, worst: float, thresholds: Thresholds) -> HealthStatus:
+    if score < thresholds.warn_score or worst <= thresholds.component_critical:
+        return HealthStatus.CRITICAL
+    if score < thresholds.ok_score or worst <= thresholds.component_warn:
+        return HealthStatus.WARN
+    return HealthStatus.OK

@@ -1,0 +1,250 @@
+"""What can be set, for every part, and where it comes from.
+
+Command line over environment (`DASHFLEET_<PART>_<FIELD>`) over configuration file (a TOML table per part) over default.
+
+Invariants:
+- A wrong setting stops the start with a sentence that names it (SettingsError); nothing is guessed or corrected.
+- A secret comes from the environment or from a file with mode 0600, never from the command line, and never appears in
+  a repr, a log or a traceback.
+- The models are plain pydantic; pydantic-settings is imported only to read the sources, so that the agent, which gets
+  its settings resolved, does not carry it in memory.
+"""
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from schemas.topics import ID_PATTERN, MACHINE_MAX_LENGTH, ORG_MAX_LENGTH
+
+CONFIGURATION_FILE = "dashfleet.toml"
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+OrgId = Annotated[str, Field(pattern=ID_PATTERN, max_length=ORG_MAX_LENGTH)]
+MachineId = Annotated[str, Field(pattern=ID_PATTERN, max_length=MACHINE_MAX_LENGTH)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+S = TypeVar("S", bound="Settings")
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message is one sentence for the person who set it."""
+
+
+class Settings(BaseModel):
+    """What all parts' settings share. `part` names the table in the file and the middle of the environment variable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    part: ClassVar[str]
+
+    data: Path = Field(description="The directory that holds this part's state")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least level that is logged"
+    )
+
+
+class ServerAddress(BaseModel):
+    """Where the broker is, from an address such as mqtt://127.0.0.1:1883 or mqtts://fleet.example.org."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    port: Port
+    tls: bool
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Raises ValueError with a sentence when the address is not one."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/"):
+            raise ValueError("must look like mqtt://HOST:PORT or mqtts://HOST:PORT")
+        if parts.username or parts.password:
+            raise ValueError("must not carry a name or a password")
+        tls = parts.scheme == "mqtts"
+        return cls(host=parts.hostname, port=parts.port or (8883 if tls else 1883), tls=tls)
+
+
+class ClientSettings(Settings):
+    """What every part that connects to the broker needs."""
+
+    server: str = Field(
+        "mqtt://127.0.0.1:1883", description="The broker's address, mqtt://HOST:PORT or mqtts://HOST:PORT"
+    )
+    ca_file: Path | None = Field(
+        None, description="The certificate authority to trust for mqtts, instead of the system's"
+    )
+    password: SecretStr | None = Field(None, description="The secret to connect with; environment only")
+    password_file: Path | None = Field(None, description="A file with mode 0600 that holds the secret")
+    keep_alive_seconds: Annotated[int, Field(ge=5, le=1200)] = Field(30, description="MQTT keep-alive")
+
+    @field_validator("server")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        ServerAddress.parse(url)
+        return url
+
+    @property
+    def address(self) -> ServerAddress:
+        """The parsed server address."""
+        return ServerAddress.parse(self.server)
+
+    def secret(self) -> str:
+        """The password, from the environment or its file. Raises SettingsError when there is none or it is exposed."""
+        if self.password is not None:
+            return self.password.get_secret_value()
+        if self.password_file is None:
+            raise SettingsError(
+                f"no password: set DASHFLEET_{self.part.upper()}_PASSWORD, or password_file to a file with mode 0600"
+            )
+        return read_secret(self.password_file)
+
+
+class AgentSettings(ClientSettings):
+    """The agent of one machine."""
+
+    part: ClassVar[str] = "agent"
+
+    org: OrgId = Field("home", description="The organisation the machine belongs to")
+    machine: MachineId = Field(description="The machine's id in topics; the hostname's slug unless given")
+    interval_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = Field(10.0, description="Time between two samples")
+    labels: dict[str, str] = Field(default_factory=dict, description="Labels to group machines by")
+    disk_path: Path = Field(Path("/"), description="The file system whose usage is the disk vital")
+    collector_timeout_seconds: Seconds = Field(
+        2.0, description="How long the collectors of one sample may take together"
+    )
+    outbox_max_bytes: Annotated[int, Field(ge=1 << 20)] = Field(
+        64 << 20, description="Size of the disk queue; oldest go first"
+    )
+
+
+class IngestorSettings(ClientSettings):
+    """The ingestor."""
+
+    part: ClassVar[str] = "ingestor"
+
+    database: str = Field(description="SQLAlchemy URL of the fleet's database")
+    batch_max: Annotated[int, Field(ge=1, le=100_000)] = Field(2000, description="Messages in one transaction at most")
+    ack_seconds: Seconds = Field(2.0, description="A machine's live samples are acked at most this often")
+    dead_letter_max: Annotated[int, Field(ge=0)] = Field(10_000, description="Bad messages kept for inspection")
+
+
+class BrokerSettings(Settings):
+    """The embedded broker."""
+
+    part: ClassVar[str] = "broker"
+
+    bind: str = Field("127.0.0.1", description="The address to listen on")
+    port: Port = Field(1883, description="The port to listen on")
+    database: str = Field(description="SQLAlchemy URL of the fleet's database, for the principals")
+    max_packet_bytes: Annotated[int, Field(ge=1024, le=268_435_455)] = Field(
+        256 << 10, description="Larger packets end the connection"
+    )
+    max_connections: Annotated[int, Field(ge=1)] = Field(10_000, description="Connections at once")
+    connect_seconds: Seconds = Field(10.0, description="Time from accepting a connection to its complete CONNECT")
+
+
+class DashboardSettings(Settings):
+    """The dashboard."""
+
+    part: ClassVar[str] = "dashboard"
+
+    bind: str = Field("127.0.0.1", description="The address to listen on")
+    port: Port = Field(8501, description="The port to listen on")
+    database: str = Field(description="SQLAlchemy URL of the fleet's database, opened read-only")
+    auth_database: str = Field(description="SQLAlchemy URL of the people and their sessions")
+    refresh_seconds: Seconds = Field(5.0, description="Time between two refreshes of a page")
+    session_idle_seconds: Annotated[int, Field(ge=60)] = Field(
+        8 * 3600, description="A session not used for so long ends"
+    )
+    session_max_seconds: Annotated[int, Field(ge=60)] = Field(
+        7 * 86_400, description="A session ends after this in any case"
+    )
+
+
+def load(kind: type[S], given: Mapping[str, Any], *, configuration: Path | None = None) -> S:
+    """Settings of a part from the command line (`given`, None for what was not given), environment, file and defaults.
+
+    `configuration` is the file; by default `dashfleet.toml` in the data directory, if there is one.
+    Raises SettingsError.
+    """
+    from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+    given = {name: value for name, value in given.items() if value is not None}
+    prefix = f"DASHFLEET_{kind.part.upper()}_"
+    data = Path(str(given.get("data") or os.environ.get(prefix + "DATA") or "."))
+    table = _table(configuration or data / CONFIGURATION_FILE, kind.part, required=configuration is not None)
+
+    class Sources(kind, BaseSettings):  # type: ignore[valid-type, misc]
+        model_config = SettingsConfigDict(env_prefix=prefix)
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            **_: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=table)
+
+    try:
+        return kind.model_construct(**dict(Sources(**given)))
+    except ValidationError as error:
+        raise SettingsError(_sentence(kind, error)) from None
+
+
+def _table(path: Path, part: str, *, required: bool) -> dict[str, Any]:
+    """The part's table in the configuration file; empty when there is no file or no such table."""
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file).get(part, {})
+    except FileNotFoundError:
+        if required:
+            raise SettingsError(f"there is no configuration file {path}") from None
+        return {}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"cannot read the configuration file {path}: {error}") from None
+    if not isinstance(table, dict):
+        raise SettingsError(f"[{part}] in {path} must be a table")
+    if "password" in table:
+        raise SettingsError(f"{path} holds a password: move it to a file with mode 0600 and name that in password_file")
+    return table
+
+
+def _sentence(kind: type[Settings], error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    name = ".".join(str(level) for level in first["loc"])
+    variable = f"DASHFLEET_{kind.part.upper()}_{name.upper()}"
+    if first["type"] == "extra_forbidden":
+        return f"there is no setting {name} for the {kind.part}: remove it from [{kind.part}] in {CONFIGURATION_FILE}"
+    return f"the {kind.part}'s setting {name} ({variable}) is wrong: {first['msg'].removeprefix('Value error, ')}"
+
+
+def masked(settings: Settings) -> str:
+    """The effective settings as TOML-like lines, with secrets masked."""
+    values = settings.model_dump(mode="json")
+    return "\n".join(f"{name} = {values[name]!r}" for name in type(settings).model_fields)
+
+
+def read_secret(path: Path) -> str:
+    """The first line of a secret file. Raises SettingsError when it cannot be read or others could read it too."""
+    try:
+        mode = path.stat().st_mode
+        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+            raise SettingsError(f"{path} can be read by others: run chmod 600 {path}")
+        return path.read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"cannot read the secret in {path}: {error.strerror}") from None
+
+
+def write_secret(path: Path, secret: str) -> None:
+    """Write a secret to a file that only its owner can read, from the moment it exists."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret + "\n")

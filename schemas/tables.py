@@ -1,0 +1,199 @@
+"""What is stored: the fleet's database as SQLAlchemy Core tables, the same on SQLite and PostgreSQL.
+
+Invariants:
+- Only the ingestor writes these tables (the admin commands aside); the dashboard reads them with a read-only engine.
+- Times are integer milliseconds UTC. A column ending in `_at` is the server's clock, except `sampled_at`.
+- Migrations live in `schemas/migrations`; a test keeps them equal to this file.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+BigId = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only in a column of exactly INTEGER."""
+
+
+def vital_columns() -> list[Column[float] | Column[int]]:
+    """The vitals as typed, nullable columns, named and in the order of `schemas.messages.Vitals`."""
+    return [
+        Column("cpu_percent", Float),
+        Column("memory_percent", Float),
+        Column("memory_used_bytes", BigInteger),
+        Column("disk_percent", Float),
+        Column("disk_used_bytes", BigInteger),
+        Column("swap_percent", Float),
+        Column("uptime_seconds", BigInteger),
+        Column("load_1m", Float),
+        Column("network_received_bytes", BigInteger),
+        Column("network_sent_bytes", BigInteger),
+        Column("process_count", BigInteger),
+        Column("temperature_celsius", Float),
+    ]
+
+
+org = Table(
+    "org",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(32), nullable=False, unique=True),
+    Column("config", JSON, nullable=False, comment="schemas.messages.OrgConfig"),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+principal = Table(
+    "principal",
+    metadata,
+    Column("username", String(128), primary_key=True, comment="also the MQTT client id"),
+    Column("role", String(16), nullable=False),
+    Column("org", String(32), nullable=False, comment="empty for the system's own"),
+    Column("name", String(64), nullable=False, comment="the machine id, or the name behind the underscore"),
+    Column("secret_hash", String(200), nullable=False, comment="Mosquitto's $7$ form: PBKDF2-SHA512"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+machine = Table(
+    "machine",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("org_id", ForeignKey(org.c.id, ondelete="CASCADE"), nullable=False),
+    Column("name", String(63), nullable=False, comment="the machine id of the topics"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("hostname", String(256)),
+    Column("os", String(256)),
+    Column("os_version", String(256)),
+    Column("agent_version", String(256)),
+    Column("hardware_id", String(32)),
+    Column("labels", JSON),
+    Column("info", JSON, comment="the last schemas.messages.Info, whole"),
+    UniqueConstraint("org_id", "name"),
+)
+
+state = Table(
+    "state",
+    metadata,
+    Column("machine_id", ForeignKey(machine.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("presence", String(16), nullable=False, comment="ingestor.presence.Presence"),
+    Column("reason", String(32), nullable=False, server_default="", comment="why, for the last transition"),
+    Column("since_at", BigInteger, nullable=False, comment="of the last transition"),
+    Column("verified", Boolean, nullable=False, comment="false while the ingestor was blind and has not heard since"),
+    Column("connected", Boolean, nullable=False, comment="what the last status said"),
+    Column("session", BigInteger, nullable=False),
+    Column("interval_seconds", Float, nullable=False),
+    Column("last_seen_at", BigInteger, comment="arrival of the last live message"),
+    Column("clock_offset_milliseconds", BigInteger, comment="server's clock minus the machine's, on live messages"),
+    Column("sampled_at", BigInteger, comment="the machine's clock, of the vitals here"),
+    *vital_columns(),
+    Column("extra", JSON),
+    Column("health_score", Integer),
+    Column("health_status", String(16), nullable=False, server_default="unknown"),
+    Index("ix_state_presence", "presence"),
+)
+
+sample = Table(
+    "sample",
+    metadata,
+    Column("machine_id", ForeignKey(machine.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("sampled_at", BigInteger, primary_key=True, autoincrement=False, comment="the machine's clock"),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False, comment="tells samples of one millisecond apart"),
+    Column("received_at", BigInteger, nullable=False),
+    Column("clock_offset_milliseconds", BigInteger, nullable=False, server_default="0"),
+    *vital_columns(),
+    Column("extra", JSON),
+    sqlite_with_rowid=False,
+)
+
+stream = Table(
+    "stream",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("machine_id", ForeignKey(machine.c.id, ondelete="CASCADE"), nullable=False),
+    Column("name", String(16), nullable=False, comment="the id the outbox gave itself"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("highest_seq", BigInteger, nullable=False, comment="the highest number heard of"),
+    Column("oldest_seq", BigInteger, nullable=False, comment="the smallest number the outbox says it still holds"),
+    Column("dropped", BigInteger, nullable=False, comment="how many the outbox says it dropped"),
+    Column("late", BigInteger, nullable=False, comment="stored from a backfill"),
+    Column("duplicate", BigInteger, nullable=False, comment="arrived again after they were stored"),
+    UniqueConstraint("machine_id", "name"),
+)
+
+stored_range = Table(
+    "stored_range",
+    metadata,
+    Column("stream_id", ForeignKey(stream.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("first_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("last_seq", BigInteger, nullable=False, comment="both ends are stored, and all between"),
+)
+
+transition = Table(
+    "transition",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("machine_id", ForeignKey(machine.c.id, ondelete="CASCADE"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("before", String(16), nullable=False),
+    Column("after", String(16), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("session", BigInteger, nullable=False),
+    Index("ix_transition_machine_id_at", "machine_id", "at"),
+)
+
+incident = Table(
+    "incident",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("org_id", ForeignKey(org.c.id, ondelete="CASCADE"), nullable=True, comment="null: the whole system"),
+    Column("kind", String(32), nullable=False, comment="mass-silence, blind, cloned-identity"),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("details", JSON, nullable=False),
+    Index("ix_incident_started_at", "started_at"),
+)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("received_at", BigInteger, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("payload_start", Text, nullable=False, comment="the first 4 KiB, backslash-escaped where not UTF-8"),
+    Index("ix_dead_letter_received_at", "received_at"),
+)
+
+ingestor = Table(
+    "ingestor",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("started_at", BigInteger, nullable=False),
+    Column("beat_at", BigInteger, nullable=False, comment="the last time it said that it lives"),
+    Column("broker_connected", Boolean, nullable=False),
+    Column(
+        "counters", JSON, nullable=False, comment="received, stored, duplicate, rejected by reason, since its start"
+    ),
+)
