@@ -9,7 +9,7 @@ Invariants:
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, URL, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 _SQLITE_BUSY_MILLISECONDS = 10_000

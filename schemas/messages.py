@@ -179,9 +179,9 @@ class Backfill(Message):
 
     @model_validator(mode="after")
     def _columns_are_aligned(self) -> Self:
-        columns: list[list[object]] = [list(self.sampled_at), *(list(column) for column in self.extra.values())]
-        columns += [list(column) for name in VITALS if (column := getattr(self.vitals, name)) is not None]
-        if any(len(column) != len(self.seq) for column in columns):
+        lengths = {len(self.sampled_at), *(len(column) for column in self.extra.values())}
+        lengths |= {len(column) for name in VITALS if (column := getattr(self.vitals, name)) is not None}
+        if lengths != {len(self.seq)}:
             raise ValueError("columns differ in length")
         if any(later <= earlier for earlier, later in zip(self.seq, self.seq[1:], strict=False)):
             raise ValueError("seq does not ascend")

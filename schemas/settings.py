@@ -15,7 +15,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -179,7 +179,7 @@ def load(kind: type[S], given: Mapping[str, Any], *, configuration: Path | None 
     data = Path(str(given.get("data") or os.environ.get(prefix + "DATA") or "."))
     table = _table(configuration or data / CONFIGURATION_FILE, kind.part, required=configuration is not None)
 
-    class Sources(kind, BaseSettings):  # type: ignore[valid-type, misc]
+    class Sources(kind, BaseSettings):  # type: ignore[valid-type, misc]  # the model is chosen at run time
         model_config = SettingsConfigDict(env_prefix=prefix)
 
         @classmethod
@@ -188,12 +188,13 @@ def load(kind: type[S], given: Mapping[str, Any], *, configuration: Path | None 
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,
             env_settings: PydanticBaseSettingsSource,
-            **_: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source here
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source here
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=table)
 
     try:
-        return kind.model_construct(**dict(Sources(**given)))
+        return cast("S", kind.model_construct(**dict(Sources(**given))))
     except ValidationError as error:
         raise SettingsError(_sentence(kind, error)) from None
 
