@@ -5,7 +5,8 @@ locks, and back-pressure for nothing: what is not pulled waits in the socket, an
 
 Invariants, held by one contract test suite for every implementation:
 - It connects and reconnects by itself, with full-jitter backoff; after each connect it subscribes again, and only then
-  returns `Connected`. Every `Connected` is followed by exactly one `Disconnected` before the next.
+  returns `Connected`, before any message of that connection. Each connection that ends, and each attempt that fails,
+  returns one `Disconnected`.
 - Nothing is queued for later: `publish` while not connected returns False and the message is gone. What must not be
   lost is kept by the caller (`agent.outbox`), because a broker's PUBACK does not say that anybody stored it.
 - `will` is asked before each connect, so that each connection has a will of its own.

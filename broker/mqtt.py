@@ -1,0 +1,294 @@
+"""The transport over a real broker. The only file that imports paho.
+
+paho is used as a codec and a socket, through its calls for an external loop: no thread of its own, no queue for later,
+no reconnecting. Each connection gets a new paho client, so nothing of an old one can leak into it.
+
+Invariants (beside those of `broker.transport`):
+- Only opening the socket (name look-up, TCP, TLS) happens in a thread, because it can take minutes on a bad network and
+  the caller must go on sampling. Nothing touches the client until that thread has ended.
+- TLS is what the address says: never tried, never dropped.
+"""
+
+import logging
+import selectors
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from broker.transport import Backoff, Connected, Disconnected, Event, Message, WillMaker, never_a_will
+from schemas.settings import ServerAddress
+
+HANDSHAKE_SECONDS = 20.0
+STEADY_SECONDS = 30.0
+"""A connection that lasted so long forgets the failures before it."""
+
+SEND_MAX = 1000
+"""Messages handed over and not yet sent (QoS 0) or acknowledged (QoS 1), at most."""
+
+_SLICE_SECONDS = 0.5
+_CREDENTIALS_REFUSED = frozenset(("Bad user name or password", "Not authorized", "Client identifier not valid"))
+
+log = logging.getLogger(__name__)
+
+
+class _State(Enum):
+    IDLE = "waiting until the next attempt"
+    OPENING = "a thread opens the socket"
+    HANDSHAKE = "CONNECT and SUBSCRIBE are on their way"
+    CONNECTED = "connected"
+    CLOSED = "closed for good"
+
+
+class Mqtt:
+    """A Transport over MQTT 3.1.1. `subscriptions` are filters with their QoS, made anew on every connect."""
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        *,
+        username: str,
+        password: str,
+        subscriptions: Sequence[tuple[str, int]] = (),
+        will: WillMaker = never_a_will,
+        keep_alive_seconds: int = 30,
+        ca_file: Path | None = None,
+        backoff: Backoff | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._address = address
+        self._username = username
+        self._password = password
+        self._subscriptions = list(subscriptions)
+        self._will = will
+        self._keep_alive_seconds = keep_alive_seconds
+        self._tls = ssl.create_default_context(cafile=ca_file) if address.tls else None
+        self.backoff = backoff or Backoff()
+        self._monotonic = monotonic
+        self._state = _State.IDLE
+        self._next_attempt = monotonic()
+        self._changed_at = monotonic()
+        self._client: paho.Client | None = None
+        self._opener: threading.Thread | None = None
+        self._opening_failed: str | None = None
+        self._selector: selectors.BaseSelector = selectors.DefaultSelector()
+        self._watched: Any = None
+        self._events: list[Event] = []
+        self._early: list[Message] = []
+        self._unsent = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can be published now."""
+        return self._state is _State.CONNECTED
+
+    def receive(self, limit: int, wait: float) -> Sequence[Event]:
+        """What happened, up to `limit` events; see `Transport`."""
+        deadline = self._monotonic() + wait
+        while True:
+            self._work(limit, 0.0 if self._events else max(0.0, min(deadline - self._monotonic(), _SLICE_SECONDS)))
+            if self._events or self._monotonic() >= deadline:
+                taken, self._events = self._events[:limit], self._events[limit:]
+                return taken
+
+    def publish(self, message: Message) -> bool:
+        """Hand a message to the network; see `Transport`."""
+        client = self._client
+        if not self.connected or client is None or self._unsent >= SEND_MAX:
+            return False
+        self._unsent += 1
+        client.publish(message.topic, message.payload, message.qos, message.retain)
+        return self.connected
+
+    def flush(self, seconds: float) -> bool:
+        """Wait for the broker's acknowledgements; see `Transport`. What arrives meanwhile is kept for `receive`."""
+        deadline = self._monotonic() + seconds
+        while self._unsent and self.connected and self._monotonic() < deadline:
+            self._work(SEND_MAX, min(0.1, max(0.0, deadline - self._monotonic())))
+        return self.connected and not self._unsent
+
+    def close(self) -> None:
+        """Disconnect cleanly; see `Transport`."""
+        if self._state is _State.CONNECTED and self._client is not None:
+            self._client.disconnect()
+            deadline = self._monotonic() + 2.0
+            while self.connected and self._monotonic() < deadline:
+                self._work(SEND_MAX, 0.1)
+        self._state = _State.CLOSED
+        if self._opener is not None:
+            self._opener.join(1.0)
+        self._drop_socket()
+        self._selector.close()
+
+    def _work(self, limit: int, wait: float) -> None:
+        """Do the next piece of work that the state asks for, waiting at most `wait` seconds for the network."""
+        match self._state:
+            case _State.IDLE:
+                self._wait_for_the_next_attempt(wait)
+            case _State.OPENING:
+                self._wait_for_the_opener(wait)
+            case _State.HANDSHAKE | _State.CONNECTED if self._client is not None:
+                self._pump(self._client, limit, wait)
+                if self._state is _State.HANDSHAKE and self._monotonic() - self._changed_at > HANDSHAKE_SECONDS:
+                    self._lost("the broker did not answer")
+            case _:
+                time.sleep(wait)
+
+    def _wait_for_the_next_attempt(self, wait: float) -> None:
+        pause = self._next_attempt - self._monotonic()
+        if pause > 0:
+            time.sleep(min(pause, wait))
+        else:
+            self._open()
+
+    def _open(self) -> None:
+        client = self._new_client()
+        self._client, self._opening_failed, self._early, self._unsent = client, None, [], 0
+        self._enter(_State.OPENING)
+        self._opener = threading.Thread(target=self._open_socket, args=(client,), name="mqtt-opener", daemon=True)
+        self._opener.start()
+
+    def _open_socket(self, client: paho.Client) -> None:
+        try:
+            client.connect(self._address.host, self._address.port, self._keep_alive_seconds)
+        except (OSError, ValueError) as error:  # ValueError: an address that paho refuses
+            self._opening_failed = str(error) or type(error).__name__
+
+    def _wait_for_the_opener(self, wait: float) -> None:
+        if self._opener is not None:
+            self._opener.join(wait)
+            if self._opener.is_alive():
+                return
+            self._opener = None
+        opened = self._client.socket() if self._client is not None else None
+        if self._opening_failed is not None or opened is None:
+            self._lost(self._opening_failed or "the connection closed at once")
+            return
+        self._watched = opened
+        self._selector.register(self._watched, selectors.EVENT_READ)
+        self._enter(_State.HANDSHAKE)
+
+    def _pump(self, client: paho.Client, limit: int, wait: float) -> None:
+        """Read and write what the socket allows, until `limit` events wait or nothing more arrives."""
+        sock = client.socket()
+        if sock is None:
+            self._lost("the connection closed")
+            return
+        reading_writing = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.want_write() else 0)
+        if self._selector.get_key(sock).events != reading_writing:
+            self._selector.modify(sock, reading_writing)
+        buffered = isinstance(sock, ssl.SSLSocket) and sock.pending()
+        ready = self._selector.select(0 if buffered else wait)
+        if buffered or any(mask & selectors.EVENT_READ for _, mask in ready):
+            self._read(client, limit)
+        if client.want_write():
+            client.loop_write()
+        client.loop_misc()
+
+    def _read(self, client: paho.Client, limit: int) -> None:
+        while len(self._events) < limit:
+            before = len(self._events) + len(self._early)
+            client.loop_read()
+            if len(self._events) + len(self._early) == before:
+                return
+
+    def _new_client(self) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=self._username, clean_session=True, reconnect_on_failure=False
+        )
+        client.username_pw_set(self._username, self._password)
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
+        will = self._will()
+        if will is not None:
+            client.will_set(will.topic, will.payload, will.qos, will.retain)
+        client.max_queued_messages_set(SEND_MAX)
+        client.on_socket_open = _send_small_packets_at_once
+        client.on_socket_close = self._on_socket_close
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        client.on_disconnect = self._on_disconnect
+        return client
+
+    def _on_connect(
+        self, client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
+    ) -> None:
+        if reason.is_failure:
+            self._lost(str(reason), refused=str(reason) in _CREDENTIALS_REFUSED)
+        elif self._subscriptions:
+            client.subscribe(self._subscriptions)
+        else:
+            self._established(())
+
+    def _on_subscribe(
+        self, _client: paho.Client, _userdata: object, _mid: int, reasons: list[ReasonCode], _properties: object
+    ) -> None:
+        refused = [topic for (topic, _), reason in zip(self._subscriptions, reasons, strict=False) if reason.is_failure]
+        self._established(tuple(refused))
+
+    def _established(self, refused: tuple[str, ...]) -> None:
+        self._enter(_State.CONNECTED)
+        self._events.append(Connected(refused))
+        self._events.extend(self._early)
+        self._early = []
+
+    def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
+        queue = self._events if self._state is _State.CONNECTED else self._early
+        queue.append(Message(message.topic, bytes(message.payload), message.qos, message.retain))
+
+    def _on_publish(
+        self, _client: paho.Client, _userdata: object, _mid: int, _reason: ReasonCode, _properties: object
+    ) -> None:
+        self._unsent -= 1
+
+    def _on_disconnect(
+        self, _client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
+    ) -> None:
+        self._lost(str(reason))
+
+    def _on_socket_close(self, _client: paho.Client, _userdata: object, sock: Any) -> None:  # noqa: ANN401 - paho's
+        self._unwatch(sock)
+
+    def _unwatch(self, sock: Any) -> None:  # noqa: ANN401 - paho's
+        if sock is not None and sock is self._watched:
+            self._selector.unregister(sock)
+            self._watched = None
+
+    def _lost(self, reason: str, *, refused: bool = False) -> None:
+        """Record the end of an attempt or a connection, once, and set the time of the next attempt."""
+        if self._state in (_State.IDLE, _State.CLOSED):
+            return
+        if self._state is _State.CONNECTED and self._monotonic() - self._changed_at >= STEADY_SECONDS:
+            self.backoff.reset()
+        self._enter(_State.IDLE)
+        self._next_attempt = self._monotonic() + self.backoff.next()
+        self._events.append(Disconnected(reason, refused))
+        self._drop_socket()
+
+    def _drop_socket(self) -> None:
+        """Close the socket of a connection that is over, and forget its client."""
+        client, self._client, self._unsent = self._client, None, 0
+        sock = client.socket() if client is not None and self._opener is None else None
+        if sock is None:
+            return
+        self._unwatch(sock)
+        sock.close()
+
+    def _enter(self, state: _State) -> None:
+        log.debug("%s: %s", self._username, state.value)
+        self._state, self._changed_at = state, self._monotonic()
+
+
+def _send_small_packets_at_once(_client: paho.Client, _userdata: object, sock: Any) -> None:  # noqa: ANN401 - paho's
+    if isinstance(sock, socket.socket):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
