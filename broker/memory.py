@@ -130,7 +130,7 @@ class MemoryTransport:
             del self._broker.clients[self._client_id]
 
     def _connect_if_possible(self) -> None:
-        if self._connection is not None or self._closed or not self._broker.running:
+        if self._connection is not None or self._closed or self._events or not self._broker.running:
             return
         if (other := self._broker.clients.get(self._client_id)) is not None:
             other.cut("another client with this id connected", send_will=False)
