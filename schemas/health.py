@@ -11,8 +11,10 @@ Invariants:
   0.5 at least warn.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+from schemas.messages import Thresholds
 
 
 class HealthStatus(StrEnum):
@@ -22,27 +24,6 @@ class HealthStatus(StrEnum):
     WARN = "warn"
     CRITICAL = "critical"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Component:
-    """How one vital counts: its share of the score (0..1), and the percent up to which it is worth all of it."""
-
-    weight: float
-    knee_percent: float
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """The parameters of the score; an organisation may have its own. Weights sum to 1, scores are 0..100."""
-
-    cpu: Component = field(default=Component(0.35, 50.0))
-    memory: Component = field(default=Component(0.35, 60.0))
-    disk: Component = field(default=Component(0.30, 70.0))
-    ok_score: int = 80
-    warn_score: int = 60
-    component_warn: float = 0.5
-    component_critical: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,16 +243,43 @@ class Ack(Message):
     ranges: Annotated[tuple[Range, ...], Field(min_length=1, max_length=ACK_MAX_RANGES, strict=False)]
 
 
+class Component(Part):
+    """How one vital counts for health: its share of the score, and the percent up to which it is worth all of it."""
+
+    weight: Annotated[float, Field(ge=0, le=1)]
+    knee_percent: Annotated[float, Field(ge=0, lt=100)]
+
+
+class Thresholds(Part):
+    """The parameters of `schemas.health.health`. The weights sum to 1."""
+
+    cpu: Component = Component(weight=0.35, knee_percent=50)
+    memory: Component = Component(weight=0.35, knee_percent=60)
+    disk: Component = Component(weight=0.30, knee_percent=70)
+    ok_score: Annotated[int, Field(ge=0, le=100)] = 80
+    warn_score: Annotated[int, Field(ge=0, le=100)] = 60
+    component_warn: Annotated[float, Field(ge=0, le=1)] = 0.5
+    component_critical: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _weights_sum_to_one(self) -> Self:
+        if abs(self.cpu.weight + self.memory.weight + self.disk.weight - 1) > 1e-6:
+            raise ValueError("the weights of cpu, memory and disk must sum to 1")
+        return self
+
+
 class OrgConfig(Message):
     """What every reader of an organisation needs, retained on `{org}/_config`.
 
     `time_to_live_seconds`: a machine not heard for so long is expired. `stale_*` and `offline_*`: silent for
-    max(factor × the machine's interval, seconds), a machine is stale, then offline.
+    max(factor × the machine's interval, seconds), a machine is stale, then offline. `reconnect_spread_seconds`: after a
+    lost connection an agent waits up to so long before its first attempt; it grows with the number of machines.
     """
 
     time_to_live_seconds: Annotated[int, Field(ge=60, le=INTEGER_MAX)] = 86_400
-    interval_seconds: Annotated[float, Field(gt=0, le=86_400)] = 10.0
     stale_intervals: Annotated[float, Field(ge=1, le=1000)] = 2.5
     stale_seconds: Annotated[float, Field(gt=0, le=86_400)] = 45.0
     offline_intervals: Annotated[float, Field(ge=1, le=1000)] = 6.0
     offline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 180.0
+    reconnect_spread_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
+    thresholds: Thresholds = Thresholds()

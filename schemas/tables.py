@@ -128,24 +128,16 @@ sample = Table(
 stream = Table(
     "stream",
     metadata,
-    Column("id", BigId, primary_key=True),
-    Column("machine_id", ForeignKey(machine.c.id, ondelete="CASCADE"), nullable=False),
-    Column("name", String(16), nullable=False, comment="the id the outbox gave itself"),
+    Column("machine_id", ForeignKey(machine.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("name", String(16), primary_key=True, comment="what the outbox called it"),
     Column("created_at", BigInteger, nullable=False),
     Column("highest_seq", BigInteger, nullable=False, comment="the highest number heard of"),
     Column("oldest_seq", BigInteger, nullable=False, comment="the smallest number the outbox says it still holds"),
     Column("dropped", BigInteger, nullable=False, comment="how many the outbox says it dropped"),
     Column("late", BigInteger, nullable=False, comment="stored from a backfill"),
     Column("duplicate", BigInteger, nullable=False, comment="arrived again after they were stored"),
-    UniqueConstraint("machine_id", "name"),
-)
-
-stored_range = Table(
-    "stored_range",
-    metadata,
-    Column("stream_id", ForeignKey(stream.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("first_seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("last_seq", BigInteger, nullable=False, comment="both ends are stored, and all between"),
+    Column("stored", Text, nullable=False, comment="the numbers that are stored, as ingestor.ranges writes them"),
+    Column("booted_at", BigInteger, comment="the machine's boot by the server's clock; a stream belongs to one boot"),
 )
 
 transition = Table(

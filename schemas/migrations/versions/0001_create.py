@@ -172,9 +172,8 @@ def upgrade() -> None:
 
     op.create_table(
         "stream",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("machine_id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(length=16), nullable=False, comment="the id the outbox gave itself"),
+        sa.Column("machine_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=16), nullable=False, comment="what the outbox called it"),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("highest_seq", sa.BigInteger(), nullable=False, comment="the highest number heard of"),
         sa.Column(
@@ -183,9 +182,17 @@ def upgrade() -> None:
         sa.Column("dropped", sa.BigInteger(), nullable=False, comment="how many the outbox says it dropped"),
         sa.Column("late", sa.BigInteger(), nullable=False, comment="stored from a backfill"),
         sa.Column("duplicate", sa.BigInteger(), nullable=False, comment="arrived again after they were stored"),
+        sa.Column(
+            "stored", sa.Text(), nullable=False, comment="the numbers that are stored, as ingestor.ranges writes them"
+        ),
+        sa.Column(
+            "booted_at",
+            sa.BigInteger(),
+            nullable=True,
+            comment="the machine's boot by the server's clock; a stream belongs to one boot",
+        ),
         sa.ForeignKeyConstraint(["machine_id"], ["machine.id"], name=op.f("fk_stream_machine_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_stream")),
-        sa.UniqueConstraint("machine_id", "name", name=op.f("uq_stream_machine_id_name")),
+        sa.PrimaryKeyConstraint("machine_id", "name", name=op.f("pk_stream")),
     )
     op.create_table(
         "transition",
@@ -204,16 +211,4 @@ def upgrade() -> None:
     with op.batch_alter_table("transition", schema=None) as batch_op:
         batch_op.create_index("ix_transition_machine_id_at", ["machine_id", "at"], unique=False)
 
-    op.create_table(
-        "stored_range",
-        sa.Column(
-            "stream_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
-        sa.Column("first_seq", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("last_seq", sa.BigInteger(), nullable=False, comment="both ends are stored, and all between"),
-        sa.ForeignKeyConstraint(
-            ["stream_id"], ["stream.id"], name=op.f("fk_stored_range_stream_id"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("stream_id", "first_seq", name=op.f("pk_stored_range")),
-    )
     # ### end Alembic commands ###

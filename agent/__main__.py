@@ -1,0 +1,113 @@
+"""The agent's process: `python -m agent`, with its settings resolved by `dashfleet agent` in the environment.
+
+The command line and the settings' sources cost more memory than the agent itself, so `dashfleet agent` reads them and
+then becomes this process (`schemas.process.become`).
+"""
+
+import ctypes
+import gc
+import hashlib
+import os
+import stat
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import agent.collectors
+from agent.agent import Agent
+from agent.collector import Runner, discover
+from agent.inventory import boot_id
+from agent.outbox import Outbox
+from agent.sessions import Sessions
+from broker.mqtt import Mqtt
+from broker.transport import Backoff, Transport, WillMaker
+from schemas.process import Stop, handed_over, say_ready, start_logging
+from schemas.settings import AgentSettings, SettingsError
+
+_MEMORY_FILES = Path("/dev/shm")  # noqa: S108 - only a directory of our own there is used
+
+
+def main() -> int:
+    """Run until a signal says stop. The exit code: 0, or 2 with a sentence when it cannot start."""
+    settings = handed_over(AgentSettings)
+    start_logging(settings.log_level)
+    stop = Stop()
+    try:
+        running = build(settings)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    _give_memory_back()
+    say_ready(f"agent of {settings.org}/{settings.machine}, every {settings.interval_seconds:g} s")
+    while not stop.asked:
+        running.step()
+    running.stop()
+    return 0
+
+
+def build(settings: AgentSettings) -> Agent:
+    """The agent of this machine. Raises SettingsError."""
+    password = settings.secret()
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SettingsError(f"cannot create the data directory {settings.data}: {error.strerror}") from None
+    collectors = discover(agent.collectors, settings)
+
+    def open_transport(*, subscriptions: list[tuple[str, int]], will: WillMaker, backoff: Backoff) -> Transport:
+        return Mqtt(
+            settings.address,
+            username=f"{settings.org}.{settings.machine}",
+            password=password,
+            subscriptions=subscriptions,
+            will=will,
+            keep_alive_seconds=settings.keep_alive_seconds,
+            ca_file=settings.ca_file,
+            backoff=backoff,
+        )
+
+    return Agent(
+        settings,
+        open_transport=open_transport,
+        outbox=Outbox(
+            settings.data / "outbox.db",
+            _hot_path(settings.data),
+            max_bytes=settings.outbox_max_bytes,
+            boot=boot_id(),
+            now=_now,
+        ),
+        runner=Runner(collectors, timeout_seconds=settings.collector_timeout_seconds),
+        sessions=Sessions(settings.data / "session", now=_now),
+        now=_now,
+        monotonic=time.monotonic,
+    )
+
+
+def _hot_path(data: Path) -> Path:
+    """A file in the system's memory where there is such a place, else beside the rest."""
+    if not _MEMORY_FILES.is_dir():
+        return data / "hot.db"
+    directory = _MEMORY_FILES / f"dashfleet-{hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]}"
+    with suppress(OSError):
+        directory.mkdir(mode=0o700, exist_ok=True)
+        found = directory.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077:
+            return directory / "hot.db"
+    return data / "hot.db"
+
+
+def _give_memory_back() -> None:
+    """What only the start needed: freed objects to the allocator, and the allocator's free pages to the system."""
+    gc.collect()
+    gc.freeze()
+    with suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    sys.exit(main())

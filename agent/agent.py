@@ -1,0 +1,276 @@
+"""The agent: one step at a time, it measures, keeps, publishes, and lets go of what the ingestor has stored.
+
+Invariants:
+- Sampling never waits for the network: a step waits for it only until the next sample is due.
+- Live first: the newest sample is published the moment it is taken; what waits travels in batches, one at a time, the
+  next when the ingestor has acknowledged the last. So the ingestor sets the pace and an outage never becomes a storm.
+- Samples leave the outbox only by `down/ack`. A PUBACK means nothing here.
+- Every connection begins with a session number of its own, in the will, the birth and every message.
+"""
+
+import hashlib
+import logging
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from agent.collector import Runner
+from agent.inventory import inventory
+from agent.outbox import SPILL_SECONDS, Outbox
+from agent.sessions import Sessions
+from broker.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker
+from schemas import topics
+from schemas.messages import BACKFILL_MAX_SAMPLES, Ack, Backfill, OfflineReason, OrgConfig, Sample, Status, Telemetry
+from schemas.settings import AgentSettings
+
+EVENTS_AT_ONCE = 100
+STEP_SECONDS = 0.5
+"""A step lasts so long at most, so that a signal to stop is soon heard."""
+
+FIRST_SAMPLE_SECONDS = 1.0
+"""After the start, so that a newcomer sees the machine at once; the CPU's share needs some time to be measured."""
+
+GOODBYE_SECONDS = 3.0
+
+log = logging.getLogger(__name__)
+
+
+class OpenTransport(Protocol):
+    """Makes the agent's transport."""
+
+    def __call__(self, *, subscriptions: list[tuple[str, int]], will: WillMaker, backoff: Backoff) -> Transport:
+        """A transport that is not connected yet."""
+        ...
+
+
+class Agent:
+    """The agent of one machine. `now`: wall clock in milliseconds; `monotonic`: seconds that never step."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        open_transport: OpenTransport,
+        outbox: Outbox,
+        runner: Runner,
+        sessions: Sessions,
+        now: Callable[[], int],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.rejected = 0
+        """Messages from the broker that could not be read."""
+        self._settings = settings
+        self._outbox = outbox
+        self._runner = runner
+        self._sessions = sessions
+        self._now = now
+        self._monotonic = monotonic
+        self._backoff = Backoff()
+        self._own = {"org": settings.org, "machine": settings.machine}
+        self._grid = monotonic() + _phase(settings)
+        self._next_sample = monotonic() + min(FIRST_SAMPLE_SECONDS, settings.interval_seconds)
+        self._live: deque[tuple[int, float]] = deque()
+        self._resend = _Resend(monotonic)
+        self._transport = open_transport(
+            subscriptions=[
+                (topics.ACK.at(**self._own), topics.ACK.qos),
+                (topics.STATUS.at(**self._own), topics.STATUS.qos),
+                (topics.ORG_CONFIG.at(org=settings.org), topics.ORG_CONFIG.qos),
+            ],
+            will=self._will,
+            backoff=self._backoff,
+        )
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there."""
+        return self._transport.connected
+
+    def step(self) -> None:
+        """Take a sample if one is due, handle what arrived until the next is, and send what waits."""
+        if self._monotonic() >= self._next_sample:
+            self._sample()
+        wait = max(0.0, min(STEP_SECONDS, min(self._next_sample, self._resend.due_at) - self._monotonic()))
+        for event in self._transport.receive(EVENTS_AT_ONCE, wait):
+            self._handle(event)
+        self._spill()
+        if self.connected:
+            self._backfill()
+
+    def stop(self, reason: OfflineReason = "stopped") -> None:
+        """Say goodbye, so that nobody has to guess, and put what waits on disk."""
+        if self.connected:
+            self._publish(topics.STATUS, self._status("offline", reason))
+            self._transport.flush(GOODBYE_SECONDS)
+        self._transport.close()
+        self._outbox.close()
+
+    def _sample(self) -> None:
+        vitals, extra = self._runner.collect()
+        sample = self._outbox.append(self._now(), vitals, extra)
+        self._next_sample = self._after(self._monotonic())
+        if self.connected and self._publish_live(sample):
+            self._live.append((sample.seq, self._monotonic()))
+
+    def _after(self, moment: float) -> float:
+        """The next point of the machine's own grid, at least a quarter of an interval away."""
+        interval = self._settings.interval_seconds
+        return self._grid + math.ceil((moment - self._grid) / interval + 0.25) * interval
+
+    def _publish_live(self, sample: Sample) -> bool:
+        telemetry = Telemetry(
+            seq=sample.seq,
+            sampled_at=sample.sampled_at,
+            vitals=sample.vitals,
+            extra=sample.extra,
+            session=self._sessions.current,
+            stream=self._outbox.stream,
+            oldest_seq=self._outbox.oldest_seq,
+            dropped=self._outbox.dropped,
+        )
+        return self._publish(topics.TELEMETRY, telemetry.encode())
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Connected():
+                self._be_born(event)
+            case Disconnected():
+                self._live.clear()
+                self._resend.forget()
+                log.warning("not connected: %s", event.reason)
+            case Message():
+                try:
+                    self._take(event)
+                except ValidationError as error:
+                    self.rejected += 1
+                    log.warning("ignored a message on %s: %s", event.topic, error.errors(include_input=False)[0]["msg"])
+
+    def _be_born(self, event: Connected) -> None:
+        log.info("connected, session %s", self._sessions.current)
+        if event.refused:
+            log.error("the broker refused these subscriptions: %s", ", ".join(event.refused))
+        self._publish(topics.STATUS, self._status("online"))
+        info = inventory(self._settings, session=self._sessions.current, now=self._now(), metrics=self._runner.metrics)
+        self._publish(topics.INFO, info.encode())
+
+    def _take(self, message: Message) -> None:
+        address = topics.parse(message.topic)
+        if address is None:
+            return
+        if address.topic is topics.ACK:
+            self._let_go(Ack.decode(message.payload))
+        elif address.topic is topics.ORG_CONFIG:
+            self._backoff.first_seconds = OrgConfig.decode(message.payload).reconnect_spread_seconds
+        elif address.topic is topics.STATUS and message.payload:
+            self._contradict(Status.decode(message.payload), superseded=message.retain)
+
+    def _let_go(self, ack: Ack) -> None:
+        self._outbox.ack(ack.stream, ack.ranges)
+        self._resend.acked(ack)
+
+    def _contradict(self, status: Status, *, superseded: bool) -> None:
+        """Say that this machine lives when its retained status says otherwise.
+
+        A will may come late. A status of a session to come is this machine's own from before it lost its state, or a
+        clone's; a lower session would be ignored, so this one goes beyond it.
+        """
+        if status.session > self._sessions.current:
+            self._sessions.go_beyond(status.session)
+            self._sessions.next()
+        elif status.state == "online" or (superseded and status.session < self._sessions.current):
+            return  # all is well, or this connection's birth has just replaced it
+        log.warning("the retained status of this machine was not its own or too late: saying otherwise")
+        self._publish(topics.STATUS, self._status("online"))
+
+    def _spill(self) -> None:
+        """Put on disk what the ingestor has not acknowledged in time."""
+        if not self.connected:
+            self._outbox.spill()
+            return
+        while self._live and self._monotonic() - self._live[0][1] > SPILL_SECONDS:
+            self._live.popleft()
+        self._outbox.spill(before_seq=self._live[0][0] if self._live else None)
+
+    def _backfill(self) -> None:
+        """Send the oldest samples that wait and were not just published live, when no batch is on its way."""
+        if not self._resend.may_send():
+            return
+        batch = self._outbox.batch(BACKFILL_MAX_SAMPLES, before_seq=self._live[0][0] if self._live else None)
+        if batch is None:
+            return
+        message = Backfill.of(
+            batch.samples,
+            session=self._sessions.current,
+            stream=batch.stream,
+            oldest_seq=batch.oldest_seq,
+            dropped=batch.dropped,
+        )
+        if self._publish(topics.BACKFILL, message.encode()):
+            self._resend.sent(batch.stream, batch.samples[-1].seq)
+
+    def _publish(self, topic: topics.Topic, payload: bytes) -> bool:
+        return self._transport.publish(Message(topic.at(**self._own), payload, topic.qos, topic.retain))
+
+    def _will(self) -> Message:
+        self._sessions.next()
+        payload = self._status("offline", "lost")
+        return Message(topics.STATUS.at(**self._own), payload, topics.STATUS.qos, topics.STATUS.retain)
+
+    def _status(self, state: str, reason: OfflineReason | None = None) -> bytes:
+        return Status.model_validate(
+            {
+                "state": state,
+                "reason": reason,
+                "session": self._sessions.current,
+                "at": self._now(),
+                "interval_seconds": self._settings.interval_seconds,
+            }
+        ).encode()
+
+
+class _Resend:
+    """The one batch on its way: when it may be taken for lost, later and later while nobody answers."""
+
+    FIRST_SECONDS = 10.0
+    MOST_SECONDS = 300.0
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._outstanding: tuple[str, int] | None = None
+        self._patience = self.FIRST_SECONDS
+        self.due_at = float("inf")
+
+    def may_send(self) -> bool:
+        """Whether no batch is on its way, or the last has been for too long."""
+        if self._outstanding is not None and self._monotonic() >= self.due_at:
+            self._outstanding = None
+            self._patience = min(self.MOST_SECONDS, 2 * self._patience)
+            self.due_at = float("inf")
+        return self._outstanding is None
+
+    def sent(self, stream: str, last_seq: int) -> None:
+        """A batch that ends with this sample is on its way."""
+        self._outstanding = (stream, last_seq)
+        self.due_at = self._monotonic() + self._patience
+
+    def acked(self, ack: Ack) -> None:
+        """The ingestor answered: the batch has arrived if its last sample is in the answer."""
+        self._patience = self.FIRST_SECONDS
+        if self._outstanding is None or ack.stream != self._outstanding[0]:
+            return
+        if any(piece.first <= self._outstanding[1] <= piece.last for piece in ack.ranges):
+            self.forget()
+
+    def forget(self) -> None:
+        """No batch is on its way any more."""
+        self._outstanding = None
+        self.due_at = float("inf")
+
+
+def _phase(settings: AgentSettings) -> float:
+    """The machine's own place within the interval, so that a fleet's samples are spread evenly over it."""
+    digest = hashlib.sha256(f"{settings.org}.{settings.machine}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32 * min(settings.interval_seconds, 60.0)

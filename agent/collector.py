@@ -1,0 +1,169 @@
+"""What a collector is, and the runner that judges them.
+
+A collector is a class in a file of its own below `agent/collectors/`: it names its metrics and reads them. A reading
+whose name is a vital of the contract becomes one; every other becomes an extra metric, described to all in `info`.
+
+Invariants:
+- A collector that raises, returns nonsense or takes too long costs its own values (null, counted by name) only.
+- One that hangs is left alone in its thread until it returns, and is not asked again before.
+- NaN, negative and above-100 percentages never leave here.
+"""
+
+import importlib
+import inspect
+import logging
+import pkgutil
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import ClassVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.messages import EXTRA_MAX, VITALS, Metric, Reading, Vitals
+from schemas.settings import AgentSettings
+
+Readings = Mapping[str, float | int | None]
+
+log = logging.getLogger(__name__)
+
+
+class Collector(ABC):
+    """Reads one group of metrics. Made once per agent; `collect` is called once per sample, always in sequence."""
+
+    metrics: ClassVar[tuple[Metric, ...]]
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def collect(self) -> Readings:
+        """The current readings by metric name, null for what cannot be read. May raise; may not write anything."""
+
+
+@dataclass(slots=True)
+class _Round:
+    """One pass over the collectors, in a thread of its own until it is done or abandoned."""
+
+    collectors: Sequence[Collector]
+    readings: dict[str, float | int | None] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+    current: Collector | None = None
+    abandoned: bool = False
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        for collector in self.collectors:
+            if self.abandoned:
+                break
+            self.current = collector
+            try:
+                self.readings.update(collector.collect())
+            except Exception:  # one of the three named places: a plug-in may raise anything
+                log.debug("collector %s failed", _name(collector), exc_info=True)
+                self.failed.append(_name(collector))
+        self.current = None
+        self.done.set()
+
+
+class Runner:
+    """Runs all collectors within a time limit and returns what is valid."""
+
+    def __init__(self, collectors: Sequence[Collector], *, timeout_seconds: float) -> None:
+        self.collectors = list(collectors)
+        self.failures: Counter[str] = Counter()
+        """How often each collector failed, hung or returned nonsense, by name."""
+        self._timeout_seconds = timeout_seconds
+        self._abandoned: list[_Round] = []
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The description of every metric the collectors may send."""
+        return tuple(metric for collector in self.collectors for metric in collector.metrics)
+
+    def collect(self) -> tuple[Vitals, dict[str, float | None]]:
+        """One sample's vitals and extra readings."""
+        readings = self._read()
+        vitals = {name: value for name, value in readings.items() if name in VITALS}
+        extra = {name: value for name, value in readings.items() if name not in VITALS}
+        return self._valid_vitals(vitals), self._valid_extra(extra)
+
+    def _read(self) -> dict[str, float | int | None]:
+        self._abandoned = [round_ for round_ in self._abandoned if not round_.done.is_set()]
+        hanging = {id(round_.current) for round_ in self._abandoned}
+        for round_ in self._abandoned:
+            self.failures[_name(round_.current)] += 1
+        waiting = [collector for collector in self.collectors if id(collector) not in hanging]
+        readings: dict[str, float | int | None] = {}
+        deadline = time.monotonic() + self._timeout_seconds
+        while waiting:
+            round_ = _Round(waiting)
+            threading.Thread(target=round_.run, name="collectors", daemon=True).start()
+            finished = round_.done.wait(max(0.05, deadline - time.monotonic()))
+            stuck = round_.current
+            readings.update(round_.readings)
+            self.failures.update(round_.failed)
+            if finished or stuck is None:
+                break
+            self.failures[_name(stuck)] += 1
+            log.warning("collector %s takes longer than %s s", _name(stuck), self._timeout_seconds)
+            round_.abandoned = True
+            self._abandoned.append(round_)
+            waiting = waiting[waiting.index(stuck) + 1 :]
+        return readings
+
+    def _valid_vitals(self, readings: dict[str, float | int | None]) -> Vitals:
+        try:
+            return Vitals.model_validate(readings)
+        except ValidationError as error:
+            wrong = {str(problem["loc"][0]) for problem in error.errors()}
+            self.failures.update(wrong)
+            return Vitals.model_validate({name: value for name, value in readings.items() if name not in wrong})
+
+    def _valid_extra(self, readings: dict[str, float | int | None]) -> dict[str, float | None]:
+        described = {metric.name for metric in self.metrics}
+        valid: dict[str, float | None] = {}
+        for name, value in readings.items():
+            if name not in described or len(valid) == EXTRA_MAX:
+                self.failures[name] += 1
+                continue
+            try:
+                valid[name] = _READING.validate_python(value)
+            except ValidationError:
+                self.failures[name] += 1
+                valid[name] = None
+        return valid
+
+
+def discover(package: ModuleType, settings: AgentSettings) -> list[Collector]:
+    """One instance of every collector found in the files of a package; a file that cannot be loaded is logged."""
+    return [found for module in _modules(package) for found in _collectors(module, settings)]
+
+
+def _modules(package: ModuleType) -> Iterator[ModuleType]:
+    for entry in sorted(pkgutil.iter_modules(package.__path__), key=lambda entry: entry.name):
+        try:
+            yield importlib.import_module(f"{package.__name__}.{entry.name}")
+        except Exception:  # the same named place: loading a plug-in runs its code
+            log.exception("cannot load the collector file %s", entry.name)
+
+
+def _collectors(module: ModuleType, settings: AgentSettings) -> Iterator[Collector]:
+    for _, kind in inspect.getmembers(module, inspect.isclass):
+        if issubclass(kind, Collector) and kind.__module__ == module.__name__:
+            make: Callable[[AgentSettings], Collector] = kind
+            try:
+                yield make(settings)
+            except Exception:  # the same named place
+                log.exception("cannot start the collector %s", kind.__name__)
+
+
+def _name(collector: Collector | None) -> str:
+    return type(collector).__name__.lower()
+
+
+_READING: TypeAdapter[float | None] = TypeAdapter(Reading | None)

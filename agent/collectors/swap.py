@@ -1,0 +1,17 @@
+"""How much of the swap space is in use."""
+
+import psutil
+
+from agent.collector import Collector, Readings
+from schemas.messages import Metric
+
+
+class Swap(Collector):
+    """The share of the swap space in use."""
+
+    metrics = (Metric(name="swap_percent", unit="percent", title="Swap"),)
+
+    def collect(self) -> Readings:
+        """Null on a machine without swap space."""
+        swap = psutil.swap_memory()
+        return {"swap_percent": round(swap.percent, 1) if swap.total else None}

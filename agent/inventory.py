@@ -1,0 +1,89 @@
+"""What a machine is: the facts of `up/info` that change seldom. What cannot be read is null."""
+
+import hashlib
+import os
+import platform
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+from schemas.messages import Info, Metric
+from schemas.settings import AgentSettings
+from schemas.version import VERSION
+
+_MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+_CPU_FILE = Path("/proc/cpuinfo")
+
+T = TypeVar("T")
+
+
+def inventory(settings: AgentSettings, *, session: int, now: int, metrics: Sequence[Metric]) -> Info:
+    """The message for `up/info`. `now`: milliseconds of the machine's clock."""
+    name, version = operating_system()
+    return Info(
+        session=session,
+        at=now,
+        hostname=socket.gethostname()[:256],
+        hardware_id=hardware_id(),
+        boot_id=boot_id(),
+        os=name,
+        os_version=version,
+        architecture=platform.machine() or None,
+        cpu_model=_cpu_model(),
+        cpu_count=os.cpu_count(),
+        memory_total_bytes=psutil.virtual_memory().total,
+        swap_total_bytes=psutil.swap_memory().total,
+        disk_total_bytes=_or_none(lambda: psutil.disk_usage(str(settings.disk_path)).total),
+        agent_version=VERSION,
+        python_version=platform.python_version(),
+        interval_seconds=settings.interval_seconds,
+        labels=settings.labels,
+        metrics=tuple(metrics),
+    )
+
+
+def operating_system() -> tuple[str | None, str | None]:
+    """Name and version, such as ("Debian GNU/Linux", "12")."""
+    release = _or_none(platform.freedesktop_os_release) if platform.system() == "Linux" else None
+    if release:
+        return release.get("NAME"), release.get("VERSION_ID")
+    if platform.system() == "Darwin":
+        return "macOS", platform.mac_ver()[0]
+    return platform.system() or None, platform.version() or None
+
+
+def hardware_id() -> str | None:
+    """The operating system's id of this installation, hashed: 32 hex digits, which two clones share."""
+    found = next(filter(None, (_first_line(path) for path in _MACHINE_ID_FILES)), None)
+    return None if found is None else _hashed(found)
+
+
+def boot_id() -> str:
+    """32 hex digits that stay the same from one boot to the next."""
+    return _hashed(_first_line(_BOOT_ID_FILE) or str(int(psutil.boot_time())))
+
+
+def _cpu_model() -> str | None:
+    lines = _or_none(_CPU_FILE.read_text) or ""
+    models = (line.partition(":")[2].strip() for line in lines.splitlines() if line.startswith("model name"))
+    return next(models, None) or platform.processor() or None
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(f"dashfleet {text}".encode()).hexdigest()[:32]
+
+
+def _first_line(path: Path) -> str | None:
+    text = _or_none(path.read_text)
+    return text.strip().partition("\n")[0] or None if text else None
+
+
+def _or_none(read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except OSError:
+        return None

@@ -1,0 +1,55 @@
+"""What has been committed and not yet been said: acknowledgements, at most one per machine and few seconds.
+
+Invariant: numbers come in here only after their COMMIT.
+"""
+
+from collections.abc import Callable, Iterable
+
+from ingestor.fleet import Machine, Stream
+from schemas.messages import ACK_MAX_RANGES, Ack, Range
+
+
+class Acks:
+    """Collects what to acknowledge and gives it out when it is due."""
+
+    def __init__(self, *, every_seconds: float, monotonic: Callable[[], float]) -> None:
+        self._every_seconds = every_seconds
+        self._monotonic = monotonic
+        self._waiting: dict[Machine, dict[str, tuple[Stream, set[int]]]] = {}
+        self._sent_at: dict[Machine, float] = {}
+        self._urgent: set[Machine] = set()
+
+    def add(self, machine: Machine, stream: Stream, numbers: Iterable[int], *, awaited: bool) -> None:
+        """These numbers are stored; `awaited` when the machine sends nothing more before it hears so."""
+        _, waiting = self._waiting.setdefault(machine, {}).setdefault(stream.name, (stream, set()))
+        waiting.update(numbers)
+        if awaited:
+            self._urgent.add(machine)
+
+    def due(self) -> list[tuple[Machine, Ack]]:
+        """The messages to send now."""
+        now = self._monotonic()
+        machines = [
+            machine
+            for machine in self._waiting
+            if machine in self._urgent or now - self._sent_at.get(machine, -1e9) >= self._every_seconds
+        ]
+        return [(machine, ack) for machine in machines for ack in self._take(machine, now)]
+
+    def clear(self) -> None:
+        """Forget everything: the fleet was thrown away. What is not said will be asked again."""
+        self._waiting.clear()
+        self._urgent.clear()
+        self._sent_at.clear()
+
+    def _take(self, machine: Machine, now: float) -> list[Ack]:
+        self._sent_at[machine] = now
+        self._urgent.discard(machine)
+        return [_ack(stream, numbers) for stream, numbers in self._waiting.pop(machine).values()]
+
+
+def _ack(stream: Stream, numbers: set[int]) -> Ack:
+    """The whole stored ranges around the numbers: this also says again what an ack that was lost had said."""
+    ranges = {stream.stored.around(number) for number in numbers}
+    pieces = [Range(first=found[0], last=found[1]) for found in sorted(filter(None, ranges))]
+    return Ack(stream=stream.name, ranges=tuple(pieces[-ACK_MAX_RANGES:]))

@@ -1,0 +1,282 @@
+"""The ingestor: receive, read, store in one transaction, and only then acknowledge. One `step` does one batch.
+
+Invariants:
+- Nothing is acknowledged before its COMMIT, and nothing is kept that could not be committed: when the database is away,
+  the batch, and all that was known in memory, is thrown away, the connection is closed, and everything is taken up anew
+  when the database is back. The agents still have their samples.
+- While the ingestor cannot hear (no broker, no database, just started) no presence timer runs.
+- A batch that the database refuses for good is stored message by message; only the message at fault is set aside.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+
+from broker.transport import Connected, Disconnected, Message, Transport
+from ingestor.acks import Acks
+from ingestor.fleet import Machine
+from ingestor.intake import Batch, Intake, Rejected, counted
+from ingestor.presence import on_blind, on_tick
+from ingestor.store import Store
+from schemas import topics
+from schemas.messages import OrgConfig
+
+RECEIVE_SECONDS = 0.1
+TICK_SECONDS = 0.5
+HEARTBEAT_SECONDS = 2.0
+CONFIG_SECONDS = 5.0
+DATABASE_RETRY_SECONDS = 1.0
+UNKNOWN_MACHINE_SECONDS = 5.0
+UNKNOWN_MACHINES_MAX = 10_000
+DRAIN_STEPS = 20
+
+SPREAD_SECONDS_PER_MACHINE = 0.09
+SPREAD_MAX_SECONDS = 45.0
+"""Reconnecting agents are spread so that about eleven a second come back, and all within a minute."""
+
+SUBSCRIPTIONS = tuple(
+    (topic.filter(), topic.qos) for topic in (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL)
+)
+
+log = logging.getLogger(__name__)
+
+
+class OpenTransport(Protocol):
+    """Makes the ingestor's transport."""
+
+    def __call__(self, *, subscriptions: Sequence[tuple[str, int]]) -> Transport:
+        """A transport that is not connected yet."""
+        ...
+
+
+class Ingestor:
+    """One ingestor. `now`: the server's wall clock in milliseconds; `monotonic`: seconds that never step."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        open_transport: OpenTransport,
+        batch_max: int,
+        ack_seconds: float,
+        now: Callable[[], int],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self._store = store
+        self._open_transport = open_transport
+        self._batch_max = batch_max
+        self._now = now
+        self._monotonic = monotonic
+        self._started_at = now()
+        self._transport: Transport | None = None
+        self._acks = Acks(every_seconds=ack_seconds, monotonic=monotonic)
+        self._intake = Intake(find=self._find, config=self._config)
+        self._fleet: dict[tuple[str, str], Machine] = {}
+        self._configs: dict[str, OrgConfig] = {}
+        self._unknown: dict[tuple[str, str], float] = {}
+        self._hearing_since: int | None = None
+        self._retry_at = monotonic()
+        self._due: dict[str, float] = {}
+
+    def step(self) -> None:
+        """Handle what has arrived, or wait a moment for it; then do what the time asks for."""
+        try:
+            transport = self._transport or self._take_up()
+            if transport is not None:
+                self._work(transport)
+        except DBAPIError as error:
+            self._let_everything_go(error)
+
+    def stop(self) -> None:
+        """Store what is still on its way, and leave."""
+        transport = self._transport
+        if transport is None:
+            return
+        try:
+            for _ in range(DRAIN_STEPS):
+                before = self.counters["received"]
+                self._work(transport)
+                if self.counters["received"] == before:
+                    break
+            self._store.write(Batch(), self._heartbeat(stopping=True))
+        except DBAPIError as error:
+            log.warning("could not store the last messages: %s", error.orig)
+        transport.close()
+
+    # One batch.
+
+    def _work(self, transport: Transport) -> None:
+        batch, messages = Batch(), []
+        for event in transport.receive(self._batch_max, RECEIVE_SECONDS):
+            match event:
+                case Message():
+                    messages.append(event)
+                    self._intake.take(batch, event, self._now())
+                case Connected():
+                    self._begin_to_hear(transport, event)
+                case Disconnected():
+                    self._go_blind(batch, event.reason)
+        self.counters["received"] += len(messages)
+        if self._is_due("tick", TICK_SECONDS):
+            self._tick(batch)
+        self._commit(batch, messages)
+        self._acknowledge(transport)
+        if self._is_due("config", CONFIG_SECONDS):
+            self._publish_configs(transport)
+
+    def _commit(self, batch: Batch, messages: list[Message]) -> None:
+        heartbeat = self._heartbeat() if self._is_due("heartbeat", HEARTBEAT_SECONDS) else None
+        if not batch and heartbeat is None:
+            return
+        try:
+            self._store.write(batch, heartbeat)
+        except (IntegrityError, DataError) as error:
+            self._commit_one_by_one(messages, error)
+            return
+        self._note(batch)
+
+    def _commit_one_by_one(self, messages: list[Message], cause: DBAPIError) -> None:
+        """Find the message that the database refuses: everything is read anew, and each message gets a transaction."""
+        log.warning("the database refused a batch of %s messages: %s", len(messages), cause.orig)
+        self._load()
+        for message in messages:
+            batch = Batch()
+            self._intake.take(batch, message, self._now())
+            try:
+                self._store.write(batch)
+            except (IntegrityError, DataError) as error:
+                self._load()
+                detail = str(error.orig).partition("\n")[0]
+                batch = Batch(rejected=[Rejected(self._now(), message.topic, "refused", detail, message.payload)])
+                self._store.write(batch)
+            self._note(batch)
+
+    def _note(self, batch: Batch) -> None:
+        """A batch is committed: count it, and let its numbers be acknowledged."""
+        self.counters["stored"] += len(batch.samples)
+        self.counters["duplicate"] += batch.duplicates
+        for reason, count in counted(batch.rejected).items():
+            self.counters[f"rejected.{reason}"] += count
+        for machine, stream, numbers, awaited in batch.acks:
+            self._acks.add(machine, stream, numbers, awaited=awaited)
+
+    def _acknowledge(self, transport: Transport) -> None:
+        for machine, ack in self._acks.due():
+            topic = topics.ACK.at(org=machine.org, machine=machine.name)
+            transport.publish(Message(topic, ack.encode(), topics.ACK.qos, topics.ACK.retain))
+
+    # Hearing, and being blind.
+
+    def _begin_to_hear(self, transport: Transport, event: Connected) -> None:
+        if event.refused:
+            log.error("the broker refused these subscriptions: %s", ", ".join(event.refused))
+        log.info("connected to the broker")
+        self._hearing_since = self._now()
+        self._publish_configs(transport, everything=True)
+
+    def _go_blind(self, batch: Batch, reason: str) -> None:
+        log.warning("not connected to the broker: %s", reason)
+        if self._hearing_since is None:
+            return
+        self._hearing_since = None
+        for machine in self._fleet.values():
+            self._blind(batch, machine)
+
+    def _blind(self, batch: Batch, machine: Machine) -> None:
+        after = on_blind(machine.state)
+        if after != machine.state:
+            self._intake.change(batch, machine, after, self._now())
+
+    def _tick(self, batch: Batch) -> None:
+        now = self._now()
+        for machine in self._fleet.values():
+            after = on_tick(machine.state, self._config(machine.org), now, hearing_since=self._hearing_since)
+            if after is not machine.state:
+                self._intake.change(batch, machine, after, now)
+
+    # The fleet in memory.
+
+    def _take_up(self) -> Transport | None:
+        """Read the fleet and connect. None while it is too early to try the database again."""
+        if self._monotonic() < self._retry_at:
+            return None
+        self._load()
+        batch = Batch()
+        for machine in self._fleet.values():
+            self._blind(batch, machine)
+        self._store.write(batch, self._heartbeat())
+        self._transport = self._open_transport(subscriptions=SUBSCRIPTIONS)
+        return self._transport
+
+    def _load(self) -> None:
+        self._acks.clear()
+        self._unknown.clear()
+        self._load_configs()
+        self._fleet = {(machine.org, machine.name): machine for machine in self._store.machines()}
+
+    def _let_everything_go(self, error: DBAPIError) -> None:
+        log.error("the database is away: %s", str(error.orig).partition("\n")[0])
+        self.counters["database_failures"] += 1
+        if self._transport is not None:
+            self._transport.close()
+        self._transport = None
+        self._hearing_since = None
+        self._fleet = {}
+        self._acks.clear()
+        self._retry_at = self._monotonic() + DATABASE_RETRY_SECONDS
+
+    def _find(self, org: str, name: str) -> Machine | None:
+        found = self._fleet.get((org, name))
+        if found is None and self._monotonic() >= self._unknown.get((org, name), 0):
+            found = self._store.machine(org, name)
+            if found is None:
+                if len(self._unknown) >= UNKNOWN_MACHINES_MAX:
+                    self._unknown.clear()
+                self._unknown[org, name] = self._monotonic() + UNKNOWN_MACHINE_SECONDS
+            else:
+                self._fleet[org, name] = found
+        return found
+
+    def _config(self, org: str) -> OrgConfig:
+        return self._configs.get(org, _DEFAULT_CONFIG)
+
+    def _load_configs(self) -> None:
+        self._configs = {
+            name: config.model_copy(update={"reconnect_spread_seconds": _spread(config, machines)})
+            for name, (config, machines) in self._store.configs().items()
+        }
+
+    def _publish_configs(self, transport: Transport, *, everything: bool = False) -> None:
+        before = self._configs
+        self._load_configs()
+        for org, config in self._configs.items():
+            if everything or before.get(org) != config:
+                message = Message(topics.ORG_CONFIG.at(org=org), config.encode(), topics.ORG_CONFIG.qos, retain=True)
+                transport.publish(message)
+
+    # Time.
+
+    def _is_due(self, what: str, every_seconds: float) -> bool:
+        if self._monotonic() < self._due.get(what, 0.0):
+            return False
+        self._due[what] = self._monotonic() + every_seconds
+        return True
+
+    def _heartbeat(self, *, stopping: bool = False) -> dict[str, object]:
+        return {
+            "started_at": self._started_at,
+            "beat_at": self._now(),
+            "broker_connected": self._hearing_since is not None and not stopping,
+            "counters": dict(self.counters),
+        }
+
+
+def _spread(config: OrgConfig, machines: int) -> float:
+    return max(config.reconnect_spread_seconds, min(SPREAD_MAX_SECONDS, machines * SPREAD_SECONDS_PER_MACHINE))
+
+
+_DEFAULT_CONFIG = OrgConfig()

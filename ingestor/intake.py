@@ -1,0 +1,210 @@
+"""From messages to one batch of what the database has to learn.
+
+Invariants:
+- A message is read whole or set aside whole: rejected with its topic, a reason and the first 4 KiB, and counted.
+- Nothing here touches the database or the broker; what a batch holds is stored in one transaction or not at all.
+- A sample that the ledger has is not stored again; it is acknowledged again.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from broker.transport import Message
+from ingestor.fleet import CLOCK_TOLERANCE_MILLISECONDS, Latest, Machine, Stream
+from ingestor.presence import State, on_live, on_status
+from schemas import topics
+from schemas.health import health
+from schemas.messages import Backfill, Info, OrgConfig, Sample, Status, Telemetry
+from schemas.topics import Address, Topic
+
+PAYLOAD_MAX_BYTES = 256 << 10
+PAYLOAD_KEPT_BYTES = 4096
+_DETAIL_MAX = 500
+_TOPIC_MAX = 500
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message that could not be used."""
+
+    received_at: int
+    topic: str
+    reason: str
+    detail: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A machine's presence changed."""
+
+    machine: Machine
+    at: int
+    before: State
+    after: State
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A sample to store. `clock_offset` is what to add to its time, in milliseconds."""
+
+    machine: Machine
+    sample: Sample
+    received_at: int
+    clock_offset: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction stores, and what may be acknowledged after it."""
+
+    samples: list[Arrived] = field(default_factory=list)
+    machines: dict[int, Machine] = field(default_factory=dict)
+    streams: dict[tuple[int, str], tuple[Machine, Stream]] = field(default_factory=dict)
+    infos: dict[int, tuple[Machine, Info]] = field(default_factory=dict)
+    transitions: list[Transition] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    acks: list[tuple[Machine, Stream, tuple[int, ...], bool]] = field(default_factory=list)
+    """Machine, stream, numbers, and whether the machine waits for the answer."""
+    duplicates: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.machines or self.rejected)
+
+
+class Intake:
+    """Reads messages into a batch. `find` gives the machine of an org by its id, `config` an org's configuration."""
+
+    def __init__(self, *, find: Callable[[str, str], Machine | None], config: Callable[[str], OrgConfig]) -> None:
+        self._find = find
+        self._config = config
+        self._readers: Mapping[Topic, Callable[[Batch, Machine, Message, int], None]] = {
+            topics.STATUS: self._status,
+            topics.INFO: self._info,
+            topics.TELEMETRY: self._telemetry,
+            topics.BACKFILL: self._backfill,
+        }
+
+    def take(self, batch: Batch, message: Message, now: int) -> None:
+        """Read one message into the batch. `now`: its arrival, in milliseconds of the server's clock. Never raises."""
+        try:
+            reason, detail = self._take(batch, message, now)
+        except ValidationError as error:
+            reason, detail = _explain(error)
+        except Exception as error:  # one of the three named places: nothing that arrives may stop the ingestor
+            log.exception("a message on %s could not be read", message.topic)
+            reason, detail = "error", type(error).__name__
+        if reason:
+            rejected = Rejected(now, message.topic[:_TOPIC_MAX], reason, detail[:_DETAIL_MAX], message.payload)
+            batch.rejected.append(rejected)
+
+    def change(self, batch: Batch, machine: Machine, after: State, now: int) -> None:
+        """Note what a machine's presence has become."""
+        before, machine.state = machine.state, after
+        batch.machines[machine.id] = machine
+        if after.presence is not before.presence:
+            batch.transitions.append(Transition(machine, now, before, after))
+
+    def _take(self, batch: Batch, message: Message, now: int) -> tuple[str, str]:
+        address = topics.parse(message.topic)
+        reader = self._readers.get(address.topic) if address else None
+        if address is None or reader is None:
+            return "unknown-topic", "not a topic that the ingestor reads"
+        if len(message.payload) > PAYLOAD_MAX_BYTES:
+            return "too-large", f"{len(message.payload)} bytes"
+        if not message.payload and address.topic.retain:
+            return "", ""  # a retained message was cleared
+        machine = self._find_machine(address)
+        if machine is None:
+            return "unknown-machine", f"{address.org} has no machine {address.machine}"
+        reader(batch, machine, message, now)
+        return "", ""
+
+    def _find_machine(self, address: Address) -> Machine | None:
+        return self._find(address.org, address.machine)
+
+    def _status(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
+        status = Status.decode(message.payload)
+        self.change(batch, machine, on_status(machine.state, status, now, retained=message.retain), now)
+
+    def _info(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
+        info = Info.decode(message.payload)
+        batch.infos[machine.id] = (machine, info)
+        batch.machines[machine.id] = machine
+        if not message.retain:
+            self.change(batch, machine, on_live(machine.state, info.session, now), now)
+
+    def _telemetry(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
+        sample = Telemetry.decode(message.payload)
+        self.change(batch, machine, on_live(machine.state, sample.session, now), now)
+        machine.clock.observe(now - sample.sampled_at)
+        stream = self._hear(batch, machine, sample.stream, sample.seq, sample.oldest_seq, sample.dropped, now)
+        if sample.vitals.uptime_seconds is not None:
+            booted_at = now - sample.vitals.uptime_seconds * 1000
+            stream.booted_at = booted_at if stream.booted_at is None else min(stream.booted_at, booted_at)
+        self._store(batch, machine, stream, sample, now)
+        batch.acks.append((machine, stream, (sample.seq,), False))
+        thresholds = self._config(machine.org).thresholds
+        vitals = sample.vitals
+        judged = health(vitals.cpu_percent, vitals.memory_percent, vitals.disk_percent, thresholds)
+        machine.latest = Latest(sample.sampled_at, vitals, sample.extra, judged)
+
+    def _backfill(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
+        backfill = Backfill.decode(message.payload)
+        self.change(batch, machine, on_live(machine.state, backfill.session, now), now)
+        numbers = tuple(backfill.seq)
+        stream = self._hear(batch, machine, backfill.stream, numbers[-1], backfill.oldest_seq, backfill.dropped, now)
+        for sample in backfill.samples():
+            stream.late += self._store(batch, machine, stream, sample, now)
+        batch.acks.append((machine, stream, numbers, True))
+
+    def _hear(
+        self, batch: Batch, machine: Machine, name: str, seq: int, oldest_seq: int, dropped: int, now: int
+    ) -> Stream:
+        stream = machine.stream(name, now)
+        stream.hear(seq, oldest_seq, dropped)
+        batch.streams[machine.id, name] = (machine, stream)
+        return stream
+
+    def _store(self, batch: Batch, machine: Machine, stream: Stream, sample: Sample, now: int) -> bool:
+        if sample.seq in stream.stored:
+            stream.duplicate += 1
+            batch.duplicates += 1
+            return False
+        stream.stored.add(sample.seq)
+        batch.samples.append(Arrived(machine, sample, now, _clock_offset(machine, stream, sample)))
+        return True
+
+
+def _clock_offset(machine: Machine, stream: Stream, sample: Sample) -> int:
+    """What to add to a sample's time to get the server's.
+
+    A stream belongs to one boot, so uptime, which no clock step moves, dates its samples to the second; without it, the
+    offset that live messages show now is the best guess.
+    """
+    if stream.booted_at is None or sample.vitals.uptime_seconds is None:
+        return machine.clock.correction
+    offset = stream.booted_at + sample.vitals.uptime_seconds * 1000 - sample.sampled_at
+    return offset if abs(offset) > CLOCK_TOLERANCE_MILLISECONDS else 0
+
+
+def _explain(error: ValidationError) -> tuple[str, str]:
+    first = error.errors(include_input=False, include_url=False)[0]
+    field_name = ".".join(str(level) for level in first["loc"])
+    detail = f"{field_name}: {first['msg']}" if field_name else first["msg"]
+    if first["type"] == "json_invalid":
+        return "not-json", detail
+    if first["loc"][:1] == ("v",):
+        return "wrong-version", detail
+    return "invalid", detail
+
+
+def counted(rejected: list[Rejected]) -> Counter[str]:
+    """How many were rejected, by reason."""
+    return Counter(message.reason for message in rejected)

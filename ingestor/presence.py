@@ -1,0 +1,121 @@
+"""Who is there: pure functions over (what was known, what happened, the server's time).
+
+`connected` (what the last status said) and `presence` (whether the machine reports) are separate facts.
+
+Invariants:
+- Only the server's clock decides; a machine's clock appears nowhere here.
+- A death counts only for the current session. Whatever carries a lower session is old news and changes nothing.
+- A live message of the current session beats a will of it: a will is held for WILL_GRACE_SECONDS, within which any sign
+  of life, or a new session, takes it back. Brokers send wills late, and at a take-over.
+- After a goodbye only a higher session revives: what was still on its way does not.
+- While the observer is blind no timer runs; after it, they start again from the moment it could hear.
+- Nothing rests on wills alone: silence makes `stale`, then `offline`, in any case.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from schemas.messages import OrgConfig, Status
+
+WILL_GRACE_SECONDS = 2.0
+
+
+class Presence(StrEnum):
+    """Whether a machine reports."""
+
+    UNKNOWN = "unknown"
+    """Never heard of."""
+    ONLINE = "online"
+    STALE = "stale"
+    OFFLINE = "offline"
+    EXPIRED = "expired"
+    """Offline for longer than the organisation's time to live."""
+    RETIRED = "retired"
+    """Taken out of service by an operator."""
+
+
+PRESENT = frozenset((Presence.ONLINE, Presence.STALE))
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is known of a machine's presence. Times are milliseconds of the server's clock."""
+
+    presence: Presence = Presence.UNKNOWN
+    reason: str = ""
+    since_at: int = 0
+    verified: bool = True
+    connected: bool = False
+    session: int = 0
+    interval_seconds: float = 10.0
+    last_seen_at: int | None = None
+    dying_at: int | None = None
+    """When a will for the current session arrived that nothing has taken back yet."""
+
+
+def on_status(state: State, status: Status, now: int, *, retained: bool) -> State:
+    """A birth, a goodbye or a will arrived. `retained`: the broker had kept it, so it says nothing about now."""
+    if state.presence is Presence.RETIRED or status.session < state.session:
+        return state
+    if status.state == "online":
+        return _on_birth(state, status, now, retained=retained)
+    news = status.session > state.session or state.presence is Presence.UNKNOWN
+    state = replace(state, session=status.session, interval_seconds=status.interval_seconds)
+    if state.presence in PRESENT and status.reason == "lost":
+        return replace(state, dying_at=state.dying_at or now)
+    if state.presence in PRESENT or news:
+        return _gone(replace(state, connected=False), status.reason or "stopped", now)
+    return state
+
+
+def on_live(state: State, session: int, now: int) -> State:
+    """A message that the machine itself has just sent over its connection `session`."""
+    if state.presence is Presence.RETIRED or session < state.session:
+        return state
+    if session == state.session and state.presence is Presence.OFFLINE and state.reason not in ("lost", "silent"):
+        return state
+    heard = replace(state, session=session, connected=True, last_seen_at=now, verified=True, dying_at=None)
+    if state.presence is Presence.ONLINE:
+        return heard
+    reason = "connected" if session > state.session or state.presence is Presence.UNKNOWN else "heard"
+    return replace(heard, presence=Presence.ONLINE, reason=reason, since_at=now)
+
+
+def on_tick(state: State, config: OrgConfig, now: int, *, hearing_since: int | None) -> State:
+    """Time has passed. `hearing_since`: since when the observer hears without a break, None while it is blind."""
+    if hearing_since is None:
+        return state
+    if state.presence in PRESENT:
+        return _on_tick_present(state, config, now, hearing_since)
+    if state.presence is Presence.OFFLINE:
+        seen = state.last_seen_at if state.last_seen_at is not None else state.since_at
+        if now - seen >= config.time_to_live_seconds * 1000:
+            return replace(state, presence=Presence.EXPIRED, reason="expired", since_at=now)
+    return state
+
+
+def on_blind(state: State) -> State:
+    """The observer cannot hear: what is shown as present is unverified until it is heard again."""
+    return replace(state, verified=False, dying_at=None) if state.presence in PRESENT else state
+
+
+def _on_birth(state: State, status: Status, now: int, *, retained: bool) -> State:
+    if retained:
+        return replace(state, session=status.session, connected=True, interval_seconds=status.interval_seconds)
+    return replace(on_live(state, status.session, now), interval_seconds=status.interval_seconds)
+
+
+def _on_tick_present(state: State, config: OrgConfig, now: int, hearing_since: int) -> State:
+    if state.dying_at is not None and now - state.dying_at >= WILL_GRACE_SECONDS * 1000:
+        return _gone(replace(state, connected=False), "lost", now)
+    silent = (now - max(state.last_seen_at or 0, hearing_since)) / 1000
+    if silent >= max(config.offline_intervals * state.interval_seconds, config.offline_seconds):
+        return _gone(state, "silent", now)
+    stale_after = max(config.stale_intervals * state.interval_seconds, config.stale_seconds)
+    if state.presence is Presence.ONLINE and silent >= stale_after:
+        return replace(state, presence=Presence.STALE, reason="silent", since_at=now, verified=True)
+    return state
+
+
+def _gone(state: State, reason: str, now: int) -> State:
+    return replace(state, presence=Presence.OFFLINE, reason=reason, since_at=now, dying_at=None, verified=True)

@@ -1,0 +1,56 @@
+"""Sets of sequence numbers as ranges: what of a stream is stored, in a few bytes for as long as nothing is missing."""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Self
+
+
+class Ranges:
+    """A set of positive integers, kept as sorted, disjoint, non-adjacent ranges."""
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        for first, last in sorted(ranges):
+            self.add(first, last)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The set that `str` wrote, such as `1-500,502`. Raises ValueError."""
+        pieces = (piece.partition("-") for piece in text.split(",") if piece)
+        return cls((int(first), int(last or first)) for first, _, last in pieces)
+
+    def __str__(self) -> str:
+        return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in self)
+
+    def __iter__(self) -> "zip[tuple[int, int]]":
+        return zip(self._firsts, self._lasts, strict=True)
+
+    def __len__(self) -> int:
+        """How many numbers are in the set."""
+        return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
+
+    def __contains__(self, number: int) -> bool:
+        index = bisect_right(self._firsts, number) - 1
+        return index >= 0 and number <= self._lasts[index]
+
+    def add(self, first: int, last: int | None = None) -> None:
+        """Put the numbers from `first` to `last` (both included) into the set."""
+        last = first if last is None else last
+        low = bisect_right(self._firsts, first) - 1
+        if low < 0 or self._lasts[low] < first - 1:
+            low += 1
+        high = bisect_right(self._firsts, last + 1)
+        if low < high:
+            first, last = min(first, self._firsts[low]), max(last, self._lasts[high - 1])
+        self._firsts[low:high] = [first]
+        self._lasts[low:high] = [last]
+
+    def around(self, number: int) -> tuple[int, int] | None:
+        """The range that holds this number."""
+        index = bisect_right(self._firsts, number) - 1
+        return (self._firsts[index], self._lasts[index]) if number in self else None
+
+    def within(self, first: int, last: int) -> int:
+        """How many of the numbers from `first` to `last` are in the set."""
+        return sum(max(0, min(last, high) - max(first, low) + 1) for low, high in self)

@@ -1,0 +1,47 @@
+"""The ingestor's process, for `dashfleet ingestor`."""
+
+import time
+from collections.abc import Sequence
+
+from broker.access import Principal, Role
+from broker.mqtt import Mqtt
+from broker.transport import Transport
+from ingestor.ingestor import Ingestor
+from ingestor.store import Store
+from schemas.database import open_engine, upgrade
+from schemas.process import Stop, say_ready
+from schemas.settings import IngestorSettings
+
+PRINCIPAL = Principal(Role.INGESTOR, "", "ingestor")
+
+
+def run(settings: IngestorSettings) -> None:
+    """Bring the database to this version and ingest until told to stop. Raises SettingsError or DatabaseError."""
+    password = settings.secret()
+    engine = open_engine(settings.database)
+    upgrade(engine)
+    stop = Stop()
+
+    def open_transport(*, subscriptions: Sequence[tuple[str, int]]) -> Transport:
+        return Mqtt(
+            settings.address,
+            username=PRINCIPAL.username,
+            password=password,
+            subscriptions=subscriptions,
+            keep_alive_seconds=settings.keep_alive_seconds,
+            ca_file=settings.ca_file,
+        )
+
+    ingestor = Ingestor(
+        store=Store(engine, name="ingestor", dead_letter_max=settings.dead_letter_max),
+        open_transport=open_transport,
+        batch_max=settings.batch_max,
+        ack_seconds=settings.ack_seconds,
+        now=lambda: time.time_ns() // 1_000_000,
+        monotonic=time.monotonic,
+    )
+    say_ready(f"ingestor into {engine.url.render_as_string(hide_password=True)}")
+    while not stop.asked:
+        ingestor.step()
+    ingestor.stop()
+    engine.dispose()

@@ -1,0 +1,252 @@
+"""All SQL of the ingestor.
+
+Invariants:
+- `write` is one transaction. Every statement in it may be repeated or come in another order without harm.
+- What the database refuses for good (a machine that was removed meanwhile) raises IntegrityError or DataError; that it
+  is away raises another DBAPIError.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Engine, Table, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Row
+
+from ingestor.fleet import ClockOffset, Latest, Machine, Stream
+from ingestor.intake import PAYLOAD_KEPT_BYTES, Batch
+from ingestor.presence import Presence, State
+from ingestor.ranges import Ranges
+from schemas import tables
+from schemas.health import Health, HealthStatus
+from schemas.messages import VITALS, OrgConfig, Vitals
+
+_DEAD_LETTERS_PRUNED_EACH = 100
+
+
+class Store:
+    """The fleet's database, for one ingestor called `name`."""
+
+    def __init__(self, engine: Engine, *, name: str, dead_letter_max: int) -> None:
+        self._engine = engine
+        self._name = name
+        self._dead_letter_max = dead_letter_max
+        self._dead_letters_since_pruning = 0
+        dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
+        self._insert: Any = dialect.insert
+
+    def machines(self) -> list[Machine]:
+        """The whole fleet, with its ledgers."""
+        with self._engine.connect() as connection:
+            return self._load(connection, select(*_MACHINE_COLUMNS).select_from(_MACHINE_JOIN))
+
+    def machine(self, org: str, name: str) -> Machine | None:
+        """One machine, if there is one of this name."""
+        query = select(*_MACHINE_COLUMNS).select_from(_MACHINE_JOIN)
+        query = query.where(tables.org.c.name == org, tables.machine.c.name == name)
+        with self._engine.connect() as connection:
+            found = self._load(connection, query)
+        return found[0] if found else None
+
+    def configs(self) -> dict[str, tuple[OrgConfig, int]]:
+        """Each org's configuration and number of machines, by its name."""
+        count = select(func.count()).where(tables.machine.c.org_id == tables.org.c.id).scalar_subquery()
+        query = select(tables.org.c.name, tables.org.c.config, count.label("machines"))
+        with self._engine.connect() as connection:
+            return {row.name: (OrgConfig.model_validate(row.config), row.machines) for row in connection.execute(query)}
+
+    def write(self, batch: Batch, heartbeat: Mapping[str, Any] | None = None) -> None:
+        """Store a batch, and say that the ingestor lives, in one transaction."""
+        with self._engine.begin() as connection:
+            self._write(connection, tables.sample, _sample_rows(batch), overwrite=False)
+            self._write(connection, tables.state, map(_state_row, batch.machines.values()))
+            self._write(connection, tables.stream, (_stream_row(*entry) for entry in batch.streams.values()))
+            self._write_infos(connection, batch)
+            self._append(connection, tables.transition, _transition_rows(batch))
+            self._append(connection, tables.dead_letter, _dead_letter_rows(batch))
+            self._prune_dead_letters(connection, len(batch.rejected))
+            if heartbeat is not None:
+                self._write(connection, tables.ingestor, [{"name": self._name, **heartbeat}])
+
+    def _write(
+        self, connection: Connection, table: Table, rows: Iterable[dict[str, Any]], *, overwrite: bool = True
+    ) -> None:
+        """Insert rows; where the key is there already, overwrite all other columns, or leave the row as it is."""
+        values = list(rows)
+        if not values:
+            return
+        statement = self._insert(table)
+        if overwrite:
+            keys = [column.name for column in table.primary_key]
+            changing = {name: statement.excluded[name] for name in values[0] if name not in keys}
+            statement = statement.on_conflict_do_update(index_elements=keys, set_=changing)
+        else:
+            statement = statement.on_conflict_do_nothing()
+        connection.execute(statement, values)
+
+    def _append(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            connection.execute(table.insert(), rows)
+
+    def _write_infos(self, connection: Connection, batch: Batch) -> None:
+        for machine, info in batch.infos.values():
+            connection.execute(
+                tables.machine.update()
+                .where(tables.machine.c.id == machine.id)
+                .values(
+                    hostname=info.hostname,
+                    os=info.os,
+                    os_version=info.os_version,
+                    agent_version=info.agent_version,
+                    hardware_id=info.hardware_id,
+                    labels=info.labels,
+                    info=info.model_dump(mode="json"),
+                )
+            )
+
+    def _prune_dead_letters(self, connection: Connection, added: int) -> None:
+        """Keep the newest dead letters only; looked at once in a while, since counting costs."""
+        self._dead_letters_since_pruning += added
+        if self._dead_letters_since_pruning < _DEAD_LETTERS_PRUNED_EACH:
+            return
+        self._dead_letters_since_pruning = 0
+        letters = tables.dead_letter
+        newest = connection.scalar(select(func.max(letters.c.id))) or 0
+        connection.execute(delete(letters).where(letters.c.id <= newest - self._dead_letter_max))
+
+    def _load(self, connection: Connection, query: Any) -> list[Machine]:  # noqa: ANN401 - a select of the columns below
+        machines = {row.id: _machine(row) for row in connection.execute(query)}
+        streams = select(tables.stream)
+        if len(machines) == 1:
+            streams = streams.where(tables.stream.c.machine_id == next(iter(machines)))
+        for row in connection.execute(streams):
+            if row.machine_id in machines:
+                machines[row.machine_id].streams[row.name] = _stream(row)
+        return list(machines.values())
+
+
+_MACHINE_JOIN = tables.machine.join(tables.org).outerjoin(tables.state)
+_MACHINE_COLUMNS = (
+    tables.machine.c.id,
+    tables.machine.c.name,
+    tables.org.c.name.label("org"),
+    *(column for column in tables.state.c if column.name != "machine_id"),
+)
+
+
+def _machine(row: Row[Any]) -> Machine:
+    machine = Machine(row.id, row.org, row.name)
+    if row.presence is not None:
+        machine.state = State(
+            presence=Presence(row.presence),
+            reason=row.reason,
+            since_at=row.since_at,
+            verified=row.verified,
+            connected=row.connected,
+            session=row.session,
+            interval_seconds=row.interval_seconds,
+            last_seen_at=row.last_seen_at,
+        )
+        vitals = Vitals.model_construct(**{name: getattr(row, name) for name in VITALS})
+        judged = Health(row.health_score, HealthStatus(row.health_status))
+        machine.latest = Latest(row.sampled_at, vitals, row.extra or {}, judged)
+        machine.clock = ClockOffset(row.clock_offset_milliseconds)
+    return machine
+
+
+def _stream(row: Row[Any]) -> Stream:
+    return Stream(
+        name=row.name,
+        created_at=row.created_at,
+        highest_seq=row.highest_seq,
+        oldest_seq=row.oldest_seq,
+        dropped=row.dropped,
+        late=row.late,
+        duplicate=row.duplicate,
+        stored=Ranges.parse(row.stored),
+        booted_at=row.booted_at,
+    )
+
+
+def _state_row(machine: Machine) -> dict[str, Any]:
+    state, latest = machine.state, machine.latest
+    return {
+        "machine_id": machine.id,
+        "presence": state.presence.value,
+        "reason": state.reason,
+        "since_at": state.since_at,
+        "verified": state.verified,
+        "connected": state.connected,
+        "session": state.session,
+        "interval_seconds": state.interval_seconds,
+        "last_seen_at": state.last_seen_at,
+        "clock_offset_milliseconds": machine.clock.milliseconds,
+        "sampled_at": latest.sampled_at,
+        **{name: getattr(latest.vitals, name) for name in VITALS},
+        "extra": latest.extra,
+        "health_score": latest.health.score,
+        "health_status": latest.health.status.value,
+    }
+
+
+def _stream_row(machine: Machine, stream: Stream) -> dict[str, Any]:
+    return {
+        "machine_id": machine.id,
+        "name": stream.name,
+        "created_at": stream.created_at,
+        "highest_seq": stream.highest_seq,
+        "oldest_seq": stream.oldest_seq,
+        "dropped": stream.dropped,
+        "late": stream.late,
+        "duplicate": stream.duplicate,
+        "stored": str(stream.stored),
+        "booted_at": stream.booted_at,
+    }
+
+
+def _sample_rows(batch: Batch) -> list[dict[str, Any]]:
+    return [
+        {
+            "machine_id": arrived.machine.id,
+            "sampled_at": arrived.sample.sampled_at,
+            "seq": arrived.sample.seq,
+            "received_at": arrived.received_at,
+            "clock_offset_milliseconds": arrived.clock_offset,
+            **{name: getattr(arrived.sample.vitals, name) for name in VITALS},
+            "extra": arrived.sample.extra or None,
+        }
+        for arrived in batch.samples
+    ]
+
+
+def _transition_rows(batch: Batch) -> list[dict[str, Any]]:
+    return [
+        {
+            "machine_id": change.machine.id,
+            "at": change.at,
+            "before": change.before.presence.value,
+            "after": change.after.presence.value,
+            "reason": change.after.reason,
+            "session": change.after.session,
+        }
+        for change in batch.transitions
+    ]
+
+
+def _dead_letter_rows(batch: Batch) -> list[dict[str, Any]]:
+    return [
+        {
+            "received_at": letter.received_at,
+            "topic": _storable(letter.topic),
+            "reason": letter.reason,
+            "detail": _storable(letter.detail),
+            "size_bytes": len(letter.payload),
+            "payload_start": _storable(letter.payload[:PAYLOAD_KEPT_BYTES].decode("utf-8", "backslashreplace")),
+        }
+        for letter in batch.rejected
+    ]
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL takes no NUL in text, and no database takes a lone surrogate."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
