@@ -50,9 +50,9 @@ def build(settings: AgentSettings) -> Agent:
     """The agent of this machine. Raises SettingsError."""
     password = settings.secret()
     try:
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (data := settings.data / "agent").mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise SettingsError(f"cannot create the data directory {settings.data}: {error.strerror}") from None
+        raise SettingsError(f"cannot create {settings.data}: {error.strerror}; choose another with --data") from None
     collectors = discover(agent.collectors, settings)
 
     def open_transport(*, subscriptions: list[tuple[str, int]], will: WillMaker, backoff: Backoff) -> Transport:
@@ -71,14 +71,14 @@ def build(settings: AgentSettings) -> Agent:
         settings,
         open_transport=open_transport,
         outbox=Outbox(
-            settings.data / "outbox.db",
-            _hot_path(settings.data),
+            data / "outbox.db",
+            _hot_path(data),
             max_bytes=settings.outbox_max_bytes,
             boot=boot_id(),
             now=_now,
         ),
         runner=Runner(collectors, timeout_seconds=settings.collector_timeout_seconds),
-        sessions=Sessions(settings.data / "session", now=_now),
+        sessions=Sessions(data / "session", now=_now),
         now=_now,
         monotonic=time.monotonic,
     )

@@ -12,11 +12,13 @@ from typing import Any
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
+from schemas.errors import StartError
+
 _SQLITE_BUSY_MILLISECONDS = 10_000
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-class DatabaseError(Exception):
+class DatabaseError(StartError):
     """The database cannot be used; the message is one sentence for the person who runs it."""
 
 

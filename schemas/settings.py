@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from schemas.errors import StartError
 from schemas.topics import ID_PATTERN, MACHINE_MAX_LENGTH, ORG_MAX_LENGTH
 
 CONFIGURATION_FILE = "dashfleet.toml"
@@ -31,7 +32,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 S = TypeVar("S", bound="Settings")
 
 
-class SettingsError(Exception):
+class SettingsError(StartError):
     """A setting is wrong; the message is one sentence for the person who set it."""
 
 
@@ -42,7 +43,7 @@ class Settings(BaseModel):
 
     part: ClassVar[str]
 
-    data: Path = Field(description="The directory that holds this part's state")
+    data: Path = Field(description="The state directory, shared by the parts on one machine (DASHFLEET_DATA)")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least level that is logged"
     )
@@ -122,6 +123,14 @@ class AgentSettings(ClientSettings):
     )
 
 
+class WatchSettings(ClientSettings):
+    """`dashfleet watch`, a reader of one organisation."""
+
+    part: ClassVar[str] = "watch"
+
+    org: OrgId = Field("home", description="The organisation to watch")
+
+
 class IngestorSettings(ClientSettings):
     """The ingestor."""
 
@@ -166,17 +175,23 @@ class DashboardSettings(Settings):
     )
 
 
-def load(kind: type[S], given: Mapping[str, Any], *, configuration: Path | None = None) -> S:
+def load(
+    kind: type[S],
+    data: Path,
+    given: Mapping[str, Any] | None = None,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    configuration: Path | None = None,
+) -> S:
     """Settings of a part from the command line (`given`, None for what was not given), environment, file and defaults.
 
-    `configuration` is the file; by default `dashfleet.toml` in the data directory, if there is one.
-    Raises SettingsError.
+    `data` is the state directory; `configuration` the file, by default `dashfleet.toml` in there, if there is one;
+    `defaults` replace those of the model. Raises SettingsError.
     """
     from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-    given = {name: value for name, value in given.items() if value is not None}
+    chosen = {name: value for name, value in (given or {}).items() if value is not None}
     prefix = f"DASHFLEET_{kind.part.upper()}_"
-    data = Path(str(given.get("data") or os.environ.get(prefix + "DATA") or "."))
     table = _table(configuration or data / CONFIGURATION_FILE, kind.part, required=configuration is not None)
 
     class Sources(kind, BaseSettings):  # type: ignore[valid-type, misc]  # the model is chosen at run time
@@ -191,10 +206,12 @@ def load(kind: type[S], given: Mapping[str, Any], *, configuration: Path | None 
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source here
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source here
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=table)
+            others = ({"data": data}, table, dict(defaults or {}))
+            first, *rest = (InitSettingsSource(settings_cls, init_kwargs=dict(values)) for values in others)
+            return first, init_settings, env_settings, *rest
 
     try:
-        return cast("S", kind.model_construct(**dict(Sources(**given))))
+        return cast("S", kind.model_construct(**dict(Sources(**chosen))))
     except ValidationError as error:
         raise SettingsError(_sentence(kind, error)) from None
 

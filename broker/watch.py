@@ -1,0 +1,75 @@
+"""What passes on an organisation's topics, as any third party with a reader's credential sees it."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from broker.access import Principal, Role
+from broker.mqtt import Mqtt
+from broker.transport import Connected, Disconnected, Event, Message
+from schemas import topics
+from schemas.errors import StartError
+from schemas.process import Stop
+from schemas.settings import WatchSettings
+
+READER_NAME = "watch"
+_WATCHED = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT, topics.ORG_CONFIG)
+
+
+def watch(settings: WatchSettings, *, show: Callable[[Event], None]) -> None:
+    """Subscribe and show every event until told to stop. Raises StartError when the broker refuses the credential."""
+    stop = Stop()
+    transport = Mqtt(
+        settings.address,
+        username=Principal(Role.READER, settings.org, READER_NAME).username,
+        password=settings.secret(),
+        subscriptions=[(topic.filter(org=settings.org), topic.qos) for topic in _WATCHED],
+        keep_alive_seconds=settings.keep_alive_seconds,
+        ca_file=settings.ca_file,
+    )
+    try:
+        while not stop.asked:
+            for event in transport.receive(100, 0.5):
+                if isinstance(event, Disconnected) and event.refused:
+                    raise StartError(f"the broker at {settings.server} refused the reader's secret: {event.reason}")
+                if isinstance(event, Connected) and event.refused:
+                    raise StartError(f"the broker refused to show {', '.join(event.refused)}")
+                show(event)
+    finally:
+        transport.close()
+
+
+def as_json_lines(event: Event) -> None:
+    """Print a message as one line of JSON: topic, whether it was retained, payload."""
+    if isinstance(event, Message):
+        _print(json.dumps({"topic": event.topic, "retained": event.retain, "payload": _decoded(event.payload)}))
+
+
+def as_text(event: Event) -> None:
+    """Print an event for a person; connections go to standard error."""
+    match event:
+        case Connected():
+            sys.stderr.write("connected\n")
+        case Disconnected():
+            sys.stderr.write(f"not connected: {event.reason}\n")
+        case Message():
+            _print(f"{event.topic}{' (retained)' if event.retain else ''}")
+            _print(f"    {printable(json.dumps(_decoded(event.payload), ensure_ascii=False))}")
+
+
+def printable(text: str) -> str:
+    """Text from a machine without the characters that would steer a terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _decoded(payload: bytes) -> Any:  # noqa: ANN401 - whatever JSON somebody sent
+    try:
+        return json.loads(payload)
+    except ValueError:
+        return payload.decode("utf-8", "backslashreplace")
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,177 @@
+"""What `dashfleet up` needs on one machine: a state directory with databases, secrets and a first person to sign in.
+
+Invariants:
+- Everything is in one directory, and one `dashfleet up` uses it at a time.
+- What is there stays: a second `up` finds the same machine, secrets and people as the first.
+- Secrets are files that only their owner can read; the first password is shown once and stored as a hash.
+"""
+
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from schemas.errors import StartError
+from schemas.layout import Layout
+from schemas.settings import read_secret, write_secret
+from schemas.topics import slug
+
+if TYPE_CHECKING:
+    from supervisor import Part
+
+ORG = "home"
+ADMIN = "admin"
+START_ORDER = ("broker", "ingestor", "agent", "dashboard")
+STOP_ORDER = ("agent", "dashboard", "ingestor", "broker")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked of `dashfleet up`. `interval_seconds`: None for the agent's own setting."""
+
+    broker_port: int
+    dashboard_port: int
+    interval_seconds: float | None
+    agent: bool
+
+
+class Installation:
+    """A state directory that is ready for the parts to run in."""
+
+    def __init__(self, layout: Layout, options: Options, machine: str) -> None:
+        self.layout = layout
+        self.options = options
+        self.machine = machine
+
+    @classmethod
+    @contextmanager
+    def prepare(cls, data: Path, options: Options) -> Iterator["Installation"]:
+        """Check and create what is needed, and hold the directory. Raises StartError."""
+        layout = Layout(data)
+        with _held(layout):
+            for port, option in ((options.broker_port, "--broker-port"), (options.dashboard_port, "--dashboard-port")):
+                _require_free(port, option)
+            installation = cls(layout, options, layout.machine or slug(socket.gethostname()))
+            installation._create()
+            yield installation
+
+    def run(self, *, say: Callable[[str], None], stopping: Callable[[], bool]) -> None:
+        """Run the parts until it is time to stop. Raises StartError when one cannot start."""
+        from supervisor import Supervisor
+
+        supervisor = Supervisor(self._parts(), stop_order=STOP_ORDER, logs=self.layout.logs, say=say, stopping=stopping)
+        supervisor.start()
+        try:
+            if not stopping():
+                self._welcome(say)
+            supervisor.run()
+        finally:
+            say("stopping: agent, dashboard, ingestor, broker")
+            supervisor.stop()
+
+    def _create(self) -> None:
+        from broker.access import Principal, Role
+        from broker.credentials import new_secret
+        from broker.watch import READER_NAME
+        from ingestor.admin import add_org, add_principal
+        from ingestor.run import PRINCIPAL as INGESTOR
+        from schemas.database import open_engine, upgrade
+
+        self.layout.logs.mkdir(exist_ok=True)
+        engine = open_engine(self.layout.database_url)
+        upgrade(engine)
+        add_org(engine, ORG, now=_now)
+        principals = {
+            "ingestor": INGESTOR,
+            "agent": Principal(Role.MACHINE, ORG, self.machine),
+            "watch": Principal(Role.READER, ORG, READER_NAME),
+        }
+        for part, principal in principals.items():
+            path = self.layout.secret(part)
+            if not path.exists():
+                write_secret(path, new_secret())
+            add_principal(engine, principal, read_secret(path), now=_now)
+        engine.dispose()
+        self.layout.remember(server=f"mqtt://127.0.0.1:{self.options.broker_port}", machine=self.machine)
+
+    def _parts(self) -> "list[Part]":
+        from supervisor import Part
+
+        interval = self.options.interval_seconds
+        server = ["--server", self.layout.server]
+        given = {
+            "broker": ["--port", str(self.options.broker_port)],
+            "ingestor": server,
+            "agent": [*server, "--org", ORG, "--machine", self.machine],
+            "dashboard": ["--port", str(self.options.dashboard_port)],
+        }
+        if interval is not None:
+            given["agent"] += ["--interval", str(interval)]
+        command = [sys.executable, "-m", "dashfleet"]
+        names = [name for name in START_ORDER if name != "agent" or self.options.agent]
+        return [Part(name, [*command, name, "--data", str(self.layout.data), *given[name]]) for name in names]
+
+    def _welcome(self, say: Callable[[str], None]) -> None:
+        say("")
+        say(f"Open http://127.0.0.1:{self.options.dashboard_port}")
+        password = self._first_password()
+        if password is None:
+            say(f"Sign in as {ADMIN} with the password that the first start showed.")
+        else:
+            say(f"Sign in as {ADMIN} with the password {password} (it is shown only this once).")
+        say("Ctrl-C stops everything.")
+
+    def _first_password(self) -> str | None:
+        """Make the first person and return the password, once there is somebody to read it."""
+        from dashboard.accounts import Role, add_user, has_users, open_accounts
+
+        people = open_accounts(self.layout.people_url)
+        try:
+            if has_users(people):
+                return None
+            password = secrets.token_urlsafe(12)
+            add_user(people, ADMIN, password, role=Role.ADMIN, org=ORG)
+            return password
+        finally:
+            people.dispose()
+
+
+@contextmanager
+def _held(layout: Layout) -> Iterator[None]:
+    """Hold the state directory against another `up`."""
+    lock = FileLock(layout.lock, blocking=False)
+    try:
+        layout.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock.acquire()
+    except Timeout:
+        raise StartError(
+            f"another dashfleet up uses {layout.data}: stop it first, or choose another directory with --data"
+        ) from None
+    except OSError as error:
+        raise StartError(
+            f"cannot write in {layout.data} ({error.strerror}): choose another state directory with --data"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _require_free(port: int, option: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise StartError(f"port {port} is taken: stop what uses it, or choose another with {option}") from None
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

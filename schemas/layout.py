@@ -1,0 +1,41 @@
+"""Where things are in a state directory, and what the last `dashfleet up` in it left for later commands."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+
+class Layout:
+    """Where things are in a state directory."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.database_url = f"sqlite:///{data / 'dashfleet.db'}"
+        self.people_url = f"sqlite:///{data / 'people.db'}"
+        self.logs = data / "logs"
+        self.lock = data / "up.lock"
+        self._memory = data / "up.json"
+
+    def secret(self, part: str) -> Path:
+        """The file of a part's secret."""
+        return self.data / "secrets" / part
+
+    @property
+    def server(self) -> str:
+        """The broker's address, from the last `up`."""
+        return self._remembered().get("server", "mqtt://127.0.0.1:1883")
+
+    @property
+    def machine(self) -> str | None:
+        """The id that this machine was given at the first `up`."""
+        return self._remembered().get("machine")
+
+    def remember(self, *, server: str, machine: str) -> None:
+        """Note what later commands need to know."""
+        self._memory.write_text(json.dumps({"server": server, "machine": machine}, indent=2) + "\n")
+
+    def _remembered(self) -> dict[str, str]:
+        with suppress(OSError, ValueError):
+            found = json.loads(self._memory.read_text())
+            return {str(name): str(value) for name, value in found.items()}
+        return {}
