@@ -27,8 +27,11 @@ from schemas.messages import BACKFILL_MAX_SAMPLES, Ack, Backfill, OfflineReason,
 from schemas.settings import AgentSettings
 
 EVENTS_AT_ONCE = 100
-STEP_SECONDS = 0.5
+STEP_SECONDS = 1.0
 """A step lasts so long at most, so that a signal to stop is soon heard."""
+
+LOOK_SECONDS = 5.0
+"""The outbox is looked after when a sample was taken or something arrived, and so often in any case."""
 
 FIRST_SAMPLE_SECONDS = 1.0
 """After the start, so that a newcomer sees the machine at once; the CPU's share needs some time to be measured."""
@@ -72,6 +75,7 @@ class Agent:
         self._own = {"org": settings.org, "machine": settings.machine}
         self._grid = monotonic() + _phase(settings)
         self._next_sample = monotonic() + min(FIRST_SAMPLE_SECONDS, settings.interval_seconds)
+        self._look_at = monotonic()
         self._live: deque[tuple[int, float]] = deque()
         self._resend = _Resend(monotonic)
         self._transport = open_transport(
@@ -94,11 +98,11 @@ class Agent:
         if self._monotonic() >= self._next_sample:
             self._sample()
         wait = max(0.0, min(STEP_SECONDS, min(self._next_sample, self._resend.due_at) - self._monotonic()))
-        for event in self._transport.receive(EVENTS_AT_ONCE, wait):
+        events = self._transport.receive(EVENTS_AT_ONCE, wait)
+        for event in events:
             self._handle(event)
-        self._spill()
-        if self.connected:
-            self._backfill()
+        if events or self._monotonic() >= min(self._look_at, self._resend.due_at):
+            self._look_after_the_outbox()
 
     def stop(self, reason: OfflineReason = "stopped") -> None:
         """Say goodbye, so that nobody has to guess, and put what waits on disk."""
@@ -112,6 +116,7 @@ class Agent:
         vitals, extra = self._runner.collect()
         sample = self._outbox.append(self._now(), vitals, extra)
         self._next_sample = self._after(self._monotonic())
+        self._look_at = self._monotonic()
         if self.connected and self._publish_live(sample):
             self._live.append((sample.seq, self._monotonic()))
 
@@ -184,6 +189,12 @@ class Agent:
             return  # all is well, or this connection's birth has just replaced it
         log.warning("the retained status of this machine was not its own or too late: saying otherwise")
         self._publish(topics.STATUS, self._status("online"))
+
+    def _look_after_the_outbox(self) -> None:
+        self._look_at = self._monotonic() + LOOK_SECONDS
+        self._spill()
+        if self.connected:
+            self._backfill()
 
     def _spill(self) -> None:
         """Put on disk what the ingestor has not acknowledged in time."""

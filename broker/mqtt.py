@@ -34,7 +34,7 @@ STEADY_SECONDS = 30.0
 SEND_MAX = 1000
 """Messages handed over and not yet sent (QoS 0) or acknowledged (QoS 1), at most."""
 
-_SLICE_SECONDS = 0.5
+_SLICE_SECONDS = 1.0
 _CREDENTIALS_REFUSED = frozenset(("Bad user name or password", "Not authorized", "Client identifier not valid"))
 
 log = logging.getLogger(__name__)

@@ -195,14 +195,14 @@ def _clock_offset(machine: Machine, stream: Stream, sample: Sample) -> int:
 
 
 def _explain(error: ValidationError) -> tuple[str, str]:
-    first = error.errors(include_input=False, include_url=False)[0]
-    field_name = ".".join(str(level) for level in first["loc"])
-    detail = f"{field_name}: {first['msg']}" if field_name else first["msg"]
-    if first["type"] == "json_invalid":
-        return "not-json", detail
-    if first["loc"][:1] == ("v",):
+    problems = error.errors(include_input=False, include_url=False)
+    version = next((problem for problem in problems if problem["loc"] == ("v",)), None)
+    shown = version or problems[0]
+    where = ".".join(str(level) for level in shown["loc"])
+    detail = f"{where}: {shown['msg']}" if where else shown["msg"]
+    if version is not None:
         return "wrong-version", detail
-    return "invalid", detail
+    return "not-json" if shown["type"] == "json_invalid" else "invalid", detail
 
 
 def counted(rejected: list[Rejected]) -> Counter[str]:

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from humanize import naturaldelta
-from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import Engine, select
 
-from broker.watch import printable
 from ingestor.ranges import Ranges
 from schemas import tables
 from schemas.messages import VITALS
@@ -77,7 +75,7 @@ def _plain(row: Any, ledger: Ledger) -> dict[str, Any]:  # noqa: ANN401 - a row 
         "presence": row.presence or "unknown",
         "reason": row.reason or "",
         "since": row.since_at,
-        "verified": bool(row.verified),
+        "verified": row.verified is not False,
         "health": {"score": row.health_score, "status": row.health_status or "unknown"},
         "last_seen": row.last_seen_at,
         "clock_offset_milliseconds": row.clock_offset_milliseconds,
@@ -90,29 +88,27 @@ def _plain(row: Any, ledger: Ledger) -> dict[str, Any]:  # noqa: ANN401 - a row 
 def table(found: list[dict[str, Any]], *, now: float) -> Table:
     """The list for a terminal. `now`: seconds since 1970."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("Organisation", "Machine", "Hostname", "Status", "Health"):
-        shown.add_column(title)
-    for title in ("CPU", "Memory", "Disk"):
-        shown.add_column(title, justify="right")
-    shown.add_column("Up")
-    shown.add_column("Last seen")
+    several = len({row["org"] for row in found}) > 1
+    for title in ("Machine", "Status", "Why", "Health"):
+        shown.add_column(title, no_wrap=True)
+    for title in ("CPU", "Memory", "Disk", "Up", "Last seen"):
+        shown.add_column(title, justify="right", no_wrap=True)
     for row in found:
-        vitals = row["vitals"]
+        vitals, health, seen = row["vitals"], row["health"], row["last_seen"]
         shown.add_row(
-            row["org"],
-            row["machine"],
-            escape(printable(row["hostname"] or "")),
-            _coloured(row["presence"], "" if row["verified"] else "?", row["reason"]),
-            _coloured(row["health"]["status"], "", str(row["health"]["score"] or "")),
+            f"{row['org']}/{row['machine']}" if several else row["machine"],
+            _coloured(row["presence"], row["presence"] if row["verified"] else f"{row['presence']}?"),
+            row["reason"],
+            _coloured(health["status"], f"{health['status']} {'' if health['score'] is None else health['score']}"),
             *(_percent(vitals[name]) for name in ("cpu_percent", "memory_percent", "disk_percent")),
             "" if vitals["uptime_seconds"] is None else naturaldelta(vitals["uptime_seconds"]),
-            "never" if row["last_seen"] is None else f"{naturaldelta(now - row['last_seen'] / 1000)} ago",
+            "never" if seen is None else naturaldelta(max(0.0, now - seen / 1000)),
         )
     return shown
 
 
-def _coloured(word: str, mark: str, detail: str) -> str:
-    return f"[{_COLOURS.get(word, 'dim')}]{word}{mark}[/] [dim]{escape(detail)}[/]"
+def _coloured(status: str, text: str) -> str:
+    return f"[{_COLOURS.get(status, 'dim')}]{text}[/]"
 
 
 def _percent(value: float | None) -> str:

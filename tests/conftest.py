@@ -4,25 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 from sqlalchemy import Engine
 
 from schemas.database import open_engine, sqlite_url, upgrade
-
-
-class Clock:
-    """A wall clock in milliseconds and a monotonic one in seconds that move only when told to."""
-
-    def __init__(self) -> None:
-        self.milliseconds = 1_700_000_000_000
-
-    def now(self) -> int:
-        return self.milliseconds
-
-    def monotonic(self) -> float:
-        return self.milliseconds / 1000
-
-    def advance(self, seconds: float) -> None:
-        self.milliseconds += round(seconds * 1000)
 
 
 @pytest.fixture

@@ -1,0 +1,26 @@
+from ingestion import Bench, Speaker
+from rich.console import Console
+from sqlalchemy import Engine
+
+from ingestor.machines import list_machines, table
+
+
+def test_a_machine_that_was_never_heard_is_listed_as_unknown(fleet: Engine) -> None:
+    row = list_machines(fleet)[0]
+    assert (row["org"], row["machine"], row["presence"], row["last_seen"]) == ("home", "attic", "unknown", None)
+    assert row["health"] == {"score": None, "status": "unknown"}
+    assert row["ledger"]["expected"] == 0
+    assert set(row["vitals"]) >= {"cpu_percent", "memory_percent", "disk_percent", "uptime_seconds"}
+
+
+def test_the_table_names_every_machine_and_fits_a_terminal(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
+    bench.publish(speaker.status(), speaker.telemetry(1))
+    bench.step()
+    console = Console(width=100, no_color=True, record=True)
+    with console.capture() as captured:
+        console.print(table(list_machines(fleet), now=bench.clock.now() / 1000 + 5))
+    lines = captured.get().splitlines()
+    assert lines[0].split() == ["Machine", "Status", "Why", "Health", "CPU", "Memory", "Disk", "Up", "Last", "seen"]
+    assert lines[1].split()[:6] == ["home/attic", "online", "connected", "ok", "100", "10.0"]
+    assert lines[1].rstrip().endswith("5 seconds")
+    assert lines[2].split()[:2] == ["office/attic", "unknown"]

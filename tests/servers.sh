@@ -1,0 +1,32 @@
+#!/bin/sh
+# The real servers that the tests run. As root on Debian they are installed; elsewhere one line says what to install.
+set -eu
+
+missing=""
+need() { # need PACKAGE PROGRAM...: the package is missing when none of the programs is there
+    package=$1
+    shift
+    for program in "$@"; do
+        if PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null 2>&1; then return; fi
+    done
+    missing="$missing $package"
+}
+
+need mosquitto mosquitto
+need postgresql /usr/lib/postgresql/*/bin/postgres
+need chromium chromium
+need iproute2 ip
+need nftables nft
+need strace strace
+need faketime faketime
+
+if [ -z "$missing" ]; then
+    exit 0
+fi
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing what the tests need:$missing"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+else
+    echo "some tests will be skipped; to run them: apt-get install$missing"
+fi
