@@ -155,9 +155,11 @@ def dashboard(
 
     settings = _settings(DashboardSettings, data, config, check, bind=bind, port=port, database=database)
     from dashboard.app import run
+    from schemas.database import open_engine, require_current
     from schemas.process import say_ready, start_logging, watch_the_supervisor
 
     start_logging(settings.log_level)
+    require_current(open_engine(settings.database, read_only=True))
     watch_the_supervisor()
     run(settings, lambda: say_ready(f"http://{settings.bind}:{settings.port}"))
 

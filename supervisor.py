@@ -155,7 +155,7 @@ class Supervisor:
         stopping: Callable[[], bool],
     ) -> None:
         self._logs = logs
-        self._children = [Child(part, logs) for part in parts]
+        self.children = [Child(part, logs) for part in parts]
         self._stop_order = stop_order
         self._say = say
         self._stopping = stopping
@@ -163,7 +163,7 @@ class Supervisor:
     def start(self) -> None:
         """Start all parts in order. Raises StartError, with nothing left running, when one of them cannot."""
         try:
-            for child in self._children:
+            for child in self.children:
                 if not self._stopping():
                     child.start()
                     self._wait_until_ready(child)
@@ -174,13 +174,13 @@ class Supervisor:
     def run(self) -> None:
         """Watch the parts until it is time to stop, and start again what dies."""
         while not self._stopping():
-            for child in self._children:
+            for child in self.children:
                 self._look_after(child)
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
         """Stop all parts in order."""
-        by_name = {child.part.name: child for child in self._children}
+        by_name = {child.part.name: child for child in self.children}
         for name in self._stop_order:
             if name in by_name:
                 by_name[name].stop()

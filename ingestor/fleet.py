@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ingestor.incidents import Identity
 from ingestor.presence import State
 from ingestor.ranges import Ranges
 from schemas.health import Health, HealthStatus
@@ -78,6 +79,7 @@ class Machine:
     state: State = field(default_factory=State)
     latest: Latest = field(default_factory=Latest)
     clock: ClockOffset = field(default_factory=ClockOffset)
+    identity: Identity = field(default_factory=Identity)
     streams: dict[str, Stream] = field(default_factory=dict)
 
     def stream(self, name: str, now: int) -> Stream:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from broker.transport import Connected, Disconnected, Message, Transport
 from ingestor.acks import Acks
 from ingestor.fleet import Machine
+from ingestor.incidents import Incidents
 from ingestor.intake import Batch, Intake, Rejected, counted
 from ingestor.presence import on_blind, on_tick
 from ingestor.store import Store
@@ -76,6 +77,7 @@ class Ingestor:
         self._acks = Acks(every_seconds=ack_seconds, monotonic=monotonic)
         self._intake = Intake(find=self._find, config=self._config)
         self._fleet: dict[tuple[str, str], Machine] = {}
+        self._incidents = Incidents()
         self._configs: dict[str, OrgConfig] = {}
         self._unknown: dict[tuple[str, str], float] = {}
         self._hearing_since: int | None = None
@@ -123,6 +125,7 @@ class Ingestor:
         self.counters["received"] += len(messages)
         if self._is_due("tick", TICK_SECONDS):
             self._tick(batch)
+        self._note_incidents(batch)
         self._commit(batch, messages)
         self._acknowledge(transport)
         if self._is_due("config", CONFIG_SECONDS):
@@ -176,6 +179,7 @@ class Ingestor:
             log.error("the broker refused these subscriptions: %s", ", ".join(event.refused))
         log.info("connected to the broker")
         self._hearing_since = self._now()
+        self._incidents.hear_again(self._hearing_since)
         self._publish_configs(transport, everything=True)
 
     def _go_blind(self, batch: Batch, reason: str) -> None:
@@ -183,6 +187,7 @@ class Ingestor:
         if self._hearing_since is None:
             return
         self._hearing_since = None
+        self._incidents.go_blind(reason, self._now())
         for machine in self._fleet.values():
             self._blind(batch, machine)
 
@@ -197,6 +202,20 @@ class Ingestor:
             after = on_tick(machine.state, self._config(machine.org), now, hearing_since=self._hearing_since)
             if after is not machine.state:
                 self._intake.change(batch, machine, after, now)
+        self._incidents.tick(self._count_machines, now)
+
+    def _note_incidents(self, batch: Batch) -> None:
+        for change in batch.transitions:
+            machine = change.machine
+            self._incidents.presence_changed(machine.org, machine.name, change.before, change.after, change.at)
+        for machine in batch.clones:
+            log.warning("two copies of %s/%s run: their outboxes take turns", machine.org, machine.name)
+            streams = (machine.identity.stream, machine.identity.replaced)
+            self._incidents.identity_shared(machine.org, machine.name, streams, self._now())
+        batch.incidents = self._incidents.changed()
+
+    def _count_machines(self, org: str) -> int:
+        return sum(machine.org == org for machine in self._fleet.values())
 
     # The fleet in memory.
 
@@ -217,6 +236,8 @@ class Ingestor:
         self._unknown.clear()
         self._load_configs()
         self._fleet = {(machine.org, machine.name): machine for machine in self._store.machines()}
+        quiet = ((machine.org, machine.name, machine.state) for machine in self._fleet.values())
+        self._incidents = Incidents(self._store.open_incidents(), quiet, now=self._now())
 
     def _let_everything_go(self, error: DBAPIError) -> None:
         log.error("the database is away: %s", str(error.orig).partition("\n")[0])

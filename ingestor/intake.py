@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from broker.transport import Message
 from ingestor.fleet import CLOCK_TOLERANCE_MILLISECONDS, Latest, Machine, Stream
+from ingestor.incidents import Incident
 from ingestor.presence import State, on_live, on_status
 from schemas import topics
 from schemas.health import health
@@ -73,9 +74,12 @@ class Batch:
     acks: list[tuple[Machine, Stream, tuple[int, ...], bool]] = field(default_factory=list)
     """Machine, stream, numbers, and whether the machine waits for the answer."""
     duplicates: int = 0
+    clones: list[Machine] = field(default_factory=list)
+    """Machines for which an outbox spoke that another had replaced (`ingestor.incidents.Identity`)."""
+    incidents: list[Incident] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.machines or self.rejected)
+        return bool(self.machines or self.rejected or self.incidents)
 
 
 class Intake:
@@ -139,10 +143,13 @@ class Intake:
         batch.machines[machine.id] = machine
         if not message.retain:
             self.change(batch, machine, on_live(machine.state, info.session, now), now)
+            if info.stream is not None:
+                self._identify(batch, machine, info.session, info.stream)
 
     def _telemetry(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
         sample = Telemetry.decode(message.payload)
         self.change(batch, machine, on_live(machine.state, sample.session, now), now)
+        self._identify(batch, machine, sample.session, sample.stream)
         machine.clock.observe(now - sample.sampled_at)
         stream = self._hear(batch, machine, sample.stream, sample.seq, sample.oldest_seq, sample.dropped, now)
         if sample.vitals.uptime_seconds is not None:
@@ -163,6 +170,10 @@ class Intake:
         for sample in backfill.samples():
             stream.late += self._store(batch, machine, stream, sample, now)
         batch.acks.append((machine, stream, numbers, True))
+
+    def _identify(self, batch: Batch, machine: Machine, session: int, stream: str) -> None:
+        if machine.identity.returns(session, stream):
+            batch.clones.append(machine)
 
     def _hear(
         self, batch: Batch, machine: Machine, name: str, seq: int, oldest_seq: int, dropped: int, now: int

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from broker.access import Principal, Role
 from broker.mqtt import Mqtt
-from broker.transport import Transport
+from broker.transport import Backoff, Transport
 from ingestor.ingestor import Ingestor
 from ingestor.store import Store
 from schemas.database import open_engine, upgrade
@@ -13,6 +13,9 @@ from schemas.process import Stop, say_ready
 from schemas.settings import IngestorSettings
 
 PRINCIPAL = Principal(Role.INGESTOR, "", "ingestor")
+
+RECONNECT_SECONDS = 5.0
+"""The longest wait before the next attempt: the whole fleet is unverified until the ingestor hears again."""
 
 
 def run(settings: IngestorSettings) -> None:
@@ -30,6 +33,7 @@ def run(settings: IngestorSettings) -> None:
             subscriptions=subscriptions,
             keep_alive_seconds=settings.keep_alive_seconds,
             ca_file=settings.ca_file,
+            backoff=Backoff(most_seconds=RECONNECT_SECONDS),
         )
 
     ingestor = Ingestor(

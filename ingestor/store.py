@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from ingestor.fleet import ClockOffset, Latest, Machine, Stream
+from ingestor.incidents import Incident, Kind
 from ingestor.intake import PAYLOAD_KEPT_BYTES, Batch
 from ingestor.presence import Presence, State
 from ingestor.ranges import Ranges
@@ -55,6 +56,16 @@ class Store:
         with self._engine.connect() as connection:
             return {row.name: (OrgConfig.model_validate(row.config), row.machines) for row in connection.execute(query)}
 
+    def open_incidents(self) -> list[Incident]:
+        """The incidents that have not ended."""
+        table = tables.incident
+        query = select(table, tables.org.c.name.label("org")).select_from(table.outerjoin(tables.org))
+        with self._engine.connect() as connection:
+            return [
+                Incident(Kind(row.kind), row.org or "", row.started_at, row.details, id=row.id)
+                for row in connection.execute(query.where(table.c.ended_at.is_(None)))
+            ]
+
     def write(self, batch: Batch, heartbeat: Mapping[str, Any] | None = None) -> None:
         """Store a batch, and say that the ingestor lives, in one transaction."""
         with self._engine.begin() as connection:
@@ -63,6 +74,7 @@ class Store:
             self._write(connection, tables.stream, (_stream_row(*entry) for entry in batch.streams.values()))
             self._write_infos(connection, batch)
             self._append(connection, tables.transition, _transition_rows(batch))
+            self._write_incidents(connection, batch)
             self._append(connection, tables.dead_letter, _dead_letter_rows(batch))
             self._prune_dead_letters(connection, len(batch.rejected))
             if heartbeat is not None:
@@ -103,6 +115,18 @@ class Store:
                     info=info.model_dump(mode="json"),
                 )
             )
+
+    def _write_incidents(self, connection: Connection, batch: Batch) -> None:
+        table = tables.incident
+        for incident in batch.incidents:
+            values = {"ended_at": incident.ended_at, "details": incident.details}
+            if incident.id is not None:
+                connection.execute(table.update().where(table.c.id == incident.id).values(values))
+                continue
+            org_id = select(tables.org.c.id).where(tables.org.c.name == incident.org).scalar_subquery()
+            begun = {"org_id": org_id, "kind": incident.kind.value, "started_at": incident.started_at, **values}
+            key = connection.execute(table.insert().values(begun)).inserted_primary_key
+            incident.id = None if key is None else int(key[0])
 
     def _prune_dead_letters(self, connection: Connection, added: int) -> None:
         """Keep the newest dead letters only; looked at once in a while, since counting costs."""

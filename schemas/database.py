@@ -6,11 +6,13 @@ Invariants:
 - `upgrade` moves an older database forward and refuses a newer one; it never moves one back.
 """
 
+import sqlite3
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 
 from schemas.errors import StartError
 
@@ -59,36 +61,46 @@ def upgrade(engine: Engine) -> None:
             ) from None
         raise
     except DBAPIError as error:
-        raise DatabaseError(f"cannot open {_shown(engine)}: {error.orig}") from None
+        raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
 
 
 def require_current(engine: Engine) -> None:
-    """Raise DatabaseError unless the tables are there and of exactly this version."""
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
-
+    """Raise DatabaseError unless the tables are of exactly this version. Does without Alembic, to be quick."""
     try:
         with engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
+            found = connection.scalar(text("SELECT version_num FROM alembic_version"))
     except OperationalError as error:
-        raise DatabaseError(f"cannot open {_shown(engine)}: {error.orig}") from None
-    if found != ScriptDirectory.from_config(_alembic_configuration()).get_current_head():
+        if "no such table" not in str(error.orig):
+            raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
+        found = None
+    except ProgrammingError:  # PostgreSQL: the table is not there
+        found = None
+    except DBAPIError as error:  # SQLite: the file is not a database
+        raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
+    if found != newest_revision():
         raise DatabaseError(
             f"{_shown(engine)} is not of this version of DashFleet (it is at {found or 'nothing'}): "
             "start the ingestor of this version first, or install the version that wrote it"
         )
 
 
+def newest_revision() -> str:
+    """The revision that this version's tables have: the highest number of a file in `schemas/migrations/versions`."""
+    return max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
 def _sqlite(url: URL, *, read_only: bool) -> Engine:
     if read_only:
-        url = url.set(database=f"file:{url.database}", query={"mode": "ro", "uri": "true"})
+        url = url.set(database=f"file:{quote(url.database or '', safe='/:')}", query={"mode": "ro", "uri": "true"})
     engine = create_engine(url)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: object) -> None:  # noqa: ANN401 - sqlite3's connection behind any driver
         connection.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MILLISECONDS}")
         connection.execute("PRAGMA foreign_keys = ON")
-        if not read_only:
+        if read_only:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)  # or ATTACH would open the same file for writing
+        else:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
 
@@ -108,4 +120,11 @@ def _alembic_configuration() -> Any:  # noqa: ANN401 - alembic is imported only 
 
 
 def _shown(engine: Engine) -> str:
+    if engine.dialect.name == "sqlite":
+        name = engine.url.database or ""
+        return f"the database {unquote(name.removeprefix('file:')) if name.startswith('file:') else name}"
     return f"the database {engine.url.render_as_string(hide_password=True)}"
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).partition("\n")[0]

@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 
 class Layout:
@@ -10,8 +11,8 @@ class Layout:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.database_url = f"sqlite:///{data / 'dashfleet.db'}"
-        self.people_url = f"sqlite:///{data / 'people.db'}"
+        self.database_url = f"sqlite:///{quote(str(data / 'dashfleet.db'))}"
+        self.people_url = f"sqlite:///{quote(str(data / 'people.db'))}"
         self.logs = data / "logs"
         self.lock = data / "up.lock"
         self._memory = data / "up.json"
@@ -35,7 +36,7 @@ class Layout:
         self._memory.write_text(json.dumps({"server": server, "machine": machine}, indent=2) + "\n")
 
     def _remembered(self) -> dict[str, str]:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, AttributeError):  # AttributeError: JSON, but not an object
             found = json.loads(self._memory.read_text())
             return {str(name): str(value) for name, value in found.items()}
         return {}

@@ -19,6 +19,7 @@ INTEGER_MAX = 2**53 - 1
 BACKFILL_MAX_SAMPLES = 500
 ACK_MAX_RANGES = 1000
 EXTRA_MAX = 64
+METRICS_MAX = 256
 
 Milliseconds = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
 Count = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
@@ -29,6 +30,7 @@ Text = Annotated[str, Field(max_length=256)]
 StreamId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Identifier = Annotated[str, Field(pattern=ID_PATTERN, max_length=63)]
+Labels = Annotated[dict[Identifier, Annotated[str, Field(max_length=63)]], Field(max_length=32)]
 
 OfflineReason = Literal["lost", "stopped", "restarting", "rebooting", "asleep"]
 
@@ -100,9 +102,13 @@ class Metric(Part):
 
 
 class Info(Message):
-    """Inventory, retained on `up/info`: what changes seldom. Null means "could not be read"."""
+    """Inventory, retained on `up/info`: what changes seldom. Null means "could not be read".
+
+    `stream` names the outbox that this machine numbers its samples with, as in `Telemetry`.
+    """
 
     session: Sequence
+    stream: StreamId | None = None
     at: Milliseconds
     hostname: Text
     hardware_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
@@ -118,8 +124,8 @@ class Info(Message):
     agent_version: Text
     python_version: Text
     interval_seconds: Annotated[float, Field(gt=0, le=86_400)]
-    labels: Annotated[dict[Identifier, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = {}
-    metrics: Annotated[tuple[Metric, ...], Field(max_length=256, strict=False)] = ()
+    labels: Labels = {}
+    metrics: Annotated[tuple[Metric, ...], Field(max_length=METRICS_MAX, strict=False)] = ()
 
 
 class Sample(Part):
@@ -220,7 +226,7 @@ class Backfill(Message):
 
     def encode(self) -> bytes:
         """The payload to publish, without the columns that are null throughout."""
-        return self.model_dump_json(exclude_none=False, exclude_defaults=True, exclude_unset=False).encode()
+        return self.model_dump_json(exclude_none=True).encode()
 
 
 class Range(Part):

@@ -66,6 +66,7 @@ def start_logging(level: str) -> None:
     )
     logging.Formatter.converter = time.gmtime
     logging.captureWarnings(capture=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every plug-in it loads
 
 
 def become(module: str, settings: Settings) -> NoReturn:

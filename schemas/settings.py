@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from schemas.errors import StartError
+from schemas.messages import Labels
 from schemas.topics import ID_PATTERN, MACHINE_MAX_LENGTH, ORG_MAX_LENGTH
 
 CONFIGURATION_FILE = "dashfleet.toml"
@@ -62,7 +63,8 @@ class ServerAddress(BaseModel):
     def parse(cls, url: str) -> Self:
         """Raises ValueError with a sentence when the address is not one."""
         parts = urlsplit(url)
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/"):
+        extra = (parts.path.removeprefix("/"), parts.query, parts.fragment)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or any(extra) or parts.port == 0:
             raise ValueError("must look like mqtt://HOST:PORT or mqtts://HOST:PORT")
         if parts.username or parts.password:
             raise ValueError("must not carry a name or a password")
@@ -113,7 +115,7 @@ class AgentSettings(ClientSettings):
     org: OrgId = Field("home", description="The organisation the machine belongs to")
     machine: MachineId = Field(description="The machine's id in topics; the hostname's slug unless given")
     interval_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = Field(10.0, description="Time between two samples")
-    labels: dict[str, str] = Field(default_factory=dict, description="Labels to group machines by")
+    labels: Labels = Field(default_factory=dict, description="Labels to group machines by")
     disk_path: Path = Field(Path("/"), description="The file system whose usage is the disk vital")
     collector_timeout_seconds: Seconds = Field(
         2.0, description="How long the collectors of one sample may take together"
@@ -189,6 +191,7 @@ def load(
     `defaults` replace those of the model. Raises SettingsError.
     """
     from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+    from pydantic_settings.exceptions import SettingsError as SourceError
 
     chosen = {name: value for name, value in (given or {}).items() if value is not None}
     prefix = f"DASHFLEET_{kind.part.upper()}_"
@@ -214,6 +217,8 @@ def load(
         return cast("S", kind.model_construct(**dict(Sources(**chosen))))
     except ValidationError as error:
         raise SettingsError(_sentence(kind, error)) from None
+    except SourceError as error:  # only tables and lists are read as JSON
+        raise SettingsError(f"an environment variable {prefix}… is not valid JSON: {error}") from None
 
 
 def _table(path: Path, part: str, *, required: bool) -> dict[str, Any]:
@@ -225,7 +230,7 @@ def _table(path: Path, part: str, *, required: bool) -> dict[str, Any]:
         if required:
             raise SettingsError(f"there is no configuration file {path}") from None
         return {}
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SettingsError(f"cannot read the configuration file {path}: {error}") from None
     if not isinstance(table, dict):
         raise SettingsError(f"[{part}] in {path} must be a table")
@@ -237,7 +242,7 @@ def _table(path: Path, part: str, *, required: bool) -> dict[str, Any]:
 def _sentence(kind: type[Settings], error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     name = ".".join(str(level) for level in first["loc"])
-    variable = f"DASHFLEET_{kind.part.upper()}_{name.upper()}"
+    variable = f"DASHFLEET_{kind.part.upper()}_{str(first['loc'][0]).upper()}"
     if first["type"] == "extra_forbidden":
         return f"there is no setting {name} for the {kind.part}: remove it from [{kind.part}] in {CONFIGURATION_FILE}"
     return f"the {kind.part}'s setting {name} ({variable}) is wrong: {first['msg'].removeprefix('Value error, ')}"
@@ -255,9 +260,14 @@ def read_secret(path: Path) -> str:
         mode = path.stat().st_mode
         if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
             raise SettingsError(f"{path} can be read by others: run chmod 600 {path}")
-        return path.read_text().strip()
+        secret = path.read_text().strip().partition("\n")[0].strip()
     except OSError as error:
         raise SettingsError(f"cannot read the secret in {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"cannot read the secret in {path}: it is not text") from None
+    if not secret:
+        raise SettingsError(f"there is no secret in {path}: the file is empty")
+    return secret
 
 
 def write_secret(path: Path, secret: str) -> None:
@@ -265,4 +275,5 @@ def write_secret(path: Path, secret: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
+        path.chmod(0o600)  # it may have been there before, with another mode
         file.write(secret + "\n")

@@ -1,0 +1,100 @@
+"""The shape of the code, kept: who imports whom, and where the big libraries may be."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("schemas", "broker", "agent", "ingestor", "dashboard")
+MAY_IMPORT = {
+    "schemas": {"schemas"},
+    "broker": {"schemas", "broker"},
+    "agent": {"schemas", "broker", "agent"},
+    "ingestor": {"schemas", "broker", "ingestor"},
+    "dashboard": {"schemas", "broker", "dashboard"},
+}
+ONLY_IN = {
+    "paho": {"broker/mqtt.py"},
+    "amqtt": {"broker"},
+    "psutil": {"agent"},
+    "streamlit": {"dashboard"},
+    "sqlalchemy": {"schemas", "broker/principals.py", "ingestor", "dashboard"},
+    "alembic": {"schemas"},
+    "typer": {"dashfleet.py"},
+    "pydantic_settings": {"schemas/settings.py"},
+}
+MAY_CATCH_EVERYTHING = {
+    "agent/collector.py": 3,  # around a plug-in: loading, starting, running it
+    "ingestor/intake.py": 1,  # around one message
+    "broker/guard.py": 1,  # around one decision of access: what fails is denied
+}
+SOURCES = sorted(
+    path.relative_to(ROOT)
+    for path in [*ROOT.glob("*.py"), *(path for part in PARTS for path in (ROOT / part).rglob("*.py"))]
+)
+
+
+def imported(path: Path, *, at_the_top: bool = False) -> Iterator[str]:
+    """The modules that a file imports; with `at_the_top` only those that loading it imports."""
+    tree = ast.parse((ROOT / path).read_text())
+    for node in tree.body if at_the_top else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_parts_import_only_what_is_below_them(path: Path) -> None:
+    if path.parts[0] not in PARTS:
+        pytest.skip("the front door may import every part")
+    parts = {name.partition(".")[0] for name in imported(path)} & {*PARTS, "dashfleet", "installation", "supervisor"}
+    assert parts <= MAY_IMPORT[path.parts[0]]
+
+
+@pytest.mark.parametrize("library", sorted(ONLY_IN))
+def test_a_library_stays_in_its_place(library: str) -> None:
+    users = {str(path) for path in SOURCES if library in {name.partition(".")[0] for name in imported(path)}}
+    astray = {
+        user for user in users if not any(user == place or user.startswith(f"{place}/") for place in ONLY_IN[library])
+    }
+    assert users, f"nothing imports {library} any more: remove it from this table and from pyproject.toml"
+    assert not astray
+
+
+def test_the_front_door_imports_a_part_only_when_its_command_runs() -> None:
+    parts = {name.partition(".")[0] for name in imported(Path("dashfleet.py"), at_the_top=True)}
+    assert not parts & (set(PARTS) - {"schemas"})
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path != Path("schemas/topics.py")], ids=str)
+def test_only_one_file_spells_the_topic_tree(path: Path) -> None:
+    text = (ROOT / path).read_text()
+    assert "dashfleet/v1" not in text
+    assert not re.search(r"""["'](up|down)/(status|info|telemetry|backfill|result|command|ack|config)""", text)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_no_file_has_a_name_that_says_nothing(path: Path) -> None:
+    assert not {"utils", "helpers", "common", "base", "manager"} & {*path.parts[:-1], path.stem}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_no_process_is_started_through_a_shell(path: Path) -> None:
+    text = (ROOT / path).read_text()
+    assert "shell=True" not in text
+    assert "os.system" not in text
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_nothing_catches_everything_but_at_the_named_places(path: Path) -> None:
+    handlers = [node for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.ExceptHandler)]
+    broad = [handler for handler in handlers if _is_broad(handler) and not isinstance(handler.body[-1], ast.Raise)]
+    assert len(broad) <= MAY_CATCH_EVERYTHING.get(str(path), 0), [handler.lineno for handler in broad]
+
+
+def _is_broad(handler: ast.ExceptHandler) -> bool:
+    return handler.type is None or ast.unparse(handler.type) in ("Exception", "BaseException")

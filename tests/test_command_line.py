@@ -1,0 +1,162 @@
+"""The command line as a person meets it: real processes, their output and exit codes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import free_port
+from sqlalchemy import text
+
+from schemas.database import open_engine, upgrade
+from schemas.layout import Layout
+from schemas.settings import write_secret
+from schemas.version import VERSION
+
+COMMANDS = ("up", "broker", "ingestor", "agent", "dashboard", "machines", "watch")
+
+
+def dashfleet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dashfleet", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **environment},
+    )
+
+
+def refusal(*arguments: str, **environment: str) -> str:
+    """The one sentence with which a command refuses to start."""
+    done = dashfleet(*arguments, **environment)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A state directory with an empty fleet."""
+    engine = open_engine(Layout(tmp_path).database_url)
+    upgrade(engine)
+    engine.dispose()
+    return tmp_path
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_the_help_names_every_command() -> None:
+    done = dashfleet("--help")
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_its_options(command: str) -> None:
+    done = dashfleet(command, "--help")
+    assert done.returncode == 0
+    assert "--data" in done.stdout
+
+
+def test_the_version_is_printed() -> None:
+    assert dashfleet("--version").stdout == f"dashfleet {VERSION}\n"
+
+
+@pytest.mark.parametrize("option", ["--broker-port", "--dashboard-port"])
+def test_a_taken_port_is_one_sentence_with_the_way_out(option: str, taken: int, tmp_path: Path) -> None:
+    others = {"--broker-port", "--dashboard-port"} - {option}
+    ports = [option, str(taken), *(word for other in others for word in (other, str(free_port())))]
+    sentence = refusal("up", "--data", str(tmp_path), *ports)
+    assert f"port {taken} is taken" in sentence
+    assert option in sentence
+
+
+def test_a_directory_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    sentence = refusal("up", "--data", str(tmp_path / "file" / "below"))
+    assert "cannot write in" in sentence
+    assert "--data" in sentence
+
+
+@pytest.mark.parametrize("command", ["up", "ingestor", "broker", "dashboard", "machines"])
+def test_a_database_of_a_newer_version_is_one_sentence(command: str, data: Path) -> None:
+    engine = open_engine(Layout(data).database_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    ports = ["--broker-port", str(free_port()), "--dashboard-port", str(free_port())] if command == "up" else []
+    sentence = refusal(command, "--data", str(data), *ports, DASHFLEET_INGESTOR_PASSWORD="x")
+    assert "version" in sentence
+
+
+def test_a_missing_password_is_one_sentence(data: Path) -> None:
+    assert "cannot read the secret in /nowhere" in refusal(
+        "ingestor", "--data", str(data), DASHFLEET_INGESTOR_PASSWORD_FILE="/nowhere"
+    )
+
+
+def test_a_secret_that_others_can_read_is_refused_with_the_command_that_mends_it(data: Path) -> None:
+    secret = Layout(data).secret("ingestor")
+    write_secret(secret, "made-up")
+    secret.chmod(0o644)
+    assert f"chmod 600 {secret}" in refusal("ingestor", "--data", str(data))
+
+
+def test_a_wrong_setting_is_named_with_its_environment_variable(data: Path) -> None:
+    sentence = refusal("agent", "--data", str(data), "--check", DASHFLEET_AGENT_INTERVAL_SECONDS="soon")
+    assert "interval_seconds" in sentence
+    assert "DASHFLEET_AGENT_INTERVAL_SECONDS" in sentence
+
+
+def test_an_agent_that_another_one_shares_its_outbox_with_refuses_to_start(data: Path) -> None:
+    (data / "agent").mkdir()
+    import sqlite3
+
+    other = sqlite3.connect(data / "agent" / "outbox.db", isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("PRAGMA journal_mode = WAL")
+    other.execute("CREATE TABLE x (y)")
+    try:
+        sentence = refusal("agent", "--data", str(data), "--machine", "x", DASHFLEET_AGENT_PASSWORD="x")
+    finally:
+        other.close()
+    assert "another agent uses" in sentence
+
+
+def test_check_prints_the_effective_settings_with_secrets_masked(data: Path) -> None:
+    (data / "dashfleet.toml").write_text('[agent]\ninterval_seconds = 30\norg = "acme"\n')
+    done = dashfleet(
+        "agent", "--data", str(data), "--check", "--interval", "5",
+        DASHFLEET_AGENT_PASSWORD="do-not-show", DASHFLEET_AGENT_ORG="office",
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "interval_seconds = 5.0" in done.stdout, "the command line comes first"
+    assert "org = 'office'" in done.stdout, "the environment comes before the file"
+    assert "do-not-show" not in done.stdout + done.stderr
+    assert "password = '**********'" in done.stdout
+
+
+def test_machines_lists_an_empty_fleet_as_a_table_and_as_json(data: Path) -> None:
+    assert "Machine" in dashfleet("machines", "--data", str(data)).stdout
+    assert json.loads(dashfleet("machines", "--data", str(data), "--json").stdout) == []
+
+
+def test_machines_without_a_database_is_one_sentence(tmp_path: Path) -> None:
+    assert "cannot open" in refusal("machines", "--data", str(tmp_path))
+
+
+def test_watch_says_when_there_is_no_secret(tmp_path: Path) -> None:
+    assert "secret" in refusal("watch", "--data", str(tmp_path))

@@ -1,0 +1,40 @@
+"""`docs/contract.md` names all that travels."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from schemas import messages, topics
+from schemas.messages import Part
+
+CONTRACT = (Path(__file__).parents[1] / "docs" / "contract.md").read_text()
+NAMED = set(re.findall(r"`([^`]+)`", CONTRACT))
+MODELS = [
+    model
+    for _, model in inspect.getmembers(messages, inspect.isclass)
+    if issubclass(model, Part) and model.__module__ == messages.__name__
+]
+
+
+@pytest.mark.parametrize("topic", topics.ALL, ids=lambda topic: topic.pattern)
+def test_every_topic_is_in_the_contract_with_its_qos_and_retain_flag(topic: topics.Topic) -> None:
+    retained = "yes" if topic.retain else "no"
+    assert f"| `{topic.pattern}` | {topic.qos} | {retained} |" in CONTRACT
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_field_is_in_the_contract(model: type[Part]) -> None:
+    missing = set(model.model_fields) - NAMED
+    assert not missing, f"docs/contract.md does not name {sorted(missing)} of {model.__name__}"
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_message_says_what_it_is(model: type[Part]) -> None:
+    assert model.__doc__
+
+
+def test_every_reason_and_state_is_in_the_contract() -> None:
+    for word in ("lost", "stopped", "restarting", "rebooting", "asleep", "online", "offline"):
+        assert f'`"{word}"`' in CONTRACT
