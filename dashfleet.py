@@ -15,6 +15,8 @@ from schemas.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rich.table import Table
+
 app = typer.Typer(
     help="See every machine, act on any machine, over MQTT.",
     no_args_is_help=True,
@@ -167,22 +169,20 @@ def dashboard(
 @app.command()
 def machines(data: Data = None, database: Database = None, as_json: Json = False) -> None:
     """List the machines: who is there, how they are, when they were heard."""
-    from schemas.settings import IngestorSettings
+    from ingestor.machines import machine_table
 
-    settings = _settings(IngestorSettings, data, None, False, database=database)
-    from ingestor.machines import list_machines, table
-    from schemas.database import open_engine, require_current
+    found = _list_machines(data, database)
+    _print(found if as_json else machine_table(found, now=time.time()))
 
-    engine = open_engine(settings.database, read_only=True)
-    require_current(engine)
-    found = list_machines(engine)
-    engine.dispose()
-    if as_json:
-        typer.echo(json.dumps(found, indent=2))
-    else:
-        from rich.console import Console
 
-        Console().print(table(found, now=time.time()))
+@app.command()
+def ledger(data: Data = None, database: Database = None, as_json: Json = False) -> None:
+    """Say of every machine where its samples are: stored, late, dropped, still waiting, lost."""
+    from ingestor.machines import ledger_table
+
+    found = _list_machines(data, database)
+    plain = [{name: row[name] for name in ("org", "machine", "ledger")} for row in found]
+    _print(plain if as_json else ledger_table(found))
 
 
 @app.command()
@@ -200,6 +200,30 @@ def watch(
     from broker.watch import watch as run
 
     run(settings, show=as_json_lines if as_json else as_text)
+
+
+def _list_machines(data: Path | None, database: str | None) -> list[dict[str, Any]]:
+    from schemas.settings import IngestorSettings
+
+    settings = _settings(IngestorSettings, data, None, False, database=database)
+    from ingestor.machines import list_machines
+    from schemas.database import open_engine, require_current
+
+    engine = open_engine(settings.database, read_only=True)
+    require_current(engine)
+    found = list_machines(engine)
+    engine.dispose()
+    return found
+
+
+def _print(what: "list[dict[str, Any]] | Table") -> None:
+    """Print a table for a person, or a list as JSON."""
+    from rich.console import Console
+
+    if isinstance(what, list):
+        typer.echo(json.dumps(what, indent=2))
+    else:
+        Console().print(what)
 
 
 def _settings(kind: type[Any], data: Path | None, config: Path | None, check: bool, **given: Any) -> Any:  # noqa: ANN401

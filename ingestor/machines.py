@@ -85,10 +85,10 @@ def _plain(row: Any, ledger: Ledger) -> dict[str, Any]:  # noqa: ANN401 - a row 
     }
 
 
-def table(found: list[dict[str, Any]], *, now: float) -> Table:
+def machine_table(found: list[dict[str, Any]], *, now: float) -> Table:
     """The list for a terminal. `now`: seconds since 1970."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    several = len({row["org"] for row in found}) > 1
+    named = _names(found)
     for title in ("Machine", "Status", "Why", "Health"):
         shown.add_column(title, no_wrap=True)
     for title in ("CPU", "Memory", "Disk", "Up", "Last seen"):
@@ -96,7 +96,7 @@ def table(found: list[dict[str, Any]], *, now: float) -> Table:
     for row in found:
         vitals, health, seen = row["vitals"], row["health"], row["last_seen"]
         shown.add_row(
-            f"{row['org']}/{row['machine']}" if several else row["machine"],
+            named[row["org"], row["machine"]],
             _coloured(row["presence"], row["presence"] if row["verified"] else f"{row['presence']}?"),
             row["reason"],
             _coloured(health["status"], f"{health['status']} {'' if health['score'] is None else health['score']}"),
@@ -105,6 +105,29 @@ def table(found: list[dict[str, Any]], *, now: float) -> Table:
             "never" if seen is None else naturaldelta(max(0.0, now - seen / 1000)),
         )
     return shown
+
+
+def ledger_table(found: list[dict[str, Any]]) -> Table:
+    """The ledgers for a terminal."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("Machine", no_wrap=True)
+    for name in Ledger.__slots__:
+        shown.add_column(name.capitalize(), justify="right", no_wrap=True)
+    named = _names(found)
+    for row in found:
+        figures = {name: f"{row['ledger'][name]:,}" for name in Ledger.__slots__}
+        if row["ledger"]["lost"]:
+            figures["lost"] = f"[red]{figures['lost']}[/]"
+        shown.add_row(named[row["org"], row["machine"]], *figures.values())
+    return shown
+
+
+def _names(found: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
+    """What to call each machine: its id, behind its organisation where there are several."""
+    several = len({row["org"] for row in found}) > 1
+    return {
+        (row["org"], row["machine"]): f"{row['org']}/{row['machine']}" if several else row["machine"] for row in found
+    }
 
 
 def _coloured(status: str, text: str) -> str:

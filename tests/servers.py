@@ -2,11 +2,15 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from waiting import wait_until
@@ -63,3 +67,114 @@ def mosquitto(directory: Path, *, port: int | None = None, lines: str = "allow_a
         yield port
     finally:
         stop(process)
+
+
+class Postgresql:
+    """A PostgreSQL on loopback, as a direct child, with a data directory of its own. `kill` it and `start` it again."""
+
+    def __init__(self, *, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
+        self._programs = _postgresql_programs()
+        self._account = "postgres" if os.geteuid() == 0 else None  # it refuses root
+        self._directory = Path(tempfile.mkdtemp(prefix="dashfleet-postgresql-"))
+        if self._account is not None:
+            shutil.chown(self._directory, self._account, self._account)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run(
+            "initdb",
+            "--pgdata",
+            str(self._data),
+            "--username",
+            "postgres",
+            "--auth",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        )
+
+    def start(self) -> None:
+        """Start, and wait until it takes queries. What a killed one left behind takes a moment to go."""
+        deadline = time.monotonic() + 30
+        while True:
+            self._process = self._spawn()
+            while self._process.poll() is None and time.monotonic() < deadline:
+                if self._takes_queries():
+                    return
+                time.sleep(0.05)
+            if time.monotonic() >= deadline:
+                self.kill()
+                pytest.fail(f"PostgreSQL does not start: {(self._directory / 'log').read_text()[-2000:]}")
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """SIGKILL; its own children notice and leave."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def stop(self) -> None:
+        """Stop it without waiting for its clients."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+    def remove(self) -> None:
+        """Stop it and delete its data."""
+        self.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    @property
+    def _data(self) -> Path:
+        return self._directory / "data"
+
+    def _takes_queries(self) -> bool:
+        import psycopg
+
+        try:
+            psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres").close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        options = {"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": ""}
+        argv = [str(self._programs / "postgres"), "-D", str(self._data)]
+        for name, value in options.items():
+            argv += ["-c", f"{name}={value}"]
+        with (self._directory / "log").open("ab") as log:
+            return subprocess.Popen(argv, stdout=log, stderr=log, cwd=self._directory, **self._as_account())
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(self._programs / program), *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self._directory,
+            **self._as_account(),
+        )
+
+    def _as_account(self) -> dict[str, Any]:
+        if self._account is None:
+            return {}
+        return {"user": self._account, "group": self._account, "extra_groups": []}
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL of its own; yields its SQLAlchemy URL."""
+    server = Postgresql()
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.remove()
+
+
+def _postgresql_programs() -> Path:
+    """The directory of PostgreSQL's programs; Debian keeps them off the PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    return found[-1].parent if found else Path(require_program("postgres", "postgresql")).parent

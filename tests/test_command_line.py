@@ -17,7 +17,7 @@ from schemas.layout import Layout
 from schemas.settings import write_secret
 from schemas.version import VERSION
 
-COMMANDS = ("up", "broker", "ingestor", "agent", "dashboard", "machines", "watch")
+COMMANDS = ("up", "broker", "ingestor", "agent", "dashboard", "machines", "ledger", "watch")
 
 
 def dashfleet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -152,6 +152,10 @@ def test_check_prints_the_effective_settings_with_secrets_masked(data: Path) -> 
 def test_machines_lists_an_empty_fleet_as_a_table_and_as_json(data: Path) -> None:
     assert "Machine" in dashfleet("machines", "--data", str(data)).stdout
     assert json.loads(dashfleet("machines", "--data", str(data), "--json").stdout) == []
+
+
+def test_ledger_lists_an_empty_fleet_as_json(data: Path) -> None:
+    assert json.loads(dashfleet("ledger", "--data", str(data), "--json").stdout) == []
 
 
 def test_machines_without_a_database_is_one_sentence(tmp_path: Path) -> None:

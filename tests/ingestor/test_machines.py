@@ -2,7 +2,7 @@ from ingestion import Bench, Speaker
 from rich.console import Console
 from sqlalchemy import Engine
 
-from ingestor.machines import list_machines, table
+from ingestor.machines import ledger_table, list_machines, machine_table
 
 
 def test_a_machine_that_was_never_heard_is_listed_as_unknown(fleet: Engine) -> None:
@@ -18,9 +18,21 @@ def test_the_table_names_every_machine_and_fits_a_terminal(bench: Bench, speaker
     bench.step()
     console = Console(width=100, no_color=True, record=True)
     with console.capture() as captured:
-        console.print(table(list_machines(fleet), now=bench.clock.now() / 1000 + 5))
+        console.print(machine_table(list_machines(fleet), now=bench.clock.now() / 1000 + 5))
     lines = captured.get().splitlines()
     assert lines[0].split() == ["Machine", "Status", "Why", "Health", "CPU", "Memory", "Disk", "Up", "Last", "seen"]
     assert lines[1].split()[:6] == ["home/attic", "online", "connected", "ok", "100", "10.0"]
     assert lines[1].rstrip().endswith("5 seconds")
     assert lines[2].split()[:2] == ["office/attic", "unknown"]
+
+
+def test_the_ledger_says_where_the_samples_of_every_machine_are(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
+    bench.publish(*(speaker.telemetry(seq) for seq in range(1, 1001)), speaker.telemetry(1003, oldest_seq=1002))
+    bench.step(steps=11)
+    console = Console(width=100, no_color=True)
+    with console.capture() as captured:
+        console.print(ledger_table(list_machines(fleet)))
+    head, home, office = captured.get().splitlines()
+    assert head.split() == ["Machine", "Expected", "Stored", "Late", "Duplicate", "Dropped", "Waiting", "Lost"]
+    assert home.split() == ["home/attic", "1,003", "1,001", "0", "0", "0", "1", "1"]
+    assert office.split() == ["office/attic", *["0"] * 7]

@@ -1,0 +1,40 @@
+"""`docs/operations.md` names every command, option, setting and figure of the JSON output."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+import dashfleet
+from ingestor.machines import Ledger
+from schemas.settings import (
+    AgentSettings,
+    BrokerSettings,
+    DashboardSettings,
+    IngestorSettings,
+    Settings,
+    WatchSettings,
+)
+
+OPERATIONS = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
+NAMED = set(re.findall(r"`([^`]+)`", OPERATIONS))
+COMMANDS = dict(typer.main.get_command(dashfleet.app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_and_option_is_named(command: str) -> None:
+    assert f"dashfleet {command}" in NAMED
+    options = {option for parameter in COMMANDS[command].params for option in parameter.opts if option.startswith("--")}
+    missing = {option for option in options if not any(option in name for name in NAMED)} - {"--agent", "--help"}
+    assert not missing
+
+
+@pytest.mark.parametrize("kind", [AgentSettings, BrokerSettings, DashboardSettings, IngestorSettings, WatchSettings])
+def test_every_setting_is_named_and_described(kind: type[Settings]) -> None:
+    assert not set(kind.model_fields) - NAMED
+    assert all(field.description for field in kind.model_fields.values())
+
+
+def test_every_figure_of_the_ledger_is_named() -> None:
+    assert not set(Ledger.__slots__) - NAMED
