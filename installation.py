@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 ORG = "home"
 ADMIN = "admin"
 START_ORDER = ("broker", "ingestor", "agent", "dashboard")
+AGENT_PAUSE_SECONDS = 4.0
+"""Longer than a will is held (`ingestor.presence`): that the agent died is recorded before it is back."""
+
 STOP_ORDER = ("agent", "dashboard", "ingestor", "broker")
 
 
@@ -116,7 +119,14 @@ class Installation:
             given["agent"] += ["--interval", str(interval)]
         command = [sys.executable, "-m", "dashfleet"]
         names = [name for name in START_ORDER if name != "agent" or self.options.agent]
-        return [Part(name, [*command, name, "--data", str(self.layout.data), *given[name]]) for name in names]
+        return [
+            Part(
+                name,
+                [*command, name, "--data", str(self.layout.data), *given[name]],
+                least_pause_seconds=AGENT_PAUSE_SECONDS if name == "agent" else 0.0,
+            )
+            for name in names
+        ]
 
     def _welcome(self, say: Callable[[str], None]) -> None:
         say("")

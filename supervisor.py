@@ -35,11 +35,14 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part to run: its name, its command line, and what its environment has beside this one's."""
+    """A part to run: its name, its command line, what its environment has beside this one's, and the least pause
+    before it is started again after it died.
+    """
 
     name: str
     argv: Sequence[str]
     environment: dict[str, str] = field(default_factory=dict)
+    least_pause_seconds: float = 0.0
 
 
 class Child:
@@ -90,7 +93,7 @@ class Child:
         """Set the time of the next start, and return the seconds until then."""
         if time.monotonic() - self._started_at > STEADY_SECONDS:
             self._backoff.reset()
-        pause = self._backoff.next()
+        pause = self.part.least_pause_seconds + self._backoff.next()
         self.restart_at = time.monotonic() + pause
         return pause
 

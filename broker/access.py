@@ -109,13 +109,17 @@ def allowed(principal: Principal, verb: Verb, topic: str) -> bool:
 def covers(granted: str, wanted: str) -> bool:
     """Whether every topic that the filter (or topic) `wanted` matches is also matched by the filter `granted`.
 
-    Grants use literal levels and `+` only, which matches one non-reserved level.
+    Grants use literal levels and `+` only, which matches one non-reserved level. What is no filter is not covered.
     """
     mine, theirs = granted.split("/"), wanted.split("/")
     return len(mine) == len(theirs) and all(
-        own == other or (own == "+" and other != "#" and other not in _RESERVED)
-        for own, other in zip(mine, theirs, strict=True)
+        own == other or (own == "+" and _is_open(other)) for own, other in zip(mine, theirs, strict=True)
     )
+
+
+def _is_open(level: str) -> bool:
+    """Whether a grant's `+` covers this level: a name that is not reserved, or `+` itself."""
+    return level == "+" or not ("+" in level or "#" in level or level in _RESERVED)
 
 
 _RESERVED = frozenset(level for topic in topics.ALL for level in topic.pattern.split("/") if level.startswith("_"))

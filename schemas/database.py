@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, Programm
 from schemas.errors import StartError
 
 _SQLITE_BUSY_MILLISECONDS = 10_000
+_CONNECT_SECONDS = 5
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -37,7 +38,7 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
         raise DatabaseError("the database must be a URL such as sqlite:////var/lib/dashfleet/dashfleet.db") from None
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed, read_only=read_only)
-    engine = create_engine(parsed, pool_pre_ping=True)
+    engine = create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT_SECONDS})
     if read_only:
         event.listen(engine, "connect", _postgresql_read_only)
     return engine
