@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from ingestor.incidents import Identity
 from ingestor.presence import State
-from ingestor.ranges import Ranges
 from schemas.health import Health, HealthStatus
 from schemas.messages import Vitals
+from schemas.ranges import Ranges
 
 CLOCK_TOLERANCE_MILLISECONDS = 2000
 """Offsets up to here are taken for the network's delay, not for a wrong clock."""

@@ -143,6 +143,7 @@ class Intake:
         batch.machines[machine.id] = machine
         if not message.retain:
             self.change(batch, machine, on_live(machine.state, info.session, now), now)
+            machine.clock.observe(now - info.at)  # it comes before what waited, which is dated by it
             if info.stream is not None:
                 self._identify(batch, machine, info.session, info.stream)
 

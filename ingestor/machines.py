@@ -1,49 +1,14 @@
 """The fleet as a list, for the command line: what each machine is, whether it is there, and its ledger."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from humanize import naturaldelta
 from rich.table import Table
 from sqlalchemy import Engine, select
 
-from ingestor.ranges import Ranges
 from schemas import tables
+from schemas.ledger import Ledger
 from schemas.messages import VITALS
-
-
-@dataclass(slots=True)
-class Ledger:
-    """Where the samples of a machine are, over all its streams.
-
-    expected = stored + waiting + dropped + lost. `late` came by backfill, `duplicate` came again; `waiting` are still
-    in the agent's outbox, `dropped` had to make room there, and `lost` are the rest, which should be none.
-    """
-
-    expected: int = 0
-    stored: int = 0
-    late: int = 0
-    duplicate: int = 0
-    dropped: int = 0
-    waiting: int = 0
-    lost: int = 0
-
-    def add(self, stream: Any) -> None:  # noqa: ANN401 - a row of the table stream
-        """Count one stream."""
-        ranges = Ranges.parse(stream.stored)
-        missing = stream.highest_seq - len(ranges)
-        waiting = 0
-        if stream.oldest_seq <= stream.highest_seq:
-            span = stream.highest_seq - stream.oldest_seq + 1
-            waiting = span - ranges.within(stream.oldest_seq, stream.highest_seq)
-        dropped = min(stream.dropped, missing - waiting)
-        self.expected += stream.highest_seq
-        self.stored += len(ranges)
-        self.late += stream.late
-        self.duplicate += stream.duplicate
-        self.dropped += dropped
-        self.waiting += waiting
-        self.lost += missing - waiting - dropped
 
 
 def list_machines(engine: Engine) -> list[dict[str, Any]]:

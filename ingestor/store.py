@@ -17,10 +17,10 @@ from ingestor.fleet import ClockOffset, Latest, Machine, Stream
 from ingestor.incidents import Incident, Kind
 from ingestor.intake import PAYLOAD_KEPT_BYTES, Batch
 from ingestor.presence import Presence, State
-from ingestor.ranges import Ranges
 from schemas import tables
 from schemas.health import Health, HealthStatus
 from schemas.messages import VITALS, OrgConfig, Vitals
+from schemas.ranges import Ranges
 
 _DEAD_LETTERS_PRUNED_EACH = 100
 

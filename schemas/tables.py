@@ -136,7 +136,7 @@ stream = Table(
     Column("dropped", BigInteger, nullable=False, comment="how many the outbox says it dropped"),
     Column("late", BigInteger, nullable=False, comment="stored from a backfill"),
     Column("duplicate", BigInteger, nullable=False, comment="arrived again after they were stored"),
-    Column("stored", Text, nullable=False, comment="the numbers that are stored, as ingestor.ranges writes them"),
+    Column("stored", Text, nullable=False, comment="the numbers that are stored, as schemas.ranges writes them"),
     Column("booted_at", BigInteger, comment="the machine's boot by the server's clock; a stream belongs to one boot"),
 )
 

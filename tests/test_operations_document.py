@@ -7,7 +7,7 @@ import pytest
 import typer
 
 import dashfleet
-from ingestor.machines import Ledger
+from schemas.ledger import Ledger
 from schemas.settings import (
     AgentSettings,
     BrokerSettings,

@@ -2,7 +2,7 @@ from clocks import Clock
 
 from ingestor.acks import Acks
 from ingestor.fleet import Machine, Stream
-from ingestor.ranges import Ranges
+from schemas.ranges import Ranges
 from schemas.messages import Range
 
 ATTIC, CELLAR = Machine(1, "home", "attic"), Machine(2, "home", "cellar")

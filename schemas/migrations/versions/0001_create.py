@@ -183,7 +183,7 @@ def upgrade() -> None:
         sa.Column("late", sa.BigInteger(), nullable=False, comment="stored from a backfill"),
         sa.Column("duplicate", sa.BigInteger(), nullable=False, comment="arrived again after they were stored"),
         sa.Column(
-            "stored", sa.Text(), nullable=False, comment="the numbers that are stored, as ingestor.ranges writes them"
+            "stored", sa.Text(), nullable=False, comment="the numbers that are stored, as schemas.ranges writes them"
         ),
         sa.Column(
             "booted_at",

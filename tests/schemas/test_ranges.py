@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestor.ranges import Ranges
+from schemas.ranges import Ranges
 
 PIECES = st.lists(st.tuples(st.integers(1, 60), st.integers(0, 8)), max_size=30)
 

@@ -1,0 +1,186 @@
+"""The dashboard as one process: Streamlit behind the gate, with the sign-in beside it.
+
+Invariants:
+- `run` refuses a port that is taken before anything else starts, and leaves nothing behind.
+- The fleet's database may be away at the start and at any time after; the pages say so. The auth database may not.
+- `on_ready` is called when a request has really been answered over the port.
+"""
+
+import asyncio
+import errno
+import gc
+import importlib
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+
+import streamlit as st
+from sqlalchemy import Engine
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from dashboard import theme
+from dashboard.accounts import open_accounts
+from dashboard.gate import IDENTITY_HEADERS, READY, Gate
+from dashboard.sessions import Attempts, Now, Sessions
+from dashboard.shell import SECRETS
+from dashboard.signin import SignIn
+from schemas.errors import StartError
+from schemas.settings import DashboardSettings
+
+_SCRIPT: Final = Path(__file__).parent / "main.py"
+_LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1", "[::1]")
+_WARM: Final = ("pandas", "pyarrow", "dashboard.views.fleet", "dashboard.views.machine")
+"""What the first page would import, so that its visitor does not wait for it; what is here is never collected."""
+
+_PORT_TAKEN: Final = 1  # what Streamlit exits with when the port was taken after our look at it
+_ERROR_REFERENCE_MODULO: Final = 1_000_000
+
+_log = logging.getLogger(__name__)
+
+
+class ServeError(StartError):
+    """The dashboard cannot listen; the message is one sentence for the person who starts it."""
+
+
+def run(settings: DashboardSettings, on_ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ServeError or DatabaseError when it cannot start."""
+    _require_free(settings.bind, settings.port)
+    accounts = open_accounts(settings.auth_database)
+    try:
+        build(settings, accounts, on_ready=on_ready).run(config=options(settings))
+    except KeyboardInterrupt:
+        _log.info("stopped")  # uvicorn raises the signal again when it has closed everything
+    except SystemExit as stopped:
+        if stopped.code == _PORT_TAKEN:
+            raise ServeError(_taken(settings.bind, settings.port)) from None
+        if stopped.code:
+            raise ServeError("the dashboard could not start: its log says why") from None
+    finally:
+        accounts.dispose()
+
+
+def build(
+    settings: DashboardSettings,
+    accounts: Engine,
+    *,
+    now: Now = lambda: time.time_ns() // 1_000_000,
+    on_ready: Callable[[], None] = lambda: None,
+) -> st.App:
+    """The ASGI application."""
+    sessions = Sessions(
+        accounts,
+        idle_seconds=settings.session_idle_seconds,
+        max_seconds=settings.session_max_seconds,
+        now=now,
+    )
+    sign_in = SignIn(accounts, sessions, Attempts(accounts, now=now), port=settings.port)
+    return st.App(
+        _SCRIPT,
+        secrets={SECRETS: {"database": settings.database, "refresh_seconds": settings.refresh_seconds}},
+        routes=sign_in.routes(),
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=_hosts(settings.bind), www_redirect=False),
+            Middleware(Gate, sessions=sessions, cookie=sign_in.token),
+        ],
+        lifespan=_lifespan(settings, on_ready),
+        on_script_error=_script_failed,
+    )
+
+
+def options(settings: DashboardSettings) -> dict[str, Any]:
+    """Streamlit's configuration for these settings."""
+    return {
+        "server.address": settings.bind,
+        "server.port": settings.port,
+        "server.headless": True,
+        "server.fileWatcherType": "none",
+        "server.maxUploadSize": 1,
+        "server.trustedUserHeaders": IDENTITY_HEADERS,
+        "browser.gatherUsageStats": False,
+        "global.disableWidgetStateDuplicationWarning": True,
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",
+        "client.showErrorLinks": False,
+        "runner.magicEnabled": False,
+        "runner.postScriptGC": False,
+        "logger.hideWelcomeMessage": True,
+        "logger.level": settings.log_level,
+        **theme.OPTIONS,
+    }
+
+
+def _lifespan(settings: DashboardSettings, on_ready: Callable[[], None]) -> Any:  # noqa: ANN401 - Streamlit's own shape
+    @asynccontextmanager
+    async def lifespan(_: st.App) -> AsyncIterator[None]:
+        for name in _WARM:
+            importlib.import_module(name)
+        gc.collect()
+        gc.freeze()
+        announcing = asyncio.create_task(_announce(settings, on_ready))
+        try:
+            yield
+        finally:
+            announcing.cancel()
+
+    return lifespan
+
+
+async def _announce(settings: DashboardSettings, on_ready: Callable[[], None]) -> None:
+    """Ask our own port until it answers. The socket listens already, so the first question waits for the answer."""
+    reader, writer = await asyncio.open_connection(_reachable(settings.bind), settings.port)
+    writer.write(f"GET {READY} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    status = await reader.readline()
+    writer.close()
+    if b" 200 " in status:
+        on_ready()
+    else:
+        _log.error("the dashboard does not answer: %s", status.decode("ascii", "replace").strip())
+
+
+def _require_free(bind: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                raise ServeError(_taken(bind, port)) from None
+            raise ServeError(f"the dashboard cannot listen on {bind}: {error.strerror}") from None
+
+
+def _taken(bind: str, port: int) -> str:
+    return (
+        f"port {port} on {bind} is taken or not allowed: stop what uses it, or give the dashboard another one "
+        "(its setting port, DASHFLEET_DASHBOARD_PORT)"
+    )
+
+
+def _hosts(bind: str) -> list[str]:
+    """On loopback only loopback's names, so that no other site's name can be pointed here; elsewhere any."""
+    return list(_LOOPBACK_NAMES) if _is_loopback(bind) else ["*"]
+
+
+def _is_loopback(bind: str) -> bool:
+    try:
+        return ip_address(bind).is_loopback
+    except ValueError:
+        return bind == "localhost"
+
+
+def _reachable(bind: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104 - compared, not bound
+
+
+def _script_failed(error: Exception) -> bool:
+    """Show a reference instead of a traceback, which goes to the log."""
+    reference = f"{time.time_ns() // 1_000_000 % _ERROR_REFERENCE_MODULO:06d}"
+    _log.error("a page failed (reference %s)", reference, exc_info=error)
+    st.error(f"This page could not be drawn. The dashboard's log says why, at reference {reference}.")
+    return True

@@ -1,0 +1,152 @@
+"""From rows of the database to what the fleet's table and cards draw. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import Row
+
+from dashboard import text
+from dashboard.queries import RETIRED, Counts, Filters
+from schemas.health import DEFAULT_THRESHOLDS
+from schemas.messages import Component, Thresholds
+from schemas.topics import slug
+
+ATTENTION: Final = "attention"
+ALL: Final = "all"
+ATTENTION_HEALTHS: Final = ("warn", "critical")
+_ALWAYS_SHOWN: Final = ("online", "stale", "offline")
+
+_UNVERIFIED: Final = "Unverified: the ingestor was blind and has not heard from this machine since."
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the table. `falls`: the first click on its header shows the highest value first."""
+
+    code: str
+    label: str
+    falls: bool = False
+
+
+COLUMNS: Final = (
+    Column("machine", "Machine"),
+    Column("status", "Status"),
+    Column("health", "Health"),
+    Column("cpu", "CPU", falls=True),
+    Column("memory", "Memory", falls=True),
+    Column("disk", "Disk", falls=True),
+    Column("uptime", "Uptime", falls=True),
+    Column("seen", "Last seen", falls=True),
+    Column("system", "System"),
+    Column("agent", "Agent"),
+)
+
+
+def columns(filters: Filters) -> list[dict[str, Any]]:
+    """The table's header."""
+    direction = "descending" if filters.descending else "ascending"
+    return [
+        {"code": c.code, "label": c.label, "sorted": direction if c.code == filters.order else "none"} for c in COLUMNS
+    ]
+
+
+def cards(counts: Counts, filters: Filters) -> list[dict[str, Any]]:
+    """The counts above the table. A presence that no machine has is left out, unless it is one of the usual three."""
+    shown = [_card(ALL, text.Word("Machines", "plain"), counts.machines, pressed=not _narrows(filters))]
+    for code, word in text.PRESENCE.items():
+        number = counts.presences.get(code, 0)
+        if number or code in _ALWAYS_SHOWN or code in filters.presences:
+            shown.append(_card(code, word, number, pressed=code in filters.presences))
+    troubled = sum(counts.healths.get(code, 0) for code in ATTENTION_HEALTHS)
+    word = text.Word("Need attention", "bad" if troubled else "good")
+    return [*shown, _card(ATTENTION, word, troubled, pressed=set(filters.healths) == set(ATTENTION_HEALTHS))]
+
+
+def rows(found: Sequence[Row[Any]], now: int, thresholds: Thresholds | None, *, path: str) -> list[dict[str, Any]]:
+    """The table's rows; `path` is the address of the machine page."""
+    judged_by = thresholds or DEFAULT_THRESHOLDS
+    return [
+        {"id": row.name, "href": f"{path}?id={quote(row.name)}", "cells": _cells(row, now, judged_by)} for row in found
+    ]
+
+
+def status(row: Row[Any], now: int) -> tuple[text.Word, str]:
+    """The word for a machine's presence and why it is so. Unverified, it carries a question mark."""
+    word = text.presence(row.presence)
+    parts = [part for part in (text.reason(row.reason or ""), _since(row.since_at, now)) if part]
+    if row.verified is False and row.presence != RETIRED:
+        word = text.Word(f"{word.label}?", "plain")
+        parts = [_UNVERIFIED, *parts]
+    return word, _sentence(parts)
+
+
+def health(row: Row[Any]) -> text.Word:
+    """The score with its word."""
+    word = text.health(row.health_status)
+    return word if row.health_score is None else text.Word(f"{row.health_score} {word.label}", word.tone)
+
+
+def tone(percent: float | None, component: Component, thresholds: Thresholds) -> str:
+    """The colour of a share: as the score counts it."""
+    if percent is None:
+        return "plain"
+    value = (100 - percent) / (100 - component.knee_percent)
+    if value <= thresholds.component_critical:
+        return "bad"
+    return "fair" if value <= thresholds.component_warn else "plain"
+
+
+def _cells(row: Row[Any], now: int, thresholds: Thresholds) -> list[dict[str, Any]]:
+    word, why = status(row, now)
+    shown = row.hostname or row.name
+    well = health(row)
+    return [
+        {"kind": "name", "text": shown, "detail": "" if _tells(shown, row.name) else row.name},
+        {"kind": "chip", "text": word.label, "tone": word.tone, "hint": why},
+        {"kind": "chip", "text": well.label, "tone": well.tone, "hint": ""},
+        _bar(row.cpu_percent, thresholds.cpu, thresholds),
+        _bar(row.memory_percent, thresholds.memory, thresholds),
+        _bar(row.disk_percent, thresholds.disk, thresholds),
+        _text(text.duration(row.uptime_seconds)),
+        _text(text.ago(row.last_seen_at, now)),
+        _text(" ".join(part for part in (row.os, row.os_version) if part) or text.UNKNOWN),
+        _text(row.agent_version or text.UNKNOWN),
+    ]
+
+
+def _tells(hostname: str, name: str) -> bool:
+    """Whether the hostname says the machine's id already."""
+    return name in (slug(hostname), slug(hostname.partition(".")[0]))
+
+
+def _card(code: str, word: text.Word, number: int, *, pressed: bool) -> dict[str, Any]:
+    return {"code": code, "label": word.label, "tone": word.tone, "count": text.count(number), "pressed": pressed}
+
+
+def _bar(percent: float | None, component: Component, thresholds: Thresholds) -> dict[str, Any]:
+    shown = None if percent is None else round(percent)
+    return {
+        "kind": "bar",
+        "text": text.percent(percent),
+        "percent": shown,
+        "tone": tone(percent, component, thresholds),
+    }
+
+
+def _text(shown: str) -> dict[str, Any]:
+    return {"kind": "text", "text": shown, "hint": ""}
+
+
+def _narrows(filters: Filters) -> bool:
+    return bool(filters.presences or filters.healths)
+
+
+def _since(since: int | None, now: int) -> str:
+    return f"since {text.duration((now - since) / 1000)}" if since else ""
+
+
+def _sentence(parts: Sequence[str]) -> str:
+    joined = ", ".join(part.rstrip(".") for part in parts)
+    return joined[:1].upper() + joined[1:]

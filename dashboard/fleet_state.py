@@ -1,0 +1,116 @@
+"""What the fleet page remembers between two refreshes: its filters, as the address spells them, and its rows' order.
+
+Invariants:
+- The address holds codes, never labels, so that a link means the same in every language.
+- Rows on the screen never move or vanish by themselves. Only what the visitor does makes a new order.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from dashboard.fleet_rows import ALL, ATTENTION, ATTENTION_HEALTHS, COLUMNS
+from dashboard.queries import ORDERS, Filters
+from dashboard.text import HEALTH, PRESENCE
+
+PAGE_SIZE: Final = 50
+DEFAULT: Final = Filters()
+_SEARCH_MAX: Final = 100
+_PAGE_MAX: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the fleet a visitor is: the filters and the page, counted from 1."""
+
+    filters: Filters = DEFAULT
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The machines of a page in the order in which they were found, when, and how many match in all."""
+
+    place: Place
+    names: tuple[str, ...]
+    total: int
+    at: int
+
+
+Find = Callable[[Place], tuple[tuple[str, ...], int]]
+
+
+def parse(query: Mapping[str, str]) -> Place:
+    """The place that an address names; what it names wrongly is as if it were not there."""
+    order = query.get("sort", "")
+    filters = Filters(
+        search=query.get("q", "")[:_SEARCH_MAX],
+        presences=_known(query.get("status", ""), PRESENCE),
+        healths=_known(query.get("health", ""), HEALTH),
+        order=order if order in ORDERS else DEFAULT.order,
+        descending=query.get("dir") == "desc",
+    )
+    number = query.get("page", "")
+    valid = number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= _PAGE_MAX
+    return Place(filters, int(number[:9]) if valid else 1)
+
+
+def address(place: Place) -> dict[str, str]:
+    """The query of an address for this place; what is as usual is left out."""
+    filters = place.filters
+    query = {
+        "q": filters.search,
+        "status": ",".join(filters.presences),
+        "health": ",".join(filters.healths),
+        "sort": "" if filters.order == DEFAULT.order else filters.order,
+        "dir": "desc" if filters.descending else "",
+        "page": str(place.number) if place.number > 1 else "",
+    }
+    return {name: value for name, value in query.items() if value}
+
+
+def press(filters: Filters, code: str) -> Filters:
+    """The filters after a click on one of the cards; a second click takes the first back."""
+    if code == ALL:
+        return replace(filters, presences=(), healths=())
+    if code == ATTENTION:
+        chosen = set(filters.healths) == set(ATTENTION_HEALTHS)
+        return replace(filters, healths=() if chosen else ATTENTION_HEALTHS)
+    return replace(filters, presences=_toggled(filters.presences, code, PRESENCE))
+
+
+def sort(filters: Filters, code: str) -> Filters:
+    """The filters after a click on a column's header."""
+    column = next((column for column in COLUMNS if column.code == code), None)
+    if column is None:
+        return filters
+    if filters.order == code:
+        return replace(filters, descending=not filters.descending)
+    return replace(filters, order=code, descending=column.falls)
+
+
+def refreshed(snapshot: Snapshot | None, place: Place, find: Find, now: int) -> Snapshot:
+    """The snapshot to show for a place. While its page has room, machines that appear join at its end."""
+    if snapshot is not None and snapshot.place == place and len(snapshot.names) >= PAGE_SIZE:
+        return snapshot
+    names, total = find(place)
+    if snapshot is None or snapshot.place != place:
+        return Snapshot(place, names, total, now)
+    new = [name for name in names if name not in snapshot.names]
+    joined = (*snapshot.names, *new)[:PAGE_SIZE]
+    return Snapshot(place, joined, max(total, len(joined)), snapshot.at)
+
+
+def pages(total: int) -> int:
+    """How many pages so many machines fill."""
+    return max(1, -(-total // PAGE_SIZE))
+
+
+def _known(codes: str, known: Mapping[str, object]) -> tuple[str, ...]:
+    wanted = codes.split(",")
+    return tuple(code for code in known if code in wanted)
+
+
+def _toggled(chosen: Sequence[str], code: str, known: Mapping[str, object]) -> tuple[str, ...]:
+    wanted = set(chosen) ^ {code}
+    return tuple(each for each in known if each in wanted)

@@ -1,0 +1,83 @@
+"""Which charts a machine's history makes. Pure.
+
+Vitals have charts of their own; every other metric that the machine describes in its `info` gets one by its own title
+and unit, so that a new collector shows up here with nothing edited.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dashboard import charts, text
+from dashboard.charts import Line, Row, Scale
+from schemas.messages import VITALS
+
+_ZERO_UP: Final = (0.0, None)
+_OPEN: Final = (None, None)
+_PLAIN: Final = Scale("", 1.0)
+_PERCENT: Final = Scale("%", 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A reading beyond the vitals, as the machine describes it."""
+
+    name: str
+    title: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A titled chart. `key` stays the same over refreshes; `wide` ones take the whole width."""
+
+    key: str
+    title: str
+    lines: Sequence[Line]
+    scale: Scale
+    bounds: tuple[float | None, float | None] = _ZERO_UP
+    wide: bool = False
+
+
+def metrics(info: Mapping[str, Any] | None) -> list[Metric]:
+    """What the machine says it sends beyond the vitals."""
+    described = (info or {}).get("metrics") or ()
+    return [
+        Metric(str(each["name"]), str(each.get("title") or each["name"]), str(each.get("unit", "")))
+        for each in described
+        if each["name"] not in VITALS
+    ]
+
+
+def of_history(rows: Sequence[Row], extras: Sequence[Metric], *, spacing: float) -> list[Chart]:
+    """The charts for these rows; one without any value is left out."""
+    every = [*_vital_charts(rows, spacing), *(_extra_chart(rows, metric, spacing) for metric in extras)]
+    return [chart for chart in every if any(charts.has_values(line.points) for line in chart.lines)]
+
+
+def _vital_charts(rows: Sequence[Row], spacing: float) -> list[Chart]:
+    def line(name: str, title: str) -> Line:
+        return Line(title, charts.readings(rows, name, spacing=spacing))
+
+    shares = [line("cpu_percent", "CPU"), line("memory_percent", "Memory"), line("disk_percent", "Disk")]
+    swap = line("swap_percent", "Swap")
+    traffic = [
+        Line("Received", charts.rates(rows, "network_received_bytes", spacing=spacing)),
+        Line("Sent", charts.rates(rows, "network_sent_bytes", spacing=spacing)),
+    ]
+    if any(value for _, value in swap.points):
+        shares.append(swap)
+    return [
+        Chart("usage", "CPU, memory and disk", shares, _PERCENT, (0.0, 100.0), wide=True),
+        Chart("network", "Network", traffic, charts.byte_rate_scale(traffic)),
+        Chart("load", "Load, 1 minute", [line("load_1m", "Load")], _PLAIN),
+        Chart("processes", "Processes", [line("process_count", "Processes")], _PLAIN),
+        Chart("temperature", "Temperature", [line("temperature_celsius", "Temperature")], Scale("°C", 1.0), _OPEN),
+    ]
+
+
+def _extra_chart(rows: Sequence[Row], metric: Metric, spacing: float) -> Chart:
+    lines = [Line(metric.title, charts.readings(rows, f"extra.{metric.name}", spacing=spacing))]
+    scale = charts.byte_scale(lines) if metric.unit == "bytes" else Scale(text.unit_symbol(metric.unit), 1.0)
+    bounds = (0.0, 100.0) if metric.unit == "percent" else _OPEN
+    return Chart(f"extra.{metric.name}", metric.title, lines, scale, bounds)

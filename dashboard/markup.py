@@ -1,0 +1,97 @@
+"""The pieces of HTML that pages are made of. The only file that writes a tag around somebody's text.
+
+Invariants:
+- Every value is escaped here, whoever it came from. Machines name themselves, and some lie.
+"""
+
+from base64 import b64encode
+from collections.abc import Iterable
+from html import escape
+
+from dashboard.text import Word
+
+
+def chip(word: Word, hint: str = "") -> str:
+    """A word on its colour. The word says it, the colour only helps."""
+    title = f' title="{escape(hint)}"' if hint else ""
+    return f'<span class="df-chip df-{escape(word.tone)}"{title}>{escape(word.label)}</span>'
+
+
+def tags(texts: Iterable[str]) -> str:
+    """Small labels in a row."""
+    return "".join(f'<span class="df-tag">{escape(text)}</span>' for text in texts)
+
+
+def heading(text: str, level: int = 2) -> str:
+    """A heading that cannot carry Markdown."""
+    return f'<h{level} class="df-heading">{escape(text)}</h{level}>'
+
+
+def title(text: str, word: Word, hint: str = "") -> str:
+    """A page's heading with the state of what it is about."""
+    return f'<div class="df-title">{heading(text, 1)}{chip(word, hint)}</div>'
+
+
+def note(text: str) -> str:
+    """A quiet line."""
+    return f'<p class="df-note">{escape(text)}</p>'
+
+
+def banner(text: str, tone: str = "fair") -> str:
+    """A line across the page that must not be missed."""
+    return f'<div class="df-banner df-{escape(tone)}" role="status">{escape(text)}</div>'
+
+
+def gauge(label: str, value: str, detail: str = "", percent: float | None = None, tone: str = "plain") -> str:
+    """A figure with its name, what it is made of, and a bar when it is a share."""
+    bar = ""
+    if percent is not None:
+        width = min(100.0, max(0.0, percent))
+        bar = f'<div class="df-track df-{escape(tone)}"><span style="width:{width:.0f}%"></span></div>'
+    return (
+        f'<div class="df-gauge"><div class="df-label">{escape(label)}</div>'
+        f'<div class="df-value">{escape(value)}</div>{bar}<div class="df-detail">{escape(detail)}</div></div>'
+    )
+
+
+def gauges(pieces: Iterable[str], *, small: bool = False) -> str:
+    """Gauges, as many beside each other as fit."""
+    return f'<div class="df-gauges{" df-small" if small else ""}">{"".join(pieces)}</div>'
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    """Names and values in two columns."""
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs)
+    return f'<dl class="df-facts">{rows}</dl>'
+
+
+def timeline(rows: Iterable[tuple[str, Word, str]]) -> str:
+    """What happened when: a time, what it became, and why."""
+    items = "".join(
+        f"<li><time>{escape(when)}</time>{chip(word)}<span>{escape(why)}</span></li>" for when, word, why in rows
+    )
+    return f'<ol class="df-timeline">{items}</ol>'
+
+
+def empty(title: str, text: str) -> str:
+    """What a page says when it has nothing to show."""
+    return f'<div class="df-empty"><h2>{escape(title)}</h2><p>{escape(text)}</p></div>'
+
+
+def brand(logo: str) -> str:
+    """The product's name beside its sign, an SVG of our own."""
+    source = f"data:image/svg+xml;base64,{b64encode(logo.encode()).decode()}"
+    return f'<div class="df-brand"><img src="{source}" alt="" width="30" height="30"><strong>DashFleet</strong></div>'
+
+
+def signed_in(user: str, org: str, sign_out: str) -> str:
+    """Who is here, and the way out."""
+    return (
+        f'<div class="df-visitor"><div><strong>{escape(user)}</strong><span>{escape(org)}</span></div>'
+        f'<form method="post" action="{escape(sign_out)}"><button type="submit">Sign out</button></form></div>'
+    )
+
+
+def live_stamp(text: str) -> str:
+    """When what is shown was read."""
+    return f'<p class="df-note df-live">{escape(text)}</p>'

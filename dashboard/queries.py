@@ -1,0 +1,236 @@
+"""All the dashboard's SQL, on an engine that cannot write.
+
+Invariants:
+- Every query about machines takes the organisation, by its name, and never finds another's.
+- A page of the fleet is read in two steps: which machines (filter, order, page), then their rows by id. So figures may
+  move while rows stay where they are.
+- Text from a visitor is always a bound value; a sort order is picked from a table of known ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    Row,
+    Select,
+    String,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+)
+
+from schemas.ledger import Ledger
+from schemas.messages import VITALS, OrgConfig, Thresholds
+from schemas.tables import ingestor, machine, org, sample, state, stream, transition
+
+RETIRED: Final = "retired"
+_WORST_FIRST: Final = ("offline", "stale", "unknown", "expired", "online", "retired")
+_GAUGES: Final = tuple(name for name in VITALS if not name.startswith("network_"))
+_COUNTERS: Final = ("network_received_bytes", "network_sent_bytes")
+
+_presence = func.coalesce(state.c.presence, "unknown")
+_health = func.coalesce(state.c.health_status, "unknown")
+_name = func.lower(func.coalesce(machine.c.hostname, machine.c.name))
+_severity = case({code: rank for rank, code in enumerate(_WORST_FIRST)}, value=_presence, else_=len(_WORST_FIRST))
+
+ORDERS: Final[Mapping[str, ColumnElement[Any]]] = {
+    "machine": _name,
+    "status": _severity,
+    "health": state.c.health_score,
+    "cpu": state.c.cpu_percent,
+    "memory": state.c.memory_percent,
+    "disk": state.c.disk_percent,
+    "uptime": state.c.uptime_seconds,
+    "seen": state.c.last_seen_at,
+    "system": func.lower(machine.c.os),
+    "agent": machine.c.agent_version,
+}
+"""What the fleet can be sorted by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which machines, in which order. Retired ones only when asked for. No presence or health means all."""
+
+    search: str = ""
+    presences: tuple[str, ...] = ()
+    healths: tuple[str, ...] = ()
+    order: str = "health"
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many machines there are, by presence and by health; retired ones count only as such."""
+
+    presences: Mapping[str, int]
+    healths: Mapping[str, int]
+
+    @property
+    def machines(self) -> int:
+        """All that are not retired."""
+        return sum(number for code, number in self.presences.items() if code != RETIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What the ingestor last said about itself."""
+
+    at: int
+    broker_connected: bool
+
+
+def counts(engine: Engine, org_name: str) -> Counts:
+    """The organisation's machines, counted."""
+    columns = (_presence.label("presence"), _health.label("health"), func.count().label("number"))
+    query = _machines(org_name, *columns).group_by("presence", "health")
+    presences: dict[str, int] = {}
+    healths: dict[str, int] = {}
+    with engine.connect() as connection:
+        for row in connection.execute(query):
+            presences[row.presence] = presences.get(row.presence, 0) + row.number
+            if row.presence != RETIRED:
+                healths[row.health] = healths.get(row.health, 0) + row.number
+    return Counts(presences, healths)
+
+
+def page(engine: Engine, org_name: str, filters: Filters, *, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
+    """The names of the machines on one page, in order, and how many match in all."""
+    matching = _machines(org_name, machine.c.name).where(*_conditions(filters))
+    with engine.connect() as connection:
+        total = connection.execute(select(func.count()).select_from(matching.subquery())).scalar_one()
+        names = connection.execute(matching.order_by(*_order(filters)).offset(offset).limit(limit)).scalars()
+        return tuple(names), total
+
+
+def rows(engine: Engine, org_name: str, names: Sequence[str]) -> list[Row[Any]]:
+    """The machines with these names, in this order; those that are gone are left out."""
+    query = _machines(org_name, *_row_columns()).where(machine.c.name.in_(names))
+    with engine.connect() as connection:
+        found = {row.name: row for row in connection.execute(query)}
+    return [found[name] for name in names if name in found]
+
+
+def detail(engine: Engine, org_name: str, name: str) -> Row[Any] | None:
+    """Everything that is known about one machine now."""
+    vitals = (state.c[vital] for vital in VITALS if vital not in _ROW_VITALS)
+    columns = (machine.c.id, machine.c.labels, machine.c.info, *vitals)
+    more = (state.c.extra, state.c.interval_seconds, state.c.sampled_at, state.c.clock_offset_milliseconds)
+    query = _machines(org_name, *_row_columns(), *columns, *more).where(machine.c.name == name)
+    with engine.connect() as connection:
+        return connection.execute(query).first()
+
+
+def transitions(engine: Engine, machine_id: int, *, limit: int) -> list[Row[Any]]:
+    """The last changes of presence, newest first."""
+    query = (
+        select(transition.c.at, transition.c.before, transition.c.after, transition.c.reason)
+        .where(transition.c.machine_id == machine_id)
+        .order_by(transition.c.at.desc(), transition.c.id.desc())
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return list(connection.execute(query))
+
+
+def ledger(engine: Engine, machine_id: int) -> Ledger:
+    """Where the machine's samples are."""
+    found = Ledger()
+    with engine.connect() as connection:
+        for row in connection.execute(select(stream).where(stream.c.machine_id == machine_id)):
+            found.add(row)
+    return found
+
+
+def history(
+    engine: Engine, machine_id: int, *, start: int, end: int, step: int, extras: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Samples from `start` to `end`, one for each `step` milliseconds, oldest first, as {"at": …, name: value}.
+
+    Readings are averaged, counters keep their highest value. `at` is the time of the last sample in the step, by the
+    server's clock.
+    """
+    at = sample.c.sampled_at + sample.c.clock_offset_milliseconds
+    bucket = (at // step).label("bucket")
+    columns = [func.max(at).label("at")]
+    columns += [func.avg(sample.c[name]).label(name) for name in _GAUGES]
+    columns += [func.max(sample.c[name]).label(name) for name in _COUNTERS]
+    columns += [func.avg(sample.c.extra[name].as_float()).label(f"extra.{name}") for name in extras]
+    query = (
+        select(bucket, *columns)
+        .where(sample.c.machine_id == machine_id, at > start, at <= end)
+        .group_by(bucket)
+        .order_by(bucket)
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def beat(engine: Engine) -> Beat | None:
+    """The ingestor's last sign of life, or None when there never was one."""
+    query = select(ingestor.c.beat_at, ingestor.c.broker_connected).order_by(ingestor.c.beat_at.desc()).limit(1)
+    with engine.connect() as connection:
+        row = connection.execute(query).first()
+    return Beat(row.beat_at, row.broker_connected) if row else None
+
+
+def thresholds(engine: Engine, org_name: str) -> Thresholds:
+    """How the organisation judges its machines; as usual when it has not said, or said something unreadable."""
+    with engine.connect() as connection:
+        config = connection.execute(select(org.c.config).where(org.c.name == org_name)).scalar()
+    try:
+        return OrgConfig.model_validate(config or {}).thresholds
+    except ValidationError:
+        return Thresholds()
+
+
+_ROW_VITALS: Final = ("cpu_percent", "memory_percent", "disk_percent", "uptime_seconds")
+
+
+def _row_columns() -> list[ColumnElement[Any]]:
+    identity = [machine.c[name] for name in ("name", "hostname", "os", "os_version", "agent_version")]
+    facts = [state.c[name] for name in ("reason", "since_at", "verified", "last_seen_at", "health_score")]
+    return [
+        *identity,
+        *facts,
+        *(state.c[name] for name in _ROW_VITALS),
+        _presence.label("presence"),
+        _health.label("health_status"),
+    ]
+
+
+def _machines(org_name: str, *columns: ColumnElement[Any]) -> Select[Any]:
+    return (
+        select(*columns)
+        .select_from(
+            machine.join(org, org.c.id == machine.c.org_id).outerjoin(state, state.c.machine_id == machine.c.id)
+        )
+        .where(org.c.name == org_name)
+    )
+
+
+def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    conditions = [_presence.in_(filters.presences) if filters.presences else _presence != RETIRED]
+    if filters.healths:
+        conditions.append(_health.in_(filters.healths))
+    conditions += [_mentions(word) for word in filters.search.split()]
+    return conditions
+
+
+def _mentions(word: str) -> ColumnElement[bool]:
+    """Every word must be found, in whichever field."""
+    fields = (machine.c.name, machine.c.hostname, machine.c.os, machine.c.agent_version, cast(machine.c.labels, String))
+    return or_(*(field.icontains(word, autoescape=True) for field in fields))
+
+
+def _order(filters: Filters) -> list[ColumnElement[Any]]:
+    """What was not measured comes last either way; equals are in the order of their names."""
+    column = ORDERS.get(filters.order, ORDERS["health"])
+    wanted = column.desc() if filters.descending else column.asc()
+    return [wanted.nulls_last(), _name.asc(), machine.c.name.asc()]

@@ -1,0 +1,128 @@
+"""What is around every page: the menu, who is signed in, the banner, the watcher of the connection.
+
+The gate has let the visitor in and says who they are; here that is checked again, and a page that a role may not see
+is not shown, whatever the address says.
+"""
+
+import time
+from dataclasses import replace
+from datetime import UTC, tzinfo
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
+from sqlalchemy import Engine
+
+from dashboard import live, markup
+from dashboard.accounts import Role
+from dashboard.gate import SIGN_OUT
+from dashboard.view import Context, Show, View, discover
+from schemas.database import open_engine
+
+ASSETS = Path(__file__).parent / "assets"
+SECRETS = "dashfleet"
+"""The section of `st.secrets` in which `dashboard.app` hands the settings over."""
+
+_MENU_WIDTH = 230
+
+
+def render() -> None:
+    """Draw the page that the address names."""
+    st.set_page_config(
+        page_title="DashFleet",
+        page_icon=str(ASSETS / "icon.png"),
+        layout="wide",
+        initial_sidebar_state=_MENU_WIDTH,
+    )
+    st.html(f"<style>{asset('style.css')}</style>")
+    st.html(f"<script>{asset('watcher.js')}</script>", unsafe_allow_javascript=True)
+    context = _context()
+    chosen = st.navigation(list(context.pages.values()), position="hidden")
+    _menu(context)
+    _banner(context, chosen.url_path)
+    chosen.run()
+
+
+def _banner(context: Context, path: str) -> None:
+    """A fragment of its own on each page.
+
+    Streamlit names a fragment by its function. Were it the same on two pages, a refresh that the first one asked for
+    could throw away what the second has not sent to the browser yet.
+    """
+
+    def banner() -> None:
+        live.banner(context)
+
+    banner.__qualname__ = f"banner_of_{path or 'first'}"
+    st.fragment(banner, run_every=context.refresh_seconds, key="banner")()
+
+
+def _menu(context: Context) -> None:
+    with st.sidebar:
+        st.html(markup.brand(asset("logo.svg")))
+        for view, _ in discover():
+            if view.in_menu and view.path in context.pages:
+                st.page_link(context.pages[view.path], label=view.title, icon=view.icon, width="stretch")
+        st.html(markup.signed_in(context.user, context.org, SIGN_OUT))
+
+
+@lru_cache
+def asset(name: str) -> str:
+    """The text of a file in `assets/`."""
+    return (ASSETS / name).read_text()
+
+
+def _context() -> Context:
+    visitor: dict[str, Any] = st.user.to_dict()
+    if not visitor.get("name"):
+        st.stop()
+    settings = st.secrets[SECRETS]
+    pages: dict[str, Any] = {}
+    context = Context(
+        engine=_engine(settings["database"]),
+        org=str(visitor["org"]),
+        user=str(visitor["name"]),
+        role=Role(str(visitor["role"])),
+        zone=_zone(),
+        refresh_seconds=float(settings["refresh_seconds"]),
+        now=_now,
+        pages=pages,
+    )
+    for view, show in discover():
+        if context.role in view.roles:
+            pages[view.path] = _page(view, show, context, default=not pages)
+    return context
+
+
+def _page(view: View, show: Show, context: Context, *, default: bool) -> Any:  # noqa: ANN401 - st.Page has no public type
+    def body() -> None:
+        arrived = st.session_state.get("page") != view.path
+        st.session_state["page"] = view.path
+        show(replace(context, arrived=arrived))
+
+    return st.Page(
+        body,
+        title=view.title,
+        icon=view.icon,
+        url_path=view.path,
+        default=default,
+        visibility="visible" if view.in_menu else "hidden",
+    )
+
+
+@st.cache_resource(show_spinner=False)
+def _engine(url: str) -> Engine:
+    return open_engine(url, read_only=True)
+
+
+def _zone() -> tzinfo:
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

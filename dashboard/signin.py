@@ -1,0 +1,184 @@
+"""The pages outside Streamlit: sign in, sign out, who am I, are you ready.
+
+Invariants:
+- The sign-in page works without a script and asks no other host for anything.
+- After signing in, nobody is sent to another site, whatever `next` says.
+- A wrong name, a wrong password and too many attempts never tell whether the name exists.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from string import Template
+from urllib.parse import parse_qs
+
+from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from dashboard.accounts import verify
+from dashboard.gate import READY, SIGN_IN, SIGN_OUT, WHO_AM_I, is_same_origin
+from dashboard.sessions import Attempts, Sessions
+
+_BODY_MAX_BYTES = 8192
+_PAGE = Path(__file__).parent / "assets" / "sign-in.html"
+_POLICY = (
+    "default-src 'self'; script-src 'none'; style-src 'unsafe-inline'; img-src data:; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_LAZY_SCRIPTS = (
+    "BidiComponent",
+    "ButtonGroup",
+    "EChartsChart",
+    "Html.",
+    "PageLink",
+    "Pagination",
+    "TextInput",
+    "purify",
+)
+_IMPORT = re.compile(r'from"\./([\w.-]+\.js)"')
+
+
+class SignIn:
+    """The sign-in routes over one auth database. `port` keeps the cookies of two dashboards on one host apart."""
+
+    def __init__(self, engine: Engine, sessions: Sessions, attempts: Attempts, *, port: int) -> None:
+        self._engine = engine
+        self._sessions = sessions
+        self._attempts = attempts
+        self._port = port
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """What to mount in front of Streamlit."""
+        return [
+            Route(SIGN_IN, self._form, methods=["GET"]),
+            Route(SIGN_IN, self._sign_in, methods=["POST"]),
+            Route(SIGN_OUT, self._sign_out, methods=["POST"]),
+            Route(WHO_AM_I, _who_am_i, methods=["GET"]),
+            Route(READY, _ready, methods=["GET"]),
+        ]
+
+    def token(self, connection: HTTPConnection) -> str:
+        """The session token that a request carries, or an empty string."""
+        return connection.cookies.get(self._cookie_name(connection), "")
+
+    def _cookie_name(self, connection: HTTPConnection) -> str:
+        prefix = "__Host-" if _is_encrypted(connection) else ""
+        return f"{prefix}dashfleet-{self._port}"
+
+    async def _form(self, request: Request) -> Response:
+        wanted = safe_next(request.query_params.get("next", ""))
+        if await run_in_threadpool(self._sessions.find, self.token(request)):
+            return RedirectResponse(wanted, 303)
+        return _page(wanted)
+
+    async def _sign_in(self, request: Request) -> Response:
+        if not is_same_origin(request.headers):
+            return PlainTextResponse("this form was not sent from the sign-in page\n", 403)
+        form = await _read_form(request)
+        if form is None:
+            return PlainTextResponse("too much for a sign-in\n", 413)
+        name, wanted = form.get("name", "").strip().lower(), safe_next(form.get("next", ""))
+        address = request.client.host if request.client else ""
+        wait = await run_in_threadpool(self._attempts.admit, name, address)
+        if wait:
+            message = f"Too many attempts. Try again in {wait} second{'s' if wait > 1 else ''}."
+            return _page(wanted, name, message, 429, {"retry-after": str(wait)})
+        person = await run_in_threadpool(verify, self._engine, name, form.get("password", ""))
+        if person is None:
+            return _page(wanted, name, "The name or the password is wrong.", 401)
+        await run_in_threadpool(self._attempts.succeeded, name, address)
+        await run_in_threadpool(self._sessions.end, self.token(request))
+        browser = request.headers.get("user-agent", "")
+        token = await run_in_threadpool(self._sessions.start, person, address=address, browser=browser)
+        return self._with_cookie(RedirectResponse(wanted, 303), request, token)
+
+    async def _sign_out(self, request: Request) -> Response:
+        if not is_same_origin(request.headers):
+            return PlainTextResponse("this was not sent from the dashboard\n", 403)
+        await run_in_threadpool(self._sessions.end, self.token(request))
+        response = RedirectResponse(SIGN_IN, 303)
+        response.delete_cookie(self._cookie_name(request), secure=_is_encrypted(request), httponly=True, samesite="lax")
+        return response
+
+    def _with_cookie(self, response: Response, request: Request, token: str) -> Response:
+        response.set_cookie(
+            self._cookie_name(request), token, path="/", secure=_is_encrypted(request), httponly=True, samesite="lax"
+        )
+        return response
+
+
+def safe_next(wanted: str) -> str:
+    """A path of this site to go on to; anything else becomes the first page."""
+    inside = re.fullmatch(r"/(?![/\\])[!-~]*", wanted) and not wanted.startswith((SIGN_IN, SIGN_OUT))
+    return wanted if inside else "/"
+
+
+@lru_cache
+def prefetched() -> tuple[str, ...]:
+    """The files of Streamlit's page, to be fetched while somebody types."""
+    import streamlit
+
+    static = Path(streamlit.__file__).parent / "static"
+    first = re.findall(r'(?:href|src)="\./(static/[^"]+)"', (static / "index.html").read_text())
+    scripts = [f"static/js/{name}" for name in _with_imports(static / "static" / "js", _LAZY_SCRIPTS)]
+    icons = [f"static/media/{file.name}" for file in (static / "static" / "media").glob("MaterialSymbols-*.woff2")]
+    return tuple(dict.fromkeys(f"/{path}" for path in (*first, *scripts, *icons)))
+
+
+def _with_imports(directory: Path, prefixes: tuple[str, ...]) -> list[str]:
+    """The scripts whose names start so, and all that they import, in turn."""
+    found: dict[str, None] = {}
+    waiting = sorted(file.name for file in directory.iterdir() if file.name.startswith(prefixes))
+    while waiting:
+        name = waiting.pop(0)
+        if name not in found:
+            found[name] = None
+            waiting += _IMPORT.findall((directory / name).read_text())
+    return list(found)
+
+
+def _page(
+    wanted: str, name: str = "", message: str = "", status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    links = "\n".join(f'<link rel="prefetch" href="{escape(path)}">' for path in prefetched())
+    font = next((path for path in prefetched() if path.endswith(".woff2")), "")
+    body = Template(_PAGE.read_text()).substitute(
+        prefetch=links,
+        font=escape(font),
+        next=escape(wanted),
+        name=escape(name[:64]),
+        error=f'<p class="error" role="alert" id="error">{escape(message)}</p>' if message else "",
+        invalid='aria-invalid="true" aria-describedby="error"' if message else "",
+        focus_name="" if name else "autofocus",
+        focus_password="autofocus" if name else "",
+    )
+    shared = {"cache-control": "no-store", "content-security-policy": _POLICY}
+    return HTMLResponse(body, status, headers={**shared, **(headers or {})})
+
+
+async def _read_form(request: Request) -> dict[str, str] | None:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _BODY_MAX_BYTES:
+            return None
+    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
+    return {field: values[0] for field, values in fields.items()}
+
+
+def _is_encrypted(connection: HTTPConnection) -> bool:
+    return connection.url.scheme in ("https", "wss")
+
+
+async def _who_am_i(request: Request) -> Response:
+    who = {"user": request.headers["x-df-user"], "org": request.headers["x-df-org"]}
+    return JSONResponse(who, headers={"cache-control": "no-store"})
+
+
+async def _ready(_: Request) -> Response:
+    return PlainTextResponse("ready\n", headers={"cache-control": "no-store"})

@@ -1,0 +1,70 @@
+"""How the dashboard looks: Streamlit's theme options, for light and for dark.
+
+`assets/style.css` holds the same palette for what DashFleet draws itself. Colours are set per scheme only: one set for
+both would put a light colour on a dark page. Every pair of text and background here has a contrast of 4.5 or more.
+"""
+
+from typing import Final
+
+_FONT: Final = "'Source Sans', system-ui, sans-serif"
+
+_SHARED: Final[dict[str, object]] = {
+    "baseRadius": "0.5rem",
+    "buttonRadius": "0.5rem",
+    "baseFontSize": 15,
+    "font": _FONT,
+    "headingFont": _FONT,
+    "headingFontSizes": ["1.7rem", "1.25rem", "1.05rem"],
+    "headingFontWeights": [650, 600, 600],
+    "showWidgetBorder": True,
+    "paddingTop": "1.5rem",
+    "linkUnderline": False,
+}
+
+_LIGHT: Final[dict[str, object]] = {
+    "primaryColor": "#2f5fd0",
+    "backgroundColor": "#f7f8fa",
+    "secondaryBackgroundColor": "#ffffff",
+    "textColor": "#171c26",
+    "linkColor": "#2450b8",
+    "borderColor": "#dfe3ea",
+    "codeBackgroundColor": "#eef0f4",
+    "codeTextColor": "#171c26",
+    "grayTextColor": "#596274",
+    "sidebar.backgroundColor": "#ffffff",
+    "sidebar.secondaryBackgroundColor": "#eef1f6",
+    "sidebar.borderColor": "#dfe3ea",
+}
+
+_DARK: Final[dict[str, object]] = {
+    "primaryColor": "#7aa5ff",
+    "backgroundColor": "#0e131b",
+    "secondaryBackgroundColor": "#171d28",
+    "textColor": "#e7ebf2",
+    "linkColor": "#8fb3ff",
+    "borderColor": "#2a3342",
+    "codeBackgroundColor": "#1d2532",
+    "codeTextColor": "#e7ebf2",
+    "grayTextColor": "#9ba7ba",
+    "sidebar.backgroundColor": "#121822",
+    "sidebar.secondaryBackgroundColor": "#1d2532",
+    "sidebar.borderColor": "#2a3342",
+}
+
+_CHART_LIGHT: Final = ["#2f5fd0", "#0a8f7a", "#b0521b", "#7a4fc9", "#b3306a", "#5d6b1b"]
+_CHART_DARK: Final = ["#7aa5ff", "#4fd1b5", "#f0a163", "#b79cff", "#f58ab6", "#c3d16a"]
+
+OPTIONS: Final[dict[str, object]] = {
+    **{f"theme.{name}": value for name, value in _SHARED.items()},
+    **{f"theme.light.{name}": value for name, value in _LIGHT.items()},
+    **{f"theme.dark.{name}": value for name, value in _DARK.items()},
+    "theme.light.chartCategoricalColors": _CHART_LIGHT,
+    "theme.dark.chartCategoricalColors": _CHART_DARK,
+    "theme.showSidebarBorder": True,
+}
+"""Streamlit configuration options, by their names."""
+
+
+def ink(scheme: str | None) -> str:
+    """The colour of a chart's words, which Streamlit's chart theme draws too pale, in a light or dark scheme."""
+    return str((_DARK if scheme == "dark" else _LIGHT)["grayTextColor"])

@@ -1,0 +1,63 @@
+"""The contract of a page: one file in `views/` that exposes `VIEW` and `show`. Nothing else is edited to add one.
+
+VIEW = View(title="Fleet", path="fleet", icon=":material/grid_view:", order=0)
+
+def show(context: Context) -> None: ...
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Any
+
+from sqlalchemy import Engine
+
+from dashboard.accounts import Role
+
+EVERYONE = frozenset(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A page: its name in the menu, its path in the address, and who may see it. The lowest order is the first page."""
+
+    title: str
+    path: str
+    icon: str
+    order: int = 100
+    roles: frozenset[Role] = EVERYONE
+    in_menu: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a page gets. `org` comes from the session; a page asks for no other organisation's data.
+
+    `arrived`: the visitor comes from another page, or from nowhere. `pages` leads to the others, by path.
+    """
+
+    engine: Engine
+    org: str
+    user: str
+    role: Role
+    zone: tzinfo
+    refresh_seconds: float
+    now: Callable[[], int]
+    arrived: bool = True
+    pages: Mapping[str, Any] = field(default_factory=dict)
+
+
+Show = Callable[[Context], None]
+
+
+def discover() -> Sequence[tuple[View, Show]]:
+    """Every page in `views/`, in the order of the menu."""
+    import dashboard.views
+
+    found = []
+    for module in pkgutil.iter_modules(dashboard.views.__path__):
+        page = importlib.import_module(f"dashboard.views.{module.name}")
+        found.append((page.VIEW, page.show))
+    return sorted(found, key=lambda pair: (pair[0].order, pair[0].path))

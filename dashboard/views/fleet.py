@@ -1,0 +1,260 @@
+"""The first page: what is wrong, how many machines there are, and which."""
+
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any, Final
+
+import streamlit as st
+
+from dashboard import fleet_rows, fleet_state, live, markup, queries, text
+from dashboard.fleet_state import PAGE_SIZE, Place, Snapshot
+from dashboard.queries import Counts, Filters
+from dashboard.shell import asset
+from dashboard.view import Context, View
+
+VIEW = View(title="Fleet", path="fleet", icon=":material/dns:", order=0)
+
+_MACHINE: Final = "machine"
+_PLACE: Final = "fleet.place"
+_SNAPSHOT: Final = "fleet.snapshot"
+_SEARCH: Final = "fleet.search"
+_HEALTHS: Final = "fleet.healths"
+_OUTDATED: Final = "fleet.outdated"
+_PAGER: Final = "fleet.pager"
+
+_PAGER_WIDTH: Final = 330
+_CARDS_NAME: Final = "Filter by status"
+_TABLE_NAME: Final = "Machines"
+_EMPTY_TITLE: Final = "No machine yet"
+_EMPTY: Final = (
+    "`dashfleet up` adds the machine it runs on by itself; it appears here with its first heartbeat. "
+    "To add another machine, run this **on that machine**, with this server's address for HOST and a name for NAME:"
+)
+_COMMANDS: Final = """\
+pip install 'dashfleet[agent]'
+export DASHFLEET_AGENT_PASSWORD_FILE=~/.dashfleet-secret   # the machine's secret, in a file with mode 0600
+dashfleet agent --server mqtt://HOST:1883 --org {org} --machine NAME"""
+_NO_MATCH_TITLE: Final = "No machine matches"
+_NO_MATCH: Final = "None of the {total} machines matches these filters."
+
+
+def show(context: Context) -> None:
+    """Draw the page."""
+    _arrive(context)
+    st.html(markup.heading(VIEW.title, 1))
+    counts = _counts(context)
+    filtered = counts is not None and bool(counts.presences)
+    if filtered:
+        _filter_row()
+    st.fragment(_fleet, run_every=context.refresh_seconds, key="fleet")(context, filtered=filtered)
+
+
+def _arrive(context: Context) -> None:
+    """Take the filters from the address when it is new; coming back from another page, keep those of before."""
+    query = dict(st.query_params)
+    place = st.session_state.get(_PLACE)
+    if place is None or (query != fleet_state.address(place) and (query or not context.arrived)):
+        place = fleet_state.parse(query)
+        st.session_state[_SEARCH] = place.filters.search
+        st.session_state[_HEALTHS] = list(place.filters.healths)
+    st.session_state.setdefault(_SEARCH, place.filters.search)
+    st.session_state.setdefault(_HEALTHS, list(place.filters.healths))
+    _go(place)
+
+
+def _filter_row() -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
+        st.text_input(
+            "Search",
+            key=_SEARCH,
+            type="search",
+            live="300ms",
+            max_chars=100,
+            placeholder="Search name, host, system, label",
+            label_visibility="collapsed",
+            icon=":material/search:",
+            on_change=_searched,
+        )
+        with st.container(horizontal=True, vertical_alignment="center", width="content", key="fleet_healths"):
+            st.html(markup.note("Health"), width="content")
+            st.pills(
+                "Health",
+                list(text.HEALTH),
+                key=_HEALTHS,
+                selection_mode="multi",
+                format_func=lambda code: text.health(code).label,
+                label_visibility="collapsed",
+                on_change=_healths_chosen,
+            )
+
+
+def _counts(context: Context) -> Counts | None:
+    return live.read(context, "fleet.counts", partial(queries.counts, context.engine, context.org))
+
+
+def _fleet(context: Context, *, filtered: bool) -> None:
+    """What refreshes: the counts, the table, and its foot. `filtered`: the filters are drawn already."""
+    counts = _counts(context)
+    if counts is None:
+        return
+    if not counts.presences:
+        _no_machine(context)
+        return
+    if not filtered or st.session_state.pop(_OUTDATED, False):  # the first machine is here, or the filters changed
+        st.rerun()
+    place = _place()
+    _cards()(
+        key="fleet_cards",
+        data={"cards": fleet_rows.cards(counts, place.filters)},
+        on_pressed_change=_card_pressed,
+    )
+    snapshot = _snapshot(context, _place())
+    if snapshot is None:
+        return
+    if snapshot.names:
+        _table_of(context, snapshot)
+        _foot(context, snapshot)
+    else:
+        _no_match(counts.machines)
+
+
+def _table_of(context: Context, snapshot: Snapshot) -> None:
+    found = live.read(context, "fleet.rows", partial(queries.rows, context.engine, context.org, snapshot.names))
+    thresholds = live.read(context, "thresholds", partial(queries.thresholds, context.engine, context.org))
+    now = context.now()
+    result = _table()(
+        key="fleet_table",
+        data={
+            "total": snapshot.total,
+            "columns": fleet_rows.columns(snapshot.place.filters),
+            "rows": fleet_rows.rows(found or [], now, thresholds, path=f"/{_MACHINE}"),
+            "order_age": now - snapshot.at,
+        },
+        on_sorted_change=_header_clicked,
+        on_opened_change=_nothing,
+        on_aged_change=_reorder,
+    )
+    if result.opened:
+        st.switch_page(context.pages[_MACHINE], query_params={"id": result.opened})
+
+
+def _foot(context: Context, snapshot: Snapshot) -> None:
+    first = (snapshot.place.number - 1) * PAGE_SIZE + 1
+    last = first + len(snapshot.names) - 1
+    with st.container(horizontal=True, vertical_alignment="center", key="fleet_foot"):
+        st.html(markup.note(f"{text.count(first)}–{text.count(last)} of {text.count(snapshot.total)}"), width="content")
+        if snapshot.total > PAGE_SIZE:
+            st.session_state[_PAGER] = snapshot.place.number
+            st.pagination(fleet_state.pages(snapshot.total), key=_PAGER, on_change=_paged, width=_PAGER_WIDTH)
+        st.space("stretch")
+        at = text.clock(snapshot.at, context.zone)
+        st.button(f"Order from {at}", icon=":material/refresh:", type="tertiary", on_click=_reorder, help="Sort again")
+        st.html(markup.live_stamp(f"Updated {text.clock(context.now(), context.zone)}"), width="content")
+
+
+def _no_machine(context: Context) -> None:
+    with st.container(border=True, key="card_empty"):
+        st.html(markup.heading(_EMPTY_TITLE))
+        st.markdown(_EMPTY)
+        st.code(_COMMANDS.format(org=context.org), language=None)
+        st.html(markup.note("Waiting for the first heartbeat …"))
+
+
+def _no_match(total: int) -> None:
+    with st.container(border=True, key="card_no_match", horizontal_alignment="center"):
+        st.html(markup.empty(_NO_MATCH_TITLE, _NO_MATCH.format(total=text.count(total))))
+        st.button("Clear filters", on_click=_clear)
+
+
+def _snapshot(context: Context, place: Place) -> Snapshot | None:
+    def find(wanted: Place) -> tuple[tuple[str, ...], int]:
+        offset = (wanted.number - 1) * PAGE_SIZE
+        return queries.page(context.engine, context.org, wanted.filters, offset=offset, limit=PAGE_SIZE)
+
+    def refresh() -> Snapshot:
+        before = st.session_state.get(_SNAPSHOT)
+        snapshot = fleet_state.refreshed(before, place, find, context.now())
+        if not snapshot.names and place.number > 1:  # the last page went away
+            _go(replace(place, number=1))
+            snapshot = fleet_state.refreshed(None, _place(), find, context.now())
+        return snapshot
+
+    snapshot = live.read(context, _SNAPSHOT, refresh)
+    st.session_state[_SNAPSHOT] = snapshot
+    return snapshot
+
+
+def _place() -> Place:
+    place: Place = st.session_state[_PLACE]
+    return place
+
+
+def _go(place: Place) -> None:
+    """Be at a place, and let the address say so."""
+    st.session_state[_PLACE] = place
+    wanted = fleet_state.address(place)
+    if dict(st.query_params) != wanted:
+        st.query_params.from_dict(wanted)
+
+
+def _narrow(filters: Filters) -> None:
+    """New filters from inside the fragment: what is drawn outside it must follow."""
+    st.session_state[_OUTDATED] = True
+    st.session_state[_HEALTHS] = list(filters.healths)
+    _go(Place(filters))
+
+
+def _searched() -> None:
+    _go(Place(replace(_place().filters, search=st.session_state[_SEARCH])))
+
+
+def _healths_chosen() -> None:
+    chosen = st.session_state[_HEALTHS]
+    _go(Place(replace(_place().filters, healths=tuple(code for code in text.HEALTH if code in chosen))))
+
+
+def _card_pressed() -> None:
+    _narrow(fleet_state.press(_place().filters, st.session_state["fleet_cards"].pressed))
+
+
+def _header_clicked() -> None:
+    _go(Place(fleet_state.sort(_place().filters, st.session_state["fleet_table"].sorted)))
+
+
+def _paged() -> None:
+    _go(replace(_place(), number=st.session_state[_PAGER]))
+
+
+def _clear() -> None:
+    st.session_state[_SEARCH] = ""
+    before = _place().filters
+    _narrow(Filters(order=before.order, descending=before.descending))
+
+
+def _reorder() -> None:
+    st.session_state.pop(_SNAPSHOT, None)
+
+
+def _nothing() -> None:
+    """A component returns only what it has a callback for."""
+
+
+@lru_cache
+def _cards() -> Any:  # noqa: ANN401 - Streamlit's renderer has no public type
+    return st.components.v2.component(
+        "dashfleet.cards",
+        html=f'<div class="df-cards-frame"><div class="df-cards" role="group" aria-label="{_CARDS_NAME}"></div></div>',
+        js=asset("cards.js"),
+        isolate_styles=False,
+    )
+
+
+@lru_cache
+def _table() -> Any:  # noqa: ANN401 - Streamlit's renderer has no public type
+    return st.components.v2.component(
+        "dashfleet.fleet",
+        html=f'<div class="df-scroll"><table class="df-fleet" aria-label="{_TABLE_NAME}">'
+        "<thead><tr></tr></thead><tbody></tbody></table></div>",
+        js=asset("fleet.js"),
+        isolate_styles=False,
+    )

@@ -1,0 +1,161 @@
+"""One machine: how it is now, how it was, what it is, and when it came and went."""
+
+from functools import partial
+from typing import Any, Final
+
+import streamlit as st
+from sqlalchemy import Row
+
+from dashboard import charts, live, machine_charts, machine_facts, markup, queries, theme
+from dashboard.machine_charts import Chart
+from dashboard.view import Context, View
+from schemas.topics import is_id
+
+VIEW = View(title="Machine", path="machine", icon=":material/computer:", order=10, in_menu=False)
+
+_FLEET: Final = "fleet"
+_RANGES: Final = {"1h": 3_600_000, "6h": 6 * 3_600_000, "24h": 24 * 3_600_000, "48h": 48 * 3_600_000}
+_RANGE_LABELS: Final = {"1h": "1 h", "6h": "6 h", "24h": "24 h", "48h": "48 h"}
+_RANGE: Final = "machine.range"
+_INTERVAL_SECONDS: Final = 10.0
+_TRANSITIONS: Final = 20
+_CHART_HEIGHT: Final = 200
+_WIDE_CHART_HEIGHT: Final = 260
+
+_UNKNOWN_TITLE: Final = "There is no such machine"
+_UNKNOWN: Final = "Your organisation has no machine with this id. It may have been removed, or the link is mistyped."
+_NO_HISTORY: Final = "Nothing was recorded in this time."
+_NO_EVENTS: Final = "No change yet."
+
+
+def show(context: Context) -> None:
+    """Draw the page."""
+    name = st.query_params.get("id", "")
+    with st.container(key="back"):
+        st.page_link(context.pages[_FLEET], label="Fleet", icon=":material/arrow_back:")
+    known = live.read(context, f"machine.{name}", partial(_detail, context, name)) if is_id(name) else []
+    if known is None:
+        return
+    if not known:
+        st.html(markup.empty(_UNKNOWN_TITLE, _UNKNOWN))
+        return
+    st.fragment(_now, run_every=context.refresh_seconds, key="machine_now")(context, name)
+    _range_row()
+    st.fragment(_history, run_every=context.refresh_seconds, key="machine_history")(context, name)
+
+
+def _detail(context: Context, name: str) -> list[Row[Any]]:
+    """The machine, or nothing."""
+    row = queries.detail(context.engine, context.org, name)
+    return [] if row is None else [row]
+
+
+def _now(context: Context, name: str) -> None:
+    """What refreshes above the range: the header and the vitals."""
+    for row in live.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
+        st.html(machine_facts.title(row))
+        st.html(markup.note(machine_facts.subtitle(row, context.now())) + markup.tags(machine_facts.labels(row)))
+        thresholds = live.read(context, "thresholds", partial(queries.thresholds, context.engine, context.org))
+        recent = live.read(context, f"recent.{name}", partial(_recent, context, row)) or []
+        st.html(machine_facts.vitals(row, machine_charts.metrics(row.info), thresholds, recent))
+
+
+def _recent(context: Context, row: Row[Any]) -> list[dict[str, Any]]:
+    """The last few samples."""
+    step, end = charts.step(0, row.interval_seconds or _INTERVAL_SECONDS), context.now()
+    return queries.history(context.engine, row.id, start=end - 10 * step, end=end, step=step)
+
+
+def _range_row() -> None:
+    if _RANGE not in st.session_state:
+        wanted = st.query_params.get("range", "")
+        st.session_state[_RANGE] = wanted if wanted in _RANGES else "1h"
+    with st.container(horizontal=True, vertical_alignment="center", key="machine_range_row"):
+        st.html(markup.heading("History"), width="content")
+        st.space("stretch")
+        st.segmented_control(
+            "Range",
+            list(_RANGES),
+            key=_RANGE,
+            required=True,
+            format_func=_RANGE_LABELS.__getitem__,
+            label_visibility="collapsed",
+            on_change=_range_chosen,
+        )
+
+
+def _range_chosen() -> None:
+    st.query_params["range"] = st.session_state[_RANGE]
+
+
+def _history(context: Context, name: str) -> None:
+    """What refreshes below the range: the charts, the inventory, the events."""
+    for row in live.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
+        _charts(context, row)
+        left, right = st.columns(2)
+        with left.container(border=True, key="card_inventory"):
+            st.html(markup.heading("Inventory", 3))
+            st.html(markup.facts(machine_facts.inventory(row, context.now(), context.zone)))
+        with right.container(border=True, key="card_events"):
+            st.html(markup.heading("Presence", 3))
+            _events(context, row)
+        with right.container(border=True, key="card_ledger"):
+            st.html(markup.heading("Samples", 3))
+            _ledger(context, row)
+
+
+def _charts(context: Context, row: Row[Any]) -> None:
+    chosen = st.session_state[_RANGE]
+    length, end = _RANGES[chosen], context.now()
+    interval = row.interval_seconds or _INTERVAL_SECONDS
+    step = charts.step(length, interval)
+    extras = machine_charts.metrics(row.info)
+    read = partial(
+        queries.history,
+        context.engine,
+        row.id,
+        start=end - length,
+        end=end,
+        step=step,
+        extras=[metric.name for metric in extras],
+    )
+    rows = live.read(context, f"history.{row.name}.{chosen}", read)
+    if rows is None:
+        return
+    drawn = machine_charts.of_history(rows, extras, spacing=charts.spacing(step, interval))
+    if not drawn:
+        with st.container(border=True, key="card_no_history"):
+            st.html(markup.note(_NO_HISTORY))
+    for chart in (chart for chart in drawn if chart.wide):
+        _chart(chart, start=end - length, end=end)
+    with st.grid(2, min_column_width=360, key="machine_charts"):
+        for chart in (chart for chart in drawn if not chart.wide):
+            _chart(chart, start=end - length, end=end)
+
+
+def _chart(chart: Chart, *, start: int, end: int) -> None:
+    ink = theme.ink(st.context.theme.type)
+    spec = charts.options(chart.lines, start=start, end=end, scale=chart.scale, bounds=chart.bounds, ink=ink)
+    with st.container(border=True, key=f"card_{chart.key}"):
+        st.html(markup.heading(chart.title, 3))
+        st.echarts_chart(
+            spec,
+            height=_WIDE_CHART_HEIGHT if chart.wide else _CHART_HEIGHT,
+            key=f"chart.{chart.key}",
+            alt=f"{chart.title} over the chosen time",
+        )
+
+
+def _events(context: Context, row: Row[Any]) -> None:
+    read = partial(queries.transitions, context.engine, row.id, limit=_TRANSITIONS)
+    found = live.read(context, f"transitions.{row.name}", read)
+    if found:
+        st.html(markup.timeline(machine_facts.events(found, context.now(), context.zone)))
+    else:
+        st.html(markup.note(_NO_EVENTS))
+
+
+def _ledger(context: Context, row: Row[Any]) -> None:
+    found = live.read(context, f"ledger.{row.name}", partial(queries.ledger, context.engine, row.id))
+    if found is not None:
+        st.html(markup.facts(machine_facts.ledger(found)))

@@ -1,0 +1,250 @@
+"""A dashboard as its own process over a seeded fleet, and Chromium to look at it."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Page,
+    StorageState,
+    expect,
+    sync_playwright,
+)
+from seeding import INFO, Fleet
+from servers import free_port, require_program, stop
+
+from dashboard.accounts import add_user, open_accounts
+from schemas.database import open_engine, sqlite_url, upgrade
+
+PASSWORD = "correct horse battery"
+
+_SERVE = """
+import json, sys
+from dashboard.app import run
+from schemas.settings import DashboardSettings
+run(DashboardSettings(**json.loads(sys.argv[1])), lambda: print("ready", flush=True))
+"""
+_CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass
+class Dashboard:
+    """A dashboard that can be stopped and started again on its port."""
+
+    directory: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "dashboard.log"
+
+    def start(self) -> None:
+        settings = {
+            "data": str(self.directory),
+            "port": self.port,
+            "database": sqlite_url(self.directory / "fleet.db"),
+            "auth_database": sqlite_url(self.directory / "auth.db"),
+            "refresh_seconds": 1.0,
+        }
+        with self.log.open("ab") as log:
+            argv = [sys.executable, "-c", _SERVE, json.dumps(settings)]
+            self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log)
+        assert self.process.stdout is not None
+        with self.process.stdout as said:
+            assert said.readline() == b"ready\n", self.log.read_text()
+
+    def stop(self) -> int:
+        """End it politely; returns its exit code."""
+        assert self.process is not None
+        stop(self.process)
+        return self.process.returncode
+
+
+@contextmanager
+def serving(directory: Path) -> Iterator[Dashboard]:
+    """A dashboard over the databases in a directory; nothing of it is left, and its log holds no traceback."""
+    dashboard = Dashboard(directory, free_port())
+    dashboard.start()
+    try:
+        yield dashboard
+    finally:
+        dashboard.stop()
+    assert "Traceback" not in dashboard.log.read_text(), dashboard.log.read_text()
+
+
+def seeded(directory: Path) -> Fleet:
+    """A fleet like many: mostly well, some of it not, one machine hostile."""
+    engine = open_engine(sqlite_url(directory / "fleet.db"))
+    upgrade(engine)
+    fleet = Fleet(engine, now=now())
+    fleet.crowd(58)
+    fleet.machine("db-01", hostname="db-01.example.org", cpu_percent=97.0, memory_percent=91.0, disk_percent=55.0)
+    fleet.machine("db-02", hostname="db-02.example.org", cpu_percent=88.0, memory_percent=81.0, os="Ubuntu")
+    fleet.machine("nas", disk_percent=98.6, os="FreeBSD", os_version="14.1")
+    fleet.machine("till-7", hostname="kassa7", presence="offline", reason="lost", since_at=fleet.now - 14_400_000)
+    fleet.machine("build-3", presence="stale", since_at=fleet.now - 70_000, last_seen_at=fleet.now - 90_000)
+    fleet.machine("unsure", verified=False)
+    evil = fleet.machine(
+        "evil",
+        hostname="<img src=x onerror=alert(1)>![x](http://evil.example/x.png)",
+        info={**INFO, "metrics": [{"name": "fan_rpm", "unit": "<b>", "title": "<img src=y onerror=alert(4)>"}]},
+        os="<script>alert(2)</script>",
+        labels={"a": "<b onclick=alert(3)>b</b>"},
+    )
+    times = [fleet.now - age * 10_000 for age in range(300, 0, -1)]
+    fleet.samples(evil, times, cpu_percent=50.0, extra={"fan_rpm": 1000.0})
+    paris = fleet.machine(
+        "web-paris", hostname="web-paris.example.org", cpu_percent=63.0, memory_percent=71.0, labels={"site": "paris"}
+    )
+    fleet.a_day(paris, hours=6)
+    fleet.stream(paris, "1-20160", highest_seq=20_160, late=212)
+    fleet.transition(paris, fleet.now - 9_000_000, "online", "offline", "lost")
+    fleet.transition(paris, fleet.now - 7_300_000, "offline", "online", "connected")
+    fleet.beat(fleet.now + 86_400_000)
+    return fleet
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("fleet")
+    accounts = open_accounts(sqlite_url(directory / "auth.db"))
+    add_user(accounts, "admin", PASSWORD, "admin", "home")
+    add_user(accounts, "newcomer", PASSWORD, "admin", "fresh")
+    accounts.dispose()
+    return directory
+
+
+@pytest.fixture(scope="session")
+def fleet(directory: Path) -> Iterator[Fleet]:
+    fleet = seeded(directory)
+    yield fleet
+    fleet.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def dashboard(fleet: Fleet, directory: Path) -> Iterator[Dashboard]:
+    assert fleet
+    with serving(directory) as dashboard:
+        yield dashboard
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = require_program("chromium", "chromium")
+    expect.set_options(timeout=20_000)  # Streamlit's first page is 5 MB of scripts
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=_CHROMIUM)
+        yield browser
+        browser.close()
+
+
+Open = Callable[..., Page]
+Scheme = Literal["light", "dark"]
+Size = tuple[int, int]
+
+
+class Visitors:
+    """Browser contexts, one for each kind of visitor: a new one would load all of Streamlit again."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self.browser = browser
+        self.url = url
+        self._kept: dict[tuple[str, Scheme, Size], BrowserContext] = {}
+
+    def context(self, user: str, scheme: Scheme, size: Size) -> BrowserContext:
+        """A context that is signed in as this user; a fresh one for nobody."""
+        key = (user, scheme, size)
+        if not user or key not in self._kept:
+            self._kept[key] = self.browser.new_context(
+                viewport={"width": size[0], "height": size[1]},
+                color_scheme=scheme,
+                locale="en-GB",
+                timezone_id="Europe/Paris",
+                reduced_motion="reduce",
+                storage_state=sign_in(self.browser, self.url, user) if user else None,
+            )
+        return self._kept[key]
+
+
+@pytest.fixture(scope="session")
+def visitors(browser: Browser, dashboard: Dashboard) -> Visitors:
+    return Visitors(browser, dashboard.url)
+
+
+@pytest.fixture
+def visit(visitors: Visitors) -> Iterator[Open]:
+    """Open a page, signed in. At the end: no error in any page, and no request to any other host."""
+    opened: list[BrowserContext] = []
+    wrong: list[str] = []
+
+    def refuse(dialog: Dialog) -> None:
+        wrong.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def hear(said: ConsoleMessage) -> None:
+        if "Content Security Policy" in said.text:
+            wrong.append(said.text)
+
+    def watch(page: Page) -> None:
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("request", lambda request: _check(request.url, visitors.url, wrong))
+        page.on("dialog", refuse)
+        page.on("console", hear)
+
+    def visit(path: str = "/", *, user: str = "admin", scheme: Scheme = "light", size: Size = (1440, 900)) -> Page:
+        context = visitors.context(user, scheme, size)
+        context.on("page", watch)
+        opened.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.goto(visitors.url + path)
+        return page
+
+    yield visit
+    for context in opened:
+        context.remove_listener("page", watch)
+        for page in context.pages:
+            page.close()
+    assert not wrong
+
+
+def _check(url: str, ours: str, wrong: list[str]) -> None:
+    if not url.startswith((ours, ours.replace("http", "ws"), "data:", "blob:")):
+        wrong.append(f"request: {url}")
+
+
+def sign_in(browser: Browser, url: str, user: str) -> StorageState:
+    """The cookies of a visitor who has signed in."""
+    context = browser.new_context()
+    form: dict[str, str | float | bool] = {"name": user, "password": PASSWORD, "next": "/readyz"}
+    answer = context.request.post(f"{url}/sign-in", form=form, headers={"origin": url})
+    assert answer.ok
+    state = context.storage_state()
+    context.close()
+    return state

@@ -1,0 +1,44 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+from seeding import Fleet
+from sqlalchemy import Engine
+
+from dashboard import accounts as accounts_module
+from dashboard.accounts import open_accounts
+from schemas.database import open_engine, sqlite_url
+
+
+@pytest.fixture
+def fleet(database: Engine) -> Fleet:
+    return Fleet(database)
+
+
+@pytest.fixture
+def reader(fleet: Fleet) -> Iterator[Engine]:
+    """The same database as the dashboard opens it."""
+    engine = open_engine(fleet.engine.url.render_as_string(hide_password=False), read_only=True)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def accounts_url(tmp_path: Path) -> str:
+    return sqlite_url(tmp_path / "auth" / "auth.db")
+
+
+@pytest.fixture
+def accounts(accounts_url: str) -> Iterator[Engine]:
+    engine = open_accounts(accounts_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2id with next to no work, for tests that are not about passwords."""
+    hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(accounts_module, "_HASHER", hasher)
+    monkeypatch.setattr(accounts_module, "_NOBODY", hasher.hash("nobody"))

@@ -1,0 +1,85 @@
+from typing import Any
+
+from seeding import NOW, Fleet
+from sqlalchemy import Engine
+
+from dashboard import fleet_rows, queries
+from dashboard.queries import Counts, Filters
+
+
+def cells(fleet: Fleet, reader: Engine, **given: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - columns of any type
+    fleet.machine("m", **given)
+    (row,) = fleet_rows.rows(queries.rows(reader, "home", ["m"]), NOW, None, path="/machine")
+    return dict(zip((column.code for column in fleet_rows.COLUMNS), row["cells"], strict=True))
+
+
+def test_a_row_leads_to_its_machine(fleet: Fleet, reader: Engine) -> None:
+    fleet.machine("web-1")
+    (row,) = fleet_rows.rows(queries.rows(reader, "home", ["web-1"]), NOW, None, path="/machine")
+    assert (row["id"], row["href"]) == ("web-1", "/machine?id=web-1")
+
+
+def test_an_ordinary_machine(fleet: Fleet, reader: Engine) -> None:
+    row = cells(fleet, reader, hostname="kassa7.example.org")
+    assert row["machine"] == {"kind": "name", "text": "kassa7.example.org", "detail": "m"}
+    assert row["status"] == {"kind": "chip", "text": "Online", "tone": "good", "hint": "Since 1 h"}
+    assert row["cpu"] == {"kind": "bar", "text": "20 %", "percent": 20, "tone": "plain"}
+    assert row["seen"]["text"] == "2 s ago"
+    assert row["system"]["text"] == "Debian GNU/Linux 12"
+
+
+def test_the_id_is_left_out_where_the_hostname_says_it(fleet: Fleet, reader: Engine) -> None:
+    assert cells(fleet, reader, hostname="M.example.org")["machine"]["detail"] == ""
+
+
+def test_what_is_unknown_is_a_dash(fleet: Fleet, reader: Engine) -> None:
+    row = cells(fleet, reader, stated=False, os=None, os_version=None, agent_version=None, hostname=None)
+    assert row["machine"]["text"] == "m"
+    assert row["status"]["text"] == "Unknown"
+    assert row["cpu"] == {"kind": "bar", "text": "–", "percent": None, "tone": "plain"}
+    assert (row["uptime"]["text"], row["seen"]["text"], row["agent"]["text"]) == ("–", "never", "–")
+
+
+def test_an_unverified_presence_carries_a_question_mark_and_says_why(fleet: Fleet, reader: Engine) -> None:
+    status = cells(fleet, reader, verified=False)["status"]
+    assert status["text"] == "Online?"
+    assert status["hint"].startswith("Unverified: the ingestor was blind")
+
+
+def test_an_offline_machine_says_why_and_for_how_long(fleet: Fleet, reader: Engine) -> None:
+    status = cells(fleet, reader, presence="offline", reason="lost", since_at=NOW - 7_200_000)["status"]
+    assert (status["text"], status["tone"]) == ("Offline", "bad")
+    assert status["hint"] == "The connection was lost, since 2 h"
+
+
+def test_bars_are_coloured_as_the_score_counts(fleet: Fleet, reader: Engine) -> None:
+    row = cells(fleet, reader, cpu_percent=74.0, memory_percent=81.0, disk_percent=97.5)
+    assert [row[code]["tone"] for code in ("cpu", "memory", "disk")] == ["plain", "fair", "bad"]
+
+
+def test_cards_leave_out_what_no_machine_is_but_not_the_usual_three() -> None:
+    counts = Counts({"online": 3, "expired": 1}, {"ok": 2, "warn": 1, "critical": 1})
+    cards = fleet_rows.cards(counts, Filters())
+    shown = [(card["code"], card["count"]) for card in cards]
+    assert shown == [
+        ("all", "4"),
+        ("online", "3"),
+        ("stale", "0"),
+        ("offline", "0"),
+        ("expired", "1"),
+        ("attention", "2"),
+    ]
+    assert [card["code"] for card in cards if card["pressed"]] == ["all"]
+
+
+def test_a_card_that_filters_is_pressed_and_stays_when_it_counts_nothing() -> None:
+    cards = fleet_rows.cards(Counts({"online": 1}, {}), Filters(presences=("retired",)))
+    assert [card["code"] for card in cards if card["pressed"]] == ["retired"]
+
+
+def test_the_header_says_what_it_is_sorted_by() -> None:
+    columns = fleet_rows.columns(Filters(order="cpu", descending=True))
+    assert {column["code"]: column["sorted"] for column in columns if column["sorted"] != "none"} == {
+        "cpu": "descending"
+    }
+    assert {column["code"] for column in columns} == set(queries.ORDERS)

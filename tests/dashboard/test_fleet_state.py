@@ -1,0 +1,111 @@
+import pytest
+
+from dashboard import fleet_state
+from dashboard.fleet_state import PAGE_SIZE, Place, Snapshot
+from dashboard.queries import Filters
+
+PLACE = Place(Filters(order="cpu"))
+
+
+class Machines:
+    """What a query would find, and how often it was asked."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
+        self.asked = 0
+
+    def __call__(self, _: Place) -> tuple[tuple[str, ...], int]:
+        self.asked += 1
+        return tuple(self.names[:PAGE_SIZE]), len(self.names)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        Place(),
+        Place(Filters(search="web 1", presences=("stale", "offline"), healths=("critical",))),
+        Place(Filters(order="cpu", descending=True), number=3),
+    ],
+)
+def test_an_address_leads_back_to_its_place(place: Place) -> None:
+    assert fleet_state.parse(fleet_state.address(place)) == place
+
+
+def test_the_usual_place_has_an_empty_address() -> None:
+    assert fleet_state.address(Place()) == {}
+
+
+def test_the_address_holds_codes_not_labels() -> None:
+    query = fleet_state.address(Place(Filters(presences=("offline",), healths=("warn",))))
+    assert query == {"status": "offline", "health": "warn"}
+
+
+def test_what_an_address_names_wrongly_is_as_if_it_were_not_there() -> None:
+    query = {"status": "broken,offline", "health": "<b>", "sort": "password", "dir": "up", "page": "-1", "q": "x" * 999}
+    place = fleet_state.parse(query)
+    assert place == Place(Filters(search="x" * 100, presences=("offline",)))
+
+
+@pytest.mark.parametrize("number", ["0", "²", "9" * 400, "1e3", " 2"])
+def test_a_page_number_is_a_small_plain_number(number: str) -> None:
+    assert fleet_state.parse({"page": number}).number == 1
+
+
+def test_pressing_a_card_filters_and_pressing_it_again_does_not() -> None:
+    once = fleet_state.press(Filters(), "offline")
+    assert once.presences == ("offline",)
+    assert fleet_state.press(once, "stale").presences == ("stale", "offline")
+    assert fleet_state.press(once, "offline") == Filters()
+    assert fleet_state.press(once, "all") == Filters()
+
+
+def test_need_attention_is_warnings_and_critical_ones() -> None:
+    pressed = fleet_state.press(Filters(search="web"), "attention")
+    assert pressed.healths == ("warn", "critical")
+    assert fleet_state.press(pressed, "attention") == Filters(search="web")
+
+
+def test_a_code_that_is_no_card_changes_nothing() -> None:
+    assert fleet_state.press(Filters(), "'; DROP TABLE") == Filters()
+    assert fleet_state.sort(Filters(), "password_hash") == Filters()
+
+
+def test_a_header_sorts_its_useful_way_first_then_the_other() -> None:
+    first = fleet_state.sort(Filters(), "cpu")
+    assert (first.order, first.descending) == ("cpu", True)
+    assert fleet_state.sort(first, "cpu").descending is False
+    assert fleet_state.sort(first, "machine") == Filters(order="machine")
+
+
+def test_a_full_page_keeps_its_rows_whatever_the_order_would_be_now() -> None:
+    machines = Machines(*(f"m{i}" for i in range(60)))
+    before = fleet_state.refreshed(None, PLACE, machines, 1)
+    machines.names.reverse()
+    assert fleet_state.refreshed(before, PLACE, machines, 2) == before
+    assert machines.asked == 1
+
+
+def test_on_a_page_with_room_new_machines_join_at_the_end() -> None:
+    machines = Machines("b", "c")
+    before = fleet_state.refreshed(None, PLACE, machines, 1)
+    machines.names = ["a", "c", "b"]
+    after = fleet_state.refreshed(before, PLACE, machines, 2)
+    assert (after.names, after.total, after.at) == (("b", "c", "a"), 3, 1)
+
+
+def test_a_machine_that_no_longer_matches_stays_until_the_visitor_acts() -> None:
+    machines = Machines("a", "b")
+    before = fleet_state.refreshed(None, PLACE, machines, 1)
+    machines.names = ["a"]
+    assert fleet_state.refreshed(before, PLACE, machines, 2).names == ("a", "b")
+
+
+def test_another_place_is_another_snapshot() -> None:
+    machines = Machines("a")
+    before = Snapshot(PLACE, ("x",), 1, 1)
+    assert fleet_state.refreshed(before, Place(), machines, 2) == Snapshot(Place(), ("a",), 1, 2)
+
+
+@pytest.mark.parametrize(("total", "pages"), [(0, 1), (1, 1), (50, 1), (51, 2), (8000, 160)])
+def test_pages_hold_fifty(total: int, pages: int) -> None:
+    assert fleet_state.pages(total) == pages

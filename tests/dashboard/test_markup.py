@@ -1,0 +1,56 @@
+import inspect
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+
+from dashboard import markup
+from dashboard.text import Word
+
+HOSTILE = "</span></div>\"'><img src=x onerror=alert(1)><script>alert(2)</script>&"
+WORD = Word(HOSTILE, HOSTILE)
+
+PIECES: dict[str, Callable[[], str]] = {
+    "chip": lambda: markup.chip(WORD, HOSTILE),
+    "tags": lambda: markup.tags([HOSTILE]),
+    "heading": lambda: markup.heading(HOSTILE),
+    "title": lambda: markup.title(HOSTILE, WORD, HOSTILE),
+    "note": lambda: markup.note(HOSTILE),
+    "banner": lambda: markup.banner(HOSTILE, HOSTILE),
+    "gauge": lambda: markup.gauge(HOSTILE, HOSTILE, HOSTILE, 50.0, HOSTILE),
+    "gauges": lambda: markup.gauges([markup.gauge(HOSTILE, HOSTILE)]),
+    "facts": lambda: markup.facts([(HOSTILE, HOSTILE)]),
+    "timeline": lambda: markup.timeline([(HOSTILE, WORD, HOSTILE)]),
+    "empty": lambda: markup.empty(HOSTILE, HOSTILE),
+    "signed_in": lambda: markup.signed_in(HOSTILE, HOSTILE, HOSTILE),
+    "live_stamp": lambda: markup.live_stamp(HOSTILE),
+    "brand": lambda: markup.brand(HOSTILE),
+}
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append(tag)
+        assert not any(name.startswith("on") for name, _ in attrs)
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_no_piece_lets_a_tag_through(name: str) -> None:
+    tags = Tags()
+    tags.feed(PIECES[name]())
+    assert "script" not in tags.found
+    assert name == "brand" or "img" not in tags.found
+
+
+def test_every_piece_is_tried() -> None:
+    public = {name for name, _ in inspect.getmembers(markup, inspect.isfunction) if not name.startswith("_")}
+    assert public - {"escape", "b64encode"} == set(PIECES)
+
+
+def test_a_bar_stays_in_its_track() -> None:
+    assert "width:100%" in markup.gauge("x", "x", percent=1e9)
+    assert "width:0%" in markup.gauge("x", "x", percent=-5)

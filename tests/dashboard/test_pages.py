@@ -1,0 +1,158 @@
+"""The pages as Streamlit runs them, without a browser. What only a browser shows is in tests/browser."""
+
+from collections.abc import Callable
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+from seeding import NOW, Fleet
+from sqlalchemy import Engine
+from streamlit.testing.v1 import AppTest
+
+from dashboard.accounts import Role
+from dashboard.view import Context
+from schemas.database import open_engine, sqlite_url
+
+Open = Callable[..., AppTest]
+
+
+def page(name: str, context: "Context") -> None:  # its source runs alone
+    from dataclasses import replace
+    from importlib import import_module
+
+    import streamlit as st
+
+    from dashboard import live
+
+    live.banner(context)
+    fleet = st.Page(lambda: None, title="Fleet", url_path="fleet", default=True)
+    st.navigation([fleet], position="hidden")
+    import_module(f"dashboard.views.{name}").show(replace(context, pages={"fleet": fleet, "machine": fleet}))
+
+
+@pytest.fixture
+def visit(reader: Engine) -> Open:
+    def visit(name: str, *, engine: Engine = reader, org: str = "home", **query: str) -> AppTest:
+        context = Context(
+            engine=engine,
+            org=org,
+            user="ada",
+            role=Role.VIEWER,
+            zone=UTC,
+            refresh_seconds=5.0,
+            now=lambda: NOW,
+        )
+        at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=20)
+        for key, value in query.items():
+            at.query_params[key] = value
+        at.run()
+        assert not at.exception
+        return at
+
+    return visit
+
+
+def shown(at: AppTest) -> str:
+    """All HTML of a page."""
+    return "\n".join(str(element.proto.body) for element in at.get("html"))
+
+
+def test_an_empty_fleet_says_how_to_add_a_machine(fleet: Fleet, visit: Open) -> None:
+    fleet.org()
+    at = visit("fleet")
+    assert "No machine yet" in shown(at)
+    assert "dashfleet agent --server mqtt://HOST:1883 --org home --machine NAME" in at.code[0].value
+    assert not at.text_input
+
+
+def test_filters_that_match_nothing_can_be_cleared(fleet: Fleet, visit: Open) -> None:
+    fleet.machine("web-1")
+    at = visit("fleet", q="nothing", health="critical")
+    assert "No machine matches" in shown(at)
+    at.button[0].click().run()
+    assert "No machine matches" not in shown(at)
+    assert "1–1 of 1" in shown(at)
+    assert dict(at.query_params) == {}
+
+
+def test_the_address_sets_the_filters_and_the_filters_the_address(fleet: Fleet, visit: Open) -> None:
+    fleet.machine("web-1")
+    at = visit("fleet", q="web", sort="cpu", dir="desc")
+    assert at.text_input[0].value == "web"
+    at.text_input[0].set_value("web-1").run()
+    assert dict(at.query_params) == {"q": "web-1", "sort": "cpu", "dir": "desc"}
+
+
+def test_a_page_that_is_no_more_shows_the_first(fleet: Fleet, visit: Open) -> None:
+    fleet.machine("web-1")
+    at = visit("fleet", page="7")
+    assert "1–1 of 1" in shown(at)
+    assert dict(at.query_params) == {}
+
+
+def test_a_machine_says_what_it_is(fleet: Fleet, visit: Open) -> None:
+    key = fleet.machine("web-1", labels={"site": "paris"}, reason="connected")
+    fleet.samples(key, [NOW - 10_000, NOW - 1], cpu_percent=5.0, network_sent_bytes=lambda i: i * 20_000)
+    fleet.transition(key, NOW - 60_000, "unknown", "online", "connected")
+    html = shown(visit("machine", id="web-1"))
+    for expected in ("web-1", "site: paris", "8 cores", "6 GiB of 16 GiB", "1,180 rpm", "2 kB/s", "it connected"):
+        assert expected in html, expected
+
+
+@pytest.mark.parametrize("name", ["gone", "theirs", "../etc", "", "<script>"])
+def test_an_unknown_machine_and_another_organisations_look_the_same(fleet: Fleet, visit: Open, name: str) -> None:
+    fleet.machine("theirs", org="other")
+    assert "There is no such machine" in shown(visit("machine", id=name))
+
+
+def test_text_from_a_machine_is_text(fleet: Fleet, visit: Open) -> None:
+    fleet.machine("evil", hostname="<img src=x onerror=alert(1)>", labels={"a": "<b>"}, os="<script>")
+    html = shown(visit("machine", id="evil"))
+    assert "<img src=x" not in html
+    assert "<script>" not in html
+    assert "&lt;img src=x" in html
+
+
+def test_the_range_is_in_the_address(fleet: Fleet, visit: Open) -> None:
+    fleet.machine("web-1")
+    assert visit("machine", id="web-1", range="24h").session_state["machine.range"] == "24h"
+    assert visit("machine", id="web-1", range="9y").session_state["machine.range"] == "1h"
+
+
+def test_a_silent_ingestor_and_a_lost_broker_are_announced(fleet: Fleet, visit: Open) -> None:
+    fleet.machine("web-1")
+    assert "No ingestor has ever reported" in shown(visit("fleet"))
+    fleet.beat(NOW - 10_000)
+    assert "ingestor" not in shown(visit("fleet"))
+    fleet.beat(NOW - 10_001)
+    assert "The ingestor has been silent since 22:13:09" in shown(visit("fleet"))
+    fleet.beat(NOW, broker_connected=False)
+    assert "no connection to the broker" in shown(visit("fleet"))
+
+
+def test_a_database_that_is_away_is_announced_and_nothing_breaks(visit: Open, tmp_path: Path) -> None:
+    away = open_engine(sqlite_url(tmp_path / "away.db"), read_only=True)
+    for name in ("fleet", "machine"):
+        assert "The database cannot be read" in shown(visit(name, engine=away, id="web-1"))
+
+
+def test_when_the_database_goes_away_the_last_figures_stay(
+    fleet: Fleet, visit: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    from dashboard import queries
+
+    fleet.machine("web-1")
+    fleet.beat(NOW)
+    at = visit("machine", id="web-1")
+
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    for name in ("beat", "detail", "history", "transitions", "thresholds"):
+        monkeypatch.setattr(queries, name, away)
+    at.run()
+    assert not at.exception
+    assert "The database cannot be read since 22:13:20" in shown(at)
+    assert "6 GiB of 16 GiB" in shown(at)

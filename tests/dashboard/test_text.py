@@ -1,0 +1,72 @@
+from datetime import UTC
+from zoneinfo import ZoneInfo
+
+import pytest
+from seeding import NOW
+
+from dashboard import text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (None, "–"),
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (60, "1 min"),
+        (725, "12 min 5 s"),
+        (7500, "2 h 5 min"),
+        (86_400, "1 d"),
+        (7_358_400, "85 d 4 h"),
+        (-5, "0 s"),
+    ],
+)
+def test_durations(seconds: float | None, shown: str) -> None:
+    assert text.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("age", "shown"), [(0, "0 s ago"), (4200, "4 s ago"), (150_000, "2 min ago"), (-900, "0 s ago")]
+)
+def test_ages(age: int, shown: str) -> None:
+    assert text.ago(NOW - age, NOW) == shown
+
+
+def test_never_seen() -> None:
+    assert text.ago(None, NOW) == "never"
+
+
+def test_times_are_in_the_viewers_zone_with_the_date_when_it_was_another_day() -> None:
+    assert text.clock(NOW, UTC) == "22:13:20"
+    assert text.clock(NOW, ZoneInfo("Europe/Paris")) == "23:13:20"
+    assert text.moment(NOW, NOW + 60_000, UTC) == "22:13:20"
+    assert text.moment(NOW, NOW + 86_400_000, UTC) == "14 Nov 2023, 22:13:20"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (None, "rpm", "–"),
+        (1180.0, "rpm", "1,180 rpm"),
+        (0.4242, "", "0.424"),
+        (52_000_000.0, "bytes", "49.6 MiB"),
+        (47.3, "celsius", "47.3 °C"),
+        (90.0, "seconds", "1 min 30 s"),
+        (12.6, "percent", "13 %"),
+        (7.0, "count", "7"),
+    ],
+)
+def test_quantities_are_shown_in_their_declared_unit(value: float | None, unit: str, shown: str) -> None:
+    assert text.quantity(value, unit) == shown
+
+
+def test_sizes_and_flows() -> None:
+    assert text.size(16 * 2**30) == "16 GiB"
+    assert text.byte_rate(1_234_000.0) == "1.2 MB/s"
+    assert text.percent(None) == "–"
+
+
+def test_a_code_of_a_later_version_shows_as_it_is() -> None:
+    assert text.presence("hibernating").label == "hibernating"
+    assert text.health("odd").label == "odd"
+    assert text.reason("solar-flare") == "solar-flare"
