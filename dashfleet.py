@@ -25,6 +25,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+machine = typer.Typer(help="Add machines.", no_args_is_help=True)
+app.add_typer(machine, name="machine")
+
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -128,7 +131,9 @@ def agent(
     config: Configuration = None,
     server: Server = None,
     org: Annotated[str | None, typer.Option(help="The organisation of this machine.")] = None,
-    machine: Annotated[str | None, typer.Option(help="This machine's id.", show_default="the hostname")] = None,
+    machine_id: Annotated[
+        str | None, typer.Option("--machine", help="This machine's id.", show_default="the hostname")
+    ] = None,
     interval: Annotated[float | None, typer.Option(help="Seconds between two samples.", min=0.05)] = None,
     check: Check = False,
 ) -> None:
@@ -136,7 +141,7 @@ def agent(
     from schemas.settings import AgentSettings
 
     settings = _settings(
-        AgentSettings, data, config, check, server=server, org=org, machine=machine, interval_seconds=interval
+        AgentSettings, data, config, check, server=server, org=org, machine=machine_id, interval_seconds=interval
     )
     from schemas.process import become
 
@@ -183,6 +188,27 @@ def ledger(data: Data = None, database: Database = None, as_json: Json = False) 
     found = _list_machines(data, database)
     plain = [{name: row[name] for name in ("org", "machine", "ledger")} for row in found]
     _print(plain if as_json else ledger_table(found))
+
+
+@machine.command("add")
+def add_machine(
+    name: Annotated[str, typer.Argument(help="The machine's id: lower-case letters, digits, hyphens.")],
+    data: Data = None,
+    org: Annotated[str, typer.Option(help="The organisation it belongs to.")] = "home",
+    database: Database = None,
+) -> None:
+    """Let another machine connect. Prints its secret, only this once."""
+    from schemas.settings import IngestorSettings
+
+    settings = _settings(IngestorSettings, data, None, False, database=database)
+    from ingestor.admin import new_machine
+    from schemas.database import open_engine, require_current
+
+    engine = open_engine(settings.database)
+    require_current(engine)
+    typer.echo(new_machine(engine, org, name, now=lambda: time.time_ns() // 1_000_000))
+    typer.echo(f"That is the secret of {org}/{name}; it is shown only this once.", err=True)
+    engine.dispose()
 
 
 @app.command()

@@ -91,11 +91,9 @@ class Installation:
         engine = open_engine(self.layout.database_url)
         upgrade(engine)
         add_org(engine, ORG, now=_now)
-        principals = {
-            "ingestor": INGESTOR,
-            "agent": Principal(Role.MACHINE, ORG, self.machine),
-            "watch": Principal(Role.READER, ORG, READER_NAME),
-        }
+        principals = {"ingestor": INGESTOR, "watch": Principal(Role.READER, ORG, READER_NAME)}
+        if self.options.agent:
+            principals["agent"] = Principal(Role.MACHINE, ORG, self.machine)
         for part, principal in principals.items():
             path = self.layout.secret(part)
             if not path.exists():

@@ -9,9 +9,11 @@ from sqlalchemy import Engine, select
 from sqlalchemy.engine import Connection
 
 from broker.access import Principal, Role
-from broker.credentials import hash_secret
+from broker.credentials import hash_secret, new_secret
 from schemas import tables
+from schemas.errors import StartError
 from schemas.messages import OrgConfig
+from schemas.topics import is_id
 
 
 def add_org(engine: Engine, name: str, *, now: Callable[[], int]) -> None:
@@ -46,6 +48,24 @@ def add_principal(engine: Engine, principal: Principal, secret: str, *, now: Cal
             )
         if principal.role is Role.MACHINE:
             _add_machine(connection, principal.org, principal.name, now())
+
+
+def new_machine(engine: Engine, org: str, name: str, *, now: Callable[[], int]) -> str:
+    """Let a new machine connect, and return its secret. Raises StartError when the name is taken or wrong."""
+    if not is_id(name):
+        raise StartError(f"{name!r} cannot be a machine: use lower-case letters, digits and inner hyphens, 63 at most")
+    principal = Principal(Role.MACHINE, org, name)
+    with engine.connect() as connection:
+        if connection.scalar(
+            select(tables.principal.c.username).where(tables.principal.c.username == principal.username)
+        ):
+            raise StartError(f"{org} has a machine {name} already: choose another name")
+    secret = new_secret()
+    try:
+        add_principal(engine, principal, secret, now=now)
+    except LookupError as error:
+        raise StartError(f"{error}") from None
+    return secret
 
 
 def _add_machine(connection: Connection, org: str, name: str, now: int) -> None:

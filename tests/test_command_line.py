@@ -12,6 +12,9 @@ import pytest
 from servers import free_port
 from sqlalchemy import text
 
+from broker.credentials import verify_secret
+from broker.principals import TableDirectory
+from ingestor.admin import add_org
 from schemas.database import open_engine, upgrade
 from schemas.layout import Layout
 from schemas.settings import write_secret
@@ -164,3 +167,22 @@ def test_machines_without_a_database_is_one_sentence(tmp_path: Path) -> None:
 
 def test_watch_says_when_there_is_no_secret(tmp_path: Path) -> None:
     assert "secret" in refusal("watch", "--data", str(tmp_path))
+
+
+def test_adding_a_machine_prints_a_secret_that_lets_it_connect(data: Path) -> None:
+    engine = open_engine(Layout(data).database_url)
+    add_org(engine, "home", now=lambda: 0)
+    done = dashfleet("machine", "add", "attic", "--data", str(data))
+    assert done.returncode == 0
+    directory = TableDirectory(engine)
+    directory.refresh()
+    entry = directory.find("home.attic")
+    assert entry is not None
+    assert verify_secret(done.stdout.strip(), entry.secret_hash)
+    engine.dispose()
+    assert "already" in refusal("machine", "add", "attic", "--data", str(data))
+
+
+def test_a_machine_cannot_be_added_with_a_wrong_name_or_to_no_organisation(data: Path) -> None:
+    assert "cannot be a machine" in refusal("machine", "add", "Attic_1", "--data", str(data))
+    assert "no organisation" in refusal("machine", "add", "attic", "--org", "nowhere", "--data", str(data))

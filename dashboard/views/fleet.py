@@ -28,12 +28,18 @@ _TABLE_NAME: Final = "Machines"
 _EMPTY_TITLE: Final = "No machine yet"
 _EMPTY: Final = (
     "`dashfleet up` adds the machine it runs on by itself; it appears here with its first heartbeat. "
-    "To add another machine, run this **on that machine**, with this server's address for HOST and a name for NAME:"
+    "To add another machine, first **on this server**, which shows the machine's secret:"
 )
-_COMMANDS: Final = """\
-pip install 'dashfleet[agent]'
-export DASHFLEET_AGENT_PASSWORD_FILE=~/.dashfleet-secret   # the machine's secret, in a file with mode 0600
-dashfleet agent --server mqtt://HOST:1883 --org {org} --machine NAME"""
+_ON_THE_SERVER: Final = "dashfleet machine add NAME --org {org}"
+_EMPTY_MORE: Final = (
+    "Then **on that machine**, in a clone of DashFleet. The broker listens on this server only, so the connection goes "
+    "through SSH:"
+)
+_ON_THE_MACHINE: Final = """\
+pip install '.[agent]'
+ssh -f -N -L 1883:127.0.0.1:1883 SERVER
+read -rs DASHFLEET_AGENT_PASSWORD && export DASHFLEET_AGENT_PASSWORD   # paste the secret
+dashfleet agent --org {org} --machine NAME"""
 _NO_MATCH_TITLE: Final = "No machine matches"
 _NO_MATCH: Final = "None of the {total} machines matches these filters."
 
@@ -156,7 +162,9 @@ def _no_machine(context: Context) -> None:
     with st.container(border=True, key="card_empty"):
         st.html(markup.heading(_EMPTY_TITLE))
         st.markdown(_EMPTY)
-        st.code(_COMMANDS.format(org=context.org), language=None)
+        st.code(_ON_THE_SERVER.format(org=context.org), language=None)
+        st.markdown(_EMPTY_MORE)
+        st.code(_ON_THE_MACHINE.format(org=context.org), language=None)
         st.html(markup.note("Waiting for the first heartbeat …"))
 
 
