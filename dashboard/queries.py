@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from schemas.ledger import Ledger
 from schemas.messages import VITALS, OrgConfig, Thresholds
-from schemas.tables import ingestor, machine, org, sample, state, stream, transition
+from schemas.tables import incident, ingestor, machine, org, sample, state, stream, transition
 
 RETIRED: Final = "retired"
 _WORST_FIRST: Final = ("offline", "stale", "unknown", "expired", "online", "retired")
@@ -133,6 +133,19 @@ def transitions(engine: Engine, machine_id: int, *, limit: int) -> list[Row[Any]
         select(transition.c.at, transition.c.before, transition.c.after, transition.c.reason)
         .where(transition.c.machine_id == machine_id)
         .order_by(transition.c.at.desc(), transition.c.id.desc())
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return list(connection.execute(query))
+
+
+def incidents(engine: Engine, org_name: str, *, limit: int) -> list[Row[Any]]:
+    """The organisation's incidents and the whole system's: the open ones first, then the newest."""
+    query = (
+        select(incident.c.kind, incident.c.started_at, incident.c.ended_at, incident.c.details)
+        .select_from(incident.outerjoin(org))
+        .where(or_(incident.c.org_id.is_(None), org.c.name == org_name))
+        .order_by(incident.c.ended_at.is_not(None), incident.c.started_at.desc(), incident.c.id.desc())
         .limit(limit)
     )
     with engine.connect() as connection:

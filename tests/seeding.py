@@ -64,6 +64,12 @@ class Fleet:
                 connection.execute(insert(tables.state).values(self._state(key, given)))
         return key
 
+    def incident(self, kind: str, *, org: str = "", ended_at: int | None = None, **details: Any) -> None:  # noqa: ANN401
+        """Something that concerns more than one machine, begun a minute ago."""
+        row = {"org_id": self.org(org) if org else None, "kind": kind, "started_at": self.now - 60_000}
+        with self.engine.begin() as connection:
+            connection.execute(insert(tables.incident).values(**row, ended_at=ended_at, details=details))
+
     def stream(self, machine_id: int, stored: str, *, highest_seq: int, **given: int) -> None:
         """A stream of which these numbers are stored."""
         counts = {"oldest_seq": highest_seq, "dropped": 0, "late": 0, "duplicate": 0, **given}

@@ -126,6 +126,9 @@ def seeded(directory: Path) -> Fleet:
     fleet.stream(paris, "1-20160", highest_seq=20_160, late=212)
     fleet.transition(paris, fleet.now - 9_000_000, "online", "offline", "lost")
     fleet.transition(paris, fleet.now - 7_300_000, "offline", "online", "connected")
+    fleet.incident("cloned-identity", org="home", machine="<b>db-02</b>")
+    fleet.incident("mass-silence", org="home", ended_at=fleet.now, machines=12, of=60, names=["web-001", "web-002"])
+    fleet.incident("blind", ended_at=fleet.now)
     fleet.beat(fleet.now + 86_400_000)
     return fleet
 

@@ -212,6 +212,18 @@ def test_an_empty_fleet_shows_its_first_machine_by_itself(visit: Visit, fleet: F
     assert machines(page) == ["first"]
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_incidents_say_what_happened_to_whom_and_for_how_long(visit: Visit, scheme: str) -> None:
+    page = visit("/incidents", scheme=scheme)
+    card = page.locator(".st-key-card_incidents li")
+    expect(card).to_have_count(3)
+    expect(card.first).to_contain_text("Open")
+    expect(card.first).to_contain_text("Two copies of the machine <b>db-02</b> run")
+    expect(card.nth(1).or_(card.nth(2)).first).to_contain_text("(1 min)")
+    expect(page.get_by_text("12 of 60 machines went quiet together: web-001, web-002")).to_be_visible()
+    photograph(page, f"incidents-{scheme}")
+
+
 def test_another_organisations_machine_does_not_exist(visit: Visit) -> None:
     page = visit("/machine?id=nas", user="newcomer")
     expect(page.get_by_role("heading", name="There is no such machine")).to_be_visible()

@@ -61,7 +61,8 @@ def test_an_empty_fleet_says_how_to_add_a_machine(fleet: Fleet, visit: Open) -> 
     fleet.org()
     at = visit("fleet")
     assert "No machine yet" in shown(at)
-    assert "dashfleet agent --server mqtt://HOST:1883 --org home --machine NAME" in at.code[0].value
+    assert at.code[0].value == "dashfleet machine add NAME --org home"
+    assert "dashfleet agent --org home --machine NAME" in at.code[1].value
     assert not at.text_input
 
 

@@ -181,3 +181,11 @@ def test_the_ledger_adds_up_all_streams_of_one_machine(fleet: Fleet, reader: Eng
     ledger = queries.ledger(reader, mine)
     assert (ledger.expected, ledger.stored, ledger.late, ledger.duplicate) == (195, 180, 12, 2)
     assert (ledger.waiting, ledger.dropped, ledger.lost) == (5, 7, 3)
+
+
+def test_incidents_are_the_organisations_own_and_the_systems_the_open_ones_first(fleet: Fleet, reader: Engine) -> None:
+    fleet.incident("mass-silence", org="home", ended_at=NOW)
+    fleet.incident("mass-silence", org="other")
+    fleet.incident("blind")
+    found = queries.incidents(reader, "home", limit=10)
+    assert [(row.kind, row.ended_at) for row in found] == [("blind", None), ("mass-silence", NOW)]
