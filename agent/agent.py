@@ -19,11 +19,21 @@ from pydantic import ValidationError
 
 from agent.collector import Runner
 from agent.inventory import inventory
-from agent.outbox import SPILL_SECONDS, Outbox
+from agent.outbox import SPILL_SECONDS, Batch, Outbox
 from agent.sessions import Sessions
 from broker.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker
 from schemas import topics
-from schemas.messages import BACKFILL_MAX_SAMPLES, Ack, Backfill, OfflineReason, OrgConfig, Sample, Status, Telemetry
+from schemas.messages import (
+    BACKFILL_MAX_SAMPLES,
+    EXTRA_MAX,
+    Ack,
+    Backfill,
+    OfflineReason,
+    OrgConfig,
+    Sample,
+    Status,
+    Telemetry,
+)
 from schemas.settings import AgentSettings
 
 EVENTS_AT_ONCE = 100
@@ -37,6 +47,9 @@ FIRST_SAMPLE_SECONDS = 1.0
 """After the start, so that a newcomer sees the machine at once; the CPU's share needs some time to be measured."""
 
 GOODBYE_SECONDS = 3.0
+
+BACKFILL_MAX_BYTES = 128 << 10
+"""Half of what the embedded broker lets through (`BrokerSettings.max_packet_bytes`): it would cut off a larger one."""
 
 log = logging.getLogger(__name__)
 
@@ -113,9 +126,9 @@ class Agent:
         self._outbox.close()
 
     def _sample(self) -> None:
+        self._next_sample = self._after(self._monotonic())  # from the beginning: a slow collector skips no sample
         vitals, extra = self._runner.collect()
         sample = self._outbox.append(self._now(), vitals, extra)
-        self._next_sample = self._after(self._monotonic())
         self._look_at = self._monotonic()
         if self.connected and self._publish_live(sample):
             self._live.append((sample.seq, self._monotonic()))
@@ -158,7 +171,13 @@ class Agent:
         if event.refused:
             log.error("the broker refused these subscriptions: %s", ", ".join(event.refused))
         self._publish(topics.STATUS, self._status("online"))
-        info = inventory(self._settings, session=self._sessions.current, now=self._now(), metrics=self._runner.metrics)
+        info = inventory(
+            self._settings,
+            session=self._sessions.current,
+            stream=self._outbox.stream,
+            now=self._now(),
+            metrics=self._runner.metrics,
+        )
         self._publish(topics.INFO, info.encode())
 
     def _take(self, message: Message) -> None:
@@ -212,15 +231,26 @@ class Agent:
         batch = self._outbox.batch(BACKFILL_MAX_SAMPLES, before_seq=self._live[0][0] if self._live else None)
         if batch is None:
             return
-        message = Backfill.of(
-            batch.samples,
-            session=self._sessions.current,
-            stream=batch.stream,
-            oldest_seq=batch.oldest_seq,
-            dropped=batch.dropped,
-        )
-        if self._publish(topics.BACKFILL, message.encode()):
-            self._resend.sent(batch.stream, batch.samples[-1].seq)
+        samples, payload = self._pack(batch)
+        if self._publish(topics.BACKFILL, payload):
+            self._resend.sent(batch.stream, samples[-1].seq)
+
+    def _pack(self, batch: Batch) -> tuple[list[Sample], bytes]:
+        """As many of a batch's samples as one message can carry, and that message."""
+        samples = batch.samples
+        while True:
+            names = {name for sample in samples for name in sample.extra}
+            if len(names) <= EXTRA_MAX:
+                payload = Backfill.of(
+                    samples,
+                    session=self._sessions.current,
+                    stream=batch.stream,
+                    oldest_seq=batch.oldest_seq,
+                    dropped=batch.dropped,
+                ).encode()
+                if len(payload) <= BACKFILL_MAX_BYTES or len(samples) == 1:
+                    return samples, payload
+            samples = samples[: len(samples) // 2]
 
     def _publish(self, topic: topics.Topic, payload: bytes) -> bool:
         return self._transport.publish(Message(topic.at(**self._own), payload, topic.qos, topic.retain))

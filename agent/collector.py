@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import ClassVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from schemas.messages import EXTRA_MAX, VITALS, Metric, Reading, Vitals
+from schemas.messages import EXTRA_MAX, METRICS_MAX, VITALS, Metric, Reading, Vitals
 from schemas.settings import AgentSettings
 
 Readings = Mapping[str, float | int | None]
@@ -83,7 +83,7 @@ class Runner:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The description of every metric the collectors may send."""
-        return tuple(metric for collector in self.collectors for metric in collector.metrics)
+        return tuple(metric for collector in self.collectors for metric in collector.metrics)[:METRICS_MAX]
 
     def collect(self) -> tuple[Vitals, dict[str, float | None]]:
         """One sample's vitals and extra readings."""
@@ -157,6 +157,7 @@ def _collectors(module: ModuleType, settings: AgentSettings) -> Iterator[Collect
         if issubclass(kind, Collector) and kind.__module__ == module.__name__:
             make: Callable[[AgentSettings], Collector] = kind
             try:
+                _METRICS.validate_python(kind.metrics)
                 yield make(settings)
             except Exception:  # the same named place
                 log.exception("cannot start the collector %s", kind.__name__)
@@ -166,4 +167,5 @@ def _name(collector: Collector | None) -> str:
     return type(collector).__name__.lower()
 
 
-_READING: TypeAdapter[float | None] = TypeAdapter(Reading | None)
+_READING: TypeAdapter[float | None] = TypeAdapter(Reading | None, config=ConfigDict(strict=True, allow_inf_nan=False))
+_METRICS: TypeAdapter[tuple[Metric, ...]] = TypeAdapter(tuple[Metric, ...])

@@ -21,13 +21,14 @@ _CPU_FILE = Path("/proc/cpuinfo")
 T = TypeVar("T")
 
 
-def inventory(settings: AgentSettings, *, session: int, now: int, metrics: Sequence[Metric]) -> Info:
+def inventory(settings: AgentSettings, *, session: int, stream: str, now: int, metrics: Sequence[Metric]) -> Info:
     """The message for `up/info`. `now`: milliseconds of the machine's clock."""
     name, version = operating_system()
     return Info(
         session=session,
+        stream=stream,
         at=now,
-        hostname=socket.gethostname()[:256],
+        hostname=_plain(socket.gethostname()),
         hardware_id=hardware_id(),
         boot_id=boot_id(),
         os=name,
@@ -73,6 +74,11 @@ def _cpu_model() -> str | None:
     return next(models, None) or platform.processor() or None
 
 
+def _plain(name: str) -> str:
+    """A name as JSON can carry it: the kernel takes any bytes for a hostname."""
+    return name.encode(errors="replace").decode()[:256]
+
+
 def _hashed(text: str) -> str:
     return hashlib.sha256(f"dashfleet {text}".encode()).hexdigest()[:32]
 
@@ -85,5 +91,5 @@ def _first_line(path: Path) -> str | None:
 def _or_none(read: Callable[[], T]) -> T | None:
     try:
         return read()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a file that is not text
         return None

@@ -12,6 +12,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from schemas.messages import INTEGER_MAX
+
+MOST = INTEGER_MAX // 2
+"""Far beyond any clock, with as much room above it: a number from here on is damage or malice, and is not followed."""
+
 log = logging.getLogger(__name__)
 
 
@@ -35,13 +40,15 @@ class Sessions:
 
     def go_beyond(self, session: int) -> None:
         """Let the next number be higher than one that was seen of this machine, though the file forgot it."""
-        self.current = max(self.current, session)
+        if session < MOST:
+            self.current = max(self.current, session)
 
     def _read(self) -> int:
         try:
-            return int(self._path.read_text())
+            found = int(self._path.read_text())
         except (OSError, ValueError):
             return 0
+        return found if 0 <= found < MOST else 0
 
     def _write(self, session: int) -> None:
         new = self._path.with_suffix(".new")

@@ -9,6 +9,7 @@ Format: `stream(id, name, next_seq, dropped)`, ids ascending with age; `sample(s
 `meta(boot, stream_id)`, at most one row.
 """
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from typing import NamedTuple, Self
 _PAGE_BYTES = 4096
 _WAL_PAGES = 64
 _DROP_AT_ONCE = 100
+_NAME = re.compile(r"[0-9a-f]{16}")
 _CORRUPT = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS stream (
@@ -60,6 +62,14 @@ class Piece(NamedTuple):
     last: int
 
 
+class Contents(NamedTuple):
+    """All that a store holds: its streams, its samples, and (how many, of which stream id) it had to drop."""
+
+    streams: list[Stream]
+    rows: list[Row]
+    dropped: list[tuple[int, int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Meta:
     """In which boot of the machine the store was last used, and for which stream."""
@@ -73,6 +83,7 @@ class Store:
 
     def __init__(self, connection: sqlite3.Connection, *, durable: bool) -> None:
         self._connection = connection
+        connection.text_factory = _text
         for pragma in (
             "locking_mode = EXCLUSIVE",
             f"page_size = {_PAGE_BYTES}",
@@ -91,9 +102,7 @@ class Store:
         connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
         try:
             if existed and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                error = sqlite3.DatabaseError("quick_check found errors")
-                error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-                raise error
+                raise _corrupt("quick_check found errors")
             return cls(connection, durable=durable)
         except sqlite3.DatabaseError:
             connection.close()
@@ -105,9 +114,18 @@ class Store:
         return cls(sqlite3.connect(":memory:", isolation_level=None), durable=False)
 
     def stream(self, stream_id: int) -> Stream | None:
-        """The stream with this id."""
+        """The stream with this id. Its name is checked: samples must never be sent under another one."""
         row = self._connection.execute("SELECT id, name, next_seq FROM stream WHERE id = ?", (stream_id,)).fetchone()
+        if row is not None and not _NAME.fullmatch(str(row[1])):
+            raise _corrupt(f"the name of stream {stream_id} is damaged")
         return None if row is None else Stream(*row)
+
+    def name(self, stream_id: int) -> str:
+        """The name of a stream that samples here belong to."""
+        found = self.stream(stream_id)
+        if found is None:
+            raise _corrupt(f"stream {stream_id} is missing")
+        return found.name
 
     def stream_id(self, name: str) -> int | None:
         """The id of the stream with this name."""
@@ -143,14 +161,26 @@ class Store:
             self._put_streams(streams)
             self._connection.executemany("INSERT OR IGNORE INTO sample VALUES (?, ?, ?, ?)", rows)
 
-    def rows(self, *, before: tuple[int, int] | None = None, limit: int = -1) -> list[Row]:
-        """The oldest samples, ascending; only those before (stream id, seq) when given."""
+    def rows(self, *, but: tuple[int, int] = (0, 0), limit: int = -1) -> list[Row]:
+        """The oldest samples, ascending; `but` is a (stream id, seq) from which on that stream's are left out."""
         found = self._connection.execute(
-            "SELECT stream_id, seq, sampled_at, body FROM sample WHERE (stream_id, seq) < (?, ?) "
+            "SELECT stream_id, seq, sampled_at, body FROM sample WHERE stream_id <> ? OR seq < ? "
             "ORDER BY stream_id, seq LIMIT ?",
-            (*(before or (2**62, 0)), limit),
+            (*but, limit),
         )
         return [Row(*row) for row in found]
+
+    def contents(self) -> Contents:
+        """All of it, for another store to take over."""
+        streams = self.streams()
+        return Contents(streams, self.rows(), [(self.dropped(stream.id), stream.id) for stream in streams])
+
+    def take_over(self, contents: Contents) -> None:
+        """Keep all that another store held, which is given up."""
+        with self._transaction():
+            self._put_streams(contents.streams)
+            self._connection.executemany("INSERT OR IGNORE INTO sample VALUES (?, ?, ?, ?)", contents.rows)
+            self._connection.executemany("UPDATE stream SET dropped = dropped + ? WHERE id = ?", contents.dropped)
 
     def forget(self, pieces: Sequence[Piece]) -> None:
         """Delete samples. Touches the disk only when one of them is here."""
@@ -159,11 +189,6 @@ class Store:
         if here:
             with self._transaction():
                 self._connection.executemany("DELETE FROM sample WHERE stream_id = ? AND seq BETWEEN ? AND ?", here)
-
-    def clear(self) -> None:
-        """Delete all samples."""
-        with self._transaction():
-            self._connection.execute("DELETE FROM sample")
 
     def oldest(self, stream_id: int) -> int | None:
         """The smallest number of a stream that waits here."""
@@ -182,14 +207,21 @@ class Store:
     def make_room(self, max_bytes: int) -> None:
         """Drop the oldest samples until the pages in use fit, and count them. A few pages are always left."""
         while self._used_bytes() > max(max_bytes, 16 * _PAGE_BYTES):
-            oldest = [(row.stream_id, row.seq) for row in self.rows(limit=_DROP_AT_ONCE)]
-            if not oldest:
+            if self.drop(self.rows(limit=_DROP_AT_ONCE)) == 0:
                 return
-            with self._transaction():
-                self._connection.executemany("DELETE FROM sample WHERE stream_id = ? AND seq = ?", oldest)
-                self._connection.executemany(
-                    "UPDATE stream SET dropped = dropped + 1 WHERE id = ?", [(stream_id,) for stream_id, _ in oldest]
-                )
+
+    def drop(self, rows: Sequence[Row], *, surely: bool = False) -> int:
+        """Delete these samples and count those that were here as dropped; how many. `surely`: one must be here."""
+        dropped = 0
+        with self._transaction():
+            for row in rows:
+                key = (row.stream_id, row.seq)
+                gone = self._connection.execute("DELETE FROM sample WHERE stream_id = ? AND seq = ?", key).rowcount
+                self._connection.execute("UPDATE stream SET dropped = dropped + ? WHERE id = ?", (gone, row.stream_id))
+                dropped += gone
+        if surely and not dropped:
+            raise _corrupt("a sample that was read cannot be found")
+        return dropped
 
     def close(self) -> None:
         """Let go of the file."""
@@ -216,6 +248,17 @@ class Store:
             with suppress(sqlite3.Error):  # SQLite has rolled back by itself after most errors of the disk
                 self._connection.execute("ROLLBACK")
             raise
+
+
+def _text(stored: bytes) -> str:
+    """Damaged text must not stop a query; who reads it finds that it is not JSON."""
+    return stored.decode("utf-8", "replace")
+
+
+def _corrupt(message: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(message)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def is_corrupt(error: sqlite3.DatabaseError) -> bool:

@@ -8,7 +8,9 @@ Invariants:
 - A live message of the current session beats a will of it: a will is held for WILL_GRACE_SECONDS, within which any sign
   of life, or a new session, takes it back. Brokers send wills late, and at a take-over.
 - After a goodbye only a higher session revives: what was still on its way does not.
-- While the observer is blind no timer runs; after it, they start again from the moment it could hear.
+- While the observer is blind no timer runs; after it, they start again from the moment it could hear, and a machine
+  that was not heard since gets RECONNECT_SECONDS before it is called stale: the broker may have restarted, and its
+  agents come back one by one.
 - Nothing rests on wills alone: silence makes `stale`, then `offline`, in any case.
 """
 
@@ -18,6 +20,9 @@ from enum import StrEnum
 from schemas.messages import OrgConfig, Status
 
 WILL_GRACE_SECONDS = 2.0
+
+RECONNECT_SECONDS = 60.0
+"""The longest that an agent waits between two attempts to connect (`broker.transport.Backoff`)."""
 
 
 class Presence(StrEnum):
@@ -109,6 +114,8 @@ def _on_tick_present(state: State, config: OrgConfig, now: int, hearing_since: i
     if state.dying_at is not None and now - state.dying_at >= WILL_GRACE_SECONDS * 1000:
         return _gone(replace(state, connected=False), "lost", now)
     silent = (now - max(state.last_seen_at or 0, hearing_since)) / 1000
+    if not state.verified and silent < RECONNECT_SECONDS:
+        return state
     if silent >= max(config.offline_intervals * state.interval_seconds, config.offline_seconds):
         return _gone(state, "silent", now)
     stale_after = max(config.stale_intervals * state.interval_seconds, config.stale_seconds)

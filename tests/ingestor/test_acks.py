@@ -2,8 +2,8 @@ from clocks import Clock
 
 from ingestor.acks import Acks
 from ingestor.fleet import Machine, Stream
-from schemas.ranges import Ranges
 from schemas.messages import Range
+from schemas.ranges import Ranges
 
 ATTIC, CELLAR = Machine(1, "home", "attic"), Machine(2, "home", "cellar")
 

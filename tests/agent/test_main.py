@@ -1,0 +1,82 @@
+"""The agent's process: what it refuses to start with, and where it puts its memory file."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from agent import __main__ as main_module
+from agent.__main__ import build
+from schemas.settings import AgentSettings, SettingsError
+
+
+def settings_of(data: Path, **values: object) -> AgentSettings:
+    return AgentSettings.model_validate({"data": data, "machine": "attic", "password": "made-up", **values})
+
+
+@pytest.fixture(autouse=True)
+def memory_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "shm"
+    place.mkdir()
+    monkeypatch.setattr(main_module, "_MEMORY_FILES", place)
+    return place
+
+
+def test_an_agent_is_built_with_its_files_in_its_state_directory(tmp_path: Path, memory_files: Path) -> None:
+    running = build(settings_of(tmp_path / "state"))
+    running.stop()
+
+    assert (tmp_path / "state" / "agent" / "outbox.db").exists()
+    assert [path.name for path in memory_files.glob("*/*")] == ["hot.db"]
+
+
+def test_without_a_password_it_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no password"):
+        build(settings_of(tmp_path, password=None))
+
+
+def test_a_state_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=f"cannot create {tmp_path / 'file'}: .*--data"):
+        build(settings_of(tmp_path / "file"))
+
+
+def test_a_second_agent_on_the_same_state_directory_does_not_start(tmp_path: Path) -> None:
+    running = build(settings_of(tmp_path))
+    with pytest.raises(SettingsError, match="another agent uses"):
+        build(settings_of(tmp_path))
+    running.stop()
+
+
+def test_two_state_directories_have_two_memory_files(tmp_path: Path) -> None:
+    assert main_module._hot_path(tmp_path / "a") != main_module._hot_path(tmp_path / "b")
+
+
+def test_without_memory_files_the_hot_store_is_beside_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main_module, "_MEMORY_FILES", tmp_path / "missing")
+
+    assert main_module._hot_path(tmp_path) == tmp_path / "hot.db"
+
+
+@pytest.mark.parametrize("trap", ["link", "open to others", "a file"])
+def test_a_memory_directory_that_somebody_else_prepared_is_not_used(tmp_path: Path, trap: str) -> None:
+    directory = main_module._hot_path(tmp_path).parent
+    directory.rmdir()
+    if trap == "link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        directory.symlink_to(tmp_path / "elsewhere")
+    elif trap == "a file":
+        directory.touch()
+    else:
+        directory.mkdir()
+        directory.chmod(0o755)
+
+    assert main_module._hot_path(tmp_path) == tmp_path / "hot.db"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a directory away needs root")
+def test_a_memory_directory_of_another_user_is_not_used(tmp_path: Path) -> None:
+    directory = main_module._hot_path(tmp_path).parent
+    os.chown(directory, 65_534, 65_534)
+
+    assert main_module._hot_path(tmp_path) == tmp_path / "hot.db"

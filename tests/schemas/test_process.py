@@ -1,0 +1,128 @@
+"""What every part's process does when it is told to stop, when its supervisor dies, and when it takes over."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from schemas.process import SUPERVISED, handed_over
+from schemas.settings import AgentSettings
+
+PART = """
+import time
+from schemas.process import Stop, say_ready
+stop = Stop()
+say_ready("part")
+while not stop.asked:
+    time.sleep(0.01)
+print("stopped", flush=True)
+"""
+
+
+@contextmanager
+def part(*, supervised: bool, code: str = PART) -> Iterator[subprocess.Popen[str]]:
+    environment = {**os.environ, SUPERVISED: "1"} if supervised else dict(os.environ)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ready(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready: part\n"
+
+
+def last_words(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    words = process.stdout.read()
+    assert process.wait(15) == 0
+    return words
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_a_part_to_stop(number: signal.Signals) -> None:
+    with part(supervised=False) as process:
+        ready(process)
+        process.send_signal(number)
+        assert last_words(process) == "stopped\n"
+
+
+def test_a_supervised_part_stops_when_its_standard_input_ends() -> None:
+    with part(supervised=True) as process:
+        ready(process)
+        assert process.stdin is not None
+        process.stdin.write("whatever it says")
+        process.stdin.close()
+        assert last_words(process) == "stopped\n"
+
+
+def test_a_part_of_its_own_does_not_care_about_its_standard_input() -> None:
+    with part(supervised=False) as process:
+        ready(process)
+        assert process.stdin is not None
+        process.stdin.close()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        process.terminate()
+        assert last_words(process) == "stopped\n"
+
+
+def test_settings_are_handed_over_without_the_password() -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from schemas import process
+from schemas.settings import AgentSettings
+os.execv = lambda path, argv: print(argv[-3:], os.environ["DASHFLEET_RESOLVED_SETTINGS"])
+process.become("agent", AgentSettings(data=Path("/d"), machine="attic", password="made-up", labels={"rack": "b"}))
+"""
+    with part(supervised=False, code=code) as process:
+        argv, _, values = last_words(process).partition(" {")
+
+    assert argv == "['-OO', '-m', 'agent']"
+    assert "made-up" not in values
+    assert json.loads("{" + values)["labels"] == {"rack": "b"}
+
+
+def test_the_password_is_read_from_the_environment_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASHFLEET_RESOLVED_SETTINGS", '{"data": "/d", "machine": "attic", "interval_seconds": 2.5}')
+    monkeypatch.delenv("DASHFLEET_AGENT_PASSWORD", raising=False)
+    assert handed_over(AgentSettings).password is None
+    monkeypatch.setenv("DASHFLEET_AGENT_PASSWORD", "made-up")
+
+    settings = handed_over(AgentSettings)
+
+    assert (settings.secret(), settings.interval_seconds) == ("made-up", 2.5)
+
+
+def test_records_are_logged_to_standard_error_with_the_time_in_utc() -> None:
+    code = """
+import logging, os, time
+os.environ["TZ"] = "Pacific/Kiritimati"
+time.tzset()
+from schemas.process import start_logging
+start_logging("info")
+logging.getLogger("part").debug("too little")
+logging.getLogger("part").info("hello")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    line = done.stderr.strip()
+    assert line.endswith("Z INFO part: hello")
+    assert done.stdout == ""
+    day = subprocess.run(
+        [sys.executable, "-c", "import time; print(time.strftime('%Y-%m-%dT%H', time.gmtime()))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    assert line.startswith(day[:10])
