@@ -85,6 +85,7 @@ class Agent:
         self._now = now
         self._monotonic = monotonic
         self._backoff = Backoff()
+        self._last_reason = ""
         self._own = {"org": settings.org, "machine": settings.machine}
         self._grid = monotonic() + _phase(settings)
         self._next_sample = monotonic() + min(FIRST_SAMPLE_SECONDS, settings.interval_seconds)
@@ -158,7 +159,7 @@ class Agent:
             case Disconnected():
                 self._live.clear()
                 self._resend.forget()
-                log.warning("not connected: %s", event.reason)
+                self._tell(event.reason)
             case Message():
                 try:
                     self._take(event)
@@ -166,8 +167,14 @@ class Agent:
                     self.rejected += 1
                     log.warning("ignored a message on %s: %s", event.topic, error.errors(include_input=False)[0]["msg"])
 
+    def _tell(self, reason: str) -> None:
+        """Log why there is no connection, once for as long as the reason stays the same."""
+        log.log(logging.DEBUG if reason == self._last_reason else logging.WARNING, "not connected: %s", reason)
+        self._last_reason = reason
+
     def _be_born(self, event: Connected) -> None:
         log.info("connected, session %s", self._sessions.current)
+        self._last_reason = ""
         if event.refused:
             log.error("the broker refused these subscriptions: %s", ", ".join(event.refused))
         self._publish(topics.STATUS, self._status("online"))

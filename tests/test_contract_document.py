@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas import messages, topics
-from schemas.messages import Part
+from schemas.messages import Message, Part
 
 CONTRACT = (Path(__file__).parents[1] / "docs" / "contract.md").read_text()
 NAMED = set(re.findall(r"`([^`]+)`", CONTRACT))
@@ -16,6 +16,7 @@ MODELS = [
     for _, model in inspect.getmembers(messages, inspect.isclass)
     if issubclass(model, Part) and model.__module__ == messages.__name__
 ]
+MESSAGES = [model for model in MODELS if issubclass(model, Message) and model is not Message]
 
 
 @pytest.mark.parametrize("topic", topics.ALL, ids=lambda topic: topic.pattern)
@@ -28,6 +29,13 @@ def test_every_topic_is_in_the_contract_with_its_qos_and_retain_flag(topic: topi
 def test_every_field_is_in_the_contract(model: type[Part]) -> None:
     missing = set(model.model_fields) - NAMED
     assert not missing, f"docs/contract.md does not name {sorted(missing)} of {model.__name__}"
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.__name__)
+def test_every_field_of_a_message_is_in_its_own_section(message: type[Message]) -> None:
+    section = CONTRACT.partition(f"### {message.__name__}\n")[2].partition("\n### ")[0]
+    missing = set(message.model_fields) - set(re.findall(r"`([^`]+)`", section))
+    assert not missing, f"the section {message.__name__} does not name {sorted(missing)}"
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
