@@ -12,10 +12,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from schemas.messages import INTEGER_MAX
+from schemas.messages import SESSION_MAX
 
-MOST = INTEGER_MAX // 2
-"""Far beyond any clock, with as much room above it: a number from here on is damage or malice, and is not followed."""
+_FOLLOWED = SESSION_MAX // 2
+"""A higher session is not followed, so that there is always room for the next."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Sessions:
 
     def go_beyond(self, session: int) -> None:
         """Let the next number be higher than one that was seen of this machine, though the file forgot it."""
-        if session < MOST:
+        if session < _FOLLOWED:
             self.current = max(self.current, session)
 
     def _read(self) -> int:
@@ -48,7 +48,7 @@ class Sessions:
             found = int(self._path.read_text())
         except (OSError, ValueError):
             return 0
-        return found if 0 <= found < MOST else 0
+        return found if 0 <= found < _FOLLOWED else 0
 
     def _write(self, session: int) -> None:
         new = self._path.with_suffix(".new")

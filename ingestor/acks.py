@@ -52,4 +52,4 @@ def _ack(stream: Stream, numbers: set[int]) -> Ack:
     """The whole stored ranges around the numbers: this also says again what an ack that was lost had said."""
     ranges = {stream.stored.around(number) for number in numbers}
     pieces = [Range(first=found[0], last=found[1]) for found in sorted(filter(None, ranges))]
-    return Ack(stream=stream.name, ranges=tuple(pieces[-ACK_MAX_RANGES:]))
+    return Ack(stream=stream.name, ranges=tuple(pieces[:ACK_MAX_RANGES]))

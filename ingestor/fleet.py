@@ -11,38 +11,47 @@ from schemas.ranges import Ranges
 CLOCK_TOLERANCE_MILLISECONDS = 2000
 """Offsets up to here are taken for the network's delay, not for a wrong clock."""
 
-CLOCK_PATIENCE = 5
-"""So many messages in a row must agree before a larger offset is believed: a delay only ever adds to it."""
+PATIENCE = 5
+"""So many observations in a row must be larger before a larger one is believed."""
+
+STREAMS_MAX = 1000
+"""Of one machine: an outbox begins one per boot, so that more come only from a broken or hostile one."""
+
+RANGES_MAX = 10_000
+"""Of one stream: so many gaps in what is stored at once."""
 
 
 @dataclass(slots=True)
-class ClockOffset:
-    """The server's clock minus a machine's, in milliseconds, from live messages: the smallest seen is the truest."""
+class Estimate:
+    """A difference between two clocks, in milliseconds, from messages whose delay can only add to it.
+
+    So the smallest seen is the truest. When one of the clocks is set, or stood still, larger ones come to stay: after
+    PATIENCE of them in a row the smallest of those is believed.
+    """
 
     milliseconds: int | None = None
     _larger: list[int] = field(default_factory=list)
 
-    def observe(self, offset: int) -> None:
-        """A live message arrived so many milliseconds after its machine's clock said it was sent."""
-        if self.milliseconds is None or offset <= self.milliseconds:
-            self.milliseconds, self._larger = offset, []
+    def observe(self, milliseconds: int) -> None:
+        """One message's difference."""
+        if self.milliseconds is None or milliseconds <= self.milliseconds:
+            self.milliseconds, self._larger = milliseconds, []
             return
-        self._larger.append(offset)
-        if len(self._larger) >= CLOCK_PATIENCE:
+        self._larger.append(milliseconds)
+        if len(self._larger) >= PATIENCE:
             self.milliseconds, self._larger = min(self._larger), []
-
-    @property
-    def correction(self) -> int:
-        """What to add to the machine's times: 0 within the tolerance."""
-        offset = self.milliseconds or 0
-        return offset if abs(offset) > CLOCK_TOLERANCE_MILLISECONDS else 0
 
 
 @dataclass(slots=True)
 class Stream:
-    """The ledger of one stream of a machine: what was heard of, and what is stored."""
+    """The ledger of one stream of a machine: what was heard of, and what is stored.
+
+    `number` tells the streams of a machine apart in the key of a sample. `boot` is the time of the machine's boot by
+    the server's clock, from live messages: a stream belongs to one boot.
+    """
 
     name: str
+    number: int
     created_at: int
     highest_seq: int = 0
     oldest_seq: int = 1
@@ -50,13 +59,17 @@ class Stream:
     late: int = 0
     duplicate: int = 0
     stored: Ranges = field(default_factory=Ranges)
-    booted_at: int | None = None
+    boot: Estimate = field(default_factory=Estimate)
 
     def hear(self, seq: int, oldest_seq: int, dropped: int) -> None:
         """A message of the stream says how far it has come, what still waits at the agent and what was dropped."""
         self.highest_seq = max(self.highest_seq, seq)
         self.oldest_seq = max(self.oldest_seq, oldest_seq)
         self.dropped = max(self.dropped, dropped)
+
+    def nothing_waits(self) -> None:
+        """The agent holds nothing of this stream any more."""
+        self.oldest_seq = self.highest_seq + 1
 
 
 @dataclass(slots=True)
@@ -71,19 +84,34 @@ class Latest:
 
 @dataclass(slots=True, eq=False)
 class Machine:
-    """One machine: who it is, whether it is there, what it measured last, and its ledger."""
+    """One machine: who it is, whether it is there, what it measured last, and its ledger.
+
+    `clock` is the server's clock less the machine's, from live messages.
+    """
 
     id: int
     org: str
     name: str
     state: State = field(default_factory=State)
     latest: Latest = field(default_factory=Latest)
-    clock: ClockOffset = field(default_factory=ClockOffset)
+    clock: Estimate = field(default_factory=Estimate)
     identity: Identity = field(default_factory=Identity)
     streams: dict[str, Stream] = field(default_factory=dict)
 
     def stream(self, name: str, now: int) -> Stream:
-        """The stream of this name, new when it was not heard of."""
+        """The stream of this name, new when it was not heard of. Raises TooManyError."""
         if name not in self.streams:
-            self.streams[name] = Stream(name, created_at=now)
+            if len(self.streams) >= STREAMS_MAX:
+                raise TooManyError("too-many-streams", f"{STREAMS_MAX} streams are known of this machine")
+            number = 1 + max((stream.number for stream in self.streams.values()), default=0)
+            self.streams[name] = Stream(name, number, created_at=now)
         return self.streams[name]
+
+
+class TooManyError(Exception):
+    """A machine sends more of something than any sound one would. The arguments: a reason's code, and a sentence."""
+
+
+def within_tolerance(offset: int | None) -> int:
+    """An offset between clocks as a correction in milliseconds: 0 when the network's delay may explain it."""
+    return offset if offset is not None and abs(offset) > CLOCK_TOLERANCE_MILLISECONDS else 0

@@ -4,7 +4,8 @@ Invariants:
 - Nothing is acknowledged before its COMMIT, and nothing is kept that could not be committed: when the database is away,
   the batch, and all that was known in memory, is thrown away, the connection is closed, and everything is taken up anew
   when the database is back. The agents still have their samples.
-- While the ingestor cannot hear (no broker, no database, just started) no presence timer runs.
+- While the ingestor cannot hear (no broker, no database, just started, stalled, or its clock was set) no presence timer
+  runs: what it shows as present is unverified, and the timers start again from the moment it can hear.
 - A batch that the database refuses for good is stored message by message; only the message at fault is set aside.
 """
 
@@ -30,6 +31,10 @@ TICK_SECONDS = 0.5
 HEARTBEAT_SECONDS = 2.0
 CONFIG_SECONDS = 5.0
 DATABASE_RETRY_SECONDS = 1.0
+CLOCK_STEP_SECONDS = 2.0
+STALL_SECONDS = 12.0
+"""Between two ticks: more means that messages waited unread, and silence says nothing."""
+
 UNKNOWN_MACHINE_SECONDS = 5.0
 UNKNOWN_MACHINES_MAX = 10_000
 DRAIN_STEPS = 20
@@ -82,6 +87,7 @@ class Ingestor:
         self._unknown: dict[tuple[str, str], float] = {}
         self._hearing_since: int | None = None
         self._retry_at = monotonic()
+        self._ticked = (now() / 1000, monotonic())
         self._due: dict[str, float] = {}
 
     def step(self) -> None:
@@ -157,6 +163,11 @@ class Ingestor:
                 batch = Batch(rejected=[Rejected(self._now(), message.topic, "refused", detail, message.payload)])
                 self._store.write(batch)
             self._note(batch)
+        if self._hearing_since is None:
+            blinded = Batch()
+            for machine in self._fleet.values():
+                self._blind(blinded, machine)
+            self._store.write(blinded)
 
     def _note(self, batch: Batch) -> None:
         """A batch is committed: count it, and let its numbers be acknowledged."""
@@ -179,6 +190,7 @@ class Ingestor:
             log.error("the broker refused these subscriptions: %s", ", ".join(event.refused))
         log.info("connected to the broker")
         self._hearing_since = self._now()
+        self._ticked = (self._hearing_since / 1000, self._monotonic())
         self._incidents.hear_again(self._hearing_since)
         self._publish_configs(transport, everything=True)
 
@@ -198,11 +210,22 @@ class Ingestor:
 
     def _tick(self, batch: Batch) -> None:
         now = self._now()
+        if self._hearing_since is not None and not self._time_flowed(now):
+            log.warning("the clock was set, or this process stood still: presence is unverified until heard again")
+            self._hearing_since = now
+            for machine in self._fleet.values():
+                self._blind(batch, machine)
         for machine in self._fleet.values():
             after = on_tick(machine.state, self._config(machine.org), now, hearing_since=self._hearing_since)
             if after is not machine.state:
                 self._intake.change(batch, machine, after, now)
         self._incidents.tick(self._count_machines, now)
+
+    def _time_flowed(self, now: int) -> bool:
+        """Whether as much time has passed on both clocks since the last tick, and not too much."""
+        before, self._ticked = self._ticked, (now / 1000, self._monotonic())
+        passed, really = self._ticked[0] - before[0], self._ticked[1] - before[1]
+        return abs(passed - really) <= CLOCK_STEP_SECONDS and really <= STALL_SECONDS
 
     def _note_incidents(self, batch: Batch) -> None:
         for change in batch.transitions:

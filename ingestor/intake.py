@@ -2,7 +2,7 @@
 
 Invariants:
 - A message is read whole or set aside whole: rejected with its topic, a reason and the first 4 KiB, and counted.
-- Nothing here touches the database or the broker; what a batch holds is stored in one transaction or not at all.
+- Nothing here writes to the database or the broker; what a batch holds is stored in one transaction or not at all.
 - A sample that the ledger has is not stored again; it is acknowledged again.
 """
 
@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
 
 from broker.transport import Message
-from ingestor.fleet import CLOCK_TOLERANCE_MILLISECONDS, Latest, Machine, Stream
+from ingestor.fleet import RANGES_MAX, Latest, Machine, Stream, TooManyError, within_tolerance
 from ingestor.incidents import Incident
 from ingestor.presence import State, on_live, on_status
 from schemas import topics
@@ -56,6 +57,7 @@ class Arrived:
     """A sample to store. `clock_offset` is what to add to its time, in milliseconds."""
 
     machine: Machine
+    stream: Stream
     sample: Sample
     received_at: int
     clock_offset: int
@@ -96,11 +98,18 @@ class Intake:
         }
 
     def take(self, batch: Batch, message: Message, now: int) -> None:
-        """Read one message into the batch. `now`: its arrival, in milliseconds of the server's clock. Never raises."""
+        """Read one message into the batch. `now`: its arrival, in milliseconds of the server's clock.
+
+        Raises what `find` raises when the database is away, and nothing else.
+        """
         try:
             reason, detail = self._take(batch, message, now)
         except ValidationError as error:
             reason, detail = _explain(error)
+        except TooManyError as error:
+            reason, detail = error.args
+        except DBAPIError:
+            raise  # the database is away: not this message's fault
         except Exception as error:  # one of the three named places: nothing that arrives may stop the ingestor
             log.exception("a message on %s could not be read", message.topic)
             reason, detail = "error", type(error).__name__
@@ -146,6 +155,19 @@ class Intake:
             machine.clock.observe(now - info.at)  # it comes before what waited, which is dated by it
             if info.stream is not None:
                 self._identify(batch, machine, info.session, info.stream)
+                self._settle(batch, machine, info, now)
+
+    def _settle(self, batch: Batch, machine: Machine, info: Info, now: int) -> None:
+        """The outbox says what it still holds of earlier streams: what else is missing of them will never come."""
+        waiting = set()
+        for report in info.earlier_streams:
+            oldest_seq = report.oldest_seq or report.highest_seq + 1
+            self._hear(batch, machine, report.stream, report.highest_seq, oldest_seq, report.dropped, now)
+            waiting.update([report.stream] if report.oldest_seq else [])
+        for name, stream in machine.streams.items():
+            if name != info.stream and name not in waiting and stream.oldest_seq <= stream.highest_seq:
+                stream.nothing_waits()
+                batch.streams[machine.id, name] = (machine, stream)
 
     def _telemetry(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
         sample = Telemetry.decode(message.payload)
@@ -154,9 +176,8 @@ class Intake:
         machine.clock.observe(now - sample.sampled_at)
         stream = self._hear(batch, machine, sample.stream, sample.seq, sample.oldest_seq, sample.dropped, now)
         if sample.vitals.uptime_seconds is not None:
-            booted_at = now - sample.vitals.uptime_seconds * 1000
-            stream.booted_at = booted_at if stream.booted_at is None else min(stream.booted_at, booted_at)
-        self._store(batch, machine, stream, sample, now)
+            stream.boot.observe(now - sample.vitals.uptime_seconds * 1000)
+        self._store(batch, machine, stream, sample, now, within_tolerance(machine.clock.milliseconds))
         batch.acks.append((machine, stream, (sample.seq,), False))
         thresholds = self._config(machine.org).thresholds
         vitals = sample.vitals
@@ -169,7 +190,7 @@ class Intake:
         numbers = tuple(backfill.seq)
         stream = self._hear(batch, machine, backfill.stream, numbers[-1], backfill.oldest_seq, backfill.dropped, now)
         for sample in backfill.samples():
-            stream.late += self._store(batch, machine, stream, sample, now)
+            stream.late += self._store(batch, machine, stream, sample, now, _late_offset(machine, stream, sample))
         batch.acks.append((machine, stream, numbers, True))
 
     def _identify(self, batch: Batch, machine: Machine, session: int, stream: str) -> None:
@@ -180,30 +201,33 @@ class Intake:
         self, batch: Batch, machine: Machine, name: str, seq: int, oldest_seq: int, dropped: int, now: int
     ) -> Stream:
         stream = machine.stream(name, now)
+        if stream.stored.pieces >= RANGES_MAX and seq > stream.highest_seq:
+            raise TooManyError("too-many-gaps", f"{RANGES_MAX} gaps in stream {name}")
         stream.hear(seq, oldest_seq, dropped)
         batch.streams[machine.id, name] = (machine, stream)
         return stream
 
-    def _store(self, batch: Batch, machine: Machine, stream: Stream, sample: Sample, now: int) -> bool:
+    def _store(
+        self, batch: Batch, machine: Machine, stream: Stream, sample: Sample, now: int, clock_offset: int
+    ) -> bool:
         if sample.seq in stream.stored:
             stream.duplicate += 1
             batch.duplicates += 1
             return False
         stream.stored.add(sample.seq)
-        batch.samples.append(Arrived(machine, sample, now, _clock_offset(machine, stream, sample)))
+        batch.samples.append(Arrived(machine, stream, sample, now, clock_offset))
         return True
 
 
-def _clock_offset(machine: Machine, stream: Stream, sample: Sample) -> int:
-    """What to add to a sample's time to get the server's.
+def _late_offset(machine: Machine, stream: Stream, sample: Sample) -> int:
+    """What to add to the time of a sample that waited, to get the server's.
 
-    A stream belongs to one boot, so uptime, which no clock step moves, dates its samples to the second; without it, the
-    offset that live messages show now is the best guess.
+    The machine's clock may have been set since. Its stream belongs to one boot, so uptime, which setting a clock does
+    not move, dates the sample to the second; without it, the offset that live messages show now is the best guess.
     """
-    if stream.booted_at is None or sample.vitals.uptime_seconds is None:
-        return machine.clock.correction
-    offset = stream.booted_at + sample.vitals.uptime_seconds * 1000 - sample.sampled_at
-    return offset if abs(offset) > CLOCK_TOLERANCE_MILLISECONDS else 0
+    if stream.boot.milliseconds is None or sample.vitals.uptime_seconds is None:
+        return within_tolerance(machine.clock.milliseconds)
+    return within_tolerance(stream.boot.milliseconds + sample.vitals.uptime_seconds * 1000 - sample.sampled_at)
 
 
 def _explain(error: ValidationError) -> tuple[str, str]:

@@ -93,7 +93,7 @@ def on_tick(state: State, config: OrgConfig, now: int, *, hearing_since: int | N
     if state.presence in PRESENT:
         return _on_tick_present(state, config, now, hearing_since)
     if state.presence is Presence.OFFLINE:
-        seen = state.last_seen_at if state.last_seen_at is not None else state.since_at
+        seen = min(now, state.last_seen_at if state.last_seen_at is not None else state.since_at)
         if now - seen >= config.time_to_live_seconds * 1000:
             return replace(state, presence=Presence.EXPIRED, reason="expired", since_at=now)
     return state
@@ -113,7 +113,8 @@ def _on_birth(state: State, status: Status, now: int, *, retained: bool) -> Stat
 def _on_tick_present(state: State, config: OrgConfig, now: int, hearing_since: int) -> State:
     if state.dying_at is not None and now - state.dying_at >= WILL_GRACE_SECONDS * 1000:
         return _gone(replace(state, connected=False), "lost", now)
-    silent = (now - max(state.last_seen_at or 0, hearing_since)) / 1000
+    heard_at = state.last_seen_at or 0
+    silent = (now - max(heard_at if heard_at <= now else 0, hearing_since)) / 1000
     if not state.verified and silent < RECONNECT_SECONDS:
         return state
     if silent >= max(config.offline_intervals * state.interval_seconds, config.offline_seconds):

@@ -8,7 +8,7 @@ from broker.mqtt import Mqtt
 from broker.transport import Backoff, Transport
 from ingestor.ingestor import Ingestor
 from ingestor.store import Store
-from schemas.database import open_engine, upgrade
+from schemas.database import open_engine, shown_url, upgrade
 from schemas.process import Stop, say_ready
 from schemas.settings import IngestorSettings
 
@@ -21,7 +21,7 @@ RECONNECT_SECONDS = 5.0
 def run(settings: IngestorSettings) -> None:
     """Bring the database to this version and ingest until told to stop. Raises SettingsError or DatabaseError."""
     password = settings.secret()
-    engine = open_engine(settings.database)
+    engine = open_engine(settings.database.get_secret_value())
     upgrade(engine)
     stop = Stop()
 
@@ -44,7 +44,7 @@ def run(settings: IngestorSettings) -> None:
         now=lambda: time.time_ns() // 1_000_000,
         monotonic=time.monotonic,
     )
-    say_ready(f"ingestor into {engine.url.render_as_string(hide_password=True)}")
+    say_ready(f"ingestor into {shown_url(engine)}")
     while not stop.asked:
         ingestor.step()
     ingestor.stop()

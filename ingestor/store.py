@@ -6,14 +6,16 @@ Invariants:
   is away raises another DBAPIError.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Engine, Table, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
-from ingestor.fleet import ClockOffset, Latest, Machine, Stream
+from ingestor.fleet import Estimate, Latest, Machine, Stream
 from ingestor.incidents import Incident, Kind
 from ingestor.intake import PAYLOAD_KEPT_BYTES, Batch
 from ingestor.presence import Presence, State
@@ -24,6 +26,8 @@ from schemas.ranges import Ranges
 
 _DEAD_LETTERS_PRUNED_EACH = 100
 
+log = logging.getLogger(__name__)
+
 
 class Store:
     """The fleet's database, for one ingestor called `name`."""
@@ -33,6 +37,7 @@ class Store:
         self._name = name
         self._dead_letter_max = dead_letter_max
         self._dead_letters_since_pruning = 0
+        self._unreadable: set[str] = set()
         dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
         self._insert: Any = dialect.insert
 
@@ -50,11 +55,24 @@ class Store:
         return found[0] if found else None
 
     def configs(self) -> dict[str, tuple[OrgConfig, int]]:
-        """Each org's configuration and number of machines, by its name."""
+        """Each org's configuration and number of machines, by its name; the defaults for one that cannot be read."""
         count = select(func.count()).where(tables.machine.c.org_id == tables.org.c.id).scalar_subquery()
         query = select(tables.org.c.name, tables.org.c.config, count.label("machines"))
         with self._engine.connect() as connection:
-            return {row.name: (OrgConfig.model_validate(row.config), row.machines) for row in connection.execute(query)}
+            return {
+                row.name: (self._read_config(row.name, row.config), row.machines) for row in connection.execute(query)
+            }
+
+    def _read_config(self, org: str, config: object) -> OrgConfig:
+        try:
+            read = OrgConfig.model_validate(config)
+        except ValidationError as error:
+            if org not in self._unreadable:
+                log.error("the configuration of %s is wrong, the defaults hold: %s", org, error.errors()[0]["msg"])
+            self._unreadable.add(org)
+            return OrgConfig()
+        self._unreadable.discard(org)
+        return read
 
     def open_incidents(self) -> list[Incident]:
         """The incidents that have not ended."""
@@ -174,13 +192,14 @@ def _machine(row: Row[Any]) -> Machine:
         vitals = Vitals.model_construct(**{name: getattr(row, name) for name in VITALS})
         judged = Health(row.health_score, HealthStatus(row.health_status))
         machine.latest = Latest(row.sampled_at, vitals, row.extra or {}, judged)
-        machine.clock = ClockOffset(row.clock_offset_milliseconds)
+        machine.clock = Estimate(row.clock_offset_milliseconds)
     return machine
 
 
 def _stream(row: Row[Any]) -> Stream:
     return Stream(
         name=row.name,
+        number=row.number,
         created_at=row.created_at,
         highest_seq=row.highest_seq,
         oldest_seq=row.oldest_seq,
@@ -188,7 +207,7 @@ def _stream(row: Row[Any]) -> Stream:
         late=row.late,
         duplicate=row.duplicate,
         stored=Ranges.parse(row.stored),
-        booted_at=row.booted_at,
+        boot=Estimate(row.booted_at),
     )
 
 
@@ -217,6 +236,7 @@ def _stream_row(machine: Machine, stream: Stream) -> dict[str, Any]:
     return {
         "machine_id": machine.id,
         "name": stream.name,
+        "number": stream.number,
         "created_at": stream.created_at,
         "highest_seq": stream.highest_seq,
         "oldest_seq": stream.oldest_seq,
@@ -224,7 +244,7 @@ def _stream_row(machine: Machine, stream: Stream) -> dict[str, Any]:
         "late": stream.late,
         "duplicate": stream.duplicate,
         "stored": str(stream.stored),
-        "booted_at": stream.booted_at,
+        "booted_at": stream.boot.milliseconds,
     }
 
 
@@ -233,6 +253,7 @@ def _sample_rows(batch: Batch) -> list[dict[str, Any]]:
         {
             "machine_id": arrived.machine.id,
             "sampled_at": arrived.sample.sampled_at,
+            "stream_number": arrived.stream.number,
             "seq": arrived.sample.seq,
             "received_at": arrived.received_at,
             "clock_offset_milliseconds": arrived.clock_offset,

@@ -16,14 +16,19 @@ from schemas.topics import ID_PATTERN
 INTEGER_MAX = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly (RFC 8259, section 6)."""
 
+SESSION_MAX = INTEGER_MAX // 2
+"""Far beyond any clock, with as much room above it: a higher session is damage or malice."""
+
 BACKFILL_MAX_SAMPLES = 500
 ACK_MAX_RANGES = 1000
 EXTRA_MAX = 64
+EARLIER_STREAMS_MAX = 32
 METRICS_MAX = 256
 
 Milliseconds = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
 Count = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
 Sequence = Annotated[int, Field(ge=1, le=INTEGER_MAX)]
+Session = Annotated[int, Field(ge=1, le=SESSION_MAX)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Reading = Annotated[float, Field(ge=-1e300, le=1e300)]
 Text = Annotated[str, Field(max_length=256)]
@@ -88,7 +93,7 @@ class Status(Message):
 
     state: Literal["online", "offline"]
     reason: OfflineReason | None = None
-    session: Sequence
+    session: Session
     at: Milliseconds
     interval_seconds: Annotated[float, Field(gt=0, le=86_400)] = 10.0
 
@@ -101,13 +106,22 @@ class Metric(Part):
     title: Annotated[str, Field(max_length=64)]
 
 
+class EarlierStream(Part):
+    """What an outbox still knows of a stream before its current one. `oldest_seq` is null when none of it waits."""
+
+    stream: StreamId
+    highest_seq: Sequence
+    oldest_seq: Sequence | None = None
+    dropped: Count = 0
+
+
 class Info(Message):
     """Inventory, retained on `up/info`: what changes seldom. Null means "could not be read".
 
     `stream` names the outbox that this machine numbers its samples with, as in `Telemetry`.
     """
 
-    session: Sequence
+    session: Session
     stream: StreamId | None = None
     at: Milliseconds
     hostname: Text
@@ -126,6 +140,7 @@ class Info(Message):
     interval_seconds: Annotated[float, Field(gt=0, le=86_400)]
     labels: Labels = {}
     metrics: Annotated[tuple[Metric, ...], Field(max_length=METRICS_MAX, strict=False)] = ()
+    earlier_streams: Annotated[tuple[EarlierStream, ...], Field(max_length=EARLIER_STREAMS_MAX, strict=False)] = ()
 
 
 class Sample(Part):
@@ -145,7 +160,7 @@ class Telemetry(Message, Sample):
     what is late from what will never come.
     """
 
-    session: Sequence
+    session: Session
     stream: StreamId
     oldest_seq: Sequence
     dropped: Count = 0
@@ -174,7 +189,7 @@ class Backfill(Message):
     1 to 500 samples, ascending in `seq`. All columns have the same length.
     """
 
-    session: Sequence
+    session: Session
     stream: StreamId
     oldest_seq: Sequence
     dropped: Count = 0

@@ -30,6 +30,11 @@ class Ranges:
         """How many numbers are in the set."""
         return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
 
+    @property
+    def pieces(self) -> int:
+        """How many ranges there are."""
+        return len(self._firsts)
+
     def __contains__(self, number: int) -> bool:
         index = bisect_right(self._firsts, number) - 1
         return index >= 0 and number <= self._lasts[index]

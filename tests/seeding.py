@@ -74,6 +74,7 @@ class Fleet:
         """A stream of which these numbers are stored."""
         counts = {"oldest_seq": highest_seq, "dropped": 0, "late": 0, "duplicate": 0, **given}
         row = {"machine_id": machine_id, "name": f"{highest_seq:016x}", "created_at": self.now, "stored": stored}
+        row["number"] = highest_seq
         with self.engine.begin() as connection:
             connection.execute(insert(tables.stream).values(**row, highest_seq=highest_seq, **counts))
 
@@ -116,7 +117,8 @@ class Fleet:
         rows = []
         for i, at in enumerate(times):
             values = {name: value(i) if callable(value) else value for name, value in columns.items()}
-            rows.append({"machine_id": machine_id, "sampled_at": at, "seq": i + 1, "received_at": at, **values})
+            key = {"machine_id": machine_id, "sampled_at": at, "stream_number": 1, "seq": i + 1}
+            rows.append({**key, "received_at": at, **values})
         with self.engine.begin() as connection:
             connection.execute(insert(tables.sample), rows)
 

@@ -9,7 +9,7 @@ ATTIC, CELLAR = Machine(1, "home", "attic"), Machine(2, "home", "cellar")
 
 
 def stream(*stored: tuple[int, int]) -> Stream:
-    return Stream("00000000000000aa", created_at=0, stored=Ranges(stored))
+    return Stream("00000000000000aa", 1, created_at=0, stored=Ranges(stored))
 
 
 def test_the_first_number_is_acknowledged_at_once_and_the_next_after_the_pause(clock: Clock) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from clocks import Clock
 from ingestion import STREAM, Bench, Speaker
 from sqlalchemy import Engine, select, update
 from sqlalchemy import event as sqlalchemy_event
@@ -13,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from broker.transport import Message
 from ingestor.machines import list_machines
 from schemas import tables, topics
-from schemas.messages import Ack, OrgConfig, Range, Vitals
+from schemas.messages import Ack, EarlierStream, OrgConfig, Range, Vitals
 
 ATTIC = {"org": "home", "machine": "attic"}
 
@@ -186,6 +187,137 @@ def test_the_clock_of_a_machine_moves_its_history_but_never_its_presence(
     assert row.sampled_at + row.clock_offset_milliseconds == pytest.approx(clock.now(), abs=1000)
     assert shown(fleet)["clock_offset_milliseconds"] == pytest.approx(day, abs=1000)
     assert shown(fleet)["presence"] == "online"
+
+
+HOUR = 3600.0
+
+
+def history_times(fleet: Engine) -> list[int]:
+    """When the samples were taken, by the server's clock, in the order of their numbers."""
+    ordered = sorted(rows(fleet, tables.sample), key=lambda row: row.seq)
+    return [row.sampled_at + row.clock_offset_milliseconds for row in ordered]
+
+
+def test_an_uptime_that_stood_still_does_not_move_what_is_measured_now(
+    bench: Bench, speaker: Speaker, fleet: Engine
+) -> None:
+    bench.publish(speaker.telemetry(1, vitals=Vitals(uptime_seconds=1000)))
+    bench.step()
+    bench.step(HOUR)
+    bench.publish(speaker.telemetry(2, vitals=Vitals(uptime_seconds=1010)))
+    bench.step()
+    assert history_times(fleet)[-1] == bench.clock.now()
+
+
+def test_a_server_whose_clock_was_set_dates_new_samples_by_the_new_time(bench: Bench, fleet: Engine) -> None:
+    machines_clock = Speaker(Clock())
+    bench.clock.milliseconds = machines_clock.clock.milliseconds - round(2 * HOUR * 1000)
+    bench.publish(machines_clock.telemetry(1, vitals=Vitals(uptime_seconds=1000)))
+    bench.step()
+    bench.clock.milliseconds = machines_clock.clock.milliseconds
+    for seq in range(2, 8):
+        bench.publish(machines_clock.telemetry(seq, vitals=Vitals(uptime_seconds=1000 + seq)))
+        machines_clock.clock.advance(1.0)
+        bench.step(1.0)
+    assert history_times(fleet)[-1] == pytest.approx(bench.clock.now(), abs=2000)
+
+
+def test_samples_that_waited_are_dated_by_uptime_when_the_machines_clock_was_set_meanwhile(
+    bench: Bench, speaker: Speaker, fleet: Engine
+) -> None:
+    start = bench.clock.now()
+    bench.publish(speaker.telemetry(1, vitals=Vitals(uptime_seconds=1000)))
+    bench.step()
+    sample = {"seq": [2], "sampled_at": [start - 86_400_000], "vitals": {"uptime_seconds": [1300]}}
+    batch = {"session": 1, "stream": STREAM, "oldest_seq": 2, **sample}
+    bench.step(HOUR / 2)
+    bench.publish(Message(topics.BACKFILL.at(**ATTIC), json.dumps(batch).encode()))
+    bench.step()
+    assert history_times(fleet)[1] == pytest.approx(start + 300_000, abs=1000)
+
+
+@pytest.mark.parametrize("hours", [-24.0, -2.0, 2.0, 24.0])
+def test_setting_the_servers_clock_makes_nobody_stale_and_does_not_stop_the_timers(
+    bench: Bench, speaker: Speaker, fleet: Engine, hours: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.publish(speaker.status(), speaker.telemetry(1))
+    bench.step(1.0)
+    monotonic = bench.clock.monotonic
+    monkeypatch.setattr(bench.ingestor, "_monotonic", lambda: monotonic() - hours * HOUR)
+    bench.clock.milliseconds += round(hours * HOUR * 1000)
+    bench.step(1.0)
+    assert (shown(fleet)["presence"], shown(fleet)["verified"]) == ("online", False)
+    bench.publish(speaker.telemetry(2))
+    bench.step(1.0)
+    assert (shown(fleet)["presence"], shown(fleet)["verified"]) == ("online", True)
+    bench.step(5.0, steps=10)
+    assert shown(fleet)["presence"] == "stale"
+    assert [row.after for row in rows(fleet, tables.transition)] == ["online", "stale"]
+
+
+def test_an_ingestor_that_stood_still_calls_nobody_stale_for_it(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
+    bench.publish(speaker.status(), speaker.telemetry(1))
+    bench.step(1.0)
+    bench.step(300.0)
+    assert (shown(fleet)["presence"], shown(fleet)["verified"]) == ("online", False)
+
+
+def test_a_configuration_that_is_wrong_leaves_the_defaults_in_force(
+    make_bench: Callable[[], Bench], speaker: Speaker, fleet: Engine
+) -> None:
+    with fleet.begin() as connection:
+        connection.execute(update(tables.org).values(config={"stale_seconds": "soon"}))
+    bench = make_bench()
+    bench.publish(speaker.telemetry(1))
+    bench.step(6.0)
+    assert shown(fleet)["ledger"]["stored"] == 1
+
+
+def test_two_streams_may_use_one_number_in_one_millisecond(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
+    other = Speaker(speaker.clock, stream="00000000000000bb")
+    bench.publish(speaker.telemetry(1), other.telemetry(1))
+    bench.step()
+    assert len(rows(fleet, tables.sample)) == 2
+    assert shown(fleet)["ledger"]["stored"] == 2
+
+
+def test_what_an_earlier_stream_still_misses_is_lost_once_the_outbox_holds_nothing_of_it(
+    bench: Bench, speaker: Speaker, fleet: Engine
+) -> None:
+    bench.publish(speaker.telemetry(10, oldest_seq=6))
+    bench.step()
+    assert shown(fleet)["ledger"]["waiting"] == 4
+    speaker.session = 2
+    bench.publish(speaker.info(stream="00000000000000bb"))
+    bench.step()
+    ledger = shown(fleet)["ledger"]
+    assert (ledger["waiting"], ledger["lost"]) == (0, 9)
+
+
+def test_what_an_outbox_dropped_of_an_earlier_stream_is_counted(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
+    earlier = EarlierStream(stream=STREAM, highest_seq=2000, oldest_seq=1990, dropped=1989)
+    bench.publish(speaker.info(stream="00000000000000bb", earlier_streams=(earlier,)))
+    bench.step()
+    ledger = shown(fleet)["ledger"]
+    assert (ledger["expected"], ledger["dropped"], ledger["waiting"], ledger["lost"]) == (2000, 1989, 11, 0)
+
+
+def test_a_machine_cannot_grow_the_ledger_without_bound(
+    bench: Bench, speaker: Speaker, fleet: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestor.fleet.STREAMS_MAX", 3)
+    monkeypatch.setattr("ingestor.intake.RANGES_MAX", 3)
+    for number in range(5):
+        speaker.stream = f"{number:016x}"
+        bench.publish(speaker.telemetry(1))
+    speaker.stream = f"{0:016x}"
+    bench.publish(*(speaker.telemetry(seq) for seq in (3, 5, 7, 9)))
+    bench.step()
+    reasons = sorted(row.reason for row in rows(fleet, tables.dead_letter))
+    assert reasons == ["too-many-gaps", "too-many-gaps", "too-many-streams", "too-many-streams"]
+    bench.publish(speaker.backfill(2, 4))
+    bench.step()
+    assert shown(fleet)["ledger"]["stored"] == 3 + 2 + 2, "what fills a gap is always welcome"
 
 
 def telemetry_with(cpu_percent: str) -> bytes:

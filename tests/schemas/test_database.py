@@ -9,10 +9,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError as SqlError
 
-from schemas.database import DatabaseError, newest_revision, open_engine, require_current, sqlite_url, upgrade
+from schemas.database import DatabaseError, newest_revision, open_engine, require_current, upgrade
 from schemas.layout import Layout
 from schemas.messages import VITALS
 from schemas.tables import metadata, sample, state
+from schemas.urls import sqlite_url
 
 STATEMENTS = [
     "INSERT INTO org (name, config, created_at) VALUES ('x', '{}', 1)",

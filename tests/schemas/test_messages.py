@@ -16,6 +16,7 @@ from schemas.messages import (
     BACKFILL_MAX_SAMPLES,
     EXTRA_MAX,
     INTEGER_MAX,
+    SESSION_MAX,
     VITALS,
     Ack,
     Backfill,
@@ -87,7 +88,10 @@ def test_a_released_message_decodes(path: Path) -> None:
     "path", [path for path in FILES if not path.stem.startswith(("newer_", "older_"))], ids=lambda path: path.stem
 )
 def test_a_released_message_is_written_as_it_was(path: Path) -> None:
-    assert json.loads(kind_of(path).decode(path.read_bytes()).encode()) == json.loads(path.read_text())
+    released = json.loads(path.read_text())
+    written = json.loads(kind_of(path).decode(path.read_bytes()).encode())
+
+    assert {name: written[name] for name in released} == released
 
 
 @pytest.mark.parametrize("name", ["telemetry", "org_config", "ack"])
@@ -185,12 +189,25 @@ def test_a_percentage_is_0_to_100_or_null(name: str, value: object) -> None:
 
 @pytest.mark.parametrize("value", [*WRONG_NUMBERS, -1, 1.5, 2**53, 10**400])
 @pytest.mark.parametrize(
-    "field", ["vitals.memory_used_bytes", "vitals.uptime_seconds", "dropped", "sampled_at", "seq", "session"]
+    "field", ["vitals.memory_used_bytes", "vitals.uptime_seconds", "dropped", "sampled_at", "seq", "oldest_seq"]
 )
 def test_a_count_is_a_whole_number_that_every_reader_keeps(field: str, value: object) -> None:
     with pytest.raises(ValidationError):
         decode(Telemetry, changed("telemetry", field, value))
-    decode(Telemetry, changed("telemetry", field, INTEGER_MAX))
+    decode(Telemetry, changed("telemetry", field, SESSION_MAX if field == "session" else INTEGER_MAX))
+
+
+def test_a_session_beyond_any_clock_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        decode(Telemetry, changed("telemetry", "session", SESSION_MAX + 1))
+
+
+@pytest.mark.parametrize("value", [*WRONG_NUMBERS, -1, 1.5, SESSION_MAX + 1])
+def test_a_session_stays_far_below_what_would_leave_no_next_one(value: object) -> None:
+    for name, kind in (("telemetry", Telemetry), ("status_online", Status), ("info", Info), ("backfill", Backfill)):
+        with pytest.raises(ValidationError):
+            decode(kind, changed(name, "session", value))
+        decode(kind, changed(name, "session", SESSION_MAX))
 
 
 @pytest.mark.parametrize("value", [0, "x", None])

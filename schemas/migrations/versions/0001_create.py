@@ -99,12 +99,13 @@ def upgrade() -> None:
         sa.Column("machine_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("sampled_at", sa.BigInteger(), autoincrement=False, nullable=False, comment="the machine's clock"),
         sa.Column(
-            "seq",
-            sa.BigInteger(),
+            "stream_number",
+            sa.Integer(),
             autoincrement=False,
             nullable=False,
-            comment="tells samples of one millisecond apart",
+            comment="with seq: apart in a millisecond",
         ),
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("clock_offset_milliseconds", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("cpu_percent", sa.Float(), nullable=True),
@@ -121,7 +122,7 @@ def upgrade() -> None:
         sa.Column("temperature_celsius", sa.Float(), nullable=True),
         sa.Column("extra", sa.JSON(), nullable=True),
         sa.ForeignKeyConstraint(["machine_id"], ["machine.id"], name=op.f("fk_sample_machine_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("machine_id", "sampled_at", "seq", name=op.f("pk_sample")),
+        sa.PrimaryKeyConstraint("machine_id", "sampled_at", "stream_number", "seq", name=op.f("pk_sample")),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -174,6 +175,7 @@ def upgrade() -> None:
         "stream",
         sa.Column("machine_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("name", sa.String(length=16), nullable=False, comment="what the outbox called it"),
+        sa.Column("number", sa.Integer(), nullable=False, comment="1 for a machine's first; in the key of its samples"),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("highest_seq", sa.BigInteger(), nullable=False, comment="the highest number heard of"),
         sa.Column(
