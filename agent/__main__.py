@@ -74,7 +74,7 @@ def build(settings: AgentSettings) -> Agent:
             data / "outbox.db",
             _hot_path(data),
             max_bytes=settings.outbox_max_bytes,
-            boot=boot_id(),
+            boot=f"{boot_id()} {data.resolve()}",  # a copy of the directory is another outbox, too
             now=_now,
         ),
         runner=Runner(collectors, timeout_seconds=settings.collector_timeout_seconds),

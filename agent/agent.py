@@ -20,11 +20,12 @@ from pydantic import ValidationError
 from agent.collector import Runner
 from agent.inventory import inventory
 from agent.outbox import SPILL_SECONDS, Batch, Outbox
+from agent.resend import Resend
 from agent.sessions import Sessions
 from broker.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker
 from schemas import topics
 from schemas.messages import (
-    BACKFILL_MAX_SAMPLES,
+    EARLIER_STREAMS_MAX,
     EXTRA_MAX,
     Ack,
     Backfill,
@@ -91,7 +92,7 @@ class Agent:
         self._next_sample = monotonic() + min(FIRST_SAMPLE_SECONDS, settings.interval_seconds)
         self._look_at = monotonic()
         self._live: deque[tuple[int, float]] = deque()
-        self._resend = _Resend(monotonic)
+        self._resend = Resend(monotonic)
         self._transport = open_transport(
             subscriptions=[
                 (topics.ACK.at(**self._own), topics.ACK.qos),
@@ -158,7 +159,7 @@ class Agent:
                 self._be_born(event)
             case Disconnected():
                 self._live.clear()
-                self._resend.forget()
+                self._resend.connection_lost()
                 self._tell(event.reason)
             case Message():
                 try:
@@ -184,6 +185,7 @@ class Agent:
             stream=self._outbox.stream,
             now=self._now(),
             metrics=self._runner.metrics,
+            earlier_streams=self._outbox.earlier_streams(EARLIER_STREAMS_MAX),
         )
         self._publish(topics.INFO, info.encode())
 
@@ -235,7 +237,7 @@ class Agent:
         """Send the oldest samples that wait and were not just published live, when no batch is on its way."""
         if not self._resend.may_send():
             return
-        batch = self._outbox.batch(BACKFILL_MAX_SAMPLES, before_seq=self._live[0][0] if self._live else None)
+        batch = self._outbox.batch(self._resend.limit, before_seq=self._live[0][0] if self._live else None)
         if batch is None:
             return
         samples, payload = self._pack(batch)
@@ -277,45 +279,6 @@ class Agent:
                 "interval_seconds": self._settings.interval_seconds,
             }
         ).encode()
-
-
-class _Resend:
-    """The one batch on its way: when it may be taken for lost, later and later while nobody answers."""
-
-    FIRST_SECONDS = 10.0
-    MOST_SECONDS = 300.0
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._outstanding: tuple[str, int] | None = None
-        self._patience = self.FIRST_SECONDS
-        self.due_at = float("inf")
-
-    def may_send(self) -> bool:
-        """Whether no batch is on its way, or the last has been for too long."""
-        if self._outstanding is not None and self._monotonic() >= self.due_at:
-            self._outstanding = None
-            self._patience = min(self.MOST_SECONDS, 2 * self._patience)
-            self.due_at = float("inf")
-        return self._outstanding is None
-
-    def sent(self, stream: str, last_seq: int) -> None:
-        """A batch that ends with this sample is on its way."""
-        self._outstanding = (stream, last_seq)
-        self.due_at = self._monotonic() + self._patience
-
-    def acked(self, ack: Ack) -> None:
-        """The ingestor answered: the batch has arrived if its last sample is in the answer."""
-        self._patience = self.FIRST_SECONDS
-        if self._outstanding is None or ack.stream != self._outstanding[0]:
-            return
-        if any(piece.first <= self._outstanding[1] <= piece.last for piece in ack.ranges):
-            self.forget()
-
-    def forget(self) -> None:
-        """No batch is on its way any more."""
-        self._outstanding = None
-        self.due_at = float("inf")
 
 
 def _phase(settings: AgentSettings) -> float:

@@ -4,15 +4,18 @@ import hashlib
 import os
 import platform
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
 
-from schemas.messages import Info, Metric
+from schemas.messages import EarlierStream, Info, Metric
 from schemas.settings import AgentSettings
 from schemas.version import VERSION
+
+DISK_SECONDS = 1.0
 
 _MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
@@ -21,7 +24,15 @@ _CPU_FILE = Path("/proc/cpuinfo")
 T = TypeVar("T")
 
 
-def inventory(settings: AgentSettings, *, session: int, stream: str, now: int, metrics: Sequence[Metric]) -> Info:
+def inventory(
+    settings: AgentSettings,
+    *,
+    session: int,
+    stream: str,
+    now: int,
+    metrics: Sequence[Metric],
+    earlier_streams: Sequence[EarlierStream] = (),
+) -> Info:
     """The message for `up/info`. `now`: milliseconds of the machine's clock."""
     name, version = operating_system()
     return Info(
@@ -36,14 +47,15 @@ def inventory(settings: AgentSettings, *, session: int, stream: str, now: int, m
         architecture=platform.machine() or None,
         cpu_model=_cpu_model(),
         cpu_count=os.cpu_count(),
-        memory_total_bytes=psutil.virtual_memory().total,
-        swap_total_bytes=psutil.swap_memory().total,
-        disk_total_bytes=_or_none(lambda: psutil.disk_usage(str(settings.disk_path)).total),
+        memory_total_bytes=_or_none(lambda: psutil.virtual_memory().total),
+        swap_total_bytes=_or_none(lambda: psutil.swap_memory().total),
+        disk_total_bytes=_in_time(lambda: psutil.disk_usage(str(settings.disk_path)).total),
         agent_version=VERSION,
         python_version=platform.python_version(),
         interval_seconds=settings.interval_seconds,
         labels=settings.labels,
         metrics=tuple(metrics),
+        earlier_streams=tuple(earlier_streams),
     )
 
 
@@ -88,8 +100,17 @@ def _first_line(path: Path) -> str | None:
     return text.strip().partition("\n")[0] or None if text else None
 
 
+def _in_time(read: Callable[[], T]) -> T | None:
+    """What cannot be read within DISK_SECONDS, such as a dead network file system, is not known; a thread waits on."""
+    found: list[T | None] = []
+    reader = threading.Thread(target=lambda: found.append(_or_none(read)), name="inventory", daemon=True)
+    reader.start()
+    reader.join(DISK_SECONDS)
+    return found[0] if found else None
+
+
 def _or_none(read: Callable[[], T]) -> T | None:
     try:
         return read()
-    except (OSError, ValueError):  # ValueError: a file that is not text
+    except (OSError, RuntimeError, ValueError):  # psutil raises the last two where /proc is not as it should be
         return None

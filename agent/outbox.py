@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from agent.store import Contents, Meta, Piece, Row, Store, Stream, is_corrupt, is_locked, move_aside
-from schemas.messages import INTEGER_MAX, Extra, Range, Sample, Vitals
+from schemas.messages import INTEGER_MAX, EarlierStream, Extra, Range, Sample, Vitals
 from schemas.settings import SettingsError
 
 SPILL_SECONDS = 20.0
@@ -110,6 +110,13 @@ class Outbox:
         """How many samples wait, of all streams."""
         return self._in_hot(Store.count) + self._on_disk(Store.count, 0)
 
+    def earlier_streams(self, limit: int) -> list[EarlierStream]:
+        """What is known of the streams before the current one, the newest `limit` of them."""
+        nothing: list[Stream] = []
+        known = {stream.id: stream for stream in self._on_disk(Store.streams, nothing) + self._in_hot(Store.streams)}
+        earlier = [known[stream_id] for stream_id in sorted(known, reverse=True) if stream_id != self._current.id]
+        return [self._earlier(stream) for stream in earlier[:limit] if stream.next_seq > 1]
+
     def append(self, sampled_at: int, vitals: Vitals, extra: Extra) -> Sample:
         """Number a sample and keep it. `sampled_at`: milliseconds of the machine's clock."""
         body = json.dumps([vitals.model_dump(exclude_none=True), extra], separators=(",", ":"))
@@ -171,6 +178,7 @@ class Outbox:
     def _take_up(self) -> Stream:
         """The stream to go on with: the hot store's when this boot wrote it, else a new one."""
         self._current = self._new_stream(0)
+        self._forget_copies()
         meta = self._in_hot(Store.meta)
         if meta is not None and meta.boot == self._boot:
             found = self._in_hot(lambda hot: hot.stream(meta.stream_id))
@@ -181,7 +189,16 @@ class Outbox:
             adopted = self._on_disk(lambda cold: self._adopt(cold, left), False)
             if adopted:
                 self._begin_hot()
+            else:
+                self._forget_copies()
         return self._new_stream(max([0, *(stream.id for stream in left.streams)]))
+
+    def _forget_copies(self) -> None:
+        """Samples that a death in the middle of a spill left in both stores must not be counted or dropped twice."""
+        rows = self._in_hot(Store.rows)
+        nothing: list[Row] = []
+        copies = self._on_disk(lambda cold: cold.known(rows), nothing) if rows else nothing
+        self._in_hot(lambda hot: hot.forget(_pieces(copies)))
 
     def _new_stream(self, newest_id: int) -> Stream:
         newest = max(newest_id, self._on_disk(Store.newest_stream_id, 0))
@@ -358,6 +375,14 @@ class Outbox:
 
     def _dropped(self, stream_id: int) -> int:
         return self._in_hot(lambda hot: hot.dropped(stream_id)) + self._look(stream_id).dropped
+
+    def _earlier(self, stream: Stream) -> EarlierStream:
+        return EarlierStream(
+            stream=stream.name,
+            highest_seq=stream.next_seq - 1,
+            oldest_seq=self._oldest(stream.id),
+            dropped=self._dropped(stream.id),
+        )
 
     def _name(self, stream_id: int) -> str | None:
         found = self._in_hot(lambda hot: hot.stream(stream_id))

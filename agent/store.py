@@ -170,6 +170,11 @@ class Store:
         )
         return [Row(*row) for row in found]
 
+    def known(self, rows: Sequence[Row]) -> list[Row]:
+        """Those of these samples that are here, too."""
+        here = "SELECT 1 FROM sample WHERE stream_id = ? AND seq = ?"
+        return [row for row in rows if self._connection.execute(here, (row.stream_id, row.seq)).fetchone()]
+
     def contents(self) -> Contents:
         """All of it, for another store to take over."""
         streams = self.streams()

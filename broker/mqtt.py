@@ -244,7 +244,10 @@ class Mqtt:
 
     def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
         queue = self._events if self._state is _State.CONNECTED else self._early
-        queue.append(Message(message.topic, bytes(message.payload), message.qos, message.retain))
+        try:
+            queue.append(Message(message.topic, bytes(message.payload), message.qos, message.retain))
+        except UnicodeDecodeError:  # some brokers let a topic pass that is not UTF-8
+            log.warning("a message on a topic that is not UTF-8 was dropped")
 
     def _on_publish(
         self, _client: paho.Client, _userdata: object, _mid: int, _reason: ReasonCode, _properties: object

@@ -95,7 +95,8 @@ class Backoff:
 
     def next(self) -> float:
         """Seconds to wait before the next attempt, after one more failure."""
-        bound = min(self.most_seconds, self.first_seconds * 2.0 ** min(self._failures, 32))
+        most = max(self.most_seconds, self.first_seconds)
+        bound = min(most, self.first_seconds * 2.0 ** min(self._failures, 32))
         self._failures += 1
         return self.random() * bound
 

@@ -377,6 +377,22 @@ def test_what_waits_on_a_disk_that_cannot_be_read_is_not_declared_lost(machine: 
     assert outbox.oldest_seq == 1
 
 
+def test_a_sample_that_is_in_both_stores_is_dropped_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "HOT_MAX_BYTES", 96 << 10)
+    outbox = machine.open()
+    put(outbox, 20, size=900)
+    shutil.copytree(machine.hot.parent, machine.place / "kept")
+    outbox.spill()
+    machine.kill()
+    shutil.copytree(machine.place / "kept", machine.hot.parent, dirs_exist_ok=True)
+    again = machine.open()
+    put(again, 100, size=900)
+
+    kept = numbers(again)
+    assert kept[:20] == list(range(1, 21))
+    assert len(kept) + again.dropped == 120
+
+
 # The bound.
 
 
