@@ -835,3 +835,36 @@ def test_names_are_random_unless_given(tmp_path: Path, clock: Clock) -> None:
 
     assert len(streams) == 3
     assert all(len(stream) == 16 and int(stream, 16) >= 0 for stream in streams)
+
+
+# What is known of earlier streams.
+
+
+def test_an_earlier_stream_is_reported_with_what_waits_of_it(machine: Machine) -> None:
+    outbox = machine.open()
+    put(outbox, 10)
+    ack(outbox, 1, 4)
+    name = outbox.stream
+    outbox.close()
+
+    machine.reboot()
+    rebooted = machine.open()
+
+    (report,) = rebooted.earlier_streams(10)
+    assert (report.stream, report.highest_seq, report.oldest_seq, report.dropped) == (name, 10, 5, 0)
+    ack(rebooted, 5, 10, stream=name)
+    assert [report.oldest_seq for report in rebooted.earlier_streams(10)] == [None]
+
+
+def test_the_newest_of_many_earlier_streams_are_reported(machine: Machine) -> None:
+    names = []
+    for _ in range(5):
+        outbox = machine.open()
+        put(outbox)
+        names.append(outbox.stream)
+        outbox.close()
+        machine.reboot()
+
+    reports = machine.open().earlier_streams(3)
+
+    assert [report.stream for report in reports] == names[:1:-1]
