@@ -1,9 +1,12 @@
 """The front door: the command line. It only wires, and imports a part only when its command runs."""
 
 import json
+import os
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -28,6 +31,9 @@ app = typer.Typer(
 machine = typer.Typer(help="Add machines.", no_args_is_help=True)
 app.add_typer(machine, name="machine")
 
+user = typer.Typer(help="Say who may sign in to the dashboard.", no_args_is_help=True)
+app.add_typer(user, name="user")
+
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -41,6 +47,8 @@ Server = Annotated[str | None, typer.Option(help="The broker's address, mqtt://H
 Database = Annotated[str | None, typer.Option(help="SQLAlchemy URL of the fleet's database.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 Check = Annotated[bool, typer.Option("--check", help="Print the effective settings, secrets masked, and exit.")]
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="The name to sign in with.")]
+Generate = Annotated[bool, typer.Option("--generate", help="Make a password and print it, only this once.")]
 PortOption = Annotated[int | None, typer.Option(help="The port to listen on.", min=1, max=65_535)]
 
 
@@ -75,10 +83,11 @@ def up(
     from installation import Installation, Options
     from schemas.process import Stop
 
+    os.umask(0o077)  # what the parts write is nobody else's to read, also in a directory that others may enter
     stop = Stop()
     options = Options(broker_port, dashboard_port, interval, agent)
     with Installation.prepare(_data(data), options) as installation:
-        installation.run(say=lambda line: typer.echo(line), stopping=lambda: stop.asked)
+        installation.run(say=_say, stopping=lambda: stop.asked)
 
 
 @app.command()
@@ -100,7 +109,7 @@ def broker(
     from schemas.process import say_ready, start_logging, watch_the_supervisor
 
     start_logging(settings.log_level)
-    engine = open_engine(settings.database, read_only=True)
+    engine = open_engine(settings.database.get_secret_value(), read_only=True)
     require_current(engine)
     watch_the_supervisor()
     run(settings, TableDirectory(engine), lambda: say_ready(f"mqtt://{settings.bind}:{settings.port}"))
@@ -166,7 +175,7 @@ def dashboard(
     from schemas.process import say_ready, start_logging, watch_the_supervisor
 
     start_logging(settings.log_level)
-    require_current(open_engine(settings.database, read_only=True))
+    require_current(open_engine(settings.database.get_secret_value(), read_only=True))
     watch_the_supervisor()
     run(settings, lambda: say_ready(f"http://{settings.bind}:{settings.port}"))
 
@@ -204,11 +213,61 @@ def add_machine(
     from ingestor.admin import new_machine
     from schemas.database import open_engine, require_current
 
-    engine = open_engine(settings.database)
+    engine = open_engine(settings.database.get_secret_value())
     require_current(engine)
     typer.echo(new_machine(engine, org, name, now=lambda: time.time_ns() // 1_000_000))
     typer.echo(f"That is the secret of {org}/{name}; it is shown only this once.", err=True)
     engine.dispose()
+
+
+@user.command("add")
+def add_user(
+    name: UserName,
+    data: Data = None,
+    role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "viewer",
+    org: Annotated[str, typer.Option(help="The organisation whose machines they see.")] = "home",
+    generate: Generate = False,
+) -> None:
+    """Let a person sign in. Asks for the password, or makes one."""
+    with _people(data) as people:
+        from dashboard.accounts import add_user as add
+
+        password = _new_password(name, generate)
+        add(people, name, password, role, org)
+    if generate:
+        _show_password(name, password)
+
+
+@user.command("list")
+def list_users(data: Data = None, as_json: Json = False) -> None:
+    """List who may sign in: name, role, organisation."""
+    with _people(data) as people:
+        from dashboard.accounts import list_users as listed
+
+        found = listed(people)
+    _print(found if as_json else _table(found, ("name", "role", "org")))
+
+
+@user.command("password")
+def change_password(name: UserName, data: Data = None, generate: Generate = False) -> None:
+    """Give a person another password, and sign them out everywhere. Asks for it, or makes one."""
+    with _people(data) as people:
+        from dashboard.accounts import require_user, set_password
+
+        require_user(people, name)
+        password = _new_password(name, generate)
+        set_password(people, name, password)
+    if generate:
+        _show_password(name, password)
+
+
+@user.command("remove")
+def remove_user(name: UserName, data: Data = None) -> None:
+    """Let a person sign in no more, and sign them out everywhere."""
+    with _people(data) as people:
+        from dashboard.accounts import remove_user as remove
+
+        remove(people, name)
 
 
 @app.command()
@@ -235,11 +294,54 @@ def _list_machines(data: Path | None, database: str | None) -> list[dict[str, An
     from ingestor.machines import list_machines
     from schemas.database import open_engine, require_current
 
-    engine = open_engine(settings.database, read_only=True)
+    engine = open_engine(settings.database.get_secret_value(), read_only=True)
     require_current(engine)
     found = list_machines(engine)
     engine.dispose()
     return found
+
+
+@contextmanager
+def _people(data: Path | None) -> Iterator[Any]:
+    """The engine of the auth database."""
+    from schemas.settings import DashboardSettings
+
+    settings = _settings(DashboardSettings, data, None, False)
+    from dashboard.accounts import open_accounts
+
+    people = open_accounts(settings.auth_database.get_secret_value())
+    try:
+        yield people
+    finally:
+        people.dispose()
+
+
+def _new_password(name: str, generate: bool) -> str:
+    """A new password for somebody: made, or asked for without showing it."""
+    from dashboard.accounts import new_password
+
+    if generate:
+        return new_password()
+    return str(typer.prompt(f"Password for {name}", hide_input=True, confirmation_prompt=True))
+
+
+def _show_password(name: str, password: str) -> None:
+    typer.echo(password)
+    typer.echo(f"That is the password of {name}; it is shown only this once.", err=True)
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # the terminal may be gone, which is no reason not to stop in order
+        typer.echo(line)
+
+
+def _table(found: "list[dict[str, str]]", columns: tuple[str, ...]) -> "Table":
+    from rich.table import Table
+
+    shown = Table(*(column.capitalize() for column in columns), box=None, pad_edge=False, header_style="bold")
+    for row in found:
+        shown.add_row(*(row[column] for column in columns))
+    return shown
 
 
 def _print(what: "list[dict[str, Any]] | Table") -> None:

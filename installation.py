@@ -4,9 +4,9 @@ Invariants:
 - Everything is in one directory, and one `dashfleet up` uses it at a time.
 - What is there stays: a second `up` finds the same machine, secrets and people as the first.
 - Secrets are files that only their owner can read; the first password is shown once and stored as a hash.
+- The parts run this installation's code, whatever lies in the current directory.
 """
 
-import secrets
 import socket
 import sys
 import time
@@ -62,7 +62,10 @@ class Installation:
             for port, option in ((options.broker_port, "--broker-port"), (options.dashboard_port, "--dashboard-port")):
                 _require_free(port, option)
             installation = cls(layout, options, layout.machine or slug(socket.gethostname()))
-            installation._create()
+            try:
+                installation._create()
+            except OSError as error:
+                raise StartError(_cannot_write(layout, error)) from None
             yield installation
 
     def run(self, *, say: Callable[[str], None], stopping: Callable[[], bool]) -> None:
@@ -115,7 +118,7 @@ class Installation:
         }
         if interval is not None:
             given["agent"] += ["--interval", str(interval)]
-        command = [sys.executable, "-m", "dashfleet"]
+        command = [sys.executable, "-P", "-m", "dashfleet"]
         names = [name for name in START_ORDER if name != "agent" or self.options.agent]
         return [
             Part(
@@ -138,13 +141,13 @@ class Installation:
 
     def _first_password(self) -> str | None:
         """Make the first person and return the password, once there is somebody to read it."""
-        from dashboard.accounts import Role, add_user, has_users, open_accounts
+        from dashboard.accounts import Role, add_user, has_users, new_password, open_accounts
 
         people = open_accounts(self.layout.people_url)
         try:
             if has_users(people):
                 return None
-            password = secrets.token_urlsafe(12)
+            password = new_password()
             add_user(people, ADMIN, password, role=Role.ADMIN, org=ORG)
             return password
         finally:
@@ -163,13 +166,15 @@ def _held(layout: Layout) -> Iterator[None]:
             f"another dashfleet up uses {layout.data}: stop it first, or choose another directory with --data"
         ) from None
     except OSError as error:
-        raise StartError(
-            f"cannot write in {layout.data} ({error.strerror}): choose another state directory with --data"
-        ) from None
+        raise StartError(_cannot_write(layout, error)) from None
     try:
         yield
     finally:
         lock.release()
+
+
+def _cannot_write(layout: Layout, error: OSError) -> str:
+    return f"cannot write in {layout.data} ({error.strerror}): choose another state directory with --data"
 
 
 def _require_free(port: int, option: str) -> None:

@@ -4,7 +4,7 @@ Invariants:
 - Parts start in order, each when the one before is ready, and stop in the order of `stop_order` (the agent first, so
   that its goodbye is still heard).
 - A part that cannot start at first stops everything, with the sentence it gave. One that dies later is started again,
-  with a backoff.
+  with a backoff, and so is one whose start fails then.
 - A part ends with the supervisor, however that ends: its standard input is a pipe from here (`schemas.process`).
 - What a part writes to standard error goes to a file that is rotated at LOG_MAX_BYTES.
 """
@@ -158,7 +158,10 @@ class Supervisor:
         stopping: Callable[[], bool],
     ) -> None:
         self._logs = logs
-        self.children = [Child(part, logs) for part in parts]
+        try:
+            self.children = [Child(part, logs) for part in parts]
+        except OSError as error:
+            raise StartError(f"cannot write the log {error.filename}: {error.strerror}") from None
         self._stop_order = stop_order
         self._say = say
         self._stopping = stopping
@@ -168,8 +171,7 @@ class Supervisor:
         try:
             for child in self.children:
                 if not self._stopping():
-                    child.start()
-                    self._wait_until_ready(child)
+                    self._start_first(child)
         except StartError:
             self.stop()
             raise
@@ -189,12 +191,20 @@ class Supervisor:
                 by_name[name].stop()
                 by_name[name].close()
 
+    def _start_first(self, child: Child) -> None:
+        try:
+            child.start()
+        except OSError as error:
+            raise StartError(f"the {child.part.name} cannot be started: {error.strerror}") from None
+        self._wait_until_ready(child)
+
     def _wait_until_ready(self, child: Child) -> None:
         name, deadline = child.part.name, time.monotonic() + READY_SECONDS
         while child.ready is None and not self._stopping():
             if child.exit_code is not None:
                 child.reap()
-                raise StartError(child.last_words[-1] if child.last_words else f"the {name} ended at once")
+                last = child.last_words[-1] if child.last_words else f"the {name} ended at once"
+                raise StartError(last.removeprefix("dashfleet: "))
             if time.monotonic() > deadline:
                 raise StartError(f"the {name} is not ready after {READY_SECONDS:g} s: see {self._log_of(child)}")
             time.sleep(0.02)
@@ -209,7 +219,11 @@ class Supervisor:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
             self._say(f"{child.part.name:<10} {how}: starting it again in {pause:.1f} s (see {self._log_of(child)})")
         elif child.restart_at is not None and time.monotonic() >= child.restart_at:
-            child.start()
+            try:
+                child.start()
+            except OSError as error:
+                pause = child.plan_restart()
+                self._say(f"{child.part.name:<10} cannot be started ({error.strerror}): again in {pause:.1f} s")
 
     def _log_of(self, child: Child) -> Path:
         return self._logs / f"{child.part.name}.log"

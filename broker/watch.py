@@ -1,4 +1,9 @@
-"""What passes on an organisation's topics, as any third party with a reader's credential sees it."""
+"""What passes on an organisation's topics, as any third party with a reader's credential sees it.
+
+Invariants:
+- Whatever somebody publishes is shown; what is no JSON, or none that others can read (NaN), as a text.
+- Nothing that is shown to a person steers the terminal.
+"""
 
 import json
 import sys
@@ -43,7 +48,8 @@ def watch(settings: WatchSettings, *, show: Callable[[Event], None]) -> None:
 def as_json_lines(event: Event) -> None:
     """Print a message as one line of JSON: topic, whether it was retained, payload."""
     if isinstance(event, Message):
-        _print(json.dumps({"topic": event.topic, "retained": event.retain, "payload": _decoded(event.payload)}))
+        head = {"topic": event.topic, "retained": event.retain}
+        _print(_encoded(event.payload, lambda payload: {**head, "payload": payload}))
 
 
 def as_text(event: Event) -> None:
@@ -54,8 +60,8 @@ def as_text(event: Event) -> None:
         case Disconnected():
             sys.stderr.write(f"not connected: {event.reason}\n")
         case Message():
-            _print(f"{event.topic}{' (retained)' if event.retain else ''}")
-            _print(f"    {printable(json.dumps(_decoded(event.payload), ensure_ascii=False))}")
+            _print(f"{printable(event.topic)}{' (retained)' if event.retain else ''}")
+            _print(f"    {printable(_encoded(event.payload, ensure_ascii=False))}")
 
 
 def printable(text: str) -> str:
@@ -63,11 +69,13 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def _decoded(payload: bytes) -> Any:  # noqa: ANN401 - whatever JSON somebody sent
+def _encoded(payload: bytes, wrapped: Callable[[Any], Any] = lambda it: it, *, ensure_ascii: bool = True) -> str:
+    """A payload as JSON on one line, inside of what `wrapped` puts around it."""
     try:
-        return json.loads(payload)
-    except ValueError:
-        return payload.decode("utf-8", "backslashreplace")
+        return json.dumps(wrapped(json.loads(payload)), allow_nan=False, ensure_ascii=ensure_ascii)
+    except (ValueError, RecursionError):  # no JSON; NaN; nested so deeply that only an attacker writes it
+        text = payload.decode("utf-8", "backslashreplace")
+        return json.dumps(wrapped(text), ensure_ascii=ensure_ascii)
 
 
 def _print(line: str) -> None:

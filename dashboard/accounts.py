@@ -2,12 +2,14 @@
 
 Invariants:
 - A password is stored only as argon2id; an unknown name costs as much time as a wrong password.
+- A new password, or removing somebody, ends all sessions of theirs.
 - A person belongs to one organisation. It decides every query; nothing in an address does.
 - The database's file can be read by its owner only, from the moment it exists.
 """
 
 import os
 import re
+import secrets
 import threading
 import time
 from dataclasses import dataclass
@@ -25,14 +27,16 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    delete,
     insert,
     make_url,
     select,
     update,
 )
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from schemas.database import DatabaseError, open_engine
+from schemas.database import DatabaseError, open_engine, shown_url
 from schemas.errors import StartError
 from schemas.topics import ORG_MAX_LENGTH, is_id
 
@@ -78,7 +82,7 @@ attempt = Table(
 
 
 class AccountError(StartError):
-    """A person cannot be added; the message is one sentence for whoever tried."""
+    """A person cannot be added or changed; the message is one sentence for whoever tried."""
 
 
 class Role(StrEnum):
@@ -111,8 +115,7 @@ def open_accounts(url: str) -> Engine:
     except OSError as error:
         raise DatabaseError(f"cannot open the auth database {path}: {error.strerror}") from None
     except DBAPIError as error:
-        shown = engine.url.render_as_string(hide_password=True)
-        raise DatabaseError(f"cannot open the auth database {shown}: {error.orig}") from None
+        raise DatabaseError(f"cannot open the auth database {shown_url(engine)}: {error.orig}") from None
     return engine
 
 
@@ -139,6 +142,42 @@ def add_user(engine: Engine, name: str, password: str, role: Role | str, org: st
         raise AccountError(f"there is a user {name} already: choose another name") from None
 
 
+def list_users(engine: Engine) -> list[dict[str, str]]:
+    """Everybody's name, role and organisation, in the form that `dashfleet user list --json` documents."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(user.c.name, user.c.role, user.c.org).order_by(user.c.name))
+        return [dict(row) for row in rows.mappings()]
+
+
+def set_password(engine: Engine, name: str, password: str) -> None:
+    """Give a person another password and sign them out everywhere. Raises AccountError."""
+    _check_password(password)
+    hashed = _HASHER.hash(password)
+    with engine.begin() as connection:
+        person = _require_user(connection, name)
+        connection.execute(update(user).where(user.c.id == person).values(password_hash=hashed))
+        connection.execute(delete(session).where(session.c.user_id == person))
+
+
+def remove_user(engine: Engine, name: str) -> None:
+    """Let a person sign in no more, and sign them out everywhere. Raises AccountError."""
+    with engine.begin() as connection:
+        person = _require_user(connection, name)
+        connection.execute(delete(session).where(session.c.user_id == person))
+        connection.execute(delete(user).where(user.c.id == person))
+
+
+def require_user(engine: Engine, name: str) -> None:
+    """Raise AccountError when there is nobody of this name."""
+    with engine.connect() as connection:
+        _require_user(connection, name)
+
+
+def new_password() -> str:
+    """A password that nobody can guess."""
+    return secrets.token_urlsafe(12)
+
+
 def verify(engine: Engine, name: str, password: str) -> Person | None:
     """The person with this name and password, or None; both answers take the same time."""
     with engine.connect() as connection:
@@ -152,6 +191,13 @@ def verify(engine: Engine, name: str, password: str) -> Person | None:
     return Person(row.id, row.name, Role(row.role), row.org)
 
 
+def _require_user(connection: Connection, name: str) -> int:
+    row = connection.execute(select(user.c.id).where(user.c.name == name)).first()
+    if row is None:
+        raise AccountError(f"there is no user {name}: dashfleet user list names them")
+    return int(row.id)
+
+
 def _matches(stored: str, password: str) -> bool:
     with _HASHING:
         try:
@@ -163,9 +209,13 @@ def _matches(stored: str, password: str) -> bool:
 def _check(name: str, password: str, role: Role | str, org: str) -> None:
     if not _NAME.fullmatch(name):
         raise AccountError("a user's name is 1 to 64 lower-case letters, digits, dots, hyphens or underscores")
-    if not PASSWORD_MIN_LENGTH <= len(password) <= PASSWORD_MAX_LENGTH:
-        raise AccountError(f"a password has {PASSWORD_MIN_LENGTH} to {PASSWORD_MAX_LENGTH} characters")
+    _check_password(password)
     if role not in list(Role):
         raise AccountError(f"there is no role {role}: it is one of {', '.join(Role)}")
     if not is_id(org, ORG_MAX_LENGTH):
         raise AccountError(f"{org!r} cannot be an organisation: use lower-case letters, digits and hyphens")
+
+
+def _check_password(password: str) -> None:
+    if not PASSWORD_MIN_LENGTH <= len(password) <= PASSWORD_MAX_LENGTH:
+        raise AccountError(f"a password has {PASSWORD_MIN_LENGTH} to {PASSWORD_MAX_LENGTH} characters")

@@ -2,6 +2,7 @@
 
 Invariants:
 - `run` refuses a port that is taken before anything else starts, and leaves nothing behind.
+- Beyond loopback it serves plain HTTP only if that was asked for, and it answers only to names it was told.
 - The fleet's database may be away at the start and at any time after; the pages say so. The auth database may not.
 - `on_ready` is called when a request has really been answered over the port.
 """
@@ -50,8 +51,9 @@ class ServeError(StartError):
 
 def run(settings: DashboardSettings, on_ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT. Raises ServeError or DatabaseError when it cannot start."""
+    _refuse_in_the_clear(settings)
     _require_free(settings.bind, settings.port)
-    accounts = open_accounts(settings.auth_database)
+    accounts = open_accounts(settings.auth_database.get_secret_value())
     try:
         build(settings, accounts, on_ready=on_ready).run(config=options(settings))
     except KeyboardInterrupt:
@@ -82,10 +84,15 @@ def build(
     sign_in = SignIn(accounts, sessions, Attempts(accounts, now=now), port=settings.port)
     return st.App(
         _SCRIPT,
-        secrets={SECRETS: {"database": settings.database, "refresh_seconds": settings.refresh_seconds}},
+        secrets={
+            SECRETS: {
+                "database": settings.database.get_secret_value(),
+                "refresh_seconds": settings.refresh_seconds,
+            }
+        },
         routes=sign_in.routes(),
         middleware=[
-            Middleware(TrustedHostMiddleware, allowed_hosts=_hosts(settings.bind), www_redirect=False),
+            Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, *settings.hosts], www_redirect=False),
             Middleware(Gate, sessions=sessions, cookie=sign_in.token),
         ],
         lifespan=_lifespan(settings, on_ready),
@@ -143,6 +150,14 @@ async def _announce(settings: DashboardSettings, on_ready: Callable[[], None]) -
         _log.error("the dashboard does not answer: %s", status.decode("ascii", "replace").strip())
 
 
+def _refuse_in_the_clear(settings: DashboardSettings) -> None:
+    if not _is_loopback(settings.bind) and not settings.insecure:
+        raise ServeError(
+            f"the dashboard does not listen on {settings.bind}: it has no TLS, so passwords would cross the network in "
+            "the clear; bind it to 127.0.0.1, or set DASHFLEET_DASHBOARD_INSECURE=true behind a proxy that adds TLS"
+        )
+
+
 def _require_free(bind: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family) as probe:
@@ -160,11 +175,6 @@ def _taken(bind: str, port: int) -> str:
         f"port {port} on {bind} is taken or not allowed: stop what uses it, or give the dashboard another one "
         "(its setting port, DASHFLEET_DASHBOARD_PORT)"
     )
-
-
-def _hosts(bind: str) -> list[str]:
-    """On loopback only loopback's names, so that no other site's name can be pointed here; elsewhere any."""
-    return list(_LOOPBACK_NAMES) if _is_loopback(bind) else ["*"]
 
 
 def _is_loopback(bind: str) -> bool:

@@ -4,6 +4,7 @@ Invariants:
 - Only the SHA-256 of a session's token is stored; a copy of the database signs nobody in.
 - A session ends when it is not used for long, after its absolute age, at sign-out, and with its person.
 - A failed attempt is counted before the password is checked, so that trying in parallel gains nothing.
+- An address that must wait leaves no trace: it keeps no name locked, and the names that it makes up are not stored.
 """
 
 import hashlib
@@ -92,17 +93,16 @@ class Attempts:
 
     def admit(self, name: str, address: str) -> int:
         """Count an attempt as failed until `succeeded` says otherwise. Returns 0, or the seconds to wait first."""
-        waits = [self._count(key, free) for key, free in _keys(name, address)]
-        return max(waits)
+        (user_key, user_free), (address_key, address_free) = _keys(name, address)
+        return self._count(address_key, address_free) or self._count(user_key, user_free)
 
     def succeeded(self, name: str, address: str) -> None:
-        """Forget the failures of a name and all that are old; of an address only this attempt: it may try others."""
+        """Forget the failures of a name; of an address only this attempt: it may try others."""
         now = self._now()
         (user_key, _), (address_key, _) = _keys(name, address)
-        old = attempt.c.next_at < now - _FORGET_MILLISECONDS
         counted = (attempt.c.key == address_key) & (attempt.c.failures > 0)
         with self._engine.begin() as connection:
-            connection.execute(delete(attempt).where((attempt.c.key == user_key) | old))
+            connection.execute(delete(attempt).where(attempt.c.key == user_key))
             connection.execute(update(attempt).where(counted).values(failures=attempt.c.failures - 1, next_at=now))
 
     def _count(self, key: str, free: int) -> int:
@@ -117,10 +117,11 @@ class Attempts:
         return 0 if self._store(key, None if row is None else row.failures, values) else 1
 
     def _store(self, key: str, seen: int | None, values: dict[str, int]) -> bool:
-        """Write a count, unless somebody changed it since it was seen (None: was not there)."""
+        """Write a count, unless somebody changed it since it was seen (None: was not there). Old rows go first."""
         try:
             with self._engine.begin() as connection:
                 if seen is None:
+                    connection.execute(delete(attempt).where(attempt.c.next_at < self._now() - _FORGET_MILLISECONDS))
                     connection.execute(insert(attempt).values(key=key, **values))
                     return True
                 same = (attempt.c.key == key) & (attempt.c.failures == seen)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
-UNKNOWN: Final = "–"
+from schemas.durations import UNITS, UNKNOWN, duration
+
+__all__ = ["UNKNOWN", "duration"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,6 @@ _REASONS: Final[Mapping[str, str]] = {
     "retired": "an operator retired it",
 }
 
-_DURATIONS: Final = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 _BIG: Final = 1000.0
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _RATES: Final = ("B/s", "kB/s", "MB/s", "GB/s", "TB/s")
@@ -116,24 +117,12 @@ def unit_symbol(unit: str) -> str:
     return {"percent": "%", "celsius": "°C", "count": "", "seconds": "s", "bytes": "B", "": ""}.get(unit, unit)
 
 
-def duration(seconds: float | None) -> str:
-    """A length of time in at most two units: 4 s, 12 min, 2 h 5 min, 85 d 4 h."""
-    if seconds is None:
-        return UNKNOWN
-    whole = max(0, round(seconds))
-    for size_, name, small_size, small_name in _DURATIONS:
-        if whole >= size_:
-            rest = whole % size_ // small_size
-            return f"{whole // size_} {name}" + (f" {rest} {small_name}" if rest else "")
-    return f"{whole} s"
-
-
 def ago(then: int | None, now: int) -> str:
     """How long ago a moment was, in one unit: 4 s ago, 12 min ago."""
     if then is None:
         return "never"
     seconds = max(0, (now - then) // 1000)
-    for size_, name, _, _ in _DURATIONS:
+    for size_, name, _, _ in UNITS:
         if seconds >= size_:
             return f"{seconds // size_} {name} ago"
     return f"{seconds} s ago"

@@ -15,7 +15,15 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from broker.transport import Message
-from ingestor.fleet import RANGES_MAX, Latest, Machine, Stream, TooManyError, within_tolerance
+from ingestor.fleet import (
+    CLOCK_TOLERANCE_MILLISECONDS,
+    RANGES_MAX,
+    Latest,
+    Machine,
+    Stream,
+    TooManyError,
+    within_tolerance,
+)
 from ingestor.incidents import Incident
 from ingestor.presence import State, on_live, on_status
 from schemas import topics
@@ -177,7 +185,7 @@ class Intake:
         stream = self._hear(batch, machine, sample.stream, sample.seq, sample.oldest_seq, sample.dropped, now)
         if sample.vitals.uptime_seconds is not None:
             stream.boot.observe(now - sample.vitals.uptime_seconds * 1000)
-        self._store(batch, machine, stream, sample, now, within_tolerance(machine.clock.milliseconds))
+        self._store(batch, machine, stream, sample, now, _live_offset(machine, stream, sample, now))
         batch.acks.append((machine, stream, (sample.seq,), False))
         thresholds = self._config(machine.org).thresholds
         vitals = sample.vitals
@@ -217,6 +225,17 @@ class Intake:
         stream.stored.add(sample.seq)
         batch.samples.append(Arrived(machine, stream, sample, now, clock_offset))
         return True
+
+
+def _live_offset(machine: Machine, stream: Stream, sample: Sample, now: int) -> int:
+    """What to add to the time of a live sample: what live messages show, unless this one shows that the clock was set.
+
+    It takes some messages until another offset is believed; until then uptime dates them, as it does when one is late.
+    """
+    shown = machine.clock.milliseconds
+    if shown is not None and abs(now - sample.sampled_at - shown) > CLOCK_TOLERANCE_MILLISECONDS:
+        return _late_offset(machine, stream, sample)
+    return within_tolerance(shown)
 
 
 def _late_offset(machine: Machine, stream: Stream, sample: Sample) -> int:

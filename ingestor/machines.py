@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from humanize import naturaldelta
 from rich.table import Table
 from sqlalchemy import Engine, select
 
 from schemas import tables
+from schemas.durations import duration
 from schemas.ledger import Ledger
 from schemas.messages import VITALS
 
@@ -66,8 +66,8 @@ def machine_table(found: list[dict[str, Any]], *, now: float) -> Table:
             row["reason"],
             _coloured(health["status"], f"{health['status']} {'' if health['score'] is None else health['score']}"),
             *(_percent(vitals[name]) for name in ("cpu_percent", "memory_percent", "disk_percent")),
-            "" if vitals["uptime_seconds"] is None else naturaldelta(vitals["uptime_seconds"]),
-            "never" if seen is None else naturaldelta(max(0.0, now - seen / 1000)),
+            "" if vitals["uptime_seconds"] is None else duration(vitals["uptime_seconds"]),
+            "never" if seen is None else duration(now - seen / 1000),
         )
     return shown
 

@@ -15,9 +15,18 @@ from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 
 from schemas.errors import StartError
+from schemas.urls import without_password
 
 _SQLITE_BUSY_MILLISECONDS = 10_000
-_CONNECT_SECONDS = 5
+_SQLITE = ("sqlite", "sqlite+pysqlite")
+_POSTGRESQL = ("postgresql", "postgresql+psycopg")
+_POSTGRESQL_TIMES = {  # a server that vanished without a word is noticed within about ten seconds
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -25,20 +34,20 @@ class DatabaseError(StartError):
     """The database cannot be used; the message is one sentence for the person who runs it."""
 
 
-def sqlite_url(path: Path) -> str:
-    """The SQLAlchemy URL of a SQLite file."""
-    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
-
-
 def open_engine(url: str, *, read_only: bool = False) -> Engine:
-    """An engine for a SQLAlchemy URL, sqlite:///… or postgresql+psycopg://…. Raises DatabaseError when it is no URL."""
+    """An engine for a SQLAlchemy URL, sqlite:///… or postgresql+psycopg://…. Raises DatabaseError for any other."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: the port is no number
         raise DatabaseError("the database must be a URL such as sqlite:////var/lib/dashfleet/dashfleet.db") from None
-    if parsed.get_backend_name() == "sqlite":
+    if parsed.drivername in _SQLITE:
         return _sqlite(parsed, read_only=read_only)
-    engine = create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT_SECONDS})
+    if parsed.drivername not in _POSTGRESQL:
+        raise DatabaseError(f"the database must be sqlite:///… or postgresql+psycopg://…, not {parsed.drivername}://…")
+    try:
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args=_POSTGRESQL_TIMES)
+    except ImportError:
+        raise DatabaseError("the database needs PostgreSQL's driver: install dashfleet[postgresql]") from None
     if read_only:
         event.listen(engine, "connect", _postgresql_read_only)
     return engine
@@ -90,6 +99,11 @@ def newest_revision() -> str:
     return max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
+def shown_url(engine: Engine) -> str:
+    """The engine's URL without its password."""
+    return without_password(engine.url.render_as_string(hide_password=False))
+
+
 def _sqlite(url: URL, *, read_only: bool) -> Engine:
     if read_only:
         url = url.set(database=f"file:{quote(url.database or '', safe='/:')}", query={"mode": "ro", "uri": "true"})
@@ -124,7 +138,7 @@ def _shown(engine: Engine) -> str:
     if engine.dialect.name == "sqlite":
         name = engine.url.database or ""
         return f"the database {unquote(name.removeprefix('file:')) if name.startswith('file:') else name}"
-    return f"the database {engine.url.render_as_string(hide_password=True)}"
+    return f"the database {shown_url(engine)}"
 
 
 def _first_line(error: DBAPIError) -> str:

@@ -3,7 +3,9 @@
 import json
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
+
+from schemas.files import replace
+from schemas.urls import sqlite_url
 
 
 class Layout:
@@ -11,8 +13,8 @@ class Layout:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.database_url = f"sqlite:///{quote(str(data / 'dashfleet.db'))}"
-        self.people_url = f"sqlite:///{quote(str(data / 'people.db'))}"
+        self.database_url = sqlite_url(data / "dashfleet.db")
+        self.people_url = sqlite_url(data / "people.db")
         self.logs = data / "logs"
         self.lock = data / "up.lock"
         self._memory = data / "up.json"
@@ -33,7 +35,9 @@ class Layout:
 
     def remember(self, *, server: str, machine: str) -> None:
         """Note what later commands need to know."""
-        self._memory.write_text(json.dumps({"server": server, "machine": machine}, indent=2) + "\n")
+        known = {"server": server, "machine": machine}
+        if known != self._remembered():
+            replace(self._memory, json.dumps(known, indent=2) + "\n")
 
     def _remembered(self) -> dict[str, str]:
         with suppress(OSError, ValueError, AttributeError):  # AttributeError: JSON, but not an object

@@ -1,8 +1,9 @@
 """What every part's process shares: logging, being told to stop, and telling that it is ready.
 
 Invariants:
-- A part stops on SIGTERM and SIGINT, and when the process that started it is gone: a supervised part's standard input
-  is a pipe from `dashfleet up`, and its end means that nobody is left to stop it later.
+- A part stops on SIGTERM and SIGINT, on SIGHUP (its terminal is gone) unless it came to ignore that (`nohup`), and when
+  the process that started it is gone: a supervised part's standard input is a pipe from `dashfleet up`, and its end
+  means that nobody is left to stop it later.
 - A supervised part says on standard output, in one line, that it is ready; everything else goes to standard error.
 """
 
@@ -31,6 +32,8 @@ class Stop:
         self.asked = False
         signal.signal(signal.SIGTERM, self._ask)
         signal.signal(signal.SIGINT, self._ask)
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Windows has none
+            signal.signal(signal.SIGHUP, self._ask)
         watch_the_supervisor()
 
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
@@ -72,11 +75,12 @@ def start_logging(level: str) -> None:
 def become(module: str, settings: Settings) -> NoReturn:
     """Replace this process by `python -m module`, handing the resolved settings over in its environment.
 
+    A file in the current directory that is called like the module is not run (`-P`).
     A password is not handed over: the new process reads it where this one did.
     """
     os.environ[_HANDED_OVER] = settings.model_dump_json(exclude={"password"})
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-OO", "-m", module])  # noqa: S606 - this interpreter, a module of ours
+    os.execv(sys.executable, [sys.executable, "-OO", "-P", "-m", module])  # noqa: S606 - a module of ours
 
 
 def handed_over(kind: type[S]) -> S:

@@ -4,13 +4,14 @@ Command line over environment (`DASHFLEET_<PART>_<FIELD>`) over configuration fi
 
 Invariants:
 - A wrong setting stops the start with a sentence that names it (SettingsError); nothing is guessed or corrected.
-- A secret comes from the environment or from a file with mode 0600, never from the command line, and never appears in
-  a repr, a log or a traceback.
+- A secret, a password in a database's URL included, comes from the environment or from a file with mode 0600, never
+  from the command line, and never appears in a repr, a log or a traceback.
 - The models are plain pydantic; pydantic-settings is imported only to read the sources, so that the agent, which gets
   its settings resolved, does not carry it in memory.
 """
 
 import os
+import ssl
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -20,9 +21,11 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from schemas import files
 from schemas.errors import StartError
 from schemas.messages import Labels
 from schemas.topics import ID_PATTERN, MACHINE_MAX_LENGTH, ORG_MAX_LENGTH
+from schemas.urls import DatabaseUrl
 
 CONFIGURATION_FILE = "dashfleet.toml"
 
@@ -30,6 +33,7 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 OrgId = Annotated[str, Field(pattern=ID_PATTERN, max_length=ORG_MAX_LENGTH)]
 MachineId = Annotated[str, Field(pattern=ID_PATTERN, max_length=MACHINE_MAX_LENGTH)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+HostName = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[^*:/\s]+)$")]
 S = TypeVar("S", bound="Settings")
 
 
@@ -91,6 +95,18 @@ class ClientSettings(Settings):
         ServerAddress.parse(url)
         return url
 
+    @field_validator("ca_file")
+    @classmethod
+    def _holds_certificates(cls, path: Path | None) -> Path | None:
+        try:
+            if path is not None:
+                ssl.create_default_context(cafile=path)
+        except ssl.SSLError:
+            raise ValueError(f"there is no certificate in {path}: it must be PEM") from None
+        except OSError as error:
+            raise ValueError(f"cannot read {path}: {error.strerror}") from None
+        return path
+
     @property
     def address(self) -> ServerAddress:
         """The parsed server address."""
@@ -138,7 +154,7 @@ class IngestorSettings(ClientSettings):
 
     part: ClassVar[str] = "ingestor"
 
-    database: str = Field(description="SQLAlchemy URL of the fleet's database")
+    database: DatabaseUrl = Field(description="SQLAlchemy URL of the fleet's database")
     batch_max: Annotated[int, Field(ge=1, le=100_000)] = Field(2000, description="Messages in one transaction at most")
     ack_seconds: Seconds = Field(2.0, description="A machine's live samples are acked at most this often")
     dead_letter_max: Annotated[int, Field(ge=0)] = Field(10_000, description="Bad messages kept for inspection")
@@ -151,7 +167,7 @@ class BrokerSettings(Settings):
 
     bind: str = Field("127.0.0.1", description="The address to listen on")
     port: Port = Field(1883, description="The port to listen on")
-    database: str = Field(description="SQLAlchemy URL of the fleet's database, for the principals")
+    database: DatabaseUrl = Field(description="SQLAlchemy URL of the fleet's database, for the principals")
     max_packet_bytes: Annotated[int, Field(ge=1024, le=268_435_455)] = Field(
         256 << 10, description="Larger packets end the connection"
     )
@@ -166,8 +182,13 @@ class DashboardSettings(Settings):
 
     bind: str = Field("127.0.0.1", description="The address to listen on")
     port: Port = Field(8501, description="The port to listen on")
-    database: str = Field(description="SQLAlchemy URL of the fleet's database, opened read-only")
-    auth_database: str = Field(description="SQLAlchemy URL of the people and their sessions")
+    insecure: bool = Field(False, description="Serve plain HTTP beyond loopback, behind a proxy that adds TLS")
+    hosts: list[HostName] = Field(
+        default_factory=list,
+        description="Names to answer to beside loopback's, such as a proxy's; *.example.org for all below",
+    )
+    database: DatabaseUrl = Field(description="SQLAlchemy URL of the fleet's database, opened read-only")
+    auth_database: DatabaseUrl = Field(description="SQLAlchemy URL of the people and their sessions")
     refresh_seconds: Seconds = Field(5.0, description="Time between two refreshes of a page")
     session_idle_seconds: Annotated[int, Field(ge=60)] = Field(
         8 * 3600, description="A session not used for so long ends"
@@ -195,7 +216,12 @@ def load(
 
     chosen = {name: value for name, value in (given or {}).items() if value is not None}
     prefix = f"DASHFLEET_{kind.part.upper()}_"
-    table = _table(configuration or data / CONFIGURATION_FILE, kind.part, required=configuration is not None)
+    for name in _with_password(kind, chosen):
+        raise SettingsError(
+            f"the {name} on the command line has a password, which other users can see: move the URL to {prefix}"
+            f"{name.upper()} or to [{kind.part}] in a configuration file with mode 0600, or the password to a passfile"
+        )
+    table = _table(kind, configuration or data / CONFIGURATION_FILE, required=configuration is not None)
 
     class Sources(kind, BaseSettings):  # type: ignore[valid-type, misc]  # the model is chosen at run time
         model_config = SettingsConfigDict(env_prefix=prefix)
@@ -221,11 +247,13 @@ def load(
         raise SettingsError(f"an environment variable {prefix}… is not valid JSON: {error}") from None
 
 
-def _table(path: Path, part: str, *, required: bool) -> dict[str, Any]:
+def _table(kind: type[Settings], path: Path, *, required: bool) -> dict[str, Any]:
     """The part's table in the configuration file; empty when there is no file or no such table."""
+    part = kind.part
     try:
         with path.open("rb") as file:
             table = tomllib.load(file).get(part, {})
+            exposed = _others_may_read(os.fstat(file.fileno()))
     except FileNotFoundError:
         if required:
             raise SettingsError(f"there is no configuration file {path}") from None
@@ -236,7 +264,15 @@ def _table(path: Path, part: str, *, required: bool) -> dict[str, Any]:
         raise SettingsError(f"[{part}] in {path} must be a table")
     if "password" in table:
         raise SettingsError(f"{path} holds a password: move it to a file with mode 0600 and name that in password_file")
+    if exposed and _with_password(kind, table):
+        raise SettingsError(f"{path} holds a database's password and can be read by others: run chmod 600 {path}")
     return table
+
+
+def _with_password(kind: type[Settings], values: Mapping[str, Any]) -> list[str]:
+    """The names of those values that are a database's URL with a password."""
+    names = [name for name, field in kind.model_fields.items() if field.annotation is DatabaseUrl]
+    return [name for name in names if DatabaseUrl(str(values.get(name, ""))).has_password]
 
 
 def _sentence(kind: type[Settings], error: ValidationError) -> str:
@@ -257,8 +293,7 @@ def masked(settings: Settings) -> str:
 def read_secret(path: Path) -> str:
     """The first line of a secret file. Raises SettingsError when it cannot be read or others could read it too."""
     try:
-        mode = path.stat().st_mode
-        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+        if _others_may_read(path.stat()):
             raise SettingsError(f"{path} can be read by others: run chmod 600 {path}")
         secret = path.read_text().strip().partition("\n")[0].strip()
     except OSError as error:
@@ -273,7 +308,8 @@ def read_secret(path: Path) -> str:
 def write_secret(path: Path, secret: str) -> None:
     """Write a secret to a file that only its owner can read, from the moment it exists."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        path.chmod(0o600)  # it may have been there before, with another mode
-        file.write(secret + "\n")
+    files.replace(path, secret + "\n")
+
+
+def _others_may_read(found: os.stat_result) -> bool:
+    return os.name == "posix" and bool(stat.S_IMODE(found.st_mode) & 0o077)

@@ -7,7 +7,8 @@ import pytest
 from clocks import Clock
 from sqlalchemy import Engine
 
-from schemas.database import open_engine, sqlite_url, upgrade
+from schemas.database import open_engine, upgrade
+from schemas.urls import sqlite_url
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,15 @@ from sqlalchemy import text
 
 from broker.credentials import verify_secret
 from broker.principals import TableDirectory
+from dashboard.accounts import open_accounts, verify
 from ingestor.admin import add_org
+from installation import Installation, Options
 from schemas.database import open_engine, upgrade
 from schemas.layout import Layout
 from schemas.settings import write_secret
 from schemas.version import VERSION
 
+HOSTILE = "from pathlib import Path; Path(__file__).with_name('it-ran').touch(); raise SystemExit('hijacked')\n"
 COMMANDS = ("up", "broker", "ingestor", "agent", "dashboard", "machines", "ledger", "watch")
 
 
@@ -59,6 +63,16 @@ def taken() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory whose files are called like ours; none of them may be run."""
+    directory = tmp_path_factory.mktemp("hostile")
+    for name in ("agent", "broker", "dashboard", "dashfleet", "ingestor", "installation", "schemas", "supervisor"):
+        (directory / f"{name}.py").write_text(HOSTILE)
+    yield directory
+    assert not (directory / "it-ran").exists()
 
 
 def test_the_help_names_every_command() -> None:
@@ -186,3 +200,132 @@ def test_adding_a_machine_prints_a_secret_that_lets_it_connect(data: Path) -> No
 def test_a_machine_cannot_be_added_with_a_wrong_name_or_to_no_organisation(data: Path) -> None:
     assert "cannot be a machine" in refusal("machine", "add", "Attic_1", "--data", str(data))
     assert "no organisation" in refusal("machine", "add", "attic", "--org", "nowhere", "--data", str(data))
+
+
+def test_an_agent_started_where_a_file_is_called_agent_runs_our_agent(data: Path, hostile: Path) -> None:
+    argv = [str(Path(sys.executable).with_name("dashfleet")), "agent", "--data", str(data), "--machine", "attic"]
+    environment = {**os.environ, "DASHFLEET_AGENT_PASSWORD": "made-up"}
+    with subprocess.Popen(argv, cwd=hostile, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("ready: agent of home/attic")
+        finally:
+            process.terminate()
+
+
+def test_up_runs_our_parts_wherever_it_is_started(data: Path, hostile: Path) -> None:
+    options = Options(broker_port=1, dashboard_port=2, interval_seconds=None, agent=True)
+    for part in Installation(Layout(data), options, "attic")._parts():
+        command = part.argv[: part.argv.index(part.name)]
+        done = subprocess.run([*command, "--version"], cwd=hostile, capture_output=True, text=True, check=False)
+        assert done.stdout == f"dashfleet {VERSION}\n", done.stderr
+
+
+@pytest.mark.parametrize("command", [["ingestor"], ["broker"], ["dashboard"], ["machines"], ["machine", "add", "x"]])
+def test_a_databases_password_on_the_command_line_is_refused_and_not_repeated(data: Path, command: list[str]) -> None:
+    sentence = refusal(*command, "--data", str(data), "--database", "postgresql+psycopg://u:do-not-show@h/d")
+    assert "_DATABASE" in sentence
+    assert "do-not-show" not in sentence
+
+
+def test_check_masks_the_password_of_a_database(data: Path) -> None:
+    url = "postgresql+psycopg://u:do-not-show@h/d"
+    done = dashfleet("broker", "--data", str(data), "--check", DASHFLEET_BROKER_DATABASE=url)
+    assert "database = 'postgresql+psycopg://u:***@h/d'" in done.stdout
+    assert "do-not-show" not in done.stdout + done.stderr
+
+
+def test_a_missing_certificate_authority_is_one_sentence(data: Path) -> None:
+    server = ["--server", "mqtts://127.0.0.1:1"]
+    for part in ("agent", "ingestor", "watch"):
+        environment = {f"DASHFLEET_{part.upper()}_CA_FILE": "/nowhere/ca.pem"}
+        assert "/nowhere/ca.pem" in refusal(part, "--data", str(data), *server, **environment)
+
+
+@pytest.mark.parametrize("url", ["mysql://h/d", "foo://h", "postgresql://h:port/d"])
+def test_a_database_that_is_none_of_ours_is_one_sentence(data: Path, url: str) -> None:
+    assert "the database must be" in refusal("machines", "--data", str(data), "--database", url)
+
+
+@pytest.mark.parametrize("name", ["logs", "secrets"])
+def test_a_state_directory_in_disorder_is_one_sentence(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("not a directory")
+    ports = ["--broker-port", str(free_port()), "--dashboard-port", str(free_port())]
+    assert f"cannot write in {tmp_path}" in refusal("up", "--data", str(tmp_path), *ports)
+
+
+# People.
+
+
+def at_a_terminal(*arguments: str, typing: Sequence[str]) -> tuple[int, str]:
+    """Run a command at a terminal and type each of these lines when it asks; its exit code, and what was shown."""
+    ours, theirs = os.openpty()
+    argv = [sys.executable, "-m", "dashfleet", *arguments]
+    shown, waiting = "", list(typing)
+    with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:
+        os.close(theirs)
+        with suppress(OSError):  # the other end is closed
+            while chunk := os.read(ours, 1024):
+                shown += chunk.decode()
+                if waiting and shown.endswith(": "):
+                    os.write(ours, f"{waiting.pop(0)}\n".encode())
+    os.close(ours)
+    return process.returncode, shown
+
+
+def people(data: Path) -> list[dict[str, str]]:
+    found = json.loads(dashfleet("user", "list", "--data", str(data), "--json").stdout)
+    assert isinstance(found, list)
+    return found
+
+
+def signs_in(data: Path, name: str, password: str) -> bool:
+    engine = open_accounts(Layout(data).people_url)
+    try:
+        return verify(engine, name, password) is not None
+    finally:
+        engine.dispose()
+
+
+def test_somebody_is_added_with_a_password_that_is_typed_and_not_shown(tmp_path: Path) -> None:
+    typed = ["correct horse battery"] * 2
+    code, shown = at_a_terminal(
+        "user", "add", "ada", "--role", "operator", "--org", "acme", "--data", str(tmp_path), typing=typed
+    )
+    assert code == 0, shown
+    assert typed[0] not in shown
+    assert people(tmp_path) == [{"name": "ada", "role": "operator", "org": "acme"}]
+    assert signs_in(tmp_path, "ada", typed[0])
+    assert "ada" in dashfleet("user", "list", "--data", str(tmp_path)).stdout
+
+
+def test_a_lost_password_is_replaced_by_one_that_is_made_and_shown_once(tmp_path: Path) -> None:
+    first = dashfleet("user", "add", "admin", "--role", "admin", "--generate", "--data", str(tmp_path))
+    second = dashfleet("user", "password", "admin", "--generate", "--data", str(tmp_path))
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert not signs_in(tmp_path, "admin", first.stdout.strip())
+    assert signs_in(tmp_path, "admin", second.stdout.strip())
+
+
+def test_a_password_is_replaced_by_one_that_is_typed(tmp_path: Path) -> None:
+    dashfleet("user", "add", "ada", "--generate", "--data", str(tmp_path))
+    typed = ["another horse battery"] * 2
+    code, shown = at_a_terminal("user", "password", "ada", "--data", str(tmp_path), typing=typed)
+    assert code == 0, shown
+    assert signs_in(tmp_path, "ada", typed[0])
+
+
+def test_somebody_is_removed(tmp_path: Path) -> None:
+    dashfleet("user", "add", "ada", "--generate", "--data", str(tmp_path))
+    assert dashfleet("user", "remove", "ada", "--data", str(tmp_path)).returncode == 0
+    assert people(tmp_path) == []
+
+
+def test_what_cannot_be_done_with_people_is_one_sentence_without_a_password(tmp_path: Path) -> None:
+    data = ["--data", str(tmp_path)]
+    dashfleet("user", "add", "ada", "--generate", *data)
+    assert "there is no user bob" in refusal("user", "password", "bob", *data)
+    assert "there is no user bob" in refusal("user", "remove", "bob", *data)
+    assert "ada already" in refusal("user", "add", "ada", "--generate", *data)
+    assert "there is no role root" in refusal("user", "add", "bob", "--role", "root", "--generate", *data)
+    assert dashfleet("user", "add", "ada", "--generate", *data).stdout == ""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from waiting import wait_until
 
+from broker.transport import Backoff
 from schemas.errors import StartError
 from supervisor import Child, Part, Supervisor
 
@@ -60,6 +61,54 @@ def test_a_part_that_cannot_start_stops_the_others_with_its_own_sentence(tmp_pat
     with pytest.raises(StartError, match="port 1 is taken: choose another"):
         supervisor.start()
     assert order.read_text() == "good\n"
+
+
+def test_the_sentence_of_a_part_is_passed_on_without_the_name_of_the_program(tmp_path: Path) -> None:
+    bad = program("import sys; sys.exit('dashfleet: port 1 is taken')")
+    supervisor, _ = supervise(tmp_path, bad)
+    with pytest.raises(StartError, match=r"^port 1 is taken$"):
+        supervisor.start()
+
+
+def test_a_part_that_cannot_even_be_run_stops_the_others_with_a_sentence(tmp_path: Path) -> None:
+    order = tmp_path / "order"
+    good = program(STOPS_WHEN_TOLD, "good", str(order), "good")
+    supervisor, _ = supervise(tmp_path, good, Part("bad", ["/nowhere/python"]), stop_order=("bad", "good"))
+    with pytest.raises(StartError, match=r"^the bad cannot be started: No such file"):
+        supervisor.start()
+    assert order.read_text() == "good\n"
+
+
+def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "part.log").mkdir()
+    with pytest.raises(StartError, match=f"^cannot write the log {tmp_path}/part.log: Is a directory"):
+        supervise(tmp_path, program(WAITS))
+
+
+def test_a_part_that_cannot_be_run_again_is_tried_later(tmp_path: Path) -> None:
+    interpreter = tmp_path / "python"
+    interpreter.symlink_to(sys.executable)
+    said: list[str] = []
+
+    def failed_twice() -> bool:
+        return sum("cannot be started (No such file or directory): again in" in line for line in said) == 2
+
+    def back() -> bool:
+        if failed_twice() and not interpreter.exists():
+            interpreter.symlink_to(sys.executable)
+        return failed_twice() and supervised.ready is not None
+
+    supervisor = Supervisor(
+        [Part("part", [str(interpreter), "-c", WAITS])],
+        stop_order=("part",), logs=tmp_path, say=said.append, stopping=lambda: len(said) > 1 and back(),
+    )  # fmt: skip
+    supervised = supervisor.children[0]
+    supervised._backoff = Backoff(first_seconds=0.01, most_seconds=0.01)
+    supervisor.start()
+    interpreter.unlink()
+    os.kill(supervised.pid or 0, signal.SIGKILL)
+    supervisor.run()
+    supervisor.stop()
 
 
 def test_a_part_that_dies_is_started_again(tmp_path: Path) -> None:

@@ -149,6 +149,11 @@ def test_each_part_says_that_it_is_ready_and_then_where_to_go(up: Up) -> None:
     assert f"http://127.0.0.1:{up.dashboard_port}" in up.wait_for("Open")
 
 
+def test_nobody_else_can_read_anything_in_the_state_directory(up: Up) -> None:
+    exposed = [path for path in up.data.rglob("*") if path.stat().st_mode & 0o077]
+    assert not exposed
+
+
 def test_the_figures_agree_with_those_of_the_operating_system(up: Up) -> None:
     machine = wait_until(lambda: (row := up.machine())["presence"] == "online" and row["ledger"]["stored"] > 2 and row)
     assert isinstance(machine, dict)

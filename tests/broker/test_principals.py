@@ -8,8 +8,9 @@ from sqlalchemy import Engine, event
 from broker.access import Principal, Role
 from broker.credentials import hash_secret, verify_secret
 from broker.principals import Entry, MemoryDirectory, TableDirectory
-from schemas.database import open_engine, sqlite_url, upgrade
+from schemas.database import open_engine, upgrade
 from schemas.tables import principal as table
+from schemas.urls import sqlite_url
 
 ATTIC = Principal(Role.MACHINE, "home", "attic")
 ANN = Principal(Role.OPERATOR, "home", "ann")

@@ -25,7 +25,8 @@ from seeding import INFO, Fleet
 from servers import free_port, require_program, stop
 
 from dashboard.accounts import add_user, open_accounts
-from schemas.database import open_engine, sqlite_url, upgrade
+from schemas.database import open_engine, upgrade
+from schemas.urls import sqlite_url
 
 PASSWORD = "correct horse battery"
 

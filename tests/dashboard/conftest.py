@@ -8,7 +8,8 @@ from sqlalchemy import Engine
 
 from dashboard import accounts as accounts_module
 from dashboard.accounts import open_accounts
-from schemas.database import open_engine, sqlite_url
+from schemas.database import open_engine
+from schemas.urls import sqlite_url
 
 
 @pytest.fixture

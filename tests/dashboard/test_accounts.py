@@ -4,8 +4,21 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
-from dashboard.accounts import AccountError, Role, add_user, has_users, open_accounts, user, verify
-from schemas.database import DatabaseError, sqlite_url
+from dashboard.accounts import (
+    AccountError,
+    Role,
+    add_user,
+    has_users,
+    list_users,
+    new_password,
+    open_accounts,
+    remove_user,
+    set_password,
+    user,
+    verify,
+)
+from schemas.database import DatabaseError
+from schemas.urls import sqlite_url
 
 PASSWORD = "correct horse battery"
 
@@ -70,3 +83,34 @@ def test_a_database_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DatabaseError, match="cannot open the auth database"):
         open_accounts(sqlite_url(tmp_path / "file" / "auth.db"))
+
+
+def test_a_new_password_replaces_the_old_one(accounts: Engine) -> None:
+    add_user(accounts, "ada", PASSWORD, "viewer", "home")
+    set_password(accounts, "ada", "another horse battery")
+    assert verify(accounts, "ada", PASSWORD) is None
+    assert verify(accounts, "ada", "another horse battery") is not None
+
+
+def test_a_new_password_must_be_one_and_somebodys(accounts: Engine) -> None:
+    add_user(accounts, "ada", PASSWORD, "viewer", "home")
+    with pytest.raises(AccountError, match="a password has"):
+        set_password(accounts, "ada", "short")
+    with pytest.raises(AccountError, match="there is no user bob: dashfleet user list names them"):
+        set_password(accounts, "bob", PASSWORD)
+    with pytest.raises(AccountError, match="there is no user bob"):
+        remove_user(accounts, "bob")
+    assert verify(accounts, "ada", PASSWORD) is not None
+
+
+def test_who_was_removed_is_nobody(accounts: Engine) -> None:
+    add_user(accounts, "ada", PASSWORD, "viewer", "home")
+    add_user(accounts, "bob", PASSWORD, "operator", "acme")
+    remove_user(accounts, "ada")
+    assert verify(accounts, "ada", PASSWORD) is None
+    assert list_users(accounts) == [{"name": "bob", "role": "operator", "org": "acme"}]
+
+
+def test_made_passwords_are_long_enough_and_never_the_same(accounts: Engine) -> None:
+    add_user(accounts, "ada", new_password(), "viewer", "home")
+    assert new_password() != new_password()

@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.accounts import Role
 from dashboard.view import Context
-from schemas.database import open_engine, sqlite_url
+from schemas.database import open_engine
+from schemas.urls import sqlite_url
 
 Open = Callable[..., AppTest]
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 from clocks import Clock
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine, delete, select
 
-from dashboard.accounts import Person, Role, add_user, user, verify
+from dashboard.accounts import Person, Role, add_user, attempt, remove_user, set_password, user, verify
 from dashboard.sessions import ADDRESS_FREE_FAILURES, USER_FREE_FAILURES, Attempts, Sessions
 
 pytestmark = pytest.mark.usefixtures("quick_hashing")
@@ -81,6 +81,24 @@ def test_sessions_end_with_their_person(sessions: Sessions, person: Person, acco
     assert sessions.find(token) is None
 
 
+def test_a_new_password_ends_the_sessions_of_that_person_only(
+    sessions: Sessions, person: Person, accounts: Engine
+) -> None:
+    add_user(accounts, "bob", "correct horse battery", Role.VIEWER, "acme")
+    other = verify(accounts, "bob", "correct horse battery")
+    assert other is not None
+    token, others = sessions.start(person), sessions.start(other)
+    set_password(accounts, "ada", "another horse battery")
+    assert sessions.find(token) is None
+    assert sessions.find(others)
+
+
+def test_removing_somebody_ends_their_sessions(sessions: Sessions, person: Person, accounts: Engine) -> None:
+    token = sessions.start(person)
+    remove_user(accounts, "ada")
+    assert sessions.find(token) is None
+
+
 @pytest.fixture
 def attempts(accounts: Engine, clock: Clock) -> Attempts:
     return Attempts(accounts, now=clock.now)
@@ -119,3 +137,27 @@ def test_failures_are_forgotten_after_a_day(attempts: Attempts, clock: Clock) ->
         attempts.admit("ada", "10.0.0.1")
     clock.advance(25 * HOUR)
     assert [attempts.admit("ada", "10.0.0.1") for _ in range(USER_FREE_FAILURES)] == [0] * USER_FREE_FAILURES
+
+
+def rows(accounts: Engine) -> set[str]:
+    with accounts.connect() as connection:
+        return set(connection.scalars(select(attempt.c.key)))
+
+
+def test_an_address_that_must_wait_keeps_no_name_locked_and_invents_no_rows(
+    attempts: Attempts, accounts: Engine
+) -> None:
+    for i in range(ADDRESS_FREE_FAILURES):
+        attempts.admit(f"user{i}", "10.0.0.1")
+    before = rows(accounts)
+    assert all(attempts.admit(f"invented{i}", "10.0.0.1") for i in range(5))
+    assert all(attempts.admit("ada", "10.0.0.1") for _ in range(2 * USER_FREE_FAILURES))
+    assert rows(accounts) == before
+    assert attempts.admit("ada", "10.0.0.2") == 0
+
+
+def test_old_failures_are_swept_away_by_new_ones(attempts: Attempts, accounts: Engine, clock: Clock) -> None:
+    attempts.admit("ada", "10.0.0.1")
+    clock.advance(25 * HOUR)
+    attempts.admit("bob", "10.0.0.2")
+    assert rows(accounts) == {"user:bob", "address:10.0.0.2"}

@@ -3,6 +3,7 @@ from rich.console import Console
 from sqlalchemy import Engine
 
 from ingestor.machines import ledger_table, list_machines, machine_table
+from schemas import tables
 
 
 def test_a_machine_that_was_never_heard_is_listed_as_unknown(fleet: Engine) -> None:
@@ -22,8 +23,22 @@ def test_the_table_names_every_machine_and_fits_a_terminal(bench: Bench, speaker
     lines = captured.get().splitlines()
     assert lines[0].split() == ["Machine", "Status", "Why", "Health", "CPU", "Memory", "Disk", "Up", "Last", "seen"]
     assert lines[1].split()[:6] == ["home/attic", "online", "connected", "ok", "100", "10.0"]
-    assert lines[1].rstrip().endswith("5 seconds")
+    assert lines[1].rstrip().endswith("5 s")
     assert lines[2].split()[:2] == ["office/attic", "unknown"]
+
+
+def test_no_figure_of_a_machine_breaks_the_table(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
+    bench.publish(speaker.status(), speaker.telemetry(1))
+    bench.step()
+    found = list_machines(fleet)
+    with fleet.begin() as connection:
+        connection.execute(tables.state.update().values(uptime_seconds=2**63 - 1, last_seen_at=-(2**63)))
+    far = [row for row in list_machines(fleet) if row["last_seen"] is not None]
+    console = Console(width=120, no_color=True)
+    with console.capture() as captured:
+        console.print(machine_table(far, now=bench.clock.now() / 1000))
+    assert len(found) == 2
+    assert captured.get().splitlines()[1].rstrip().endswith("over 99,999 d  over 99,999 d")
 
 
 def test_the_ledger_says_where_the_samples_of_every_machine_are(bench: Bench, speaker: Speaker, fleet: Engine) -> None:

@@ -1,5 +1,6 @@
 """The fleet's database: made by migrations alone, never taken back, and read-only for those who only read."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError as SqlError
 
-from schemas.database import DatabaseError, newest_revision, open_engine, require_current, upgrade
+from schemas.database import DatabaseError, newest_revision, open_engine, require_current, shown_url, upgrade
 from schemas.layout import Layout
 from schemas.messages import VITALS
 from schemas.tables import metadata, sample, state
@@ -111,10 +112,36 @@ def test_a_database_that_is_not_there_is_refused_with_a_sentence(tmp_path: Path)
     assert not (tmp_path / "missing.db").exists()
 
 
-@pytest.mark.parametrize("url", ["", "fleet.db", "/var/lib/fleet.db", "sqlite:fleet.db"])
+@pytest.mark.parametrize(
+    "url", ["", "fleet.db", "/var/lib/fleet.db", "sqlite:fleet.db", "postgresql://host:port/fleet", "sqlite://x:y/z"]
+)
 def test_what_is_no_url_is_refused_with_a_sentence(url: str) -> None:
     with pytest.raises(DatabaseError, match="must be a URL such as"):
         open_engine(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://anna:made-up@host/fleet", "foo://host", "postgresql+asyncpg://host/fleet", "postgresql+foo://host/fleet",
+     "sqlite+foo:///fleet.db"],
+)  # fmt: skip
+def test_another_database_is_refused_with_a_sentence(url: str) -> None:
+    with pytest.raises(
+        DatabaseError, match=r"^the database must be sqlite:///… or postgresql\+psycopg://…, not"
+    ) as refused:
+        open_engine(url)
+    assert "made-up" not in str(refused.value)
+
+
+def test_postgresql_without_its_driver_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(DatabaseError, match=r"install dashfleet\[postgresql\]"):
+        open_engine("postgresql+psycopg://host/fleet")
+
+
+def test_a_databases_password_is_not_in_what_is_shown_of_it() -> None:
+    engine = open_engine("postgresql+psycopg://anna:made-up@host/fleet?sslpassword=made-up")
+    assert shown_url(engine) == "postgresql+psycopg://anna:***@host/fleet?sslpassword=***"
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
@@ -166,9 +193,19 @@ def test_a_state_directory_of_any_name_will_do(tmp_path: Path, name: str) -> Non
 
 def test_what_the_last_start_left_is_remembered(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
+    layout.remember(server="mqtt://127.0.0.1:6", machine="attic")
     layout.remember(server="mqtt://127.0.0.1:7", machine="attic")
 
     assert (Layout(tmp_path).server, Layout(tmp_path).machine) == ("mqtt://127.0.0.1:7", "attic")
+
+
+def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.remember(server="mqtt://127.0.0.1:7", machine="attic")
+    before = (tmp_path / "up.json").stat()
+    layout.remember(server="mqtt://127.0.0.1:7", machine="attic")
+
+    assert (tmp_path / "up.json").stat() == before
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"7", b"\xff", b'{"server":'])

@@ -48,11 +48,22 @@ def last_words(process: subprocess.Popen[str]) -> str:
     return words
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_asks_a_part_to_stop(number: signal.Signals) -> None:
     with part(supervised=False) as process:
         ready(process)
         process.send_signal(number)
+        assert last_words(process) == "stopped\n"
+
+
+def test_a_part_that_was_told_to_outlive_its_terminal_does() -> None:
+    ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    with part(supervised=False, code=ignoring + PART) as process:
+        ready(process)
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        process.terminate()
         assert last_words(process) == "stopped\n"
 
 
@@ -82,13 +93,13 @@ import os, sys
 from pathlib import Path
 from schemas import process
 from schemas.settings import AgentSettings
-os.execv = lambda path, argv: print(argv[-3:], os.environ["DASHFLEET_RESOLVED_SETTINGS"])
+os.execv = lambda path, argv: print(argv[1:], os.environ["DASHFLEET_RESOLVED_SETTINGS"])
 process.become("agent", AgentSettings(data=Path("/d"), machine="attic", password="made-up", labels={"rack": "b"}))
 """
     with part(supervised=False, code=code) as process:
         argv, _, values = last_words(process).partition(" {")
 
-    assert argv == "['-OO', '-m', 'agent']"
+    assert argv == "['-OO', '-P', '-m', 'agent']"
     assert "made-up" not in values
     assert json.loads("{" + values)["labels"] == {"rack": "b"}
 

@@ -1,7 +1,10 @@
 """Where a setting comes from, and the sentence that a wrong one stops the start with."""
 
+import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,7 @@ from schemas.settings import (
 )
 
 SECRET = "correct-horse-battery"
+URLS = {"database": "sqlite://", "auth_database": "sqlite://"}
 
 
 @pytest.fixture(autouse=True)
@@ -294,3 +298,95 @@ def test_the_settings_of_every_part_can_be_loaded(tmp_path: Path) -> None:
         if "part" in vars(kind):
             known = {name: value for name, value in database.items() if name in kind.model_fields}
             assert load(kind, tmp_path, defaults=known).data == tmp_path
+
+
+# Passwords in the URL of a database.
+
+DATABASE = f"postgresql+psycopg://anna:{SECRET}@host/fleet"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(IngestorSettings, "database"), (BrokerSettings, "database"), (DashboardSettings, "auth_database")],
+)
+def test_a_databases_password_is_refused_on_the_command_line(tmp_path: Path, kind: type[Settings], name: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(kind, tmp_path, {name: DATABASE})
+
+    sentence = str(refused.value)
+    assert f"DASHFLEET_{kind.part.upper()}_{name.upper()}" in sentence
+    assert "mode 0600" in sentence
+    assert SECRET not in sentence
+    assert "\n" not in sentence
+
+
+def test_a_databases_password_comes_from_the_environment_and_never_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASHFLEET_BROKER_DATABASE", DATABASE)
+    settings = load(BrokerSettings, tmp_path)
+
+    assert settings.database.get_secret_value() == DATABASE
+    for shown in (repr(settings), str(settings), masked(settings), settings.model_dump_json(), f"{settings.database}"):
+        assert SECRET not in shown
+    assert "database = 'postgresql+psycopg://anna:***@host/fleet'" in masked(settings)
+
+
+def test_a_database_without_a_password_may_be_on_the_command_line(tmp_path: Path) -> None:
+    settings = load(BrokerSettings, tmp_path, {"database": "postgresql+psycopg://anna@host/fleet?passfile=/p"})
+    assert settings.database.get_secret_value().endswith("passfile=/p")
+
+
+def test_a_databases_password_is_taken_from_a_file_only_if_others_cannot_read_it(tmp_path: Path) -> None:
+    write(tmp_path, f'[broker]\ndatabase = "{DATABASE}"\n')
+    path = tmp_path / "dashfleet.toml"
+    path.chmod(0o640)
+    with pytest.raises(SettingsError, match=f"can be read by others: run chmod 600 {path}") as refused:
+        load(BrokerSettings, tmp_path)
+    assert SECRET not in str(refused.value)
+    path.chmod(0o600)
+    assert load(BrokerSettings, tmp_path).database.get_secret_value() == DATABASE
+
+
+def test_reading_settings_does_not_import_sqlalchemy() -> None:
+    code = "import sys, schemas.settings, schemas.layout; sys.exit('sqlalchemy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# Certificates.
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"\x30\x82\x01", b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"]
+)
+def test_a_certificate_authority_that_cannot_be_used_is_refused_with_a_sentence(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+
+    sentence = refusal(tmp_path, ca_file=path)
+
+    assert sentence.startswith("the agent's setting ca_file (DASHFLEET_AGENT_CA_FILE) is wrong: ")
+    assert str(path) in sentence
+
+
+def test_a_directory_is_no_certificate_authority(tmp_path: Path) -> None:
+    assert str(tmp_path) in refusal(tmp_path, ca_file=tmp_path)
+
+
+# Names.
+
+
+@pytest.mark.parametrize("names", ['["fleet.example.org", "*.example.org", "*"]', "[]"])
+def test_the_dashboard_takes_names_to_answer_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: str) -> None:
+    monkeypatch.setenv("DASHFLEET_DASHBOARD_HOSTS", names)
+    assert load(DashboardSettings, tmp_path, defaults=URLS).hosts == json.loads(names)
+
+
+@pytest.mark.parametrize("name", ["", "http://x", "x:80", "a*b", "*x", "a b"])
+def test_what_is_no_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("DASHFLEET_DASHBOARD_HOSTS", json.dumps([name]))
+    with pytest.raises(SettingsError, match="DASHFLEET_DASHBOARD_HOSTS"):
+        load(DashboardSettings, tmp_path, defaults=URLS)

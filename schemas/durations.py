@@ -1,0 +1,22 @@
+"""How a length of time reads to a person, in a terminal as in a browser."""
+
+from math import isfinite
+from typing import Final
+
+UNKNOWN: Final = "–"
+UNITS: Final = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+_MOST_DAYS: Final = 99_999
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in at most two units: 4 s, 12 min, 2 h 5 min, 85 d 4 h. Never negative, never an error."""
+    if seconds is None or not isfinite(seconds):
+        return UNKNOWN
+    whole = max(0, round(seconds))
+    if whole > _MOST_DAYS * 86_400:
+        return f"over {_MOST_DAYS:,} d"
+    for size, name, small_size, small_name in UNITS:
+        if whole >= size:
+            rest = whole % size // small_size
+            return f"{whole // size} {name}" + (f" {rest} {small_name}" if rest else "")
+    return f"{whole} s"

@@ -1,0 +1,90 @@
+"""Many agents in one process, each in a thread: `agents_process.py SETTINGS...`, one JSON of AgentSettings each.
+
+Every connection is written to standard output as `connected MILLISECONDS MACHINE`.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from agent.agent import Agent
+from agent.collector import Runner
+from agent.inventory import boot_id
+from agent.outbox import Outbox
+from agent.sessions import Sessions
+from broker.mqtt import Mqtt
+from broker.transport import Backoff, Connected, Event, WillMaker
+from schemas.process import Stop, say_ready
+from schemas.settings import AgentSettings
+
+
+class Told(Mqtt):
+    """Tells when it is connected."""
+
+    machine = ""
+
+    def receive(self, limit: int, wait: float) -> Sequence[Event]:
+        events = super().receive(limit, wait)
+        if any(isinstance(event, Connected) for event in events):
+            os.write(1, f"connected {_now()} {self.machine}\n".encode())
+        return events
+
+
+def run(settings: AgentSettings, stop: Stop) -> None:
+    """One agent, until told to stop."""
+    directory = settings.data
+    directory.mkdir(parents=True, exist_ok=True)
+    password = os.environ["DASHFLEET_AGENT_PASSWORD"]
+
+    def open_transport(*, subscriptions: list[tuple[str, int]], will: WillMaker, backoff: Backoff) -> Told:
+        made = Told(
+            settings.address,
+            username=f"{settings.org}.{settings.machine}",
+            password=password,
+            subscriptions=subscriptions,
+            will=will,
+            keep_alive_seconds=settings.keep_alive_seconds,
+            backoff=backoff,
+        )
+        made.machine = settings.machine
+        return made
+
+    agent = Agent(
+        settings,
+        open_transport=open_transport,
+        outbox=Outbox(directory / "outbox.db", directory / "hot.db", max_bytes=1 << 20, boot=boot_id(), now=_now),
+        runner=Runner([], timeout_seconds=5.0),
+        sessions=Sessions(directory / "session", now=_now),
+        now=_now,
+        monotonic=time.monotonic,
+    )
+    while not stop.asked:
+        agent.step()
+    agent.stop()
+
+
+def main(arguments: list[str]) -> None:
+    """Run all agents."""
+    stop = Stop()
+    threading.stack_size(512 << 10)
+    threads = [
+        threading.Thread(target=run, args=(AgentSettings.model_validate_json(text), stop), daemon=True)
+        for text in arguments
+    ]
+    for thread in threads:
+        thread.start()
+    say_ready(f"{len(threads)} agents")
+    while not stop.asked:
+        time.sleep(0.2)
+    for thread in threads:
+        thread.join(30)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

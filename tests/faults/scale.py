@@ -1,0 +1,92 @@
+"""How much of each fault: a short form for every run of the tests, the whole one when DASHFLEET_FAULTS=whole."""
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Counts and times (seconds) of the faults."""
+
+    kills: int
+    """Of each part of each stack."""
+    interval: float
+    """Between two samples of a machine that is to be silenced."""
+    stale: float
+    """The organisation's `stale_seconds`, then its `offline_seconds`."""
+    offline: float
+    take_overs: int
+    late_wills: int
+    loss: float
+    """How long one packet in five is lost."""
+    flaps: int
+    """How often the link goes down for `flap` seconds and comes up for as long."""
+    flap: float
+    black_hole: float
+    cuts: int
+    """Connections cut in the middle of a packet."""
+    days_offline: float
+    """At one sample in 10 s, of an injected clock."""
+    backlog: int
+    """Samples that wait when the machine comes back."""
+    power_cuts: int
+    written: float
+    """How long the bytes written are counted, at `written_interval` seconds between samples."""
+    written_interval: float
+    clone_interval: float
+    fuzzed: int
+    """Payloads."""
+    agents: int
+    """That lose their broker together."""
+
+
+SHORT = Scale(
+    kills=1,
+    interval=0.5,
+    stale=1.5,
+    offline=3.5,
+    take_overs=3,
+    late_wills=4,
+    loss=3.0,
+    flaps=2,
+    flap=1.0,
+    black_hole=6.0,
+    cuts=8,
+    days_offline=0.25,
+    backlog=8640,
+    power_cuts=2,
+    written=3.0,
+    written_interval=0.1,
+    clone_interval=2.0,
+    fuzzed=1500,
+    agents=20,
+)
+WHOLE = Scale(
+    kills=100,
+    interval=10.0,
+    stale=45.0,
+    offline=180.0,
+    take_overs=100,
+    late_wills=100,
+    loss=300.0,
+    flaps=60,
+    flap=5.0,
+    black_hole=300.0,
+    cuts=300,
+    days_offline=7.0,
+    backlog=8640,
+    power_cuts=20,
+    written=600.0,
+    written_interval=10.0,
+    clone_interval=10.0,
+    fuzzed=100_000,
+    agents=500,
+)
+
+SCALE = WHOLE if os.environ.get("DASHFLEET_FAULTS") == "whole" else SHORT
+IS_WHOLE = SCALE is WHOLE
+
+
+def brokers(short: str) -> list[str]:
+    """Both brokers in the whole form, this one in the short."""
+    return ["embedded", "mosquitto"] if IS_WHOLE else [short]
