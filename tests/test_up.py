@@ -101,10 +101,10 @@ class Up:
         children = psutil.Process(self.process.pid).children()
         return next(child for child in children if set(words) <= set(child.cmdline()))
 
-    def interrupt(self) -> None:
-        """Ctrl-C, and wait for the end."""
+    def interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Ctrl-C, or another signal, and wait for the end."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(number)
         assert self.process.wait(40) == 0, self.said
 
 
@@ -241,7 +241,8 @@ def test_a_second_start_finds_the_same_machine_and_shows_no_password_again(up: U
     wait_until(lambda: up.machine()["presence"] == "online", seconds=60)
     assert up.machine()["machine"] == name
     assert up.machine()["ledger"]["lost"] == 0
-    up.interrupt()
+    up.interrupt(signal.SIGHUP)  # the terminal is closed
+    assert up.machine()["reason"] == "stopped"
     secrets = [path.read_text().strip() for path in (up.data / "secrets").iterdir()]
     logged = "".join(path.read_text() for path in (up.data / "logs").iterdir()) + "".join(up.said)
     assert not [secret for secret in secrets if secret in logged]
