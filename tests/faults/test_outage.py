@@ -243,7 +243,8 @@ def prefill(settings: AgentSettings, cold: Path, hot: Path, count: int) -> None:
     """Let so many samples, one in ten seconds until now, wait in an outbox that the agent will take up."""
     cold.parent.mkdir(parents=True)
     probe = Probe(settings)
-    outbox = Outbox(cold, hot, max_bytes=64 * MEBIBYTE, boot=boot_id(), now=_now)
+    boot = f"{boot_id()} {cold.parent.resolve()}"  # as the agent names it
+    outbox = Outbox(cold, hot, max_bytes=64 * MEBIBYTE, boot=boot, now=_now)
     first = _now() - round(count * INTERVAL * 1000)
     for number in range(count):
         readings = dict(probe.collect())
