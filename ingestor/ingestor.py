@@ -216,7 +216,14 @@ class Ingestor:
             for machine in self._fleet.values():
                 self._blind(batch, machine)
         for machine in self._fleet.values():
-            after = on_tick(machine.state, self._config(machine.org), now, hearing_since=self._hearing_since)
+            config = self._config(machine.org)
+            after = on_tick(
+                machine.state,
+                config,
+                now,
+                hearing_since=self._hearing_since,
+                until_next_seconds=TICK_SECONDS + RECEIVE_SECONDS,
+            )
             if after is not machine.state:
                 self._intake.change(batch, machine, after, now)
         self._incidents.tick(self._count_machines, now)

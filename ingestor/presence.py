@@ -86,12 +86,17 @@ def on_live(state: State, session: int, now: int) -> State:
     return replace(heard, presence=Presence.ONLINE, reason=reason, since_at=now)
 
 
-def on_tick(state: State, config: OrgConfig, now: int, *, hearing_since: int | None) -> State:
-    """Time has passed. `hearing_since`: since when the observer hears without a break, None while it is blind."""
+def on_tick(
+    state: State, config: OrgConfig, now: int, *, hearing_since: int | None, until_next_seconds: float = 0.0
+) -> State:
+    """Time has passed. `hearing_since`: since when the observer hears without a break, None while it is blind.
+
+    A silence that would run out before the next tick, in `until_next_seconds`, runs out now: never later than it says.
+    """
     if hearing_since is None:
         return state
     if state.presence in PRESENT:
-        return _on_tick_present(state, config, now, hearing_since)
+        return _on_tick_present(state, config, now, hearing_since, until_next_seconds)
     if state.presence is Presence.OFFLINE:
         seen = min(now, state.last_seen_at if state.last_seen_at is not None else state.since_at)
         if now - seen >= config.time_to_live_seconds * 1000:
@@ -110,13 +115,14 @@ def _on_birth(state: State, status: Status, now: int, *, retained: bool) -> Stat
     return replace(on_live(state, status.session, now), interval_seconds=status.interval_seconds)
 
 
-def _on_tick_present(state: State, config: OrgConfig, now: int, hearing_since: int) -> State:
+def _on_tick_present(state: State, config: OrgConfig, now: int, hearing_since: int, until_next_seconds: float) -> State:
     if state.dying_at is not None and now - state.dying_at >= WILL_GRACE_SECONDS * 1000:
         return _gone(replace(state, connected=False), "lost", now)
     heard_at = state.last_seen_at or 0
     silent = (now - max(heard_at if heard_at <= now else 0, hearing_since)) / 1000
     if not state.verified and silent < RECONNECT_SECONDS:
         return state
+    silent += until_next_seconds
     if silent >= max(config.offline_intervals * state.interval_seconds, config.offline_seconds):
         return _gone(state, "silent", now)
     stale_after = max(config.stale_intervals * state.interval_seconds, config.stale_seconds)

@@ -132,6 +132,17 @@ def test_a_silent_machine_becomes_stale_and_then_offline(bench: Bench, speaker: 
     assert (shown(fleet)["presence"], shown(fleet)["reason"]) == ("offline", "silent")
 
 
+def test_a_silent_machine_is_stale_not_later_than_its_time_whatever_the_rhythm_of_the_ticks(
+    bench: Bench, speaker: Speaker, fleet: Engine
+) -> None:
+    bench.publish(speaker.status(), speaker.telemetry(1))
+    bench.step()
+    heard = bench.clock.now()
+    while shown(fleet)["presence"] == "online":
+        bench.step(0.13)
+    assert 44_000 < bench.clock.now() - heard <= 45_000
+
+
 def test_while_the_broker_is_away_machines_are_unverified_and_nobody_goes_offline(
     bench: Bench, speaker: Speaker, fleet: Engine
 ) -> None:
