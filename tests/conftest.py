@@ -28,3 +28,21 @@ def database(database_url: str) -> Iterator[Engine]:
     upgrade(engine)
     yield engine
     engine.dispose()
+
+
+LONGEST_FIRST = ("faults", "test_up.py", "browser", "test_command_line.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes (pytest-xdist), a file stays in one, and what loads the machine is never there twice.
+
+    What takes longest comes first, so that the processes end together.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("load" if _place(item) in ("faults", "bench") else str(item.path)))
+    items.sort(key=lambda item: LONGEST_FIRST.index(_place(item)) if _place(item) in LONGEST_FIRST else 99)
+
+
+def _place(item: pytest.Item) -> str:
+    """The folder or file directly below tests/ that an item is in."""
+    return item.path.relative_to(item.config.rootpath / "tests").parts[0]
