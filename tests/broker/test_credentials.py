@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import subprocess
 from pathlib import Path
 
@@ -70,6 +71,7 @@ def test_the_same_secret_gives_another_record_each_time() -> None:
         RECORD.rsplit("$", 1)[0] + "$",
         RECORD.rsplit("$", 2)[0] + "$$" + RECORD.rsplit("$", 1)[1],
     ],
+    ids=itertools.count(),  # a record is another one in each process
 )
 def test_what_is_no_record_matches_nothing(record: str) -> None:
     assert not verify_secret(SECRET, record)
