@@ -30,17 +30,18 @@ def database(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-LONGEST_FIRST = ("faults", "test_up.py", "browser", "test_command_line.py")
+ORDER = {"faults": 0, "bench": 0, "test_command_line.py": 1, "test_up.py": 3, "browser": 4}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several processes (pytest-xdist), a file stays in one, and what loads the machine is never there twice.
 
-    What takes longest comes first, so that the processes end together.
+    What takes longest comes first, so that the processes end together; but the browser tests come last, because
+    Playwright's event loop runs on in their process, where no other could be started.
     """
     for item in items:
         item.add_marker(pytest.mark.xdist_group("load" if _place(item) in ("faults", "bench") else str(item.path)))
-    items.sort(key=lambda item: LONGEST_FIRST.index(_place(item)) if _place(item) in LONGEST_FIRST else 99)
+    items.sort(key=lambda item: ORDER.get(_place(item), 2))
 
 
 def _place(item: pytest.Item) -> str:

@@ -15,7 +15,8 @@ from waiting import wait_until
 from schemas import topics
 from schemas.messages import Status
 
-TICK = 1.0  # the ingestor looks at the clock each half second, and commits after that
+TICK = 0.7  # a silence that would run out before the ingestor looks at the clock again runs out now
+BUSY = 0.5  # the most that a machine that is busy with other tests may put a look off
 UNCHANGED = [("unknown", "online", "connected")]
 
 
@@ -42,8 +43,8 @@ def test_a_silenced_machine_is_stale_and_then_offline_without_help_from_a_will(t
         )
         assert stale[:3] == ("online", "stale", "silent")
         assert offline[:3] == ("stale", "offline", "silent")
-        assert SCALE.stale <= (stale.at - last_seen) / 1000 <= SCALE.stale + TICK
-        assert SCALE.offline <= (offline.at - last_seen) / 1000 <= SCALE.offline + TICK
+        assert SCALE.stale - TICK <= (stale.at - last_seen) / 1000 <= SCALE.stale + BUSY
+        assert SCALE.offline - TICK <= (offline.at - last_seen) / 1000 <= SCALE.offline + BUSY
         link.heal()
         fleet.wait_until_present(seconds=150)
         assert [change[:3] for change in fleet.transitions("spared")] == UNCHANGED
