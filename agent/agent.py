@@ -201,7 +201,8 @@ class Agent:
             self._contradict(Status.decode(message.payload), superseded=message.retain)
 
     def _let_go(self, ack: Ack) -> None:
-        self._outbox.ack(ack.stream, ack.ranges)
+        if ack.stream is not None:
+            self._outbox.ack(ack.stream, ack.ranges)
         self._resend.acked(ack)
 
     def _contradict(self, status: Status, *, superseded: bool) -> None:

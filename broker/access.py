@@ -8,8 +8,10 @@ Invariants:
   level, never as text.
 - Names decide nothing: a principal is what its credential proved it to be. `client_id = username` everywhere:
   `{org}.{machine}` for a machine, `{org}._{name}` for another principal of an organisation, `_{name}` for the system's.
+  Many machines may use one token at once, so its client ids go on behind the user name: `{org}._{name}.{nonce}`.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,6 +26,8 @@ class Role(StrEnum):
     OPERATOR = "operator"
     DASHBOARD = "dashboard"
     INGESTOR = "ingestor"
+    ENROL = "enrol"
+    """A token: it may ask for a machine's place, and nothing else."""
 
 
 class Verb(StrEnum):
@@ -48,6 +52,13 @@ class Principal:
         if self.role is Role.MACHINE:
             return f"{self.org}.{self.name}"
         return f"{self.org}._{self.name}" if self.org else f"_{self.name}"
+
+    def may_be_called(self, client_id: str) -> bool:
+        """Whether this principal may connect under this client id."""
+        if self.role is Role.ENROL:
+            start, _, nonce = client_id.rpartition(".")
+            return start == self.username and _NONCE.fullmatch(nonce) is not None
+        return client_id == self.username
 
     @property
     def level(self) -> str:
@@ -86,13 +97,14 @@ def grants(principal: Principal) -> Grants:
                 publish=(topics.REQUEST.filter(principal=principal.level),),
                 read=(topics.UPDATE.filter(principal=principal.level),),
             )
+        case Role.ENROL:
+            own = {"org": org, "principal": principal.level}
+            return Grants(publish=(topics.ENROL_REQUEST.at(**own),), read=(topics.ENROL_ANSWER.at(**own),))
         case Role.INGESTOR:
-            upward = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT, topics.REQUEST)
-            downward = (topics.COMMAND, topics.ACK, topics.CONFIG, topics.UPDATE, topics.ALERT, topics.ORG_CONFIG)
             retained = (topics.STATUS, topics.INFO)  # cleared when a machine is retired
             return Grants(
-                publish=tuple(topic.filter() for topic in (*downward, *retained)),
-                read=tuple(topic.filter() for topic in upward),
+                publish=tuple(topic.filter() for topic in (*_FROM_THE_INGESTOR, *retained)),
+                read=tuple(topic.filter() for topic in _TO_THE_INGESTOR),
             )
 
 
@@ -122,6 +134,25 @@ def _is_open(level: str) -> bool:
     return level == "+" or not ("+" in level or "#" in level or level in _RESERVED)
 
 
+_NONCE = re.compile(r"[0-9a-f]{32}")
+_TO_THE_INGESTOR = (
+    topics.STATUS,
+    topics.INFO,
+    topics.TELEMETRY,
+    topics.BACKFILL,
+    topics.RESULT,
+    topics.REQUEST,
+    topics.ENROL_REQUEST,
+)
+_FROM_THE_INGESTOR = (
+    topics.COMMAND,
+    topics.ACK,
+    topics.CONFIG,
+    topics.UPDATE,
+    topics.ALERT,
+    topics.ORG_CONFIG,
+    topics.ENROL_ANSWER,
+)
 _RESERVED = frozenset(level for topic in topics.ALL for level in topic.pattern.split("/") if level.startswith("_"))
 
 

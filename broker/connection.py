@@ -76,10 +76,11 @@ class Hub(Protocol):
 
 
 class Connection:
-    """One accepted socket. `username` is empty until its CONNECT is accepted."""
+    """One accepted socket. `username` and `client_id` are empty until its CONNECT is accepted."""
 
     def __init__(self, hub: Hub, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.username = ""
+        self.client_id = ""
         self.filters: set[str] = set()
         self._hub = hub
         self._reader = reader

@@ -4,8 +4,8 @@ amqtt listens, keeps retained messages and speaks the wire format; `broker.conne
 decided is decided here. The overridden parts are private to amqtt, so its version is pinned and a test holds the pin.
 
 Invariants:
-- Nobody is let in without a credential, and only under the client id that is the credential's user name. A CONNECT
-  that is refused changes nothing for anybody.
+- Nobody is let in without a credential, and only under a client id that is the credential's own
+  (`Principal.may_be_called`). A CONNECT that is refused changes nothing for anybody.
 - Every publish, every will, every subscription and every single delivery, retained ones too, is asked of
   `broker.access.allowed` with the principal as it is in the directory at that moment. A question that fails is denied.
 - A client id has one connection. The old one of a client that connects again is over, and its will published, before
@@ -81,8 +81,10 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
         return len(self._tasks)
 
     def end(self, username: str, reason: str) -> None:
-        """End the session of a client, if there is one."""
-        if (connection := self._clients.get(username)) is not None:
+        """End the sessions of a principal, if there are any."""
+        own = self._clients.get(username)
+        ending = [own] if own is not None else [c for c in self._clients.values() if c.username == username]
+        for connection in ending:
             self.count("revoked")
             log.info("%s is disconnected: %s", username, reason)
             connection.end(reason)
@@ -129,15 +131,15 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
     def admit(self, connection: Connection, connect: Packet) -> Outgoing:
         """Decide on a CONNECT; see `Hub`."""
         principal = self._authenticated(connect.username or "", connect.password or "")
-        if connect.client_id != principal.username:
+        if not principal.may_be_called(connect.client_id):
             raise Refusal(IDENTIFIER_REJECTED, f"the client id of {principal.username} is not its user name")
         if connect.will_flag and not self._may(principal.username, Verb.PUBLISH, connect.will_topic):
             raise Refusal(NOT_AUTHORIZED, f"{principal.username} may not publish its will")
-        if (old := self._clients.get(principal.username)) is not None:
+        if (old := self._clients.get(connect.client_id)) is not None:
             self.count("taken_over")
             old.end("it connected again")
-        connection.username = principal.username
-        self._clients[principal.username] = connection
+        connection.username, connection.client_id = principal.username, connect.client_id
+        self._clients[connect.client_id] = connection
         self.count("connects")
         trusted = principal.role is Role.INGESTOR
         max_bytes = self._limits.ingestor_queue_bytes if trusted else self._limits.queue_bytes
@@ -167,7 +169,7 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
     def forget(self, connection: Connection) -> None:
         """Route nothing more to this connection; see `Hub`."""
         self.unsubscribe(connection, list(connection.filters))
-        self._clients.pop(connection.username, None)
+        self._clients.pop(connection.client_id, None)
 
     def count(self, what: str) -> None:
         """Add one to a counter; see `Hub`."""

@@ -7,7 +7,7 @@ Invariants:
 - Types are strict: `"30"` is not a number. NaN and infinities are refused in both directions.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -21,6 +21,10 @@ SESSION_MAX = INTEGER_MAX // 2
 
 BACKFILL_MAX_SAMPLES = 500
 ACK_MAX_RANGES = 1000
+ACK_MAX_RESULTS = 1000
+ACTIONS_MAX = 64
+KEY_CHANGES_MAX = 256
+STATEMENT_MAX = 16 << 10
 EXTRA_MAX = 64
 EARLIER_STREAMS_MAX = 32
 METRICS_MAX = 256
@@ -36,6 +40,8 @@ StreamId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Identifier = Annotated[str, Field(pattern=ID_PATTERN, max_length=63)]
 Labels = Annotated[dict[Identifier, Annotated[str, Field(max_length=63)]], Field(max_length=32)]
+RandomId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 OfflineReason = Literal["lost", "stopped", "restarting", "rebooting", "asleep"]
 
@@ -106,6 +112,14 @@ class Metric(Part):
     title: Annotated[str, Field(max_length=64)]
 
 
+class ActionDescription(Part):
+    """An action that a machine allows. `arguments_schema` is the JSON Schema (2020-12) of its arguments."""
+
+    name: MetricName
+    title: Annotated[str, Field(max_length=64)]
+    arguments_schema: dict[str, Any]
+
+
 class EarlierStream(Part):
     """What an outbox still knows of a stream before its current one. `oldest_seq` is null when none of it waits."""
 
@@ -118,7 +132,9 @@ class EarlierStream(Part):
 class Info(Message):
     """Inventory, retained on `up/info`: what changes seldom. Null means "could not be read".
 
-    `stream` names the outbox that this machine numbers its samples with, as in `Telemetry`.
+    `stream` names the outbox that this machine numbers its samples with, as in `Telemetry`. `keys` are those whose
+    orders it obeys, `config_version` is that of the last `configure` in force (0: none), and `collectors` and
+    `collectors_off` name what measures and what was switched off.
     """
 
     session: Session
@@ -141,6 +157,11 @@ class Info(Message):
     labels: Labels = {}
     metrics: Annotated[tuple[Metric, ...], Field(max_length=METRICS_MAX, strict=False)] = ()
     earlier_streams: Annotated[tuple[EarlierStream, ...], Field(max_length=EARLIER_STREAMS_MAX, strict=False)] = ()
+    actions: Annotated[tuple[ActionDescription, ...], Field(max_length=ACTIONS_MAX, strict=False)] = ()
+    keys: Annotated[tuple[KeyId, ...], Field(max_length=KEY_CHANGES_MAX, strict=False)] = ()
+    config_version: Count = 0
+    collectors: Annotated[tuple[MetricName, ...], Field(max_length=METRICS_MAX, strict=False)] = ()
+    collectors_off: Annotated[tuple[MetricName, ...], Field(max_length=METRICS_MAX, strict=False)] = ()
 
 
 class Sample(Part):
@@ -258,10 +279,31 @@ class Range(Part):
 
 
 class Ack(Message):
-    """What has been committed to the database, on `down/ack`: the agent may delete these samples of `stream`."""
+    """What has been committed to the database, on `down/ack`.
 
-    stream: StreamId
-    ranges: Annotated[tuple[Range, ...], Field(min_length=1, max_length=ACK_MAX_RANGES, strict=False)]
+    The agent may delete these samples of `stream`, and need not send the final results of these commands again.
+    """
+
+    stream: StreamId | None = None
+    ranges: Annotated[tuple[Range, ...], Field(max_length=ACK_MAX_RANGES, strict=False)] = ()
+    results: Annotated[tuple[RandomId, ...], Field(max_length=ACK_MAX_RESULTS, strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if (self.stream is None) != (not self.ranges) or not (self.ranges or self.results):
+            raise ValueError("an ack has a stream with ranges, or results, or both")
+        return self
+
+
+class Signed(Part):
+    """A statement with its signature: `signature` is Ed25519 (RFC 8032) over the UTF-8 bytes of `statement`, by `key`.
+
+    What is signed travels as the text that was signed, so that nobody has to agree on how JSON is written.
+    """
+
+    statement: Annotated[str, Field(max_length=STATEMENT_MAX)]
+    key: KeyId
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
 
 class Component(Part):
@@ -295,6 +337,7 @@ class OrgConfig(Message):
     `time_to_live_seconds`: a machine not heard for so long is expired. `stale_*` and `offline_*`: silent for
     max(factor × the machine's interval, seconds), a machine is stale, then offline. `reconnect_spread_seconds`: after a
     lost connection an agent waits up to so long before its first attempt; it grows with the number of machines.
+    `key_changes`: who may sign orders, as signed `schemas.keys.KeyChange`s in their order.
     """
 
     time_to_live_seconds: Annotated[int, Field(ge=60, le=INTEGER_MAX)] = 86_400
@@ -304,3 +347,4 @@ class OrgConfig(Message):
     offline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 180.0
     reconnect_spread_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
     thresholds: Thresholds = Thresholds()
+    key_changes: Annotated[tuple[Signed, ...], Field(max_length=KEY_CHANGES_MAX, strict=False)] = ()

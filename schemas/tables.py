@@ -70,8 +70,42 @@ principal = Table(
     Column("org", String(32), nullable=False, comment="empty for the system's own"),
     Column("name", String(64), nullable=False, comment="the machine id, or the name behind the underscore"),
     Column("secret_hash", String(200), nullable=False, comment="Mosquitto's $7$ form: PBKDF2-SHA512"),
+    Column("previous_secret_hash", String(200), comment="also let in until previous_until, after a rotation"),
+    Column("previous_until", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+)
+
+token = Table(
+    "token",
+    metadata,
+    Column("username", ForeignKey(principal.c.username, ondelete="CASCADE"), primary_key=True, comment="role enrol"),
+    Column("uses", Integer, nullable=False, comment="how many machines it may make"),
+    Column("used", Integer, nullable=False, server_default="0"),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", String(128), nullable=False, comment="who made it, for people"),
+)
+
+enrolment = Table(
+    "enrolment",
+    metadata,
+    Column("nonce", String(32), primary_key=True, comment="of the request: the same one gets the same answer"),
+    Column("token", ForeignKey(token.c.username, ondelete="CASCADE"), nullable=False),
+    Column("machine", String(63), nullable=False, comment="the id it was given"),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_enrolment_token", "token"),
+)
+
+key_change = Table(
+    "key_change",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("org_id", ForeignKey("org.id", ondelete="CASCADE"), nullable=False),
+    Column("statement", Text, nullable=False, comment="schemas.keys.KeyChange, as it was signed"),
+    Column("key", String(16), nullable=False, comment="the key that signed"),
+    Column("signature", String(128), nullable=False),
+    Index("ix_key_change_org_id", "org_id"),
 )
 
 machine = Table(
@@ -88,6 +122,8 @@ machine = Table(
     Column("hardware_id", String(32)),
     Column("labels", JSON),
     Column("info", JSON, comment="the last schemas.messages.Info, whole"),
+    Column("desired_version", Integer, nullable=False, server_default="0", comment="of the last configure; 0: none"),
+    Column("desired", JSON, comment="schemas.commands.Desired, as it is published"),
     UniqueConstraint("org_id", "name"),
 )
 
@@ -165,6 +201,65 @@ incident = Table(
     Column("ended_at", BigInteger),
     Column("details", JSON, nullable=False),
     Index("ix_incident_started_at", "started_at"),
+)
+
+request = Table(
+    "request",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("org_id", ForeignKey(org.c.id, ondelete="CASCADE"), nullable=False),
+    Column("principal", String(128), nullable=False, comment="the username that published it"),
+    Column("actor", String(256), nullable=False, comment="who asked, by the principal's word"),
+    Column("kind", String(32), nullable=False, comment="act, cancel, …"),
+    Column("batch", String(32), nullable=False, comment="requests of one selection share it"),
+    Column("rollout", JSON, comment="schemas.commands.Rollout"),
+    Column("state", String(16), nullable=False, comment="accepted, refused, stopped"),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_request_org_id_created_at", "org_id", "created_at"),
+    Index("ix_request_batch", "batch"),
+)
+
+command = Table(
+    "command",
+    metadata,
+    Column("id", String(32), primary_key=True, comment="of the order"),
+    Column("machine_id", ForeignKey(machine.c.id, ondelete="CASCADE"), nullable=False),
+    Column("request_id", ForeignKey(request.c.id, ondelete="CASCADE"), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("arguments", JSON, nullable=False),
+    Column("statement", Text, nullable=False, comment="schemas.commands.Order, as it was signed"),
+    Column("key", String(16), nullable=False),
+    Column("signature", String(128), nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False, comment="schemas.commands.State"),
+    Column("reason", String(32), nullable=False, server_default=""),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("exit_code", BigInteger),
+    Column("output", Text),
+    Column("output_truncated", Boolean, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("sent_at", BigInteger, comment="the last attempt"),
+    Column("running_at", BigInteger),
+    Column("ended_at", BigInteger, comment="when it came to a final state, or timed out"),
+    Index("ix_command_machine_id_created_at", "machine_id", "created_at"),
+    Index("ix_command_request_id", "request_id"),
+    Index("ix_command_state", "state"),
+)
+
+command_transition = Table(
+    "command_transition",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("command_id", ForeignKey(command.c.id, ondelete="CASCADE"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("before", String(16), nullable=False, comment="empty for the first"),
+    Column("after", String(16), nullable=False),
+    Column("by", String(256), nullable=False, comment="a principal, the machine, or the ingestor"),
+    Column("reason", String(32), nullable=False, server_default=""),
+    Column("detail", Text, nullable=False, server_default=""),
+    Index("ix_command_transition_command_id", "command_id"),
 )
 
 dead_letter = Table(

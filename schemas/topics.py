@@ -62,8 +62,25 @@ REQUEST = Topic("{org}/_actions/{principal}/request", qos=1, retain=False)
 UPDATE = Topic("{org}/_actions/{principal}/update", qos=1, retain=False)
 ALERT = Topic("{org}/_alerts/{machine}/{rule}", qos=1, retain=True)
 ORG_CONFIG = Topic("{org}/_config", qos=1, retain=True)
+ENROL_REQUEST = Topic("{org}/_enrol/{principal}/request", qos=1, retain=False)
+ENROL_ANSWER = Topic("{org}/_enrol/{principal}/answer", qos=1, retain=False)
 
-ALL = (STATUS, INFO, TELEMETRY, BACKFILL, RESULT, COMMAND, ACK, CONFIG, REQUEST, UPDATE, ALERT, ORG_CONFIG)
+ALL = (
+    STATUS,
+    INFO,
+    TELEMETRY,
+    BACKFILL,
+    RESULT,
+    COMMAND,
+    ACK,
+    CONFIG,
+    REQUEST,
+    UPDATE,
+    ALERT,
+    ORG_CONFIG,
+    ENROL_REQUEST,
+    ENROL_ANSWER,
+)
 
 
 def is_id(text: str, max_length: int = MACHINE_MAX_LENGTH) -> bool:

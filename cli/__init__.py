@@ -1,0 +1,1 @@
+"""The commands of `dashfleet`, a file per group."""

@@ -1,0 +1,71 @@
+"""Looking at the fleet from a terminal: machines, ledgers, and what passes on the topics."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.options import Data, Database, Json, Server, effective, fleet_database, show
+
+app = typer.Typer()
+machine = typer.Typer(help="Add machines.", no_args_is_help=True)
+app.add_typer(machine, name="machine")
+
+
+@app.command()
+def machines(data: Data = None, database: Database = None, as_json: Json = False) -> None:
+    """List the machines: who is there, how they are, when they were heard."""
+    from ingestor.machines import machine_table
+
+    found = _list_machines(data, database)
+    show(found if as_json else machine_table(found, now=time.time()))
+
+
+@app.command()
+def ledger(data: Data = None, database: Database = None, as_json: Json = False) -> None:
+    """Say of every machine where its samples are: stored, late, dropped, still waiting, lost."""
+    from ingestor.machines import ledger_table
+
+    found = _list_machines(data, database)
+    plain = [{name: row[name] for name in ("org", "machine", "ledger")} for row in found]
+    show(plain if as_json else ledger_table(found))
+
+
+@machine.command("add")
+def add_machine(
+    name: Annotated[str, typer.Argument(help="The machine's id: lower-case letters, digits, hyphens.")],
+    data: Data = None,
+    org: Annotated[str, typer.Option(help="The organisation it belongs to.")] = "home",
+    database: Database = None,
+) -> None:
+    """Let another machine connect. Prints its secret, only this once."""
+    from ingestor.admin import new_machine
+
+    with fleet_database(data, database) as engine:
+        typer.echo(new_machine(engine, org, name, now=lambda: time.time_ns() // 1_000_000))
+    typer.echo(f"That is the secret of {org}/{name}; it is shown only this once.", err=True)
+
+
+@app.command()
+def watch(
+    data: Data = None,
+    server: Server = None,
+    org: Annotated[str, typer.Option(help="The organisation to watch.")] = "home",
+    as_json: Json = False,
+) -> None:
+    """Subscribe to an organisation's topics and print what passes, until Ctrl-C."""
+    from schemas.settings import WatchSettings
+
+    settings = effective(WatchSettings, data, None, False, server=server, org=org)
+    from broker.watch import as_json_lines, as_text
+    from broker.watch import watch as run
+
+    run(settings, show=as_json_lines if as_json else as_text)
+
+
+def _list_machines(data: Path | None, database: str | None) -> list[dict[str, Any]]:
+    from ingestor.machines import list_machines
+
+    with fleet_database(data, database, read_only=True) as engine:
+        return list_machines(engine)

@@ -1,0 +1,104 @@
+"""What the commands share: options with one meaning everywhere, the effective settings, and how results are printed."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.table import Table
+    from sqlalchemy import Engine
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", envvar="DASHFLEET_DATA", help="The state directory.", show_default="the user's", metavar="DIR"
+    ),
+]
+Configuration = Annotated[
+    Path | None, typer.Option("--config", help="A configuration file instead of dashfleet.toml in the state directory.")
+]
+Server = Annotated[str | None, typer.Option(help="The broker's address, mqtt://HOST:PORT or mqtts://HOST:PORT.")]
+Database = Annotated[str | None, typer.Option(help="SQLAlchemy URL of the fleet's database.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Check = Annotated[bool, typer.Option("--check", help="Print the effective settings, secrets masked, and exit.")]
+PortOption = Annotated[int | None, typer.Option(help="The port to listen on.", min=1, max=65_535)]
+
+
+@contextmanager
+def fleet_database(data: Path | None, database: str | None = None, *, read_only: bool = False) -> "Iterator[Engine]":
+    """The fleet's database, of this version. Raises DatabaseError."""
+    from schemas.settings import IngestorSettings
+
+    settings = effective(IngestorSettings, data, None, False, database=database)
+    from schemas.database import open_engine, require_current
+
+    engine = open_engine(settings.database.get_secret_value(), read_only=read_only)
+    try:
+        require_current(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def table(found: "list[dict[str, str]]", columns: tuple[str, ...]) -> "Table":
+    """Rows of text as a table."""
+    from rich.table import Table
+
+    shown = Table(*(column.capitalize() for column in columns), box=None, pad_edge=False, header_style="bold")
+    for row in found:
+        shown.add_row(*(row[column] for column in columns))
+    return shown
+
+
+def show(what: "list[dict[str, Any]] | Table") -> None:
+    """Print a table for a person, or a list as JSON."""
+    from rich.console import Console
+
+    if isinstance(what, list):
+        typer.echo(json.dumps(what, indent=2))
+    else:
+        Console().print(what)
+
+
+def effective(kind: type[Any], data: Path | None, config: Path | None, check: bool, **given: Any) -> Any:  # noqa: ANN401
+    """The effective settings of a part; with `check`, print them and exit."""
+    from schemas.settings import load, masked
+
+    directory = data_directory(data)
+    settings = load(kind, directory, given, defaults=_defaults(kind.part, directory), configuration=config)
+    if check:
+        typer.echo(masked(settings))
+        raise typer.Exit
+    return settings
+
+
+def data_directory(given: Path | None) -> Path:
+    """The state directory: what was given, or the user's."""
+    from platformdirs import user_data_path
+
+    return (given or user_data_path("dashfleet", appauthor=False)).expanduser().absolute()
+
+
+def _defaults(part: str, data: Path) -> "Mapping[str, Any]":
+    """What depends on the state directory, and on the last `dashfleet up` in it."""
+    from schemas.layout import Layout
+    from schemas.topics import slug
+
+    layout = Layout(data)
+    client = {"server": layout.server, "password_file": layout.secret(part)}
+    database = {"database": layout.database_url}
+    defaults: dict[str, dict[str, Any]] = {
+        "broker": database,
+        "ingestor": {**client, **database},
+        "agent": {**client, "machine": layout.machine or slug(socket.gethostname())},
+        "dashboard": {**database, "auth_database": layout.people_url},
+        "watch": client,
+    }
+    return defaults[part]

@@ -1,0 +1,127 @@
+"""Running the parts: all together, or one alone."""
+
+import os
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from cli.options import Check, Configuration, Data, Database, PortOption, Server, data_directory, effective
+
+app = typer.Typer()
+
+
+@app.command()
+def up(
+    data: Data = None,
+    broker_port: Annotated[int, typer.Option(help="The port of the embedded broker.", min=1, max=65_535)] = 1883,
+    dashboard_port: Annotated[int, typer.Option(help="The port of the dashboard.", min=1, max=65_535)] = 8501,
+    interval: Annotated[
+        float | None, typer.Option(help="Seconds between two samples of this machine.", min=0.05)
+    ] = None,
+    agent: Annotated[bool, typer.Option("--agent/--no-agent", help="Also watch this machine.")] = True,
+) -> None:
+    """Run everything on this machine: broker, ingestor, an agent, dashboard."""
+    from installation import Installation, Options
+    from schemas.process import Stop
+
+    os.umask(0o077)  # what the parts write is nobody else's to read, also in a directory that others may enter
+    stop = Stop()
+    options = Options(broker_port, dashboard_port, interval, agent)
+    with Installation.prepare(data_directory(data), options) as installation:
+        installation.run(say=_say, stopping=lambda: stop.asked)
+
+
+@app.command()
+def broker(
+    data: Data = None,
+    config: Configuration = None,
+    bind: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: PortOption = None,
+    database: Database = None,
+    check: Check = False,
+) -> None:
+    """Run the embedded broker."""
+    from schemas.settings import BrokerSettings
+
+    settings = effective(BrokerSettings, data, config, check, bind=bind, port=port, database=database)
+    from broker.embedded import run
+    from broker.principals import TableDirectory
+    from schemas.database import open_engine, require_current
+    from schemas.process import say_ready, start_logging, watch_the_supervisor
+
+    start_logging(settings.log_level)
+    engine = open_engine(settings.database.get_secret_value(), read_only=True)
+    require_current(engine)
+    watch_the_supervisor()
+    run(settings, TableDirectory(engine), lambda: say_ready(f"mqtt://{settings.bind}:{settings.port}"))
+
+
+@app.command()
+def ingestor(
+    data: Data = None,
+    config: Configuration = None,
+    server: Server = None,
+    database: Database = None,
+    check: Check = False,
+) -> None:
+    """Store what machines publish, and decide who is online."""
+    from schemas.settings import IngestorSettings
+
+    settings = effective(IngestorSettings, data, config, check, server=server, database=database)
+    from ingestor.run import run
+    from schemas.process import start_logging
+
+    start_logging(settings.log_level)
+    run(settings)
+
+
+@app.command()
+def agent(
+    data: Data = None,
+    config: Configuration = None,
+    server: Server = None,
+    org: Annotated[str | None, typer.Option(help="The organisation of this machine.")] = None,
+    machine_id: Annotated[
+        str | None, typer.Option("--machine", help="This machine's id.", show_default="the hostname")
+    ] = None,
+    interval: Annotated[float | None, typer.Option(help="Seconds between two samples.", min=0.05)] = None,
+    check: Check = False,
+) -> None:
+    """Watch this machine. The password: DASHFLEET_AGENT_PASSWORD, or a file named in DASHFLEET_AGENT_PASSWORD_FILE."""
+    from schemas.settings import AgentSettings
+
+    settings = effective(
+        AgentSettings, data, config, check, server=server, org=org, machine=machine_id, interval_seconds=interval
+    )
+    from schemas.process import become
+
+    become("agent", settings)
+
+
+@app.command()
+def dashboard(
+    data: Data = None,
+    config: Configuration = None,
+    bind: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: PortOption = None,
+    database: Database = None,
+    check: Check = False,
+) -> None:
+    """Serve the dashboard."""
+    from schemas.settings import DashboardSettings
+
+    settings = effective(DashboardSettings, data, config, check, bind=bind, port=port, database=database)
+    from dashboard.app import run
+    from schemas.database import open_engine, require_current
+    from schemas.process import say_ready, start_logging, watch_the_supervisor
+
+    start_logging(settings.log_level)
+    require_current(open_engine(settings.database.get_secret_value(), read_only=True))
+    watch_the_supervisor()
+    run(settings, lambda: say_ready(f"http://{settings.bind}:{settings.port}"))
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # the terminal may be gone, which is no reason not to stop in order
+        typer.echo(line)
