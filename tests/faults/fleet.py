@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faults.processes import Process
+from faults.scale import SCALE
 from servers import Postgresql, free_port, require_program
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import OperationalError
@@ -157,9 +158,9 @@ class Fleet:
                 "DASHFLEET_RESOLVED_SETTINGS": resolved.model_dump_json(exclude={"password"}),
                 "DASHFLEET_AGENT_PASSWORD": SECRET,
                 "PROBE_JOURNAL": str(journal),
-                "PROBE_SPILL_SECONDS": "3",
-                "PROBE_BACKOFF_SECONDS": "2",
-                "PROBE_RESEND_SECONDS": "2",
+                "PROBE_SPILL_SECONDS": str(SCALE.spill),
+                "PROBE_BACKOFF_SECONDS": str(SCALE.backoff),
+                "PROBE_RESEND_SECONDS": str(SCALE.resend),
                 **(environment or {}),
             },
         )

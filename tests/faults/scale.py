@@ -38,6 +38,11 @@ class Scale:
     """Payloads."""
     agents: int
     """That lose their broker together."""
+    spill: float
+    """How long a probe's samples may wait in memory, then how long it waits before it connects again at most at
+    first, and before it sends a batch again, in seconds."""
+    backoff: float
+    resend: float
 
 
 SHORT = Scale(
@@ -60,6 +65,9 @@ SHORT = Scale(
     clone_interval=2.0,
     fuzzed=1500,
     agents=20,
+    spill=1.5,
+    backoff=0.7,
+    resend=1.0,
 )
 WHOLE = Scale(
     kills=100,
@@ -71,7 +79,7 @@ WHOLE = Scale(
     loss=300.0,
     flaps=60,
     flap=5.0,
-    black_hole=300.0,
+    black_hole=3600.0,
     cuts=300,
     days_offline=7.0,
     backlog=8640,
@@ -81,6 +89,9 @@ WHOLE = Scale(
     clone_interval=10.0,
     fuzzed=100_000,
     agents=500,
+    spill=3.0,
+    backoff=2.0,
+    resend=2.0,
 )
 
 SCALE = WHOLE if os.environ.get("DASHFLEET_FAULTS") == "whole" else SHORT

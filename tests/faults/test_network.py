@@ -13,7 +13,7 @@ from faults.scale import SCALE, brokers
 from waiting import wait_until
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @pytest.mark.parametrize("broker", brokers("mosquitto"))
 def test_loss_flapping_and_a_black_hole_neither_lose_nor_double_a_sample(tmp_path: Path, broker: str) -> None:
     with wire() as link, running_fleet(tmp_path, broker=broker, server=link.server) as fleet:
