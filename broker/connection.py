@@ -25,6 +25,7 @@ from amqtt.mqtt.pubrec import PubrecPacket
 from amqtt.mqtt.suback import SubackPacket
 from amqtt.mqtt.unsuback import UnsubackPacket
 
+from broker.access import Principal
 from broker.outgoing import Outgoing
 from broker.transport import Message
 from broker.wire import Packet, Refusal, Violation, is_topic, read_connect, read_packet
@@ -33,6 +34,9 @@ _PATIENCE = 1.5  # keep-alives [MQTT-3.1.2-24]
 _TURN = 64  # packets of one client before the others have theirs
 
 F = TypeVar("F")
+
+Credential = tuple[Principal, str]
+"""A principal, and the record of the secret that it showed."""
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +85,8 @@ class Connection:
     def __init__(self, hub: Hub, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.username = ""
         self.client_id = ""
+        self.credential: Credential | None = None
+        """What it was let in with."""
         self.filters: set[str] = set()
         self._hub = hub
         self._reader = reader

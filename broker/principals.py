@@ -2,35 +2,46 @@
 
 Invariants:
 - `find` answers from memory and never waits, so it can be asked on an event loop and for every message.
-- Who is revoked is not found. A row that contradicts itself (a role of a newer version, a username that is not its
+- Who is revoked is not found. After a rotation the secret before is also good until its time is over. A row that contradicts itself (a role of a newer version, a username that is not its
   principal's) is not found either.
 - While the table cannot be read, what was read last stays in force; `refresh` says so once and never raises for it.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, case, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.access import Principal, Role
-from broker.credentials import hash_secret
+from broker.credentials import hash_secret, verify_secret
 from schemas.tables import principal as table
 
 log = logging.getLogger(__name__)
 
-_Row = tuple[str, str, str, str, str]
+_Row = tuple[str, str, str, str, str, str | None]
 _ROLES = frozenset(role.value for role in Role)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A principal and the record of its secret."""
+    """A principal and the record of its secret; after a rotation, for a while, also that of the secret before."""
 
     principal: Principal
     secret_hash: str
+    previous_secret_hash: str | None = None
+
+    def record_of(self, secret: str) -> str | None:
+        """The record that this secret fits, None when it fits none."""
+        return next((record for record in self.records if verify_secret(secret, record)), None)
+
+    @property
+    def records(self) -> tuple[str, ...]:
+        """The records of the secrets that are good now."""
+        return tuple(filter(None, (self.secret_hash, self.previous_secret_hash)))
 
 
 class Directory(Protocol):
@@ -74,10 +85,14 @@ class MemoryDirectory:
 
 
 class TableDirectory:
-    """The directory in the fleet's database, kept in memory. Empty until the first `refresh`."""
+    """The directory in the fleet's database, kept in memory. Empty until the first `refresh`.
 
-    def __init__(self, engine: Engine) -> None:
+    `now`: the wall clock in milliseconds, which ends the overlap of two secrets.
+    """
+
+    def __init__(self, engine: Engine, *, now: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._engine = engine
+        self._now = now
         self._rows: list[_Row] = []
         self._entries: dict[str, Entry] = {}
         self._readable = True
@@ -106,7 +121,8 @@ class TableDirectory:
         return frozenset(ended)
 
     def _read(self) -> list[_Row]:
-        columns = (table.c.username, table.c.role, table.c.org, table.c.name, table.c.secret_hash)
+        previous = case((table.c.previous_until > self._now(), table.c.previous_secret_hash))
+        columns = (table.c.username, table.c.role, table.c.org, table.c.name, table.c.secret_hash, previous)
         valid = select(*columns).where(table.c.revoked_at.is_(None))
         with self._engine.connect() as connection:
             rows = connection.execute(valid).all()
@@ -115,8 +131,8 @@ class TableDirectory:
 
 def _entries(rows: Iterable[_Row]) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
-    for username, role, org, name, secret_hash in rows:
-        entry = Entry(Principal(Role(role), org, name), secret_hash) if role in _ROLES else None
+    for username, role, org, name, *records in rows:
+        entry = Entry(Principal(Role(role), org, name), *records) if role in _ROLES else None
         if entry is not None and entry.principal.username == username:
             entries[username] = entry
         else:

@@ -14,10 +14,11 @@ READER = Principal(Role.READER, "home", "grafana")
 OPERATOR = Principal(Role.OPERATOR, "home", "ann")
 DASHBOARD = Principal(Role.DASHBOARD, "", "dashboard")
 INGESTOR = Principal(Role.INGESTOR, "", "ingestor")
-EVERYBODY = (MACHINE, READER, OPERATOR, DASHBOARD, INGESTOR)
+TOKEN = Principal(Role.ENROL, "home", "token-1")
+EVERYBODY = (MACHINE, READER, OPERATOR, DASHBOARD, INGESTOR, TOKEN)
 
 ORGS = ("home", "work")
-LEVELS = {"machine": ("attic", "cellar"), "principal": ("ann", "bob", "_dashboard"), "rule": ("disk-full",)}
+LEVELS = {"machine": ("attic", "cellar"), "principal": ("ann", "bob", "token-1", "_dashboard"), "rule": ("disk-full",)}
 
 
 def every_topic() -> list[str]:
@@ -49,6 +50,7 @@ def test_a_username_says_the_organisation_and_what_is_no_machine_starts_with_an_
         "home._ann",
         "_dashboard",
         "_ingestor",
+        "home._token-1",
     ]
 
 
@@ -85,13 +87,37 @@ def test_the_dashboard_requests_in_every_organisation_under_its_own_name() -> No
     assert granted(DASHBOARD, Verb.RECEIVE) == updates
 
 
+def test_a_token_asks_for_a_place_and_hears_the_answer_and_nothing_else() -> None:
+    assert granted(TOKEN, Verb.PUBLISH) == at(topics.ENROL_REQUEST, principal="token-1")
+    assert granted(TOKEN, Verb.RECEIVE) == at(topics.ENROL_ANSWER, principal="token-1")
+
+
+def test_nobody_but_the_ingestor_answers_to_a_token() -> None:
+    answer = topics.ENROL_ANSWER.at(org="home", principal="token-1")
+    assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, answer)] == [INGESTOR]
+
+
+def test_only_a_token_is_called_otherwise_than_its_user_name_and_only_with_32_hex_digits_behind_it() -> None:
+    assert all(p.may_be_called(p.username) for p in EVERYBODY if p is not TOKEN)
+    assert not any(p.may_be_called(f"{p.username}.{'a' * 32}") for p in EVERYBODY if p is not TOKEN)
+    assert TOKEN.may_be_called(f"home._token-1.{'0a' * 16}")
+    wrong = (
+        "",
+        "home._token-1",
+        f"home._token-2.{'0a' * 16}",
+        f"home._token-1.{'0A' * 16}",
+        f"home._token-1.{'0' * 31}",
+    )
+    assert [name for name in wrong if TOKEN.may_be_called(name)] == []
+
+
 def test_an_operator_called_dashboard_is_not_the_dashboard() -> None:
     impostor = Principal(Role.OPERATOR, "home", "dashboard")
     assert not allowed(impostor, Verb.PUBLISH, topics.REQUEST.at(org="home", principal="_dashboard"))
 
 
 def test_the_ingestor_reads_all_reports_and_requests_of_all_organisations() -> None:
-    upward = [topic.filter() for topic in (*UPWARD, topics.REQUEST)]
+    upward = [topic.filter() for topic in (*UPWARD, topics.REQUEST, topics.ENROL_REQUEST)]
     assert granted(INGESTOR, Verb.RECEIVE) == {
         topic for topic in every_topic() if any(covers(filter_, topic) for filter_ in upward)
     }
@@ -110,7 +136,7 @@ def test_nobody_speaks_for_a_machine_but_itself_and_the_ingestor_that_retires_it
         assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [MACHINE, INGESTOR]
 
 
-@pytest.mark.parametrize("principal", [MACHINE, READER, OPERATOR])
+@pytest.mark.parametrize("principal", [MACHINE, READER, OPERATOR, TOKEN])
 @pytest.mark.parametrize("verb", Verb)
 def test_nobody_of_one_organisation_reaches_another(principal: Principal, verb: Verb) -> None:
     assert not {topic for topic in granted(principal, verb) if topic.startswith(f"{topics.ROOT}/work/")}
