@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import fleet, parts, people
+from cli import access, actions, brokers, fleet, keys, parts, people
 from schemas.errors import StartError
 from schemas.version import VERSION
 
@@ -18,7 +18,13 @@ app = typer.Typer(
 )
 app.add_typer(parts.app)
 app.add_typer(fleet.app)
+app.add_typer(brokers.app)
+app.add_typer(access.org, name="org")
+app.add_typer(access.token, name="token")
+app.add_typer(access.principal, name="principal")
 app.add_typer(people.app, name="user")
+app.add_typer(actions.app)
+app.add_typer(keys.app, name="key")
 
 
 def main() -> NoReturn:

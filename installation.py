@@ -7,6 +7,7 @@ Invariants:
 - The parts run this installation's code, whatever lies in the current directory.
 """
 
+import ipaddress
 import socket
 import sys
 import time
@@ -24,6 +25,8 @@ from schemas.settings import read_secret, write_secret
 from schemas.topics import slug
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from supervisor import Part
 
 ORG = "home"
@@ -37,12 +40,25 @@ STOP_ORDER = ("agent", "dashboard", "ingestor", "broker")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked of `dashfleet up`. `interval_seconds`: None for the agent's own setting."""
+    """What was asked of `dashfleet up`. `interval_seconds`: None for the agent's own setting; `listen`: an address to
+    open the broker at, with TLS.
+    """
 
     broker_port: int
     dashboard_port: int
     interval_seconds: float | None
     agent: bool
+    listen: str | None = None
+
+    @property
+    def server(self) -> str:
+        """Where the parts on this machine find the broker."""
+        if self.listen is None:
+            return f"mqtt://127.0.0.1:{self.broker_port}"
+        address = ipaddress.ip_address(self.listen)
+        if address.is_unspecified:
+            address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+        return f"mqtts://{f'[{address}]' if address.version == 6 else address}:{self.broker_port}"
 
 
 class Installation:
@@ -58,6 +74,7 @@ class Installation:
     def prepare(cls, data: Path, options: Options) -> Iterator["Installation"]:
         """Check and create what is needed, and hold the directory. Raises StartError."""
         layout = Layout(data)
+        _require_openable(layout, options)
         with _held(layout):
             for port, option in ((options.broker_port, "--broker-port"), (options.dashboard_port, "--dashboard-port")):
                 _require_free(port, option)
@@ -85,6 +102,7 @@ class Installation:
     def _create(self) -> None:
         from broker.access import Principal, Role
         from broker.credentials import new_secret
+        from broker.requests import DASHBOARD, OPERATOR_NAME
         from broker.watch import READER_NAME
         from ingestor.admin import add_org, add_principal
         from ingestor.run import PRINCIPAL as INGESTOR
@@ -94,7 +112,12 @@ class Installation:
         engine = open_engine(self.layout.database_url)
         upgrade(engine)
         add_org(engine, ORG, now=_now)
-        principals = {"ingestor": INGESTOR, "watch": Principal(Role.READER, ORG, READER_NAME)}
+        principals = {
+            "ingestor": INGESTOR,
+            "dashboard": DASHBOARD,
+            "watch": Principal(Role.READER, ORG, READER_NAME),
+            "act": Principal(Role.OPERATOR, ORG, OPERATOR_NAME),
+        }
         if self.options.agent:
             principals["agent"] = Principal(Role.MACHINE, ORG, self.machine)
         for part, principal in principals.items():
@@ -102,8 +125,27 @@ class Installation:
             if not path.exists():
                 write_secret(path, new_secret())
             add_principal(engine, principal, read_secret(path), now=_now)
+        self._create_key(engine)
         engine.dispose()
-        self.layout.remember(server=f"mqtt://127.0.0.1:{self.options.broker_port}", machine=self.machine)
+        self.layout.remember(server=self.options.server, machine=self.machine)
+
+    def _create_key(self, engine: "Engine") -> None:
+        """Make the first key that signs orders, once, and let the agent here obey what is in force."""
+        from agent.keys import KEYS_FILE, write_keys
+        from ingestor.keys import add_key, has_keys, list_keys
+        from schemas.enrolment import EnrolledKey
+        from schemas.keys import new_key
+
+        kept = self.layout.signing / ORG
+        if not has_keys(engine, ORG):
+            if not kept.exists():
+                write_secret(kept, new_key())
+            add_key(engine, ORG, read_secret(kept), signer=None, name="first", expires_at=None, now=_now)
+        held = self.layout.data / "agent" / KEYS_FILE
+        if self.options.agent and not held.exists():
+            known = [key for key in list_keys(engine, ORG, now=_now) if key["in_force"]]
+            fields = ("public_key", "name", "expires_at")
+            write_keys(held, ORG, [EnrolledKey(**{name: key[name] for name in fields}) for key in known])
 
     def _parts(self) -> "list[Part]":
         from supervisor import Part
@@ -111,7 +153,7 @@ class Installation:
         interval = self.options.interval_seconds
         server = ["--server", self.layout.server]
         given = {
-            "broker": ["--port", str(self.options.broker_port)],
+            "broker": ["--port", str(self.options.broker_port), *self._opening()],
             "ingestor": server,
             "agent": [*server, "--org", ORG, "--machine", self.machine],
             "dashboard": ["--port", str(self.options.dashboard_port)],
@@ -128,6 +170,13 @@ class Installation:
             )
             for name in names
         ]
+
+    def _opening(self) -> list[str]:
+        """What opens the broker to other machines."""
+        if self.options.listen is None:
+            return []
+        certificate, key = _certificate(self.layout)
+        return ["--bind", self.options.listen, "--certificate", str(certificate), "--private-key", str(key)]
 
     def _welcome(self, say: Callable[[str], None]) -> None:
         say("")
@@ -171,6 +220,22 @@ def _held(layout: Layout) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _require_openable(layout: Layout, options: Options) -> None:
+    if options.listen is None:
+        return
+    try:
+        ipaddress.ip_address(options.listen)
+    except ValueError:
+        raise StartError(f"--listen must be an IP address of this machine or 0.0.0.0, not {options.listen!r}") from None
+    if not all(path.exists() for path in _certificate(layout)):
+        raise StartError("--listen needs a certificate: run dashfleet tls NAME first, with the name machines will use")
+
+
+def _certificate(layout: Layout) -> tuple[Path, Path]:
+    """The broker's certificate and key, as `dashfleet tls` makes them."""
+    return layout.tls / "server.pem", layout.tls / "server.key"
 
 
 def _cannot_write(layout: Layout, error: OSError) -> str:

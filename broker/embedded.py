@@ -5,9 +5,11 @@ For one machine up to a few thousand agents; past that the same contract runs on
 themselves again.
 
 Invariants:
-- It listens on loopback only, as it has no TLS; anything else is refused before a port is opened.
+- Beyond loopback it listens with TLS, or when told that it may do without (`insecure`); anything else is refused before
+  a port is opened. With TLS it speaks nothing else.
 - A start that fails leaves nothing listening.
-- Who is revoked, or gets another secret, is disconnected within seconds (`refresh_seconds`, and the time of one query).
+- Who is revoked, or whose secret is good no longer, is disconnected within seconds (`refresh_seconds`, and the time of
+  one query).
 """
 
 import asyncio
@@ -16,6 +18,7 @@ import ipaddress
 import logging
 import signal
 import socket
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +26,7 @@ from contextlib import suppress
 from broker.connection import Limits
 from broker.guard import BACKLOG, Allowed, Guard, remembered_allowed
 from broker.principals import Directory
+from broker.tls import server_context
 from schemas.errors import StartError
 from schemas.settings import BrokerSettings
 
@@ -71,10 +75,12 @@ class EmbeddedBroker:
     async def start(self) -> None:
         """Listen. Raises BrokerError."""
         _quiet_amqtt()
-        _refuse_beyond_loopback(self._settings.bind)
+        tls = _tls(self._settings)
+        if tls is None and not self._settings.insecure:
+            _refuse_beyond_loopback(self._settings.bind)
         await asyncio.to_thread(self._directory.refresh)
         listener = _listen(self._settings.bind, self._settings.port)
-        guard = Guard(self._settings, self._directory, listener, self._allowed, self._limits)
+        guard = Guard(self._settings, self._directory, listener, self._allowed, self._limits, tls)
         try:
             await guard.start()
         except BaseException:
@@ -101,8 +107,7 @@ class EmbeddedBroker:
             except Exception:  # without this task nobody would be disconnected any more
                 log.exception("the principals could not be read again")
                 continue
-            for username in changed:
-                guard.end(username, "its credential was changed or revoked")
+            guard.check(changed)
 
 
 def run(settings: BrokerSettings, directory: Directory, on_ready: Callable[[], None]) -> None:
@@ -124,20 +129,31 @@ async def _serve(settings: BrokerSettings, directory: Directory, on_ready: Calla
         await broker.stop()
 
 
+def _tls(settings: BrokerSettings) -> ssl.SSLContext | None:
+    if (settings.certificate is None) != (settings.private_key is None):
+        raise BrokerError("certificate and private_key belong together: set both, or neither")
+    if settings.certificate is None or settings.private_key is None:
+        return None
+    return server_context(settings.certificate, settings.private_key)
+
+
 def _refuse_beyond_loopback(bind: str) -> None:
-    try:
-        loopback = ipaddress.ip_address(bind).is_loopback
-    except ValueError:
-        raise BrokerError(f"bind must be an IP address such as 127.0.0.1, not {bind!r}") from None
-    if not loopback:
+    if not _address(bind).is_loopback:
         raise BrokerError(
-            f"the embedded broker does not listen on {bind}: it has no TLS, so secrets would cross the network in the "
-            "clear; bind it to 127.0.0.1"
+            f"the embedded broker does not listen on {bind} without TLS, as secrets would cross the network in the "
+            "clear: make a certificate with dashfleet tls, or bind it to 127.0.0.1 (--insecure listens all the same)"
         )
 
 
+def _address(bind: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        return ipaddress.ip_address(bind)
+    except ValueError:
+        raise BrokerError(f"bind must be an IP address such as 127.0.0.1, not {bind!r}") from None
+
+
 def _listen(bind: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    family = socket.AF_INET6 if _address(bind).version == 6 else socket.AF_INET
     try:
         return socket.create_server((bind, port), family=family, backlog=BACKLOG)
     except OSError as error:

@@ -17,8 +17,10 @@ Invariants:
 import asyncio
 import logging
 import socket
+import ssl
+import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 
@@ -27,10 +29,10 @@ from amqtt.mqtt.connack import IDENTIFIER_REJECTED, NOT_AUTHORIZED
 
 from broker import access
 from broker.access import Principal, Role, Verb
-from broker.connection import Connection, Limits
-from broker.credentials import hash_secret, new_secret, verify_secret
+from broker.connection import Connection, Credential, Limits
+from broker.credentials import hash_secret, new_secret
 from broker.outgoing import Outgoing
-from broker.principals import Directory
+from broker.principals import Directory, Entry
 from broker.subscriptions import Subscriptions
 from broker.transport import Message
 from broker.wire import Packet, Refusal, is_filter
@@ -47,14 +49,21 @@ log = logging.getLogger(__name__)
 remembered_allowed: Allowed = lru_cache(maxsize=1 << 16)(access.allowed)
 """`broker.access.allowed`, which is pure: the same few topics are asked for again and again."""
 
-_NOBODY = hash_secret(new_secret())  # so that an unknown user name takes as long to refuse as a known one
+_NOBODY = Entry(Principal(Role.READER, "", ""), hash_secret(new_secret()))
+"""Asked for an unknown user name, so that it takes as long to refuse as a known one."""
 
 
 class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
     """The embedded broker's inside. Made in a running event loop, with a socket that already listens."""
 
     def __init__(
-        self, settings: BrokerSettings, directory: Directory, listener: socket.socket, allowed: Allowed, limits: Limits
+        self,
+        settings: BrokerSettings,
+        directory: Directory,
+        listener: socket.socket,
+        allowed: Allowed,
+        limits: Limits,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         address = f"{settings.bind}:{settings.port}"
         # An empty table of plugins: amqtt's own defaults would let anybody in.
@@ -65,6 +74,7 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
         self._listener = listener
         self._allowed = allowed
         self._limits = limits
+        self._tls = tls
         self._tasks: dict[Connection, asyncio.Task[None] | None] = {}
         self._clients: dict[str, Connection] = {}
         self._subscribers = Subscriptions[Connection]()
@@ -80,20 +90,23 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
         """How many sockets are open, those not let in (yet) included."""
         return len(self._tasks)
 
-    def end(self, username: str, reason: str) -> None:
-        """End the sessions of a principal, if there are any."""
-        own = self._clients.get(username)
-        ending = [own] if own is not None else [c for c in self._clients.values() if c.username == username]
-        for connection in ending:
-            self.count("revoked")
-            log.info("%s is disconnected: %s", username, reason)
-            connection.end(reason)
+    def check(self, usernames: Collection[str]) -> None:
+        """End the sessions of these principals whose credential is no longer good, or no longer means the same."""
+        suspects = [connection for connection in self._clients.values() if connection.username in usernames]
+        for connection in suspects:
+            entry = self._directory.find(connection.username)
+            if entry is None or connection.credential not in [(entry.principal, record) for record in entry.records]:
+                self.count("revoked")
+                log.info("%s is disconnected: its credential was changed or revoked", connection.username)
+                connection.end("its credential was changed or revoked")
 
     async def stop(self) -> None:
         """Stop listening, end every connection without publishing wills that nobody would hear, and free the port."""
         self._stopping = True
         for server in self._servers.values():
             server.instance.close()
+            if sys.version_info >= (3, 13):  # those in the middle of a TLS handshake, which nobody has seen yet
+                server.instance.abort_clients()
         tasks = [task for task in self._tasks.values() if task is not None]
         for connection in list(self._tasks):
             connection.end("the broker stops", publish_will=False)
@@ -103,7 +116,10 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
     async def _create_server_instance(self, listener_name: str, *_: object) -> asyncio.Server:
         """Serve on the socket that `EmbeddedBroker` opened, where a taken port has a better message."""
         connected = partial(self.stream_connected, listener_name=listener_name)
-        return await asyncio.start_server(connected, sock=self._listener, backlog=BACKLOG)
+        patience = self._settings.connect_seconds if self._tls is not None else None
+        return await asyncio.start_server(
+            connected, sock=self._listener, backlog=BACKLOG, ssl=self._tls, ssl_handshake_timeout=patience
+        )
 
     async def stream_connected(
         self,
@@ -130,7 +146,8 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
 
     def admit(self, connection: Connection, connect: Packet) -> Outgoing:
         """Decide on a CONNECT; see `Hub`."""
-        principal = self._authenticated(connect.username or "", connect.password or "")
+        credential = self._authenticated(connect.username or "", connect.password or "")
+        principal = credential[0]
         if not principal.may_be_called(connect.client_id):
             raise Refusal(IDENTIFIER_REJECTED, f"the client id of {principal.username} is not its user name")
         if connect.will_flag and not self._may(principal.username, Verb.PUBLISH, connect.will_topic):
@@ -139,6 +156,7 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
             self.count("taken_over")
             old.end("it connected again")
         connection.username, connection.client_id = principal.username, connect.client_id
+        connection.credential = credential
         self._clients[connect.client_id] = connection
         self.count("connects")
         trusted = principal.role is Role.INGESTOR
@@ -175,12 +193,12 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
         """Add one to a counter; see `Hub`."""
         self.counters[what] += 1
 
-    def _authenticated(self, username: str, secret: str) -> Principal:
+    def _authenticated(self, username: str, secret: str) -> Credential:
         entry = self._directory.find(username)
-        known = verify_secret(secret, entry.secret_hash if entry is not None else _NOBODY)
-        if entry is None or not known:
+        record = (entry or _NOBODY).record_of(secret)
+        if entry is None or record is None:
             raise Refusal(NOT_AUTHORIZED, "unknown user name or wrong secret")
-        return entry.principal
+        return entry.principal, record
 
     def _may(self, username: str, verb: Verb, topic: str) -> bool:
         entry = self._directory.find(username)

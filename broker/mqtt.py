@@ -48,6 +48,24 @@ class _State(Enum):
     CLOSED = "closed for good"
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when its handshake fails, which paho leaves to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = _TlsSocket
+    return context
+
+
 class Mqtt:
     """A Transport over MQTT 3.1.1. `subscriptions` are filters with their QoS, made anew on every connect."""
 
@@ -70,7 +88,7 @@ class Mqtt:
         self._subscriptions = list(subscriptions)
         self._will = will
         self._keep_alive_seconds = keep_alive_seconds
-        self._tls = ssl.create_default_context(cafile=ca_file) if address.tls else None
+        self._tls = _tls(ca_file) if address.tls else None
         self.backoff = backoff or Backoff()
         self._monotonic = monotonic
         self._state = _State.IDLE

@@ -51,7 +51,8 @@ def table(found: "list[dict[str, str]]", columns: tuple[str, ...]) -> "Table":
     """Rows of text as a table."""
     from rich.table import Table
 
-    shown = Table(*(column.capitalize() for column in columns), box=None, pad_edge=False, header_style="bold")
+    titles = (column.replace("_", " ").capitalize() for column in columns)
+    shown = Table(*titles, box=None, pad_edge=False, header_style="bold")
     for row in found:
         shown.add_row(*(row[column] for column in columns))
     return shown
@@ -92,13 +93,14 @@ def _defaults(part: str, data: Path) -> "Mapping[str, Any]":
     from schemas.topics import slug
 
     layout = Layout(data)
-    client = {"server": layout.server, "password_file": layout.secret(part)}
+    client = {"server": layout.server, "password_file": layout.secret(part), "ca_file": layout.authority}
     database = {"database": layout.database_url}
     defaults: dict[str, dict[str, Any]] = {
         "broker": database,
         "ingestor": {**client, **database},
         "agent": {**client, "machine": layout.machine or slug(socket.gethostname())},
-        "dashboard": {**database, "auth_database": layout.people_url},
+        "dashboard": {**client, **database, "auth_database": layout.people_url, "signing_keys": layout.signing},
         "watch": client,
+        "act": {**client, "signing_keys": layout.signing},
     }
     return defaults[part]

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,12 +15,21 @@ app = typer.Typer()
 @app.command()
 def up(
     data: Data = None,
-    broker_port: Annotated[int, typer.Option(help="The port of the embedded broker.", min=1, max=65_535)] = 1883,
+    broker_port: Annotated[
+        int | None,
+        typer.Option(
+            help="The port of the embedded broker.", min=1, max=65_535, show_default="1883, 8883 with --listen"
+        ),
+    ] = None,
     dashboard_port: Annotated[int, typer.Option(help="The port of the dashboard.", min=1, max=65_535)] = 8501,
     interval: Annotated[
         float | None, typer.Option(help="Seconds between two samples of this machine.", min=0.05)
     ] = None,
     agent: Annotated[bool, typer.Option("--agent/--no-agent", help="Also watch this machine.")] = True,
+    listen: Annotated[
+        str | None,
+        typer.Option(help="Open the broker to other machines at this address of this one, with TLS; 0.0.0.0 for all."),
+    ] = None,
 ) -> None:
     """Run everything on this machine: broker, ingestor, an agent, dashboard."""
     from installation import Installation, Options
@@ -27,7 +37,7 @@ def up(
 
     os.umask(0o077)  # what the parts write is nobody else's to read, also in a directory that others may enter
     stop = Stop()
-    options = Options(broker_port, dashboard_port, interval, agent)
+    options = Options(broker_port or (8883 if listen else 1883), dashboard_port, interval, agent, listen)
     with Installation.prepare(data_directory(data), options) as installation:
         installation.run(say=_say, stopping=lambda: stop.asked)
 
@@ -39,12 +49,16 @@ def broker(
     bind: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
     port: PortOption = None,
     database: Database = None,
+    certificate: Annotated[Path | None, typer.Option(help="The certificate to listen with, for TLS.")] = None,
+    private_key: Annotated[Path | None, typer.Option(help="The certificate's key.")] = None,
+    insecure: Annotated[bool | None, typer.Option("--insecure", help="Listen beyond loopback without TLS.")] = None,
     check: Check = False,
 ) -> None:
     """Run the embedded broker."""
     from schemas.settings import BrokerSettings
 
-    settings = effective(BrokerSettings, data, config, check, bind=bind, port=port, database=database)
+    given = {"bind": bind, "port": port, "database": database, "insecure": insecure}
+    settings = effective(BrokerSettings, data, config, check, **given, certificate=certificate, private_key=private_key)
     from broker.embedded import run
     from broker.principals import TableDirectory
     from schemas.database import open_engine, require_current
@@ -54,7 +68,7 @@ def broker(
     engine = open_engine(settings.database.get_secret_value(), read_only=True)
     require_current(engine)
     watch_the_supervisor()
-    run(settings, TableDirectory(engine), lambda: say_ready(f"mqtt://{settings.bind}:{settings.port}"))
+    run(settings, TableDirectory(engine), lambda: say_ready(settings.url))
 
 
 @app.command()

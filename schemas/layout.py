@@ -24,6 +24,22 @@ class Layout:
         return self.data / "secrets" / part
 
     @property
+    def signing(self) -> Path:
+        """The directory of the private keys that sign orders, a file per organisation."""
+        return self.data / "secrets" / "signing"
+
+    @property
+    def tls(self) -> Path:
+        """The directory of the certificates that `dashfleet tls` makes."""
+        return self.data / "tls"
+
+    @property
+    def authority(self) -> Path | None:
+        """The certificate authority of this installation, if it is there."""
+        path = self.tls / "ca.pem"
+        return path if path.exists() else None
+
+    @property
     def server(self) -> str:
         """The broker's address, from the last `up`."""
         return self._remembered().get("server", "mqtt://127.0.0.1:1883")

@@ -22,17 +22,21 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from schemas import files
+from schemas.command_lines import CommandLine
 from schemas.errors import StartError
-from schemas.messages import Labels
+from schemas.messages import Labels, MetricName
 from schemas.topics import ID_PATTERN, MACHINE_MAX_LENGTH, ORG_MAX_LENGTH
 from schemas.urls import DatabaseUrl
 
 CONFIGURATION_FILE = "dashfleet.toml"
+ALLOWED_ACTIONS = ("ping", "refresh", "message", "restart", "configure")
+"""Unless the machine's owner says otherwise: what cannot harm it."""
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 OrgId = Annotated[str, Field(pattern=ID_PATTERN, max_length=ORG_MAX_LENGTH)]
 MachineId = Annotated[str, Field(pattern=ID_PATTERN, max_length=MACHINE_MAX_LENGTH)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+CommandName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$")]
 HostName = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[^*:/\s]+)$")]
 S = TypeVar("S", bound="Settings")
 
@@ -139,6 +143,16 @@ class AgentSettings(ClientSettings):
     outbox_max_bytes: Annotated[int, Field(ge=1 << 20)] = Field(
         64 << 20, description="Size of the disk queue; oldest go first"
     )
+    allowed_actions: list[MetricName] = Field(
+        default_factory=lambda: list(ALLOWED_ACTIONS),
+        description="What operators may have this machine do; only this file or its environment can change it",
+    )
+    commands: Annotated[dict[CommandName, CommandLine], Field(max_length=64)] = Field(
+        default_factory=dict, description="Command lines by name, for the action run"
+    )
+    reboot_command: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="argv of the action reboot; {minutes}, {seconds} and {notice} are filled in"
+    )
 
 
 class WatchSettings(ClientSettings):
@@ -147,6 +161,17 @@ class WatchSettings(ClientSettings):
     part: ClassVar[str] = "watch"
 
     org: OrgId = Field("home", description="The organisation to watch")
+
+
+class ActSettings(ClientSettings):
+    """`dashfleet act` and `dashfleet commands cancel`: an operator of one organisation."""
+
+    part: ClassVar[str] = "act"
+
+    org: OrgId = Field("home", description="The organisation whose machines are meant")
+    signing_keys: Path | None = Field(
+        None, description="The directory of the private keys that sign orders, a file per organisation"
+    )
 
 
 class IngestorSettings(ClientSettings):
@@ -168,14 +193,23 @@ class BrokerSettings(Settings):
     bind: str = Field("127.0.0.1", description="The address to listen on")
     port: Port = Field(1883, description="The port to listen on")
     database: DatabaseUrl = Field(description="SQLAlchemy URL of the fleet's database, for the principals")
+    certificate: Path | None = Field(None, description="The certificate to listen with, PEM; then it speaks TLS only")
+    private_key: Path | None = Field(None, description="The certificate's key, PEM, a file with mode 0600")
+    insecure: bool = Field(False, description="Listen beyond loopback without TLS, on a network nobody else is on")
     max_packet_bytes: Annotated[int, Field(ge=1024, le=268_435_455)] = Field(
         256 << 10, description="Larger packets end the connection"
     )
     max_connections: Annotated[int, Field(ge=1)] = Field(10_000, description="Connections at once")
     connect_seconds: Seconds = Field(10.0, description="Time from accepting a connection to its complete CONNECT")
 
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        host = f"[{self.bind}]" if ":" in self.bind else self.bind
+        return f"{'mqtts' if self.certificate else 'mqtt'}://{host}:{self.port}"
 
-class DashboardSettings(Settings):
+
+class DashboardSettings(ClientSettings):
     """The dashboard."""
 
     part: ClassVar[str] = "dashboard"
@@ -189,6 +223,9 @@ class DashboardSettings(Settings):
     )
     database: DatabaseUrl = Field(description="SQLAlchemy URL of the fleet's database, opened read-only")
     auth_database: DatabaseUrl = Field(description="SQLAlchemy URL of the people and their sessions")
+    signing_keys: Path | None = Field(
+        None, description="The directory of the private keys that sign orders, a file per organisation"
+    )
     refresh_seconds: Seconds = Field(5.0, description="Time between two refreshes of a page")
     session_idle_seconds: Annotated[int, Field(ge=60)] = Field(
         8 * 3600, description="A session not used for so long ends"
@@ -293,8 +330,7 @@ def masked(settings: Settings) -> str:
 def read_secret(path: Path) -> str:
     """The first line of a secret file. Raises SettingsError when it cannot be read or others could read it too."""
     try:
-        if _others_may_read(path.stat()):
-            raise SettingsError(f"{path} can be read by others: run chmod 600 {path}")
+        require_private(path)
         secret = path.read_text().strip().partition("\n")[0].strip()
     except OSError as error:
         raise SettingsError(f"cannot read the secret in {path}: {error.strerror}") from None
@@ -303,6 +339,12 @@ def read_secret(path: Path) -> str:
     if not secret:
         raise SettingsError(f"there is no secret in {path}: the file is empty")
     return secret
+
+
+def require_private(path: Path) -> None:
+    """Raise SettingsError unless only its owner can read this file, FileNotFoundError when there is none."""
+    if _others_may_read(path.stat()):
+        raise SettingsError(f"{path} can be read by others: run chmod 600 {path}")
 
 
 def write_secret(path: Path, secret: str) -> None:

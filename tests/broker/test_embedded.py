@@ -77,10 +77,14 @@ def test_a_start_that_failed_leaves_nothing_listening() -> None:
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.1"])  # noqa: S104 - refused
-def test_it_does_not_listen_beyond_loopback_as_it_has_no_tls(bind: str) -> None:
+def test_it_does_not_listen_beyond_loopback_without_tls(bind: str) -> None:
     wrong = settings(bind=bind)
-    assert f"does not listen on {bind}: it has no TLS" in start_error(wrong)
+    assert f"does not listen on {bind} without TLS" in start_error(wrong)
     assert not listens(wrong.port)
+
+
+def test_it_does_so_when_told_that_it_may() -> None:
+    assert "cannot listen on port" in start_error(settings(bind="192.0.2.1", insecure=True)), "not an address of ours"
 
 
 def test_it_listens_on_an_address_not_on_a_name_that_may_mean_another_tomorrow() -> None:
