@@ -2,7 +2,8 @@
 
 Invariants:
 - `find` answers from memory and never waits, so it can be asked on an event loop and for every message.
-- Who is revoked is not found. After a rotation the secret before is also good until its time is over. A row that contradicts itself (a role of a newer version, a username that is not its
+- After a rotation the secret before is good, too, until its time is over.
+- Who is revoked is not found. A row that contradicts itself (a role of a newer version, a username that is not its
   principal's) is not found either.
 - While the table cannot be read, what was read last stays in force; `refresh` says so once and never raises for it.
 """

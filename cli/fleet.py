@@ -9,8 +9,6 @@ import typer
 from cli.options import Data, Database, Json, Server, effective, fleet_database, show
 
 app = typer.Typer()
-machine = typer.Typer(help="Add machines.", no_args_is_help=True)
-app.add_typer(machine, name="machine")
 
 
 @app.command()
@@ -30,21 +28,6 @@ def ledger(data: Data = None, database: Database = None, as_json: Json = False) 
     found = _list_machines(data, database)
     plain = [{name: row[name] for name in ("org", "machine", "ledger")} for row in found]
     show(plain if as_json else ledger_table(found))
-
-
-@machine.command("add")
-def add_machine(
-    name: Annotated[str, typer.Argument(help="The machine's id: lower-case letters, digits, hyphens.")],
-    data: Data = None,
-    org: Annotated[str, typer.Option(help="The organisation it belongs to.")] = "home",
-    database: Database = None,
-) -> None:
-    """Let another machine connect. Prints its secret, only this once."""
-    from ingestor.admin import new_machine
-
-    with fleet_database(data, database) as engine:
-        typer.echo(new_machine(engine, org, name, now=lambda: time.time_ns() // 1_000_000))
-    typer.echo(f"That is the secret of {org}/{name}; it is shown only this once.", err=True)
 
 
 @app.command()

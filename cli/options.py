@@ -53,6 +53,7 @@ def table(found: "list[dict[str, str]]", columns: tuple[str, ...]) -> "Table":
 
     titles = (column.replace("_", " ").capitalize() for column in columns)
     shown = Table(*titles, box=None, pad_edge=False, header_style="bold")
+    shown.columns[0].no_wrap = True  # what people copy
     for row in found:
         shown.add_row(*(row[column] for column in columns))
     return shown

@@ -1,81 +1,214 @@
-"""What the admin commands write: organisations, machines, and who may connect. They run next to the ingestor.
+"""What the admin commands write: organisations, and who may connect. They run next to the ingestor.
 
-Invariant: a secret is hashed before it comes near the database, and is returned to the caller only when it is new.
+Invariants:
+- A secret is hashed before it comes near the database, and is returned to the caller only when it is new.
+- Who is revoked stays in the table, so that brokers and the ingestor see it, and its name is nobody else's meanwhile.
+- What an organisation has goes with it; its principals stay, revoked, until there is one of its name again.
 """
 
 from collections.abc import Callable
+from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import ColumnElement, Engine, func, select
 from sqlalchemy.engine import Connection
 
 from broker.access import Principal, Role
-from broker.credentials import hash_secret, new_secret
+from broker.credentials import hash_secret, new_secret, verify_secret
 from schemas import tables
 from schemas.errors import StartError
 from schemas.messages import OrgConfig
-from schemas.topics import is_id
+from schemas.topics import MACHINE_MAX_LENGTH, ORG_MAX_LENGTH, is_id
+
+Now = Callable[[], int]
+
+_PROVISIONED = (Role.READER, Role.OPERATOR, Role.MACHINE)
 
 
-def add_org(engine: Engine, name: str, *, now: Callable[[], int]) -> None:
-    """Make sure that there is an organisation of this name."""
+def new_org(engine: Engine, name: str, *, now: Now) -> None:
+    """Make an organisation. Raises StartError when there is one of this name, or the name is wrong."""
+    require_name(name, "an organisation", ORG_MAX_LENGTH)
+    if not add_org(engine, name, now=now):
+        raise StartError(f"there is an organisation {name} already")
+
+
+def add_org(engine: Engine, name: str, *, now: Now) -> bool:
+    """Make sure that there is an organisation of this name; whether it is new. A new one begins with nobody."""
     with engine.begin() as connection:
-        if _org_id(connection, name) is None:
-            connection.execute(
-                tables.org.insert().values(name=name, config=OrgConfig().model_dump(mode="json"), created_at=now())
-            )
+        if org_id(connection, name) is not None:
+            return False
+        connection.execute(tables.principal.delete().where(tables.principal.c.org == name))
+        connection.execute(
+            tables.org.insert().values(name=name, config=OrgConfig().model_dump(mode="json"), created_at=now())
+        )
+        return True
 
 
-def add_principal(engine: Engine, principal: Principal, secret: str, *, now: Callable[[], int]) -> None:
+def list_orgs(engine: Engine) -> list[dict[str, Any]]:
+    """Every organisation, with how many machines and valid principals of other roles it has."""
+    machines = select(func.count()).where(tables.machine.c.org_id == tables.org.c.id).scalar_subquery()
+    principals = (
+        select(func.count())
+        .where(tables.principal.c.org == tables.org.c.name, tables.principal.c.revoked_at.is_(None))
+        .where(tables.principal.c.role.not_in((Role.MACHINE.value, Role.ENROL.value)))
+        .scalar_subquery()
+    )
+    query = select(
+        tables.org.c.name.label("org"),
+        machines.label("machines"),
+        principals.label("principals"),
+        tables.org.c.created_at.label("created"),
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query.order_by(tables.org.c.name)).mappings()]
+
+
+def remove_org(engine: Engine, name: str, *, now: Now) -> None:
+    """Remove an organisation with its machines and all that is stored of them; revoke who was of it."""
+    mine, valid = tables.principal.c.org == name, tables.principal.c.revoked_at.is_(None)
+    with engine.begin() as connection:
+        require_org(connection, name)
+        connection.execute(
+            tables.token.delete().where(tables.token.c.username.in_(select(tables.principal.c.username).where(mine)))
+        )
+        connection.execute(tables.principal.update().where(mine, valid).values(revoked_at=now()))
+        machines = connection.scalars(
+            select(tables.machine.c.id).join(tables.org).where(tables.org.c.name == name)
+        ).all()
+    for machine in machines:  # each by itself, so that the ingestor never waits for long
+        with engine.begin() as connection:
+            connection.execute(tables.machine.delete().where(tables.machine.c.id == machine))
+    with engine.begin() as connection:
+        connection.execute(tables.org.delete().where(tables.org.c.name == name))
+
+
+def add_principal(engine: Engine, principal: Principal, secret: str, *, now: Now, revive: bool = True) -> None:
     """Let a principal connect with this secret, and with no other from now on. A machine also gets its place.
 
-    Raises LookupError when its organisation does not exist.
+    One that is revoked is let in again, unless not to `revive`. Raises LookupError when there is no such organisation.
     """
-    values = {"secret_hash": hash_secret(secret), "revoked_at": None}
     with engine.begin() as connection:
-        known = tables.principal.c.username == principal.username
-        if connection.execute(select(tables.principal.c.username).where(known)).first() is not None:
-            connection.execute(tables.principal.update().where(known).values(values))
-        else:
-            connection.execute(
-                tables.principal.insert().values(
-                    username=principal.username,
-                    role=principal.role.value,
-                    org=principal.org,
-                    name=principal.name,
-                    created_at=now(),
-                    **values,
-                )
-            )
+        found = connection.execute(select(tables.principal).where(_called(principal.username))).first()
+        if found is None:
+            insert_principal(connection, principal, hash_secret(secret), now())
+        elif revive or found.revoked_at is None:
+            known = verify_secret(secret, found.secret_hash)
+            _change(connection, principal.username, found.secret_hash if known else hash_secret(secret))
         if principal.role is Role.MACHINE:
-            _add_machine(connection, principal.org, principal.name, now())
+            insert_machine(connection, principal.org, principal.name, now())
 
 
-def new_machine(engine: Engine, org: str, name: str, *, now: Callable[[], int]) -> str:
-    """Let a new machine connect, and return its secret. Raises StartError when the name is taken or wrong."""
-    if not is_id(name):
-        raise StartError(f"{name!r} cannot be a machine: use lower-case letters, digits and inner hyphens, 63 at most")
-    principal = Principal(Role.MACHINE, org, name)
+def new_principal(engine: Engine, org: str, name: str, role: str, *, now: Now) -> str:
+    """Let somebody new connect, and return the secret. Raises StartError when the name is taken or wrong."""
+    if role not in _PROVISIONED:
+        raise StartError(f"there is no role {role} to give: choose one of {', '.join(_PROVISIONED)}")
+    require_name(name, "a principal", MACHINE_MAX_LENGTH)
+    principal = Principal(Role(role), org, name)
     with engine.connect() as connection:
-        if connection.scalar(
-            select(tables.principal.c.username).where(tables.principal.c.username == principal.username)
-        ):
-            raise StartError(f"{org} has a machine {name} already: choose another name")
+        require_org(connection, org)
+        found = connection.execute(select(tables.principal).where(_called(principal.username))).first()
+        if found is not None and (found.revoked_at is None or found.role != role):
+            raise StartError(f"{principal.username} is there already: rotate or revoke it, or choose another name")
     secret = new_secret()
-    try:
-        add_principal(engine, principal, secret, now=now)
-    except LookupError as error:
-        raise StartError(f"{error}") from None
+    add_principal(engine, principal, secret, now=now)
     return secret
 
 
-def _add_machine(connection: Connection, org: str, name: str, now: int) -> None:
-    org_id = _org_id(connection, org)
-    if org_id is None:
+def list_principals(engine: Engine, org: str | None = None) -> list[dict[str, Any]]:
+    """Who has a credential, tokens aside: without secrets and their records."""
+    table = tables.principal
+    query = select(
+        table.c.username,
+        table.c.role,
+        table.c.org,
+        table.c.created_at.label("created"),
+        table.c.previous_until,
+        table.c.revoked_at.label("revoked"),
+    ).where(table.c.role != Role.ENROL.value)
+    if org is not None:
+        query = query.where(table.c.org == org)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query.order_by(table.c.org, table.c.username)).mappings()]
+
+
+def rotate_principal(engine: Engine, username: str, *, overlap_seconds: float, now: Now) -> str:
+    """Give a principal another secret, and return it; the one before stays good for the overlap. Raises StartError."""
+    secret = new_secret()
+    with engine.begin() as connection:
+        found = _require_valid(connection, username)
+        until = now() + round(overlap_seconds * 1000)
+        previous = (found.secret_hash, until) if overlap_seconds else (None, None)
+        _change(connection, username, hash_secret(secret), previous)
+    return secret
+
+
+def revoke_principal(engine: Engine, username: str, *, now: Now) -> None:
+    """Let somebody connect no more: sessions end within seconds, and a machine is retired. Raises StartError."""
+    with engine.begin() as connection:
+        _require_valid(connection, username)
+        connection.execute(tables.principal.update().where(_called(username)).values(revoked_at=now()))
+
+
+def insert_principal(connection: Connection, principal: Principal, secret_hash: str, now: int) -> None:
+    """Write a principal that is not there yet."""
+    connection.execute(
+        tables.principal.insert().values(
+            username=principal.username,
+            role=principal.role.value,
+            org=principal.org,
+            name=principal.name,
+            secret_hash=secret_hash,
+            created_at=now,
+        )
+    )
+
+
+def insert_machine(connection: Connection, org: str, name: str, now: int) -> None:
+    """Make sure that there is a place for a machine. Raises LookupError when its organisation does not exist."""
+    found = org_id(connection, org)
+    if found is None:
         raise LookupError(f"there is no organisation {org}")
-    known = (tables.machine.c.org_id == org_id) & (tables.machine.c.name == name)
+    known = (tables.machine.c.org_id == found) & (tables.machine.c.name == name)
     if connection.execute(select(tables.machine.c.id).where(known)).first() is None:
-        connection.execute(tables.machine.insert().values(org_id=org_id, name=name, created_at=now))
+        connection.execute(tables.machine.insert().values(org_id=found, name=name, created_at=now))
 
 
-def _org_id(connection: Connection, name: str) -> int | None:
+def org_id(connection: Connection, name: str) -> int | None:
+    """The number of an organisation."""
     return connection.scalar(select(tables.org.c.id).where(tables.org.c.name == name))
+
+
+def require_org(connection: Connection, name: str) -> None:
+    """Raise StartError when there is no organisation of this name."""
+    if org_id(connection, name) is None:
+        raise StartError(f"there is no organisation {name}: see dashfleet org list, or make it with dashfleet org add")
+
+
+def require_name(name: str, what: str, max_length: int) -> None:
+    """Raise StartError unless this may be an id."""
+    if not is_id(name, max_length):
+        raise StartError(
+            f"{name!r} cannot be {what}: use lower-case letters, digits and inner hyphens, {max_length} at most"
+        )
+
+
+def _require_valid(connection: Connection, username: str) -> Any:  # noqa: ANN401 - a row of the table
+    found = connection.execute(select(tables.principal).where(_called(username))).first()
+    if found is None:
+        raise StartError(f"there is no principal {username}: see dashfleet principal list")
+    if found.revoked_at is not None:
+        raise StartError(f"{username} is revoked already")
+    return found
+
+
+def _change(
+    connection: Connection,
+    username: str,
+    secret_hash: str,
+    previous: tuple[str, int] | tuple[None, None] = (None, None),
+) -> None:
+    values = {"secret_hash": secret_hash, "previous_secret_hash": previous[0], "previous_until": previous[1]}
+    connection.execute(tables.principal.update().where(_called(username)).values(**values, revoked_at=None))
+
+
+def _called(username: str) -> ColumnElement[bool]:
+    return tables.principal.c.username == username
