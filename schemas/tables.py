@@ -53,12 +53,24 @@ def vital_columns() -> list[Column[float] | Column[int]]:
     ]
 
 
+def summary_columns() -> list[Column[float] | Column[int]]:
+    """Per vital how many readings a stretch of time had, their minimum, average and maximum."""
+    columns: list[Column[float] | Column[int]] = []
+    for vital in vital_columns():
+        columns.append(Column(f"{vital.name}_count", Integer, nullable=False))
+        columns.append(Column(f"{vital.name}_min", vital.type))
+        columns.append(Column(f"{vital.name}_avg", Float))
+        columns.append(Column(f"{vital.name}_max", vital.type))
+    return columns
+
+
 org = Table(
     "org",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("name", String(32), nullable=False, unique=True),
     Column("config", JSON, nullable=False, comment="schemas.messages.OrgConfig"),
+    Column("retention", JSON, comment="schemas.history.Retention; null: the defaults"),
     Column("created_at", BigInteger, nullable=False),
 )
 
@@ -160,6 +172,53 @@ sample = Table(
     *vital_columns(),
     Column("extra", JSON),
     sqlite_with_rowid=False,
+)
+
+minute = Table(
+    "minute",
+    metadata,
+    Column("machine_id", ForeignKey(machine.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("at", BigInteger, primary_key=True, autoincrement=False, comment="its start, by the server's clock"),
+    Column("samples", Integer, nullable=False),
+    Column("sampled_from", BigInteger, nullable=False, comment="where its samples are, by the machine's clock"),
+    Column("sampled_to", BigInteger, nullable=False),
+    *summary_columns(),
+    Column("extra", JSON, comment="by metric: count, minimum, average, maximum"),
+    sqlite_with_rowid=False,
+)
+
+hour = Table(
+    "hour",
+    metadata,
+    Column("machine_id", ForeignKey(machine.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("at", BigInteger, primary_key=True, autoincrement=False, comment="its start, by the server's clock"),
+    Column("samples", Integer, nullable=False),
+    *summary_columns(),
+    Column("extra", JSON, comment="by metric: count, minimum, average, maximum"),
+    sqlite_with_rowid=False,
+)
+
+dirty = Table(
+    "dirty",
+    metadata,
+    Column("machine_id", ForeignKey(machine.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("length", Integer, primary_key=True, autoincrement=False, comment="milliseconds: of a minute or an hour"),
+    Column("at", BigInteger, primary_key=True, autoincrement=False, comment="its start, as in the roll-ups"),
+    Column("due_at", BigInteger, nullable=False, comment="not to be rolled up before"),
+    Column("sampled_from", BigInteger, comment="where its new samples are, by the machine's clock; of minutes"),
+    Column("sampled_to", BigInteger),
+    Index("ix_dirty_length_due_at", "length", "due_at"),
+    sqlite_with_rowid=False,
+)
+
+pruned = Table(
+    "pruned",
+    metadata,
+    Column("machine_id", ForeignKey(machine.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column(
+        "samples_before", BigInteger, nullable=False, comment="samples of minutes before were rolled up and deleted"
+    ),
+    Column("minutes_before", BigInteger, nullable=False, comment="minutes of hours before, the same"),
 )
 
 stream = Table(
