@@ -8,17 +8,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers import free_port
 from sqlalchemy import text
 
-from broker.credentials import verify_secret
 from broker.principals import TableDirectory
 from dashboard.accounts import open_accounts, verify
-from ingestor.admin import add_org
 from installation import Installation, Options
 from schemas.database import open_engine, upgrade
+from schemas.enrolment import Token
 from schemas.layout import Layout
 from schemas.settings import write_secret
 from schemas.version import VERSION
@@ -183,23 +183,74 @@ def test_watch_says_when_there_is_no_secret(tmp_path: Path) -> None:
     assert "secret" in refusal("watch", "--data", str(tmp_path))
 
 
-def test_adding_a_machine_prints_a_secret_that_lets_it_connect(data: Path) -> None:
+# Access.
+
+
+def fits(data: Path, username: str, secret: str) -> bool:
+    """Whether a broker lets this one in now."""
     engine = open_engine(Layout(data).database_url)
-    add_org(engine, "home", now=lambda: 0)
-    done = dashfleet("machine", "add", "attic", "--data", str(data))
-    assert done.returncode == 0
     directory = TableDirectory(engine)
     directory.refresh()
-    entry = directory.find("home.attic")
-    assert entry is not None
-    assert verify_secret(done.stdout.strip(), entry.secret_hash)
     engine.dispose()
-    assert "already" in refusal("machine", "add", "attic", "--data", str(data))
+    entry = directory.find(username)
+    return entry is not None and entry.record_of(secret) is not None
 
 
-def test_a_machine_cannot_be_added_with_a_wrong_name_or_to_no_organisation(data: Path) -> None:
-    assert "cannot be a machine" in refusal("machine", "add", "Attic_1", "--data", str(data))
-    assert "no organisation" in refusal("machine", "add", "attic", "--org", "nowhere", "--data", str(data))
+def listed(data: Path, group: str) -> list[dict[str, Any]]:
+    found = json.loads(dashfleet(group, "list", "--data", str(data), "--json").stdout)
+    assert isinstance(found, list)
+    return found
+
+
+def test_an_organisation_comes_and_goes(data: Path) -> None:
+    assert dashfleet("org", "add", "acme", "--data", str(data)).returncode == 0
+    assert [row["org"] for row in listed(data, "org")] == ["acme"]
+    assert "acme" in dashfleet("org", "list", "--data", str(data)).stdout
+    assert "acme already" in refusal("org", "add", "acme", "--data", str(data))
+    code, shown = at_a_terminal("org", "remove", "acme", "--data", str(data), typing=["n"])
+    assert code != 0, shown
+    assert [row["org"] for row in listed(data, "org")] == ["acme"]
+    assert dashfleet("org", "remove", "acme", "--yes", "--data", str(data)).returncode == 0
+    assert listed(data, "org") == []
+
+
+def test_a_principal_is_added_rotated_and_revoked_and_its_secret_is_alone_on_standard_output(data: Path) -> None:
+    dashfleet("org", "add", "acme", "--data", str(data))
+    first = dashfleet("principal", "add", "grafana", "--role", "reader", "--org", "acme", "--data", str(data)).stdout
+    assert fits(data, "acme._grafana", first.strip())
+    second = dashfleet("principal", "rotate", "acme._grafana", "--overlap", "1h", "--data", str(data)).stdout
+    assert [fits(data, "acme._grafana", secret.strip()) for secret in (first, second)] == [True, True]
+    third = dashfleet("principal", "rotate", "acme._grafana", "--overlap", "0", "--data", str(data)).stdout
+    assert [fits(data, "acme._grafana", secret.strip()) for secret in (first, second, third)] == [False, False, True]
+    assert dashfleet("principal", "revoke", "acme._grafana", "--data", str(data)).returncode == 0
+    assert not fits(data, "acme._grafana", third.strip())
+    assert listed(data, "principal")[0]["revoked"] is not None
+    assert not [secret for secret in (first, second, third) if secret.strip() in str(listed(data, "principal"))]
+
+
+def test_a_token_is_alone_on_standard_output_and_the_line_to_run_beside_it(data: Path) -> None:
+    dashfleet("org", "add", "acme", "--data", str(data))
+    done = dashfleet("token", "create", "--org", "acme", "--uses", "2", "--expires", "15m", "--data", str(data))
+    token = Token.parse(done.stdout)
+    assert fits(data, f"acme._{token.name}", token.secret)
+    assert "dashfleet agent enrol --server" in done.stderr
+    assert token.secret not in done.stderr
+    (row,) = listed(data, "token")
+    assert (row["uses"], row["used"]) == (2, 0)
+    assert token.secret not in dashfleet("token", "list", "--data", str(data)).stdout
+    assert dashfleet("token", "revoke", row["token"], "--data", str(data)).returncode == 0
+    assert not fits(data, f"acme._{token.name}", token.secret)
+
+
+def test_what_cannot_be_done_about_access_is_one_sentence(data: Path) -> None:
+    at = ["--data", str(data)]
+    assert "no organisation nowhere" in refusal("token", "create", "--org", "nowhere", *at)
+    assert "no organisation nowhere" in refusal("principal", "add", "x", "--role", "reader", "--org", "nowhere", *at)
+    assert "no organisation nowhere" in refusal("org", "remove", "nowhere", "--yes", *at)
+    assert "no principal home.x" in refusal("principal", "revoke", "home.x", *at)
+    assert "no token home._x" in refusal("token", "revoke", "home._x", *at)
+    assert "no length of time" in refusal("token", "create", "--expires", "soon", *at)
+    assert "cannot be an organisation" in refusal("org", "add", "Acme_1", *at)
 
 
 def test_an_agent_started_where_a_file_is_called_agent_runs_our_agent(data: Path, hostile: Path) -> None:
@@ -221,7 +272,7 @@ def test_up_runs_our_parts_wherever_it_is_started(data: Path, hostile: Path) -> 
         assert done.stdout == f"dashfleet {VERSION}\n", done.stderr
 
 
-@pytest.mark.parametrize("command", [["ingestor"], ["broker"], ["dashboard"], ["machines"], ["machine", "add", "x"]])
+@pytest.mark.parametrize("command", [["ingestor"], ["broker"], ["dashboard"], ["machines"], ["org", "add", "x"]])
 def test_a_databases_password_on_the_command_line_is_refused_and_not_repeated(data: Path, command: list[str]) -> None:
     sentence = refusal(*command, "--data", str(data), "--database", "postgresql+psycopg://u:do-not-show@h/d")
     assert "_DATABASE" in sentence
