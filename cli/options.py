@@ -98,6 +98,7 @@ def _defaults(part: str, data: Path) -> "Mapping[str, Any]":
     database = {"database": layout.database_url}
     defaults: dict[str, dict[str, Any]] = {
         "broker": database,
+        "mosquitto": {**database, "directory": layout.data / "mosquitto"},
         "ingestor": {**client, **database},
         "agent": {**client, "machine": layout.machine or slug(socket.gethostname())},
         "dashboard": {**client, **database, "auth_database": layout.people_url, "signing_keys": layout.signing},

@@ -1,11 +1,14 @@
 """How a length of time reads to a person, in a terminal as in a browser."""
 
+import re
 from math import isfinite
 from typing import Final
 
 UNKNOWN: Final = "–"
 UNITS: Final = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 _MOST_DAYS: Final = 99_999
+_WRITTEN: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(s|m|min|h|d)?")
+_WORTH: Final = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
 
 def duration(seconds: float | None) -> str:
@@ -20,3 +23,11 @@ def duration(seconds: float | None) -> str:
             rest = whole % size // small_size
             return f"{whole // size} {name}" + (f" {rest} {small_name}" if rest else "")
     return f"{whole} s"
+
+
+def seconds(text: str) -> float:
+    """The length of time that somebody wrote: 90, 90s, 15m, 1h, 7d. Raises ValueError with a sentence."""
+    found = _WRITTEN.fullmatch(text.strip().lower())
+    if found is None or float(found[1]) == 0:
+        raise ValueError(f"{text!r} is no length of time: write it as 90s, 15m, 1h or 7d")
+    return float(found[1]) * _WORTH[found[2]]

@@ -133,13 +133,23 @@ def opened(signed: Signed, public: str, kind: type[P]) -> P:
 
 
 def current(changes: Iterable[Signed], org: str, now: int) -> Mapping[str, Key]:
-    """The keys that a list of changes leaves in force, the first change being a key that signed for itself."""
+    """The keys that a list of changes leaves in force, the first change being a key that signed for itself.
+
+    Each change counts as of its own time: what a key signed before it expired stays.
+    """
     ring = KeyRing(org)
     for signed in changes:
         if not ring.keys and not ring.revoked:
             ring.hold(_first(signed, org))
-        ring.apply([signed], now)
+        ring.apply([signed], _made_at(signed, now))
     return {id_: key for id_, key in ring.keys.items() if key.expires_at is None or now < key.expires_at}
+
+
+def _made_at(signed: Signed, now: int) -> int:
+    try:
+        return min(now, KeyChange.model_validate_json(signed.statement).at)
+    except ValidationError:
+        return now
 
 
 def _first(signed: Signed, org: str) -> list[Key]:

@@ -185,10 +185,8 @@ class IngestorSettings(ClientSettings):
     dead_letter_max: Annotated[int, Field(ge=0)] = Field(10_000, description="Bad messages kept for inspection")
 
 
-class BrokerSettings(Settings):
-    """The embedded broker."""
-
-    part: ClassVar[str] = "broker"
+class ListenerSettings(Settings):
+    """What every broker that this project runs needs."""
 
     bind: str = Field("127.0.0.1", description="The address to listen on")
     port: Port = Field(1883, description="The port to listen on")
@@ -200,13 +198,29 @@ class BrokerSettings(Settings):
         256 << 10, description="Larger packets end the connection"
     )
     max_connections: Annotated[int, Field(ge=1)] = Field(10_000, description="Connections at once")
-    connect_seconds: Seconds = Field(10.0, description="Time from accepting a connection to its complete CONNECT")
 
     @property
     def url(self) -> str:
         """Where clients find it."""
         host = f"[{self.bind}]" if ":" in self.bind else self.bind
         return f"{'mqtts' if self.certificate else 'mqtt'}://{host}:{self.port}"
+
+
+class BrokerSettings(ListenerSettings):
+    """The embedded broker."""
+
+    part: ClassVar[str] = "broker"
+
+    connect_seconds: Seconds = Field(10.0, description="Time from accepting a connection to its complete CONNECT")
+
+
+class MosquittoSettings(ListenerSettings):
+    """Mosquitto, run in step with the principals."""
+
+    part: ClassVar[str] = "mosquitto"
+
+    program: Path = Field(Path("mosquitto"), description="Mosquitto's program, found on the PATH unless absolute")
+    directory: Path = Field(description="Where its configuration is written; conf.d in there is for your own lines")
 
 
 class DashboardSettings(ClientSettings):

@@ -21,7 +21,7 @@ ONLY_IN = {
     "amqtt": {"broker"},
     "psutil": {"agent"},
     "streamlit": {"dashboard"},
-    "sqlalchemy": {"schemas", "broker/principals.py", "ingestor", "dashboard", "cli/options.py"},
+    "sqlalchemy": {"schemas", "broker/principals.py", "ingestor", "dashboard", "cli", "installation.py"},
     "alembic": {"schemas"},
     "typer": {"dashfleet.py", "cli"},
     "nacl": {"schemas/keys.py"},
