@@ -6,7 +6,7 @@ Invariant: numbers come in here only after their COMMIT.
 from collections.abc import Callable, Iterable
 
 from ingestor.fleet import Machine, Stream
-from schemas.messages import ACK_MAX_RANGES, Ack, Range
+from schemas.messages import ACK_MAX_RANGES, ACK_MAX_RESULTS, Ack, Range
 
 
 class Acks:
@@ -16,6 +16,7 @@ class Acks:
         self._every_seconds = every_seconds
         self._monotonic = monotonic
         self._waiting: dict[Machine, dict[str, tuple[Stream, set[int]]]] = {}
+        self._results: dict[Machine, dict[str, None]] = {}
         self._sent_at: dict[Machine, float] = {}
         self._urgent: set[Machine] = set()
 
@@ -26,12 +27,16 @@ class Acks:
         if awaited:
             self._urgent.add(machine)
 
+    def add_result(self, machine: Machine, command: str) -> None:
+        """The final result of this command is stored."""
+        self._results.setdefault(machine, {})[command] = None
+
     def due(self) -> list[tuple[Machine, Ack]]:
         """The messages to send now."""
         now = self._monotonic()
         machines = [
             machine
-            for machine in self._waiting
+            for machine in {**self._waiting, **self._results}
             if machine in self._urgent or now - self._sent_at.get(machine, -1e9) >= self._every_seconds
         ]
         return [(machine, ack) for machine in machines for ack in self._take(machine, now)]
@@ -39,13 +44,17 @@ class Acks:
     def clear(self) -> None:
         """Forget everything: the fleet was thrown away. What is not said will be asked again."""
         self._waiting.clear()
+        self._results.clear()
         self._urgent.clear()
         self._sent_at.clear()
 
     def _take(self, machine: Machine, now: float) -> list[Ack]:
         self._sent_at[machine] = now
         self._urgent.discard(machine)
-        return [_ack(stream, numbers) for stream, numbers in self._waiting.pop(machine).values()]
+        acks = [_ack(stream, numbers) for stream, numbers in self._waiting.pop(machine, {}).values()]
+        results = list(self._results.pop(machine, ()))
+        pieces = [results[at : at + ACK_MAX_RESULTS] for at in range(0, len(results), ACK_MAX_RESULTS)]
+        return acks + [Ack(results=tuple(piece)) for piece in pieces]
 
 
 def _ack(stream: Stream, numbers: set[int]) -> Ack:

@@ -10,6 +10,7 @@ Invariants:
 """
 
 import logging
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -17,7 +18,9 @@ from typing import Protocol
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from broker.transport import Connected, Disconnected, Message, Transport
+from ingestor import acting
 from ingestor.acks import Acks
+from ingestor.acting import Acting
 from ingestor.fleet import Machine
 from ingestor.incidents import Incidents
 from ingestor.intake import Batch, Intake, Rejected, counted
@@ -30,6 +33,7 @@ RECEIVE_SECONDS = 0.1
 TICK_SECONDS = 0.5
 HEARTBEAT_SECONDS = 2.0
 CONFIG_SECONDS = 5.0
+HISTORY_SECONDS = 1.0
 DATABASE_RETRY_SECONDS = 1.0
 CLOCK_STEP_SECONDS = 2.0
 STALL_SECONDS = 12.0
@@ -43,8 +47,9 @@ SPREAD_SECONDS_PER_MACHINE = 0.09
 SPREAD_MAX_SECONDS = 45.0
 """Reconnecting agents are spread so that about eleven a second come back, and all within a minute."""
 
-SUBSCRIPTIONS = tuple(
-    (topic.filter(), topic.qos) for topic in (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL)
+SUBSCRIPTIONS = (
+    *((topic.filter(), topic.qos) for topic in (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL)),
+    *acting.SUBSCRIPTIONS,
 )
 
 log = logging.getLogger(__name__)
@@ -70,6 +75,7 @@ class Ingestor:
         ack_seconds: float,
         now: Callable[[], int],
         monotonic: Callable[[], float],
+        random: Callable[[], float] = random.random,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._store = store
@@ -80,7 +86,20 @@ class Ingestor:
         self._started_at = now()
         self._transport: Transport | None = None
         self._acks = Acks(every_seconds=ack_seconds, monotonic=monotonic)
-        self._intake = Intake(find=self._find, config=self._config)
+        self._acting = Acting(
+            store,
+            find=self._find,
+            find_known=lambda org, name: self._fleet.get((org, name)),
+            configs=lambda: self._configs,
+            now=now,
+            random=random,
+        )
+        self._intake = Intake(
+            find=self._find,
+            config=self._config,
+            on_result=self._acting.take_result,
+            org_readers=self._acting.readers,
+        )
         self._fleet: dict[tuple[str, str], Machine] = {}
         self._incidents = Incidents()
         self._configs: dict[str, OrgConfig] = {}
@@ -89,6 +108,7 @@ class Ingestor:
         self._retry_at = monotonic()
         self._ticked = (now() / 1000, monotonic())
         self._due: dict[str, float] = {}
+        self._tending = False
 
     def step(self) -> None:
         """Handle what has arrived, or wait a moment for it; then do what the time asks for."""
@@ -118,24 +138,33 @@ class Ingestor:
     # One batch.
 
     def _work(self, transport: Transport) -> None:
-        batch, messages = Batch(), []
-        for event in transport.receive(self._batch_max, RECEIVE_SECONDS):
+        batch, messages = Batch(), list[Message]()
+        for event in transport.receive(self._batch_max, 0 if self._acting.busy else RECEIVE_SECONDS):
             match event:
-                case Message():
-                    messages.append(event)
-                    self._intake.take(batch, event, self._now())
+                case Message() if not self._acting.waits(batch, event):
+                    self._take(batch, event, messages)
                 case Connected():
                     self._begin_to_hear(transport, event)
                 case Disconnected():
                     self._go_blind(batch, event.reason)
+        for request in self._acting.take_turns():
+            self._take(batch, request, messages)
         self.counters["received"] += len(messages)
         if self._is_due("tick", TICK_SECONDS):
             self._tick(batch)
+        self._acting.step(batch, hearing=self._hearing_since is not None)
         self._note_incidents(batch)
         self._commit(batch, messages)
         self._acknowledge(transport)
+        self._acting.publish(transport)
+        if self._tending or self._is_due("history", HISTORY_SECONDS):
+            self._tending = self._store.tend(self._now())
         if self._is_due("config", CONFIG_SECONDS):
             self._publish_configs(transport)
+
+    def _take(self, batch: Batch, message: Message, messages: list[Message]) -> None:
+        messages.append(message)
+        self._intake.take(batch, message, self._now())
 
     def _commit(self, batch: Batch, messages: list[Message]) -> None:
         heartbeat = self._heartbeat() if self._is_due("heartbeat", HEARTBEAT_SECONDS) else None
@@ -177,6 +206,9 @@ class Ingestor:
             self.counters[f"rejected.{reason}"] += count
         for machine, stream, numbers, awaited in batch.acks:
             self._acks.add(machine, stream, numbers, awaited=awaited)
+        for machine, command in batch.changes.results:
+            self._acks.add_result(machine, command)
+        self._acting.committed(batch.changes)
 
     def _acknowledge(self, transport: Transport) -> None:
         for machine, ack in self._acks.due():
@@ -268,6 +300,7 @@ class Ingestor:
         self._fleet = {(machine.org, machine.name): machine for machine in self._store.machines()}
         quiet = ((machine.org, machine.name, machine.state) for machine in self._fleet.values())
         self._incidents = Incidents(self._store.open_incidents(), quiet, now=self._now())
+        self._acting.load()
 
     def _let_everything_go(self, error: DBAPIError) -> None:
         log.error("the database is away: %s", str(error.orig).partition("\n")[0])
@@ -278,6 +311,7 @@ class Ingestor:
         self._hearing_since = None
         self._fleet = {}
         self._acks.clear()
+        self._acting.clear()
         self._retry_at = self._monotonic() + DATABASE_RETRY_SECONDS
 
     def _find(self, org: str, name: str) -> Machine | None:

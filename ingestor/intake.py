@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from broker.transport import Message
+from ingestor.changes import Changes
 from ingestor.fleet import (
     CLOCK_TOLERANCE_MILLISECONDS,
     RANGES_MAX,
@@ -27,6 +28,7 @@ from ingestor.fleet import (
 from ingestor.incidents import Incident
 from ingestor.presence import State, on_live, on_status
 from schemas import topics
+from schemas.commands import Result
 from schemas.health import health
 from schemas.messages import Backfill, Info, OrgConfig, Sample, Status, Telemetry
 from schemas.topics import Address, Topic
@@ -87,22 +89,45 @@ class Batch:
     clones: list[Machine] = field(default_factory=list)
     """Machines for which an outbox spoke that another had replaced (`ingestor.incidents.Identity`)."""
     incidents: list[Incident] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
+    """Of requests and commands."""
 
     def __bool__(self) -> bool:
-        return bool(self.machines or self.rejected or self.incidents)
+        return bool(self.machines or self.rejected or self.incidents or self.changes)
+
+
+OrgReader = Callable[["Batch", Address, Message, int], None]
+"""Reads a message that is about an organisation, not from one of its machines, into a batch. May raise Refused."""
+
+
+class RefusedError(Exception):
+    """A message is set aside. The arguments: a reason's code, and a sentence."""
 
 
 class Intake:
-    """Reads messages into a batch. `find` gives the machine of an org by its id, `config` an org's configuration."""
+    """Reads messages into a batch. `find` gives the machine of an org by its id, `config` an org's configuration.
 
-    def __init__(self, *, find: Callable[[str, str], Machine | None], config: Callable[[str], OrgConfig]) -> None:
+    `on_result` takes a machine's results; `org_readers` what is not from machines, by its topic.
+    """
+
+    def __init__(
+        self,
+        *,
+        find: Callable[[str, str], Machine | None],
+        config: Callable[[str], OrgConfig],
+        on_result: Callable[[Batch, Machine, Result, int], None] = lambda *_: None,
+        org_readers: Mapping[Topic, OrgReader] = {},
+    ) -> None:
         self._find = find
         self._config = config
+        self._on_result = on_result
+        self._org_readers = org_readers
         self._readers: Mapping[Topic, Callable[[Batch, Machine, Message, int], None]] = {
             topics.STATUS: self._status,
             topics.INFO: self._info,
             topics.TELEMETRY: self._telemetry,
             topics.BACKFILL: self._backfill,
+            topics.RESULT: self._result,
         }
 
     def take(self, batch: Batch, message: Message, now: int) -> None:
@@ -114,7 +139,7 @@ class Intake:
             reason, detail = self._take(batch, message, now)
         except ValidationError as error:
             reason, detail = _explain(error)
-        except TooManyError as error:
+        except (TooManyError, RefusedError) as error:
             reason, detail = error.args
         except DBAPIError:
             raise  # the database is away: not this message's fault
@@ -135,16 +160,21 @@ class Intake:
     def _take(self, batch: Batch, message: Message, now: int) -> tuple[str, str]:
         address = topics.parse(message.topic)
         reader = self._readers.get(address.topic) if address else None
-        if address is None or reader is None:
+        org_reader = self._org_readers.get(address.topic) if address else None
+        if address is None or (reader is None and org_reader is None):
             return "unknown-topic", "not a topic that the ingestor reads"
         if len(message.payload) > PAYLOAD_MAX_BYTES:
             return "too-large", f"{len(message.payload)} bytes"
+        if org_reader is not None:
+            org_reader(batch, address, message, now)
+            return "", ""
         if not message.payload and address.topic.retain:
             return "", ""  # a retained message was cleared
         machine = self._find_machine(address)
         if machine is None:
             return "unknown-machine", f"{address.org} has no machine {address.machine}"
-        reader(batch, machine, message, now)
+        if reader is not None:
+            reader(batch, machine, message, now)
         return "", ""
 
     def _find_machine(self, address: Address) -> Machine | None:
@@ -200,6 +230,11 @@ class Intake:
         for sample in backfill.samples():
             stream.late += self._store(batch, machine, stream, sample, now, _late_offset(machine, stream, sample))
         batch.acks.append((machine, stream, numbers, True))
+
+    def _result(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
+        result = Result.decode(message.payload)
+        self.change(batch, machine, on_live(machine.state, result.session, now), now)
+        self._on_result(batch, machine, result, now)
 
     def _identify(self, batch: Batch, machine: Machine, session: int, stream: str) -> None:
         if machine.identity.returns(session, stream):

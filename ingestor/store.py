@@ -15,13 +15,17 @@ from sqlalchemy import Engine, Table, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
+from ingestor.command_store import CommandStore, write_changes
 from ingestor.fleet import Estimate, Latest, Machine, Stream
 from ingestor.incidents import Incident, Kind
 from ingestor.intake import PAYLOAD_KEPT_BYTES, Batch
 from ingestor.presence import Presence, State
+from ingestor.retention import Pruning
+from ingestor.rollup import Rollup
 from schemas import tables
+from schemas.database import storable
 from schemas.health import Health, HealthStatus
-from schemas.messages import VITALS, OrgConfig, Vitals
+from schemas.messages import KEY_CHANGES_MAX, VITALS, OrgConfig, Signed, Vitals
 from schemas.ranges import Ranges
 
 _DEAD_LETTERS_PRUNED_EACH = 100
@@ -33,6 +37,9 @@ class Store:
     """The fleet's database, for one ingestor called `name`."""
 
     def __init__(self, engine: Engine, *, name: str, dead_letter_max: int) -> None:
+        self.commands = CommandStore(engine)
+        self._rollup = Rollup(engine)
+        self._pruning = Pruning(engine)
         self._engine = engine
         self._name = name
         self._dead_letter_max = dead_letter_max
@@ -52,15 +59,24 @@ class Store:
         query = query.where(tables.org.c.name == org, tables.machine.c.name == name)
         with self._engine.connect() as connection:
             found = self._load(connection, query)
+        if found:
+            self._rollup.forget()  # its row may have the number of one that was removed
         return found[0] if found else None
 
     def configs(self) -> dict[str, tuple[OrgConfig, int]]:
         """Each org's configuration and number of machines, by its name; the defaults for one that cannot be read."""
         count = select(func.count()).where(tables.machine.c.org_id == tables.org.c.id).scalar_subquery()
-        query = select(tables.org.c.name, tables.org.c.config, count.label("machines"))
+        query = select(tables.org.c.id, tables.org.c.name, tables.org.c.config, count.label("machines"))
         with self._engine.connect() as connection:
+            changes = _key_changes(connection)
             return {
-                row.name: (self._read_config(row.name, row.config), row.machines) for row in connection.execute(query)
+                row.name: (
+                    self._read_config(row.name, row.config).model_copy(
+                        update={"key_changes": tuple(changes.get(row.id, ())[:KEY_CHANGES_MAX])}
+                    ),
+                    row.machines,
+                )
+                for row in connection.execute(query)
             }
 
     def _read_config(self, org: str, config: object) -> OrgConfig:
@@ -88,15 +104,22 @@ class Store:
         """Store a batch, and say that the ingestor lives, in one transaction."""
         with self._engine.begin() as connection:
             self._write(connection, tables.sample, _sample_rows(batch), overwrite=False)
+            marks = self._rollup.mark(connection, batch.samples)
             self._write(connection, tables.state, map(_state_row, batch.machines.values()))
             self._write(connection, tables.stream, (_stream_row(*entry) for entry in batch.streams.values()))
             self._write_infos(connection, batch)
             self._append(connection, tables.transition, _transition_rows(batch))
             self._write_incidents(connection, batch)
+            write_changes(connection, batch.changes, self._insert)
             self._append(connection, tables.dead_letter, _dead_letter_rows(batch))
             self._prune_dead_letters(connection, len(batch.rejected))
             if heartbeat is not None:
                 self._write(connection, tables.ingestor, [{"name": self._name, **heartbeat}])
+        self._rollup.committed(marks)
+
+    def tend(self, now: int) -> bool:
+        """Do a small step of what can wait: roll up, or else prune. Returns whether there may be more to do."""
+        return self._rollup.step(now) or self._pruning.step(now)
 
     def _write(
         self, connection: Connection, table: Table, rows: Iterable[dict[str, Any]], *, overwrite: bool = True
@@ -174,6 +197,15 @@ _MACHINE_COLUMNS = (
     tables.org.c.name.label("org"),
     *(column for column in tables.state.c if column.name != "machine_id"),
 )
+
+
+def _key_changes(connection: Connection) -> dict[int, list[Signed]]:
+    """Who may sign orders, by the organisation's row, in the order in which it was signed."""
+    found: dict[int, list[Signed]] = {}
+    for row in connection.execute(select(tables.key_change).order_by(tables.key_change.c.id)):
+        signed = Signed.model_construct(statement=row.statement, key=row.key, signature=row.signature)
+        found.setdefault(row.org_id, []).append(signed)
+    return found
 
 
 def _machine(row: Row[Any]) -> Machine:
@@ -282,16 +314,11 @@ def _dead_letter_rows(batch: Batch) -> list[dict[str, Any]]:
     return [
         {
             "received_at": letter.received_at,
-            "topic": _storable(letter.topic),
+            "topic": storable(letter.topic),
             "reason": letter.reason,
-            "detail": _storable(letter.detail),
+            "detail": storable(letter.detail),
             "size_bytes": len(letter.payload),
-            "payload_start": _storable(letter.payload[:PAYLOAD_KEPT_BYTES].decode("utf-8", "backslashreplace")),
+            "payload_start": storable(letter.payload[:PAYLOAD_KEPT_BYTES].decode("utf-8", "backslashreplace")),
         }
         for letter in batch.rejected
     ]
-
-
-def _storable(text: str) -> str:
-    """PostgreSQL takes no NUL in text, and no database takes a lone surrogate."""
-    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()

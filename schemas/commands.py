@@ -9,6 +9,7 @@ Invariants:
 - Every message may come again; the order's `id` tells.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -65,6 +66,17 @@ class State(StrEnum):
 
 FINAL = frozenset((State.SUCCEEDED, State.FAILED, State.REJECTED, State.EXPIRED, State.CANCELLED))
 """States that nothing follows."""
+
+_OUTCOMES = frozenset((State.SUCCEEDED, State.FAILED, State.REJECTED))
+
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    State.QUEUED: frozenset((State.SENT, State.RUNNING, State.EXPIRED, State.CANCELLED)) | _OUTCOMES,
+    State.SENT: frozenset((State.RUNNING, State.TIMED_OUT)) | _OUTCOMES,
+    State.RUNNING: frozenset((State.TIMED_OUT,)) | _OUTCOMES,
+    State.TIMED_OUT: frozenset((State.RUNNING,)) | _OUTCOMES,
+    **dict.fromkeys(FINAL, frozenset[State]()),
+}
+"""What may follow what. What a machine says counts in every state that is not final."""
 
 
 class Order(Part):
@@ -164,8 +176,8 @@ class Request(Message):
 class Update(Message):
     """What became of a request or of one of its commands, to the principal that asked.
 
-    Without `command` it is about the request as a whole: `state` is `accepted` or `refused`. With one it is that
-    command's new state.
+    Without `command` it is about the request as a whole: `state` is `accepted`, `refused`, or `stopped` when its
+    rollout was. With one it is that command's new state, or `refused` when no command was made of that order.
     """
 
     request: RandomId
@@ -175,6 +187,7 @@ class Update(Message):
     state: Literal[
         "accepted",
         "refused",
+        "stopped",
         "queued",
         "sent",
         "running",

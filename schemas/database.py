@@ -104,6 +104,11 @@ def shown_url(engine: Engine) -> str:
     return without_password(engine.url.render_as_string(hide_password=False))
 
 
+def storable(text: str) -> str:
+    """The text as every database takes it: PostgreSQL takes no NUL in text, and none takes a lone surrogate."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
 def _sqlite(url: URL, *, read_only: bool) -> Engine:
     if read_only:
         url = url.set(database=f"file:{quote(url.database or '', safe='/:')}", query={"mode": "ro", "uri": "true"})
