@@ -14,11 +14,9 @@ Invariants:
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import signal
 import socket
-import ssl
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,15 +24,12 @@ from contextlib import suppress
 from broker.connection import Limits
 from broker.guard import BACKLOG, Allowed, Guard, remembered_allowed
 from broker.principals import Directory
-from broker.tls import server_context
-from schemas.errors import StartError
+from broker.tls import BrokerError, address_of, listening_context
 from schemas.settings import BrokerSettings
 
+__all__ = ["BrokerError", "EmbeddedBroker", "run"]
+
 log = logging.getLogger(__name__)
-
-
-class BrokerError(StartError):
-    """The broker cannot start; the message is one sentence for the person who runs it."""
 
 
 class EmbeddedBroker:
@@ -75,9 +70,7 @@ class EmbeddedBroker:
     async def start(self) -> None:
         """Listen. Raises BrokerError."""
         _quiet_amqtt()
-        tls = _tls(self._settings)
-        if tls is None and not self._settings.insecure:
-            _refuse_beyond_loopback(self._settings.bind)
+        tls = listening_context(self._settings)
         await asyncio.to_thread(self._directory.refresh)
         listener = _listen(self._settings.bind, self._settings.port)
         guard = Guard(self._settings, self._directory, listener, self._allowed, self._limits, tls)
@@ -129,31 +122,8 @@ async def _serve(settings: BrokerSettings, directory: Directory, on_ready: Calla
         await broker.stop()
 
 
-def _tls(settings: BrokerSettings) -> ssl.SSLContext | None:
-    if (settings.certificate is None) != (settings.private_key is None):
-        raise BrokerError("certificate and private_key belong together: set both, or neither")
-    if settings.certificate is None or settings.private_key is None:
-        return None
-    return server_context(settings.certificate, settings.private_key)
-
-
-def _refuse_beyond_loopback(bind: str) -> None:
-    if not _address(bind).is_loopback:
-        raise BrokerError(
-            f"the embedded broker does not listen on {bind} without TLS, as secrets would cross the network in the "
-            "clear: make a certificate with dashfleet tls, or bind it to 127.0.0.1 (--insecure listens all the same)"
-        )
-
-
-def _address(bind: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    try:
-        return ipaddress.ip_address(bind)
-    except ValueError:
-        raise BrokerError(f"bind must be an IP address such as 127.0.0.1, not {bind!r}") from None
-
-
 def _listen(bind: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if _address(bind).version == 6 else socket.AF_INET
+    family = socket.AF_INET6 if address_of(bind).version == 6 else socket.AF_INET
     try:
         return socket.create_server((bind, port), family=family, backlog=BACKLOG)
     except OSError as error:

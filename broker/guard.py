@@ -18,7 +18,6 @@ import asyncio
 import logging
 import socket
 import ssl
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -31,6 +30,7 @@ from broker import access
 from broker.access import Principal, Role, Verb
 from broker.connection import Connection, Credential, Limits
 from broker.credentials import hash_secret, new_secret
+from broker.listener import Listener
 from broker.outgoing import Outgoing
 from broker.principals import Directory, Entry
 from broker.subscriptions import Subscriptions
@@ -105,31 +105,26 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
         self._stopping = True
         for server in self._servers.values():
             server.instance.close()
-            if sys.version_info >= (3, 13):  # those in the middle of a TLS handshake, which nobody has seen yet
-                server.instance.abort_clients()
         tasks = [task for task in self._tasks.values() if task is not None]
         for connection in list(self._tasks):
             connection.end("the broker stops", publish_will=False)
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.shutdown()
 
-    async def _create_server_instance(self, listener_name: str, *_: object) -> asyncio.Server:
+    async def _create_server_instance(self, *_: object) -> Listener:
         """Serve on the socket that `EmbeddedBroker` opened, where a taken port has a better message."""
-        connected = partial(self.stream_connected, listener_name=listener_name)
-        patience = self._settings.connect_seconds if self._tls is not None else None
-        return await asyncio.start_server(
-            connected, sock=self._listener, backlog=BACKLOG, ssl=self._tls, ssl_handshake_timeout=patience
+        return Listener(
+            self._listener,
+            self._serve,
+            most=self._settings.max_connections,
+            too_many=partial(self.count, "too_many_connections"),
+            tls=self._tls,
+            handshake_seconds=self._settings.connect_seconds,
         )
 
-    async def stream_connected(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        listener_name: str,  # noqa: ARG002 - amqtt's signature
-    ) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client, in place of amqtt's own session handling."""
-        if self._stopping or len(self._tasks) >= self._settings.max_connections:
-            self.count("too_many_connections")
+        if self._stopping:
             writer.transport.abort()
             return
         with suppress(OSError):  # this client is gone again already

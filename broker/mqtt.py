@@ -67,7 +67,10 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
 
 
 class Mqtt:
-    """A Transport over MQTT 3.1.1. `subscriptions` are filters with their QoS, made anew on every connect."""
+    """A Transport over MQTT 3.1.1. `subscriptions` are filters with their QoS, made anew on every connect.
+
+    `client_id` is the user name unless given (`broker.access.Principal.may_be_called`).
+    """
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class Mqtt:
         *,
         username: str,
         password: str,
+        client_id: str | None = None,
         subscriptions: Sequence[tuple[str, int]] = (),
         will: WillMaker = never_a_will,
         keep_alive_seconds: int = 30,
@@ -85,6 +89,7 @@ class Mqtt:
         self._address = address
         self._username = username
         self._password = password
+        self._client_id = client_id or username
         self._subscriptions = list(subscriptions)
         self._will = will
         self._keep_alive_seconds = keep_alive_seconds
@@ -220,7 +225,7 @@ class Mqtt:
 
     def _new_client(self) -> paho.Client:
         client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=self._username, clean_session=True, reconnect_on_failure=False
+            CallbackAPIVersion.VERSION2, client_id=self._client_id, clean_session=True, reconnect_on_failure=False
         )
         client.username_pw_set(self._username, self._password)
         if self._tls is not None:

@@ -52,6 +52,10 @@ class Directory(Protocol):
         """The entry of a username, or None when there is none or it is revoked. Never waits, never raises."""
         ...
 
+    def entries(self) -> Mapping[str, Entry]:
+        """Every entry, by username. Never waits, never raises; the mapping does not change."""
+        ...
+
     def refresh(self) -> frozenset[str]:
         """Read again what has changed since; returns the usernames whose entry changed or went. May wait."""
         ...
@@ -78,6 +82,10 @@ class MemoryDirectory:
         """The entry of a username; see `Directory`."""
         return self._entries.get(username)
 
+    def entries(self) -> Mapping[str, Entry]:
+        """Every entry; see `Directory`."""
+        return self._entries
+
     def refresh(self) -> frozenset[str]:
         """The usernames changed since the last call; see `Directory`."""
         before, after = self._seen, self._entries
@@ -101,6 +109,10 @@ class TableDirectory:
     def find(self, username: str) -> Entry | None:
         """The entry of a username; see `Directory`."""
         return self._entries.get(username)
+
+    def entries(self) -> Mapping[str, Entry]:
+        """Every entry; see `Directory`."""
+        return self._entries
 
     def refresh(self) -> frozenset[str]:
         """Read the table; see `Directory`. One query, and work only for the rows that changed."""
@@ -132,8 +144,8 @@ class TableDirectory:
 
 def _entries(rows: Iterable[_Row]) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
-    for username, role, org, name, *records in rows:
-        entry = Entry(Principal(Role(role), org, name), *records) if role in _ROLES else None
+    for username, role, org, name, record, previous in rows:
+        entry = Entry(Principal(Role(role), org, name), record, previous) if role in _ROLES else None
         if entry is not None and entry.principal.username == username:
             entries[username] = entry
         else:

@@ -1,4 +1,4 @@
-"""Setting up a broker: its certificates."""
+"""Brokers beside the embedded one: their certificates, and Mosquitto."""
 
 import datetime
 import socket
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Data, data_directory
+from cli.options import Check, Configuration, Data, Database, PortOption, data_directory, effective
 
 app = typer.Typer()
 
@@ -44,6 +44,37 @@ def tls(
     if not renew:
         typer.echo(f"Every machine is to trust {place.authority}: copy it there, and name it in ca_file.")
         typer.echo(f"{place.authority_key} is needed only to renew: keep it where nobody else can read it.")
+
+
+@app.command()
+def mosquitto(
+    data: Data = None,
+    config: Configuration = None,
+    bind: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: PortOption = None,
+    database: Database = None,
+    certificate: Annotated[Path | None, typer.Option(help="The certificate to listen with, for TLS.")] = None,
+    private_key: Annotated[Path | None, typer.Option(help="The certificate's key.")] = None,
+    insecure: Annotated[bool | None, typer.Option("--insecure", help="Listen beyond loopback without TLS.")] = None,
+    check: Check = False,
+) -> None:
+    """Run Mosquitto with this installation's principals and rules, and keep both up to date."""
+    from schemas.settings import MosquittoSettings
+
+    given = {"bind": bind, "port": port, "database": database, "insecure": insecure}
+    settings = effective(
+        MosquittoSettings, data, config, check, **given, certificate=certificate, private_key=private_key
+    )
+    from broker.mosquitto_process import run
+    from broker.principals import TableDirectory
+    from schemas.database import open_engine, require_current
+    from schemas.process import Stop, say_ready, start_logging
+
+    start_logging(settings.log_level)
+    engine = open_engine(settings.database.get_secret_value(), read_only=True)
+    require_current(engine)
+    stop = Stop()
+    run(settings, TableDirectory(engine), lambda: say_ready(settings.url), stopping=lambda: stop.asked)
 
 
 def _names_of_this_machine() -> list[str]:

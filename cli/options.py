@@ -100,7 +100,7 @@ def _defaults(part: str, data: Path) -> "Mapping[str, Any]":
         "broker": database,
         "mosquitto": {**database, "directory": layout.data / "mosquitto"},
         "ingestor": {**client, **database},
-        "agent": {**client, "machine": layout.machine or slug(socket.gethostname())},
+        "agent": {**client, "machine": layout.machine or slug(socket.gethostname()), **layout.enrolled},
         "dashboard": {**client, **database, "auth_database": layout.people_url, "signing_keys": layout.signing},
         "watch": client,
         "act": {**client, "signing_keys": layout.signing},

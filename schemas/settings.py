@@ -10,6 +10,7 @@ Invariants:
   its settings resolved, does not carry it in memory.
 """
 
+import ipaddress
 import os
 import ssl
 import stat
@@ -78,6 +79,14 @@ class ServerAddress(BaseModel):
             raise ValueError("must not carry a name or a password")
         tls = parts.scheme == "mqtts"
         return cls(host=parts.hostname, port=parts.port or (8883 if tls else 1883), tls=tls)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether what is sent there does not leave this machine."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
 
 class ClientSettings(Settings):
@@ -183,6 +192,14 @@ class IngestorSettings(ClientSettings):
     batch_max: Annotated[int, Field(ge=1, le=100_000)] = Field(2000, description="Messages in one transaction at most")
     ack_seconds: Seconds = Field(2.0, description="A machine's live samples are acked at most this often")
     dead_letter_max: Annotated[int, Field(ge=0)] = Field(10_000, description="Bad messages kept for inspection")
+    machine_messages_per_minute: Annotated[int, Field(ge=1)] = Field(
+        3_000, description="Of one machine or other client; what is more is dropped, unacknowledged"
+    )
+    machine_bytes_per_minute: Annotated[int, Field(ge=1 << 20)] = Field(64 << 20, description="The same, in bytes")
+    org_messages_per_minute: Annotated[int, Field(ge=1)] = Field(
+        300_000, description="Of all clients of one organisation together"
+    )
+    org_bytes_per_minute: Annotated[int, Field(ge=1 << 20)] = Field(1 << 30, description="The same, in bytes")
 
 
 class ListenerSettings(Settings):

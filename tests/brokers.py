@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from servers import free_port
+from servers import free_port, require_program
 
 from broker.access import Principal
 from broker.embedded import EmbeddedBroker
+from broker.mosquitto_process import Mosquitto
 from broker.principals import Directory, MemoryDirectory
-from schemas.settings import BrokerSettings, ServerAddress
+from schemas.settings import BrokerSettings, MosquittoSettings, ServerAddress
 
 PASSWORD = "made-up"
 
@@ -110,6 +111,52 @@ def embedded_broker(
     options = {name: settings.pop(name) for name in ("allowed", "limits", "refresh_seconds") if name in settings}
     fields = {"data": Path(), "database": "sqlite://", "port": port or free_port(), **settings}
     running = RunningBroker(BrokerSettings(**fields), directory or MemoryDirectory(secrets), **options)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+class RunningMosquitto:
+    """A Mosquitto in step with a directory, in a thread that follows it as `dashfleet mosquitto` does."""
+
+    def __init__(self, settings: MosquittoSettings, directory: Directory, *, follow_seconds: float = 0.1) -> None:
+        self.port = settings.port
+        self.settings = settings
+        self.directory = directory
+        self._follow_seconds = follow_seconds
+        self._broker = Mosquitto(settings, directory)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="mosquitto", daemon=True)
+        self._broker.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(20)
+        self._broker.stop()
+
+    def _follow(self) -> None:
+        while not self._stopping.wait(self._follow_seconds):
+            self._broker.step()
+
+
+@contextmanager
+def mosquitto_broker(
+    directory: Directory,
+    place: Path,
+    *,
+    follow_seconds: float = 0.1,
+    **settings: Any,  # noqa: ANN401
+) -> Iterator[RunningMosquitto]:
+    """A Mosquitto on loopback that lets these principals in. `settings` are fields of MosquittoSettings."""
+    program = require_program("mosquitto", "mosquitto")
+    fields = {"data": place, "database": "sqlite://", "port": free_port(), "directory": place / "mosquitto"}
+    running = RunningMosquitto(
+        MosquittoSettings.model_validate({**fields, "program": program, **settings}),
+        directory,
+        follow_seconds=follow_seconds,
+    )
     try:
         yield running
     finally:

@@ -14,6 +14,7 @@ from schemas.settings import (
     BrokerSettings,
     DashboardSettings,
     IngestorSettings,
+    MosquittoSettings,
     Settings,
     WatchSettings,
 )
@@ -42,7 +43,9 @@ def test_every_command_and_option_is_named(command: str) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("kind", [AgentSettings, BrokerSettings, DashboardSettings, IngestorSettings, WatchSettings])
+@pytest.mark.parametrize(
+    "kind", [AgentSettings, BrokerSettings, DashboardSettings, IngestorSettings, MosquittoSettings, WatchSettings]
+)
 def test_every_setting_is_named_and_described(kind: type[Settings]) -> None:
     assert not set(kind.model_fields) - NAMED
     assert all(field.description for field in kind.model_fields.values())
