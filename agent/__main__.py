@@ -8,21 +8,28 @@ import ctypes
 import gc
 import hashlib
 import os
+import secrets
 import stat
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import agent.actions
 import agent.collectors
+from agent import action
 from agent.agent import Agent
 from agent.collector import Runner, discover
+from agent.configuration import Configuration
+from agent.executor import Executor
 from agent.inventory import boot_id
+from agent.journal import Journal
+from agent.keys import KEYS_FILE, Keys
 from agent.outbox import Outbox
 from agent.sessions import Sessions
 from broker.mqtt import Mqtt
 from broker.transport import Backoff, Transport, WillMaker
-from schemas.process import Stop, handed_over, say_ready, start_logging
+from schemas.process import Stop, begin_again, handed_over, say_ready, start_logging
 from schemas.settings import AgentSettings, SettingsError
 
 _MEMORY_FILES = Path("/dev/shm")  # noqa: S108 - only a directory of our own there is used
@@ -40,9 +47,11 @@ def main() -> int:
         return 2
     _give_memory_back()
     say_ready(f"agent of {settings.org}/{settings.machine}, every {settings.interval_seconds:g} s")
-    while not stop.asked:
+    while not stop.asked and not running.leaving:
         running.step()
     running.stop()
+    if running.leaving and not stop.asked:
+        begin_again()
     return 0
 
 
@@ -79,6 +88,27 @@ def build(settings: AgentSettings) -> Agent:
         ),
         runner=Runner(collectors, timeout_seconds=settings.collector_timeout_seconds),
         sessions=Sessions(data / "session", now=_now),
+        now=_now,
+        monotonic=time.monotonic,
+        executor=_executor(settings, data),
+    )
+
+
+def _executor(settings: AgentSettings, data: Path) -> Executor:
+    """The agent's side of actions. Raises SettingsError when the settings allow what there is not."""
+    actions = action.discover(agent.actions)
+    if unknown := set(settings.allowed_actions) - set(actions):
+        raise SettingsError(
+            f"allowed_actions names {min(unknown)}, which is no action: there are {', '.join(sorted(actions))}"
+        )
+    return Executor(
+        settings,
+        actions=actions,
+        keys=Keys(data / KEYS_FILE, settings.org),
+        journal=Journal(data / "journal.db", now=_now),
+        configuration=Configuration(data / "configuration.json", settings, monotonic=time.monotonic),
+        process=secrets.token_hex(8),
+        boot=boot_id(),
         now=_now,
         monotonic=time.monotonic,
     )

@@ -6,6 +6,7 @@ Invariants:
   next when the ingestor has acknowledged the last. So the ingestor sets the pace and an outage never becomes a storm.
 - Samples leave the outbox only by `down/ack`. A PUBACK means nothing here.
 - Every connection begins with a session number of its own, in the will, the birth and every message.
+- Orders are `agent.executor`'s; here they are received, and their results published.
 """
 
 import hashlib
@@ -18,6 +19,8 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from agent.collector import Runner
+from agent.configuration import Configuration
+from agent.executor import Executor
 from agent.inventory import inventory
 from agent.outbox import SPILL_SECONDS, Batch, Outbox
 from agent.resend import Resend
@@ -76,10 +79,18 @@ class Agent:
         sessions: Sessions,
         now: Callable[[], int],
         monotonic: Callable[[], float],
+        executor: Executor | None = None,
     ) -> None:
+        self.leaving = False
+        """Whether it wants to be stopped and begun again, in another process."""
         self.rejected = 0
         """Messages from the broker that could not be read."""
-        self._settings = settings
+        self._settings = settings if executor is None else executor.configuration.settings
+        self._executor = executor
+        self._revision = 0
+        self._goodbye: OfflineReason = "stopped"
+        self._announced: object = None
+        self._open_transport = open_transport
         self._outbox = outbox
         self._runner = runner
         self._sessions = sessions
@@ -88,20 +99,13 @@ class Agent:
         self._backoff = Backoff()
         self._last_reason = ""
         self._own = {"org": settings.org, "machine": settings.machine}
-        self._grid = monotonic() + _phase(settings)
-        self._next_sample = monotonic() + min(FIRST_SAMPLE_SECONDS, settings.interval_seconds)
+        self._grid = monotonic() + _phase(self._settings)
+        self._next_sample = monotonic() + min(FIRST_SAMPLE_SECONDS, self._settings.interval_seconds)
         self._look_at = monotonic()
         self._live: deque[tuple[int, float]] = deque()
         self._resend = Resend(monotonic)
-        self._transport = open_transport(
-            subscriptions=[
-                (topics.ACK.at(**self._own), topics.ACK.qos),
-                (topics.STATUS.at(**self._own), topics.STATUS.qos),
-                (topics.ORG_CONFIG.at(org=settings.org), topics.ORG_CONFIG.qos),
-            ],
-            will=self._will,
-            backoff=self._backoff,
-        )
+        self._measure_as_configured()
+        self._transport = self._connection()
 
     @property
     def connected(self) -> bool:
@@ -112,20 +116,85 @@ class Agent:
         """Take a sample if one is due, handle what arrived until the next is, and send what waits."""
         if self._monotonic() >= self._next_sample:
             self._sample()
-        wait = max(0.0, min(STEP_SECONDS, min(self._next_sample, self._resend.due_at) - self._monotonic()))
-        events = self._transport.receive(EVENTS_AT_ONCE, wait)
+        events = self._transport.receive(EVENTS_AT_ONCE, self._wait())
         for event in events:
             self._handle(event)
+        self._act()
         if events or self._monotonic() >= min(self._look_at, self._resend.due_at):
             self._look_after_the_outbox()
 
-    def stop(self, reason: OfflineReason = "stopped") -> None:
-        """Say goodbye, so that nobody has to guess, and put what waits on disk."""
+    def stop(self, reason: OfflineReason | None = None) -> None:
+        """Say goodbye, so that nobody has to guess, and put what waits on disk. Without a reason: what was expected."""
         if self.connected:
-            self._publish(topics.STATUS, self._status("offline", reason))
+            self._publish(topics.STATUS, self._status("offline", reason or self._goodbye))
             self._transport.flush(GOODBYE_SECONDS)
         self._transport.close()
         self._outbox.close()
+        if self._executor is not None:
+            self._executor.close()
+
+    # What an action may ask for: `agent.work.Host`.
+
+    def sample_now(self) -> int:
+        """Take a sample and publish it; its number."""
+        self._sample()
+        return self._outbox.next_seq - 1
+
+    def leave(self, reason: OfflineReason) -> None:
+        """End, with this reason in the goodbye, and begin again."""
+        self.leaving, self._goodbye = True, reason
+
+    def expect(self, reason: OfflineReason) -> None:
+        """Give this reason in the goodbye."""
+        self._goodbye = reason
+
+    def _connection(self) -> Transport:
+        topics_read = [topics.ACK, topics.STATUS, *((topics.COMMAND, topics.CONFIG) if self._executor else ())]
+        return self._open_transport(
+            subscriptions=[
+                *((topic.at(**self._own), topic.qos) for topic in topics_read),
+                (topics.ORG_CONFIG.at(org=self._settings.org), topics.ORG_CONFIG.qos),
+            ],
+            will=self._will,
+            backoff=self._backoff,
+        )
+
+    def _wait(self) -> float:
+        """How long nothing is due."""
+        due_at = min(self._next_sample, self._resend.due_at)
+        if self._executor is not None:
+            due_at = min(due_at, self._executor.due_at)
+        return max(0.0, min(STEP_SECONDS, due_at - self._monotonic()))
+
+    def _act(self) -> None:
+        """Let actions go on, publish what there is to say of them, and follow what they changed."""
+        if self._executor is None:
+            return
+        for result in self._executor.step(self, connected=self.connected):
+            self._publish(topics.RESULT, result.model_copy(update={"session": self._sessions.current}).encode())
+        if self._executor.configuration.revision != self._revision:
+            self._reconfigure(self._executor.configuration)
+        elif self.connected and self._announced != self._to_announce():
+            self._publish_info()
+
+    def _reconfigure(self, configuration: Configuration) -> None:
+        """Measure as is configured now, and connect anew, which proves that it can."""
+        self._revision, self._settings = configuration.revision, configuration.settings
+        self._measure_as_configured()
+        self._grid = self._monotonic() + _phase(self._settings)
+        self._next_sample = min(self._next_sample, self._after(self._monotonic()))
+        self._transport.close()
+        self._live.clear()
+        self._resend.connection_lost()
+        self._transport = self._connection()
+
+    def _measure_as_configured(self) -> None:
+        if self._executor is not None:
+            self._runner.off = self._executor.configuration.collectors_off
+
+    def _to_announce(self) -> object:
+        """What can change within a connection of what `info` says."""
+        return self._executor and (self._executor.keys.ids, self._executor.configuration.version)
 
     def _sample(self) -> None:
         self._next_sample = self._after(self._monotonic())  # from the beginning: a slow collector skips no sample
@@ -179,6 +248,12 @@ class Agent:
         if event.refused:
             log.error("the broker refused these subscriptions: %s", ", ".join(event.refused))
         self._publish(topics.STATUS, self._status("online"))
+        if self._executor is not None:
+            self._executor.connected()
+        self._publish_info()
+
+    def _publish_info(self) -> None:
+        self._announced = self._to_announce()
         info = inventory(
             self._settings,
             session=self._sessions.current,
@@ -186,6 +261,9 @@ class Agent:
             now=self._now(),
             metrics=self._runner.metrics,
             earlier_streams=self._outbox.earlier_streams(EARLIER_STREAMS_MAX),
+            collectors=self._runner.names,
+            collectors_off=tuple(sorted(self._runner.off)),
+            **({} if self._executor is None else self._executor.facts()),
         )
         self._publish(topics.INFO, info.encode())
 
@@ -196,14 +274,25 @@ class Agent:
         if address.topic is topics.ACK:
             self._let_go(Ack.decode(message.payload))
         elif address.topic is topics.ORG_CONFIG:
-            self._backoff.first_seconds = OrgConfig.decode(message.payload).reconnect_spread_seconds
+            self._obey(OrgConfig.decode(message.payload))
+        elif address.topic is topics.COMMAND and self._executor is not None:
+            self._executor.take(message.payload)
+        elif address.topic is topics.CONFIG and self._executor is not None and message.payload:
+            self._executor.take_desired(message.payload)
         elif address.topic is topics.STATUS and message.payload:
             self._contradict(Status.decode(message.payload), superseded=message.retain)
 
     def _let_go(self, ack: Ack) -> None:
         if ack.stream is not None:
             self._outbox.ack(ack.stream, ack.ranges)
+        if self._executor is not None:
+            self._executor.acked(ack.results)
         self._resend.acked(ack)
+
+    def _obey(self, config: OrgConfig) -> None:
+        self._backoff.first_seconds = config.reconnect_spread_seconds
+        if self._executor is not None:
+            self._executor.keys.follow(config.key_changes, self._now())
 
     def _contradict(self, status: Status, *, superseded: bool) -> None:
         """Say that this machine lives when its retained status says otherwise.

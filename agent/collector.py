@@ -13,6 +13,7 @@ import importlib
 import inspect
 import logging
 import pkgutil
+import re
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -77,13 +78,25 @@ class Runner:
         self.collectors = list(collectors)
         self.failures: Counter[str] = Counter()
         """How often each collector failed, hung or returned nonsense, by name."""
+        self.off: frozenset[str] = frozenset()
+        """The names of those that are switched off."""
         self._timeout_seconds = timeout_seconds
         self._abandoned: list[_Round] = []
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The description of every metric the collectors may send."""
-        return tuple(metric for collector in self.collectors for metric in collector.metrics)[:METRICS_MAX]
+        return tuple(metric for collector in self._on for metric in collector.metrics)[:METRICS_MAX]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the collectors that measure, as they may stand in `info`."""
+        names = (_name(collector) for collector in self._on)
+        return tuple(name for name in names if _NAME.fullmatch(name))[:METRICS_MAX]
+
+    @property
+    def _on(self) -> list[Collector]:
+        return [collector for collector in self.collectors if _name(collector) not in self.off]
 
     def collect(self) -> tuple[Vitals, dict[str, float | None]]:
         """One sample's vitals and extra readings."""
@@ -97,7 +110,7 @@ class Runner:
         hanging = {id(round_.current) for round_ in self._abandoned}
         for round_ in self._abandoned:
             self.failures[_name(round_.current)] += 1
-        waiting = [collector for collector in self.collectors if id(collector) not in hanging]
+        waiting = [collector for collector in self._on if id(collector) not in hanging]
         readings: dict[str, float | int | None] = {}
         deadline = time.monotonic() + self._timeout_seconds
         while waiting:
@@ -168,4 +181,5 @@ def _name(collector: Collector | None) -> str:
 
 
 _READING: TypeAdapter[float | None] = TypeAdapter(Reading | None, config=ConfigDict(strict=True, allow_inf_nan=False))
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _METRICS: TypeAdapter[tuple[Metric, ...]] = TypeAdapter(tuple[Metric, ...])

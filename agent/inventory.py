@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 
@@ -32,8 +32,9 @@ def inventory(
     now: int,
     metrics: Sequence[Metric],
     earlier_streams: Sequence[EarlierStream] = (),
+    **more: Any,  # noqa: ANN401 - fields of Info
 ) -> Info:
-    """The message for `up/info`. `now`: milliseconds of the machine's clock."""
+    """The message for `up/info`. `now`: milliseconds of the machine's clock; `more`: other fields of it."""
     name, version = operating_system()
     return Info(
         session=session,
@@ -56,6 +57,7 @@ def inventory(
         labels=settings.labels,
         metrics=tuple(metrics),
         earlier_streams=tuple(earlier_streams),
+        **more,
     )
 
 

@@ -83,6 +83,12 @@ def become(module: str, settings: Settings) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-OO", "-P", "-m", module])  # noqa: S606 - a module of ours
 
 
+def begin_again() -> NoReturn:
+    """Replace this process by a new one that is started as this one was, with the same settings."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command line
+
+
 def handed_over(kind: type[S]) -> S:
     """The settings that `become` handed over, with the password from the environment if there is one."""
     values = json.loads(os.environ.get(_HANDED_OVER, "{}"))

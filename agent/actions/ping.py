@@ -1,0 +1,28 @@
+"""Whether the machine answers, and how long that takes."""
+
+import json
+from typing import Annotated
+
+from pydantic import Field
+
+from agent.action import Arguments, Context, Outcome, action
+from schemas.version import VERSION
+
+
+class PingArguments(Arguments):
+    """What comes back with the answer."""
+
+    echo: Annotated[str, Field(max_length=256)] = ""
+
+
+@action(PingArguments, title="Ping")
+def ping(arguments: PingArguments, context: Context) -> Outcome:
+    """Says when the order came and was answered, by the machine's clock."""
+    facts = {
+        "echo": arguments.echo,
+        "issued_at": context.order.issued_at,
+        "received_at": context.received_at,
+        "answered_at": context.now(),
+        "agent_version": VERSION,
+    }
+    return Outcome.succeeded("The machine is there.", output=json.dumps(facts))
