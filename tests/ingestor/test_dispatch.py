@@ -1,4 +1,4 @@
-"""Commands on their way: the ingestor on a real database and a broker in memory, one step at a time."""
+"""Commands on their way: the ingestor on every database and a broker in memory, one step at a time."""
 
 from collections.abc import Callable
 
@@ -9,6 +9,11 @@ from ingestion import Bench, Speaker
 from sqlalchemy import Engine
 
 from ingestor.command_list import list_commands, show_command
+
+
+@pytest.fixture
+def database_url(each_database_url: str) -> str:
+    return each_database_url
 
 
 @pytest.fixture
