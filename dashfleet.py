@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import access, actions, brokers, fleet, keys, parts, people
+from cli import access, actions, agent, brokers, fleet, keys, parts, people
 from schemas.errors import StartError
 from schemas.version import VERSION
 
@@ -17,6 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(parts.app)
+app.add_typer(agent.app, name="agent")
 app.add_typer(fleet.app)
 app.add_typer(brokers.app)
 app.add_typer(access.org, name="org")

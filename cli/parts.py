@@ -91,29 +91,6 @@ def ingestor(
 
 
 @app.command()
-def agent(
-    data: Data = None,
-    config: Configuration = None,
-    server: Server = None,
-    org: Annotated[str | None, typer.Option(help="The organisation of this machine.")] = None,
-    machine_id: Annotated[
-        str | None, typer.Option("--machine", help="This machine's id.", show_default="the hostname")
-    ] = None,
-    interval: Annotated[float | None, typer.Option(help="Seconds between two samples.", min=0.05)] = None,
-    check: Check = False,
-) -> None:
-    """Watch this machine. The password: DASHFLEET_AGENT_PASSWORD, or a file named in DASHFLEET_AGENT_PASSWORD_FILE."""
-    from schemas.settings import AgentSettings
-
-    settings = effective(
-        AgentSettings, data, config, check, server=server, org=org, machine=machine_id, interval_seconds=interval
-    )
-    from schemas.process import become
-
-    become("agent", settings)
-
-
-@app.command()
 def dashboard(
     data: Data = None,
     config: Configuration = None,

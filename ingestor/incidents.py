@@ -7,6 +7,7 @@ Invariants:
 - What is open is in the database: it is taken up again after a restart, and closed by whoever sees its end.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +19,7 @@ MASS_WINDOW_SECONDS = 60.0
 MASS_MACHINES_MIN = 3
 MASS_SHARE = 0.2
 CLONE_QUIET_SECONDS = 600.0
+NOISE_QUIET_SECONDS = 60.0
 NAMES_MAX = 100
 _QUIET = frozenset(("silent", "lost"))
 
@@ -28,6 +30,7 @@ class Kind(StrEnum):
     BLIND = "blind"
     MASS_SILENCE = "mass-silence"
     CLONED_IDENTITY = "cloned-identity"
+    NOISY = "noisy"
 
 
 @dataclass(slots=True, eq=False)
@@ -113,12 +116,21 @@ class Incidents:
         self._seen_at[_key(incident)] = now
         self._begin(incident)
 
+    def noise(self, org: str, name: str, dropped: int, now: int) -> None:
+        """So many messages of a client, or with an empty name of the whole organisation, were over its limit."""
+        incident = Incident(Kind.NOISY, org, now, {"machine": name, "dropped": 0})
+        incident = self._open.get(_key(incident), incident)
+        incident.details = {**incident.details, "dropped": incident.details["dropped"] + dropped}
+        self._seen_at[_key(incident)] = now
+        self._begin(incident)
+        self._changed[id(incident)] = incident
+
     def presence_changed(self, org: str, machine: str, before: State, after: State, now: int) -> None:
         """A machine came or went."""
         quiet = self._quiet.setdefault(org, {})
         if went_quiet(before, after):
             quiet.setdefault(machine, now)
-        elif after.presence is Presence.ONLINE:
+        elif after.presence in (Presence.ONLINE, Presence.RETIRED):
             quiet.pop(machine, None)
 
     def tick(self, machines_of: Callable[[str], int], now: int) -> None:
@@ -126,7 +138,7 @@ class Incidents:
         for org, quiet in self._quiet.items():
             self._judge(org, quiet, machines_of, now)
         for key, seen_at in list(self._seen_at.items()):
-            if key[0] is Kind.CLONED_IDENTITY and now - seen_at > CLONE_QUIET_SECONDS * 1000:
+            if now - seen_at > _QUIET_SECONDS.get(key[0], math.inf) * 1000:
                 self._end(key, now)
 
     def _judge(self, org: str, quiet: dict[str, int], machines_of: Callable[[str], int], now: int) -> None:
@@ -161,6 +173,10 @@ class Incidents:
         if incident is not None:
             incident.ended_at = now
             self._changed[id(incident)] = incident
+
+
+_QUIET_SECONDS = {Kind.CLONED_IDENTITY: CLONE_QUIET_SECONDS, Kind.NOISY: NOISE_QUIET_SECONDS}
+"""After which what was seen last so long ago is over."""
 
 
 def _key(incident: Incident) -> tuple[Kind, str, str]:

@@ -13,18 +13,21 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from broker.transport import Connected, Disconnected, Message, Transport
-from ingestor import acting
+from ingestor import acting, admission
 from ingestor.acks import Acks
 from ingestor.acting import Acting
+from ingestor.admission import Admission
 from ingestor.fleet import Machine
 from ingestor.incidents import Incidents
 from ingestor.intake import Batch, Intake, Rejected, counted
-from ingestor.presence import on_blind, on_tick
+from ingestor.limits import Limits
+from ingestor.presence import State, on_blind, on_tick
 from ingestor.store import Store
 from schemas import topics
 from schemas.messages import OrgConfig
@@ -32,6 +35,7 @@ from schemas.messages import OrgConfig
 RECEIVE_SECONDS = 0.1
 TICK_SECONDS = 0.5
 HEARTBEAT_SECONDS = 2.0
+PRINCIPALS_SECONDS = 1.0
 CONFIG_SECONDS = 5.0
 HISTORY_SECONDS = 1.0
 DATABASE_RETRY_SECONDS = 1.0
@@ -50,6 +54,7 @@ SPREAD_MAX_SECONDS = 45.0
 SUBSCRIPTIONS = (
     *((topic.filter(), topic.qos) for topic in (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL)),
     *acting.SUBSCRIPTIONS,
+    *admission.SUBSCRIPTIONS,
 )
 
 log = logging.getLogger(__name__)
@@ -76,6 +81,7 @@ class Ingestor:
         now: Callable[[], int],
         monotonic: Callable[[], float],
         random: Callable[[], float] = random.random,
+        limits: Limits | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._store = store
@@ -94,11 +100,12 @@ class Ingestor:
             now=now,
             random=random,
         )
+        self._admission = Admission(store, limits=limits or Limits(monotonic), now=now)
         self._intake = Intake(
             find=self._find,
             config=self._config,
             on_result=self._acting.take_result,
-            org_readers=self._acting.readers,
+            org_readers={**self._acting.readers, **self._admission.readers},
         )
         self._fleet: dict[tuple[str, str], Machine] = {}
         self._incidents = Incidents()
@@ -141,26 +148,34 @@ class Ingestor:
         batch, messages = Batch(), list[Message]()
         for event in transport.receive(self._batch_max, 0 if self._acting.busy else RECEIVE_SECONDS):
             match event:
-                case Message() if not self._acting.waits(batch, event):
-                    self._take(batch, event, messages)
+                case Message():
+                    self.counters["received"] += 1
+                    if not (self._admission.refuses(batch, event) or self._acting.waits(batch, event)):
+                        self._take(batch, event, messages)
                 case Connected():
                     self._begin_to_hear(transport, event)
                 case Disconnected():
                     self._go_blind(batch, event.reason)
         for request in self._acting.take_turns():
             self._take(batch, request, messages)
-        self.counters["received"] += len(messages)
-        if self._is_due("tick", TICK_SECONDS):
-            self._tick(batch)
-        self._acting.step(batch, hearing=self._hearing_since is not None)
-        self._note_incidents(batch)
+        self._follow(batch)
         self._commit(batch, messages)
         self._acknowledge(transport)
         self._acting.publish(transport)
+        self._admission.publish(transport)
         if self._tending or self._is_due("history", HISTORY_SECONDS):
             self._tending = self._store.tend(self._now())
         if self._is_due("config", CONFIG_SECONDS):
             self._publish_configs(transport)
+
+    def _follow(self, batch: Batch) -> None:
+        """Add to the batch what time, the admin commands and the messages in it have changed."""
+        if self._is_due("tick", TICK_SECONDS):
+            self._tick(batch)
+        if self._is_due("principals", PRINCIPALS_SECONDS):
+            self._admission.watch(self._fleet.values(), partial(self._change, batch))
+        self._acting.step(batch, hearing=self._hearing_since is not None)
+        self._note_incidents(batch)
 
     def _take(self, batch: Batch, message: Message, messages: list[Message]) -> None:
         messages.append(message)
@@ -238,7 +253,10 @@ class Ingestor:
     def _blind(self, batch: Batch, machine: Machine) -> None:
         after = on_blind(machine.state)
         if after != machine.state:
-            self._intake.change(batch, machine, after, self._now())
+            self._change(batch, machine, after)
+
+    def _change(self, batch: Batch, machine: Machine, after: State) -> None:
+        self._intake.change(batch, machine, after, self._now())
 
     def _tick(self, batch: Batch) -> None:
         now = self._now()
@@ -258,6 +276,9 @@ class Ingestor:
             )
             if after is not machine.state:
                 self._intake.change(batch, machine, after, now)
+        for (org, name), dropped in self._admission.dropped().items():
+            self.counters["limited"] += dropped
+            self._incidents.noise(org, name, dropped, now)
         self._incidents.tick(self._count_machines, now)
 
     def _time_flowed(self, now: int) -> bool:
@@ -300,6 +321,7 @@ class Ingestor:
         self._fleet = {(machine.org, machine.name): machine for machine in self._store.machines()}
         quiet = ((machine.org, machine.name, machine.state) for machine in self._fleet.values())
         self._incidents = Incidents(self._store.open_incidents(), quiet, now=self._now())
+        self._admission.load()
         self._acting.load()
 
     def _let_everything_go(self, error: DBAPIError) -> None:
@@ -342,6 +364,8 @@ class Ingestor:
             if everything or before.get(org) != config:
                 message = Message(topics.ORG_CONFIG.at(org=org), config.encode(), topics.ORG_CONFIG.qos, retain=True)
                 transport.publish(message)
+        for org in before.keys() - self._configs.keys():  # the organisation was removed
+            transport.publish(Message(topics.ORG_CONFIG.at(org=org), b"", topics.ORG_CONFIG.qos, retain=True))
 
     # Time.
 

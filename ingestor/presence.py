@@ -104,6 +104,21 @@ def on_tick(
     return state
 
 
+def on_revoked(state: State, now: int) -> State:
+    """The machine's credential was revoked: whatever arrives of it from now on changes nothing."""
+    if state.presence is Presence.RETIRED:
+        return state
+    retired = replace(state, presence=Presence.RETIRED, reason="revoked", since_at=now)
+    return replace(retired, connected=False, verified=True, dying_at=None)
+
+
+def on_reinstated(state: State, now: int) -> State:
+    """The machine has a credential; one that was retired for want of it may come back."""
+    if state.presence is not Presence.RETIRED or state.reason != "revoked":
+        return state
+    return replace(state, presence=Presence.OFFLINE, reason="reinstated", since_at=now)
+
+
 def on_blind(state: State) -> State:
     """The observer cannot hear: what is shown as present is unverified until it is heard again."""
     return replace(state, verified=False, dying_at=None) if state.presence in PRESENT else state

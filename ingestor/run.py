@@ -7,6 +7,7 @@ from broker.access import Principal, Role
 from broker.mqtt import Mqtt
 from broker.transport import Backoff, Transport
 from ingestor.ingestor import Ingestor
+from ingestor.limits import Limits, Rate
 from ingestor.store import Store
 from schemas.database import open_engine, shown_url, upgrade
 from schemas.process import Stop, say_ready
@@ -43,6 +44,11 @@ def run(settings: IngestorSettings) -> None:
         ack_seconds=settings.ack_seconds,
         now=lambda: time.time_ns() // 1_000_000,
         monotonic=time.monotonic,
+        limits=Limits(
+            time.monotonic,
+            Rate(settings.machine_messages_per_minute, settings.machine_bytes_per_minute),
+            Rate(settings.org_messages_per_minute, settings.org_bytes_per_minute),
+        ),
     )
     say_ready(f"ingestor into {shown_url(engine)}")
     while not stop.asked:

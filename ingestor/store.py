@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from ingestor.command_store import CommandStore, write_changes
+from ingestor.enrolment import enrol
 from ingestor.fleet import Estimate, Latest, Machine, Stream
 from ingestor.incidents import Incident, Kind
 from ingestor.intake import PAYLOAD_KEPT_BYTES, Batch
@@ -24,6 +25,7 @@ from ingestor.retention import Pruning
 from ingestor.rollup import Rollup
 from schemas import tables
 from schemas.database import storable
+from schemas.enrolment import EnrolAnswer, EnrolRequest
 from schemas.health import Health, HealthStatus
 from schemas.messages import KEY_CHANGES_MAX, VITALS, OrgConfig, Signed, Vitals
 from schemas.ranges import Ranges
@@ -99,6 +101,17 @@ class Store:
                 Incident(Kind(row.kind), row.org or "", row.started_at, row.details, id=row.id)
                 for row in connection.execute(query.where(table.c.ended_at.is_(None)))
             ]
+
+    def revoked_machines(self) -> frozenset[tuple[str, str]]:
+        """The machines, by organisation and id, whose credential was revoked; those of removed organisations, too."""
+        table = tables.principal
+        revoked = select(table.c.org, table.c.name).where(table.c.revoked_at.is_not(None), table.c.role == "machine")
+        with self._engine.connect() as connection:
+            return frozenset((row.org, row.name) for row in connection.execute(revoked))
+
+    def enrol(self, org: str, token: str, request: EnrolRequest, now: int) -> EnrolAnswer | None:
+        """Give a machine its place; see `ingestor.enrolment`."""
+        return enrol(self._engine, org, token, request, now)
 
     def write(self, batch: Batch, heartbeat: Mapping[str, Any] | None = None) -> None:
         """Store a batch, and say that the ingestor lives, in one transaction."""

@@ -8,7 +8,7 @@ Invariants:
 - A request may come again, with the same nonce, and gets the same answer: one token use makes one machine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
 from pydantic import Field
@@ -54,7 +54,7 @@ class Token:
 
     org: OrgName
     name: str
-    secret: str
+    secret: str = field(repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -18,6 +18,7 @@ class Layout:
         self.logs = data / "logs"
         self.lock = data / "up.lock"
         self._memory = data / "up.json"
+        self._enrolment = data / "agent" / "enrolment.json"
 
     def secret(self, part: str) -> Path:
         """The file of a part's secret."""
@@ -49,6 +50,15 @@ class Layout:
         """The id that this machine was given at the first `up`."""
         return self._remembered().get("machine")
 
+    @property
+    def enrolled(self) -> dict[str, str]:
+        """What `dashfleet agent enrol` settled for the agent here: `server`, `org`, `machine`, and `ca_file` if any."""
+        return _read(self._enrolment)
+
+    def enrol(self, settled: dict[str, str]) -> None:
+        """Note what the enrolment of this machine has settled."""
+        replace(self._enrolment, json.dumps(settled, indent=2) + "\n")
+
     def remember(self, *, server: str, machine: str) -> None:
         """Note what later commands need to know."""
         known = {"server": server, "machine": machine}
@@ -56,7 +66,11 @@ class Layout:
             replace(self._memory, json.dumps(known, indent=2) + "\n")
 
     def _remembered(self) -> dict[str, str]:
-        with suppress(OSError, ValueError, AttributeError):  # AttributeError: JSON, but not an object
-            found = json.loads(self._memory.read_text())
-            return {str(name): str(value) for name, value in found.items()}
-        return {}
+        return _read(self._memory)
+
+
+def _read(path: Path) -> dict[str, str]:
+    with suppress(OSError, ValueError, AttributeError):  # AttributeError: JSON, but not an object
+        found = json.loads(path.read_text())
+        return {str(name): str(value) for name, value in found.items()}
+    return {}

@@ -51,6 +51,9 @@ def sentence(row: Row[Any], now: int) -> str:
             what = f"{details.get('machines')} of {details.get('of')} machines went quiet together: {named}"
         case "cloned-identity":
             what = f"Two copies of the machine {details.get('machine')} run: give one of them an id of its own"
+        case "noisy":
+            who = f"The machine {details['machine']}" if details.get("machine") else "The organisation"
+            what = f"{who} sends more than it may: {details.get('dropped')} messages were dropped"
         case "blind":
             what = "The server could not hear anybody: it had no connection to the broker"
         case other:

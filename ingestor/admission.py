@@ -1,0 +1,89 @@
+"""Who is heard: what the ingestor's step does about limits, revoked machines and enrolment.
+
+Invariants:
+- Who sends too much, or is revoked, is refused before anything of a message is read.
+- A revoked machine is retired, and what brokers retain of it is cleared: when it is noticed, and again whenever
+  something of it arrives, since a broker may publish its will later.
+- An enrolment is committed by itself before it is answered; asked again, it is answered again.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Collection
+
+from broker.transport import Message, Transport
+from ingestor.changes import username
+from ingestor.fleet import Machine
+from ingestor.intake import Batch, RefusedError, Rejected
+from ingestor.limits import Key, Limits
+from ingestor.presence import State, on_reinstated, on_revoked
+from ingestor.store import Store
+from schemas import topics
+from schemas.enrolment import EnrolRequest
+from schemas.topics import Address
+
+SUBSCRIPTIONS = ((topics.ENROL_REQUEST.filter(), topics.ENROL_REQUEST.qos),)
+
+_RETAINED = (topics.STATUS, topics.INFO, topics.CONFIG)
+
+
+class Admission:
+    """`now`: the server's wall clock in milliseconds."""
+
+    def __init__(self, store: Store, *, limits: Limits, now: Callable[[], int]) -> None:
+        self._store = store
+        self._limits = limits
+        self._now = now
+        self._revoked: frozenset[Key] = frozenset()
+        self._cleared: set[Key] = set()
+        self._outgoing: deque[Message] = deque()
+        self.readers = {topics.ENROL_REQUEST: self._enrol}
+
+    def refuses(self, batch: Batch, message: Message) -> bool:
+        """Whether a message is not to be read."""
+        address = topics.parse(message.topic)
+        if address is None:
+            return False  # `Intake` sets it aside
+        if not self._limits.admit(address.org, address.machine or address.principal, len(message.payload)):
+            return True
+        if (address.org, address.machine) not in self._revoked:
+            return False
+        if message.payload:
+            why = f"{address.machine} was revoked"
+            batch.rejected.append(Rejected(self._now(), message.topic, "revoked", why, message.payload))
+            if address.topic.retain:
+                self._outgoing.append(Message(message.topic, b"", address.topic.qos, retain=True))
+        return True
+
+    def load(self) -> None:
+        """Read who is revoked."""
+        self._revoked = self._store.revoked_machines()
+
+    def watch(self, fleet: Collection[Machine], change: Callable[[Machine, State], None]) -> None:
+        """Read who is revoked (again), and retire those machines, or take them back; `change` notes their presence."""
+        self.load()
+        for machine in fleet:
+            revoked = (machine.org, machine.name) in self._revoked
+            after = (on_revoked if revoked else on_reinstated)(machine.state, self._now())
+            if after is not machine.state:
+                change(machine, after)
+        for org, name in self._revoked - self._cleared:
+            retained = (Message(topic.at(org=org, machine=name), b"", topic.qos, retain=True) for topic in _RETAINED)
+            self._outgoing.extend(retained)
+        self._cleared = set(self._revoked)
+
+    def dropped(self) -> Counter[Key]:
+        """How many messages were over a limit since the last call, by whose it was."""
+        return self._limits.dropped()
+
+    def publish(self, transport: Transport) -> None:
+        """Say what there is to say: answers that are committed, and what is cleared."""
+        while self._outgoing and transport.publish(self._outgoing[0]):
+            self._outgoing.popleft()
+
+    def _enrol(self, _batch: Batch, address: Address, message: Message, now: int) -> None:
+        request = EnrolRequest.decode(message.payload)
+        answer = self._store.enrol(address.org, username(address.org, address.principal), request, now)
+        if answer is None:
+            raise RefusedError("unknown-token", f"{address.org} has no token {address.principal}")
+        topic = topics.ENROL_ANSWER.at(org=address.org, principal=address.principal)
+        self._outgoing.append(Message(topic, answer.encode(), topics.ENROL_ANSWER.qos))
