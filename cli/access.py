@@ -70,11 +70,14 @@ def create_token(
     with fleet_database(data, database) as engine:
         made = new_token(engine, org_name, uses=uses, seconds=_seconds(expires), created_by=_somebody(), now=_now)
     typer.echo(str(made))
-    server = Layout(data_directory(data)).server
     machines = "one machine" if uses == 1 else f"{uses} machines"
     typer.echo(f"That token makes {machines} of {org_name} within {expires}; it is shown only this once.", err=True)
-    typer.echo("On the machine, where it asks for the token:", err=True)
-    typer.echo(f"    pip install 'dashfleet[agent]' && dashfleet agent enrol --server {server}", err=True)
+    authority = Layout(data_directory(data)).authority
+    trust = f" --ca-file {authority.name}" if authority is not None else ""
+    typer.echo("On the machine, in a clone of DashFleet; it asks for the token:", err=True)
+    typer.echo(f"    pip install '.[agent]' && dashfleet agent enrol --server mqtts://SERVER{trust}", err=True)
+    if authority is not None:
+        typer.echo(f"Copy {authority} there first, so that it trusts this server.", err=True)
 
 
 @token.command("list")

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from schemas import messages, topics
+from schemas import enrolment, messages, topics
 from schemas.messages import Message, Part
 
 CONTRACT = (Path(__file__).parents[1] / "docs" / "contract.md").read_text()
 NAMED = set(re.findall(r"`([^`]+)`", CONTRACT))
 MODELS = [
     model
-    for _, model in inspect.getmembers(messages, inspect.isclass)
-    if issubclass(model, Part) and model.__module__ == messages.__name__
+    for module in (messages, enrolment)
+    for _, model in inspect.getmembers(module, inspect.isclass)
+    if issubclass(model, Part) and model.__module__ == module.__name__
 ]
 MESSAGES = [model for model in MODELS if issubclass(model, Message) and model is not Message]
 

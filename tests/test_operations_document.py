@@ -27,8 +27,10 @@ def commands(group: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401 - 
     """Every command by its words."""
     found: dict[str, Any] = {}
     for name, command in group.commands.items():
-        inner = commands(command, f"{name} ") if hasattr(command, "commands") else {f"{prefix}{name}": command}
-        found.update(inner)
+        if hasattr(command, "commands"):
+            found.update(commands(command, f"{name} "))
+        if not hasattr(command, "commands") or command.invoke_without_command:
+            found[f"{prefix}{name}"] = command
     return found
 
 

@@ -62,8 +62,8 @@ def test_an_empty_fleet_says_how_to_add_a_machine(fleet: Fleet, visit: Open) -> 
     fleet.org()
     at = visit("fleet")
     assert "No machine yet" in shown(at)
-    assert at.code[0].value == "dashfleet machine add NAME --org home"
-    assert "dashfleet agent --org home --machine NAME" in at.code[1].value
+    assert at.code[0].value == "dashfleet token create --org home"
+    assert "dashfleet agent enrol --server" in at.code[1].value
     assert not at.text_input
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas import messages
+from schemas import enrolment, messages
+from schemas.enrolment import EnrolAnswer, EnrolRequest
 from schemas.messages import (
     ACK_MAX_RANGES,
     BACKFILL_MAX_SAMPLES,
@@ -33,7 +34,8 @@ from schemas.messages import (
 )
 
 GOLDEN = Path(__file__).parent / "golden"
-KINDS: tuple[type[Message], ...] = (Status, Info, Telemetry, Backfill, Ack, OrgConfig)
+MODULES = (messages, enrolment)
+KINDS: tuple[type[Message], ...] = (Status, Info, Telemetry, Backfill, Ack, OrgConfig, EnrolRequest, EnrolAnswer)
 STREAM = "3f9a1c0de2b45678"
 
 
@@ -70,7 +72,8 @@ FILES = sorted(GOLDEN.glob("*.json"))
 def test_every_message_has_a_golden_file() -> None:
     kinds = {
         kind
-        for kind in vars(messages).values()
+        for module in MODULES
+        for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Message) and kind is not Message
     }
 
