@@ -28,18 +28,15 @@ _TABLE_NAME: Final = "Machines"
 _EMPTY_TITLE: Final = "No machine yet"
 _EMPTY: Final = (
     "`dashfleet up` adds the machine it runs on by itself; it appears here with its first heartbeat. "
-    "To add another machine, first **on this server**, which shows the machine's secret:"
+    "To add another machine, make a token **on this server**, whose broker listens with TLS (`dashfleet up --listen`):"
 )
-_ON_THE_SERVER: Final = "dashfleet machine add NAME --org {org}"
+_ON_THE_SERVER: Final = "dashfleet token create --org {org}"
 _EMPTY_MORE: Final = (
-    "Then **on that machine**, in a clone of DashFleet. The broker listens on this server only, so the connection goes "
-    "through SSH:"
+    "Then **on that machine**, in a clone of DashFleet and with this server's `tls/ca.pem`. It asks for the token:"
 )
-_ON_THE_MACHINE: Final = """\
-pip install '.[agent]'
-ssh -f -N -L 1883:127.0.0.1:1883 SERVER
-read -rs DASHFLEET_AGENT_PASSWORD && export DASHFLEET_AGENT_PASSWORD   # paste the secret
-dashfleet agent --org {org} --machine NAME"""
+_ON_THE_MACHINE: Final = (
+    "pip install '.[agent]' && dashfleet agent enrol --server mqtts://SERVER --ca-file ca.pem && dashfleet agent"
+)
 _NO_MATCH_TITLE: Final = "No machine matches"
 _NO_MATCH: Final = "None of the {total} machines matches these filters."
 
@@ -164,7 +161,7 @@ def _no_machine(context: Context) -> None:
         st.markdown(_EMPTY)
         st.code(_ON_THE_SERVER.format(org=context.org), language=None)
         st.markdown(_EMPTY_MORE)
-        st.code(_ON_THE_MACHINE.format(org=context.org), language=None)
+        st.code(_ON_THE_MACHINE, language=None)
         st.html(markup.note("Waiting for the first heartbeat …"))
 
 
