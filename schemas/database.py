@@ -18,6 +18,9 @@ from schemas.errors import StartError
 from schemas.urls import without_password
 
 _SQLITE_BUSY_MILLISECONDS = 10_000
+_INCREMENTAL = 2
+"""Of SQLite's `auto_vacuum`."""
+
 _SQLITE = ("sqlite", "sqlite+pysqlite")
 _POSTGRESQL = ("postgresql", "postgresql+psycopg")
 _POSTGRESQL_TIMES = {  # a server that vanished without a word is noticed within about ten seconds
@@ -63,6 +66,8 @@ def upgrade(engine: Engine) -> None:
             configuration = _alembic_configuration()
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, "head")
+        if engine.dialect.name == "sqlite":
+            _let_the_file_shrink(engine)
     except CommandError as error:
         if "Can't locate revision" in str(error):
             raise DatabaseError(
@@ -125,6 +130,14 @@ def _sqlite(url: URL, *, read_only: bool) -> Engine:
             connection.execute("PRAGMA synchronous = FULL")
 
     return engine
+
+
+def _let_the_file_shrink(engine: Engine) -> None:
+    """Have deleted pages of a SQLite file given back a few at a time. One of an older version is written anew for it."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() != _INCREMENTAL:
+            connection.exec_driver_sql(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+            connection.exec_driver_sql("VACUUM")
 
 
 def _postgresql_read_only(connection: Any, _: object) -> None:  # noqa: ANN401 - psycopg's connection

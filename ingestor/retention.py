@@ -1,0 +1,178 @@
+"""Deletes what has been kept for long enough, a little at a time, and gives the space back.
+
+Invariants:
+- Samples and minutes go only when they have been rolled up; how far is written in the same transaction (table
+  `pruned`), so that nothing is rolled up twice.
+- One step is one small transaction: a few hours of one machine, or some hundred rows.
+- A machine's minutes are never pruned further than its samples, and no limit ever moves back.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Engine, Table, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from schemas.history import HOUR, MINUTE, Retention
+from schemas.tables import (
+    command,
+    dead_letter,
+    dirty,
+    hour,
+    incident,
+    machine,
+    minute,
+    org,
+    pruned,
+    request,
+    sample,
+    transition,
+)
+
+SAMPLES_AT_ONCE: Final = 6 * HOUR
+MINUTES_AT_ONCE: Final = 72 * HOUR
+ROWS_AT_ONCE: Final = 500
+PAGES_AT_ONCE: Final = 200
+FREE_SHARE: Final = 0.1
+"""Of the pages of a SQLite file, so many may be free, for what comes next; the rest goes back to the file system."""
+
+Unit = Callable[[Connection], bool]
+"""Deletes a little; returns whether there is more of the same."""
+
+
+class Pruning:
+    """What is to be done in this hour, and one step of it at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sqlite = engine.dialect.name == "sqlite"
+        self._insert: Any = (sqlite if self._sqlite else postgresql).insert
+        self._todo: deque[Unit] = deque()
+        self._planned_for = -1
+
+    def step(self, now: int) -> bool:
+        """Do a little. Returns whether there is more to do."""
+        if not self._todo:
+            this_hour = now // HOUR
+            if this_hour == self._planned_for:
+                return False
+            self._plan(now)
+            self._planned_for = this_hour
+            return bool(self._todo)
+        with self._engine.begin() as connection:
+            if not self._todo[0](connection):
+                self._todo.popleft()
+        return True
+
+    def _plan(self, now: int) -> None:
+        with self._engine.connect() as connection:
+            machines = connection.execute(select(machine.c.id, machine.c.org_id)).all()
+            kept = {
+                row.id: Retention.read(row.retention) for row in connection.execute(select(org.c.id, org.c.retention))
+            }
+        for row in machines:
+            self._todo.extend(self._of_machine(row.id, kept.get(row.org_id, Retention()), now))
+        for org_id, retention in kept.items():
+            self._todo.extend(self._of_org(org_id, now - retention.events_seconds * 1000))
+        before = now - max((retention.events_seconds for retention in kept.values()), default=0) * 1000
+        if kept:
+            self._todo.append(_some(dead_letter, dead_letter.c.id, dead_letter.c.received_at < before))
+            self._todo.append(_some(incident, incident.c.id, _over(None, before)))
+        if self._sqlite:
+            self._todo.append(_give_back)
+
+    def _of_machine(self, machine_id: int, kept: Retention, now: int) -> list[Unit]:
+        samples_before = _whole_hours(now - kept.samples_seconds * 1000)
+        minutes_before = _whole_hours(now - kept.minutes_seconds * 1000)
+        return [
+            lambda connection: self._samples(connection, machine_id, samples_before),
+            lambda connection: self._minutes(connection, machine_id, minutes_before),
+            _some_of(hour, machine_id, hour.c.at, now - kept.hours_seconds * 1000),
+            _some_of(transition, machine_id, transition.c.at, now - kept.events_seconds * 1000, key=transition.c.id),
+        ]
+
+    def _of_org(self, org_id: int, before: int) -> list[Unit]:
+        waiting = select(command.c.request_id).where(command.c.ended_at.is_(None), command.c.expires_at >= before)
+        old = (request.c.org_id == org_id) & (request.c.created_at < before) & request.c.id.not_in(waiting)
+        return [_some(request, request.c.id, old), _some(incident, incident.c.id, _over(org_id, before))]
+
+    def _samples(self, connection: Connection, machine_id: int, before: int) -> bool:
+        at = sample.c.sampled_at + sample.c.clock_offset_milliseconds
+        oldest = connection.scalar(select(func.min(at)).where(sample.c.machine_id == machine_id))
+        if oldest is None or oldest >= before:
+            return False
+        upto = min(before, _whole_hours(oldest) + SAMPLES_AT_ONCE)
+        if self._waits(connection, machine_id, upto, MINUTE):
+            return False
+        connection.execute(delete(sample).where(sample.c.machine_id == machine_id, at < upto))
+        self._note(connection, machine_id, pruned.c.samples_before, upto)
+        return upto < before
+
+    def _minutes(self, connection: Connection, machine_id: int, before: int) -> bool:
+        limits = connection.execute(select(pruned).where(pruned.c.machine_id == machine_id)).first()
+        before = min(before, limits.samples_before if limits else 0)
+        mine = minute.c.machine_id == machine_id
+        oldest = connection.scalar(select(func.min(minute.c.at)).where(mine))
+        if oldest is None or oldest >= before:
+            return False
+        upto = min(before, _whole_hours(oldest) + MINUTES_AT_ONCE)
+        if self._waits(connection, machine_id, upto, MINUTE) or self._waits(connection, machine_id, upto, HOUR):
+            return False
+        connection.execute(delete(minute).where(mine, minute.c.at < upto))
+        self._note(connection, machine_id, pruned.c.minutes_before, upto)
+        return upto < before
+
+    def _waits(self, connection: Connection, machine_id: int, before: int, length: int) -> bool:
+        """Whether something of this machine is still to be rolled up."""
+        same = (dirty.c.machine_id == machine_id) & (dirty.c.length == length)
+        return connection.execute(select(dirty.c.at).where(same, dirty.c.at < before).limit(1)).first() is not None
+
+    def _note(self, connection: Connection, machine_id: int, limit: ColumnElement[int], before: int) -> None:
+        values = {"machine_id": machine_id, "samples_before": 0, "minutes_before": 0, limit.name: before}
+        statement = self._insert(pruned).values(values)
+        higher = {limit.name: before}
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[pruned.c.machine_id], set_=higher, where=limit < statement.excluded[limit.name]
+            )
+        )
+
+
+def _some(table: Table, key: ColumnElement[Any], condition: ColumnElement[bool]) -> Unit:
+    """Deletes rows of a table by a condition, the oldest keys first."""
+    keys = select(key).where(condition).limit(ROWS_AT_ONCE)
+    statement = delete(table).where(key.in_(keys))
+    return lambda connection: connection.execute(statement).rowcount == ROWS_AT_ONCE
+
+
+def _some_of(
+    table: Table, machine_id: int, at: ColumnElement[int], before: int, *, key: ColumnElement[int] | None = None
+) -> Unit:
+    """Deletes a machine's oldest rows."""
+    mine = table.c.machine_id == machine_id
+    keys = select(at if key is None else key).where(mine, at < before).limit(ROWS_AT_ONCE)
+    statement = delete(table).where(mine, (at if key is None else key).in_(keys))
+    return lambda connection: connection.execute(statement).rowcount == ROWS_AT_ONCE
+
+
+def _over(org_id: int | None, before: int) -> ColumnElement[bool]:
+    """Incidents of an organisation, or of the whole system, that ended before."""
+    whose = incident.c.org_id.is_(None) if org_id is None else incident.c.org_id == org_id
+    return whose & (incident.c.ended_at < before)
+
+
+def _give_back(connection: Connection) -> bool:
+    """Return free pages of a SQLite file to the file system, from its end."""
+    free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
+    pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    if free <= max(PAGES_AT_ONCE, pages * FREE_SHARE):
+        return False
+    driver: Any = connection.connection.driver_connection
+    driver.executescript(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")  # `execute` would return one page only
+    return True
+
+
+def _whole_hours(at: int) -> int:
+    return at // HOUR * HOUR
