@@ -8,7 +8,11 @@ from clocks import Clock
 from ingestion import Bench, Speaker
 from sqlalchemy import Engine
 
+from ingestor import dispatch
 from ingestor.command_list import list_commands, show_command
+from ingestor.dispatch import Dispatch
+from ingestor.intake import Batch
+from ingestor.presence import Presence, State
 
 
 @pytest.fixture
@@ -77,7 +81,7 @@ def test_a_machine_that_was_away_for_an_hour_gets_its_command_once_when_it_retur
     order = operator.order(lives_seconds=7200)
     id_ = order_of(order).id
     bench.publish(operator.act(order))
-    bench.step(5, steps=720)
+    bench.step(10, steps=360)
     assert ears.commands() == []
     assert state(fleet, id_) == "queued"
     bench.publish(speaker.status(), speaker.telemetry(1))
@@ -226,3 +230,52 @@ def test_a_restarted_ingestor_sends_what_was_recorded_and_not_published(
     second.step()
     (command,) = ears.commands()
     assert command.order == order
+
+
+def test_what_waits_for_a_machine_that_was_taken_out_of_service_is_cancelled(
+    make_bench: Callable[[], Bench], operator: Operator, fleet: Engine
+) -> None:
+    first = make_bench()
+    ears = Ears(first.broker)
+    order = operator.order()
+    first.publish(operator.act(order))
+    first.step()
+    first.ingestor._fleet["home", "attic"].state = State(Presence.RETIRED)
+    first.publish(operator.act(operator.order()))
+    first.step()
+    assert ears.updates()[-1].reason == "retired", "nothing new is taken for it"
+    first.publish(Speaker(first.clock).telemetry(1))
+    first.step()
+    assert state(fleet, order_of(order).id) == "cancelled"
+
+
+def test_nothing_is_sent_while_there_is_no_broker(
+    bench: Bench, speaker: Speaker, operator: Operator, fleet: Engine
+) -> None:
+    order = operator.order()
+    bench.publish(speaker.status(), operator.act(order))
+    bench.broker.stop()
+    bench.step(steps=3)
+    assert state(fleet, order_of(order).id) in ("none", "queued")
+
+
+def test_a_step_looks_at_a_bounded_number_of_commands(
+    bench: Bench, operator: Operator, fleet: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(dispatch, "LOOKS_EACH_STEP", 10)
+    look = Dispatch._look
+
+    def counting(self: Dispatch, batch: Batch, id_: str, now: int, *, hearing: bool) -> None:
+        looked.append(id_)
+        look(self, batch, id_, now, hearing=hearing)
+
+    monkeypatch.setattr(Dispatch, "_look", counting)
+    bench.publish(operator.act(*(operator.order(lives_seconds=60) for _ in range(35))))
+    bench.step()
+    assert len(looked) == 10
+    bench.step(steps=10)
+    assert len(looked) == 35, "each once: nothing happened to them since"
+    bench.step(60, steps=5)
+    assert {row["state"] for row in list_commands(fleet)} == {"expired"}
+    assert len(looked) == 70
