@@ -95,6 +95,11 @@ class Executor:
             return self._monotonic() + min(0.2, max(0.01, (self._monotonic() - self._work.started) / 4))
         return self._monotonic() if self._queue or self._outgoing else min(self._look_at, self._repeat_at)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no action is at work and none waits."""
+        return self._work is None and not self._queue
+
     def take(self, payload: bytes) -> None:
         """A command. Raises ValidationError when it is none."""
         command = Command.decode(payload)

@@ -1,11 +1,11 @@
 """An agent that takes orders, on a broker in memory and a clock that is told to move, and its operator."""
 
-import os
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from acting import Operator
+from acting import Operator, order_of
 from clocks import Clock
 from waiting import wait_until
 
@@ -25,7 +25,7 @@ from schemas import topics
 from schemas.commands import Command, Desired, Result
 from schemas.enrolment import EnrolledKey
 from schemas.keys import public_key
-from schemas.messages import Ack, Info, Metric, Signed, Status, Telemetry
+from schemas.messages import Ack, Info, Metric, OfflineReason, Signed, Status, Telemetry
 from schemas.settings import AgentSettings
 
 OWN = {"org": "home", "machine": "attic"}
@@ -68,6 +68,31 @@ def calling(do: Callable[[], Outcome | None], *, name: str = "call", seconds: fl
         return do()
 
     return Action(name, name.title(), NoArguments, run, seconds=seconds)
+
+
+class Asked:
+    """A context that notes what an action asked for."""
+
+    def __init__(self, clock: Clock, **settings: Any) -> None:  # noqa: ANN401 - fields of AgentSettings
+        self.settings = AgentSettings(data=Path(), machine="attic", **settings)
+        self.order = order_of(Operator(clock).order())
+        self.received_at = clock.now()
+        self.now = clock.now
+        self.asked: list[object] = []
+
+    def sample(self) -> int:
+        self.asked.append("sample")
+        return 1
+
+    def configure(self, wish: object) -> str:
+        self.asked.append(wish)
+        return ""
+
+    def leave(self, reason: OfflineReason) -> None:
+        self.asked.append(("leave", reason))
+
+    def expect(self, reason: OfflineReason) -> None:
+        self.asked.append(("expect", reason))
 
 
 class Obedient:
@@ -227,13 +252,21 @@ def id_of(order: Signed) -> str:
 
 
 def recorder(directory: Path, name: str, *, code: int = 0) -> Path:
-    """A program that notes its argv and its environment, and does nothing else. See `recorded`."""
+    """A program that notes its argv and does nothing else. See `recorded`."""
     program = directory / name
-    program.write_text(
-        "#!/usr/bin/env -S python3 -S\nimport json, os, sys\n"
-        f"with open({os.fspath(directory / (name + '.json'))!r}, 'a') as out:\n"
-        "    out.write(json.dumps([sys.argv[1:], dict(os.environ)]) + '\\n')\n"
-        f"print('recorded')\nsys.exit({code})\n"
-    )
+    noted = shlex.quote(str(program.with_suffix(".argv")))
+    program.write_text(f'#!/bin/sh\nprintf "%s\\0" "$#" "$@" >> {noted}\necho recorded\nexit {code}\n')
     program.chmod(0o755)
     return program
+
+
+def recorded(program: Path) -> list[list[str]]:
+    """What a recorder has noted: argv without the program, of each time that it ran."""
+    noted = program.with_suffix(".argv")
+    words = noted.read_bytes().decode().split("\0")[:-1] if noted.exists() else []
+    found = []
+    while words:
+        count = int(words[0])
+        found.append(words[1 : 1 + count])
+        words = words[1 + count :]
+    return found
