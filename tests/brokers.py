@@ -163,6 +163,25 @@ def mosquitto_broker(
         running.stop()
 
 
+KINDS = ("embedded", "mosquitto")
+
+
+@contextmanager
+def broker_of_kind(
+    kind: str,
+    directory: Directory,
+    place: Path,
+    **settings: Any,  # noqa: ANN401
+) -> Iterator[RunningBroker | RunningMosquitto]:
+    """One of the brokers that this project runs, on loopback, with these principals."""
+    if kind == "mosquitto":
+        with mosquitto_broker(directory, place, **settings) as running:
+            yield running
+    else:
+        with embedded_broker({}, directory=directory, **settings) as embedded:
+            yield embedded
+
+
 class Gone(Exception):  # noqa: N818 - not an error
     """The broker ended the connection."""
 
