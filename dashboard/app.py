@@ -12,6 +12,7 @@ import errno
 import gc
 import importlib
 import logging
+import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -27,6 +28,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from dashboard import theme
 from dashboard.accounts import open_accounts
+from dashboard.actions import PUBLISHERS, Publisher
 from dashboard.gate import IDENTITY_HEADERS, READY, Gate
 from dashboard.sessions import Attempts, Now, Sessions
 from dashboard.shell import SECRETS
@@ -36,7 +38,7 @@ from schemas.settings import DashboardSettings
 
 _SCRIPT: Final = Path(__file__).parent / "main.py"
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1", "[::1]")
-_WARM: Final = ("pandas", "pyarrow", "dashboard.views.fleet", "dashboard.views.machine")
+_WARM: Final = ("pandas", "pyarrow", "dashboard.views.actions", "dashboard.views.fleet", "dashboard.views.machine")
 """What the first page would import, so that its visitor does not wait for it; what is here is never collected."""
 
 _PORT_TAKEN: Final = 1  # what Streamlit exits with when the port was taken after our look at it
@@ -81,6 +83,7 @@ def build(
         max_seconds=settings.session_max_seconds,
         now=now,
     )
+    publisher, its_name = Publisher.of(settings), secrets.token_hex(8)
     sign_in = SignIn(accounts, sessions, Attempts(accounts, now=now), port=settings.port)
     return st.App(
         _SCRIPT,
@@ -88,6 +91,7 @@ def build(
             SECRETS: {
                 "database": settings.database.get_secret_value(),
                 "refresh_seconds": settings.refresh_seconds,
+                "publisher": its_name,
             }
         },
         routes=sign_in.routes(),
@@ -95,7 +99,7 @@ def build(
             Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, *settings.hosts], www_redirect=False),
             Middleware(Gate, sessions=sessions, cookie=sign_in.token),
         ],
-        lifespan=_lifespan(settings, on_ready),
+        lifespan=_lifespan(settings, publisher, its_name, on_ready),
         on_script_error=_script_failed,
     )
 
@@ -122,7 +126,7 @@ def options(settings: DashboardSettings) -> dict[str, Any]:
     }
 
 
-def _lifespan(settings: DashboardSettings, on_ready: Callable[[], None]) -> Any:  # noqa: ANN401 - Streamlit's own shape
+def _lifespan(settings: DashboardSettings, publisher: Publisher, its_name: str, on_ready: Callable[[], None]) -> Any:  # noqa: ANN401 - Streamlit's own shape
     @asynccontextmanager
     async def lifespan(_: st.App) -> AsyncIterator[None]:
         for name in _WARM:
@@ -130,10 +134,14 @@ def _lifespan(settings: DashboardSettings, on_ready: Callable[[], None]) -> Any:
         gc.collect()
         gc.freeze()
         announcing = asyncio.create_task(_announce(settings, on_ready))
+        PUBLISHERS[its_name] = publisher
+        publisher.start()
         try:
             yield
         finally:
             announcing.cancel()
+            await asyncio.to_thread(publisher.stop)
+            del PUBLISHERS[its_name]
 
     return lifespan
 

@@ -9,13 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from dashboard.command_queries import SELECTION_MAX
 from dashboard.fleet_rows import ALL, ATTENTION, ATTENTION_HEALTHS, COLUMNS
 from dashboard.queries import ORDERS, Filters
 from dashboard.text import HEALTH, PRESENCE
+from schemas.topics import is_id
 
 PAGE_SIZE: Final = 50
 DEFAULT: Final = Filters()
 _SEARCH_MAX: Final = 100
+_NAMED_MAX: Final = 4
 _PAGE_MAX: Final = 100_000
 
 
@@ -35,6 +38,33 @@ class Snapshot:
     names: tuple[str, ...]
     total: int
     at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The machines that are ticked, by id. A new `revision` makes the browser forget what was ticked before it."""
+
+    revision: int = 0
+    names: tuple[str, ...] = ()
+
+    def ticked(self, said: object) -> "Selection":
+        """The selection after what the browser says. What is of another revision or makes no sense changes nothing."""
+        if not isinstance(said, Mapping) or said.get("revision") != self.revision:
+            return self
+        changes = said.get("changes")
+        if not isinstance(changes, Mapping):
+            return self
+        known = dict.fromkeys(self.names)
+        for name, on in changes.items():
+            if on is True and isinstance(name, str) and is_id(name):
+                known.setdefault(name)
+            elif on is False:
+                known.pop(name, None)
+        return replace(self, names=tuple(known)[:SELECTION_MAX])
+
+    def set(self, names: Sequence[str]) -> "Selection":
+        """Another selection, by something else than ticks."""
+        return Selection(self.revision + 1, tuple(names))
 
 
 Find = Callable[[Place], tuple[tuple[str, ...], int]]
@@ -99,6 +129,12 @@ def refreshed(snapshot: Snapshot | None, place: Place, find: Find, now: int) -> 
     new = [name for name in names if name not in snapshot.names]
     joined = (*snapshot.names, *new)[:PAGE_SIZE]
     return Snapshot(place, joined, max(total, len(joined)), snapshot.at)
+
+
+def summary(names: Sequence[str]) -> str:
+    """The first few names of a selection."""
+    rest = len(names) - _NAMED_MAX
+    return ", ".join(names[:_NAMED_MAX]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def pages(total: int) -> int:

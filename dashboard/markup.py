@@ -4,11 +4,19 @@ Invariants:
 - Every value is escaped here, whoever it came from. Machines name themselves, and some lie.
 """
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable
 from html import escape
 
 from dashboard.text import Word
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:&])")
+
+
+def plain(text: str) -> str:
+    """Text for where Streamlit reads Markdown, such as a label: nothing in it means anything."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
 def chip(word: Word, hint: str = "") -> str:
@@ -71,6 +79,43 @@ def timeline(rows: Iterable[tuple[str, Word, str]]) -> str:
         f"<li><time>{escape(when)}</time>{chip(word)}<span>{escape(why)}</span></li>" for when, word, why in rows
     )
     return f'<ol class="df-timeline">{items}</ol>'
+
+
+def names(all_names: Iterable[str], label: str) -> str:
+    """Many names in a box that scrolls."""
+    items = "".join(f"<li>{escape(name)}</li>" for name in all_names)
+    return f'<ul class="df-names" tabindex="0" aria-label="{escape(label)}">{items}</ul>'
+
+
+def selected(count: str, names: str, why: str) -> str:
+    """How many are ticked, which, and why nothing can be done with them, if so."""
+    trouble = f'<span class="df-why">{escape(why)}</span>' if why else ""
+    return (
+        f'<div class="df-selected" role="status"><strong>{escape(count)}</strong>'
+        f"<span>{escape(names)}</span>{trouble}</div>"
+    )
+
+
+def lines(texts: Iterable[str]) -> str:
+    """Quiet lines below each other."""
+    return "".join(note(text) for text in texts)
+
+
+def counts(pairs: Iterable[tuple[Word, str]]) -> str:
+    """How many are in which state."""
+    return f'<div class="df-counts">{"".join(chip(Word(f"{n} {w.label}", w.tone)) for w, n in pairs)}</div>'
+
+
+def outcomes(rows: Iterable[tuple[str, Word, str]], label: str) -> str:
+    """A table of who came to what, and why."""
+    lines = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{chip(word)}</td><td>{escape(why)}</td></tr>'
+        for name, word, why in rows
+    )
+    return (
+        f'<div class="df-outcomes" tabindex="0" role="region" aria-label="{escape(label)}">'
+        f"<table><tbody>{lines}</tbody></table></div>"
+    )
 
 
 def empty(title: str, text: str) -> str:

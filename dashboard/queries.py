@@ -1,4 +1,4 @@
-"""All the dashboard's SQL, on an engine that cannot write.
+"""The dashboard's SQL, on an engine that cannot write. What is about actions is in `dashboard.command_queries`.
 
 Invariants:
 - Every query about machines takes the organisation, by its name, and never finds another's.
@@ -102,11 +102,16 @@ def counts(engine: Engine, org_name: str) -> Counts:
 
 def page(engine: Engine, org_name: str, filters: Filters, *, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
     """The names of the machines on one page, in order, and how many match in all."""
-    matching = _machines(org_name, machine.c.name).where(*_conditions(filters))
+    found = _matching(org_name, filters)
     with engine.connect() as connection:
-        total = connection.execute(select(func.count()).select_from(matching.subquery())).scalar_one()
-        names = connection.execute(matching.order_by(*_order(filters)).offset(offset).limit(limit)).scalars()
+        total = connection.execute(select(func.count()).select_from(found.subquery())).scalar_one()
+        names = connection.execute(found.order_by(*_order(filters)).offset(offset).limit(limit)).scalars()
         return tuple(names), total
+
+
+def matching(org_name: str, filters: Filters) -> Select[Any]:
+    """The query for the names of all machines that match, in order."""
+    return _matching(org_name, filters).order_by(*_order(filters))
 
 
 def rows(engine: Engine, org_name: str, names: Sequence[str]) -> list[Row[Any]]:
@@ -226,6 +231,10 @@ def _machines(org_name: str, *columns: ColumnElement[Any]) -> Select[Any]:
         )
         .where(org.c.name == org_name)
     )
+
+
+def _matching(org_name: str, filters: Filters) -> Select[Any]:
+    return _machines(org_name, machine.c.name).where(*_conditions(filters))
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:

@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from dashboard import live, markup
 from dashboard.accounts import Role
+from dashboard.actions import PUBLISHERS
 from dashboard.gate import SIGN_OUT
 from dashboard.view import Context, Show, View, discover
 from schemas.database import open_engine
@@ -89,6 +90,7 @@ def _context() -> Context:
         refresh_seconds=float(settings["refresh_seconds"]),
         now=_now,
         pages=pages,
+        publisher=PUBLISHERS.get(str(settings["publisher"])),
     )
     for view, show in discover():
         if context.role in view.roles:

@@ -40,6 +40,30 @@ HEALTH: Final[Mapping[str, Word]] = {
     "unknown": Word("Unknown", "plain"),
 }
 
+COMMANDS: Final[Mapping[str, Word]] = {
+    "sending": Word("Sending", "plain"),
+    "queued": Word("Waiting", "plain"),
+    "sent": Word("Sent", "plain"),
+    "running": Word("Running", "fair"),
+    "succeeded": Word("Succeeded", "good"),
+    "failed": Word("Failed", "bad"),
+    "rejected": Word("Rejected", "bad"),
+    "refused": Word("Refused", "bad"),
+    "timed-out": Word("No answer", "fair"),
+    "expired": Word("Expired", "muted"),
+    "cancelled": Word("Cancelled", "muted"),
+}
+"""Every state of a command, in the order in which it may come to be."""
+
+_COMMAND_REASONS: Final[Mapping[str, str]] = {
+    "interrupted": "it was interrupted, and nobody knows how far it came",
+    "signature": "the machine does not obey the key that signed it",
+    "expired": "its time ran out before it began",
+    "not-allowed": "the machine does not allow it",
+    "arguments": "the machine does not take these arguments",
+    "timeout": "it took too long",
+}
+
 _REASONS: Final[Mapping[str, str]] = {
     "lost": "the connection was lost",
     "stopped": "the agent was stopped",
@@ -71,6 +95,16 @@ def health(code: str) -> Word:
 def reason(code: str) -> str:
     """Why a machine is what it is, as half a sentence; empty when there is nothing to say."""
     return _REASONS.get(code, code)
+
+
+def command(code: str) -> Word:
+    """The word for a command's state."""
+    return COMMANDS.get(code, Word(code, "plain"))
+
+
+def command_reason(reason: str, detail: str) -> str:
+    """Why a command is where it is; empty when there is nothing to say."""
+    return detail or _COMMAND_REASONS.get(reason, reason)
 
 
 def percent(value: float | None) -> str:

@@ -65,6 +65,11 @@ OPTIONS: Final[dict[str, object]] = {
 """Streamlit configuration options, by their names."""
 
 
+def dialog_style(scheme: str | None) -> str:
+    """Tells a dialog its scheme, which it does not inherit: it lies beside the page."""
+    return f"<style>.stDialog {{ color-scheme: {'dark' if scheme == 'dark' else 'light'} }}</style>"
+
+
 def ink(scheme: str | None) -> str:
     """The colour of a chart's words, which Streamlit's chart theme draws too pale, in a light or dark scheme."""
     return str((_DARK if scheme == "dark" else _LIGHT)["grayTextColor"])

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from dashboard.accounts import Role
+from dashboard.actions import MAY_ACT, Publisher
 
 EVERYONE = frozenset(Role)
 
@@ -35,7 +36,8 @@ class View:
 class Context:
     """What a page gets. `org` comes from the session; a page asks for no other organisation's data.
 
-    `arrived`: the visitor comes from another page, or from nowhere. `pages` leads to the others, by path.
+    `arrived`: the visitor comes from another page, or from nowhere. `pages` leads to the others, by path. `publisher`
+    is what a page acts with.
     """
 
     engine: Engine
@@ -47,6 +49,12 @@ class Context:
     now: Callable[[], int]
     arrived: bool = True
     pages: Mapping[str, Any] = field(default_factory=dict)
+    publisher: Publisher | None = None
+
+    @property
+    def may_act(self) -> bool:
+        """Whether this visitor may have machines do something."""
+        return self.role in MAY_ACT and self.publisher is not None
 
 
 Show = Callable[[Context], None]

@@ -11,6 +11,29 @@ from schemas.health import health
 NOW = 1_700_000_000_000
 GIB = 2**30
 
+_TEXT = {"type": "string", "title": "Text", "minLength": 1, "maxLength": 500, "description": "What people read"}
+_URGENCY = {"type": "string", "title": "Urgency", "enum": ["low", "normal", "critical"], "default": "normal"}
+_DELAY = {"type": "integer", "title": "Delay in minutes", "minimum": 0, "maximum": 60, "default": 1}
+_NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+ACTIONS: list[dict[str, Any]] = [
+    {"name": "ping", "title": "Ping", "arguments_schema": _NOTHING},
+    {
+        "name": "message",
+        "title": "Show a message",
+        "arguments_schema": {
+            "type": "object",
+            "properties": {"text": _TEXT, "urgency": _URGENCY, "sound": {"type": "boolean", "title": "Play a sound"}},
+            "required": ["text"],
+        },
+    },
+    {
+        "name": "reboot",
+        "title": "Reboot",
+        "arguments_schema": {"type": "object", "properties": {"delay_minutes": _DELAY}},
+    },
+]
+"""What a machine may say that it allows."""
+
 INFO = {
     "architecture": "x86_64",
     "cpu_model": "AMD EPYC 7313P",
@@ -156,7 +179,7 @@ class Fleet:
             row = {"name": "a", "started_at": at, "beat_at": at, "broker_connected": broker_connected, "counters": {}}
             connection.execute(insert(tables.ingestor).values(row))
 
-    def crowd(self, count: int) -> None:
+    def crowd(self, count: int, **given: Any) -> None:  # noqa: ANN401
         """Many ordinary machines, differing in load."""
         for i in range(count):
             self.machine(
@@ -167,6 +190,7 @@ class Fleet:
                 disk_percent=15.0 + i * 29 % 55,
                 uptime_seconds=86_400 + i * 7_777,
                 labels={"site": "paris" if i % 2 else "lyon"},
+                **given,
             )
 
 

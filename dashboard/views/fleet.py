@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard import fleet_rows, fleet_state, live, markup, queries, text
-from dashboard.fleet_state import PAGE_SIZE, Place, Snapshot
+from dashboard import action_dialog, command_queries, fleet_rows, fleet_state, live, markup, queries, table, text
+from dashboard.fleet_state import PAGE_SIZE, Place, Selection, Snapshot
 from dashboard.queries import Counts, Filters
 from dashboard.shell import asset
 from dashboard.view import Context, View
@@ -21,6 +21,7 @@ _SEARCH: Final = "fleet.search"
 _HEALTHS: Final = "fleet.healths"
 _OUTDATED: Final = "fleet.outdated"
 _PAGER: Final = "fleet.pager"
+_SELECTION: Final = "fleet.selection"
 
 _PAGER_WIDTH: Final = 330
 _CARDS_NAME: Final = "Filter by status"
@@ -49,6 +50,7 @@ def show(context: Context) -> None:
     filtered = counts is not None and bool(counts.presences)
     if filtered:
         _filter_row()
+    action_dialog.open_if_asked(context)
     st.fragment(_fleet, run_every=context.refresh_seconds, key="fleet")(context, filtered=filtered)
 
 
@@ -103,7 +105,8 @@ def _fleet(context: Context, *, filtered: bool) -> None:
     if not counts.presences:
         _no_machine(context)
         return
-    if not filtered or st.session_state.pop(_OUTDATED, False):  # the first machine is here, or the filters changed
+    outdated = st.session_state.pop(_OUTDATED, False)  # the filters changed
+    if not filtered or outdated or action_dialog.asked():
         st.rerun()
     place = _place()
     _cards()(
@@ -116,6 +119,7 @@ def _fleet(context: Context, *, filtered: bool) -> None:
         return
     if snapshot.names:
         _table_of(context, snapshot)
+        _selection_bar(context, snapshot.total)
         _foot(context, snapshot)
     else:
         _no_match(counts.machines)
@@ -125,20 +129,68 @@ def _table_of(context: Context, snapshot: Snapshot) -> None:
     found = live.read(context, "fleet.rows", partial(queries.rows, context.engine, context.org, snapshot.names))
     thresholds = live.read(context, "thresholds", partial(queries.thresholds, context.engine, context.org))
     now = context.now()
-    result = _table()(
-        key="fleet_table",
-        data={
-            "total": snapshot.total,
-            "columns": fleet_rows.columns(snapshot.place.filters),
-            "rows": fleet_rows.rows(found or [], now, thresholds, path=f"/{_MACHINE}"),
-            "order_age": now - snapshot.at,
-        },
-        on_sorted_change=_header_clicked,
-        on_opened_change=_nothing,
-        on_aged_change=_reorder,
+    opened = table.draw(
+        "fleet_table",
+        _TABLE_NAME,
+        fleet_rows.columns(snapshot.place.filters),
+        fleet_rows.rows(found or [], now, thresholds, path=f"/{_MACHINE}"),
+        total=snapshot.total,
+        order_age=now - snapshot.at,
+        ticks=_ticks(snapshot) if context.may_act else None,
+        on_sorted=_header_clicked,
+        on_aged=_reorder,
+        on_ticks=partial(_ticked, context),
     )
-    if result.opened:
-        st.switch_page(context.pages[_MACHINE], query_params={"id": result.opened})
+    if opened:
+        st.switch_page(context.pages[_MACHINE], query_params={"id": opened})
+
+
+def _selection_bar(context: Context, total: int) -> None:
+    """What can be done with the machines that are ticked; nothing while none is."""
+    chosen = _selection().names
+    if not chosen or not context.may_act:
+        return
+    why = "" if context.publisher is None else context.publisher.unavailable(context.org)
+    with st.container(horizontal=True, vertical_alignment="center", key="selection"):
+        st.html(markup.selected(f"{text.count(len(chosen))} selected", fleet_state.summary(chosen), why))
+        st.space("stretch")
+        if len(chosen) < total:
+            wanted = min(total, command_queries.SELECTION_MAX)
+            st.button(
+                f"Select all {text.count(wanted)} that match", on_click=partial(_select_all, context), type="tertiary"
+            )
+        st.button("Clear", on_click=_select_none)
+        st.button("Act …", type="primary", on_click=partial(_act, context), disabled=bool(why))
+
+
+def _selection() -> Selection:
+    chosen: Selection = st.session_state.setdefault(_SELECTION, Selection())
+    return chosen
+
+
+def _ticks(snapshot: Snapshot) -> dict[str, Any]:
+    chosen = _selection()
+    return {"revision": chosen.revision, "selected": [name for name in snapshot.names if name in set(chosen.names)]}
+
+
+def _ticked(context: Context) -> None:
+    if context.may_act:
+        st.session_state[_SELECTION] = _selection().ticked(table.ticks("fleet_table"))
+
+
+def _select_all(context: Context) -> None:
+    if context.may_act:
+        names = command_queries.matching_names(context.engine, context.org, _place().filters)
+        st.session_state[_SELECTION] = _selection().set(names)
+
+
+def _select_none() -> None:
+    st.session_state[_SELECTION] = _selection().set(())
+
+
+def _act(context: Context) -> None:
+    if context.may_act:
+        action_dialog.ask(_selection().names)
 
 
 def _foot(context: Context, snapshot: Snapshot) -> None:
@@ -223,7 +275,7 @@ def _card_pressed() -> None:
 
 
 def _header_clicked() -> None:
-    _go(Place(fleet_state.sort(_place().filters, st.session_state["fleet_table"].sorted)))
+    _go(Place(fleet_state.sort(_place().filters, table.sorted_by("fleet_table"))))
 
 
 def _paged() -> None:
@@ -240,26 +292,11 @@ def _reorder() -> None:
     st.session_state.pop(_SNAPSHOT, None)
 
 
-def _nothing() -> None:
-    """A component returns only what it has a callback for."""
-
-
 @lru_cache
 def _cards() -> Any:  # noqa: ANN401 - Streamlit's renderer has no public type
     return st.components.v2.component(
         "dashfleet.cards",
         html=f'<div class="df-cards-frame"><div class="df-cards" role="group" aria-label="{_CARDS_NAME}"></div></div>',
         js=asset("cards.js"),
-        isolate_styles=False,
-    )
-
-
-@lru_cache
-def _table() -> Any:  # noqa: ANN401 - Streamlit's renderer has no public type
-    return st.components.v2.component(
-        "dashfleet.fleet",
-        html=f'<div class="df-scroll"><table class="df-fleet" aria-label="{_TABLE_NAME}">'
-        "<thead><tr></tr></thead><tbody></tbody></table></div>",
-        js=asset("fleet.js"),
         isolate_styles=False,
     )

@@ -6,7 +6,19 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard import charts, live, machine_charts, machine_facts, markup, queries, theme
+from dashboard import (
+    action_dialog,
+    activity_rows,
+    charts,
+    command_queries,
+    live,
+    machine_charts,
+    machine_facts,
+    markup,
+    queries,
+    table,
+    theme,
+)
 from dashboard.machine_charts import Chart
 from dashboard.view import Context, View
 from schemas.topics import is_id
@@ -14,6 +26,8 @@ from schemas.topics import is_id
 VIEW = View(title="Machine", path="machine", icon=":material/computer:", order=10, in_menu=False)
 
 _FLEET: Final = "fleet"
+_ACTIVITY: Final = "activity"
+_COMMANDS: Final = 10
 _RANGES: Final = {"1h": 3_600_000, "6h": 6 * 3_600_000, "24h": 24 * 3_600_000, "48h": 48 * 3_600_000}
 _RANGE_LABELS: Final = {"1h": "1 h", "6h": "6 h", "24h": "24 h", "48h": "48 h"}
 _RANGE: Final = "machine.range"
@@ -26,6 +40,7 @@ _UNKNOWN_TITLE: Final = "There is no such machine"
 _UNKNOWN: Final = "Your organisation has no machine with this id. It may have been removed, or the link is mistyped."
 _NO_HISTORY: Final = "Nothing was recorded in this time."
 _NO_EVENTS: Final = "No change yet."
+_NO_COMMANDS: Final = "Nothing has been asked of this machine yet."
 
 
 def show(context: Context) -> None:
@@ -39,6 +54,7 @@ def show(context: Context) -> None:
     if not known:
         st.html(markup.empty(_UNKNOWN_TITLE, _UNKNOWN))
         return
+    action_dialog.open_if_asked(context)
     st.fragment(_now, run_every=context.refresh_seconds, key="machine_now")(context, name)
     _range_row()
     st.fragment(_history, run_every=context.refresh_seconds, key="machine_history")(context, name)
@@ -52,12 +68,39 @@ def _detail(context: Context, name: str) -> list[Row[Any]]:
 
 def _now(context: Context, name: str) -> None:
     """What refreshes above the range: the header and the vitals."""
+    if action_dialog.asked():
+        st.rerun()
     for row in live.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
-        st.html(machine_facts.title(row))
+        _title(context, row)
         st.html(markup.note(machine_facts.subtitle(row, context.now())) + markup.tags(machine_facts.labels(row)))
         thresholds = live.read(context, "thresholds", partial(queries.thresholds, context.engine, context.org))
         recent = live.read(context, f"recent.{name}", partial(_recent, context, row)) or []
         st.html(machine_facts.vitals(row, machine_charts.metrics(row.info), thresholds, recent))
+
+
+def _title(context: Context, row: Row[Any]) -> None:
+    """The machine's name, and what may be done with it by whoever may."""
+    if not context.may_act or context.publisher is None or row.presence == queries.RETIRED:
+        st.html(machine_facts.title(row))
+        return
+    why = context.publisher.unavailable(context.org)
+    with st.container(horizontal=True, vertical_alignment="center", key="machine_title"):
+        st.html(machine_facts.title(row), width="content")
+        st.space("stretch")
+        st.button(
+            "Act …",
+            icon=":material/bolt:",
+            on_click=partial(_act, context, row.name),
+            disabled=bool(why),
+            help=markup.plain(why) or None,
+        )
+    if why:
+        st.html(markup.note(why))
+
+
+def _act(context: Context, name: str) -> None:
+    if context.may_act:
+        action_dialog.ask((name,))
 
 
 def _recent(context: Context, row: Row[Any]) -> list[dict[str, Any]]:
@@ -102,6 +145,8 @@ def _history(context: Context, name: str) -> None:
         with right.container(border=True, key="card_ledger"):
             st.html(markup.heading("Samples", 3))
             _ledger(context, row)
+        st.html(markup.heading("Last commands"))
+        _commands(context, row)
 
 
 def _charts(context: Context, row: Row[Any]) -> None:
@@ -153,6 +198,18 @@ def _events(context: Context, row: Row[Any]) -> None:
         st.html(markup.timeline(machine_facts.events(found, context.now(), context.zone)))
     else:
         st.html(markup.note(_NO_EVENTS))
+
+
+def _commands(context: Context, row: Row[Any]) -> None:
+    read = partial(command_queries.last_commands, context.engine, context.org, row.name, limit=_COMMANDS)
+    found = live.read(context, f"commands.{row.name}", read)
+    if not found:
+        st.html(markup.note(_NO_COMMANDS))
+        return
+    rows = activity_rows.of_a_machine(found, context.now(), context.zone, path=f"/{_ACTIVITY}")
+    opened = table.draw("machine_commands", "Last commands", activity_rows.OF_A_MACHINE, rows, total=len(rows))
+    if opened:
+        st.switch_page(context.pages[_ACTIVITY], query_params={"command": opened})
 
 
 def _ledger(context: Context, row: Row[Any]) -> None:

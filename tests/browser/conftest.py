@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from answering import INGESTOR, Answerer, answering
+from brokers import PASSWORD as SECRET
+from brokers import RunningBroker, embedded_broker
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -21,11 +24,14 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
-from seeding import INFO, Fleet
+from seeding import ACTIONS, INFO, Fleet
 from servers import free_port, require_program, stop
 
+from broker.requests import DASHBOARD
 from dashboard.accounts import add_user, open_accounts
 from schemas.database import open_engine, upgrade
+from schemas.keys import new_key
+from schemas.settings import write_secret
 from schemas.urls import sqlite_url
 
 PASSWORD = "correct horse battery"
@@ -55,6 +61,7 @@ class Dashboard:
 
     directory: Path
     port: int
+    server: str = "mqtt://127.0.0.1:1"
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -72,6 +79,9 @@ class Dashboard:
             "database": sqlite_url(self.directory / "fleet.db"),
             "auth_database": sqlite_url(self.directory / "auth.db"),
             "refresh_seconds": 1.0,
+            "server": self.server,
+            "password_file": str(self.directory / "secrets" / "dashboard"),
+            "signing_keys": str(self.directory / "secrets" / "signing"),
         }
         with self.log.open("ab") as log:
             argv = [sys.executable, "-c", _SERVE, json.dumps(settings)]
@@ -88,9 +98,9 @@ class Dashboard:
 
 
 @contextmanager
-def serving(directory: Path) -> Iterator[Dashboard]:
+def serving(directory: Path, server: str) -> Iterator[Dashboard]:
     """A dashboard over the databases in a directory; nothing of it is left, and its log holds no traceback."""
-    dashboard = Dashboard(directory, free_port())
+    dashboard = Dashboard(directory, free_port(), server)
     dashboard.start()
     try:
         yield dashboard
@@ -104,10 +114,13 @@ def seeded(directory: Path) -> Fleet:
     engine = open_engine(sqlite_url(directory / "fleet.db"))
     upgrade(engine)
     fleet = Fleet(engine, now=now())
-    fleet.crowd(58)
-    fleet.machine("db-01", hostname="db-01.example.org", cpu_percent=97.0, memory_percent=91.0, disk_percent=55.0)
-    fleet.machine("db-02", hostname="db-02.example.org", cpu_percent=88.0, memory_percent=81.0, os="Ubuntu")
-    fleet.machine("nas", disk_percent=98.6, os="FreeBSD", os_version="14.1")
+    able = {**INFO, "actions": ACTIONS}
+    fleet.crowd(58, info=able)
+    fleet.machine(
+        "db-01", info=able, hostname="db-01.example.org", cpu_percent=97.0, memory_percent=91.0, disk_percent=55.0
+    )
+    fleet.machine("db-02", info=able, hostname="db-02.example.org", cpu_percent=88.0, memory_percent=81.0, os="Ubuntu")
+    fleet.machine("nas", info={**INFO, "actions": ACTIONS[:2]}, disk_percent=98.6, os="FreeBSD", os_version="14.1")
     fleet.machine("till-7", hostname="kassa7", presence="offline", reason="lost", since_at=fleet.now - 14_400_000)
     fleet.machine("build-3", presence="stale", since_at=fleet.now - 70_000, last_seen_at=fleet.now - 90_000)
     fleet.machine("unsure", verified=False)
@@ -140,7 +153,11 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     accounts = open_accounts(sqlite_url(directory / "auth.db"))
     add_user(accounts, "admin", PASSWORD, "admin", "home")
     add_user(accounts, "newcomer", PASSWORD, "admin", "fresh")
+    add_user(accounts, "olga", PASSWORD, "operator", "home")
+    add_user(accounts, "vera", PASSWORD, "viewer", "home")
     accounts.dispose()
+    write_secret(directory / "secrets" / "dashboard", SECRET)
+    write_secret(directory / "secrets" / "signing" / "home", new_key())
     return directory
 
 
@@ -152,14 +169,29 @@ def fleet(directory: Path) -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="session")
-def dashboard(fleet: Fleet, directory: Path) -> Iterator[Dashboard]:
-    assert fleet
-    with serving(directory) as dashboard:
+def broker() -> Iterator[RunningBroker]:
+    """Started before the browser: no other event loop runs in this thread once Playwright's does."""
+    with embedded_broker({DASHBOARD: SECRET, INGESTOR: SECRET}) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def answerer(fleet: Fleet, broker: RunningBroker) -> Iterator[Answerer]:
+    """An ingestor with machines that do whatever a test says."""
+    with answering(fleet.engine, broker.address, SECRET, now=now) as answerer:
+        yield answerer
+
+
+@pytest.fixture(scope="session")
+def dashboard(answerer: Answerer, directory: Path, broker: RunningBroker) -> Iterator[Dashboard]:
+    assert answerer
+    with serving(directory, f"mqtt://127.0.0.1:{broker.port}") as dashboard:
         yield dashboard
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser(dashboard: Dashboard) -> Iterator[Browser]:
+    assert dashboard
     chromium = require_program("chromium", "chromium")
     expect.set_options(timeout=20_000)  # Streamlit's first page is 5 MB of scripts
     with sync_playwright() as playwright:

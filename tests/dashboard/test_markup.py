@@ -24,6 +24,12 @@ PIECES: dict[str, Callable[[], str]] = {
     "empty": lambda: markup.empty(HOSTILE, HOSTILE),
     "signed_in": lambda: markup.signed_in(HOSTILE, HOSTILE, HOSTILE),
     "live_stamp": lambda: markup.live_stamp(HOSTILE),
+    "plain": lambda: markup.plain("nothing of HTML"),
+    "names": lambda: markup.names([HOSTILE], HOSTILE),
+    "counts": lambda: markup.counts([(WORD, HOSTILE)]),
+    "outcomes": lambda: markup.outcomes([(HOSTILE, WORD, HOSTILE)], HOSTILE),
+    "selected": lambda: markup.selected(HOSTILE, HOSTILE, HOSTILE),
+    "lines": lambda: markup.lines([HOSTILE]),
     "brand": lambda: markup.brand(HOSTILE),
 }
 
@@ -49,6 +55,10 @@ def test_no_piece_lets_a_tag_through(name: str) -> None:
 def test_every_piece_is_tried() -> None:
     public = {name for name, _ in inspect.getmembers(markup, inspect.isfunction) if not name.startswith("_")}
     assert public - {"escape", "b64encode"} == set(PIECES)
+
+
+def test_in_a_label_nothing_is_markdown() -> None:
+    assert markup.plain("![x](http://evil.example) **b**\n# c") == (r"\!\[x\]\(http\://evil\.example\) \*\*b\*\* \# c")
 
 
 def test_a_bar_stays_in_its_track() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from schemas.durations import duration
+from schemas.durations import duration, seconds
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,16 @@ from schemas.durations import duration
 )
 def test_a_length_of_time_reads_well_and_never_fails(seconds: float | None, shown: str) -> None:
     assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("90s", 90), ("15m", 900), ("15 min", 900), ("1h", 3600), ("0.5d", 43_200)]
+)
+def test_a_length_of_time_is_read_as_people_write_it(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1h", "0", "1w", "1h 5m", "1e9"])
+def test_what_is_no_length_of_time_is_refused_with_a_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match="write it as 90s, 15m, 1h or 7d"):
+        seconds(text)

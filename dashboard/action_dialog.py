@@ -1,0 +1,198 @@
+"""The dialog in which somebody acts: what, with which arguments, yes, and then how each machine gets on.
+
+Invariants:
+- Who may act is asked of the session again in every handler; that a button was shown proves nothing.
+- A handler publishes in one go, with nothing of Streamlit's in between that could stop it half-way.
+- It keeps what it is about in a draft of its own, so that refreshes behind it change nothing.
+"""
+
+from functools import partial
+from typing import Final
+
+import streamlit as st
+
+from dashboard import action_draft, action_form, action_progress, markup, theme
+from dashboard.action_draft import CONFIRM, DEFAULT_LIFETIME, FORM, LIFETIMES, SENT, Draft
+from dashboard.actions import NotAllowedError
+from dashboard.command_queries import targets
+from dashboard.view import Context
+from schemas.arguments import common
+from schemas.commands import Rollout
+from schemas.offers import Offer
+
+_DRAFT: Final = "act.draft"
+_OPENING: Final = "act.opening"
+_NUMBER: Final = "act.number"
+_GONE: Final = "None of these machines is there any more."
+_NOTHING_OFFERED: Final = "There is no action that all of these machines allow."
+_STRANGERS: Final = "These machines do not obey the key that signs here, and will refuse: {names}."
+_PERIODS: Final = tuple(LIFETIMES)
+
+
+def ask(names: tuple[str, ...]) -> None:
+    """Have the dialog about these machines open with the next run of the whole page."""
+    st.session_state[_OPENING] = names
+
+
+def asked() -> bool:
+    """Whether the dialog is to open; a fragment that finds so must have the whole page run."""
+    return _OPENING in st.session_state
+
+
+def open_if_asked(context: Context) -> None:
+    """Open the dialog, when somebody asked for it and may."""
+    names = st.session_state.pop(_OPENING, None)
+    if not names or not context.may_act:
+        return
+    number = st.session_state[_NUMBER] = st.session_state.get(_NUMBER, 0) + 1
+    st.session_state[_DRAFT] = Draft(tuple(targets(context.engine, context.org, names)), number)
+    st.dialog("Act on machines", width="medium")(_dialog)(context)
+
+
+def _dialog(context: Context) -> None:
+    draft: Draft = st.session_state[_DRAFT]
+    st.html(theme.dialog_style(st.context.theme.type))
+    if not draft.targets:
+        st.html(markup.note(_GONE))
+    elif draft.phase == SENT:
+        action_progress.draw(context, draft)
+    elif draft.phase == CONFIRM:
+        _confirmation(context, draft)
+    else:
+        _form(context, draft)
+
+
+def _form(context: Context, draft: Draft) -> None:
+    st.html(markup.heading(action_draft.how_many(len(draft.targets)), 3))
+    _who(draft)
+    offered = draft.offered
+    if not offered:
+        st.html(markup.banner(_NOTHING_OFFERED))
+        st.html(markup.lines(draft.not_offered))
+        return
+    for key, value in draft.kept.items():
+        st.session_state.setdefault(key, value)
+    offer: Offer | None = st.selectbox(
+        "Action", offered, index=None, format_func=_title, placeholder="Choose what to do", key=draft.key("action")
+    )
+    if draft.not_offered:
+        with st.expander(f"Not offered: {len(draft.not_offered)}"):
+            st.html(markup.lines(draft.not_offered))
+    if offer is None:
+        return
+    action_form.draw(common(offer.schemas), prefix=draft.key(f"argument.{offer.name}"))
+    st.selectbox(
+        "If a machine is away, it may still do it within",
+        _PERIODS,
+        index=_PERIODS.index(DEFAULT_LIFETIME),
+        key=draft.key("lifetime"),
+    )
+    if len(draft.targets) > 1:
+        _one_after_another(draft)
+    if draft.problem:
+        st.html(markup.banner(draft.problem, "bad"))
+    why = "" if context.publisher is None else context.publisher.unavailable(context.org)
+    if why:
+        st.html(markup.banner(why))
+    st.button("Continue", type="primary", on_click=_continue, args=(draft,), disabled=bool(why), key=draft.key("on"))
+
+
+def _continue(draft: Draft) -> None:
+    """Take up what the form holds now: what it held when it was drawn may be older than the last keystroke."""
+    state, begin = st.session_state, draft.key("")
+    draft.kept = {key: value for key, value in state.items() if isinstance(key, str) and key.startswith(begin)}
+    draft.kept.pop(draft.key("on"), None)
+    draft.offer = state.get(draft.key("action"))
+    if draft.offer is None:
+        return
+    draft.lifetime = state.get(draft.key("lifetime"), DEFAULT_LIFETIME)
+    draft.rollout = Rollout(
+        canary=state.get(draft.key("canary")) or 0,
+        per_minute=state.get(draft.key("pace")) or None,
+        stop_percent=float(state.get(draft.key("stop"), 100)),
+    )
+    draft.prepare(action_form.read(common(draft.offer.schemas), prefix=draft.key(f"argument.{draft.offer.name}")))
+
+
+def _title(offer: Offer) -> str:
+    return offer.title
+
+
+def _who(draft: Draft) -> None:
+    shown = [
+        target.name if target.hostname == target.name else f"{target.name} ({target.hostname})"
+        for target in draft.targets
+    ]
+    st.html(markup.names(shown, "Machines"))
+    away = [target for target in draft.targets if target.presence != "online"]
+    if away:
+        st.html(markup.note(f"Not online now: {action_draft.names([target.name for target in away])}"))
+
+
+def _one_after_another(draft: Draft) -> None:
+    most = min(1000, len(draft.targets) - 1)
+    with st.expander("One after another"):
+        st.number_input("Try on so many first", 0, most, 0, help="0: on none", key=draft.key("canary"))
+        st.number_input("Then so many a minute", 0, 100_000, 0, help="0: all at once", key=draft.key("pace"))
+        st.number_input("Stop when more than so many percent did not succeed", 0, 100, 100, key=draft.key("stop"))
+
+
+def _confirmation(context: Context, draft: Draft) -> None:
+    st.html(markup.heading(draft.title, 3))
+    _who(draft)
+    st.html(markup.facts(action_draft.conditions(draft)))
+    _warn_of_strangers(context, draft)
+    if draft.problem:
+        st.html(markup.banner(draft.problem, "bad"))
+    typed = draft.word
+    if draft.word:
+        what = "its name" if len(draft.targets) == 1 else "how many they are"
+        typed = st.text_input(
+            f"To be sure, type {what}: {markup.plain(draft.word)}", key=draft.key("typed"), live="300ms"
+        )
+    with st.container(horizontal=True):
+        st.button("Back", on_click=partial(_back, draft), key=draft.key("back"))
+        st.button(
+            markup.plain(draft.title),
+            type="primary",
+            on_click=partial(_send, context, draft),
+            disabled=typed != draft.word,
+            key=draft.key("send"),
+        )
+
+
+def _warn_of_strangers(context: Context, draft: Draft) -> None:
+    try:
+        key = context.publisher.key(context.org) if context.publisher else ""
+    except NotAllowedError:
+        return  # sending says so
+    strangers = [target.name for target in draft.targets if target.keys and key not in target.keys]
+    if strangers:
+        st.html(markup.banner(_STRANGERS.format(names=action_draft.names(strangers))))
+
+
+def _back(draft: Draft) -> None:
+    draft.phase, draft.problem = FORM, ""
+
+
+def _send(context: Context, draft: Draft) -> None:
+    """Publish, once."""
+    if draft.phase != CONFIRM or draft.offer is None or context.publisher is None:
+        return
+    if draft.word and st.session_state.get(draft.key("typed")) != draft.word:
+        return
+    try:
+        draft.sent = context.publisher.act(
+            context.org,
+            draft.names,
+            draft.offer.name,
+            draft.arguments,
+            role=context.role,
+            actor=context.user,
+            lifetime_seconds=LIFETIMES[draft.lifetime],
+            rollout=draft.rollout,
+        )
+    except NotAllowedError as error:
+        draft.problem = str(error)
+        return
+    draft.phase = SENT

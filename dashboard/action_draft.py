@@ -1,0 +1,143 @@
+"""An action that somebody is about to ask for: of whom, what, how, and whether it is meant. Pure.
+
+Invariants:
+- It names machines by their ids from the moment it begins; what happens to rows on the screen changes nothing.
+- Nothing is sent but from the last phase, and once: `phase` only ever goes on from there.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from dashboard import text
+from dashboard.actions import Sent
+from schemas.arguments import ArgumentError, Field, common, fault, require_all
+from schemas.commands import Rollout
+from schemas.offers import DISRUPTIVE, Offer, Target, offers
+
+FORM, CONFIRM, SENT = "form", "confirm", "sent"
+
+LIFETIMES: Final[Mapping[str, int]] = {"5 minutes": 300, "1 hour": 3600, "1 day": 86_400, "7 days": 7 * 86_400}
+DEFAULT_LIFETIME: Final = "1 hour"
+_NAMED_MAX: Final = 4
+
+
+@dataclass(slots=True)
+class Draft:
+    """What the dialog remembers from its opening to its closing."""
+
+    targets: tuple[Target, ...]
+    number: int = 0
+    """Which of a visitor's dialogs it is: what is left of an earlier one has other names."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What the form held when it was left, by the names of its widgets."""
+    phase: str = FORM
+    offer: Offer | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    lifetime: str = DEFAULT_LIFETIME
+    rollout: Rollout = field(default_factory=Rollout)
+    problem: str = ""
+    sent: Sent | None = None
+
+    def key(self, name: str) -> str:
+        """The name of a widget of this dialog."""
+        return f"act.{self.number}.{name}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The machines' ids."""
+        return tuple(target.name for target in self.targets)
+
+    @property
+    def offered(self) -> list[Offer]:
+        """The actions that every target allows."""
+        return [offer for offer in offers(self.targets) if not offer.missing]
+
+    @property
+    def not_offered(self) -> list[str]:
+        """Why the other actions are not there, a sentence each."""
+        return [
+            f"{offer.title}: not allowed by {names(offer.missing)}" for offer in offers(self.targets) if offer.missing
+        ]
+
+    @property
+    def title(self) -> str:
+        """What will be done to how many, such as Reboot 3 machines."""
+        what = self.offer.title if self.offer else "Act"
+        return f"{what}: {how_many(len(self.targets))}"
+
+    @property
+    def word(self) -> str:
+        """What has to be typed before it is sent: the name of one machine, the number of several, or nothing."""
+        if self.offer is None or self.offer.name not in DISRUPTIVE:
+            return ""
+        return self.targets[0].name if len(self.targets) == 1 else str(len(self.targets))
+
+    def prepare(self, given: Mapping[str, Any]) -> None:
+        """Take up what the form holds and go on to the confirmation, or say what is wrong with it."""
+        self.problem = ""
+        if self.offer is None:
+            return
+        try:
+            self.arguments = collected(common(self.offer.schemas), given)
+        except ArgumentError as error:
+            self.problem = str(error)
+            return
+        for schema in self.offer.schemas:
+            self.problem = self.problem or fault(schema, self.arguments)
+        if not self.problem:
+            self.phase = CONFIRM
+
+
+def collected(fields: Sequence[Field], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a filled-in form: what was left empty is left out. Raises ArgumentError."""
+    values: dict[str, Any] = {}
+    for each in fields:
+        value = given.get(each.name)
+        if value is None or (value == "" and not each.required):
+            continue
+        if each.kind == "json":
+            values[each.name] = each.parse(str(value))
+        elif value == "" and each.required:
+            raise ArgumentError(f"{each.title} is missing")
+        else:
+            wrong = each.fault(value)
+            if wrong:
+                raise ArgumentError(wrong)
+            values[each.name] = value
+    require_all(fields, values)
+    return values
+
+
+def arguments(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Arguments as names and values to read."""
+    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in values.items()]
+
+
+def conditions(draft: Draft) -> list[tuple[str, str]]:
+    """How it will be done, as names and values: for machines that are away, and one after another."""
+    facts = [
+        *arguments(draft.arguments),
+        ("If a machine is away", f"it is done within {draft.lifetime}, or not at all"),
+    ]
+    rollout = draft.rollout
+    if rollout.canary:
+        facts.append(("First", f"{how_many(rollout.canary)}; the others when these have succeeded"))
+    if rollout.per_minute is not None:
+        facts.append(("Pace", f"{how_many(rollout.per_minute)} a minute"))
+    if rollout.stop_percent < 100:
+        facts.append(("Stop", f"when more than {rollout.stop_percent:g} % do not succeed"))
+    return facts
+
+
+def names(all_names: Sequence[str]) -> str:
+    """Names for a sentence, the first few of many."""
+    shown = ", ".join(all_names[:_NAMED_MAX])
+    rest = len(all_names) - _NAMED_MAX
+    return shown + (f" and {text.count(rest)} more" if rest > 0 else "")
+
+
+def how_many(count: int) -> str:
+    """A number of machines in words."""
+    return f"{text.count(count)} machine{'' if count == 1 else 's'}"

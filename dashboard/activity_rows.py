@@ -1,0 +1,143 @@
+"""What the activity page says: batches and commands as rows of a table and as facts. Pure."""
+
+import json
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from sqlalchemy import Row
+
+from broker.requests import DASHBOARD
+from dashboard import text
+from dashboard.action_draft import how_many
+from dashboard.command_queries import Batch
+
+BATCHES: Final = tuple(
+    {"code": code, "label": label, "sorted": ""}
+    for code, label in (
+        ("when", "When"),
+        ("action", "Action"),
+        ("machine", "Machines"),
+        ("outcome", "Outcome"),
+        ("who", "Who"),
+    )
+)
+COMMANDS: Final = tuple(
+    {"code": code, "label": label, "sorted": ""}
+    for code, label in (("machine", "Machine"), ("outcome", "Outcome"), ("why", "Why"), ("when", "Ended"))
+)
+OF_A_MACHINE: Final = tuple(
+    {"code": code, "label": label, "sorted": ""}
+    for code, label in (("when", "When"), ("action", "Action"), ("outcome", "Outcome"), ("why", "Why"), ("who", "Who"))
+)
+
+
+def batches(found: Sequence[Batch], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
+    """What was asked, a row each."""
+    return [
+        _row(
+            path,
+            {"batch": batch.id},
+            _plain(text.moment(batch.at, now, zone)),
+            _name(batch.action or "Refused"),
+            _plain(batch.machine if batch.machines == 1 else how_many(batch.machines)),
+            {"kind": "chips", "chips": outcome(batch)},
+            _plain(who(batch.actor, batch.principal)),
+        )
+        for batch in found
+    ]
+
+
+def commands(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
+    """The commands of a batch, a row each."""
+    return [
+        _row(
+            path,
+            {"command": row.id},
+            _name(row.hostname or row.machine, row.machine if row.hostname not in (None, row.machine) else ""),
+            _state(row.state),
+            _plain(text.command_reason(row.reason, row.detail)),
+            _plain(text.moment(row.ended_at, now, zone) if row.ended_at else text.UNKNOWN),
+        )
+        for row in found
+    ]
+
+
+def of_a_machine(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
+    """A machine's last commands, a row each."""
+    return [
+        _row(
+            path,
+            {"command": row.id},
+            _plain(text.moment(row.created_at, now, zone)),
+            _name(row.action),
+            _state(row.state),
+            _plain(text.command_reason(row.reason, row.detail)),
+            _plain(who(row.actor, row.principal)),
+        )
+        for row in found
+    ]
+
+
+def outcome(batch: Batch) -> list[dict[str, str]]:
+    """How many commands are in which state, as chips."""
+    shown = [(text.command(code), batch.states[code]) for code in text.COMMANDS if code in batch.states]
+    alone = len(shown) == 1 and shown[0][1] == 1
+    chips = [(word.label if alone else f"{text.count(n)} {word.label}", word.tone) for word, n in shown]
+    if batch.refused:
+        chips.append((text.command("refused").label, text.command("refused").tone))
+    return [{"text": label, "tone": tone} for label, tone in chips]
+
+
+def who(actor: str, principal: str) -> str:
+    """Who asked: the person, and behind it the principal, when it is not the dashboard's own."""
+    if actor and principal == DASHBOARD.username:
+        return actor
+    return f"{actor} ({principal})" if actor and principal else actor or principal or text.UNKNOWN
+
+
+def facts(row: Row[Any], now: int, zone: tzinfo) -> list[tuple[str, str]]:
+    """Everything about one command but its history and its output."""
+    pairs = [
+        ("Asked by", who(row.actor, row.principal)),
+        ("Asked at", text.moment(row.created_at, now, zone)),
+        ("Arguments", json.dumps(row.arguments, ensure_ascii=False) if row.arguments else "none"),
+        ("Not after", text.moment(row.expires_at, now, zone)),
+        ("Attempts", text.count(row.attempts)),
+        ("Exit code", "" if row.exit_code is None else str(row.exit_code)),
+        ("Why", text.command_reason(row.reason, row.detail)),
+        ("Signed by key", row.key),
+        ("Command", row.id),
+    ]
+    return [(name, value) for name, value in pairs if value]
+
+
+def events(rows: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, text.Word, str]]:
+    """Changes of a command's state as lines of a timeline."""
+    return [
+        (
+            text.moment(row.at, now, zone),
+            text.command(row.after),
+            " · ".join(part for part in (row.by, text.command_reason(row.reason, row.detail)) if part),
+        )
+        for row in rows
+    ]
+
+
+def _row(path: str, query: dict[str, str], *cells: dict[str, Any]) -> dict[str, Any]:
+    (id_,) = query.values()
+    return {"id": id_, "href": f"{path}?{urlencode(query)}", "cells": list(cells)}
+
+
+def _name(shown: str, detail: str = "") -> dict[str, Any]:
+    return {"kind": "name", "text": shown, "detail": detail}
+
+
+def _plain(shown: str) -> dict[str, Any]:
+    return {"kind": "text", "text": shown, "hint": ""}
+
+
+def _state(code: str) -> dict[str, Any]:
+    word = text.command(code)
+    return {"kind": "chip", "text": word.label, "tone": word.tone, "hint": ""}

@@ -1,0 +1,159 @@
+// Rows as a real table: they are reused by id and cells are touched only when they change, so that a refresh moves
+// figures and nothing else. Text is always set as text; nothing here reads HTML.
+//
+// Ticks belong to ids, never to positions. What a visitor ticks is kept here until the server starts a new `revision`,
+// and is told whole each time, so that no tick is lost when two follow each other quickly.
+const ORDER_IDLE = 30000;
+
+export default function ({ data, parentElement, setTriggerValue, setStateValue }) {
+  const table = parentElement.querySelector("table");
+  table.setAttribute("aria-rowcount", String(data.total));
+  const ticks = data.ticks ? ticking(table, data, setStateValue) : null;
+  head(table.tHead.rows[0], data, ticks, setTriggerValue);
+  body(table.tBodies[0], data, ticks, setTriggerValue);
+  watch(table, data, setTriggerValue);
+}
+
+function head(row, data, ticks, trigger) {
+  if (!row.cells.length) {
+    if (ticks) row.append(tickCell("th", "Select all on this page"));
+    for (const column of data.columns) {
+      const cell = document.createElement("th");
+      cell.scope = "col";
+      cell.append(document.createElement(column.sorted ? "button" : "span"));
+      row.append(cell);
+    }
+  }
+  data.columns.forEach((column, i) => {
+    const cell = row.cells[i + (ticks ? 1 : 0)], inner = cell.firstChild;
+    cell.className = `df-col-${column.code}`;
+    set(inner, column.label);
+    if (!column.sorted) return;
+    cell.setAttribute("aria-sort", column.sorted);
+    inner.type = "button";
+    inner.onclick = () => trigger("sorted", column.code);
+  });
+}
+
+function body(rows, data, ticks, trigger) {
+  const known = new Map([...rows.rows].map((row) => [row.dataset.id, row]));
+  data.rows.forEach((item, i) => {
+    const row = known.get(item.id) ?? make(item, data.columns, ticks);
+    known.delete(item.id);
+    row.onclick = (event) => open(event, item, trigger);
+    item.cells.forEach((cell, j) => fill(row.cells[j + (ticks ? 1 : 0)], cell, item));
+    if (rows.rows[i] !== row) rows.insertBefore(row, rows.rows[i] ?? null);
+  });
+  for (const gone of known.values()) gone.remove();
+  ticks?.show();
+}
+
+function make(item, columns, ticks) {
+  const row = document.createElement("tr");
+  row.dataset.id = item.id;
+  if (ticks) row.append(tickCell("td", `Select ${item.id}`));
+  for (const column of columns) row.insertCell().className = `df-col-${column.code}`;
+  return row;
+}
+
+function tickCell(name, label) {
+  const cell = document.createElement(name), box = document.createElement("input");
+  cell.className = "df-col-tick";
+  box.type = "checkbox";
+  box.setAttribute("aria-label", label);
+  cell.append(box);
+  return cell;
+}
+
+function ticking(table, { ticks, rows }, tell) {
+  if (table.ticks?.revision !== ticks.revision) table.ticks = { revision: ticks.revision, changes: {} };
+  const { changes } = table.ticks, selected = new Set(ticks.selected), ids = rows.map((row) => row.id);
+  const is = (id) => changes[id] ?? selected.has(id);
+  const box = (row) => row.cells[0].firstChild;
+
+  function change(wanted) {
+    Object.assign(changes, wanted);
+    show();
+    tell("ticks", { revision: ticks.revision, changes: { ...changes } });
+  }
+
+  function show() {
+    const all = box(table.tHead.rows[0]), count = ids.filter(is).length;
+    all.checked = count > 0 && count === ids.length;
+    all.indeterminate = count > 0 && count < ids.length;
+    all.onchange = () => change(Object.fromEntries(ids.map((id) => [id, all.checked])));
+    for (const row of table.tBodies[0].rows) {
+      const id = row.dataset.id, mine = box(row);
+      mine.checked = is(id);
+      row.setAttribute("aria-selected", String(mine.checked));
+      mine.onchange = () => change({ [id]: mine.checked });
+    }
+  }
+  return { show };
+}
+
+// Opens in this tab; with a modifier, or from the link with the middle button, the browser does what it always does.
+function open(event, item, trigger) {
+  if (event.target.closest(".df-col-tick")) return;
+  if (event.ctrlKey || event.metaKey || event.shiftKey || String(getSelection())) return;
+  event.preventDefault();
+  trigger("opened", item.id);
+}
+
+function fill(cell, content, item) {
+  const wanted = JSON.stringify(content);
+  if (cell.dataset.shown === wanted) return;
+  cell.dataset.shown = wanted;
+  if (content.kind === "bar" && cell.firstChild) return bar(cell, content);
+  cell.replaceChildren(...KINDS[content.kind](content, item));
+  if (content.kind === "bar") bar(cell, content);
+}
+
+const KINDS = {
+  name: ({ text, detail }, item) => {
+    const link = node("a", "df-name", text);
+    link.href = item.href;
+    return detail ? [link, node("span", "df-sub", detail)] : [link];
+  },
+  chip: ({ text, tone, hint }) => [titled(node("span", `df-chip df-${tone}`, text), hint)],
+  chips: ({ chips }) => chips.map(({ text, tone }) => node("span", `df-chip df-${tone}`, text)),
+  text: ({ text, hint }) => [titled(node("span", "", text), hint)],
+  bar: () => {
+    const track = node("span", "df-track", "");
+    track.append(document.createElement("span"));
+    return [node("span", "df-percent", ""), track];
+  },
+};
+
+function bar(cell, { text, tone, percent }) {
+  set(cell.firstChild, text);
+  cell.lastChild.className = `df-track df-${tone}`;
+  cell.lastChild.firstChild.style.width = `${percent ?? 0}%`;
+}
+
+// When nobody has touched the table for a while and its order is old, ask for a fresh one: for screens on a wall.
+function watch(table, data, trigger) {
+  if (!table.dataset.touched) {
+    table.dataset.touched = "0";
+    for (const name of ["pointermove", "focusin", "keydown", "wheel", "touchstart"])
+      table.addEventListener(name, () => { table.dataset.touched = String(Date.now()); }, { passive: true });
+  }
+  const idle = Date.now() - Number(table.dataset.touched) > ORDER_IDLE && !table.contains(document.activeElement);
+  if (idle && data.order_age > ORDER_IDLE) trigger("aged", data.order_age);
+}
+
+function node(name, kind, text) {
+  const made = document.createElement(name);
+  made.className = kind;
+  made.textContent = text;
+  return made;
+}
+
+function titled(made, hint) {
+  if (hint) made.title = hint;
+  return made;
+}
+
+function set(made, text) {
+  if (made.textContent !== text) made.textContent = text;
+}

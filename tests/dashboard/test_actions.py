@@ -1,0 +1,135 @@
+"""What the dashboard publishes, over the transport inside one process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from waiting import wait_until
+
+from broker.memory import MemoryBroker, MemoryTransport
+from broker.requests import DASHBOARD, RequestClient
+from broker.transport import Message
+from dashboard.accounts import Role
+from dashboard.actions import NotAllowedError, Publisher, Sent
+from schemas import topics
+from schemas.commands import ORDERS_MAX, Act, Cancel, Request, Rollout
+from schemas.keys import key_id, new_key, public_key
+from schemas.settings import DashboardSettings, write_secret
+
+SEED = new_key()
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    return MemoryBroker()
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    write_secret(tmp_path / "home", SEED)
+    return tmp_path
+
+
+@pytest.fixture
+def publisher(broker: MemoryBroker, keys: Path) -> Iterator[Publisher]:
+    subscriptions = RequestClient.subscriptions(DASHBOARD)
+    transport = MemoryTransport(broker, client_id=DASHBOARD.username, subscriptions=subscriptions)
+    publisher = Publisher(transport, keys=keys)
+    publisher.start()
+    wait_until(lambda: not publisher.unavailable("home"), what="the connection")
+    yield publisher
+    publisher.stop()
+
+
+@pytest.fixture
+def ingestor(broker: MemoryBroker) -> MemoryTransport:
+    transport = MemoryTransport(broker, client_id="_ingestor", subscriptions=[(topics.REQUEST.filter(), 1)])
+    transport.receive(10, 0)
+    return transport
+
+
+def heard(ingestor: MemoryTransport) -> list[Request]:
+    def messages() -> list[Message]:
+        return [event for event in ingestor.receive(100, 0.1) if isinstance(event, Message)]
+
+    found = wait_until(messages, what="a request")
+    assert {message.topic for message in found} == {topics.REQUEST.at(org="home", principal="_dashboard")}
+    return [Request.decode(message.payload) for message in found]
+
+
+def act(publisher: Publisher, *machines: str, role: Role = Role.OPERATOR, org: str = "home") -> Sent:
+    given: dict[str, Any] = {"role": role, "actor": "olga", "lifetime_seconds": 60, "rollout": Rollout(canary=1)}
+    return publisher.act(org, machines, "ping", {}, **given)
+
+
+def test_an_operators_action_is_published_in_their_name(publisher: Publisher, ingestor: MemoryTransport) -> None:
+    sent = act(publisher, "a", "b")
+    (request,) = heard(ingestor)
+    assert isinstance(request.change, Act)
+    assert (request.actor, request.change.batch, request.change.rollout.canary) == ("olga", sent.batch, 1)
+    assert sent.requests == {request.id: tuple(order.id for order in sent.orders)}
+
+
+def test_each_request_says_which_orders_it_carried(publisher: Publisher) -> None:
+    names = [f"web-{i}" for i in range(ORDERS_MAX + 1)]
+    sent = act(publisher, *names)
+    assert [len(ids) for ids in sent.requests.values()] == [ORDERS_MAX, 1]
+    assert [id_ for ids in sent.requests.values() for id_ in ids] == [order.id for order in sent.orders]
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role not in (Role.OPERATOR, Role.ADMIN)])
+def test_nobody_else_can_act_whatever_a_page_lets_them(
+    publisher: Publisher, ingestor: MemoryTransport, role: Role
+) -> None:
+    with pytest.raises(NotAllowedError, match="Only operators and admins"):
+        act(publisher, "a", role=role)
+    with pytest.raises(NotAllowedError, match="Only operators and admins"):
+        publisher.cancel("home", ["1" * 32], role=role, actor="vera")
+    assert ingestor.receive(10, 0.3) == []
+
+
+def test_commands_are_taken_back(publisher: Publisher, ingestor: MemoryTransport) -> None:
+    publisher.cancel("home", ["1" * 32], role=Role.ADMIN, actor="olga")
+    (request,) = heard(ingestor)
+    assert isinstance(request.change, Cancel)
+
+
+def test_an_organisation_without_a_key_is_told_the_command(publisher: Publisher) -> None:
+    assert "dashfleet key create --org acme" in publisher.unavailable("acme")
+    with pytest.raises(NotAllowedError, match="key create --org acme"):
+        act(publisher, "a", org="acme")
+
+
+def test_a_key_that_others_can_read_or_that_is_none_is_not_used(publisher: Publisher, keys: Path) -> None:
+    assert publisher.key("home") == key_id(public_key(SEED))
+    (keys / "home").chmod(0o644)
+    assert "chmod 600" in publisher.unavailable("home")
+    write_secret(keys / "other", "not a key")
+    assert "holds none" in publisher.unavailable("other")
+
+
+def test_a_broker_that_is_away_is_said_with_the_reason_and_its_return_is_seen(
+    publisher: Publisher, broker: MemoryBroker
+) -> None:
+    broker.stop()
+    wait_until(lambda: "cannot be reached" in publisher.unavailable("home"), what="the loss")
+    with pytest.raises(NotAllowedError, match="cannot be reached"):
+        act(publisher, "a")
+    broker.start()
+    wait_until(lambda: not publisher.unavailable("home"), what="the return")
+
+
+def test_without_a_credential_a_dashboard_only_looks(tmp_path: Path) -> None:
+    urls: dict[str, Any] = {"database": "sqlite://", "auth_database": "sqlite://"}
+    settings = DashboardSettings(data=tmp_path, password_file=tmp_path / "nothing", **urls)
+    publisher = Publisher.of(settings)
+    publisher.start()
+    assert "can only look" in publisher.unavailable("home")
+    publisher.stop()
+
+
+def test_what_was_handed_over_is_published_before_it_stops(publisher: Publisher, ingestor: MemoryTransport) -> None:
+    act(publisher, "a")
+    publisher.stop()
+    assert len(heard(ingestor)) == 1
