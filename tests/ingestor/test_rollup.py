@@ -12,6 +12,7 @@ from sqlalchemy import Engine, delete, event, select
 
 from broker.access import Principal, Role
 from ingestor.admin import add_org, add_principal
+from ingestor.intake import Arrived, Batch
 from ingestor.rollup import GRACE, HOUR_DELAY
 from schemas import tables
 from schemas.database import open_engine, upgrade
@@ -58,13 +59,13 @@ def play(keeper: Keeper, points: list[tuple[int, int, int, float | None, float |
         arrived(machine, START + at, seq + 1, offset=offset, cpu=cpu, extra=extra)
         for seq, (machine, at, offset, cpu, extra) in enumerate(points)
     ]
-    waiting, written = list(samples), []
+    waiting, written = list(samples), list[Arrived]()
     for act in [*acts, "rest"]:
         if act == "write" and waiting:
             written = [waiting.pop()]
             keeper.write(*written)
         elif act == "write again" and written:
-            keeper.store.write(_batch(written))
+            keeper.store.write(Batch(samples=written))
         elif act == "roll up":
             keeper.rollup.step(keeper.now)
         elif act == "wait":
@@ -76,12 +77,6 @@ def play(keeper: Keeper, points: list[tuple[int, int, int, float | None, float |
     keeper.finish()
     for name, length in LENGTHS.items():
         keeper.check(name, length)
-
-
-def _batch(samples: list[object]) -> object:
-    from ingestor.intake import Batch
-
-    return Batch(samples=samples)  # type: ignore[arg-type]
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -142,15 +137,12 @@ def test_a_sample_that_comes_after_its_minute_was_rolled_up_corrects_it(keeper: 
 def test_a_crash_between_two_steps_loses_nothing(keeper: Keeper) -> None:
     keeper.write(*(arrived(1, START + seq * 20 * SECOND, seq) for seq in range(1, 30)))
 
-    class Crash(Exception):
-        pass
-
     def crash(*call: object) -> None:
         if "INSERT INTO minute" in str(call[2]):
-            raise Crash
+            raise KeyboardInterrupt
 
     event.listen(keeper.engine, "after_cursor_execute", crash)
-    with pytest.raises(Crash):
+    with pytest.raises(KeyboardInterrupt):
         keeper.finish()
     event.remove(keeper.engine, "after_cursor_execute", crash)
     assert not keeper.stored("minute")

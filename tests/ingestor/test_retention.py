@@ -1,0 +1,184 @@
+"""Pruning: what was kept for long enough goes, nothing is rolled up twice for it, and the space comes back."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rollups import START, Keeper, arrived
+from sqlalchemy import Engine, delete, func, insert, select, update
+
+from broker.access import Principal, Role
+from ingestor.admin import add_org, add_principal
+from ingestor.retention import PAGES_AT_ONCE
+from ingestor.rollup import HOUR_DELAY
+from schemas import tables
+from schemas.database import open_engine
+from schemas.history import HOUR, MINUTE, Retention
+
+DAY = 24 * HOUR
+
+
+@pytest.fixture
+def keeper(database: Engine) -> Keeper:
+    for org in ("home", "office"):
+        add_org(database, org, now=lambda: 0)
+        add_principal(database, Principal(Role.MACHINE, org, "attic"), "made-up", now=lambda: 0)
+    return Keeper(database)
+
+
+def tend(keeper: Keeper, *, hours: float = 0) -> None:
+    """Let time pass, and do all that is to be done, then and in the next hour."""
+    keeper.now += round(hours * HOUR)
+    for wait in (0, HOUR_DELAY, HOUR):
+        keeper.now += wait
+        while keeper.store.tend(keeper.now):
+            pass
+
+
+def count(keeper: Keeper, name: str) -> int:
+    with keeper.engine.connect() as connection:
+        return connection.scalar(select(func.count()).select_from(tables.metadata.tables[name])) or 0
+
+
+def test_samples_go_after_two_days_minutes_after_two_weeks_hours_after_thirteen_months(keeper: Keeper) -> None:
+    keeper.write(*(arrived(1, START + i * MINUTE, i + 1) for i in range(120)))
+    tend(keeper, hours=45)
+    assert [count(keeper, name) for name in ("sample", "minute", "hour")] == [120, 120, 2]
+    tend(keeper, hours=1.5)
+    assert [count(keeper, name) for name in ("sample", "minute", "hour")] == [60, 120, 2]
+    tend(keeper, hours=12 * 24 - 1)
+    assert [count(keeper, name) for name in ("sample", "minute", "hour")] == [0, 60, 2]
+    tend(keeper, hours=386 * 24 + 2)
+    assert [count(keeper, name) for name in ("sample", "minute", "hour")] == [0, 0, 0]
+
+
+def test_each_organisation_keeps_its_own_for_as_long_as_it_says(keeper: Keeper) -> None:
+    kept = {"samples_seconds": 3600, "minutes_seconds": 7200, "hours_seconds": 86_400}
+    with keeper.engine.begin() as connection:
+        connection.execute(update(tables.org).where(tables.org.c.name == "office").values(retention=kept))
+    keeper.write(arrived(1, START, 1), arrived(2, START, 1))
+    tend(keeper, hours=4)
+    assert {key[0] for key in keeper.stored("minute")} == {1}
+    tend(keeper, hours=25)
+    assert {key[0] for key in keeper.stored("hour")} == {1}
+    assert count(keeper, "sample") == 1
+
+
+def test_what_comes_for_a_minute_that_was_pruned_is_added_once_and_not_kept(keeper: Keeper) -> None:
+    keeper.write(arrived(1, START, 1, cpu=10.0), arrived(1, START + 1, 2, cpu=20.0))
+    tend(keeper, hours=15 * 24)
+    assert (count(keeper, "sample"), count(keeper, "minute")) == (0, 0)
+    keeper.write(arrived(1, START + 2, 3, cpu=60.0))
+    tend(keeper)
+    tend(keeper, hours=2)
+    assert (count(keeper, "sample"), count(keeper, "minute")) == (0, 0)
+    keeper.check("hour", HOUR)
+
+
+def test_nothing_is_pruned_before_it_is_rolled_up(keeper: Keeper) -> None:
+    keeper.write(arrived(1, START, 1))
+    later = keeper.now + 500 * DAY
+    while keeper.pruning.step(later):
+        pass
+    assert count(keeper, "sample") == 1
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), st.integers(0, 20 * 24 * 12), st.floats(0, 100)),
+        st.tuples(st.just("pass"), st.integers(1, 24 * 8), st.just(0.0)),
+        st.tuples(st.just("crash"), st.just(0), st.just(0.0)),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_hours_stay_what_summing_up_from_scratch_gives_however_late_samples_come(
+    keeper: Keeper, steps: list[tuple[str, int, float]]
+) -> None:
+    with keeper.engine.begin() as connection:
+        for name in ("sample", "minute", "hour", "dirty", "pruned"):
+            connection.execute(delete(tables.metadata.tables[name]))
+    keeper = Keeper(keeper.engine)
+    for seq, (act, number, cpu) in enumerate(steps):
+        if act == "write":
+            keeper.write(arrived(1, START + number * 5 * MINUTE, seq + 1, cpu=cpu, extra=cpu))
+        elif act == "pass":
+            tend(keeper, hours=number)
+        else:
+            keeper.restart()
+    tend(keeper)
+    tend(keeper, hours=20 * 24)
+    tend(keeper, hours=1)
+    keeper.check("hour", HOUR, since=keeper.now - 399 * DAY)
+    assert count(keeper, "dirty") == 0
+
+
+def test_events_go_with_their_time_and_what_is_not_over_stays(keeper: Keeper) -> None:
+    tend(keeper)
+    old, recent = START, START + 399 * DAY
+    with keeper.engine.begin() as connection:
+        for at in (old, recent):
+            row = {"machine_id": 1, "at": at, "before": "a", "after": "b", "reason": "", "session": 1}
+            connection.execute(insert(tables.transition).values(row))
+            letter = {"received_at": at, "topic": "t", "reason": "r", "detail": "", "size_bytes": 1}
+            connection.execute(insert(tables.dead_letter).values(**letter, payload_start=""))
+            for ended_at in (at + 1, None):
+                incident = {"org_id": 1, "kind": "blind", "started_at": at, "ended_at": ended_at, "details": {}}
+                connection.execute(insert(tables.incident).values(incident))
+            request = {"org_id": 1, "principal": "p", "actor": "a", "kind": "act", "batch": "b", "state": "accepted"}
+            connection.execute(insert(tables.request).values(id=str(at), **request, created_at=at))
+            command = {"machine_id": 1, "request_id": str(at), "action": "ping", "arguments": {}, "statement": ""}
+            known = {"key": "", "signature": "", "expires_at": at + 1, "state": "succeeded", "created_at": at}
+            connection.execute(insert(tables.command).values(id=str(at), **command, **known, ended_at=at + 1))
+    tend(keeper, hours=401 * 24)
+    names = ("transition", "dead_letter", "incident", "request", "command")
+    assert [count(keeper, name) for name in names] == [1, 1, 3, 1, 1]
+
+
+def test_the_space_of_what_was_pruned_goes_back_to_the_file_system(keeper: Keeper, tmp_path: Path) -> None:
+    keeper.write(*(arrived(1, START + i * 1000, i + 1, extra=float(i)) for i in range(20_000)))
+    _checkpoint(keeper.engine)
+    before = (tmp_path / "fleet.db").stat().st_size
+    assert before > 1.5 * PAGES_AT_ONCE * 4096
+    tend(keeper, hours=500 * 24)
+    _checkpoint(keeper.engine)
+    assert (tmp_path / "fleet.db").stat().st_size <= 0.6 * before
+
+
+def _checkpoint(engine: Engine) -> None:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+@pytest.mark.parametrize("stored", [None, {}, [], "x", {"samples_seconds": "2 days"}, {"hours_seconds": -1}])
+def test_a_retention_that_cannot_be_read_is_the_default(stored: object) -> None:
+    assert Retention.read(json.loads(json.dumps(stored))) == Retention()
+
+
+def test_no_step_is_large(keeper: Keeper) -> None:
+    """A day and a half of a fast machine that is pruned at once is still pruned a few hours at a time."""
+    keeper.write(*(arrived(1, START + i * 10 * MINUTE, i + 1) for i in range(6 * 36)))
+    keeper.finish()
+    keeper.now += 10 * DAY
+    assert keeper.pruning.step(keeper.now)
+    left = [count(keeper, "sample")]
+    while keeper.pruning.step(keeper.now):
+        left.append(count(keeper, "sample"))
+    assert max(before - after for before, after in pairwise(left)) == 36
+    assert left[-1] == 0
+
+
+def test_the_same_on_a_file_that_another_process_reads(keeper: Keeper, database_url: str) -> None:
+    reader = open_engine(database_url, read_only=True)
+    keeper.write(*(arrived(1, START + i * MINUTE, i + 1) for i in range(300)))
+    with reader.connect() as connection:
+        connection.execute(select(func.count()).select_from(tables.sample))
+        tend(keeper, hours=1000 * 24)
+    reader.dispose()
+    assert count(keeper, "sample") == 0
