@@ -124,7 +124,7 @@ class Installation:
             path = self.layout.secret(part)
             if not path.exists():
                 write_secret(path, new_secret())
-            add_principal(engine, principal, read_secret(path), now=_now)
+            add_principal(engine, principal, read_secret(path), now=_now, revive=False)
         self._create_key(engine)
         engine.dispose()
         self.layout.remember(server=self.options.server, machine=self.machine)
