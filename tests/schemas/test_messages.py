@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas import enrolment, messages
+from schemas import commands, enrolment, messages
+from schemas.commands import Command, Desired, Request, Result, Update
 from schemas.enrolment import EnrolAnswer, EnrolRequest
 from schemas.messages import (
     ACK_MAX_RANGES,
@@ -34,8 +35,12 @@ from schemas.messages import (
 )
 
 GOLDEN = Path(__file__).parent / "golden"
-MODULES = (messages, enrolment)
-KINDS: tuple[type[Message], ...] = (Status, Info, Telemetry, Backfill, Ack, OrgConfig, EnrolRequest, EnrolAnswer)
+MODULES = (messages, enrolment, commands)
+KINDS: tuple[type[Message], ...] = (
+    *(Status, Info, Telemetry, Backfill, Ack, OrgConfig),
+    *(EnrolRequest, EnrolAnswer),
+    *(Command, Result, Desired, Request, Update),
+)
 STREAM = "3f9a1c0de2b45678"
 
 
