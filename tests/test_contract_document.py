@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from schemas import enrolment, messages, topics
+from schemas import commands, enrolment, messages, topics
 from schemas.messages import Message, Part
 
 CONTRACT = (Path(__file__).parents[1] / "docs" / "contract.md").read_text()
 NAMED = set(re.findall(r"`([^`]+)`", CONTRACT))
 MODELS = [
     model
-    for module in (messages, enrolment)
+    for module in (messages, enrolment, commands)
     for _, model in inspect.getmembers(module, inspect.isclass)
     if issubclass(model, Part) and model.__module__ == module.__name__
 ]
