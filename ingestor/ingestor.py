@@ -110,6 +110,7 @@ class Ingestor:
         self._fleet: dict[tuple[str, str], Machine] = {}
         self._incidents = Incidents()
         self._configs: dict[str, OrgConfig] = {}
+        self._announced: set[str] = set()
         self._unknown: dict[tuple[str, str], float] = {}
         self._hearing_since: int | None = None
         self._retry_at = monotonic()
@@ -364,8 +365,9 @@ class Ingestor:
             if everything or before.get(org) != config:
                 message = Message(topics.ORG_CONFIG.at(org=org), config.encode(), topics.ORG_CONFIG.qos, retain=True)
                 transport.publish(message)
-        for org in before.keys() - self._configs.keys():  # the organisation was removed
+        for org in self._announced - self._configs.keys():  # it was removed
             transport.publish(Message(topics.ORG_CONFIG.at(org=org), b"", topics.ORG_CONFIG.qos, retain=True))
+        self._announced = set(self._configs)
 
     # Time.
 

@@ -205,7 +205,7 @@ def _summed_columns(table: Table) -> list[Any]:
 
 def _by_mark(rows: Iterable[Row[Any]], part: str) -> Iterator[tuple[Row[Any], list[Row[Any]]]]:
     """Each mark, on the first of its rows, and its rows; none when there is nothing in it (`part` is null)."""
-    for _, group in groupby(rows, key=lambda row: (row[0], row[1])):
+    for _, group in groupby(rows, key=lambda row: tuple(row)[:2]):
         found = list(group)
         yield found[0], [row for row in found if getattr(row, part) is not None]
 

@@ -133,7 +133,7 @@ def _sqlite(url: URL, *, read_only: bool) -> Engine:
 
 
 def _let_the_file_shrink(engine: Engine) -> None:
-    """Have deleted pages of a SQLite file given back a few at a time. One of an older version is written anew for it."""
+    """Have deleted pages of a SQLite file given back a few at a time. An older one is written anew for it."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() != _INCREMENTAL:
             connection.exec_driver_sql(f"PRAGMA auto_vacuum = {_INCREMENTAL}")

@@ -24,7 +24,7 @@ def arrived(
 ) -> Arrived:
     """A sample of this time by the server's clock, on a machine whose clock is wrong by `offset`."""
     vitals = Vitals(cpu_percent=cpu, network_sent_bytes=seq)
-    extras = {} if extra is None else {"fan_rpm": extra}
+    extras: dict[str, float | None] = {} if extra is None else {"fan_rpm": extra}
     sample = Sample(seq=seq, sampled_at=at - offset, vitals=vitals, extra=extras)
     return Arrived(Machine(machine_id, "home", "attic"), Stream("a", 1, created_at=0), sample, at, offset)
 
