@@ -153,7 +153,7 @@ def test_more_orders_than_the_queue_holds_come_again(tmp_path: Path, clock: Cloc
 def test_an_action_that_raises_has_failed_and_the_next_one_runs(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.CRITICAL, "agent.executor")  # a report with a lone surrogate cannot leave its process
+    caplog.set_level(logging.CRITICAL, "agent.action")  # a report with a lone surrogate cannot leave its process
 
     def raises() -> Outcome:
         raise RuntimeError("a lone surrogate \ud800 and a NUL \0")
