@@ -37,7 +37,7 @@ The first word is the action, words with = are its arguments, all others are mac
 
     dashfleet act ping web-1 web-2
 
-    dashfleet act message till-7 text="Back at five"
+    dashfleet act message till-7 title="Back at five"
 
     dashfleet act restart --label site=paris --wait
 

@@ -10,6 +10,7 @@ import typer
 import dashfleet
 from schemas.ledger import Ledger
 from schemas.settings import (
+    ActSettings,
     AgentSettings,
     BrokerSettings,
     DashboardSettings,
@@ -46,7 +47,16 @@ def test_every_command_and_option_is_named(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [AgentSettings, BrokerSettings, DashboardSettings, IngestorSettings, MosquittoSettings, WatchSettings]
+    "kind",
+    [
+        ActSettings,
+        AgentSettings,
+        BrokerSettings,
+        DashboardSettings,
+        IngestorSettings,
+        MosquittoSettings,
+        WatchSettings,
+    ],
 )
 def test_every_setting_is_named_and_described(kind: type[Settings]) -> None:
     assert not set(kind.model_fields) - NAMED

@@ -111,7 +111,7 @@ class Up:
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     tree = tmp_path_factory.mktemp("tree")
-    for part in ("agent", "broker", "dashboard", "ingestor", "schemas"):
+    for part in ("agent", "broker", "cli", "dashboard", "ingestor", "schemas"):
         shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ROOT.glob("*.py"):
         shutil.copy(file, tree)
@@ -180,6 +180,31 @@ def test_this_machine_is_in_the_browser_with_its_plug_in_metric(up: Up, page: Pa
     page.screenshot(path=SCREENSHOTS / "up-machine.png", full_page=True)
 
 
+def test_the_agent_does_what_is_asked_of_it_in_a_terminal(up: Up) -> None:
+    name = up.machine()["machine"]
+    argv = [sys.executable, "-m", "dashfleet", "act", "ping", name, "--wait", "--json", "--data", str(up.data)]
+    done = subprocess.run(argv, cwd=up.tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = json.loads(done.stdout)
+    assert (row["machine"], row["state"]) == (name, "succeeded")
+
+
+def test_the_agent_does_what_is_asked_of_it_in_the_browser(up: Up, page: Page) -> None:
+    page.goto(f"http://127.0.0.1:{up.dashboard_port}/machine?id={up.machine()['machine']}")
+    page.get_by_role("button", name="Act …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("combobox", name=re.compile("Action")).click()
+    page.get_by_role("option", name="Ping", exact=True).click()
+    dialog.get_by_role("button", name="Continue").click()
+    dialog.get_by_role("button", name="Ping: 1 machine").click()
+    expect(dialog.get_by_text("1 Succeeded")).to_be_visible()
+    page.screenshot(path=SCREENSHOTS / "up-action.png")
+    dialog.get_by_role("link", name="Activity").click()
+    page.locator(".df-fleet .df-name").click()
+    expect(page.get_by_role("heading", name=re.compile("ping on"))).to_be_visible()
+    page.screenshot(path=SCREENSHOTS / "up-command.png", full_page=True)
+
+
 def test_a_killed_agent_is_offline_within_five_seconds_and_comes_back(up: Up) -> None:
     told = len(up.said)
     engine = open_engine(Layout(up.data).database_url, read_only=True)
@@ -243,6 +268,6 @@ def test_a_second_start_finds_the_same_machine_and_shows_no_password_again(up: U
     assert up.machine()["ledger"]["lost"] == 0
     up.interrupt(signal.SIGHUP)  # the terminal is closed
     assert up.machine()["reason"] == "stopped"
-    secrets = [path.read_text().strip() for path in (up.data / "secrets").iterdir()]
+    secrets = [path.read_text().strip() for path in (up.data / "secrets").rglob("*") if path.is_file()]
     logged = "".join(path.read_text() for path in (up.data / "logs").iterdir()) + "".join(up.said)
     assert not [secret for secret in secrets if secret in logged]

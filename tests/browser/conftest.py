@@ -153,6 +153,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     accounts = open_accounts(sqlite_url(directory / "auth.db"))
     add_user(accounts, "admin", PASSWORD, "admin", "home")
     add_user(accounts, "newcomer", PASSWORD, "admin", "fresh")
+    add_user(accounts, "keyless", PASSWORD, "admin", "keyless")
     add_user(accounts, "olga", PASSWORD, "operator", "home")
     add_user(accounts, "vera", PASSWORD, "viewer", "home")
     accounts.dispose()

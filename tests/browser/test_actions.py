@@ -4,10 +4,12 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from answering import Answerer, succeeds
-from playwright.sync_api import Locator, Page, expect
+from brokers import RunningBroker
+from playwright.sync_api import Locator, Page, WebSocket, expect
 from seeding import Fleet
 from sqlalchemy import delete, select
 from waiting import wait_until
@@ -323,9 +325,83 @@ def test_a_viewer_sees_no_way_to_act(visit: Visit, answerer: Answerer) -> None:
     assert not answerer.heard
 
 
+KEEP_SOCKETS = """
+window.sockets = [];
+const Real = window.WebSocket;
+window.WebSocket = class extends Real {
+  constructor(...given) { super(...given); window.sockets.push(this); }
+};
+"""
+
+
+def replay(page: Page, frames: list[bytes]) -> None:
+    """Send what another browser sent, as somebody would who forges what their page does not offer."""
+    for frame in frames:
+        page.evaluate("bytes => window.sockets.at(-1).send(new Uint8Array(bytes))", list(frame))
+
+
+def test_what_a_viewer_forges_does_nothing(visit: Visit, answerer: Answerer) -> None:
+    sent: list[bytes] = []
+    page = visit("/readyz", user="olga")
+
+    def record(socket: WebSocket) -> None:
+        socket.on("framesent", lambda frame: sent.append(frame if isinstance(frame, bytes) else frame.encode()))
+
+    page.on("websocket", record)
+    page.goto(page.url.replace("/readyz", "/"))
+    ready(page)
+    sent.clear()
+    box(page, "db-01").check()
+    expect(page.locator(".df-selected")).to_contain_text("1 selected")
+    ticking = list(sent)
+    dialog = choose(page, "db-01")
+    pick(page, dialog, "Ping")
+    dialog.get_by_role("button", name="Continue").click()
+    dialog.get_by_role("button", name="Ping: 1 machine").click()
+    expect(dialog.get_by_text("1 Succeeded")).to_be_visible()
+    everything = list(sent)
+    answerer.heard.clear()
+    for user, frames in (("admin", ticking), ("vera", everything)):
+        other = visit("/readyz", user=user)
+        other.add_init_script(KEEP_SOCKETS)
+        other.goto(other.url.replace("/readyz", "/"))
+        ready(other)
+        replay(other, frames)
+        if user == "admin":  # for whom it is no forgery, so that we know that it arrives
+            expect(other.locator(".df-selected")).to_contain_text("1 selected")
+    stamp = other.locator(".df-live").inner_text()
+    expect(other.locator(".df-live")).not_to_have_text(stamp)
+    expect(other.locator(".df-selected")).to_have_count(0)
+    expect(other.get_by_role("dialog")).to_have_count(0)
+    assert not answerer.heard
+
+
+def test_a_broker_that_is_away_disables_acting_with_the_reason(visit: Visit, broker: RunningBroker) -> None:
+    page = visit(user="olga")
+    ready(page)
+    box(page, "db-01").check()
+    act = page.get_by_role("button", name="Act …")
+    expect(act).to_be_enabled()
+    try:
+        elsewhere(broker.stop)
+        expect(act).to_be_disabled()
+        expect(page.locator(".df-why")).to_contain_text("The broker cannot be reached")
+        photograph(page, "actions-no-broker-light")
+    finally:
+        elsewhere(broker.start)
+    expect(act).to_be_enabled(timeout=60_000)
+
+
+def elsewhere(work: Callable[[], None]) -> None:
+    """In another thread: Playwright's event loop runs in this one."""
+    thread = Thread(target=work)
+    thread.start()
+    thread.join(30)
+
+
 def test_an_organisation_without_a_key_is_told_which_command_makes_one(visit: Visit, fleet: Fleet) -> None:
-    fleet.machine("keyless", org="fresh")
-    page = visit("/machine?id=keyless", user="newcomer")
+    fleet.machine("mute", org="keyless")
+    page = visit("/machine?id=mute", user="keyless")
     expect(page.get_by_role("button", name="Act …")).to_be_disabled()
-    expect(page.get_by_text("dashfleet key create --org fresh")).to_be_visible()
+    expect(page.get_by_text("dashfleet key create --org keyless")).to_be_visible()
     photograph(page, "machine-without-key-light")
