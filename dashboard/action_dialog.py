@@ -70,8 +70,6 @@ def _form(context: Context, draft: Draft) -> None:
         st.html(markup.banner(_NOTHING_OFFERED))
         st.html(markup.lines(draft.not_offered))
         return
-    for key, value in draft.kept.items():
-        st.session_state.setdefault(key, value)
     offer: Offer | None = st.selectbox(
         "Action", offered, index=None, format_func=_title, placeholder="Choose what to do", key=draft.key("action")
     )
@@ -99,9 +97,8 @@ def _form(context: Context, draft: Draft) -> None:
 
 def _continue(draft: Draft) -> None:
     """Take up what the form holds now: what it held when it was drawn may be older than the last keystroke."""
-    state, begin = st.session_state, draft.key("")
-    draft.kept = {key: value for key, value in state.items() if isinstance(key, str) and key.startswith(begin)}
-    draft.kept.pop(draft.key("on"), None)
+    state = st.session_state
+    draft.kept = {str(key): value for key, value in state.items() if str(key).startswith(_written(draft))}
     draft.offer = state.get(draft.key("action"))
     if draft.offer is None:
         return
@@ -172,7 +169,15 @@ def _warn_of_strangers(context: Context, draft: Draft) -> None:
 
 
 def _back(draft: Draft) -> None:
+    """Show the form as it was left. Said outright: the browser may have forgotten it, or not yet."""
     draft.phase, draft.problem = FORM, ""
+    for key, value in draft.kept.items():
+        st.session_state[key] = value
+
+
+def _written(draft: Draft) -> tuple[str, ...]:
+    """How the names of the form's widgets begin, without its buttons."""
+    return tuple(draft.key(name) for name in ("action", "argument.", "lifetime", "canary", "pace", "stop"))
 
 
 def _send(context: Context, draft: Draft) -> None:
