@@ -1,6 +1,8 @@
 """A credential is revoked, as `dashfleet principal revoke` does it: embedded broker, and an ingestor that runs."""
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from brokers import Gone, RawClient
@@ -20,9 +22,16 @@ SECONDS = 5.0
 REFUSED = 5
 
 
-def connected(server: Site, org: str, name: str, secret: str) -> RawClient:
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    """What is closed at the end of the test."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def connected(opened: ExitStack, server: Site, org: str, name: str, secret: str) -> RawClient:
     """A machine that has said that it lives, with its will at the broker."""
-    client = RawClient(server.broker.port)
+    client = opened.enter_context(RawClient(server.broker.port))
     speaker = Speaker(Clock(), name, org)
     will = speaker.status("lost")
     assert client.connect(f"{org}.{name}", secret, will=(will.topic, will.payload, 1, True)) == 0
@@ -52,14 +61,16 @@ def retained(server: Site, secret: str, name: str) -> list[str]:
         return shown
 
 
-def test_twenty_in_a_row_are_out_within_five_seconds_and_nothing_of_them_stays(database: Engine) -> None:
+def test_twenty_in_a_row_are_out_within_five_seconds_and_nothing_of_them_stays(
+    database: Engine, opened: ExitStack
+) -> None:
     with site(database, "acme") as server:
         reader = admin.new_principal(database, "acme", "reader", "reader", now=now)
         secrets = {
             f"m{n}": admin.new_principal(database, "acme", f"m{n}", "machine", now=now) for n in range(ROUNDS + 1)
         }
         wait_until(lambda: server.broker.directory.find(f"acme.m{ROUNDS}"), what="the principals at the broker")
-        clients = {name: connected(server, "acme", name, secret) for name, secret in secrets.items()}
+        clients = {name: connected(opened, server, "acme", name, secret) for name, secret in secrets.items()}
         wait_until(lambda: all(presence(database, name) == "online" for name in secrets), what="everybody online")
         took = []
         for name in list(secrets)[:ROUNDS]:
@@ -80,7 +91,7 @@ def test_twenty_in_a_row_are_out_within_five_seconds_and_nothing_of_them_stays(d
             client.socket.close()
 
 
-def test_removing_an_organisation_ends_the_sessions_of_all_who_were_of_it(database: Engine) -> None:
+def test_removing_an_organisation_ends_the_sessions_of_all_who_were_of_it(database: Engine, opened: ExitStack) -> None:
     with site(database, "acme", "other") as server:
         secrets = {
             (org, role): admin.new_principal(database, org, "x", role, now=now)
@@ -88,9 +99,9 @@ def test_removing_an_organisation_ends_the_sessions_of_all_who_were_of_it(databa
             for role in ("machine", "reader")
         }
         wait_until(lambda: server.broker.directory.find("other._x"), what="the principals at the broker")
-        machine = connected(server, "acme", "x", secrets["acme", "machine"])
-        other = connected(server, "other", "x", secrets["other", "machine"])
-        reader = RawClient(server.broker.port)
+        machine = connected(opened, server, "acme", "x", secrets["acme", "machine"])
+        other = connected(opened, server, "other", "x", secrets["other", "machine"])
+        reader = opened.enter_context(RawClient(server.broker.port))
         assert reader.connect("acme._x", secrets["acme", "reader"]) == 0
         wait_until(lambda: [row["presence"] for row in list_machines(database)] == ["online"] * 2, what="both online")
         admin.remove_org(database, "acme", now=now)
