@@ -87,8 +87,6 @@ def test_twenty_in_a_row_are_out_within_five_seconds_and_nothing_of_them_stays(
         print(f"{ROUNDS} revocations: {max(took):.2f} s at most, {sum(took) / ROUNDS:.2f} s on average")
         clients[f"m{ROUNDS}"].ping()
         assert presence(database, f"m{ROUNDS}") == "online"
-        for client in clients.values():
-            client.socket.close()
 
 
 def test_removing_an_organisation_ends_the_sessions_of_all_who_were_of_it(database: Engine, opened: ExitStack) -> None:
@@ -111,8 +109,6 @@ def test_removing_an_organisation_ends_the_sessions_of_all_who_were_of_it(databa
         publish(other, Speaker(Clock(), "x", "other").telemetry(2))
         wait_until(lambda: list_machines(database)[0]["ledger"]["stored"] == 2, what="the other's sample")
         assert [row["org"] for row in list_machines(database)] == ["other"]
-        for client in (machine, reader, other):
-            client.socket.close()
 
 
 @pytest.mark.parametrize("role", ["reader", "operator"])
