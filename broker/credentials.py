@@ -20,7 +20,7 @@ ITERATIONS = 101
 
 _ITERATIONS_MAX = 10_000  # verifying happens on the broker's event loop: a record may not make it stand still
 _SALT_BYTES = 12
-_KEY_BYTES = 64
+KEY_BYTES = 64
 _SCHEME = "7"
 
 
@@ -46,11 +46,11 @@ def verify_secret(secret: str, record: str) -> bool:
         given = _key(secret, salt, iterations) if 0 < iterations <= _ITERATIONS_MAX else b""
     except (ValueError, binascii.Error):  # a ValueError also for a secret with half a surrogate pair
         return False
-    return len(salt) == _SALT_BYTES and len(key) == _KEY_BYTES and hmac.compare_digest(given, key)
+    return len(salt) == _SALT_BYTES and len(key) == KEY_BYTES and hmac.compare_digest(given, key)
 
 
 def _key(secret: str, salt: bytes, iterations: int) -> bytes:
-    return hashlib.pbkdf2_hmac("sha512", secret.encode(), salt, iterations, _KEY_BYTES)
+    return hashlib.pbkdf2_hmac("sha512", secret.encode(), salt, iterations, KEY_BYTES)
 
 
 def _encoded(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Brokers beside the embedded one: their certificates, and Mosquitto."""
+"""Brokers beside the embedded one: certificates, Mosquitto, EMQX."""
 
 import datetime
 import socket
@@ -75,6 +75,22 @@ def mosquitto(
     require_current(engine)
     stop = Stop()
     run(settings, TableDirectory(engine), lambda: say_ready(settings.url), stopping=lambda: stop.asked)
+
+
+@app.command()
+def emqx(data: Data = None, database: Database = None) -> None:
+    """Print the configuration with which EMQX asks the fleet's database on PostgreSQL who may do what."""
+    from schemas.settings import IngestorSettings
+
+    settings = effective(IngestorSettings, data, None, False, database=database)
+    from broker.emqx import configuration
+    from schemas.errors import StartError
+    from schemas.urls import postgresql_server
+
+    found = postgresql_server(settings.database.get_secret_value())
+    if found is None:
+        raise StartError("EMQX needs the fleet's database on PostgreSQL: name it in --database")
+    typer.echo(configuration(server=found[0], database=found[1], username=found[2]), nl=False)
 
 
 def _names_of_this_machine() -> list[str]:

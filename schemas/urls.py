@@ -5,7 +5,7 @@ Without SQLAlchemy, as everything that reads settings imports this.
 
 import re
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import Secret
 
@@ -35,3 +35,15 @@ def without_password(url: str) -> str:
 def sqlite_url(path: Path) -> str:
     """The SQLAlchemy URL of a SQLite file."""
     return f"sqlite:///{quote(str(path))}"
+
+
+def postgresql_server(url: str) -> tuple[str, str, str] | None:
+    """HOST:PORT, the database and the user of a PostgreSQL URL; None for another database."""
+    parts = urlsplit(url)
+    if not parts.scheme.startswith("postgresql") or not parts.hostname:
+        return None
+    return (
+        f"{parts.hostname}:{parts.port or 5432}",
+        unquote(parts.path.removeprefix("/")),
+        unquote(parts.username or ""),
+    )
