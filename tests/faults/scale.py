@@ -38,6 +38,8 @@ class Scale:
     """Payloads."""
     agents: int
     """That lose their broker together."""
+    orders: int
+    """That an agent is killed over."""
     spill: float
     """How long a probe's samples may wait in memory, then how long it waits before it connects again at most at
     first, and before it sends a batch again, in seconds."""
@@ -65,6 +67,7 @@ SHORT = Scale(
     clone_interval=2.0,
     fuzzed=1500,
     agents=20,
+    orders=5,
     spill=1.5,
     backoff=0.7,
     resend=1.0,
@@ -89,6 +92,7 @@ WHOLE = Scale(
     clone_interval=10.0,
     fuzzed=100_000,
     agents=500,
+    orders=200,
     spill=3.0,
     backoff=2.0,
     resend=2.0,

@@ -1,4 +1,7 @@
-"""The agent's own process with the probe as its only collector; times that a test shortens are in the environment."""
+"""The agent's own process with the probe as its only collector, and one more action.
+
+Times that a test shortens are in the environment.
+"""
 
 import os
 import select
@@ -7,11 +10,13 @@ import time
 from functools import partial
 from pathlib import Path
 
+import agent.actions
 import agent.agent
 import agent.collectors
 from agent.__main__ import main
 from broker.transport import Backoff
 
+agent.actions.__path__.append(str(Path(__file__).parent / "actions"))
 agent.collectors.__path__[:] = [str(Path(__file__).parent / "collectors")]
 vars(agent.agent).update(
     SPILL_SECONDS=float(os.environ["PROBE_SPILL_SECONDS"]),

@@ -1,0 +1,23 @@
+"""An action whose executions can be counted."""
+
+import os
+import time
+
+from agent.action import Arguments, Context, Outcome, action
+
+
+class Line(Arguments):
+    """Where the order's id is noted, and how long it takes afterwards."""
+
+    file: str
+    seconds: float
+
+
+@action(Line, title="Append")
+def append(arguments: Line, context: Context) -> Outcome:
+    """Note the order's id, in one write, and take some time."""
+    descriptor = os.open(arguments.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(descriptor, f"{context.order.id}\n".encode())
+    os.close(descriptor)
+    time.sleep(arguments.seconds)
+    return Outcome.succeeded()
