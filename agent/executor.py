@@ -168,7 +168,9 @@ class Executor:
         self._begin_next()
         if self._monotonic() >= self._look_at:
             self._look()
-        if connected and self._monotonic() >= self._repeat_at:
+        if not connected:
+            self._repeat_at = float("inf")  # what the next connection begins with
+        elif self._monotonic() >= self._repeat_at:
             self._repeat()
         said, self._outgoing = list(self._outgoing), deque()
         return said

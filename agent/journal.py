@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS meta (
     one INTEGER PRIMARY KEY CHECK (one = 1), floor INTEGER NOT NULL, line INTEGER NOT NULL
 );
 """
+_WITHOUT_ITS_ORDER = """SELECT 1 FROM entry WHERE NOT instr(order_json, '"id":"' || id || '"') LIMIT 1"""
+"""An order whose id is damaged would be taken for one that never came."""
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -212,6 +214,8 @@ def _prepare(database: sqlite3.Connection, path: Path, now: int) -> None:
             if database.execute("SELECT 1 FROM entry").fetchone() is not None:
                 raise _damage("its bounds are missing")
             database.execute("INSERT INTO meta VALUES (1, 0, ?)", (_line(path, now),))
+        if database.execute(_WITHOUT_ITS_ORDER).fetchone() is not None:
+            raise _damage("an entry has the id of another")
 
 
 def _line(path: Path, now: int) -> int:

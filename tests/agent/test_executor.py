@@ -350,6 +350,19 @@ def test_a_restart_that_does_not_happen_has_failed(machine: Obedient) -> None:
 # What is said again.
 
 
+def test_an_agent_without_a_broker_is_idle_whatever_waits_to_be_said(machine: Obedient) -> None:
+    machine.outcome(line(machine))
+    machine.broker.running = False
+    machine.transport.cut(send_will=False)
+    machine.run(5)
+    steps, end = 0, machine.clock.monotonic() + 100
+    while machine.clock.monotonic() < end and steps < 1000:
+        machine.step()
+        steps += 1
+
+    assert steps < 200
+
+
 def test_an_outcome_is_said_again_until_it_is_acknowledged(machine: Obedient) -> None:
     result = machine.outcome(order := line(machine))
     machine.forget()
