@@ -39,13 +39,14 @@ def _check(arguments: RunArguments, settings: AgentSettings) -> None:
 
 def _describe(settings: AgentSettings) -> dict[str, Any]:
     """One alternative for each command of this machine."""
-    return {
+    schema: dict[str, Any] = {
         "type": "object",
         "required": ["command"],
         "properties": {"command": {"enum": sorted(settings.commands)}, "parameters": {"type": "object"}},
         "additionalProperties": False,
-        "oneOf": [_alternative(name, line) for name, line in sorted(settings.commands.items())],
     }
+    alternatives = [_alternative(name, line) for name, line in sorted(settings.commands.items())]
+    return {**schema, "oneOf": alternatives} if alternatives else schema
 
 
 def _alternative(name: str, line: CommandLine) -> dict[str, Any]:

@@ -48,6 +48,18 @@ def test_a_second_agent_on_the_same_state_directory_does_not_start(tmp_path: Pat
     running.stop()
 
 
+def test_an_action_that_there_is_not_is_refused_at_the_start_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="allowed_actions names dance, which is no action: there are configure"):
+        build(settings_of(tmp_path, allowed_actions=["ping", "dance"]))
+
+
+def test_a_journal_on_a_disk_that_fails_keeps_no_machine_from_being_watched(tmp_path: Path) -> None:
+    (tmp_path / "agent" / "journal.db").mkdir(parents=True)
+    running = build(settings_of(tmp_path))
+    running.step()
+    running.stop()
+
+
 def test_two_state_directories_have_two_memory_files(tmp_path: Path) -> None:
     assert main_module._hot_path(tmp_path / "a") != main_module._hot_path(tmp_path / "b")
 
