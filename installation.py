@@ -100,52 +100,10 @@ class Installation:
             supervisor.stop()
 
     def _create(self) -> None:
-        from broker.access import Principal, Role
-        from broker.credentials import new_secret
-        from broker.requests import DASHBOARD, OPERATOR_NAME
-        from broker.watch import READER_NAME
-        from ingestor.admin import add_org, add_principal
-        from ingestor.run import PRINCIPAL as INGESTOR
-        from schemas.database import open_engine, upgrade
-
         self.layout.logs.mkdir(exist_ok=True)
-        engine = open_engine(self.layout.database_url)
-        upgrade(engine)
-        add_org(engine, ORG, now=_now)
-        principals = {
-            "ingestor": INGESTOR,
-            "dashboard": DASHBOARD,
-            "watch": Principal(Role.READER, ORG, READER_NAME),
-            "act": Principal(Role.OPERATOR, ORG, OPERATOR_NAME),
-        }
-        if self.options.agent:
-            principals["agent"] = Principal(Role.MACHINE, ORG, self.machine)
-        for part, principal in principals.items():
-            path = self.layout.secret(part)
-            if not path.exists():
-                write_secret(path, new_secret())
-            add_principal(engine, principal, read_secret(path), now=_now, revive=False)
-        self._create_key(engine)
-        engine.dispose()
+        machine = self.machine if self.options.agent else None
+        furnish(self.layout, self.layout.database_url, machine=machine)
         self.layout.remember(server=self.options.server, machine=self.machine)
-
-    def _create_key(self, engine: "Engine") -> None:
-        """Make the first key that signs orders, once, and let the agent here obey what is in force."""
-        from agent.keys import KEYS_FILE, write_keys
-        from ingestor.keys import add_key, has_keys, list_keys
-        from schemas.enrolment import EnrolledKey
-        from schemas.keys import new_key
-
-        kept = self.layout.signing / ORG
-        if not has_keys(engine, ORG):
-            if not kept.exists():
-                write_secret(kept, new_key())
-            add_key(engine, ORG, read_secret(kept), signer=None, name="first", expires_at=None, now=_now)
-        held = self.layout.data / "agent" / KEYS_FILE
-        if self.options.agent and not held.exists():
-            known = [key for key in list_keys(engine, ORG, now=_now) if key["in_force"]]
-            fields = ("public_key", "name", "expires_at")
-            write_keys(held, ORG, [EnrolledKey(**{name: key[name] for name in fields}) for key in known])
 
     def _parts(self) -> "list[Part]":
         from supervisor import Part
@@ -201,6 +159,55 @@ class Installation:
             return password
         finally:
             people.dispose()
+
+
+def furnish(layout: Layout, database_url: str, *, machine: str | None) -> None:
+    """Create what is missing for the parts to run: tables, the organisation, a secret for each, and the first key."""
+    from broker.access import Principal, Role
+    from broker.credentials import new_secret
+    from broker.requests import DASHBOARD, OPERATOR_NAME
+    from broker.watch import READER_NAME
+    from ingestor.admin import add_org, add_principal
+    from ingestor.run import PRINCIPAL as INGESTOR
+    from schemas.database import open_engine, upgrade
+
+    engine = open_engine(database_url)
+    upgrade(engine)
+    add_org(engine, ORG, now=_now)
+    principals = {
+        "ingestor": INGESTOR,
+        "dashboard": DASHBOARD,
+        "watch": Principal(Role.READER, ORG, READER_NAME),
+        "act": Principal(Role.OPERATOR, ORG, OPERATOR_NAME),
+    }
+    if machine is not None:
+        principals["agent"] = Principal(Role.MACHINE, ORG, machine)
+    for part, principal in principals.items():
+        path = layout.secret(part)
+        if not path.exists():
+            write_secret(path, new_secret())
+        add_principal(engine, principal, read_secret(path), now=_now, revive=False)
+    _create_key(engine, layout, agent=machine is not None)
+    engine.dispose()
+
+
+def _create_key(engine: "Engine", layout: Layout, *, agent: bool) -> None:
+    """Make the first key that signs orders, once, and let the agent here obey what is in force."""
+    from agent.keys import KEYS_FILE, write_keys
+    from ingestor.keys import add_key, has_keys, list_keys
+    from schemas.enrolment import EnrolledKey
+    from schemas.keys import new_key
+
+    kept = layout.signing / ORG
+    if not has_keys(engine, ORG):
+        if not kept.exists():
+            write_secret(kept, new_key())
+        add_key(engine, ORG, read_secret(kept), signer=None, name="first", expires_at=None, now=_now)
+    held = layout.data / "agent" / KEYS_FILE
+    if agent and not held.exists():
+        known = [key for key in list_keys(engine, ORG, now=_now) if key["in_force"]]
+        fields = ("public_key", "name", "expires_at")
+        write_keys(held, ORG, [EnrolledKey(**{name: key[name] for name in fields}) for key in known])
 
 
 @contextmanager

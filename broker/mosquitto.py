@@ -9,7 +9,7 @@ Invariants:
 - After a rotation only the new secret is good: the file of passwords has one line for a user name.
 """
 
-import getpass
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,7 +32,6 @@ def configuration(settings: MosquittoSettings, passwords: Path, rules: Path) -> 
     """mosquitto.conf: nobody without a credential, nothing without a rule, and a limit on all that waits."""
     lines = [
         "# Written by dashfleet mosquitto at every start. Your own lines belong into conf.d.",
-        f"user {getpass.getuser()}",
         "log_dest stderr",
         "log_timestamp false",
         "log_type error",
@@ -58,6 +57,8 @@ def configuration(settings: MosquittoSettings, passwords: Path, rules: Path) -> 
     ]
     if settings.certificate is not None and settings.private_key is not None:
         lines += [f"certfile {settings.certificate}", f"keyfile {settings.private_key}", "tls_version tlsv1.2"]
+    if os.geteuid() == 0:  # it would become somebody else, who cannot read these files
+        lines.insert(1, "user root")
     return "\n".join([*lines, f"include_dir {settings.directory / 'conf.d'}", ""])
 
 

@@ -1,13 +1,24 @@
 """Running the parts: all together, or one alone."""
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.options import Check, Configuration, Data, Database, PortOption, Server, data_directory, effective
+from cli.options import (
+    Check,
+    Configuration,
+    Data,
+    Database,
+    PortOption,
+    Server,
+    data_directory,
+    effective,
+    fleet_database,
+)
 
 app = typer.Typer()
 
@@ -40,6 +51,33 @@ def up(
     options = Options(broker_port or (8883 if listen else 1883), dashboard_port, interval, agent, listen)
     with Installation.prepare(data_directory(data), options) as installation:
         installation.run(say=_say, stopping=lambda: stop.asked)
+
+
+@app.command()
+def setup(
+    data: Data = None,
+    database: Database = None,
+    server: Annotated[
+        str, typer.Option(help="The broker's address, for the parts that find this state directory.")
+    ] = "mqtt://127.0.0.1:1883",
+    machine_id: Annotated[
+        str | None,
+        typer.Option("--machine", help="Also make a place for a machine of this id, and its agent's secret."),
+    ] = None,
+) -> None:
+    """Make what parts that run on their own need: tables, an organisation, their secrets, the first key that signs."""
+    from installation import furnish
+    from schemas.layout import Layout
+    from schemas.settings import IngestorSettings
+
+    os.umask(0o077)
+    directory = data_directory(data)
+    settings = effective(IngestorSettings, data, None, False, database=database, server=server)
+    layout = Layout(directory)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    furnish(layout, settings.database.get_secret_value(), machine=machine_id)
+    layout.remember(server=server, machine=machine_id or layout.machine or "")
+    typer.echo(f"The secrets of the parts are in {layout.secret('')}; what was there already stayed.")
 
 
 @app.command()
@@ -88,6 +126,17 @@ def ingestor(
 
     start_logging(settings.log_level)
     run(settings)
+
+
+@app.command()
+def heartbeat(data: Data = None, database: Database = None) -> None:
+    """Say whether an ingestor lives and hears; exits with 1 when not. For health checks."""
+    from ingestor.heartbeat import trouble
+
+    with fleet_database(data, database, read_only=True) as engine:
+        wrong = trouble(engine, now=time.time_ns() // 1_000_000)
+    typer.echo(wrong or "an ingestor lives, and is connected to the broker")
+    raise typer.Exit(1 if wrong else 0)
 
 
 @app.command()
