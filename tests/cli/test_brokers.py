@@ -1,10 +1,14 @@
-"""`dashfleet tls` as a person meets it."""
+"""`dashfleet tls`, `up --listen` and `emqx` as a person meets them."""
 
 import os
 import ssl
 import subprocess
 import sys
 from pathlib import Path
+
+from brokers import RawClient, connect_packet
+from servers import free_port, listens, stop
+from waiting import wait_until
 
 
 def dashfleet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -48,3 +52,32 @@ def test_up_does_not_open_the_broker_without_a_certificate(tmp_path: Path) -> No
         assert done.returncode == 2
         assert done.stderr.startswith(f"dashfleet: {sentence}")
     assert not (tmp_path / "data").exists()
+
+
+def test_up_with_listen_speaks_tls_only_and_its_own_parts_find_it(tmp_path: Path) -> None:
+    data, port = tmp_path / "data", free_port()
+    assert dashfleet("tls", "127.0.0.1", "--data", str(data)).returncode == 0
+    ports = ["--broker-port", str(port), "--dashboard-port", str(free_port())]
+    words = ["up", "--data", str(data), "--listen", "127.0.0.1", "--interval", "1", *ports]
+    up = subprocess.Popen([sys.executable, "-m", "dashfleet", *words], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: listens(port) or up.poll() is not None, seconds=60, what="the broker listens")
+        with RawClient(port) as plain:
+            plain.send(connect_packet("home.attic"))
+            assert plain.is_gone()
+        wait_until(lambda: '"presence": "online"' in machines(data), seconds=60, what="this machine is online")
+    finally:
+        stop(up, seconds=40)
+
+
+def machines(data: Path) -> str:
+    return dashfleet("machines", "--json", "--data", str(data)).stdout
+
+
+def test_emqx_is_for_postgresql_only(tmp_path: Path) -> None:
+    done = dashfleet("emqx", "--data", str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "EMQX needs the fleet's database on PostgreSQL" in done.stderr
+    printed = dashfleet("emqx", "--database", "postgresql+psycopg://emqx@db:6432/fleet").stdout
+    assert 'server = "db:6432"' in printed
+    assert 'database = "fleet"' in printed
