@@ -24,9 +24,11 @@ from ingestor.acks import Acks
 from ingestor.acting import Acting
 from ingestor.admission import Admission
 from ingestor.fleet import Machine
+from ingestor.heartbeat import HEARTBEAT_SECONDS
 from ingestor.incidents import Incidents
 from ingestor.intake import Batch, Intake, Rejected, counted
 from ingestor.limits import Limits
+from ingestor.metrics import Metrics
 from ingestor.presence import State, on_blind, on_tick
 from ingestor.store import Store
 from schemas import topics
@@ -34,7 +36,6 @@ from schemas.messages import OrgConfig
 
 RECEIVE_SECONDS = 0.1
 TICK_SECONDS = 0.5
-HEARTBEAT_SECONDS = 2.0
 PRINCIPALS_SECONDS = 1.0
 CONFIG_SECONDS = 5.0
 HISTORY_SECONDS = 1.0
@@ -84,12 +85,14 @@ class Ingestor:
         limits: Limits | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
+        self.metrics = Metrics(self.counters, connected=lambda: self._hearing_since is not None)
         self._store = store
         self._open_transport = open_transport
         self._batch_max = batch_max
         self._now = now
         self._monotonic = monotonic
         self._started_at = now()
+        self._hearing_since: int | None = None
         self._transport: Transport | None = None
         self._acks = Acks(every_seconds=ack_seconds, monotonic=monotonic)
         self._acting = Acting(
@@ -112,7 +115,6 @@ class Ingestor:
         self._configs: dict[str, OrgConfig] = {}
         self._announced: set[str] = set()
         self._unknown: dict[tuple[str, str], float] = {}
-        self._hearing_since: int | None = None
         self._retry_at = monotonic()
         self._ticked = (now() / 1000, monotonic())
         self._due: dict[str, float] = {}
@@ -160,6 +162,7 @@ class Ingestor:
         for request in self._acting.take_turns():
             self._take(batch, request, messages)
         self._follow(batch)
+        self.metrics.took(len(messages))
         self._commit(batch, messages)
         self._acknowledge(transport)
         self._acting.publish(transport)
@@ -186,11 +189,15 @@ class Ingestor:
         heartbeat = self._heartbeat() if self._is_due("heartbeat", HEARTBEAT_SECONDS) else None
         if not batch and heartbeat is None:
             return
+        began = self._monotonic()
         try:
             self._store.write(batch, heartbeat)
         except (IntegrityError, DataError) as error:
             self._commit_one_by_one(messages, error)
             return
+        self.metrics.committed(self._monotonic() - began, live_since=batch.live_since, now=self._now())
+        if heartbeat is not None:
+            self.metrics.beat(self._fleet.values(), now=self._now())
         self._note(batch)
 
     def _commit_one_by_one(self, messages: list[Message], cause: DBAPIError) -> None:
@@ -229,7 +236,8 @@ class Ingestor:
     def _acknowledge(self, transport: Transport) -> None:
         for machine, ack in self._acks.due():
             topic = topics.ACK.at(org=machine.org, machine=machine.name)
-            transport.publish(Message(topic, ack.encode(), topics.ACK.qos, topics.ACK.retain))
+            handed_over = transport.publish(Message(topic, ack.encode(), topics.ACK.qos, topics.ACK.retain))
+            self.counters["acks"] += handed_over
 
     # Hearing, and being blind.
 
@@ -312,6 +320,7 @@ class Ingestor:
         for machine in self._fleet.values():
             self._blind(batch, machine)
         self._store.write(batch, self._heartbeat())
+        self.metrics.beat(self._fleet.values(), now=self._now())
         self._transport = self._open_transport(subscriptions=SUBSCRIPTIONS)
         return self._transport
 

@@ -86,6 +86,8 @@ class Batch:
     acks: list[tuple[Machine, Stream, tuple[int, ...], bool]] = field(default_factory=list)
     """Machine, stream, numbers, and whether the machine waits for the answer."""
     duplicates: int = 0
+    live_since: int | None = None
+    """When the oldest live sample in it was taken, in milliseconds of the server's clock."""
     clones: list[Machine] = field(default_factory=list)
     """Machines for which an outbox spoke that another had replaced (`ingestor.incidents.Identity`)."""
     incidents: list[Incident] = field(default_factory=list)
@@ -215,7 +217,10 @@ class Intake:
         stream = self._hear(batch, machine, sample.stream, sample.seq, sample.oldest_seq, sample.dropped, now)
         if sample.vitals.uptime_seconds is not None:
             stream.boot.observe(now - sample.vitals.uptime_seconds * 1000)
-        self._store(batch, machine, stream, sample, now, _live_offset(machine, stream, sample, now))
+        offset = _live_offset(machine, stream, sample, now)
+        if self._store(batch, machine, stream, sample, now, offset):
+            taken_at = sample.sampled_at + offset
+            batch.live_since = min(taken_at, batch.live_since or taken_at)
         batch.acks.append((machine, stream, (sample.seq,), False))
         thresholds = self._config(machine.org).thresholds
         vitals = sample.vitals

@@ -8,6 +8,7 @@ from broker.mqtt import Mqtt
 from broker.transport import Backoff, Transport
 from ingestor.ingestor import Ingestor
 from ingestor.limits import Limits, Rate
+from ingestor.metrics import serving
 from ingestor.store import Store
 from schemas.database import open_engine, shown_url, upgrade
 from schemas.process import Stop, say_ready
@@ -42,7 +43,7 @@ def run(settings: IngestorSettings) -> None:
         open_transport=open_transport,
         batch_max=settings.batch_max,
         ack_seconds=settings.ack_seconds,
-        now=lambda: time.time_ns() // 1_000_000,
+        now=_now,
         monotonic=time.monotonic,
         limits=Limits(
             time.monotonic,
@@ -50,8 +51,13 @@ def run(settings: IngestorSettings) -> None:
             Rate(settings.org_messages_per_minute, settings.org_bytes_per_minute),
         ),
     )
-    say_ready(f"ingestor into {shown_url(engine)}")
-    while not stop.asked:
-        ingestor.step()
-    ingestor.stop()
+    with serving(settings.metrics_address, ingestor.metrics, now=_now):
+        say_ready(f"ingestor into {shown_url(engine)}")
+        while not stop.asked:
+            ingestor.step()
+        ingestor.stop()
     engine.dispose()
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -89,6 +89,32 @@ class ServerAddress(BaseModel):
             return self.host == "localhost"
 
 
+class ListenAddress(BaseModel):
+    """Where to listen, from HOST:PORT with an IP address, or from a port alone: then on loopback."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    port: Port
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError with a sentence when it is none."""
+        host, _, port = text.rpartition(":")
+        try:
+            address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]") if host else "127.0.0.1")
+            bracketed = host.startswith("[") and host.endswith("]")
+            if bracketed == (address.version == 6) and port.isascii() and port.isdecimal():
+                return cls(host=str(address), port=int(port))
+        except ValueError:
+            pass
+        raise ValueError("must look like 127.0.0.1:9300 or [::1]:9300, or be a port, for loopback")
+
+    def __str__(self) -> str:
+        """As it is written in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
 class ClientSettings(Settings):
     """What every part that connects to the broker needs."""
 
@@ -200,6 +226,21 @@ class IngestorSettings(ClientSettings):
         300_000, description="Of all clients of one organisation together"
     )
     org_bytes_per_minute: Annotated[int, Field(ge=1 << 20)] = Field(1 << 30, description="The same, in bytes")
+    metrics_listen: str | None = Field(
+        None, description="Where /metrics and /healthz are answered, such as 127.0.0.1:9300; nowhere unless given"
+    )
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _is_a_place_to_listen(cls, text: str | None) -> str | None:
+        if text is not None:
+            ListenAddress.parse(text)
+        return text
+
+    @property
+    def metrics_address(self) -> ListenAddress | None:
+        """The parsed address for metrics."""
+        return None if self.metrics_listen is None else ListenAddress.parse(self.metrics_listen)
 
 
 class ListenerSettings(Settings):
