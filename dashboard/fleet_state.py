@@ -1,14 +1,16 @@
 """What the fleet page remembers between two refreshes: its filters, as the address spells them, and its rows' order.
 
 Invariants:
-- The address holds codes, never labels, so that a link means the same in every language.
+- The address holds codes, never what the page calls them, so that a link means the same in every language.
 - Rows on the screen never move or vanish by themselves. Only what the visitor does makes a new order.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
+from urllib.parse import unquote
 
+from dashboard.choice_queries import is_choice, is_label
 from dashboard.command_queries import SELECTION_MAX
 from dashboard.fleet_rows import ALL, ATTENTION, ATTENTION_HEALTHS, COLUMNS
 from dashboard.queries import ORDERS, Filters
@@ -17,6 +19,9 @@ from schemas.topics import is_id
 
 PAGE_SIZE: Final = 50
 DEFAULT: Final = Filters()
+CHOSEN_MAX: Final = 20
+"""How many systems, versions or labels the fleet is narrowed to at once."""
+
 _SEARCH_MAX: Final = 100
 _NAMED_MAX: Final = 4
 _PAGE_MAX: Final = 100_000
@@ -77,6 +82,9 @@ def parse(query: Mapping[str, str]) -> Place:
         search=query.get("q", "")[:_SEARCH_MAX],
         presences=_known(query.get("status", ""), PRESENCE),
         healths=_known(query.get("health", ""), HEALTH),
+        systems=_listed(query.get("os", ""), is_choice),
+        versions=_listed(query.get("version", ""), is_choice),
+        labels=_listed(query.get("label", ""), is_label),
         order=order if order in ORDERS else DEFAULT.order,
         descending=query.get("dir") == "desc",
     )
@@ -92,6 +100,9 @@ def address(place: Place) -> dict[str, str]:
         "q": filters.search,
         "status": ",".join(filters.presences),
         "health": ",".join(filters.healths),
+        "os": _list(filters.systems),
+        "version": _list(filters.versions),
+        "label": _list(filters.labels),
         "sort": "" if filters.order == DEFAULT.order else filters.order,
         "dir": "desc" if filters.descending else "",
         "page": str(place.number) if place.number > 1 else "",
@@ -145,6 +156,16 @@ def pages(total: int) -> int:
 def _known(codes: str, known: Mapping[str, object]) -> tuple[str, ...]:
     wanted = codes.split(",")
     return tuple(code for code in known if code in wanted)
+
+
+def _listed(codes: str, valid: Callable[[str], bool]) -> tuple[str, ...]:
+    wanted = dict.fromkeys(unquote(code) for code in codes.split(","))
+    return tuple(code for code in wanted if valid(code))[:CHOSEN_MAX]
+
+
+def _list(texts: Sequence[str]) -> str:
+    """Texts as one; a comma in one of them is none between two."""
+    return ",".join(text.replace("%", "%25").replace(",", "%2C") for text in texts)
 
 
 def _toggled(chosen: Sequence[str], code: str, known: Mapping[str, object]) -> tuple[str, ...]:

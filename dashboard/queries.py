@@ -56,11 +56,17 @@ ORDERS: Final[Mapping[str, ColumnElement[Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which machines, in which order. Retired ones only when asked for. No presence or health means all."""
+    """Which machines, in which order. Retired ones only when asked for. An empty tuple means all.
+
+    `labels` are spelled `key=value`: of one key any value may match, of several keys each must.
+    """
 
     search: str = ""
     presences: tuple[str, ...] = ()
     healths: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     order: str = "health"
     descending: bool = False
 
@@ -102,7 +108,7 @@ def counts(engine: Engine, org_name: str) -> Counts:
 
 def page(engine: Engine, org_name: str, filters: Filters, *, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
     """The names of the machines on one page, in order, and how many match in all."""
-    found = _matching(org_name, filters)
+    found = narrowed(org_name, filters, machine.c.name)
     with engine.connect() as connection:
         total = connection.execute(select(func.count()).select_from(found.subquery())).scalar_one()
         names = connection.execute(found.order_by(*_order(filters)).offset(offset).limit(limit)).scalars()
@@ -111,7 +117,12 @@ def page(engine: Engine, org_name: str, filters: Filters, *, offset: int, limit:
 
 def matching(org_name: str, filters: Filters) -> Select[Any]:
     """The query for the names of all machines that match, in order."""
-    return _matching(org_name, filters).order_by(*_order(filters))
+    return narrowed(org_name, filters, machine.c.name).order_by(*_order(filters))
+
+
+def narrowed(org_name: str, filters: Filters, *columns: ColumnElement[Any]) -> Select[Any]:
+    """The query for these columns of all machines that match, in no order."""
+    return _machines(org_name, *columns).where(*_conditions(filters))
 
 
 def rows(engine: Engine, org_name: str, names: Sequence[str]) -> list[Row[Any]]:
@@ -233,16 +244,25 @@ def _machines(org_name: str, *columns: ColumnElement[Any]) -> Select[Any]:
     )
 
 
-def _matching(org_name: str, filters: Filters) -> Select[Any]:
-    return _machines(org_name, machine.c.name).where(*_conditions(filters))
-
-
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     conditions = [_presence.in_(filters.presences) if filters.presences else _presence != RETIRED]
     if filters.healths:
         conditions.append(_health.in_(filters.healths))
+    if filters.systems:
+        conditions.append(machine.c.os.in_(filters.systems))
+    if filters.versions:
+        conditions.append(machine.c.agent_version.in_(filters.versions))
+    conditions += _labelled(filters.labels)
     conditions += [_mentions(word) for word in filters.search.split()]
     return conditions
+
+
+def _labelled(labels: Sequence[str]) -> list[ColumnElement[bool]]:
+    wanted: dict[str, list[str]] = {}
+    for label in labels:
+        key, _, value = label.partition("=")
+        wanted.setdefault(key, []).append(value)
+    return [machine.c.labels[key].as_string().in_(values) for key, values in wanted.items()]
 
 
 def _mentions(word: str) -> ColumnElement[bool]:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from clocks import Clock
-from sqlalchemy import Engine
+from servers import postgresql
+from sqlalchemy import Engine, text
 
+from schemas import tables
 from schemas.database import open_engine, upgrade
 from schemas.urls import sqlite_url
 
@@ -14,6 +16,29 @@ from schemas.urls import sqlite_url
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A PostgreSQL with the tables, for all tests of this process."""
+    with postgresql() as url:
+        engine = open_engine(url)
+        upgrade(engine)
+        engine.dispose()
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def each_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """One database after the other, empty. A file takes it by a fixture `database_url` of its own."""
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path / "fleet.db")
+    url = str(request.getfixturevalue("postgresql_url"))
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {', '.join(tables.metadata.tables)} CASCADE"))
+    engine.dispose()
+    return url
 
 
 @pytest.fixture

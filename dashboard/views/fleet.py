@@ -6,20 +6,27 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard import action_dialog, command_queries, fleet_rows, fleet_state, live, markup, queries, table, text
+from dashboard import (
+    action_dialog,
+    command_queries,
+    fleet_filters,
+    fleet_rows,
+    fleet_state,
+    live,
+    markup,
+    queries,
+    table,
+    text,
+)
 from dashboard.fleet_state import PAGE_SIZE, Place, Selection, Snapshot
-from dashboard.queries import Counts, Filters
+from dashboard.queries import Counts
 from dashboard.shell import asset
 from dashboard.view import Context, View
 
 VIEW = View(title="Fleet", path="fleet", icon=":material/dns:", order=0)
 
 _MACHINE: Final = "machine"
-_PLACE: Final = "fleet.place"
 _SNAPSHOT: Final = "fleet.snapshot"
-_SEARCH: Final = "fleet.search"
-_HEALTHS: Final = "fleet.healths"
-_OUTDATED: Final = "fleet.outdated"
 _PAGER: Final = "fleet.pager"
 _SELECTION: Final = "fleet.selection"
 
@@ -44,53 +51,14 @@ _NO_MATCH: Final = "None of the {total} machines matches these filters."
 
 def show(context: Context) -> None:
     """Draw the page."""
-    _arrive(context)
+    fleet_filters.arrive(context)
     st.html(markup.heading(VIEW.title, 1))
     counts = _counts(context)
     filtered = counts is not None and bool(counts.presences)
     if filtered:
-        _filter_row()
+        fleet_filters.draw(context)
     action_dialog.open_if_asked(context)
     st.fragment(_fleet, run_every=context.refresh_seconds, key="fleet")(context, filtered=filtered)
-
-
-def _arrive(context: Context) -> None:
-    """Take the filters from the address when it is new; coming back from another page, keep those of before."""
-    query = dict(st.query_params)
-    place = st.session_state.get(_PLACE)
-    if place is None or (query != fleet_state.address(place) and (query or not context.arrived)):
-        place = fleet_state.parse(query)
-        st.session_state[_SEARCH] = place.filters.search
-        st.session_state[_HEALTHS] = list(place.filters.healths)
-    st.session_state.setdefault(_SEARCH, place.filters.search)
-    st.session_state.setdefault(_HEALTHS, list(place.filters.healths))
-    _go(place)
-
-
-def _filter_row() -> None:
-    with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
-        st.text_input(
-            "Search",
-            key=_SEARCH,
-            type="search",
-            live="300ms",
-            max_chars=100,
-            placeholder="Search name, host, system, label",
-            label_visibility="collapsed",
-            icon=":material/search:",
-            on_change=_searched,
-        )
-        with st.container(horizontal=True, vertical_alignment="center", width="content", key="fleet_healths"):
-            st.html(markup.note("Health"), width="content")
-            st.pills(
-                "Health",
-                list(text.HEALTH),
-                key=_HEALTHS,
-                selection_mode="multi",
-                format_func=lambda code: text.health(code).label,
-                label_visibility="collapsed",
-                on_change=_healths_chosen,
-            )
 
 
 def _counts(context: Context) -> Counts | None:
@@ -105,16 +73,16 @@ def _fleet(context: Context, *, filtered: bool) -> None:
     if not counts.presences:
         _no_machine(context)
         return
-    outdated = st.session_state.pop(_OUTDATED, False)  # the filters changed
+    outdated = fleet_filters.outdated()
     if not filtered or outdated or action_dialog.asked():
         st.rerun()
-    place = _place()
+    place = fleet_filters.place()
     _cards()(
         key="fleet_cards",
         data={"cards": fleet_rows.cards(counts, place.filters)},
         on_pressed_change=_card_pressed,
     )
-    snapshot = _snapshot(context, _place())
+    snapshot = _snapshot(context, fleet_filters.place())
     if snapshot is None:
         return
     if snapshot.names:
@@ -180,7 +148,7 @@ def _ticked(context: Context) -> None:
 
 def _select_all(context: Context) -> None:
     if context.may_act:
-        names = command_queries.matching_names(context.engine, context.org, _place().filters)
+        names = command_queries.matching_names(context.engine, context.org, fleet_filters.place().filters)
         st.session_state[_SELECTION] = _selection().set(names)
 
 
@@ -220,7 +188,7 @@ def _no_machine(context: Context) -> None:
 def _no_match(total: int) -> None:
     with st.container(border=True, key="card_no_match", horizontal_alignment="center"):
         st.html(markup.empty(_NO_MATCH_TITLE, _NO_MATCH.format(total=text.count(total))))
-        st.button("Clear filters", on_click=_clear)
+        fleet_filters.clear_button("fleet_no_match_clear")
 
 
 def _snapshot(context: Context, place: Place) -> Snapshot | None:
@@ -232,8 +200,8 @@ def _snapshot(context: Context, place: Place) -> Snapshot | None:
         before = st.session_state.get(_SNAPSHOT)
         snapshot = fleet_state.refreshed(before, place, find, context.now())
         if not snapshot.names and place.number > 1:  # the last page went away
-            _go(replace(place, number=1))
-            snapshot = fleet_state.refreshed(None, _place(), find, context.now())
+            fleet_filters.go(replace(place, number=1))
+            snapshot = fleet_state.refreshed(None, fleet_filters.place(), find, context.now())
         return snapshot
 
     snapshot = live.read(context, _SNAPSHOT, refresh)
@@ -241,51 +209,16 @@ def _snapshot(context: Context, place: Place) -> Snapshot | None:
     return snapshot
 
 
-def _place() -> Place:
-    place: Place = st.session_state[_PLACE]
-    return place
-
-
-def _go(place: Place) -> None:
-    """Be at a place, and let the address say so."""
-    st.session_state[_PLACE] = place
-    wanted = fleet_state.address(place)
-    if dict(st.query_params) != wanted:
-        st.query_params.from_dict(wanted)
-
-
-def _narrow(filters: Filters) -> None:
-    """New filters from inside the fragment: what is drawn outside it must follow."""
-    st.session_state[_OUTDATED] = True
-    st.session_state[_HEALTHS] = list(filters.healths)
-    _go(Place(filters))
-
-
-def _searched() -> None:
-    _go(Place(replace(_place().filters, search=st.session_state[_SEARCH])))
-
-
-def _healths_chosen() -> None:
-    chosen = st.session_state[_HEALTHS]
-    _go(Place(replace(_place().filters, healths=tuple(code for code in text.HEALTH if code in chosen))))
-
-
 def _card_pressed() -> None:
-    _narrow(fleet_state.press(_place().filters, st.session_state["fleet_cards"].pressed))
+    fleet_filters.narrow(fleet_state.press(fleet_filters.place().filters, st.session_state["fleet_cards"].pressed))
 
 
 def _header_clicked() -> None:
-    _go(Place(fleet_state.sort(_place().filters, table.sorted_by("fleet_table"))))
+    fleet_filters.go(Place(fleet_state.sort(fleet_filters.place().filters, table.sorted_by("fleet_table"))))
 
 
 def _paged() -> None:
-    _go(replace(_place(), number=st.session_state[_PAGER]))
-
-
-def _clear() -> None:
-    st.session_state[_SEARCH] = ""
-    before = _place().filters
-    _narrow(Filters(order=before.order, descending=before.descending))
+    fleet_filters.go(replace(fleet_filters.place(), number=st.session_state[_PAGER]))
 
 
 def _reorder() -> None:

@@ -115,6 +115,28 @@ def test_health_narrows_and_no_match_can_be_cleared(visit: Visit) -> None:
     expect(page.get_by_role("searchbox")).to_have_value("")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_chosen_system_narrows_the_table_and_the_address_can_be_loaded_again(visit: Visit, scheme: str) -> None:
+    page = visit(scheme=scheme)
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_role("combobox", name="Operating system").click()
+    expect(page.get_by_role("option", name="<script>alert(2)</script>")).to_be_visible()
+    photograph(page, f"fleet-filters-open-{scheme}")
+    page.get_by_role("option", name="FreeBSD").click()
+    expect(page.locator(".df-fleet tbody tr")).to_have_count(1)
+    expect(page).to_have_url(re.compile(r"\?os=FreeBSD$"))
+    expect(page.get_by_role("combobox", name="Operating system")).to_be_visible()
+    photograph(page, f"fleet-filters-{scheme}")
+    page.reload()
+    expect(page.get_by_role("button", name="Filters (1)")).to_be_visible()
+    expect(page.locator(".df-fleet tbody tr")).to_have_count(1)
+    assert machines(page) == ["nas"]
+    page.get_by_role("button", name="Filters (1)").click()
+    page.get_by_role("button", name="Clear filters").click()
+    expect(page.locator(".df-fleet tbody tr")).to_have_count(50)
+    expect(page.get_by_role("button", name="Filters (1)")).to_have_count(0)
+
+
 def test_a_header_sorts_the_whole_fleet_and_pages_follow(visit: Visit) -> None:
     page = visit()
     header = page.get_by_role("columnheader", name="Machine")

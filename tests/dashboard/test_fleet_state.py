@@ -25,6 +25,8 @@ class Machines:
         Place(),
         Place(Filters(search="web 1", presences=("stale", "offline"), healths=("critical",))),
         Place(Filters(order="cpu", descending=True), number=3),
+        Place(Filters(systems=("Debian GNU/Linux", "FreeBSD"), versions=("0.1.0",), labels=("site=paris", "role="))),
+        Place(Filters(systems=("A, B", "50 %", "%2C", "<script>alert(1)</script>"), labels=("a=b=c,d", "a=![x](y)"))),
     ],
 )
 def test_an_address_leads_back_to_its_place(place: Place) -> None:
@@ -44,6 +46,21 @@ def test_what_an_address_names_wrongly_is_as_if_it_were_not_there() -> None:
     query = {"status": "broken,offline", "health": "<b>", "sort": "password", "dir": "up", "page": "-1", "q": "x" * 999}
     place = fleet_state.parse(query)
     assert place == Place(Filters(search="x" * 100, presences=("offline",)))
+
+
+@pytest.mark.parametrize("text", ["", "a\nb", "a\x00b", "\x1b[2J", "\u202egnp.exe", "\ud800", "x" * 257])
+def test_a_system_or_version_from_an_address_is_one_line_of_printable_text(text: str) -> None:
+    assert fleet_state.parse({"os": f"{text},Debian", "version": text}) == Place(Filters(systems=("Debian",)))
+
+
+@pytest.mark.parametrize("label", ["site", "=paris", '"]=x', "Site=x", "a.b=x", "$=x", "' OR 1=1", "site=a\x00"])
+def test_a_label_from_an_address_is_a_key_that_labels_may_have_and_a_printable_value(label: str) -> None:
+    assert fleet_state.parse({"label": f"{label},site=paris"}) == Place(Filters(labels=("site=paris",)))
+
+
+def test_an_address_names_no_more_than_the_page_can_choose_and_nothing_twice() -> None:
+    systems = ",".join(f"s{i // 2}" for i in range(10_000))
+    assert fleet_state.parse({"os": systems}).filters.systems == tuple(f"s{i}" for i in range(fleet_state.CHOSEN_MAX))
 
 
 @pytest.mark.parametrize("number", ["0", "²", "9" * 400, "1e3", " 2"])

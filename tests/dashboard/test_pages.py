@@ -85,6 +85,33 @@ def test_the_address_sets_the_filters_and_the_filters_the_address(fleet: Fleet, 
     assert dict(at.query_params) == {"q": "web-1", "sort": "cpu", "dir": "desc"}
 
 
+def test_systems_versions_and_labels_are_chosen_counted_and_cleared(fleet: Fleet, visit: Open) -> None:
+    fleet.machine("web-1", labels={"site": "paris"})
+    fleet.machine("web-2", os="FreeBSD", labels={"site": "lyon"})
+    at = visit("fleet", label="site=paris", sort="cpu")
+    assert "1–1 of 1" in shown(at)
+    assert [(each.label, each.options) for each in at.multiselect] == [
+        ("Operating system", ["Debian GNU/Linux", "FreeBSD"]),
+        ("Agent version", ["0.1.0"]),
+        ("Label", ["site=lyon", "site=paris"]),
+    ]
+    at.multiselect[0].set_value(["FreeBSD"]).run()
+    assert "No machine matches" in shown(at)
+    assert dict(at.query_params) == {"os": "FreeBSD", "label": "site=paris", "sort": "cpu"}
+    at.button(key="fleet_clear").click().run()
+    assert "1–2 of 2" in shown(at)
+    assert dict(at.query_params) == {"sort": "cpu"}
+    assert [each.value for each in at.multiselect] == [[], [], []]
+
+
+def test_a_choice_that_no_machine_has_any_more_can_be_taken_back(fleet: Fleet, visit: Open) -> None:
+    fleet.machine("web-1")
+    at = visit("fleet", os="Plan 9")
+    assert at.multiselect[0].value == ["Plan 9"]
+    at.multiselect[0].set_value([]).run()
+    assert "1–1 of 1" in shown(at)
+
+
 def test_a_page_that_is_no_more_shows_the_first(fleet: Fleet, visit: Open) -> None:
     fleet.machine("web-1")
     at = visit("fleet", page="7")

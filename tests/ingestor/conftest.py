@@ -1,45 +1,18 @@
 """A small fleet in a database, and an ingestor for it."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from clocks import Clock
 from ingestion import Bench, Speaker
-from servers import postgresql
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from broker.access import Principal, Role
 from broker.memory import MemoryBroker, MemoryTransport
 from ingestor.admin import add_org, add_principal
 from ingestor.ingestor import Ingestor
 from ingestor.store import Store
-from schemas import tables, topics
-from schemas.database import open_engine, upgrade
-from schemas.urls import sqlite_url
-
-
-@pytest.fixture(scope="session")
-def postgresql_url() -> Iterator[str]:
-    """A PostgreSQL with the tables, for all tests of this process."""
-    with postgresql() as url:
-        engine = open_engine(url)
-        upgrade(engine)
-        engine.dispose()
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def each_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """One database after the other, empty. A file takes it by a fixture `database_url` of its own."""
-    if request.param == "sqlite":
-        return sqlite_url(tmp_path / "fleet.db")
-    url = str(request.getfixturevalue("postgresql_url"))
-    engine = open_engine(url)
-    with engine.begin() as connection:
-        connection.execute(text(f"TRUNCATE {', '.join(tables.metadata.tables)} CASCADE"))
-    engine.dispose()
-    return url
+from schemas import topics
 
 
 @pytest.fixture

@@ -1,0 +1,169 @@
+"""Where in the fleet a visitor is, and the row of filters that says and changes it.
+
+Invariants:
+- The place is in the session and in the address, and both say the same after every run.
+- What machines say is only ever an option of a multiselect, which draws text as text.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import streamlit as st
+from sqlalchemy import Engine
+
+from dashboard import choice_queries, fleet_state, live, markup, text
+from dashboard.choice_queries import Choices
+from dashboard.fleet_state import CHOSEN_MAX, Place
+from dashboard.queries import Filters
+from dashboard.view import Context
+
+_PLACE: Final = "fleet.place"
+_SEARCH: Final = "fleet.search"
+_HEALTHS: Final = "fleet.healths"
+_OUTDATED: Final = "fleet.outdated"
+_CHOICES: Final = "fleet.choices"
+_CHOICES_SECONDS: Final = 60
+_ORGS_MAX: Final = 100
+
+_MORE: Final = {"systems": "Operating system", "versions": "Agent version", "labels": "Label"}
+"""The fields of the filters that are behind "Filters", with what the page calls them."""
+
+_FILTERS: Final = "Filters"
+_ANY: Final = "Any"
+_CLEAR: Final = "Clear filters"
+
+
+def arrive(context: Context) -> None:
+    """Take the filters from the address when it is new; coming back from another page, keep those of before."""
+    query = dict(st.query_params)
+    before = st.session_state.get(_PLACE)
+    if before is None or (query != fleet_state.address(before) and (query or not context.arrived)):
+        before = fleet_state.parse(query)
+        st.session_state.update(_widgets(before.filters))
+    for key, value in _widgets(before.filters).items():
+        st.session_state.setdefault(key, value)
+    go(before)
+
+
+def draw(context: Context) -> None:
+    """The row of filters. It stands outside what refreshes, so that nobody's typing is disturbed."""
+    with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
+        st.text_input(
+            "Search",
+            key=_SEARCH,
+            type="search",
+            live="300ms",
+            max_chars=100,
+            placeholder="Search name, host, system, label",
+            label_visibility="collapsed",
+            icon=":material/search:",
+            on_change=_searched,
+        )
+        _popover(context)
+        with st.container(horizontal=True, vertical_alignment="center", width="content", key="fleet_healths"):
+            st.html(markup.note("Health"), width="content")
+            st.pills(
+                "Health",
+                list(text.HEALTH),
+                key=_HEALTHS,
+                selection_mode="multi",
+                format_func=lambda code: text.health(code).label,
+                label_visibility="collapsed",
+                on_change=_healths_chosen,
+            )
+
+
+def place() -> Place:
+    """Where the visitor is."""
+    found: Place = st.session_state[_PLACE]
+    return found
+
+
+def go(wanted: Place) -> None:
+    """Be at a place, and let the address say so."""
+    st.session_state[_PLACE] = wanted
+    query = fleet_state.address(wanted)
+    if dict(st.query_params) != query:
+        st.query_params.from_dict(query)
+
+
+def narrow(filters: Filters) -> None:
+    """New filters from inside what refreshes: the row, which is drawn outside it, must follow."""
+    st.session_state[_OUTDATED] = True
+    st.session_state[_HEALTHS] = list(filters.healths)
+    go(Place(filters))
+
+
+def clear() -> None:
+    """All machines again, in the order as it is."""
+    before = place().filters
+    filters = Filters(order=before.order, descending=before.descending)
+    st.session_state.update(_widgets(filters))
+    narrow(filters)
+
+
+def clear_button(key: str) -> None:
+    """The way back to all machines."""
+    st.button(_CLEAR, key=key, on_click=clear)
+
+
+def outdated() -> bool:
+    """Whether the filters changed elsewhere since this was asked last: the row must be drawn again."""
+    return bool(st.session_state.pop(_OUTDATED, False))
+
+
+def _popover(context: Context) -> None:
+    filters = place().filters
+    active = sum(len(getattr(filters, field)) for field in _MORE)
+    offered = live.read(context, _CHOICES, partial(_choices, context.engine, context.org)) or Choices()
+    label = f"{_FILTERS} ({active})" if active else _FILTERS
+    with st.popover(label, icon=":material/filter_list:", key="fleet_more"):
+        for field, name in _MORE.items():
+            _multiselect(field, name, getattr(offered, field), getattr(filters, field))
+        if active:
+            clear_button("fleet_clear")
+
+
+def _multiselect(field: str, name: str, offered: tuple[str, ...], chosen: tuple[str, ...]) -> None:
+    """What is chosen stays an option when no machine has it any more, so that it can be taken back."""
+    st.multiselect(
+        name,
+        list(dict.fromkeys((*offered, *chosen))),
+        key=_key(field),
+        placeholder=_ANY,
+        max_selections=CHOSEN_MAX,
+        select_all=False,
+        on_change=partial(_chosen, field),
+    )
+
+
+@st.cache_data(
+    ttl=_CHOICES_SECONDS, max_entries=_ORGS_MAX, show_spinner=False, hash_funcs={Engine: lambda engine: str(engine.url)}
+)
+def _choices(engine: Engine, org: str) -> Choices:
+    return choice_queries.choices(engine, org)
+
+
+def _key(field: str) -> str:
+    return f"fleet.{field}"
+
+
+def _widgets(filters: Filters) -> dict[str, object]:
+    """What the widgets of the row show for these filters, by their keys."""
+    more = {_key(field): list(getattr(filters, field)) for field in _MORE}
+    return {_SEARCH: filters.search, _HEALTHS: list(filters.healths), **more}
+
+
+def _searched() -> None:
+    go(Place(replace(place().filters, search=st.session_state[_SEARCH])))
+
+
+def _healths_chosen() -> None:
+    chosen = st.session_state[_HEALTHS]
+    go(Place(replace(place().filters, healths=tuple(code for code in text.HEALTH if code in chosen))))
+
+
+def _chosen(field: str) -> None:
+    chosen: dict[str, Any] = {field: tuple(st.session_state[_key(field)])}
+    go(Place(replace(place().filters, **chosen)))
