@@ -137,6 +137,15 @@ def test_a_chosen_system_narrows_the_table_and_the_address_can_be_loaded_again(v
     expect(page.get_by_role("button", name="Filters (1)")).to_have_count(0)
 
 
+def test_a_hostile_choice_in_an_address_is_text(visit: Visit) -> None:
+    page = visit("/?os=![x](http://evil.example/x.png),**b** :red[c],<img src=z onerror=alert(5)>", scheme="dark")
+    page.get_by_role("button", name="Filters (3)").click()
+    chosen = page.get_by_test_id("stMultiSelect").first
+    for text in ("![x](http://evil.example/x.png)", "**b** :red[c]", "<img src=z onerror=alert(5)>"):
+        expect(chosen.get_by_text(text, exact=True).first).to_be_visible()
+    photograph(page, "fleet-filters-hostile-dark")
+
+
 def test_a_header_sorts_the_whole_fleet_and_pages_follow(visit: Visit) -> None:
     page = visit()
     header = page.get_by_role("columnheader", name="Machine")
