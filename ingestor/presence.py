@@ -126,7 +126,9 @@ def on_blind(state: State) -> State:
 
 def _on_birth(state: State, status: Status, now: int, *, retained: bool) -> State:
     if retained:
-        return replace(state, session=status.session, connected=True, interval_seconds=status.interval_seconds)
+        # A goodbye stays that of its own session: whoever came back unheard is revived by its next live message.
+        session = state.session if state.presence is Presence.OFFLINE else status.session
+        return replace(state, session=session, connected=True, interval_seconds=status.interval_seconds)
     return replace(on_live(state, status.session, now), interval_seconds=status.interval_seconds)
 
 

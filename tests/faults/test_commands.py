@@ -4,7 +4,7 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,16 +48,20 @@ class Operator:
         self._client = RequestClient(self._transport, OPERATOR, now=_now, monotonic=time.monotonic, retry_seconds=1.0)
         self.sent: list[Request] = []
 
-    def send(self, *machines: str, seconds: float, lifetime_seconds: float = 600) -> Request:
-        """One request; `seconds` is how long each order takes."""
-        wanted = orders(
-            machines,
-            "append",
-            {"file": str(self._file), "seconds": seconds},
-            org=ORG,
-            now=_now(),
-            lifetime_seconds=lifetime_seconds,
-        )
+    def append(self, *machines: str, seconds: float, lifetime_seconds: float = 600) -> Request:
+        """Order the noting of each order's id, which then takes so many seconds more."""
+        arguments = {"file": str(self._file), "seconds": seconds}
+        return self.send("append", *machines, arguments=arguments, lifetime_seconds=lifetime_seconds)
+
+    def send(
+        self,
+        action: str,
+        *machines: str,
+        arguments: Mapping[str, object] | None = None,
+        lifetime_seconds: float = 600,
+    ) -> Request:
+        """One request with an order for each machine."""
+        wanted = orders(machines, action, arguments or {}, org=ORG, now=_now(), lifetime_seconds=lifetime_seconds)
         (request,) = act(wanted, self._seed, actor="the test")
         self._client.send(ORG, request, until=_now() + 600_000)
         self.sent.append(request)
@@ -99,7 +103,7 @@ def acting(directory: Path, broker: str, database: str) -> Iterator[tuple[Fleet,
         add_principal(fleet.engine, OPERATOR, SECRET, now=_now)
         add_key(fleet.engine, ORG, seed, signer=None, name="test", expires_at=None, now=_now)
         for name in MACHINES:
-            machine = fleet.add_machine(name, allowed_actions=["append"])
+            machine = fleet.add_machine(name, allowed_actions=["append", "restart"])
             write_keys(machine.data / "agent" / KEYS_FILE, ORG, [EnrolledKey(public_key=public_key(seed))])
         fleet.configure(reconnect_spread_seconds=0.2)
         fleet.start()
@@ -119,7 +123,7 @@ def test_no_command_is_lost_or_runs_twice_whatever_part_is_killed(tmp_path: Path
         victims = itertools.cycle(kills(fleet, chance).items())
         killed: Counter[str] = Counter()
         for _ in range(max(ROUNDS, len(MACHINES))):
-            operator.send(*MACHINES, seconds=chance.choice((0.0, 0.05, 0.3)))
+            operator.append(*MACHINES, seconds=chance.choice((0.0, 0.05, 0.3)))
             operator.listen(chance.uniform(0, 0.4))  # before it is sent, while it runs, or after it
             name, kill = next(victims)
             kill()
@@ -127,7 +131,7 @@ def test_no_command_is_lost_or_runs_twice_whatever_part_is_killed(tmp_path: Path
         operator.wait_until_accepted()
         fleet.machines["alpha"].process.kill()
         fleet.wait_until_presence("alpha", "offline")
-        late = {each.id for each in _orders(operator.send("alpha", seconds=0, lifetime_seconds=1.0))}
+        late = {each.id for each in _orders(operator.append("alpha", seconds=0, lifetime_seconds=1.0))}
         operator.wait_until_accepted()
         operator.listen(1.2)  # it expires by the real clock
         fleet.machines["alpha"].process.start()
@@ -151,6 +155,32 @@ def test_no_command_is_lost_or_runs_twice_whatever_part_is_killed(tmp_path: Path
         else:
             assert (state, reason) in (("succeeded", ""), ("failed", "interrupted")), (state, reason)
             assert ran[id_] == 1 or reason == "interrupted"
+
+
+@pytest.mark.parametrize(("broker", "database"), STACKS)
+@pytest.mark.parametrize("pause", [0.6] if SCALE is SHORT else [0.0, 0.3, 0.6])
+def test_three_agents_restart_once_each_though_the_broker_restarts_in_between(
+    tmp_path: Path, broker: str, database: str, pause: float
+) -> None:
+    with acting(tmp_path, broker, database) as (fleet, operator, _):
+        processes = [machine.process for machine in fleet.machines.values()]
+        before = [process.pid for process in processes]
+        operator.send("restart", *MACHINES)
+        operator.wait_until_accepted()
+        operator.listen(pause)
+        fleet.broker.kill()
+        fleet.broker.start()
+        states = wait_until(lambda: _ended(fleet), seconds=60, what="the end of every restart")
+        assert list(states.values()) == [("succeeded", "")] * len(MACHINES)
+        for _ in range(2):  # nothing of it is delivered again
+            operator.say_again()
+            fleet.broker.kill()
+            fleet.broker.start()
+            fleet.wait_until_present()
+            fleet.flows()
+        assert _ended(fleet) == states
+        assert [process.pid for process in processes] == before
+        assert [process.output.count(b"ready: ") for process in processes] == [2] * len(MACHINES)
 
 
 def _ended(fleet: Fleet) -> dict[str, tuple[str, str]]:

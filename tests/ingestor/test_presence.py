@@ -89,6 +89,15 @@ def test_after_a_goodbye_only_a_higher_session_revives() -> None:
     assert on_live(gone, 8, NOW + 100).presence is Presence.ONLINE
 
 
+def test_a_machine_that_came_back_while_nobody_listened_is_online_with_its_next_message() -> None:
+    gone = on_status(ONLINE, status("restarting"), NOW, retained=False)
+    back = on_status(gone, status(session=8), NOW + 500, retained=True)
+    assert (back.presence, back.reason, back.connected) == (Presence.OFFLINE, "restarting", True)
+    assert on_live(back, 7, NOW + 600) == back
+    alive = on_live(back, 8, NOW + 700)
+    assert (alive.presence, alive.reason, alive.session) == (Presence.ONLINE, "connected", 8)
+
+
 def test_after_a_will_the_same_session_revives() -> None:
     dead = ticked(on_status(ONLINE, status("lost"), NOW, retained=False), 5)
     assert on_live(dead, 7, NOW + 6000).presence is Presence.ONLINE
