@@ -19,10 +19,12 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a chart."""
+    """One line of a chart. Of averages, `low` and `high` are the lowest and highest at the same times."""
 
     name: str
     points: Sequence[Point]
+    low: Sequence[Point] = ()
+    high: Sequence[Point] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,14 @@ class Scale:
     factor: float
 
 
-def step(range_milliseconds: int, interval_seconds: float) -> int:
-    """The time between two points, so that a range never has more than POINTS_MAX of them.
+def step(range_milliseconds: int, interval_seconds: float, row_milliseconds: int = 0) -> int:
+    """The time between two points, so that a range never has more than POINTS_MAX of them, wherever it begins.
 
-    At least half an interval: two samples that follow each other closely never become one.
+    At least half an interval: two samples that follow each other closely never become one. Whole rows, where a row is
+    a minute or an hour.
     """
-    return max(1, round(interval_seconds * 500), -(-range_milliseconds // POINTS_MAX))
+    least = max(1, round(interval_seconds * 500), -(-range_milliseconds // (POINTS_MAX - 1)))
+    return -(-least // row_milliseconds) * row_milliseconds if row_milliseconds else least
 
 
 def spacing(step_milliseconds: int, interval_seconds: float) -> float:
@@ -139,7 +143,10 @@ def options(
             "interval": (high - low) / 4 if low is not None and high is not None else None,
             "axisLabel": {**words, "formatter": f"{{value}} {_template_safe(scale.unit)}".strip()},
         },
-        "series": [_series(line, scale, filled=len(lines) == 1) for line in lines],
+        "series": [
+            *(_series(line, scale, filled=len(lines) == 1 and not line.high) for line in lines),
+            *(series for line in lines if line.high for series in _band(line, scale)),
+        ],
     }
 
 
@@ -154,6 +161,37 @@ def _series(line: Line, scale: Scale, *, filled: bool) -> dict[str, Any]:
         "data": _data(line.points, scale.factor),
     }
     return {**series, "areaStyle": {"opacity": 0.12}} if filled else series
+
+
+def _band(line: Line, scale: Scale) -> list[dict[str, Any]]:
+    """The area from lowest to highest: a line that is not seen, and an area stacked on it.
+
+    They bear the line's name, so that they have its colour and come and go with it.
+    """
+    heights = [
+        (at, None if low is None or high is None else high - low)
+        for (at, low), (_, high) in zip(line.low, line.high, strict=True)
+    ]
+    common = {
+        "type": "line",
+        "name": line.name,
+        "stack": f"band of {line.name}",
+        "stackStrategy": "all",
+        "connectNulls": False,
+        "symbol": "none",
+        "silent": True,
+        "lineStyle": {"opacity": 0},
+        "emphasis": {"disabled": True},
+        "tooltip": {"show": False},
+    }
+    return [
+        {**common, "data": _plain_data(line.low, scale.factor)},
+        {**common, "data": _plain_data(heights, scale.factor), "areaStyle": {"opacity": 0.18}},
+    ]
+
+
+def _plain_data(points: Sequence[Point], factor: float) -> list[Any]:
+    return [[at, None if value is None else _rounded(value / factor)] for at, value in points]
 
 
 def _data(points: Sequence[Point], factor: float) -> list[Any]:

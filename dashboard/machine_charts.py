@@ -57,7 +57,7 @@ def of_history(rows: Sequence[Row], extras: Sequence[Metric], *, spacing: float)
 
 def _vital_charts(rows: Sequence[Row], spacing: float) -> list[Chart]:
     def line(name: str, title: str) -> Line:
-        return Line(title, charts.readings(rows, name, spacing=spacing))
+        return _line(rows, name, title, spacing)
 
     shares = [line("cpu_percent", "CPU"), line("memory_percent", "Memory"), line("disk_percent", "Disk")]
     swap = line("swap_percent", "Swap")
@@ -77,7 +77,18 @@ def _vital_charts(rows: Sequence[Row], spacing: float) -> list[Chart]:
 
 
 def _extra_chart(rows: Sequence[Row], metric: Metric, spacing: float) -> Chart:
-    lines = [Line(metric.title, charts.readings(rows, f"extra.{metric.name}", spacing=spacing))]
+    lines = [_line(rows, f"extra.{metric.name}", metric.title, spacing)]
     scale = charts.byte_scale(lines) if metric.unit == "bytes" else Scale(text.unit_symbol(metric.unit), 1.0)
     bounds = (0.0, 100.0) if metric.unit == "percent" else _OPEN
     return Chart(f"extra.{metric.name}", metric.title, lines, scale, bounds)
+
+
+def _line(rows: Sequence[Row], name: str, title: str, spacing: float) -> Line:
+    """A column as a line; with its lowest and highest where the rows have them."""
+
+    def points(column: str) -> Sequence[charts.Point]:
+        return charts.readings(rows, column, spacing=spacing)
+
+    if not rows or f"{name}:min" not in rows[0]:
+        return Line(title, points(name))
+    return Line(title, points(name), low=points(f"{name}:min"), high=points(f"{name}:max"))

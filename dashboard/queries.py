@@ -1,4 +1,4 @@
-"""The dashboard's SQL, on an engine that cannot write. What is about actions is in `dashboard.command_queries`.
+"""The dashboard's SQL, on an engine that cannot write. Actions are in `command_queries`, history in `history_queries`.
 
 Invariants:
 - Every query about machines takes the organisation, by its name, and never finds another's.
@@ -27,12 +27,10 @@ from sqlalchemy import (
 
 from schemas.ledger import Ledger
 from schemas.messages import VITALS, OrgConfig, Thresholds
-from schemas.tables import incident, ingestor, machine, org, sample, state, stream, transition
+from schemas.tables import incident, ingestor, machine, org, state, stream, transition
 
 RETIRED: Final = "retired"
 _WORST_FIRST: Final = ("offline", "stale", "unknown", "expired", "online", "retired")
-_GAUGES: Final = tuple(name for name in VITALS if not name.startswith("network_"))
-_COUNTERS: Final = ("network_received_bytes", "network_sent_bytes")
 
 _presence = func.coalesce(state.c.presence, "unknown")
 _health = func.coalesce(state.c.health_status, "unknown")
@@ -175,30 +173,6 @@ def ledger(engine: Engine, machine_id: int) -> Ledger:
         for row in connection.execute(select(stream).where(stream.c.machine_id == machine_id)):
             found.add(row)
     return found
-
-
-def history(
-    engine: Engine, machine_id: int, *, start: int, end: int, step: int, extras: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """Samples from `start` to `end`, one for each `step` milliseconds, oldest first, as {"at": …, name: value}.
-
-    Readings are averaged, counters keep their highest value. `at` is the time of the last sample in the step, by the
-    server's clock.
-    """
-    at = sample.c.sampled_at + sample.c.clock_offset_milliseconds
-    bucket = (at // step).label("bucket")
-    columns = [func.max(at).label("at")]
-    columns += [func.avg(sample.c[name]).label(name) for name in _GAUGES]
-    columns += [func.max(sample.c[name]).label(name) for name in _COUNTERS]
-    columns += [func.avg(sample.c.extra[name].as_float()).label(f"extra.{name}") for name in extras]
-    query = (
-        select(bucket, *columns)
-        .where(sample.c.machine_id == machine_id, at > start, at <= end)
-        .group_by(bucket)
-        .order_by(bucket)
-    )
-    with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def beat(engine: Engine) -> Beat | None:

@@ -7,6 +7,7 @@ from sqlalchemy import CursorResult, Engine, insert, select, update
 
 from schemas import tables
 from schemas.health import health
+from schemas.history import HOUR
 
 NOW = 1_700_000_000_000
 GIB = 2**30
@@ -165,6 +166,24 @@ class Fleet:
             network_sent_bytes=lambda i: i * 400_000,
             extra=lambda i: {"fan_rpm": 1100 + 90 * math.sin(i / 300), "queue_bytes": 4e7 + (i % 1000) * 5e4},
         )
+
+    def hours(self, machine_id: int, count: int, *, gap: range = range(0)) -> None:
+        """Hours that look like a machine's, up to now, without those whose ages are in the gap."""
+        base: dict[str, Any] = {column.name: 0 for column in tables.hour.c if column.name.endswith("_count")}
+        rows = []
+        for age in sorted(set(range(count)) - set(gap)):
+            average = 40 + 15 * math.sin(age / 9)
+            row: dict[str, Any] = {
+                **base,
+                "machine_id": machine_id,
+                "at": self.now // HOUR * HOUR - age * HOUR,
+                "samples": 360,
+            }
+            row |= {"cpu_percent_count": 360, "cpu_percent_min": average - 20}
+            row |= {"cpu_percent_avg": average, "cpu_percent_max": average + 30 + 10 * math.sin(age / 5)}
+            rows.append({**row, "extra": {"fan_rpm": [360, 900.0, 1100 + average, 1500.0]}})
+        with self.engine.begin() as connection:
+            connection.execute(insert(tables.hour), rows)
 
     def transition(self, machine_id: int, at: int, before: str, after: str, reason: str) -> None:
         """A change of presence."""

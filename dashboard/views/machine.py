@@ -1,5 +1,6 @@
 """One machine: how it is now, how it was, what it is, and when it came and went."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from dashboard import (
     activity_rows,
     charts,
     command_queries,
+    history_queries,
     live,
     machine_charts,
     machine_facts,
@@ -21,6 +23,7 @@ from dashboard import (
 )
 from dashboard.machine_charts import Chart
 from dashboard.view import Context, View
+from schemas import history
 from schemas.topics import is_id
 
 VIEW = View(title="Machine", path="machine", icon=":material/computer:", order=10, in_menu=False)
@@ -28,8 +31,16 @@ VIEW = View(title="Machine", path="machine", icon=":material/computer:", order=1
 _FLEET: Final = "fleet"
 _ACTIVITY: Final = "activity"
 _COMMANDS: Final = 10
-_RANGES: Final = {"1h": 3_600_000, "6h": 6 * 3_600_000, "24h": 24 * 3_600_000, "48h": 48 * 3_600_000}
-_RANGE_LABELS: Final = {"1h": "1 h", "6h": "6 h", "24h": "24 h", "48h": "48 h"}
+_HOUR: Final = history.HOUR
+_RANGES: Final = {
+    "1h": _HOUR,
+    "6h": 6 * _HOUR,
+    "24h": 24 * _HOUR,
+    "7d": 7 * 24 * _HOUR,
+    "30d": 30 * 24 * _HOUR,
+    "1y": 365 * 24 * _HOUR,
+}
+_RANGE_LABELS: Final = {"1h": "1 h", "6h": "6 h", "24h": "24 h", "7d": "7 days", "30d": "30 days", "1y": "1 year"}
 _RANGE: Final = "machine.range"
 _INTERVAL_SECONDS: Final = 10.0
 _TRANSITIONS: Final = 20
@@ -39,6 +50,7 @@ _WIDE_CHART_HEIGHT: Final = 260
 _UNKNOWN_TITLE: Final = "There is no such machine"
 _UNKNOWN: Final = "Your organisation has no machine with this id. It may have been removed, or the link is mistyped."
 _NO_HISTORY: Final = "Nothing was recorded in this time."
+_AVERAGES: Final = "Lines are averages; the bands around them reach from the lowest to the highest reading."
 _NO_EVENTS: Final = "No change yet."
 _NO_COMMANDS: Final = "Nothing has been asked of this machine yet."
 
@@ -106,7 +118,7 @@ def _act(context: Context, name: str) -> None:
 def _recent(context: Context, row: Row[Any]) -> list[dict[str, Any]]:
     """The last few samples."""
     step, end = charts.step(0, row.interval_seconds or _INTERVAL_SECONDS), context.now()
-    return queries.history(context.engine, row.id, start=end - 10 * step, end=end, step=step)
+    return history_queries.history(context.engine, row.id, start=end - 10 * step, end=end, step=step)
 
 
 def _range_row() -> None:
@@ -153,41 +165,53 @@ def _charts(context: Context, row: Row[Any]) -> None:
     chosen = st.session_state[_RANGE]
     length, end = _RANGES[chosen], context.now()
     interval = row.interval_seconds or _INTERVAL_SECONDS
-    step = charts.step(length, interval)
+    retention = live.read(context, "retention", partial(history_queries.retention, context.engine, context.org))
+    if retention is None:
+        return
+    kept = history.resolution(step=charts.step(length, 0), age=length, retention=retention)
+    step = charts.step(length, interval, kept.length)
     extras = machine_charts.metrics(row.info)
     read = partial(
-        queries.history,
+        history_queries.history,
         context.engine,
         row.id,
         start=end - length,
         end=end,
         step=step,
+        resolution=kept,
         extras=[metric.name for metric in extras],
     )
     rows = live.read(context, f"history.{row.name}.{chosen}", read)
     if rows is None:
         return
     drawn = machine_charts.of_history(rows, extras, spacing=charts.spacing(step, interval))
+    _draw(drawn, start=end - length, end=end, averages=kept != history.SAMPLES)
+
+
+def _draw(drawn: Sequence[Chart], *, start: int, end: int, averages: bool) -> None:
     if not drawn:
         with st.container(border=True, key="card_no_history"):
             st.html(markup.note(_NO_HISTORY))
+    elif averages:
+        st.html(markup.note(_AVERAGES))
     for chart in (chart for chart in drawn if chart.wide):
-        _chart(chart, start=end - length, end=end)
+        _chart(chart, start=start, end=end)
     with st.grid(2, min_column_width=360, key="machine_charts"):
         for chart in (chart for chart in drawn if not chart.wide):
-            _chart(chart, start=end - length, end=end)
+            _chart(chart, start=start, end=end)
 
 
 def _chart(chart: Chart, *, start: int, end: int) -> None:
     ink = theme.ink(st.context.theme.type)
     spec = charts.options(chart.lines, start=start, end=end, scale=chart.scale, bounds=chart.bounds, ink=ink)
+    banded = ": average, lowest and highest" if any(line.high for line in chart.lines) else ""
     with st.container(border=True, key=f"card_{chart.key}"):
         st.html(markup.heading(chart.title, 3))
         st.echarts_chart(
             spec,
             height=_WIDE_CHART_HEIGHT if chart.wide else _CHART_HEIGHT,
             key=f"chart.{chart.key}",
-            alt=f"{chart.title} over the chosen time",
+            alt=f"{chart.title} over the chosen time{banded}",
         )
 
 

@@ -137,6 +137,7 @@ def seeded(directory: Path) -> Fleet:
         "web-paris", hostname="web-paris.example.org", cpu_percent=63.0, memory_percent=71.0, labels={"site": "paris"}
     )
     fleet.a_day(paris, hours=6)
+    fleet.hours(paris, 30 * 24, gap=range(200, 272))
     fleet.stream(paris, "1-20160", highest_seq=20_160, late=212)
     fleet.transition(paris, fleet.now - 9_000_000, "online", "offline", "lost")
     fleet.transition(paris, fleet.now - 7_300_000, "offline", "online", "connected")

@@ -203,6 +203,21 @@ def test_a_machine_shows_its_history_with_the_gap_where_nothing_was_measured(vis
     photograph(page, f"machine-{scheme}")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_month_is_averages_with_a_band_and_its_gap(visit: Visit, scheme: str) -> None:
+    page = visit("/machine?id=web-paris&range=6h", scheme=scheme)
+    page.get_by_role("radio", name="30 days").click()
+    expect(page).to_have_url(re.compile(r"range=30d$"))
+    expect(page.get_by_text("Lines are averages")).to_be_visible()
+    alt = "CPU, memory and disk over the chosen time: average, lowest and highest"
+    expect(page.get_by_role("img", name=alt)).to_be_visible()
+    chart = page.locator(".st-key-card_usage canvas").first
+    line = (0x2F, 0x5F, 0xD0) if scheme == "light" else (0x7A, 0xA5, 0xFF)
+    gap = wait_until(lambda: _widest_gap(chart.screenshot(), line), what="the chart")
+    assert 0.06 < gap < 0.14  # 3 days of 30
+    photograph(page, f"machine-month-{scheme}")
+
+
 def test_a_hostile_machine_is_only_text(visit: Visit) -> None:
     page = visit("/?q=evil")
     expect(row(page, "evil")).to_contain_text("<img src=x onerror=alert(1)>")

@@ -42,7 +42,7 @@ def test_a_counter_has_no_rate_across_a_hole_or_a_missing_reading() -> None:
 def test_a_range_never_has_more_points_than_a_screen_shows(hours: int, interval: float) -> None:
     length = hours * 3_600_000
     step = charts.step(length, interval)
-    assert length / step <= charts.POINTS_MAX
+    assert length // step + 1 <= charts.POINTS_MAX
     assert charts.spacing(step, interval) >= max(step, interval * 1000)
 
 
@@ -84,3 +84,32 @@ def test_rates_are_shown_in_a_unit_that_reads_well(top: float, scale: Scale) -> 
 def test_a_unit_cannot_smuggle_a_placeholder_into_the_axis() -> None:
     spec = charts.options([Line("x", [])], start=0, end=1, scale=Scale("{value}{c}", 1), bounds=(None, None), ink="")
     assert spec["yAxis"]["axisLabel"]["formatter"] == "{value} valuec"
+
+
+@pytest.mark.parametrize("hours", [1, 24, 7 * 24, 365 * 24])
+def test_a_step_over_rollups_is_whole_rows(hours: int) -> None:
+    for row in (60_000, 3_600_000):
+        step = charts.step(hours * 3_600_000, 10, row)
+        assert step >= row
+        assert step % row == 0
+        assert hours * 3_600_000 // step + 1 <= charts.POINTS_MAX
+
+
+def test_averages_have_a_band_from_lowest_to_highest_with_the_same_gaps() -> None:
+    line = Line(
+        "CPU",
+        points((0, 20.0), (10, None), (20, 30.0)),
+        low=points((0, -10.0), (10, None), (20, 25.0)),
+        high=points((0, 50.0), (10, None), (20, 40.0)),
+    )
+    spec = charts.options([line], start=0, end=60_000, scale=Scale("", 10.0), bounds=(None, None), ink="")
+    average, base, area = spec["series"]
+    assert {series["name"] for series in spec["series"]} == {"CPU"}
+    assert base["data"] == [[0, -1.0], [10_000, None], [20_000, 2.5]]
+    assert area["data"] == [[0, 6.0], [10_000, None], [20_000, 1.5]]
+    assert base["stack"] == area["stack"]
+    assert area["areaStyle"]["opacity"] > 0
+    assert "areaStyle" not in base
+    assert "areaStyle" not in average
+    assert "stack" not in average
+    json.dumps(spec, allow_nan=False)

@@ -40,3 +40,11 @@ def test_traffic_is_shown_as_rates() -> None:
     (chart,) = machine_charts.of_history(rows, [], spacing=10_000)
     assert (chart.key, chart.scale.unit) == ("network", "kB/s")
     assert chart.lines[0].points[-1] == (20_000, 5000.0)
+
+
+def test_rows_of_rollups_make_lines_with_a_lowest_and_a_highest() -> None:
+    extremes = {f"{name}:{which}": None for name in VITALS for which in ("min", "max")}
+    values = {"cpu_percent": 2.0, "cpu_percent:min": 1.0, "cpu_percent:max": 9.0}
+    (chart,) = machine_charts.of_history([{**row(0), **extremes, **values}], [], spacing=60_000)
+    line = chart.lines[0]
+    assert (line.points, line.low, line.high) == ([(0, 2.0)], [(0, 1.0)], [(0, 9.0)])

@@ -5,6 +5,7 @@ from datetime import UTC
 from pathlib import Path
 
 import pytest
+from rollups import Keeper, arrived
 from seeding import NOW, Fleet
 from sqlalchemy import Engine
 from streamlit.testing.v1 import AppTest
@@ -148,6 +149,18 @@ def test_the_range_is_in_the_address(fleet: Fleet, visit: Open) -> None:
     assert visit("machine", id="web-1", range="9y").session_state["machine.range"] == "1h"
 
 
+@pytest.mark.parametrize("chosen", ["1h", "6h", "24h", "7d", "30d", "1y"])
+def test_every_range_is_drawn_from_what_is_kept_of_it(fleet: Fleet, visit: Open, chosen: str) -> None:
+    keeper = Keeper(fleet.engine)
+    key = fleet.machine("web-1")
+    keeper.write(arrived(key, fleet.now - 10 * 60_000, 1), arrived(key, fleet.now - 90 * 60_000, 2))
+    keeper.finish()
+    page = visit("machine", id="web-1", range=chosen)
+    assert page.session_state["machine.range"] == chosen
+    assert "Nothing was recorded in this time." not in shown(page)
+    assert ("Lines are averages" in shown(page)) == (chosen not in ("1h", "6h"))
+
+
 def test_a_silent_ingestor_and_a_lost_broker_are_announced(fleet: Fleet, visit: Open) -> None:
     fleet.machine("web-1")
     assert "No ingestor has ever reported" in shown(visit("fleet"))
@@ -170,7 +183,7 @@ def test_when_the_database_goes_away_the_last_figures_stay(
 ) -> None:
     from sqlalchemy.exc import OperationalError
 
-    from dashboard import queries
+    from dashboard import history_queries, queries
 
     fleet.machine("web-1")
     fleet.beat(NOW)
@@ -179,8 +192,10 @@ def test_when_the_database_goes_away_the_last_figures_stay(
     def away(*_: object, **__: object) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
-    for name in ("beat", "detail", "history", "transitions", "thresholds"):
+    for name in ("beat", "detail", "transitions", "thresholds"):
         monkeypatch.setattr(queries, name, away)
+    for name in ("history", "retention"):
+        monkeypatch.setattr(history_queries, name, away)
     at.run()
     assert not at.exception
     assert "The database cannot be read since 22:13:20" in shown(at)

@@ -118,38 +118,6 @@ def test_rows_come_in_the_order_asked_for_without_those_that_are_gone(fleet: Fle
     assert [row.name for row in queries.rows(reader, "home", ["b", "gone", "a"])] == ["b", "a"]
 
 
-def test_history_is_averaged_over_steps_and_counters_keep_their_highest(fleet: Fleet, reader: Engine) -> None:
-    key = fleet.machine("a")
-    start = NOW - NOW % MINUTE
-    fleet.samples(
-        key,
-        [start + i * 10_000 for i in range(12)],
-        cpu_percent=lambda i: float(i),
-        network_sent_bytes=lambda i: i * 100,
-        extra=lambda i: {"fan_rpm": 1000.0 + i},
-    )
-    rows = queries.history(reader, key, start=start - 1, end=start + 2 * MINUTE, step=MINUTE, extras=["fan_rpm"])
-    assert [row["at"] for row in rows] == [start + 50_000, start + 110_000]
-    assert [row["cpu_percent"] for row in rows] == [2.5, 8.5]
-    assert [row["network_sent_bytes"] for row in rows] == [500, 1100]
-    assert [row["extra.fan_rpm"] for row in rows] == [1002.5, 1008.5]
-
-
-def test_history_is_by_the_servers_clock(fleet: Fleet, reader: Engine) -> None:
-    key = fleet.machine("a")
-    fleet.samples(key, [NOW - 90 * MINUTE], cpu_percent=1.0, clock_offset_milliseconds=89 * MINUTE)
-    rows = queries.history(reader, key, start=NOW - 2 * MINUTE, end=NOW, step=1000)
-    assert [row["at"] for row in rows] == [NOW - MINUTE]
-
-
-def test_a_metric_that_a_sample_lacks_is_missing_not_zero(fleet: Fleet, reader: Engine) -> None:
-    key = fleet.machine("a")
-    fleet.samples(key, [NOW], cpu_percent=1.0, extra={"other": 1.0})
-    (row,) = queries.history(reader, key, start=NOW - 1, end=NOW, step=1000, extras=["fan_rpm"])
-    assert row["extra.fan_rpm"] is None
-    assert row["memory_percent"] is None
-
-
 def test_transitions_come_newest_first(fleet: Fleet, reader: Engine) -> None:
     key = fleet.machine("a")
     fleet.transition(key, NOW - 2, "unknown", "online", "birth")

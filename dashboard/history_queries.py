@@ -1,0 +1,94 @@
+"""A machine's history in SQL: samples, minutes or hours, at most one row for each step.
+
+Invariants:
+- What was not measured is None, and a step in which nothing was stored has no row.
+- A roll-up's average counts each reading once, however many rows are taken together.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Engine, Float, Table, case, cast, func, select
+
+from schemas.history import SAMPLES, Resolution, Retention
+from schemas.messages import VITALS
+from schemas.tables import metadata, org, sample
+
+_GAUGES: Final = tuple(name for name in VITALS if not name.startswith("network_"))
+_COUNTERS: Final = ("network_received_bytes", "network_sent_bytes")
+_COUNT, _MINIMUM, _AVERAGE, _MAXIMUM = range(4)
+"""Where these are in a summary that is stored as JSON."""
+
+
+def retention(engine: Engine, org_name: str) -> Retention:
+    """How long the organisation's data is kept; as usual when it has not said."""
+    with engine.connect() as connection:
+        return Retention.read(connection.execute(select(org.c.retention).where(org.c.name == org_name)).scalar())
+
+
+def history(
+    engine: Engine,
+    machine_id: int,
+    *,
+    start: int,
+    end: int,
+    step: int,
+    resolution: Resolution = SAMPLES,
+    extras: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """History after `start` until `end`, one row for each `step` milliseconds, oldest first, as {"at": …, name: value}.
+
+    Readings are averaged, counters keep their highest value. `at` is the server's clock: the last sample in the step,
+    or the start of the last minute or hour in it. Roll-ups also have the lowest and the highest reading, as
+    "name:min" and "name:max".
+    """
+    if resolution == SAMPLES:
+        table: Table = sample
+        at: ColumnElement[int] = sample.c.sampled_at + sample.c.clock_offset_milliseconds
+        columns = _of_samples(extras)
+    else:
+        table = metadata.tables[resolution.table]
+        at = table.c.at
+        columns = _of_rollups(table, extras, whole_until=end - resolution.length)
+    bucket = (at // step).label("bucket")
+    query = (
+        select(bucket, func.max(at).label("at"), *columns)
+        .where(table.c.machine_id == machine_id, at > start, at <= end)
+        .group_by(bucket)
+        .order_by(bucket)
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _of_samples(extras: Sequence[str]) -> Iterator[ColumnElement[Any]]:
+    for name in _GAUGES:
+        yield func.avg(cast(sample.c[name], Float)).label(name)
+    for name in _COUNTERS:
+        yield func.max(sample.c[name]).label(name)
+    for name in extras:
+        yield func.avg(sample.c.extra[name].as_float()).label(f"extra.{name}")
+
+
+def _of_rollups(table: Table, extras: Sequence[str], *, whole_until: int) -> Iterator[ColumnElement[Any]]:
+    """A counter is not read from a row that began after `whole_until`: its stretch has not ended."""
+    for name in _GAUGES:
+        of = table.c
+        yield from _merged(name, of[f"{name}_count"], of[f"{name}_min"], of[f"{name}_avg"], of[f"{name}_max"])
+    for name in _COUNTERS:
+        yield func.max(case((table.c.at <= whole_until, table.c[f"{name}_max"]))).label(name)
+    for name in extras:
+        parts = [table.c.extra[name, place].as_float() for place in (_COUNT, _MINIMUM, _AVERAGE, _MAXIMUM)]
+        yield from _merged(f"extra.{name}", *parts)
+
+
+def _merged(
+    name: str,
+    count: ColumnElement[Any],
+    minimum: ColumnElement[Any],
+    average: ColumnElement[Any],
+    maximum: ColumnElement[Any],
+) -> Iterator[ColumnElement[Any]]:
+    yield (func.sum(cast(average, Float) * count) / func.nullif(func.sum(cast(count, Float)), 0.0)).label(name)
+    yield func.min(minimum).label(f"{name}:min")
+    yield func.max(maximum).label(f"{name}:max")
