@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 
 from schemas.errors import StartError
@@ -58,14 +59,11 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
 
 def upgrade(engine: Engine) -> None:
     """Create the tables or bring them to this version. Raises DatabaseError when they are newer, or out of reach."""
-    from alembic import command
     from alembic.util import CommandError
 
     try:
         with engine.begin() as connection:
-            configuration = _alembic_configuration()
-            configuration.attributes["connection"] = connection
-            command.upgrade(configuration, "head")
+            migrate(connection)
         if engine.dialect.name == "sqlite":
             _let_the_file_shrink(engine)
     except CommandError as error:
@@ -77,6 +75,15 @@ def upgrade(engine: Engine) -> None:
         raise
     except DBAPIError as error:
         raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations in this connection's transaction. Raises alembic's and the database's errors as they are."""
+    from alembic import command
+
+    configuration = _alembic_configuration()
+    configuration.attributes["connection"] = connection
+    command.upgrade(configuration, "head")
 
 
 def require_current(engine: Engine) -> None:

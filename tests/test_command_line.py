@@ -179,6 +179,17 @@ def test_machines_without_a_database_is_one_sentence(tmp_path: Path) -> None:
     assert "cannot open" in refusal("machines", "--data", str(tmp_path))
 
 
+def test_a_backup_is_restored_elsewhere_and_never_over_anything(data: Path, tmp_path: Path) -> None:
+    file, other = str(tmp_path / "fleet.backup"), str(tmp_path / "other")
+    Path(other).mkdir()
+    assert "Backed up 0 machines and 0 samples" in dashfleet("backup", file, "--data", str(data)).stdout
+    assert "Restored 0 machines" in dashfleet("restore", file, "--data", other).stdout
+    assert json.loads(dashfleet("machines", "--data", other, "--json").stdout) == []
+    assert "there is a file" in refusal("backup", file, "--data", str(data))
+    assert "is not empty" in refusal("restore", file, "--data", other)
+    assert "is no backup" in refusal("restore", __file__, "--data", str(tmp_path / "third"))
+
+
 def test_watch_says_when_there_is_no_secret(tmp_path: Path) -> None:
     assert "secret" in refusal("watch", "--data", str(tmp_path))
 

@@ -1,0 +1,184 @@
+"""A copy of the fleet's database in one file, while everything runs, and the way back from it.
+
+Invariants:
+- A backup is a SQLite file of the same tables, whichever database it came from, so it may be restored into either.
+- It is one moment of the database, also while the ingestor writes, and it never makes the ingestor wait.
+- A file has its name only when it is whole, was opened and read, and is on the disk. Nothing is ever overwritten.
+- A restore happens whole or not at all, and only where there is nothing yet.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import JSON, Column, Engine, MetaData, Table, func, insert, inspect, select, text
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from schemas.database import DatabaseError, migrate, open_engine, shown_url, upgrade
+from schemas.errors import StartError
+from schemas.tables import machine, metadata, sample
+from schemas.urls import sqlite_url
+
+ROWS_AT_ONCE = 1000
+
+Told = Callable[[str, int], None]
+"""Called with a table's name and how many more of its rows have been copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What was found in a backup."""
+
+    machines: int
+    samples: int
+    size_bytes: int
+
+
+def back_up(engine: Engine, file: Path, *, tell: Told = lambda _table, _rows: None) -> Contents:
+    """Write the database, as it is at one moment, to a new file that only its owner can read.
+
+    Raises StartError when there is such a file, or when it cannot be written.
+    """
+    with _failing_as(f"cannot back up to {file}"):
+        if file.exists():
+            raise StartError(f"there is a file {file} already: name one that does not exist")
+        with tempfile.TemporaryDirectory(dir=file.absolute().parent, prefix=f".{file.name}.") as directory:
+            written = Path(directory, file.name)
+            os.close(os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            if engine.dialect.name == "sqlite":
+                with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                    connection.execute(text("VACUUM INTO :file"), {"file": str(written)})
+            else:
+                _fetch(engine, written, tell)
+            contents = look_into(written)
+            _sync(written)
+            os.link(written, file)  # unlike a rename, it never takes another file's place
+            _sync(file.absolute().parent)
+    return contents
+
+
+def restore(file: Path, engine: Engine, *, tell: Told = lambda _table, _rows: None) -> Contents:
+    """Bring a backup, of this version or an older one, into a database that is empty or not there yet.
+
+    Raises StartError when it is not empty, when the file is no backup, or when a newer version wrote it.
+    """
+    contents = look_into(file)
+    with _failing_as(f"cannot restore {file} into {shown_url(engine)}"):
+        if set(inspect(engine).get_table_names()) & {*metadata.tables, "alembic_version"}:
+            raise StartError(f"{shown_url(engine)} is not empty, and nothing is overwritten: name an empty database")
+        target = Path(engine.url.database or "").absolute() if engine.dialect.name == "sqlite" else None
+        with tempfile.TemporaryDirectory(dir=target and target.parent, prefix=".restore.") as directory:
+            copied = Path(directory, "copy.db")
+            shutil.copyfile(file, copied)
+            copied.chmod(0o600)
+            with _opened(copied) as current:
+                upgrade(current)
+                if target is None:
+                    _send(current, engine, tell)
+                    return contents
+            engine.dispose()  # SQLite's own files of the empty database go with its last connection
+            _sync(copied)
+            copied.replace(target)
+            _sync(target.parent)
+    return contents
+
+
+def look_into(file: Path) -> Contents:
+    """What a backup holds, after reading it whole. Raises StartError when it is none, or is damaged."""
+    if not file.is_file():
+        raise StartError(f"there is no file {file}")
+    with (
+        _failing_as(f"{file} is no backup of DashFleet, or it is damaged"),
+        _opened(file, read_only=True) as engine,
+        engine.connect() as connection,
+    ):
+        found = connection.scalar(text("PRAGMA integrity_check"))
+        if found != "ok":
+            raise StartError(f"{file} is damaged: {found}")
+        connection.execute(text("SELECT version_num FROM alembic_version")).one()
+        machines = connection.scalar(select(func.count()).select_from(machine)) or 0
+        samples = connection.scalar(select(func.count()).select_from(sample)) or 0
+    return Contents(machines, samples, file.stat().st_size)
+
+
+def _fetch(source: Engine, file: Path, tell: Told) -> None:
+    """Copy a PostgreSQL database into a new SQLite file."""
+    with _opened(file) as target:
+        upgrade(target)
+        reading = source.connect().execution_options(isolation_level="REPEATABLE READ")
+        with reading, target.begin() as writing:
+            _copy(reading, writing, tell)
+    with _opened(file) as target, target.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode = DELETE")  # so that it is one file
+
+
+def _send(source: Engine, target: Engine, tell: Told) -> None:
+    """Copy a SQLite file into an empty PostgreSQL database."""
+    with target.begin() as writing:
+        migrate(writing)
+        with source.connect() as reading:
+            _copy(reading, writing, tell)
+        for table in metadata.sorted_tables:
+            if (column := table.autoincrement_column) is not None:
+                _go_on_counting(writing, table, column)
+
+
+def _copy(reading: Connection, writing: Connection, tell: Told) -> None:
+    for table in metadata.sorted_tables:
+        statement = insert(_with_nulls(table))
+        rows = reading.execution_options(yield_per=ROWS_AT_ONCE).execute(select(table)).mappings()
+        for some in rows.partitions():
+            writing.execute(statement, [dict(row) for row in some])
+            tell(table.name, len(some))
+
+
+def _with_nulls(table: Table) -> Table:
+    """The same table, into which None of a JSON column is written as NULL, not as JSON's `null`."""
+    twin = table.to_metadata(MetaData())
+    for column in twin.columns:
+        if isinstance(column.type, JSON):
+            column.type = JSON(none_as_null=True)
+    return twin
+
+
+def _go_on_counting(connection: Connection, table: Table, column: Column[int]) -> None:
+    """Have PostgreSQL number new rows after those that came with their numbers."""
+    highest = connection.scalar(select(func.max(column)))
+    sequence = func.pg_get_serial_sequence(f'"{table.name}"', column.name)
+    if highest is not None:
+        connection.execute(select(func.setval(sequence, highest)))
+
+
+@contextmanager
+def _opened(file: Path, *, read_only: bool = False) -> Iterator[Engine]:
+    engine = open_engine(sqlite_url(file), read_only=read_only)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _failing_as(what: str) -> Iterator[None]:
+    """What the disk or a database says becomes one sentence."""
+    try:
+        yield
+    except DatabaseError:
+        raise
+    except DBAPIError as error:
+        raise DatabaseError(f"{what}: {str(error.orig).partition(chr(10))[0]}") from None
+    except OSError as error:
+        raise StartError(f"{what}: {error.strerror}") from None
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
