@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import Data, Database, Json, data_directory, fleet_database, show, table
+from cli.options import Data, Database, Json, data_directory, fleet_database, show, table, to_seconds
 
 org = typer.Typer(help="Add, list and remove organisations.", no_args_is_help=True)
 token = typer.Typer(help="Make, list and revoke the tokens that machines enrol with.", no_args_is_help=True)
@@ -68,7 +68,7 @@ def create_token(
     from schemas.layout import Layout
 
     with fleet_database(data, database) as engine:
-        made = new_token(engine, org_name, uses=uses, seconds=_seconds(expires), created_by=_somebody(), now=_now)
+        made = new_token(engine, org_name, uses=uses, seconds=to_seconds(expires), created_by=_somebody(), now=_now)
     typer.echo(str(made))
     machines = "one machine" if uses == 1 else f"{uses} machines"
     typer.echo(f"That token makes {machines} of {org_name} within {expires}; it is shown only this once.", err=True)
@@ -143,7 +143,7 @@ def rotate_principal(
     from ingestor.admin import rotate_principal as rotate
 
     with fleet_database(data, database) as engine:
-        seconds = 0.0 if overlap == "0" else _seconds(overlap)
+        seconds = 0.0 if overlap == "0" else to_seconds(overlap)
         secret = rotate(engine, username, overlap_seconds=seconds, now=_now)
     _show_secret(username, secret)
 
@@ -176,16 +176,6 @@ def _text(column: str, value: object) -> str:
     if column in _TIMES and isinstance(value, int):
         return datetime.fromtimestamp(value / 1000, UTC).strftime("%Y-%m-%d %H:%M Z")
     return str(value)
-
-
-def _seconds(text: str) -> float:
-    from schemas.durations import seconds
-    from schemas.errors import StartError
-
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise StartError(str(error)) from None
 
 
 def _somebody() -> str:

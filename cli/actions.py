@@ -11,7 +11,7 @@ import typer
 
 from cli import acting
 from cli.keys import read_key
-from cli.options import Data, Database, Json, Server, effective, fleet_database, show, table
+from cli.options import Data, Database, Json, Server, effective, fleet_database, show, table, to_seconds
 from cli.progress import Progress, line, outputs, picture, summary
 from schemas.errors import StartError
 
@@ -110,10 +110,10 @@ def act(
         if strangers:
             _note(f"these do not obey the key that signs, and will refuse: {acting.named(strangers)}")
         rollout = Rollout(canary=canary, per_minute=per_minute, stop_percent=stop_percent)
-        orders = _orders(settings.org, chosen, _seconds(expires))
+        orders = _orders(settings.org, chosen, to_seconds(expires))
         asked = requests.act(orders, seed, actor=_person(), rollout=rollout)
         progress = Progress.of(orders, asked)
-        _carry_out(settings, engine, asked, progress, _seconds(timeout) if wait else None, as_json)
+        _carry_out(settings, engine, asked, progress, to_seconds(timeout) if wait else None, as_json)
 
 
 @commands.callback()
@@ -371,15 +371,6 @@ def _tell(found: dict[str, Any]) -> None:
         typer.echo(f"    {printable(text)}")
     if found["output_truncated"]:
         _note("the output was longer and has been cut")
-
-
-def _seconds(text: str) -> float:
-    from schemas.durations import seconds
-
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise StartError(f"{error}") from None
 
 
 def _person() -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import Data, Database, Json, data_directory, fleet_database, show, table
+from cli.options import Data, Database, Json, data_directory, fleet_database, show, table, to_seconds
 from schemas.errors import StartError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def create(
     kept = file or _default_file(data, org)
     if kept.exists():
         raise StartError(f"{kept} holds a key already: say with --file where the new one goes")
-    until = None if expires is None else _now() + round(1000 * _seconds(expires))
+    until = None if expires is None else _now() + round(1000 * to_seconds(expires))
     seed = new_key()
     with fleet_database(data, database) as engine:
         signer = _signer(data, org, signed_by) if has_keys(engine, org) else None
@@ -135,15 +135,6 @@ def _default_file(data: Path | None, org: str) -> Path:
     if not is_id(org, ORG_MAX_LENGTH):
         raise StartError(f"{org!r} cannot be an organisation: use lower-case letters, digits and hyphens")
     return Layout(data_directory(data)).signing / org
-
-
-def _seconds(text: str) -> float:
-    from schemas.durations import seconds
-
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise StartError(f"{error}") from None
 
 
 def _shown(key: dict[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,6 +80,36 @@ def effective(kind: type[Any], data: Path | None, config: Path | None, check: bo
         typer.echo(masked(settings))
         raise typer.Exit
     return settings
+
+
+def to_seconds(text: str) -> float:
+    """The length of time that an option says. Raises StartError."""
+    from schemas import durations
+    from schemas.errors import StartError
+
+    try:
+        return durations.seconds(text)
+    except ValueError as error:
+        raise StartError(str(error)) from None
+
+
+def to_moment(text: str, now: int) -> int:
+    """The moment that an option says, in milliseconds: a date or time by ISO 8601, or how long ago.
+
+    It is UTC if it says no zone. Raises StartError.
+    """
+    from schemas import durations
+    from schemas.errors import StartError
+
+    try:
+        return now - round(durations.seconds(text) * 1000)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+        return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise StartError(f"{text!r} is no moment: write it as 2026-11-25, 2026-11-25T08:30 or 24h (ago)") from None
 
 
 def data_directory(given: Path | None) -> Path:

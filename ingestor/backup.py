@@ -7,7 +7,6 @@ Invariants:
 - A restore happens whole or not at all, and only where there is nothing yet.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,7 +18,8 @@ from sqlalchemy import JSON, Column, Engine, MetaData, Table, func, insert, insp
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from schemas.database import DatabaseError, migrate, open_engine, shown_url, upgrade
+from schemas import files
+from schemas.database import DatabaseError, migrate, newest_revision, open_engine, shown_url, upgrade
 from schemas.errors import StartError
 from schemas.tables import machine, metadata, sample
 from schemas.urls import sqlite_url
@@ -44,47 +44,33 @@ def back_up(engine: Engine, file: Path, *, tell: Told = lambda _table, _rows: No
 
     Raises StartError when there is such a file, or when it cannot be written.
     """
-    with _failing_as(f"cannot back up to {file}"):
-        if file.exists():
-            raise StartError(f"there is a file {file} already: name one that does not exist")
-        with tempfile.TemporaryDirectory(dir=file.absolute().parent, prefix=f".{file.name}.") as directory:
-            written = Path(directory, file.name)
-            os.close(os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            if engine.dialect.name == "sqlite":
-                with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                    connection.execute(text("VACUUM INTO :file"), {"file": str(written)})
-            else:
-                _fetch(engine, written, tell)
-            contents = look_into(written)
-            _sync(written)
-            os.link(written, file)  # unlike a rename, it never takes another file's place
-            _sync(file.absolute().parent)
-    return contents
+    with _failing_as(f"cannot back up to {file}"), files.new(file) as written:
+        if engine.dialect.name == "sqlite":
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(text("VACUUM INTO :file"), {"file": str(written)})
+        else:
+            _fetch(engine, written, tell)
+        return look_into(written)
 
 
 def restore(file: Path, engine: Engine, *, tell: Told = lambda _table, _rows: None) -> Contents:
-    """Bring a backup, of this version or an older one, into a database that is empty or not there yet.
+    """Bring a backup, of this version or an older one, into a SQLite file that is not there yet or an empty database.
 
-    Raises StartError when it is not empty, when the file is no backup, or when a newer version wrote it.
+    Raises StartError when something is there, when the file is no backup, or when a newer version wrote it.
     """
     contents = look_into(file)
     with _failing_as(f"cannot restore {file} into {shown_url(engine)}"):
-        if set(inspect(engine).get_table_names()) & {*metadata.tables, "alembic_version"}:
-            raise StartError(f"{shown_url(engine)} is not empty, and nothing is overwritten: name an empty database")
-        target = Path(engine.url.database or "").absolute() if engine.dialect.name == "sqlite" else None
-        with tempfile.TemporaryDirectory(dir=target and target.parent, prefix=".restore.") as directory:
-            copied = Path(directory, "copy.db")
-            shutil.copyfile(file, copied)
-            copied.chmod(0o600)
-            with _opened(copied) as current:
-                upgrade(current)
-                if target is None:
+        if engine.dialect.name == "sqlite":
+            with files.new(Path(engine.url.database or "")) as written:
+                _copy_up(file, written)
+        else:
+            if set(inspect(engine).get_table_names()) & {*metadata.tables, "alembic_version"}:
+                raise StartError(f"{shown_url(engine)} is not empty, and nothing is overwritten: name an empty one")
+            with tempfile.TemporaryDirectory() as directory:
+                copied = Path(directory, file.name)
+                _copy_up(file, copied)
+                with _opened(copied, read_only=True) as current:
                     _send(current, engine, tell)
-                    return contents
-            engine.dispose()  # SQLite's own files of the empty database go with its last connection
-            _sync(copied)
-            copied.replace(target)
-            _sync(target.parent)
     return contents
 
 
@@ -100,21 +86,36 @@ def look_into(file: Path) -> Contents:
         found = connection.scalar(text("PRAGMA integrity_check"))
         if found != "ok":
             raise StartError(f"{file} is damaged: {found}")
-        connection.execute(text("SELECT version_num FROM alembic_version")).one()
+        if connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() > newest_revision():
+            raise StartError(f"{file} was written by a newer version of DashFleet: install that one to restore it")
         machines = connection.scalar(select(func.count()).select_from(machine)) or 0
         samples = connection.scalar(select(func.count()).select_from(sample)) or 0
     return Contents(machines, samples, file.stat().st_size)
+
+
+def _copy_up(file: Path, copied: Path) -> None:
+    """Copy a backup, and bring the copy to this version."""
+    shutil.copyfile(file, copied)
+    copied.chmod(0o600)
+    with _opened(copied) as engine:
+        upgrade(engine)
+    _make_one_file(copied)
+
+
+def _make_one_file(file: Path) -> None:
+    """Have a SQLite file say all that it holds by itself, without a log beside it."""
+    with _opened(file) as engine, engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
 
 
 def _fetch(source: Engine, file: Path, tell: Told) -> None:
     """Copy a PostgreSQL database into a new SQLite file."""
     with _opened(file) as target:
         upgrade(target)
-        reading = source.connect().execution_options(isolation_level="REPEATABLE READ")
+        reading = source.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with reading, target.begin() as writing:
             _copy(reading, writing, tell)
-    with _opened(file) as target, target.connect() as connection:
-        connection.exec_driver_sql("PRAGMA journal_mode = DELETE")  # so that it is one file
+    _make_one_file(file)
 
 
 def _send(source: Engine, target: Engine, tell: Told) -> None:
@@ -172,13 +173,7 @@ def _failing_as(what: str) -> Iterator[None]:
         raise
     except DBAPIError as error:
         raise DatabaseError(f"{what}: {str(error.orig).partition(chr(10))[0]}") from None
+    except FileExistsError as error:
+        raise StartError(f"there is a file {error} already: name one that does not exist") from None
     except OSError as error:
         raise StartError(f"{what}: {error.strerror}") from None
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

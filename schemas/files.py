@@ -1,7 +1,8 @@
-"""Writing a small file: a reader, also one after a crash, finds the old text or the new one, never a part."""
+"""Writing files: a reader, also one after a crash, finds the old one or the new one, never a part."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -20,3 +21,41 @@ def replace(path: Path, text: str) -> None:
         with suppress(OSError):
             Path(name).unlink()
         raise
+
+
+@contextmanager
+def new(path: Path) -> Iterator[Path]:
+    """Where to write a file that gets its name when the block ends well: then it is whole, and on the disk.
+
+    An empty file of its owner's is there already. Nothing is overwritten: raises FileExistsError, before and after.
+    """
+    from tempfile import TemporaryDirectory
+
+    if path.exists():
+        raise FileExistsError(path)
+    with TemporaryDirectory(dir=path.absolute().parent, prefix=f".{path.name}.") as directory:
+        written = Path(directory, path.name)
+        os.close(os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        yield written
+        sync(written)
+        _give_name(written, path)
+        sync(path.absolute().parent)
+
+
+def _give_name(written: Path, path: Path) -> None:
+    try:
+        os.link(written, path)  # unlike a rename, it never takes another file's place
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links, as on a memory stick: an empty file keeps the place for a moment
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        written.replace(path)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or a directory's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

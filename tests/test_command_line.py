@@ -186,8 +186,23 @@ def test_a_backup_is_restored_elsewhere_and_never_over_anything(data: Path, tmp_
     assert "Restored 0 machines" in dashfleet("restore", file, "--data", other).stdout
     assert json.loads(dashfleet("machines", "--data", other, "--json").stdout) == []
     assert "there is a file" in refusal("backup", file, "--data", str(data))
-    assert "is not empty" in refusal("restore", file, "--data", other)
+    assert "there is a file" in refusal("restore", file, "--data", other)
     assert "is no backup" in refusal("restore", __file__, "--data", str(tmp_path / "third"))
+
+
+def test_an_export_goes_to_standard_output_or_to_a_new_file(data: Path, tmp_path: Path) -> None:
+    file = str(tmp_path / "history.csv")
+    where = ("--org", "acme", "--data", str(data))
+    dashfleet("org", "add", "acme", "--data", str(data))
+    printed = dashfleet("export", *where, "--from", "2026-11-25", "--to", "2026-11-26T08:30").stdout
+    assert printed.startswith("machine,time,cpu_percent,")
+    assert "Exported 0 rows" in dashfleet("export", *where, "--output", file).stdout
+    assert Path(file).read_text() == printed
+    assert "there is a file" in refusal("export", *where, "--output", file)
+    assert "acme has no machine attic" in refusal("export", *where, "--machine", "attic")
+    assert "--from must be before --to" in refusal("export", *where, "--to", "7d")
+    assert "is no moment" in refusal("export", *where, "--from", "yesterday")
+    assert "name it with --output" in refusal("export", *where, "--format", "parquet")
 
 
 def test_watch_says_when_there_is_no_secret(tmp_path: Path) -> None:
