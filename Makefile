@@ -13,7 +13,7 @@ up: $(VENV)/.run ## Install what running needs, and run everything on this machi
 	@$(BIN)/dashfleet up $(UP)
 
 test: $(VENV)/.dev servers check ## Install what the tests need, and run all checks and tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 check: $(VENV)/.dev ## Formatter, linter and type checker only
 	$(BIN)/ruff format --check .

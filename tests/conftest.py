@@ -7,6 +7,8 @@ import pytest
 from clocks import Clock
 from servers import postgresql
 from sqlalchemy import Engine, text
+from xdist.remote import Producer
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from schemas import tables
 from schemas.database import open_engine, upgrade
@@ -59,16 +61,25 @@ ORDER = {"faults": 0, "bench": 0, "test_command_line.py": 1, "test_up.py": 3, "b
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes (pytest-xdist), a file stays in one, and what loads the machine is never there twice.
+    """What takes longest comes first, so that several processes end together; but the browser tests come last.
 
-    What takes longest comes first, so that the processes end together; but the browser tests come last, because
     Playwright's event loop runs on in their process, where no other could be started.
     """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("load" if _place(item) in ("faults", "bench") else str(item.path)))
-    items.sort(key=lambda item: ORDER.get(_place(item), 2))
+    items.sort(key=lambda item: ORDER.get(_place(item.nodeid), 2))
 
 
-def _place(item: pytest.Item) -> str:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """With several processes, a file stays in one, and what loads the machine is never there twice."""
+    return _ByFile(config, log)
+
+
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc] - pytest-xdist has no types
+    def _split_scope(self, nodeid: str) -> str:
+        place = _place(nodeid)
+        return "load" if place in ("faults", "bench") else nodeid.partition("::")[0]
+
+
+def _place(nodeid: str) -> str:
     """The folder or file directly below tests/ that an item is in."""
-    return item.path.relative_to(item.config.rootpath / "tests").parts[0]
+    return nodeid.partition("::")[0].split("/")[1]
