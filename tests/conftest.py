@@ -74,7 +74,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return _ByFile(config, log)
 
 
-class _ByFile(LoadScopeScheduling):  # type: ignore[misc] - pytest-xdist has no types
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         place = _place(nodeid)
         return "load" if place in ("faults", "bench") else nodeid.partition("::")[0]
