@@ -19,6 +19,7 @@ from dashboard import live, markup
 from dashboard.accounts import Role
 from dashboard.actions import PUBLISHERS
 from dashboard.gate import SIGN_OUT
+from dashboard.language import _
 from dashboard.view import Context, Show, View, discover
 from schemas.database import open_engine
 
@@ -63,9 +64,9 @@ def _banner(context: Context, path: str) -> None:
 def _menu(context: Context) -> None:
     with st.sidebar:
         st.html(markup.brand(asset("logo.svg")))
-        for view, _ in discover():
+        for view, _show in discover():
             if view.in_menu and view.path in context.pages:
-                st.page_link(context.pages[view.path], label=view.title, icon=view.icon, width="stretch")
+                st.page_link(context.pages[view.path], label=_(view.title), icon=view.icon, width="stretch")
         st.html(markup.signed_in(context.user, context.org, SIGN_OUT))
 
 
@@ -106,7 +107,7 @@ def _page(view: View, show: Show, context: Context, *, default: bool) -> Any:  #
 
     return st.Page(
         body,
-        title=view.title,
+        title=_(view.title),
         icon=view.icon,
         url_path=view.path,
         default=default,

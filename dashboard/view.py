@@ -1,6 +1,6 @@
 """The contract of a page: one file in `views/` that exposes `VIEW` and `show`. Nothing else is edited to add one.
 
-VIEW = View(title="Fleet", path="fleet", icon=":material/grid_view:", order=0)
+VIEW = View(title=marked("Fleet"), path="fleet", icon=":material/grid_view:", order=0)
 
 def show(context: Context) -> None: ...
 """
@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from dashboard.accounts import Role
 from dashboard.actions import MAY_ACT, Publisher
+from dashboard.language import Marked
 
 EVERYONE = frozenset(Role)
 
@@ -24,7 +25,7 @@ EVERYONE = frozenset(Role)
 class View:
     """A page: its name in the menu, its path in the address, and who may see it. The lowest order is the first page."""
 
-    title: str
+    title: Marked | str
     path: str
     icon: str
     order: int = 100

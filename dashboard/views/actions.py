@@ -11,6 +11,7 @@ from dashboard import activity_rows, command_queries, live, markup, table, text
 from dashboard.action_draft import how_many
 from dashboard.actions import NotAllowedError
 from dashboard.command_queries import OUTCOMES, Batch, Wanted
+from dashboard.language import _
 from dashboard.view import Context, View
 
 VIEW = View(title="Activity", path="activity", icon=":material/bolt:", order=3)
@@ -59,14 +60,14 @@ def _live(context: Context, key: str, draw: Callable[[], None]) -> None:
 
 def _back(context: Context) -> None:
     with st.container(key="back"):
-        st.page_link(context.pages[VIEW.path], label=VIEW.title, icon=":material/arrow_back:")
+        st.page_link(context.pages[VIEW.path], label=_(VIEW.title), icon=":material/arrow_back:")
 
 
 def _filters() -> None:
     wanted = st.query_params.get("outcome", "")
     st.session_state.setdefault(_SEARCH, st.query_params.get("q", "")[:100])
     st.session_state.setdefault(_OUTCOME, wanted if wanted in OUTCOMES else None)
-    st.html(markup.heading(VIEW.title, 1))
+    st.html(markup.heading(_(VIEW.title), 1))
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
         st.text_input(
             "Search",

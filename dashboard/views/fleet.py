@@ -19,6 +19,7 @@ from dashboard import (
     text,
 )
 from dashboard.fleet_state import PAGE_SIZE, Place, Selection, Snapshot
+from dashboard.language import _
 from dashboard.queries import Counts
 from dashboard.shell import asset
 from dashboard.view import Context, View
@@ -52,7 +53,7 @@ _NO_MATCH: Final = "None of the {total} machines matches these filters."
 def show(context: Context) -> None:
     """Draw the page."""
     fleet_filters.arrive(context)
-    st.html(markup.heading(VIEW.title, 1))
+    st.html(markup.heading(_(VIEW.title), 1))
     counts = _counts(context)
     filtered = counts is not None and bool(counts.presences)
     if filtered:
