@@ -20,12 +20,12 @@ from typing import Any, Final, TextIO
 from sqlalchemy import BigInteger, ColumnElement, Engine, Float, Integer, Table, func, select
 
 from schemas.history import SAMPLES, Resolution
-from schemas.tables import machine, metadata, org, sample
+from schemas.tables import Hundredths, machine, metadata, org, sample
 
 ROWS_AT_ONCE: Final = 2000
 MACHINE, TIME, EXTRA = "machine", "time", "extra"
 _NOT_EXPORTED: Final = ("machine_id", "at", "sampled_from", "sampled_to", "extra")
-_OF_SAMPLES_ONLY: Final = ("sampled_at", "stream_number", "seq", "received_at", "clock_offset_milliseconds")
+_OF_SAMPLES_ONLY: Final = ("sampled_at", "stream_number", "seq", "delay_milliseconds", "clock_offset_milliseconds")
 
 Rows = list[dict[str, Any]]
 Write = Callable[[Rows], None]
@@ -151,7 +151,7 @@ def _of(wanted: Wanted, key: int, *columns: ColumnElement[Any]) -> Any:  # noqa:
 
 
 def _type(column: ColumnElement[Any]) -> type:
-    if isinstance(column.type, Float):
+    if isinstance(column.type, Float | Hundredths):
         return float
     assert isinstance(column.type, Integer | BigInteger)  # noqa: S101
     return int

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Engine, Float, Table, case, cast, func, se
 
 from schemas.history import SAMPLES, Resolution, Retention
 from schemas.messages import VITALS
-from schemas.tables import metadata, org, sample
+from schemas.tables import as_float, metadata, org, sample
 
 _GAUGES: Final = tuple(name for name in VITALS if not name.startswith("network_"))
 _COUNTERS: Final = ("network_received_bytes", "network_sent_bytes")
@@ -63,7 +63,7 @@ def history(
 
 def _of_samples(extras: Sequence[str]) -> Iterator[ColumnElement[Any]]:
     for name in _GAUGES:
-        yield func.avg(cast(sample.c[name], Float)).label(name)
+        yield func.avg(as_float(sample.c[name])).label(name)
     for name in _COUNTERS:
         yield func.max(sample.c[name]).label(name)
     for name in extras:

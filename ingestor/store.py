@@ -300,7 +300,7 @@ def _sample_rows(batch: Batch) -> list[dict[str, Any]]:
             "sampled_at": arrived.sample.sampled_at,
             "stream_number": arrived.stream.number,
             "seq": arrived.sample.seq,
-            "received_at": arrived.received_at,
+            "delay_milliseconds": arrived.received_at - arrived.sample.sampled_at,
             "clock_offset_milliseconds": arrived.clock_offset,
             **{name: getattr(arrived.sample.vitals, name) for name in VITALS},
             "extra": arrived.sample.extra or None,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from ingestor.fleet import Machine, Stream
@@ -16,6 +17,9 @@ from schemas.history import HOUR, MINUTE
 from schemas.messages import VITALS, Sample, Vitals
 
 START = 1_700_000_000_000 // HOUR * HOUR
+READINGS = st.integers(0, 10_000).map(lambda hundredths: hundredths / 100)
+"""As fine as they are stored."""
+
 NAMES = ("cpu_percent", "network_sent_bytes")
 
 

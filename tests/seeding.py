@@ -142,7 +142,7 @@ class Fleet:
         for i, at in enumerate(times):
             values = {name: value(i) if callable(value) else value for name, value in columns.items()}
             key = {"machine_id": machine_id, "sampled_at": at, "stream_number": 1, "seq": i + 1}
-            rows.append({**key, "received_at": at, **values})
+            rows.append({**key, "delay_milliseconds": 0, **values})
         with self.engine.begin() as connection:
             connection.execute(insert(tables.sample), rows)
 

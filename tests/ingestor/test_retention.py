@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rollups import START, Keeper, arrived
+from rollups import READINGS, START, Keeper, arrived
 from sqlalchemy import Engine, delete, func, insert, select, update
 
 from broker.access import Principal, Role
@@ -88,7 +88,7 @@ def test_nothing_is_pruned_before_it_is_rolled_up(keeper: Keeper) -> None:
 
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("write"), st.integers(0, 20 * 24 * 12), st.floats(0, 100)),
+        st.tuples(st.just("write"), st.integers(0, 20 * 24 * 12), READINGS),
         st.tuples(st.just("pass"), st.integers(1, 24 * 8), st.just(0.0)),
         st.tuples(st.just("crash"), st.just(0), st.just(0.0)),
     ),

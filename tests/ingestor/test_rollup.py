@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rollups import LENGTHS, START, Keeper, arrived
+from rollups import LENGTHS, READINGS, START, Keeper, arrived
 from servers import postgresql
 from sqlalchemy import Engine, delete, event, select
 
@@ -45,7 +45,7 @@ POINTS = st.lists(
         st.integers(1, 2),
         st.integers(0, 3 * HOUR),
         st.sampled_from([0, 0, 0, -7 * MINUTE, 90 * MINUTE + 1, -400 * HOUR]),
-        st.one_of(st.none(), st.floats(0, 100)),
+        st.one_of(st.none(), READINGS),
         st.one_of(st.none(), st.floats(-1e300, 1e300)),
     ),
     min_size=1,

@@ -1,0 +1,76 @@
+"""What is stored before a migration is there after it, on both databases."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import Engine, make_url, select, text
+
+from schemas.database import _alembic_configuration, open_engine, upgrade
+from schemas.tables import sample
+from schemas.urls import sqlite_url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A database without tables."""
+    if request.param == "sqlite":
+        engine = open_engine(sqlite_url(tmp_path / "old.db"))
+    else:
+        url = make_url(request.getfixturevalue("postgresql_url"))
+        _on_server(url.render_as_string(), "DROP DATABASE IF EXISTS migrated", "CREATE DATABASE migrated")
+        engine = open_engine(url.set(database="migrated").render_as_string())
+    yield engine
+    engine.dispose()
+
+
+def _on_server(url: str, *statements: str) -> None:
+    engine = open_engine(url)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def _bring_to(engine: Engine, revision: str) -> None:
+    with engine.begin() as connection:
+        configuration = _alembic_configuration()
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, revision)
+
+
+def test_samples_keep_their_readings_when_they_become_smaller(empty: Engine) -> None:
+    _bring_to(empty, "0003")
+    row = (
+        "INSERT INTO sample (machine_id, sampled_at, stream_number, seq, received_at, clock_offset_milliseconds, "
+        "cpu_percent, load_1m, temperature_celsius, memory_used_bytes, extra) VALUES (1, :at, 1, :seq, :received_at, "
+        "7, :cpu, 0.29, -12.5, 17179869184, :extra)"
+    )
+    with empty.begin() as connection:
+        connection.execute(text("INSERT INTO org (id, name, config, created_at) VALUES (1, 'home', '{}', 1)"))
+        connection.execute(text("INSERT INTO machine (id, org_id, name, created_at) VALUES (1, 1, 'attic', 1)"))
+        old = [(1_700_000_000_000, 1, 98.7, '{"fan_rpm": 1180.5}'), (1_700_000_010_000, 2, None, "null")]
+        for at, seq, cpu, extra in old:
+            values = {"at": at, "seq": seq, "received_at": at + 40, "cpu": cpu, "extra": extra}
+            connection.execute(text(row), values)
+    upgrade(empty)
+    with empty.connect() as connection:
+        found = connection.execute(select(sample).order_by(sample.c.seq)).all()
+        nulls = connection.scalar(text("SELECT count(*) FROM sample WHERE extra IS NULL"))
+    assert [row.cpu_percent for row in found] == [98.7, None]
+    assert [row.extra for row in found] == [{"fan_rpm": 1180.5}, None]
+    assert nulls == 1
+    for kept in found:
+        assert (kept.load_1m, kept.temperature_celsius, kept.memory_used_bytes) == (0.29, -12.5, 17179869184)
+        assert (kept.delay_milliseconds, kept.clock_offset_milliseconds) == (40, 7)
+
+
+@pytest.mark.parametrize("reading", [0.0, 0.01, 0.29, 33.33, 57.9, 99.99, 100.0, -40.55, None])
+def test_a_reading_of_two_decimals_comes_back_as_it_was(database: Engine, reading: float | None) -> None:
+    with database.begin() as connection:
+        connection.execute(text("INSERT INTO org (id, name, config, created_at) VALUES (1, 'home', '{}', 1)"))
+        connection.execute(text("INSERT INTO machine (id, org_id, name, created_at) VALUES (1, 1, 'attic', 1)"))
+        key = {"machine_id": 1, "sampled_at": 1, "stream_number": 1, "seq": 1, "delay_milliseconds": 0}
+        connection.execute(sample.insert().values(**key, cpu_percent=reading))
+        assert connection.scalar(select(sample.c.cpu_percent)) == reading
