@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Final
 
 import streamlit as st
-from sqlalchemy import Engine
 
 from dashboard import choice_queries, fleet_state, live, markup, text
 from dashboard.choice_queries import Choices
@@ -24,7 +23,7 @@ _HEALTHS: Final = "fleet.healths"
 _OUTDATED: Final = "fleet.outdated"
 _CHOICES: Final = "fleet.choices"
 _CHOICES_SECONDS: Final = 60
-_ORGS_MAX: Final = 100
+_choices = live.shared(choice_queries.choices, seconds=_CHOICES_SECONDS)
 
 _MORE: Final = {"systems": "Operating system", "versions": "Agent version", "labels": "Label"}
 """The fields of the filters that are behind "Filters", with what the page calls them."""
@@ -136,13 +135,6 @@ def _multiselect(field: str, name: str, offered: tuple[str, ...], chosen: tuple[
         select_all=False,
         on_change=partial(_chosen, field),
     )
-
-
-@st.cache_data(
-    ttl=_CHOICES_SECONDS, max_entries=_ORGS_MAX, show_spinner=False, hash_funcs={Engine: lambda engine: str(engine.url)}
-)
-def _choices(engine: Engine, org: str) -> Choices:
-    return choice_queries.choices(engine, org)
 
 
 def _key(field: str) -> str:

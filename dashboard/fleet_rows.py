@@ -1,6 +1,6 @@
 """From rows of the database to what the fleet's table and cards draw. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,9 +16,19 @@ from schemas.topics import slug
 ATTENTION: Final = "attention"
 ALL: Final = "all"
 ATTENTION_HEALTHS: Final = ("warn", "critical")
-_ALWAYS_SHOWN: Final = ("online", "stale", "offline")
+TREND_MINUTES: Final = 30
+"""How far back the line of a machine's CPU reaches."""
 
+_ALWAYS_SHOWN: Final = ("online", "stale", "offline")
+_LABELS_SHOWN: Final = 2
+
+_HINT_MAX: Final = 500
+_TREND: Final = "CPU from {low} to {high}, {average} on average"
 _UNVERIFIED: Final = "Unverified: the ingestor was blind and has not heard from this machine since."
+
+
+Trend = Sequence[float | None]
+"""A machine's CPU by the minute, the oldest first, in percent; None where nothing was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,7 @@ class Column:
     code: str
     label: str
     falls: bool = False
+    sortable: bool = True
 
 
 COLUMNS: Final = (
@@ -35,10 +46,12 @@ COLUMNS: Final = (
     Column("status", "Status"),
     Column("health", "Health"),
     Column("cpu", "CPU", falls=True),
+    Column("trend", f"{TREND_MINUTES} min", sortable=False),
     Column("memory", "Memory", falls=True),
     Column("disk", "Disk", falls=True),
     Column("uptime", "Uptime", falls=True),
     Column("seen", "Last seen", falls=True),
+    Column("labels", "Labels", sortable=False),
     Column("system", "System"),
     Column("agent", "Agent"),
 )
@@ -47,9 +60,11 @@ COLUMNS: Final = (
 def columns(filters: Filters) -> list[dict[str, Any]]:
     """The table's header."""
     direction = "descending" if filters.descending else "ascending"
-    return [
-        {"code": c.code, "label": c.label, "sorted": direction if c.code == filters.order else "none"} for c in COLUMNS
-    ]
+    header: list[dict[str, Any]] = [{"code": column.code, "label": column.label} for column in COLUMNS]
+    for column, drawn in zip(COLUMNS, header, strict=True):
+        if column.sortable:
+            drawn["sorted"] = direction if column.code == filters.order else "none"
+    return header
 
 
 def cards(counts: Counts, filters: Filters) -> list[dict[str, Any]]:
@@ -64,11 +79,23 @@ def cards(counts: Counts, filters: Filters) -> list[dict[str, Any]]:
     return [*shown, _card(ATTENTION, word, troubled, pressed=set(filters.healths) == set(ATTENTION_HEALTHS))]
 
 
-def rows(found: Sequence[Row[Any]], now: int, thresholds: Thresholds | None, *, path: str) -> list[dict[str, Any]]:
-    """The table's rows; `path` is the address of the machine page."""
-    judged_by = thresholds or DEFAULT_THRESHOLDS
+def rows(
+    found: Sequence[Row[Any]],
+    now: int,
+    thresholds: Thresholds | None,
+    trends: Mapping[str, Trend] | None = None,
+    *,
+    path: str,
+) -> list[dict[str, Any]]:
+    """The table's rows; `path` is the address of the machine page, `trends` is by the machines' ids."""
+    judged_by, known = thresholds or DEFAULT_THRESHOLDS, trends or {}
     return [
-        {"id": row.name, "href": f"{path}?id={quote(row.name)}", "cells": _cells(row, now, judged_by)} for row in found
+        {
+            "id": row.name,
+            "href": f"{path}?id={quote(row.name)}",
+            "cells": _cells(row, now, judged_by, known.get(row.name, ())),
+        }
+        for row in found
     ]
 
 
@@ -98,7 +125,7 @@ def tone(percent: float | None, component: Component, thresholds: Thresholds) ->
     return "fair" if value <= thresholds.component_warn else "plain"
 
 
-def _cells(row: Row[Any], now: int, thresholds: Thresholds) -> list[dict[str, Any]]:
+def _cells(row: Row[Any], now: int, thresholds: Thresholds, trend: Trend) -> list[dict[str, Any]]:
     word, why = status(row, now)
     shown = row.hostname or row.name
     well = health(row)
@@ -107,10 +134,12 @@ def _cells(row: Row[Any], now: int, thresholds: Thresholds) -> list[dict[str, An
         {"kind": "chip", "text": word.label, "tone": word.tone, "hint": why},
         {"kind": "chip", "text": well.label, "tone": well.tone, "hint": ""},
         _bar(row.cpu_percent, thresholds.cpu, thresholds),
+        _line(trend),
         _bar(row.memory_percent, thresholds.memory, thresholds),
         _bar(row.disk_percent, thresholds.disk, thresholds),
         _text(text.duration(row.uptime_seconds)),
         _text(text.ago(row.last_seen_at, now)),
+        _tags(row.labels),
         _text(" ".join(part for part in (row.os, row.os_version) if part) or text.UNKNOWN),
         _text(row.agent_version or text.UNKNOWN),
     ]
@@ -132,6 +161,28 @@ def _bar(percent: float | None, component: Component, thresholds: Thresholds) ->
         "text": text.percent(percent),
         "percent": shown,
         "tone": tone(percent, component, thresholds),
+    }
+
+
+def _line(trend: Trend) -> dict[str, Any]:
+    """The course of a share with what it says in words; a dash while nothing of it is known."""
+    known = [point for point in trend if point is not None]
+    if not known:
+        return _text(text.UNKNOWN)
+    average = sum(known) / len(known)
+    said = _TREND.format(low=text.percent(min(known)), high=text.percent(max(known)), average=text.percent(average))
+    return {"kind": "line", "text": said, "points": [None if point is None else round(point) for point in trend]}
+
+
+def _tags(labels: Mapping[str, str] | None) -> dict[str, Any]:
+    """The first labels, and how many more there are; the hint names them all."""
+    named = text.labels(labels)
+    more = len(named) - _LABELS_SHOWN
+    return {
+        "kind": "tags",
+        "tags": named[:_LABELS_SHOWN],
+        "more": f"+{more}" if more > 0 else "",
+        "hint": ", ".join(named)[:_HINT_MAX],
     }
 
 

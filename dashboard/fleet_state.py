@@ -122,7 +122,7 @@ def press(filters: Filters, code: str) -> Filters:
 
 def sort(filters: Filters, code: str) -> Filters:
     """The filters after a click on a column's header."""
-    column = next((column for column in COLUMNS if column.code == code), None)
+    column = next((column for column in COLUMNS if column.sortable and column.code == code), None)
     if column is None:
         return filters
     if filters.order == code:

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Engine, Float, Table, case, cast, func, select
 
-from schemas.history import SAMPLES, Resolution, Retention
+from schemas.history import MINUTE, SAMPLES, Resolution, Retention
 from schemas.messages import VITALS
-from schemas.tables import as_float, metadata, org, sample
+from schemas.tables import as_float, machine, metadata, minute, org, sample
 
 _GAUGES: Final = tuple(name for name in VITALS if not name.startswith("network_"))
 _COUNTERS: Final = ("network_received_bytes", "network_sent_bytes")
@@ -24,6 +24,27 @@ def retention(engine: Engine, org_name: str) -> Retention:
     """How long the organisation's data is kept; as usual when it has not said."""
     with engine.connect() as connection:
         return Retention.read(connection.execute(select(org.c.retention).where(org.c.name == org_name)).scalar())
+
+
+def cpu_by_minute(
+    engine: Engine, org_name: str, names: Sequence[str], *, now: int, minutes: int
+) -> dict[str, list[float | None]]:
+    """The CPU of these machines in each of the last whole minutes, the oldest first, in one query.
+
+    A machine of which nothing is known is left out. At most one number for each machine and minute is read.
+    """
+    start = now // MINUTE * MINUTE - minutes * MINUTE
+    query = (
+        select(machine.c.name, minute.c.at, minute.c.cpu_percent_avg)
+        .select_from(minute.join(machine).join(org))
+        .where(org.c.name == org_name, machine.c.name.in_(names))
+        .where(minute.c.at >= start, minute.c.at < start + minutes * MINUTE)
+    )
+    found: dict[str, list[float | None]] = {}
+    with engine.connect() as connection:
+        for name, at, percent in connection.execute(query):
+            found.setdefault(name, [None] * minutes)[(at - start) // MINUTE] = percent
+    return found
 
 
 def history(

@@ -7,9 +7,10 @@ Invariants:
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import streamlit as st
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard import markup, queries, text
@@ -18,7 +19,9 @@ from dashboard.view import Context
 
 SILENT_MILLISECONDS = 10_000
 
+P = ParamSpec("P")
 T = TypeVar("T")
+_KEPT_MAX = 1000
 _log = logging.getLogger(__name__)
 
 _NO_DATABASE = "The database cannot be read since {since}. What you see is from then; this page tries again by itself."
@@ -39,6 +42,19 @@ def read(context: Context, key: str, query: Callable[[], T]) -> T | None:
     st.session_state[kept] = value
     st.session_state["read_at"] = context.now()
     return value
+
+
+def shared(query: Callable[P, T], *, seconds: float) -> Callable[P, T]:
+    """The query, asked at most so often with the same arguments, whichever visitors ask.
+
+    Its arguments must say all that its answer depends on, the organisation above all.
+    """
+    return st.cache_data(
+        ttl=seconds,
+        max_entries=_KEPT_MAX,
+        show_spinner=False,
+        hash_funcs={Engine: lambda engine: engine.url.render_as_string(hide_password=False)},
+    )(query)
 
 
 def _last(kept: str) -> "T | None":

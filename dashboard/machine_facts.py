@@ -32,11 +32,6 @@ def subtitle(row: Row[Any], now: int) -> str:
     return " · ".join(part for part in (presence, system, agent, up) if part)
 
 
-def labels(row: Row[Any]) -> list[str]:
-    """The machine's labels as people write them."""
-    return [f"{name}: {value}" for name, value in sorted((row.labels or {}).items())]
-
-
 def vitals(
     row: Row[Any], extras: Sequence[Metric], thresholds: Thresholds | None, recent: Sequence[Mapping[str, Any]]
 ) -> str:

@@ -134,7 +134,7 @@ def rows(engine: Engine, org_name: str, names: Sequence[str]) -> list[Row[Any]]:
 def detail(engine: Engine, org_name: str, name: str) -> Row[Any] | None:
     """Everything that is known about one machine now."""
     vitals = (state.c[vital] for vital in VITALS if vital not in _ROW_VITALS)
-    columns = (machine.c.id, machine.c.labels, machine.c.info, *vitals)
+    columns = (machine.c.id, machine.c.info, *vitals)
     more = (state.c.extra, state.c.interval_seconds, state.c.sampled_at, state.c.clock_offset_milliseconds)
     query = _machines(org_name, *_row_columns(), *columns, *more).where(machine.c.name == name)
     with engine.connect() as connection:
@@ -197,7 +197,7 @@ _ROW_VITALS: Final = ("cpu_percent", "memory_percent", "disk_percent", "uptime_s
 
 
 def _row_columns() -> list[ColumnElement[Any]]:
-    identity = [machine.c[name] for name in ("name", "hostname", "os", "os_version", "agent_version")]
+    identity = [machine.c[name] for name in ("name", "hostname", "os", "os_version", "agent_version", "labels")]
     facts = [state.c[name] for name in ("reason", "since_at", "verified", "last_seen_at", "health_score")]
     return [
         *identity,

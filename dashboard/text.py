@@ -151,6 +151,11 @@ def unit_symbol(unit: str) -> str:
     return {"percent": "%", "celsius": "°C", "count": "", "seconds": "s", "bytes": "B", "": ""}.get(unit, unit)
 
 
+def labels(found: Mapping[str, str] | None) -> list[str]:
+    """A machine's labels as people write them, in the order of their names."""
+    return [f"{name}: {value}" for name, value in sorted((found or {}).items())]
+
+
 def ago(then: int | None, now: int) -> str:
     """How long ago a moment was, in one unit: 4 s ago, 12 min ago."""
     if then is None:

@@ -1,13 +1,14 @@
 """Fleets to look at: machines, their state, their history, written as the ingestor would."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import CursorResult, Engine, insert, select, update
 
 from schemas import tables
 from schemas.health import health
-from schemas.history import HOUR
+from schemas.history import HOUR, MINUTE
 
 NOW = 1_700_000_000_000
 GIB = 2**30
@@ -167,6 +168,31 @@ class Fleet:
             extra=lambda i: {"fan_rpm": 1100 + 90 * math.sin(i / 300), "queue_bytes": 4e7 + (i % 1000) * 5e4},
         )
 
+    def minutes(self, machine_id: int, cpu: Sequence[float | None]) -> None:
+        """The last whole minutes, the oldest first; none where there is None."""
+        base: dict[str, Any] = {column.name: 0 for column in tables.minute.c if column.name.endswith("_count")}
+        start = (self.now // MINUTE - len(cpu)) * MINUTE
+        rows = [
+            {
+                **base,
+                "machine_id": machine_id,
+                "at": start + i * MINUTE,
+                "samples": 6,
+                "sampled_from": 0,
+                "sampled_to": 0,
+            }
+            | {
+                "cpu_percent_count": 6,
+                "cpu_percent_min": percent,
+                "cpu_percent_avg": percent,
+                "cpu_percent_max": percent,
+            }
+            for i, percent in enumerate(cpu)
+            if percent is not None
+        ]
+        with self.engine.begin() as connection:
+            connection.execute(insert(tables.minute), rows)
+
     def hours(self, machine_id: int, count: int, *, gap: range = range(0)) -> None:
         """Hours that look like a machine's, up to now, without those whose ages are in the gap."""
         base: dict[str, Any] = {column.name: 0 for column in tables.hour.c if column.name.endswith("_count")}
@@ -198,9 +224,9 @@ class Fleet:
             row = {"name": "a", "started_at": at, "beat_at": at, "broker_connected": broker_connected, "counters": {}}
             connection.execute(insert(tables.ingestor).values(row))
 
-    def crowd(self, count: int, **given: Any) -> None:  # noqa: ANN401
-        """Many ordinary machines, differing in load."""
-        for i in range(count):
+    def crowd(self, count: int, **given: Any) -> list[int]:  # noqa: ANN401
+        """Many ordinary machines, differing in load; returns their keys."""
+        return [
             self.machine(
                 f"web-{i:03}",
                 hostname=f"web-{i:03}.example.org",
@@ -211,6 +237,8 @@ class Fleet:
                 labels={"site": "paris" if i % 2 else "lyon"},
                 **given,
             )
+            for i in range(count)
+        ]
 
 
 def _key(inserted: CursorResult[Any]) -> int:

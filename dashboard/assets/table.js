@@ -117,6 +117,13 @@ const KINDS = {
   },
   chip: ({ text, tone, hint }) => [titled(node("span", `df-chip df-${tone}`, text), hint)],
   chips: ({ chips }) => chips.map(({ text, tone }) => node("span", `df-chip df-${tone}`, text)),
+  tags: ({ tags, more, hint }) => {
+    const group = titled(node("span", "df-tags", ""), hint);
+    group.append(...tags.map((text) => node("span", "df-tag", text)));
+    if (more) group.append(node("span", "df-tag df-more", more));
+    return [group];
+  },
+  line: ({ text, points }) => [line(points, text)],
   text: ({ text, hint }) => [titled(node("span", "", text), hint)],
   bar: () => {
     const track = node("span", "df-track", "");
@@ -129,6 +136,24 @@ function bar(cell, { text, tone, percent }) {
   set(cell.firstChild, text);
   cell.lastChild.className = `df-track df-${tone}`;
   cell.lastChild.firstChild.style.width = `${percent ?? 0}%`;
+}
+
+// A share over time: one stretch for each run of known points, so that what was not measured is a gap.
+function line(points, text) {
+  const svg = shape("svg", { viewBox: `0 0 ${points.length - 1} 100`, preserveAspectRatio: "none", role: "img", class: "df-line" });
+  svg.setAttribute("aria-label", text);
+  const title = shape("title", {});
+  title.textContent = text;
+  const known = points.map((y, x) => (y === null ? "" : `${points[x - 1] == null ? "M" : "L"}${x} ${100 - y}`));
+  const alone = points.map((y, x) => (y !== null && points[x - 1] == null && points[x + 1] == null ? "h.01" : ""));
+  svg.append(title, shape("path", { d: known.map((at, x) => at + alone[x]).join("") }));
+  return svg;
+}
+
+function shape(name, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
 }
 
 // When nobody has touched the table for a while and its order is old, ask for a fresh one: for screens on a wall.

@@ -1,10 +1,12 @@
 """The first page: what is wrong, how many machines there are, and which."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Final
 
 import streamlit as st
+from sqlalchemy import Engine
 
 from dashboard import (
     action_dialog,
@@ -12,6 +14,7 @@ from dashboard import (
     fleet_filters,
     fleet_rows,
     fleet_state,
+    history_queries,
     live,
     markup,
     queries,
@@ -23,6 +26,7 @@ from dashboard.language import _
 from dashboard.queries import Counts
 from dashboard.shell import asset
 from dashboard.view import Context, View
+from schemas import history
 
 VIEW = View(title="Fleet", path="fleet", icon=":material/dns:", order=0)
 
@@ -32,6 +36,9 @@ _PAGER: Final = "fleet.pager"
 _SELECTION: Final = "fleet.selection"
 
 _PAGER_WIDTH: Final = 330
+_TREND_SECONDS: Final = 15
+"""How old the lines of the table may be: a minute is summed up some seconds after its end."""
+
 _CARDS_NAME: Final = "Filter by status"
 _TABLE_NAME: Final = "Machines"
 _EMPTY_TITLE: Final = "No machine yet"
@@ -98,11 +105,13 @@ def _table_of(context: Context, snapshot: Snapshot) -> None:
     found = live.read(context, "fleet.rows", partial(queries.rows, context.engine, context.org, snapshot.names))
     thresholds = live.read(context, "thresholds", partial(queries.thresholds, context.engine, context.org))
     now = context.now()
+    minute = now // history.MINUTE * history.MINUTE
+    trends = live.read(context, "fleet.trends", partial(_trends, context.engine, context.org, snapshot.names, minute))
     opened = table.draw(
         "fleet_table",
         _TABLE_NAME,
         fleet_rows.columns(snapshot.place.filters),
-        fleet_rows.rows(found or [], now, thresholds, path=f"/{_MACHINE}"),
+        fleet_rows.rows(found or [], now, thresholds, trends, path=f"/{_MACHINE}"),
         total=snapshot.total,
         order_age=now - snapshot.at,
         ticks=_ticks(snapshot) if context.may_act else None,
@@ -112,6 +121,13 @@ def _table_of(context: Context, snapshot: Snapshot) -> None:
     )
     if opened:
         st.switch_page(context.pages[_MACHINE], query_params={"id": opened})
+
+
+def _cpu_by_minute(engine: Engine, org: str, names: Sequence[str], now: int) -> dict[str, list[float | None]]:
+    return history_queries.cpu_by_minute(engine, org, names, now=now, minutes=fleet_rows.TREND_MINUTES)
+
+
+_trends = live.shared(_cpu_by_minute, seconds=_TREND_SECONDS)
 
 
 def _selection_bar(context: Context, total: int) -> None:

@@ -19,6 +19,7 @@ from dashboard import (
     markup,
     queries,
     table,
+    text,
     theme,
 )
 from dashboard.machine_charts import Chart
@@ -84,7 +85,7 @@ def _now(context: Context, name: str) -> None:
         st.rerun()
     for row in live.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
         _title(context, row)
-        st.html(markup.note(machine_facts.subtitle(row, context.now())) + markup.tags(machine_facts.labels(row)))
+        st.html(markup.note(machine_facts.subtitle(row, context.now())) + markup.tags(text.labels(row.labels)))
         thresholds = live.read(context, "thresholds", partial(queries.thresholds, context.engine, context.org))
         recent = live.read(context, f"recent.{name}", partial(_recent, context, row)) or []
         st.html(machine_facts.vitals(row, machine_charts.metrics(row.info), thresholds, recent))

@@ -1,6 +1,7 @@
 """A dashboard as its own process over a seeded fleet, and Chromium to look at it."""
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -115,10 +116,18 @@ def seeded(directory: Path) -> Fleet:
     upgrade(engine)
     fleet = Fleet(engine, now=now())
     able = {**INFO, "actions": ACTIONS}
-    fleet.crowd(58, info=able)
-    fleet.machine(
-        "db-01", info=able, hostname="db-01.example.org", cpu_percent=97.0, memory_percent=91.0, disk_percent=55.0
+    for i, key in enumerate(fleet.crowd(58, info=able)):
+        fleet.minutes(key, [5 + i + 12 * math.sin(minute / 4 + i) if minute % 19 else None for minute in range(30)])
+    busy = fleet.machine(
+        "db-01",
+        info=able,
+        hostname="db-01.example.org",
+        cpu_percent=97.0,
+        memory_percent=91.0,
+        disk_percent=55.0,
+        labels={"role": "database", "site": "paris", "floor": "2"},
     )
+    fleet.minutes(busy, [40.0 + 2 * minute if not 10 <= minute < 16 else None for minute in range(30)])
     fleet.machine("db-02", info=able, hostname="db-02.example.org", cpu_percent=88.0, memory_percent=81.0, os="Ubuntu")
     fleet.machine("nas", info={**INFO, "actions": ACTIONS[:2]}, disk_percent=98.6, os="FreeBSD", os_version="14.1")
     fleet.machine("till-7", hostname="kassa7", presence="offline", reason="lost", since_at=fleet.now - 14_400_000)

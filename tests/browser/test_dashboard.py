@@ -75,6 +75,8 @@ def test_the_fleet_shows_its_machines_the_worst_first(visit: Visit, scheme: str)
     assert machines(page)[:3] == ["db-01.example.org", "db-02.example.org", "nas"]
     expect(row(page, "db-01")).to_contain_text("Online")
     expect(row(page, "db-01")).to_contain_text("97 %")
+    expect(row(page, "db-01").get_by_text("floor: 2")).to_be_visible()
+    expect(row(page, "db-01").get_by_role("img", name=re.compile(r"CPU from 4\d % to 98 %"))).to_be_visible()
     expect(page.locator(".df-card[data-code=attention] strong")).to_have_text("3")
     expect(page.locator(".df-card[data-code=all] strong")).to_have_text("66")
     photograph(page, f"fleet-{scheme}")

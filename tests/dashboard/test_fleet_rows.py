@@ -79,7 +79,25 @@ def test_a_card_that_filters_is_pressed_and_stays_when_it_counts_nothing() -> No
 
 def test_the_header_says_what_it_is_sorted_by() -> None:
     columns = fleet_rows.columns(Filters(order="cpu", descending=True))
-    assert {column["code"]: column["sorted"] for column in columns if column["sorted"] != "none"} == {
+    assert {column["code"]: column["sorted"] for column in columns if column.get("sorted", "none") != "none"} == {
         "cpu": "descending"
     }
-    assert {column["code"] for column in columns} == set(queries.ORDERS)
+    assert {column["code"] for column in columns if "sorted" in column} == set(queries.ORDERS)
+
+
+def test_labels_are_few_and_the_hint_names_them_all(fleet: Fleet, reader: Engine) -> None:
+    row = cells(fleet, reader, labels={"site": "paris", "role": "=cmd()", "floor": "<b>3</b>"})
+    assert row["labels"]["tags"] == ["floor: <b>3</b>", "role: =cmd()"]
+    assert row["labels"]["more"] == "+1"
+    assert row["labels"]["hint"] == "floor: <b>3</b>, role: =cmd(), site: paris"
+
+
+def test_the_course_of_the_cpu_has_gaps_and_is_told_in_words(fleet: Fleet, reader: Engine) -> None:
+    fleet.machine("m")
+    found = queries.rows(reader, "home", ["m"])
+    (row,) = fleet_rows.rows(found, NOW, None, {"m": [None, 10.4, None, 29.8]}, path="/machine")
+    (line,) = [cell for cell in row["cells"] if cell["kind"] == "line"]
+    assert line["points"] == [None, 10, None, 30]
+    assert line["text"] == "CPU from 10 % to 30 %, 20 % on average"
+    (row,) = fleet_rows.rows(found, NOW, None, {"m": [None, None]}, path="/machine")
+    assert row["cells"][4] == {"kind": "text", "text": "–", "hint": ""}

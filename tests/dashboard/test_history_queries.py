@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from rollups import START, Keeper, arrived
 from seeding import NOW, Fleet
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Engine, event, insert, update
 
 from dashboard import charts, history_queries
 from schemas import tables
@@ -145,3 +145,14 @@ def test_an_organisation_keeps_its_data_for_as_long_as_it_says(fleet: Fleet, rea
         connection.execute(update(tables.org).values(retention=brief.model_dump()))
     assert history_queries.retention(reader, "home") == brief
     assert history_queries.retention(reader, "nowhere") == Retention()
+
+
+def test_the_last_whole_minutes_of_many_machines_are_one_query(fleet: Fleet, reader: Engine) -> None:
+    fleet.minutes(fleet.machine("a"), [99.0, 1.0, None, 3.0])
+    fleet.minutes(fleet.machine("b"), [4.0])
+    fleet.minutes(fleet.machine("a", org="other"), [50.0])
+    asked: list[str] = []
+    event.listen(reader, "before_cursor_execute", lambda *said: asked.append(said[2]))
+    found = history_queries.cpu_by_minute(reader, "home", ["a", "b", "c"], now=fleet.now, minutes=3)
+    assert found == {"a": [1.0, None, 3.0], "b": [None, None, 4.0]}
+    assert len([statement for statement in asked if "minute" in statement]) == 1
