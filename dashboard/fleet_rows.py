@@ -8,6 +8,7 @@ from urllib.parse import quote
 from sqlalchemy import Row
 
 from dashboard import text
+from dashboard.language import _, marked
 from dashboard.queries import RETIRED, Counts, Filters
 from schemas.health import DEFAULT_THRESHOLDS
 from schemas.messages import Component, Thresholds
@@ -23,7 +24,7 @@ _ALWAYS_SHOWN: Final = ("online", "stale", "offline")
 _LABELS_SHOWN: Final = 2
 
 _HINT_MAX: Final = 500
-_TREND: Final = "CPU from {low} to {high}, {average} on average"
+_TREND: Final = marked("CPU from {low} to {high}, {average} on average")
 _UNVERIFIED: Final = "Unverified: the ingestor was blind and has not heard from this machine since."
 
 
@@ -170,7 +171,7 @@ def _line(trend: Trend) -> dict[str, Any]:
     if not known:
         return _text(text.UNKNOWN)
     average = sum(known) / len(known)
-    said = _TREND.format(low=text.percent(min(known)), high=text.percent(max(known)), average=text.percent(average))
+    said = _(_TREND, low=text.percent(min(known)), high=text.percent(max(known)), average=text.percent(average))
     return {"kind": "line", "text": said, "points": [None if point is None else round(point) for point in trend]}
 
 
