@@ -31,6 +31,7 @@ from ingestor.limits import Limits
 from ingestor.metrics import Metrics
 from ingestor.presence import State, on_blind, on_tick
 from ingestor.store import Store
+from ingestor.tending import Tending
 from schemas import topics
 from schemas.messages import OrgConfig
 
@@ -38,7 +39,6 @@ RECEIVE_SECONDS = 0.1
 TICK_SECONDS = 0.5
 PRINCIPALS_SECONDS = 1.0
 CONFIG_SECONDS = 5.0
-HISTORY_SECONDS = 1.0
 DATABASE_RETRY_SECONDS = 1.0
 CLOCK_STEP_SECONDS = 2.0
 STALL_SECONDS = 12.0
@@ -118,7 +118,7 @@ class Ingestor:
         self._retry_at = monotonic()
         self._ticked = (now() / 1000, monotonic())
         self._due: dict[str, float] = {}
-        self._tending = False
+        self._tending = Tending(store.tend, now=now, monotonic=monotonic)
 
     def step(self) -> None:
         """Handle what has arrived, or wait a moment for it; then do what the time asks for."""
@@ -149,7 +149,8 @@ class Ingestor:
 
     def _work(self, transport: Transport) -> None:
         batch, messages = Batch(), list[Message]()
-        for event in transport.receive(self._batch_max, 0 if self._acting.busy else RECEIVE_SECONDS):
+        events = transport.receive(self._batch_max, 0 if self._acting.busy else RECEIVE_SECONDS)
+        for event in events:
             match event:
                 case Message():
                     self.counters["received"] += 1
@@ -167,8 +168,7 @@ class Ingestor:
         self._acknowledge(transport)
         self._acting.publish(transport)
         self._admission.publish(transport)
-        if self._tending or self._is_due("history", HISTORY_SECONDS):
-            self._tending = self._store.tend(self._now())
+        self._tending.step(busy=len(events) >= self._batch_max)
         if self._is_due("config", CONFIG_SECONDS):
             self._publish_configs(transport)
 

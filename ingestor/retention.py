@@ -3,12 +3,12 @@
 Invariants:
 - Samples and minutes go only when they have been rolled up; how far is written in the same transaction (table
   `pruned`), so that nothing is rolled up twice.
-- One step is one small transaction: a few hours of one machine, or some hundred rows.
+- One step is one small transaction: a few hours of one machine, or some hundred rows. What an hour's work is made of
+  is worked out on the way, so that no step grows with the fleet.
 - A machine's minutes are never pruned further than its samples, and no limit ever moves back.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Engine, Table, delete, func, select
@@ -49,39 +49,43 @@ class Pruning:
         self._engine = engine
         self._sqlite = engine.dialect.name == "sqlite"
         self._insert: Any = (sqlite if self._sqlite else postgresql).insert
-        self._todo: deque[Unit] = deque()
+        self._todo: Iterator[Unit] = iter(())
+        self._unit: Unit | None = None
         self._planned_for = -1
 
     def step(self, now: int) -> bool:
         """Do a little. Returns whether there is more to do."""
-        if not self._todo:
+        self._unit = self._unit or next(self._todo, None)
+        if self._unit is None:
             this_hour = now // HOUR
             if this_hour == self._planned_for:
                 return False
-            self._plan(now)
             self._planned_for = this_hour
-            return bool(self._todo)
+            self._todo = self._plan(now)
+            return True
         with self._engine.begin() as connection:
-            if not self._todo[0](connection):
-                self._todo.popleft()
+            if not self._unit(connection):
+                self._unit = None
         return True
 
-    def _plan(self, now: int) -> None:
+    def _plan(self, now: int) -> Iterator[Unit]:
         with self._engine.connect() as connection:
-            machines = connection.execute(select(machine.c.id, machine.c.org_id)).all()
+            machines: Sequence[tuple[int, int]] = [
+                (row.id, row.org_id) for row in connection.execute(select(machine.c.id, machine.c.org_id))
+            ]
             kept = {
                 row.id: Retention.read(row.retention) for row in connection.execute(select(org.c.id, org.c.retention))
             }
-        for row in machines:
-            self._todo.extend(self._of_machine(row.id, kept.get(row.org_id, Retention()), now))
+        for machine_id, org_id in machines:
+            yield from self._of_machine(machine_id, kept.get(org_id, Retention()), now)
         for org_id, retention in kept.items():
-            self._todo.extend(self._of_org(org_id, now - retention.events_seconds * 1000))
+            yield from self._of_org(org_id, now - retention.events_seconds * 1000)
         before = now - max((retention.events_seconds for retention in kept.values()), default=0) * 1000
         if kept:
-            self._todo.append(_some(dead_letter, dead_letter.c.id, dead_letter.c.received_at < before))
-            self._todo.append(_some(incident, incident.c.id, _over(None, before)))
+            yield _some(dead_letter, dead_letter.c.id, dead_letter.c.received_at < before)
+            yield _some(incident, incident.c.id, _over(None, before))
         if self._sqlite:
-            self._todo.append(_give_back)
+            yield _give_back
 
     def _of_machine(self, machine_id: int, kept: Retention, now: int) -> list[Unit]:
         samples_before = _whole_hours(now - kept.samples_seconds * 1000)
