@@ -118,6 +118,14 @@ def allowed(principal: Principal, verb: Verb, topic: str) -> bool:
     return any(covers(granted, topic) for granted in (mine.publish if verb is Verb.PUBLISH else mine.read))
 
 
+def may_administer(level: str) -> bool:
+    """Whether who publishes at this level of the topics of requests may change an organisation.
+
+    The system's own may, of which the dashboard is the only one that any grant lets publish there.
+    """
+    return level.startswith("_")
+
+
 def covers(granted: str, wanted: str) -> bool:
     """Whether every topic that the filter (or topic) `wanted` matches is also matched by the filter `granted`.
 

@@ -15,6 +15,8 @@ import hashlib
 import hmac
 import secrets
 
+from schemas.enrolment import Token
+
 ITERATIONS = 101
 """What Mosquitto itself uses."""
 
@@ -27,6 +29,11 @@ _SCHEME = "7"
 def new_secret() -> str:
     """A new secret: 256 random bits in 43 characters that survive any shell, file and URL."""
     return secrets.token_urlsafe(32)
+
+
+def new_token(org: str) -> Token:
+    """A new token, to be shown once, with which machines of this organisation may enrol when its record is stored."""
+    return Token(org, f"token-{secrets.token_hex(4)}", new_secret())
 
 
 def hash_secret(secret: str) -> str:

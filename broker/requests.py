@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from broker.access import Principal, Role
 from broker.transport import Connected, Disconnected, Message, Transport
 from schemas import topics
+from schemas.administration import Administration
 from schemas.commands import ORDERS_MAX, Act, Cancel, Order, Request, Rollout, Update
 from schemas.keys import sign
 from schemas.messages import Signed
@@ -95,6 +96,11 @@ def cancel(commands: Sequence[str], *, actor: str, new_id: Callable[[], str] = n
     """The requests that take these commands back."""
     chunks = (tuple(commands[start : start + CANCEL_MAX]) for start in range(0, len(commands), CANCEL_MAX))
     return [Request(id=new_id(), actor=actor, change=Cancel(commands=chunk)) for chunk in chunks]
+
+
+def administer(change: Administration, *, actor: str, new_id: Callable[[], str] = new_id) -> Request:
+    """The request for a change of an organisation."""
+    return Request(id=new_id(), actor=actor, change=change)
 
 
 def _chunks(signed: Iterable[Signed]) -> Iterator[list[Signed]]:

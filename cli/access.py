@@ -1,5 +1,6 @@
 """`dashfleet org`, `token` and `principal`: who belongs to the fleet, and with which credential."""
 
+import json
 import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -8,7 +9,7 @@ import typer
 
 from cli.options import Data, Database, Json, data_directory, fleet_database, show, table, to_seconds
 
-org = typer.Typer(help="Add, list and remove organisations.", no_args_is_help=True)
+org = typer.Typer(help="Add, list, configure and remove organisations.", no_args_is_help=True)
 token = typer.Typer(help="Make, list and revoke the tokens that machines enrol with.", no_args_is_help=True)
 principal = typer.Typer(help="Say which programs and machines may connect.", no_args_is_help=True)
 
@@ -35,6 +36,36 @@ def list_orgs(data: Data = None, database: Database = None, as_json: Json = Fals
     with fleet_database(data, database, read_only=True) as engine:
         found = listed(engine)
     _show(found, ("org", "machines", "principals", "created"), as_json=as_json)
+
+
+@org.command("configure")
+def configure_org(
+    name: OrgName,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SETTING=VALUE]...", help="What to change, such as time_to_live_seconds=2d."),
+    ] = None,
+    data: Data = None,
+    database: Database = None,
+    as_json: Json = False,
+) -> None:
+    """Change settings of an organisation: presence, health, retention. Without any, show them."""
+    from ingestor.admin import configure_org as configure
+    from ingestor.admin import org_settings
+    from schemas.organisation import SETTINGS
+
+    changes = dict(_setting(text) for text in settings or ())
+    with fleet_database(data, database, read_only=not changes) as engine:
+        if changes:
+            typer.echo(configure(engine, name, changes) or "Nothing changed: it was so already.")
+            return
+        found = org_settings(engine, name)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    rows = [(SETTINGS[setting], value) for setting, value in found.items()]
+    lines = [{"setting": each.name, "value": each.shown(value), "meaning": each.title} for each, value in rows]
+    show(table(lines, ("setting", "value", "meaning")))
 
 
 @org.command("remove")
@@ -155,6 +186,22 @@ def revoke_principal(username: Username, data: Data = None, database: Database =
 
     with fleet_database(data, database) as engine:
         revoke(engine, username, now=_now)
+
+
+def _setting(text: str) -> tuple[str, float]:
+    """The setting and the number that `SETTING=VALUE` says; a length of time as 90s or 2d. Raises StartError."""
+    from schemas.errors import StartError
+    from schemas.organisation import SETTINGS
+
+    name, equals, value = text.partition("=")
+    if not equals or name not in SETTINGS:
+        raise StartError(f"{text!r} is no SETTING=VALUE: dashfleet org configure NAME lists the settings")
+    if SETTINGS[name].kind == "duration":
+        return name, to_seconds(value)
+    try:
+        return name, float(value)
+    except ValueError:
+        raise StartError(f"{name} is a number, not {value!r}") from None
 
 
 def _show_secret(username: str, secret: str) -> None:

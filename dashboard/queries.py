@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
 from sqlalchemy import (
     ColumnElement,
     Engine,
@@ -26,7 +25,8 @@ from sqlalchemy import (
 )
 
 from schemas.ledger import Ledger
-from schemas.messages import VITALS, OrgConfig, Thresholds
+from schemas.messages import VITALS, Thresholds
+from schemas.organisation import read_config
 from schemas.tables import incident, ingestor, machine, org, state, stream, transition
 
 RETIRED: Final = "retired"
@@ -187,10 +187,7 @@ def thresholds(engine: Engine, org_name: str) -> Thresholds:
     """How the organisation judges its machines; as usual when it has not said, or said something unreadable."""
     with engine.connect() as connection:
         config = connection.execute(select(org.c.config).where(org.c.name == org_name)).scalar()
-    try:
-        return OrgConfig.model_validate(config or {}).thresholds
-    except ValidationError:
-        return Thresholds()
+    return read_config(config).thresholds
 
 
 _ROW_VITALS: Final = ("cpu_percent", "memory_percent", "disk_percent", "uptime_seconds")

@@ -38,7 +38,12 @@ class Acting:
         self._rings: dict[str, tuple[tuple[Signed, ...], KeyRing]] = {}
         self._dispatch = Dispatch(store.commands, find=find_known, random=random)
         self._requests = Requests(
-            store.commands, self._dispatch, find=find, keys=self._keys, is_org=lambda org: org in self._configs()
+            store.commands,
+            self._dispatch,
+            find=find,
+            keys=self._keys,
+            is_org=lambda org: org in self._configs(),
+            administer=store.administer,
         )
         self.take_result = self._dispatch.take_result
         self.readers = {topics.REQUEST: self._requests.take}

@@ -1,12 +1,13 @@
-"""What the admin commands write: organisations, and who may connect. They run next to the ingestor.
+"""What admins write: organisations, and who may connect. By a command next to the ingestor, or by a request to it.
 
 Invariants:
 - A secret is hashed before it comes near the database, and is returned to the caller only when it is new.
+- What takes a connection checks before it writes: whatever it refuses, by StartError, has changed nothing.
 - Who is revoked stays in the table, so that brokers and the ingestor see it, and its name is nobody else's meanwhile.
 - What an organisation has goes with it; its principals stay, revoked, until there is one of its name again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, func, select
@@ -14,8 +15,9 @@ from sqlalchemy.engine import Connection
 
 from broker.access import Principal, Role
 from broker.credentials import hash_secret, new_secret, verify_secret
-from schemas import tables
+from schemas import organisation, tables
 from schemas.errors import StartError
+from schemas.history import Retention
 from schemas.messages import OrgConfig
 from schemas.topics import MACHINE_MAX_LENGTH, ORG_MAX_LENGTH, is_id
 
@@ -102,15 +104,24 @@ def new_principal(engine: Engine, org: str, name: str, role: str, *, now: Now) -
     if role not in _PROVISIONED:
         raise StartError(f"there is no role {role} to give: choose one of {', '.join(_PROVISIONED)}")
     require_name(name, "a principal", MACHINE_MAX_LENGTH)
-    principal = Principal(Role(role), org, name)
-    with engine.connect() as connection:
-        require_org(connection, org)
-        found = connection.execute(select(tables.principal).where(_called(principal.username))).first()
-        if found is not None and (found.revoked_at is None or found.role != role):
-            raise StartError(f"{principal.username} is there already: rotate or revoke it, or choose another name")
     secret = new_secret()
-    add_principal(engine, principal, secret, now=now)
+    with engine.begin() as connection:
+        require_org(connection, org)
+        provision(connection, Principal(Role(role), org, name), hash_secret(secret), now())
     return secret
+
+
+def provision(connection: Connection, principal: Principal, secret_hash: str, now: int) -> None:
+    """Let somebody new connect, or a revoked one of the same role again, by the record of their secret."""
+    found = connection.execute(select(tables.principal).where(_called(principal.username))).first()
+    if found is None:
+        insert_principal(connection, principal, secret_hash, now)
+    elif found.revoked_at is None or found.role != principal.role:
+        raise StartError(f"{principal.username} is there already: rotate or revoke it, or choose another name")
+    else:
+        _change(connection, principal.username, secret_hash)
+    if principal.role is Role.MACHINE:
+        insert_machine(connection, principal.org, principal.name, now)
 
 
 def list_principals(engine: Engine, org: str | None = None) -> list[dict[str, Any]]:
@@ -134,18 +145,71 @@ def rotate_principal(engine: Engine, username: str, *, overlap_seconds: float, n
     """Give a principal another secret, and return it; the one before stays good for the overlap. Raises StartError."""
     secret = new_secret()
     with engine.begin() as connection:
-        found = _require_valid(connection, username)
-        until = now() + round(overlap_seconds * 1000)
-        previous = (found.secret_hash, until) if overlap_seconds else (None, None)
-        _change(connection, username, hash_secret(secret), previous)
+        rotate(connection, username, hash_secret(secret), overlap_seconds, now())
     return secret
+
+
+def rotate(connection: Connection, username: str, secret_hash: str, overlap_seconds: float, now: int) -> None:
+    """Give a principal the secret of this record; the one before stays good for the overlap."""
+    found = _require_valid(connection, username)
+    until = now + round(overlap_seconds * 1000)
+    _change(connection, username, secret_hash, (found.secret_hash, until) if overlap_seconds else (None, None))
 
 
 def revoke_principal(engine: Engine, username: str, *, now: Now) -> None:
     """Let somebody connect no more: sessions end within seconds, and a machine is retired. Raises StartError."""
     with engine.begin() as connection:
-        _require_valid(connection, username)
-        connection.execute(tables.principal.update().where(_called(username)).values(revoked_at=now()))
+        revoke(connection, username, now())
+
+
+def revoke(connection: Connection, username: str, now: int) -> None:
+    """Let somebody connect no more."""
+    _require_valid(connection, username)
+    connection.execute(tables.principal.update().where(_called(username)).values(revoked_at=now))
+
+
+def reinstate(connection: Connection, username: str) -> None:
+    """Let somebody connect again, with the secret that they had."""
+    found = _require_known(connection, username)
+    if found.revoked_at is None:
+        raise StartError(f"{username} is not revoked")
+    _change(connection, username, found.secret_hash)
+
+
+def role_of(connection: Connection, username: str) -> str:
+    """The role of a principal, revoked or not."""
+    return str(_require_known(connection, username).role)
+
+
+def configure_org(engine: Engine, name: str, changes: Mapping[str, float]) -> str:
+    """Change these settings of an organisation, and say what was changed. Raises StartError."""
+    with engine.begin() as connection:
+        hold_org(connection, name)
+        return configure(connection, name, changes)
+
+
+def configure(connection: Connection, name: str, changes: Mapping[str, float]) -> str:
+    """Change these settings of an organisation (`schemas.organisation`), and say what was changed."""
+    config, retention = _settings(connection, name)
+    try:
+        after = organisation.changed(config, retention, changes)
+    except ValueError as error:
+        raise StartError(str(error)) from None
+    stored = {"config": after[0].model_dump(mode="json"), "retention": after[1].model_dump(mode="json")}
+    connection.execute(tables.org.update().where(tables.org.c.name == name).values(stored))
+    return organisation.differences(organisation.values(config, retention), organisation.values(*after))
+
+
+def org_settings(engine: Engine, name: str) -> dict[str, float]:
+    """The value of every setting of an organisation. Raises StartError."""
+    with engine.connect() as connection:
+        return organisation.values(*_settings(connection, name))
+
+
+def hold_org(connection: Connection, name: str) -> bool:
+    """Let nobody else change who belongs to an organisation until this transaction ends; whether there is one."""
+    held = connection.execute(tables.org.update().where(tables.org.c.name == name).values(name=tables.org.c.name))
+    return held.rowcount > 0
 
 
 def insert_principal(connection: Connection, principal: Principal, secret_hash: str, now: int) -> None:
@@ -191,10 +255,21 @@ def require_name(name: str, what: str, max_length: int) -> None:
         )
 
 
-def _require_valid(connection: Connection, username: str) -> Any:  # noqa: ANN401 - a row of the table
+def _settings(connection: Connection, name: str) -> tuple[OrgConfig, Retention]:
+    require_org(connection, name)
+    row = connection.execute(select(tables.org.c.config, tables.org.c.retention).where(tables.org.c.name == name)).one()
+    return organisation.read_config(row.config), Retention.read(row.retention)
+
+
+def _require_known(connection: Connection, username: str) -> Any:  # noqa: ANN401 - a row of the table
     found = connection.execute(select(tables.principal).where(_called(username))).first()
     if found is None:
         raise StartError(f"there is no principal {username}: see dashfleet principal list")
+    return found
+
+
+def _require_valid(connection: Connection, username: str) -> Any:  # noqa: ANN401 - a row of the table
+    found = _require_known(connection, username)
     if found.revoked_at is not None:
         raise StartError(f"{username} is revoked already")
     return found

@@ -61,8 +61,7 @@ class CommandStore:
     def request(self, id_: str) -> RequestRecord | None:
         """The request of this id, if there is one."""
         with self._engine.connect() as connection:
-            row = connection.execute(_requests().where(_REQUEST.c.id == id_)).one_or_none()
-        return None if row is None else _request(row)
+            return find_request(connection, id_)
 
     def requests(self, key: RolloutKey) -> list[RequestRecord]:
         """The requests of one batch, the first one first."""
@@ -99,6 +98,17 @@ class CommandStore:
         with self._engine.connect() as connection:
             found = {row.id: _desired(row.desired) for row in connection.execute(query)}
         return {id_: desired for id_, desired in found.items() if desired is not None}
+
+
+def find_request(connection: Connection, id_: str) -> RequestRecord | None:
+    """The request of this id, if there is one."""
+    row = connection.execute(_requests().where(_REQUEST.c.id == id_)).one_or_none()
+    return None if row is None else _request(row)
+
+
+def insert_request(connection: Connection, request: RequestRecord) -> None:
+    """Record a request that is not there yet."""
+    connection.execute(_REQUEST.insert().values(_request_row(request)))
 
 
 def write_changes(connection: Connection, changes: Changes, insert: Any) -> None:  # noqa: ANN401 - the dialect's

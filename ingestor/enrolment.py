@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from broker.access import Principal, Role
-from ingestor.admin import insert_machine, insert_principal
+from ingestor.admin import hold_org, insert_machine, insert_principal
 from schemas import tables
 from schemas.enrolment import EnrolAnswer, EnrolledKey, EnrolRequest
 from schemas.keys import current
@@ -38,8 +38,7 @@ def enrol(engine: Engine, org: str, token: str, request: EnrolRequest, now: int)
 
 
 def _answer(connection: Connection, org: str, token: str, request: EnrolRequest, now: int) -> EnrolAnswer | None:
-    held = connection.execute(tables.org.update().where(tables.org.c.name == org).values(name=tables.org.c.name))
-    found = _token(connection, token) if held.rowcount else None
+    found = _token(connection, token) if hold_org(connection, org) else None
     if found is None:
         return None
     answer = _repeated(connection, token, request) or _refused(found, request, now)

@@ -21,6 +21,7 @@ from ingestor.fleet import Machine
 from ingestor.intake import Batch, RefusedError
 from ingestor.presence import Presence
 from ingestor.rollout import Progress, RolloutKey
+from schemas.administration import Administration
 from schemas.commands import Act, Cancel, Order, Request, Rollout, State, Update
 from schemas.keys import KeyRing, SignatureError
 from schemas.messages import Signed
@@ -33,7 +34,9 @@ DETAIL_MAX = 1000
 
 
 class Requests:
-    """Reads requests. `find` gives a machine, `keys` those of an organisation: None when it has none."""
+    """Reads requests. `find` gives a machine, `keys` those of an organisation: None when it has none; `administer`
+    is `ingestor.administration`'s, which commits by itself.
+    """
 
     def __init__(
         self,
@@ -43,12 +46,14 @@ class Requests:
         find: Callable[[str, str], Machine | None],
         keys: Callable[[str], KeyRing | None],
         is_org: Callable[[str], bool],
+        administer: Callable[[RequestRecord, str, Administration], RequestRecord | None],
     ) -> None:
         self._store = store
         self._dispatch = dispatch
         self._find = find
         self._keys = keys
         self._is_org = is_org
+        self._administer = administer
 
     def take(self, batch: Batch, address: Address, message: Message, now: int) -> None:
         """Read one request into the batch. Raises RefusedError or ValidationError when it is none."""
@@ -66,6 +71,10 @@ class Requests:
                 self._act(batch, asked, act, known)
             case Cancel() as cancel:
                 self._cancel(batch, asked, cancel, known)
+            case administration:
+                record = known or self._administer(asked.new("", None, "", ""), address.principal, administration)
+                if record is not None:
+                    asked.answer(batch, record.state, "", record.detail)
 
     def _act(self, batch: Batch, asked: "_Asked", act: Act, known: RequestRecord | None) -> None:
         orders: list[tuple[Order, Signed]] = []
@@ -155,7 +164,7 @@ class Requests:
         return progress.rollout
 
     def _cancel(self, batch: Batch, asked: "_Asked", cancel: Cancel, known: RequestRecord | None) -> None:
-        asked.record(batch, known, asked.request.id, None, "accepted", "")
+        asked.record(batch, known, "", None, "accepted", "")
         asked.answer(batch, "accepted", "", "")
         found = self._dispatch.commands(batch, cancel.commands)
         for id_ in dict.fromkeys(cancel.commands):
@@ -195,24 +204,25 @@ class _Asked:
         self, batch: Batch, known: RequestRecord | None, of: str, rollout: Rollout | None, state: str, detail: str
     ) -> RequestRecord:
         """The request as it is stored: as it was, when it had been heard before."""
-        record = known or RequestRecord(
-            self.request.id,
-            self.org,
-            self.principal,
-            self.request.actor,
-            self.request.change.kind,
-            of,
-            rollout,
-            state,
-            detail,
-            self.now,
-        )
+        record = known or self.new(of, rollout, state, detail)
         batch.changes.requests[record.id] = record
         return record
 
+    def new(self, of: str, rollout: Rollout | None, state: str, detail: str) -> RequestRecord:
+        """The request as it is stored when it is heard for the first time."""
+        kind = self.request.change.kind
+        made = (self.request.id, self.org, self.principal, self.request.actor, kind, of or self.request.id)
+        return RequestRecord(*made, rollout, state, detail, self.now)
+
     def answer(self, batch: Batch, state: str, reason: str, detail: str) -> None:
         """Say what became of the request as a whole."""
-        values = {"request": self.request.id, "state": state, "at": self.now, "reason": reason, "detail": detail}
+        values = {
+            "request": self.request.id,
+            "state": state,
+            "at": self.now,
+            "reason": reason,
+            "detail": detail[:DETAIL_MAX],
+        }
         batch.changes.updates.insert(self.place, update(self.org, self.principal, Update.model_validate(values)))
 
     def refusal(self, order: Order, reason: str, detail: str) -> Update:

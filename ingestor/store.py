@@ -15,6 +15,8 @@ from sqlalchemy import Engine, Table, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
+from ingestor.administration import administer
+from ingestor.changes import RequestRecord
 from ingestor.command_store import CommandStore, write_changes
 from ingestor.enrolment import enrol
 from ingestor.fleet import Estimate, Latest, Machine, Stream
@@ -24,6 +26,7 @@ from ingestor.presence import Presence, State
 from ingestor.retention import Pruning
 from ingestor.rollup import Rollup
 from schemas import tables
+from schemas.administration import Administration
 from schemas.database import storable
 from schemas.enrolment import EnrolAnswer, EnrolRequest
 from schemas.health import Health, HealthStatus
@@ -112,6 +115,10 @@ class Store:
     def enrol(self, org: str, token: str, request: EnrolRequest, now: int) -> EnrolAnswer | None:
         """Give a machine its place; see `ingestor.enrolment`."""
         return enrol(self._engine, org, token, request, now)
+
+    def administer(self, record: RequestRecord, level: str, change: Administration) -> RequestRecord | None:
+        """Change an organisation; see `ingestor.administration`."""
+        return administer(self._engine, record, level, change)
 
     def write(self, batch: Batch, heartbeat: Mapping[str, Any] | None = None) -> None:
         """Store a batch, and say that the ingestor lives, in one transaction."""

@@ -1,45 +1,48 @@
-"""Enrolment tokens as the admin commands make them: each is a principal that may only ask for a machine's place.
+"""Enrolment tokens as admins make them: each is a principal that may only ask for a machine's place.
 
 Invariant: a token is shown once, whole; what is stored of it is the record of its secret.
 """
 
-import secrets
 from typing import Any
 
 from sqlalchemy import Engine, select
+from sqlalchemy.engine import Connection
 
 from broker.access import Principal, Role
-from broker.credentials import hash_secret, new_secret
+from broker.credentials import hash_secret
+from broker.credentials import new_token as new_credential
 from ingestor.admin import Now, insert_principal, require_org
 from schemas import tables
+from schemas.administration import TOKEN_LIFE_MAX_SECONDS, TOKEN_USES_MAX
 from schemas.enrolment import Token
 from schemas.errors import StartError
-
-USES_MAX = 10_000
-LIFE_MAX_SECONDS = 30 * 86_400
 
 
 def new_token(engine: Engine, org: str, *, uses: int, seconds: float, created_by: str, now: Now) -> Token:
     """A token that makes so many machines within so many seconds. Raises StartError."""
-    if not 1 <= uses <= USES_MAX:
-        raise StartError(f"a token makes 1 to {USES_MAX} machines, not {uses}")
-    if not 0 < seconds <= LIFE_MAX_SECONDS:
+    if not 1 <= uses <= TOKEN_USES_MAX:
+        raise StartError(f"a token makes 1 to {TOKEN_USES_MAX} machines, not {uses}")
+    if not 0 < seconds <= TOKEN_LIFE_MAX_SECONDS:
         raise StartError("a token lives for 30 days at most: see --expires")
-    token = Token(org, f"token-{secrets.token_hex(4)}", new_secret())
-    principal = Principal(Role.ENROL, org, token.name)
+    token = new_credential(org)
     with engine.begin() as connection:
         require_org(connection, org)
-        insert_principal(connection, principal, hash_secret(token.secret), now())
-        connection.execute(
-            tables.token.insert().values(
-                username=principal.username,
-                uses=uses,
-                expires_at=now() + round(seconds * 1000),
-                created_at=now(),
-                created_by=created_by[:128],
-            )
-        )
+        until = now() + round(seconds * 1000)
+        insert_token(connection, org, token.name, hash_secret(token.secret), uses, until, created_by, now())
     return token
+
+
+def insert_token(
+    connection: Connection, org: str, name: str, secret_hash: str, uses: int, until: int, created_by: str, now: int
+) -> None:
+    """Write a token by the record of its secret. Raises StartError when there is, or was, a principal of this name."""
+    principal = Principal(Role.ENROL, org, name)
+    known = tables.principal.c.username == principal.username
+    if connection.execute(select(tables.principal.c.username).where(known)).first() is not None:
+        raise StartError(f"there is, or was, a {principal.username}: choose another name")
+    insert_principal(connection, principal, secret_hash, now)
+    values = {"username": principal.username, "uses": uses, "expires_at": until, "created_at": now}
+    connection.execute(tables.token.insert().values(**values, created_by=created_by[:128]))
 
 
 def list_tokens(engine: Engine, org: str | None = None) -> list[dict[str, Any]]:
@@ -63,12 +66,17 @@ def list_tokens(engine: Engine, org: str | None = None) -> list[dict[str, Any]]:
 
 def revoke_token(engine: Engine, name: str, *, now: Now) -> None:
     """End a token before its time: the machines that it made stay. Raises StartError."""
-    table = tables.principal
-    mine = (table.c.username == name) & (table.c.role == Role.ENROL.value)
     with engine.begin() as connection:
-        found = connection.execute(select(table.c.revoked_at).where(mine)).first()
-        if found is None:
-            raise StartError(f"there is no token {name}: see dashfleet token list")
-        if found.revoked_at is not None:
-            raise StartError(f"the token {name} is revoked already")
-        connection.execute(table.update().where(mine).values(revoked_at=now()))
+        end_token(connection, name, now())
+
+
+def end_token(connection: Connection, username: str, now: int) -> None:
+    """End a token. Raises StartError."""
+    table = tables.principal
+    mine = (table.c.username == username) & (table.c.role == Role.ENROL.value)
+    found = connection.execute(select(table.c.revoked_at).where(mine)).first()
+    if found is None:
+        raise StartError(f"there is no token {username}: see dashfleet token list")
+    if found.revoked_at is not None:
+        raise StartError(f"the token {username} is revoked already")
+    connection.execute(table.update().where(mine).values(revoked_at=now))

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
+from schemas.administration import Administration
 from schemas.messages import (
     Count,
     Identifier,
@@ -163,14 +164,14 @@ class Cancel(Part):
 
 
 class Request(Message):
-    """What a principal asks of the ingestor, on its own `request` topic.
+    """What a principal asks of the ingestor, on its own `request` topic. Administration is for the dashboard alone.
 
     `actor` is who asked, by the principal's word, such as the dashboard's signed-in person. It decides nothing.
     """
 
     id: RandomId
     actor: Text = ""
-    change: Annotated[Act | Cancel, Field(discriminator="kind")]
+    change: Annotated[Act | Cancel | Administration, Field(discriminator="kind")]
 
 
 class Update(Message):

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from schemas.commands import OrgName
 from schemas.keys import PublicKey
-from schemas.messages import Identifier, Message, Milliseconds, Part, RandomId, Text
+from schemas.messages import Identifier, Message, Milliseconds, Part, RandomId, SecretHash, Text
 from schemas.topics import ORG_MAX_LENGTH, is_id
 
 SECRET_LENGTH = 43
@@ -28,7 +28,7 @@ class EnrolRequest(Message):
     machine: Identifier
     hostname: Text
     hardware_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
-    secret_hash: Annotated[str, Field(max_length=200, pattern=r"^\$7\$101\$[A-Za-z0-9+/=]{16}\$[A-Za-z0-9+/=]{88}$")]
+    secret_hash: SecretHash
 
 
 class EnrolledKey(Part):

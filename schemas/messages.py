@@ -42,6 +42,8 @@ Identifier = Annotated[str, Field(pattern=ID_PATTERN, max_length=63)]
 Labels = Annotated[dict[Identifier, Annotated[str, Field(max_length=63)]], Field(max_length=32)]
 RandomId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+SecretHash = Annotated[str, Field(max_length=200, pattern=r"^\$7\$101\$[A-Za-z0-9+/=]{16}\$[A-Za-z0-9+/=]{88}$")]
+"""The record of a secret, as `broker.credentials` makes it."""
 
 OfflineReason = Literal["lost", "stopped", "restarting", "rebooting", "asleep"]
 

@@ -11,6 +11,7 @@ from broker.access import Principal, Role
 from broker.memory import MemoryBroker, MemoryTransport
 from broker.transport import Message
 from schemas import topics
+from schemas.administration import Administration
 from schemas.commands import Act, Cancel, Command, Desired, Order, Request, Result, Rollout, Update
 from schemas.keys import new_key, sign
 from schemas.messages import Ack, Signed
@@ -51,6 +52,9 @@ class Operator:
 
     def cancel(self, *ids: str) -> Message:
         return self.request(Request(id=new_id(), actor="Ada", change=Cancel(commands=ids)))
+
+    def administer(self, change: Administration, *, id_: str = "") -> Message:
+        return self.request(Request(id=id_ or new_id(), actor="Ada", change=change))
 
     def request(self, request: Request) -> Message:
         topic = topics.REQUEST.at(org=self.org, principal=self.level)

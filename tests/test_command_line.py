@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -226,6 +227,24 @@ def listed(data: Path, group: str) -> list[dict[str, Any]]:
     found = json.loads(dashfleet(group, "list", "--data", str(data), "--json").stdout)
     assert isinstance(found, list)
     return found
+
+
+def test_an_organisation_is_configured_and_shown(data: Path) -> None:
+    at = ("--data", str(data))
+    dashfleet("org", "add", "acme", *at)
+    done = dashfleet("org", "configure", "acme", "time_to_live_seconds=2d", "cpu_knee_percent=65", *at)
+    assert done.stdout == "time_to_live_seconds 1 d → 2 d, cpu_knee_percent 50 % → 65 %\n"
+    assert "Nothing changed" in dashfleet("org", "configure", "acme", "cpu_knee_percent=65", *at).stdout
+    shown = dashfleet("org", "configure", "acme", *at).stdout
+    assert re.search(r"time_to_live_seconds +2 d +Expired when not heard for", shown)
+    values = json.loads(dashfleet("org", "configure", "acme", "--json", *at).stdout)
+    assert (values["time_to_live_seconds"], values["keep_samples_seconds"]) == (172_800, 172_800)
+    assert "no organisation nowhere" in refusal("org", "configure", "nowhere", *at)
+    assert "is no SETTING=VALUE" in refusal("org", "configure", "acme", "colour=red", *at)
+    assert "no length of time" in refusal("org", "configure", "acme", "stale_seconds=soon", *at)
+    assert "cpu_weight is a number" in refusal("org", "configure", "acme", "cpu_weight=much", *at)
+    assert "cpu_weight: " in refusal("org", "configure", "acme", "cpu_weight=nan", *at)
+    assert "must sum to 1" in refusal("org", "configure", "acme", "cpu_weight=0.9", *at)
 
 
 def test_an_organisation_comes_and_goes(data: Path) -> None:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from schemas import commands, enrolment, messages, topics
+from schemas import administration, commands, enrolment, messages, topics
 from schemas.messages import Message, Part
+from schemas.organisation import SETTINGS
 
 CONTRACT = (Path(__file__).parents[1] / "docs" / "contract.md").read_text()
 NAMED = set(re.findall(r"`([^`]+)`", CONTRACT))
 MODELS = [
     model
-    for module in (messages, enrolment, commands)
+    for module in (messages, enrolment, administration, commands)
     for _, model in inspect.getmembers(module, inspect.isclass)
     if issubclass(model, Part) and model.__module__ == module.__name__
 ]
@@ -42,6 +43,11 @@ def test_every_field_of_a_message_is_in_its_own_section(message: type[Message]) 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_every_message_says_what_it_is(model: type[Part]) -> None:
     assert model.__doc__
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_setting_of_an_organisation_is_in_the_contract(setting: str) -> None:
+    assert setting in NAMED
 
 
 def test_every_reason_and_state_is_in_the_contract() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.access import Principal, Role, Verb, allowed, covers, grants
+from broker.access import Principal, Role, Verb, allowed, covers, grants, may_administer
 from schemas import topics
 
 MACHINE = Principal(Role.MACHINE, "home", "attic")
@@ -244,3 +244,18 @@ def matches(filter_: str, topic: str) -> bool:
         if index >= len(levels) or own not in ("+", levels[index]):
             return False
     return len(wanted) == len(levels)
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("org", ["", "acme"])
+def test_only_the_dashboard_may_publish_where_an_organisation_can_be_changed(role: Role, org: str) -> None:
+    for name in ("dashboard", "x"):
+        principal = Principal(role, org, name)
+        levels = ("_dashboard", "_x", "__x", principal.level)
+        reached = [
+            level
+            for level in levels
+            if may_administer(level)
+            and allowed(principal, Verb.PUBLISH, topics.REQUEST.at(org="acme", principal=level))
+        ]
+        assert not reached or (role is Role.DASHBOARD and set(reached) == {principal.level})
