@@ -76,7 +76,7 @@ class Keeper:
         found = {key: row for key, row in self.stored(name).items() if key[1] >= since}
         assert set(found) == set(expected)
         for key, samples in expected.items():
-            assert found[key]["samples"] == len(samples)
+            assert found[key]["samples"] == len(samples), key
             for vital in VITALS:
                 _same(found[key], vital, [getattr(one.sample.vitals, vital) for one in samples])
             extras = [reading for one in samples if (reading := one.sample.extra.get("fan_rpm")) is not None]

@@ -45,7 +45,7 @@ def free(directory: Path) -> None:
 class Image:
     """An ext4 file system in a file."""
 
-    def __init__(self, path: Path, mount: Path, *, megabytes: int = 32) -> None:
+    def __init__(self, path: Path, mount: Path, *, megabytes: int) -> None:
         self.path, self.mount = path, mount
         mount.mkdir()
         with path.open("wb") as file:
@@ -82,11 +82,21 @@ class Image:
         _run("umount", str(self.mount))
 
 
+def copy_database(path: Path, directory: Path) -> Path:
+    """Copy a SQLite database that a stopped process has open, with what is in its log."""
+    directory.mkdir(exist_ok=True)
+    for tail in ("", "-wal"):
+        file = path.with_name(path.name + tail)
+        if file.exists():
+            shutil.copyfile(file, directory / file.name)
+    return directory / path.name
+
+
 @contextmanager
-def image(directory: Path) -> Iterator[Image]:
+def image(directory: Path, *, megabytes: int = 32) -> Iterator[Image]:
     """A mounted image. Needs root."""
     require_root()
-    made = Image(directory / "disk.img", directory / "disk")
+    made = Image(directory / "disk.img", directory / "disk", megabytes=megabytes)
     try:
         yield made
     finally:

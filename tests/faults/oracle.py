@@ -60,7 +60,7 @@ def _judge_one(fleet: Fleet, machine: Machine, verdict: Verdict) -> None:
     issued = [int(line) for line in machine.journal.read_text().split()]
     streams = fleet.stored()[machine.name]
     places, spurious, corrupted = _rows_judged(fleet, machine, issued, ordered=len(streams) == 1)
-    accepted, dropped, waiting = _outbox(machine)
+    accepted, dropped, waiting = outbox_of(machine.cold, machine.hot)
     for stream, ranges in streams.items():
         accepted[stream] = max(accepted.get(stream, 0), max((last for _, last in ranges), default=0))
     gone = 0
@@ -98,11 +98,11 @@ def _rows_judged(fleet: Fleet, machine: Machine, issued: list[int], *, ordered: 
     return different, spurious + len(places) - different, corrupted
 
 
-def _outbox(machine: Machine) -> tuple[dict[str, int], int, set[tuple[str, int]]]:
+def outbox_of(*paths: Path) -> tuple[dict[str, int], int, set[tuple[str, int]]]:
     """How many numbers each stream gave out, how many samples were dropped, and which wait."""
     accepted: dict[str, int] = {}
     dropped, waiting = 0, set[tuple[str, int]]()
-    for path in (machine.cold, machine.hot):
+    for path in paths:
         if not path.exists():
             continue
         for name, next_seq, lost in _rows(path, "SELECT name, next_seq, dropped FROM stream"):

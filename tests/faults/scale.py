@@ -30,6 +30,8 @@ class Scale:
     backlog: int
     """Samples that wait when the machine comes back."""
     power_cuts: int
+    history_breaks: int
+    """Of the ingestor, in rolling up and in pruning, a multiple of 4."""
     written: float
     """How long the bytes written are counted, at `written_interval` seconds between samples."""
     written_interval: float
@@ -62,6 +64,7 @@ SHORT = Scale(
     days_offline=0.25,
     backlog=8640,
     power_cuts=2,
+    history_breaks=4,
     written=3.0,
     written_interval=0.1,
     clone_interval=2.0,
@@ -87,6 +90,7 @@ WHOLE = Scale(
     days_offline=7.0,
     backlog=8640,
     power_cuts=20,
+    history_breaks=100,
     written=600.0,
     written_interval=10.0,
     clone_interval=10.0,

@@ -1,14 +1,13 @@
 """Disks that are full, that fail, that are damaged, and that lose their power."""
 
 import os
-import shutil
 import signal
 import sqlite3
 import time
 from pathlib import Path
 
 import pytest
-from faults.disks import failing_syncs, fill, free, image, mounted, small_disk
+from faults.disks import copy_database, failing_syncs, fill, free, image, mounted, small_disk
 from faults.fleet import Fleet, Machine, running_fleet
 from faults.oracle import assert_clean, judge, say
 from faults.scale import IS_WHOLE, SCALE, brokers
@@ -141,12 +140,7 @@ def damage(path: Path) -> None:
 
 def look_into(hot: Path, copy: Path) -> tuple[set[int], str, int]:
     """What waits in the hot store of a stopped process, its stream, and its next number."""
-    copy.mkdir()
-    for tail in ("", "-wal"):
-        file = hot.with_name(hot.name + tail)
-        if file.exists():
-            shutil.copyfile(file, copy / file.name)
-    connection = sqlite3.connect(copy / hot.name)
+    connection = sqlite3.connect(copy_database(hot, copy))
     try:
         stream, next_seq = connection.execute("SELECT name, next_seq FROM stream ORDER BY id DESC LIMIT 1").fetchone()
         return {row[0] for row in connection.execute("SELECT seq FROM sample")}, stream, next_seq
