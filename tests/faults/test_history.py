@@ -86,7 +86,7 @@ class History:
                         self.now - self.chance.randrange(2 * MINUTE, WINDOW_HOURS * HOUR),
                         number,
                         offset=self.chance.choice((0, 0, 7 * MINUTE)),
-                        cpu=self.chance.uniform(0, 100),
+                        cpu=self.chance.randrange(10_000) / 100,
                         extra=self.chance.choice((None, self.chance.uniform(0, 3000))),
                     )
                     for number in range(some + 1, some + 201)
@@ -148,7 +148,9 @@ def live_samples(engine: Engine, away: list[int]) -> list[Arrived]:
         vitals = Vitals(**{name: getattr(row, name) for name in VITALS})
         sample = Sample(seq=row.seq, sampled_at=row.sampled_at, vitals=vitals)
         machine, stream = Machine(row.machine_id, ORG, ""), Stream("", row.stream_number, created_at=0)
-        found.append(Arrived(machine, stream, sample, row.received_at, row.clock_offset_milliseconds))
+        found.append(
+            Arrived(machine, stream, sample, row.sampled_at + row.delay_milliseconds, row.clock_offset_milliseconds)
+        )
     return found
 
 
