@@ -36,6 +36,17 @@ SEND_MAX = 1000
 
 _SLICE_SECONDS = 1.0
 _CREDENTIALS_REFUSED = frozenset(("Bad user name or password", "Not authorized", "Client identifier not valid"))
+_IN_WORDS = {
+    "Success": "the connection was closed",
+    "Unspecified error": "the broker closed the connection, or the network lost it",
+    "Keep alive timeout": "the broker did not answer for too long",
+    "Protocol error": "the broker said something that is not MQTT 3.1.1",
+    "Bad user name or password": "it does not know this name with this secret",
+    "Not authorized": "it does not let this name in",
+    "Client identifier not valid": "it does not take this client id",
+    "Server unavailable": "it takes no connections now",
+}
+"""What paho says of the end of a connection, or of one that was not made, for people."""
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +194,14 @@ class Mqtt:
         try:
             client.connect(self._address.host, self._address.port, self._keep_alive_seconds)
         except (OSError, ValueError) as error:  # ValueError: an address that paho refuses
-            self._opening_failed = str(error) or type(error).__name__
+            self._opening_failed = self._in_words(error)
+
+    def _in_words(self, error: Exception) -> str:
+        if isinstance(error, ConnectionRefusedError):
+            return f"nothing answers at {self._address.host}:{self._address.port}"
+        if isinstance(error, TimeoutError):
+            return f"{self._address.host}:{self._address.port} did not answer in time"
+        return str(error) or type(error).__name__
 
     def _wait_for_the_opener(self, wait: float) -> None:
         if self._opener is not None:
@@ -247,7 +265,7 @@ class Mqtt:
         self, client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
     ) -> None:
         if reason.is_failure:
-            self._lost(str(reason), refused=str(reason) in _CREDENTIALS_REFUSED)
+            self._lost(_in_words(reason), refused=str(reason) in _CREDENTIALS_REFUSED)
         elif self._subscriptions:
             client.subscribe(self._subscriptions)
         else:
@@ -280,7 +298,7 @@ class Mqtt:
     def _on_disconnect(
         self, _client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
     ) -> None:
-        self._lost(str(reason))
+        self._lost(_in_words(reason))
 
     def _on_socket_close(self, _client: paho.Client, _userdata: object, sock: Any) -> None:  # noqa: ANN401 - paho's
         self._unwatch(sock)
@@ -313,6 +331,10 @@ class Mqtt:
     def _enter(self, state: _State) -> None:
         log.debug("%s: %s", self._username, state.value)
         self._state, self._changed_at = state, self._monotonic()
+
+
+def _in_words(reason: ReasonCode) -> str:
+    return _IN_WORDS.get(str(reason), str(reason))
 
 
 def _send_small_packets_at_once(_client: paho.Client, _userdata: object, sock: Any) -> None:  # noqa: ANN401 - paho's

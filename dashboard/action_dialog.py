@@ -11,10 +11,11 @@ from typing import Final
 
 import streamlit as st
 
-from dashboard import action_draft, action_form, action_progress, markup, theme
+from dashboard import action_draft, action_form, action_progress, live, markup, theme
 from dashboard.action_draft import CONFIRM, DEFAULT_LIFETIME, FORM, LIFETIMES, SENT, Draft
 from dashboard.actions import NotAllowedError
 from dashboard.command_queries import targets
+from dashboard.language import _
 from dashboard.view import Context
 from schemas.arguments import common
 from schemas.commands import Rollout
@@ -45,7 +46,10 @@ def open_if_asked(context: Context) -> None:
     if not names or not context.may_act:
         return
     number = st.session_state[_NUMBER] = st.session_state.get(_NUMBER, 0) + 1
-    st.session_state[_DRAFT] = Draft(tuple(targets(context.engine, context.org, names)), number)
+    found = live.fresh(partial(targets, context.engine, context.org, names))
+    if found is None:
+        return  # the database is away, and the banner says so
+    st.session_state[_DRAFT] = Draft(tuple(found), number)
     st.dialog("Act on machines", width="medium")(_dialog)(context)
 
 
@@ -89,10 +93,17 @@ def _form(context: Context, draft: Draft) -> None:
         _one_after_another(draft)
     if draft.problem:
         st.html(markup.banner(draft.problem, "bad"))
-    why = "" if context.publisher is None else context.publisher.unavailable(context.org)
+    if not _stopped(context, draft):
+        st.button("Continue", type="primary", on_click=_continue, args=(draft,), key=draft.key("on"))
+
+
+def _stopped(context: Context, draft: Draft) -> bool:
+    """Say why nothing can be sent now, and offer to look again, which draws the dialog anew. False when it can."""
+    why = live.obstacle(context)
     if why:
         st.html(markup.banner(why))
-    st.button("Continue", type="primary", on_click=_continue, args=(draft,), disabled=bool(why), key=draft.key("on"))
+        st.button(_("Check again"), key=draft.key("again"))
+    return bool(why)
 
 
 def _continue(draft: Draft) -> None:
@@ -147,13 +158,14 @@ def _confirmation(context: Context, draft: Draft) -> None:
         typed = st.text_input(
             f"To be sure, type {what}: {markup.plain(draft.word)}", key=draft.key("typed"), live="300ms"
         )
+    stopped = _stopped(context, draft)
     with st.container(horizontal=True):
         st.button("Back", on_click=partial(_back, draft), key=draft.key("back"))
         st.button(
             markup.plain(draft.title),
             type="primary",
             on_click=partial(_send, context, draft),
-            disabled=typed != draft.word,
+            disabled=stopped or typed != draft.word,
             key=draft.key("send"),
         )
 
@@ -186,6 +198,8 @@ def _send(context: Context, draft: Draft) -> None:
         return
     if draft.word and st.session_state.get(draft.key("typed")) != draft.word:
         return
+    if live.obstacle(context):
+        return  # the confirmation says why
     try:
         draft.sent = context.publisher.act(
             context.org,

@@ -58,7 +58,7 @@ def _banner(context: Context, path: str) -> None:
         live.banner(context)
 
     banner.__qualname__ = f"banner_of_{path or 'first'}"
-    st.fragment(banner, run_every=context.refresh_seconds, key="banner")()
+    st.fragment(banner, run_every=min(context.refresh_seconds, live.BANNER_SECONDS), key="banner")()
 
 
 def _menu(context: Context) -> None:

@@ -3,8 +3,10 @@
 (() => {
   if (window.dashfleetWatcher) return;
   window.dashfleetWatcher = true;
-  const PERIOD = 3000, PATIENCE = 8000;
-  let heard = Date.now(), active = true, note = null;
+  // Together under ten seconds, also with a server that takes the question and never answers.
+  const PERIOD = 3000, PATIENCE = 5000;
+  const ACTING = ".st-key-selection, .st-key-machine_title, [class*=st-key-activity-cancel], .stDialog";
+  let heard = Date.now(), waiting = null, active = true, note = null;
 
   for (const name of ["pointerdown", "keydown", "wheel", "touchstart"])
     addEventListener(name, () => { active = true; }, { passive: true, capture: true });
@@ -17,11 +19,22 @@
       document.body.append(note);
     }
     const time = new Date(since).toLocaleTimeString([], { hour12: false });
-    note.textContent = `No connection to the dashboard since ${time}. What you see is from then. Trying again …`;
+    const text = `No connection to the dashboard since ${time}. What you see is from then, and nothing can be asked of ` +
+      "machines. This page tries again by itself; if it stays so, see on the server that dashfleet up, or dashfleet " +
+      "dashboard, runs.";
+    if (note.textContent !== text) note.textContent = text;
+    for (const each of document.querySelectorAll(ACTING)) each.inert = true;
+  }
+
+  function hide() {
+    note?.remove();
+    note = null;
+    for (const each of document.querySelectorAll(ACTING)) each.inert = false;
   }
 
   async function ask() {
     const used = active;
+    waiting ??= Date.now();
     try {
       const answer = await fetch(used ? "/whoami?active" : "/whoami", {
         cache: "no-store", redirect: "error", signal: AbortSignal.timeout(PERIOD + 1000),
@@ -33,12 +46,24 @@
       if (!answer.ok) throw new Error(answer.statusText);
       if (used) active = false;
       heard = Date.now();
-      note?.remove();
-      note = null;
+      waiting = null;
+      if (note) hide();
     } catch {
-      if (Date.now() - heard > PATIENCE) show(heard);
+      // waiting says since when
     }
     setTimeout(ask, PERIOD);
   }
+
+  // Streamlit's own dialog lies over ours and asks about the internet.
+  function closeStreamlitsOwn() {
+    if (document.querySelector(".stApp")?.dataset.testConnectionState === "CONNECTED") return;
+    for (const dialog of document.querySelectorAll(".stDialog"))
+      if (!dialog.querySelector("[class*=df-]")) dialog.querySelector("button[aria-label=Close]")?.click();
+  }
+
+  setInterval(() => {
+    closeStreamlitsOwn();
+    if (waiting && Date.now() - waiting > PATIENCE) show(heard);
+  }, 500);
   ask();
 })();

@@ -208,7 +208,10 @@ def _take_back(context: Context, waiting: list[str]) -> None:
         st.html(markup.banner(said))
     if waiting and context.may_act:
         label = "Take back" if len(waiting) == 1 else f"Take back the {len(waiting)} that wait"
-        st.button(label, on_click=partial(_cancel, context, waiting), key="activity.cancel")
+        why = live.obstacle(context)
+        st.button(label, on_click=partial(_cancel, context, waiting), disabled=bool(why), key="activity.cancel")
+        if why:
+            st.html(markup.note(why))
 
 
 def _cancel(context: Context, waiting: list[str]) -> None:

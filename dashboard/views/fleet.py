@@ -135,7 +135,7 @@ def _selection_bar(context: Context, total: int) -> None:
     chosen = _selection().names
     if not chosen or not context.may_act:
         return
-    why = "" if context.publisher is None else context.publisher.unavailable(context.org)
+    why = live.obstacle(context)
     with st.container(horizontal=True, vertical_alignment="center", key="selection"):
         st.html(markup.selected(f"{text.count(len(chosen))} selected", fleet_state.summary(chosen), why))
         st.space("stretch")
@@ -164,8 +164,9 @@ def _ticked(context: Context) -> None:
 
 
 def _select_all(context: Context) -> None:
-    if context.may_act:
-        names = command_queries.matching_names(context.engine, context.org, fleet_filters.place().filters)
+    read = partial(command_queries.matching_names, context.engine, context.org, fleet_filters.place().filters)
+    names = live.fresh(read) if context.may_act else None
+    if names is not None:
         st.session_state[_SELECTION] = _selection().set(names)
 
 

@@ -63,6 +63,7 @@ def show(context: Context) -> None:
         st.page_link(context.pages[_FLEET], label="Fleet", icon=":material/arrow_back:")
     known = live.read(context, f"machine.{name}", partial(_detail, context, name)) if is_id(name) else []
     if known is None:
+        live.wait(context)
         return
     if not known:
         st.html(markup.empty(_UNKNOWN_TITLE, _UNKNOWN))
@@ -93,10 +94,10 @@ def _now(context: Context, name: str) -> None:
 
 def _title(context: Context, row: Row[Any]) -> None:
     """The machine's name, and what may be done with it by whoever may."""
-    if not context.may_act or context.publisher is None or row.presence == queries.RETIRED:
+    if not context.may_act or row.presence == queries.RETIRED:
         st.html(machine_facts.title(row))
         return
-    why = context.publisher.unavailable(context.org)
+    why = live.obstacle(context)
     with st.container(horizontal=True, vertical_alignment="center", key="machine_title"):
         st.html(machine_facts.title(row), width="content")
         st.space("stretch")

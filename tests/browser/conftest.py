@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -63,6 +63,7 @@ class Dashboard:
     directory: Path
     port: int
     server: str = "mqtt://127.0.0.1:1"
+    database: str = ""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -77,7 +78,7 @@ class Dashboard:
         settings = {
             "data": str(self.directory),
             "port": self.port,
-            "database": sqlite_url(self.directory / "fleet.db"),
+            "database": self.database or sqlite_url(self.directory / "fleet.db"),
             "auth_database": sqlite_url(self.directory / "auth.db"),
             "refresh_seconds": 1.0,
             "server": self.server,
@@ -99,9 +100,9 @@ class Dashboard:
 
 
 @contextmanager
-def serving(directory: Path, server: str) -> Iterator[Dashboard]:
+def serving(directory: Path, server: str, database: str = "") -> Iterator[Dashboard]:
     """A dashboard over the databases in a directory; nothing of it is left, and its log holds no traceback."""
-    dashboard = Dashboard(directory, free_port(), server)
+    dashboard = Dashboard(directory, free_port(), server, database)
     dashboard.start()
     try:
         yield dashboard
@@ -238,6 +239,11 @@ class Visitors:
             )
         return self._kept[key]
 
+    def close(self) -> None:
+        """Close what was kept."""
+        for context in self._kept.values():
+            context.close()
+
 
 @pytest.fixture(scope="session")
 def visitors(browser: Browser, dashboard: Dashboard) -> Visitors:
@@ -247,6 +253,13 @@ def visitors(browser: Browser, dashboard: Dashboard) -> Visitors:
 @pytest.fixture
 def visit(visitors: Visitors) -> Iterator[Open]:
     """Open a page, signed in. At the end: no error in any page, and no request to any other host."""
+    with watched(visitors) as visit:
+        yield visit
+
+
+@contextmanager
+def watched(visitors: Visitors) -> Iterator[Open]:
+    """The same for any dashboard."""
     opened: list[BrowserContext] = []
     wrong: list[str] = []
 
@@ -295,3 +308,23 @@ def sign_in(browser: Browser, url: str, user: str) -> StorageState:
     state = context.storage_state()
     context.close()
     return state
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., AbstractContextManager[Dashboard]]:
+    """To serve a dashboard of a test's own."""
+    return serving
+
+
+@pytest.fixture(scope="session")
+def visit_at() -> Callable[[Browser, str], AbstractContextManager[Open]]:
+    """To open pages of a dashboard of a test's own."""
+
+    @contextmanager
+    def visit_at(browser: Browser, url: str) -> Iterator[Open]:
+        visitors = Visitors(browser, url)
+        with watched(visitors) as visit:
+            yield visit
+        visitors.close()
+
+    return visit_at
