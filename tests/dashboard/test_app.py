@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from servers import free_port
 
@@ -86,4 +86,4 @@ def test_it_answers_only_to_its_own_names_and_those_it_was_told(tmp_path: Path) 
 
 def status(port: int, host: str) -> int:
     """What a request under this name is answered with."""
-    return httpx.get(f"http://127.0.0.1:{port}/readyz", headers={"host": host}).status_code
+    return httpx2.get(f"http://127.0.0.1:{port}/readyz", headers={"host": host}).status_code

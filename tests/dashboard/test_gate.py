@@ -1,9 +1,8 @@
 """The gate and the sign-in together, in front of a stand-in for Streamlit."""
 
-import warnings
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 from clocks import Clock
 from sqlalchemy import Engine
@@ -12,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dashboard import gate
@@ -19,10 +19,6 @@ from dashboard.accounts import Role, add_user
 from dashboard.gate import Gate, is_same_origin
 from dashboard.sessions import Attempts, Sessions
 from dashboard.signin import SignIn, prefetched, safe_next
-
-with warnings.catch_warnings():  # Starlette would rather have httpx2 than httpx
-    warnings.simplefilter("ignore")
-    from starlette.testclient import TestClient
 
 pytestmark = pytest.mark.usefixtures("quick_hashing")
 HERE = "http://testserver"
@@ -58,10 +54,9 @@ def client(accounts: Engine, sessions: Sessions, clock: Clock) -> Iterator[TestC
         yield client
 
 
-def sign_in(client: TestClient, password: str = PASSWORD, wanted: str = "/", **headers: str) -> httpx.Response:
+def sign_in(client: TestClient, password: str = PASSWORD, wanted: str = "/", **headers: str) -> httpx2.Response:
     form = {"name": "ada", "password": password, "next": wanted}
-    answer: httpx.Response = client.post("/sign-in", data=form, headers={"origin": HERE, **headers})
-    return answer
+    return client.post("/sign-in", data=form, headers={"origin": HERE, **headers})
 
 
 def test_without_a_session_a_page_leads_to_the_sign_in_and_back(client: TestClient) -> None:
@@ -158,6 +153,7 @@ def test_signing_in_again_replaces_the_session(client: TestClient) -> None:
     before = client.cookies["dashfleet-8501"]
     sign_in(client)
     assert client.cookies["dashfleet-8501"] != before
+    client.cookies.clear()
     client.cookies.set("dashfleet-8501", before)
     assert client.get("/whoami").status_code == 401
 
