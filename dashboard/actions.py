@@ -21,12 +21,16 @@ from broker.mqtt import Mqtt
 from broker.requests import DASHBOARD, RequestClient
 from broker.transport import Transport
 from dashboard.accounts import Role
+from schemas.administration import Administration, RetireMachine
 from schemas.commands import Act, Order, Request, Rollout
 from schemas.errors import StartError
 from schemas.keys import key_id, public_key
 from schemas.settings import DashboardSettings, read_secret
 
 MAY_ACT: Final = frozenset((Role.OPERATOR, Role.ADMIN))
+MAY_ADMINISTER: Final = frozenset((Role.ADMIN,))
+CHANGE_MILLISECONDS: Final = 60_000
+"""How long a change of the organisation is asked for again, while nobody answers."""
 
 _STEP_SECONDS: Final = 0.1
 _FLUSH_SECONDS: Final = 1.0
@@ -104,6 +108,12 @@ class Publisher:
             self._seed(org)
         except NotAllowedError as error:
             return str(error)
+        return self.unreachable()
+
+    def unreachable(self) -> str:
+        """Why nothing can be asked for now, also what needs no key; empty when it can."""
+        if self._client is None:
+            return _ONLY_LOOKS
         if self._thread.ident is not None and not self._thread.is_alive():
             return _ENDED
         if self._client.refused:
@@ -143,6 +153,20 @@ class Publisher:
         self._require(org, role)
         for request in requests.cancel(commands, actor=actor):
             self._asked.put((org, request, self._now() + _CANCEL_MILLISECONDS))
+
+    def administer(self, org: str, change: Administration, *, role: Role, actor: str) -> str:
+        """Ask for a change of the organisation; returns the request's id. Raises NotAllowedError.
+
+        Whoever acts on machines may also take one out of service; everything else is for admins.
+        """
+        if role not in MAY_ADMINISTER and not (isinstance(change, RetireMachine) and role in MAY_ACT):
+            raise NotAllowedError("Only admins may change this.")
+        why = self.unreachable()
+        if why:
+            raise NotAllowedError(why)
+        request = requests.administer(change, actor=actor)
+        self._asked.put((org, request, self._now() + CHANGE_MILLISECONDS))
+        return request.id
 
     def _require(self, org: str, role: Role) -> None:
         if role not in MAY_ACT:

@@ -125,15 +125,18 @@ def warning(beat: Beat | None, context: Context) -> str:
     return "" if beat.broker_connected else f"{_(_NO_BROKER)} {_(_SEE_BROKER)}"
 
 
-def obstacle(context: Context) -> str:
-    """Why nobody can act now, in a sentence; empty when they can. The banner says what to do about it."""
+def obstacle(context: Context, *, signed: bool = True) -> str:
+    """Why nobody can act now, in a sentence; empty when they can. The banner says what to do about it.
+
+    `signed`: about orders for machines, which need a key.
+    """
     if context.publisher is None:
         return ""
     try:
         beat = queries.beat(context.engine)
     except SQLAlchemyError:
         return _(_CANNOT_ASK_DATABASE)
-    unavailable = context.publisher.unavailable(context.org)
+    unavailable = context.publisher.unavailable(context.org) if signed else context.publisher.unreachable()
     if unavailable:
         return unavailable
     if _is_silent(beat, context.now()):

@@ -73,6 +73,15 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
     return f'<dl class="df-facts">{rows}</dl>'
 
 
+def settings(rows: Iterable[tuple[str, str, bool]]) -> str:
+    """What is set: a name, its value, and whether another one is on its way."""
+    items = "".join(
+        f"<dt>{escape(name)}</dt><dd>{chip(Word(value, 'fair')) if soon else escape(value)}</dd>"
+        for name, value, soon in rows
+    )
+    return f'<dl class="df-facts df-settings">{items}</dl>'
+
+
 def timeline(rows: Iterable[tuple[str, Word, str]]) -> str:
     """What happened when: a time, what it became, and why."""
     items = "".join(

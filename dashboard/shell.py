@@ -1,7 +1,7 @@
 """What is around every page: the menu, who is signed in, the banner, the watcher of the connection.
 
-The gate has let the visitor in and says who they are; here that is checked again, and a page that a role may not see
-is not shown, whatever the address says.
+The gate has let the visitor in and says who they are; here that is checked again. A page that a role may not see
+is in no menu, and its address says who may.
 """
 
 import time
@@ -19,8 +19,8 @@ from dashboard import live, markup
 from dashboard.accounts import Role
 from dashboard.actions import PUBLISHERS
 from dashboard.gate import SIGN_OUT
-from dashboard.language import _
-from dashboard.view import Context, Show, View, discover
+from dashboard.language import _, marked
+from dashboard.view import ROLES, Context, Show, View, discover
 from schemas.database import open_engine
 
 ASSETS = Path(__file__).parent / "assets"
@@ -28,6 +28,8 @@ SECRETS = "dashfleet"
 """The section of `st.secrets` in which `dashboard.app` hands the settings over."""
 
 _MENU_WIDTH = 230
+_REFUSED_TITLE = marked("This page is not for your role")
+_REFUSED = marked("Who may open {page}: {allowed}. You are: {role}.")
 
 
 def render() -> None:
@@ -41,7 +43,8 @@ def render() -> None:
     st.html(f"<style>{asset('style.css')}</style>")
     st.html(f"<script>{asset('watcher.js')}</script>", unsafe_allow_javascript=True)
     context = _context()
-    chosen = st.navigation(list(context.pages.values()), position="hidden")
+    refused = [_refusal(view, context.role) for view, _show in discover() if context.role not in view.roles]
+    chosen = st.navigation([*context.pages.values(), *refused], position="hidden")
     _menu(context)
     _banner(context, chosen.url_path)
     chosen.run()
@@ -113,6 +116,17 @@ def _page(view: View, show: Show, context: Context, *, default: bool) -> Any:  #
         default=default,
         visibility="visible" if view.in_menu else "hidden",
     )
+
+
+def _refusal(view: View, role: Role) -> Any:  # noqa: ANN401 - as above
+    """What stands at the address of a page that the visitor may not see."""
+
+    def body() -> None:
+        allowed = ", ".join(_(ROLES[each]) for each in Role if each in view.roles)
+        why = _(_REFUSED, page=_(view.title), allowed=allowed, role=_(ROLES[role]))
+        st.html(markup.empty(_(_REFUSED_TITLE), why))
+
+    return st.Page(body, title=_(view.title), icon=view.icon, url_path=view.path, visibility="hidden")
 
 
 @st.cache_resource(show_spinner=False)

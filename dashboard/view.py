@@ -15,10 +15,16 @@ from typing import Any
 from sqlalchemy import Engine
 
 from dashboard.accounts import Role
-from dashboard.actions import MAY_ACT, Publisher
-from dashboard.language import Marked
+from dashboard.actions import MAY_ACT, MAY_ADMINISTER, Publisher
+from dashboard.language import Marked, marked
 
 EVERYONE = frozenset(Role)
+ROLES: Mapping[str, Marked] = {
+    Role.VIEWER: marked("Viewer"),
+    Role.OPERATOR: marked("Operator"),
+    Role.ADMIN: marked("Admin"),
+}
+"""What people call a role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,11 @@ class Context:
     def may_act(self) -> bool:
         """Whether this visitor may have machines do something."""
         return self.role in MAY_ACT and self.publisher is not None
+
+    @property
+    def may_administer(self) -> bool:
+        """Whether this visitor may change the organisation."""
+        return self.role in MAY_ADMINISTER and self.publisher is not None
 
 
 Show = Callable[[Context], None]

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from answering import INGESTOR, Answerer, answering
@@ -21,12 +20,12 @@ from playwright.sync_api import (
     ConsoleMessage,
     Dialog,
     Page,
-    StorageState,
     expect,
     sync_playwright,
 )
 from seeding import ACTIONS, INFO, Fleet
 from servers import free_port, require_program, stop
+from visiting import PASSWORD, Scheme, Size, Visitors
 
 from broker.requests import DASHBOARD
 from dashboard.accounts import add_user, open_accounts
@@ -34,8 +33,6 @@ from schemas.database import open_engine, upgrade
 from schemas.keys import new_key
 from schemas.settings import write_secret
 from schemas.urls import sqlite_url
-
-PASSWORD = "correct horse battery"
 
 _SERVE = """
 import json, sys
@@ -213,36 +210,6 @@ def browser(dashboard: Dashboard) -> Iterator[Browser]:
 
 
 Open = Callable[..., Page]
-Scheme = Literal["light", "dark"]
-Size = tuple[int, int]
-
-
-class Visitors:
-    """Browser contexts, one for each kind of visitor: a new one would load all of Streamlit again."""
-
-    def __init__(self, browser: Browser, url: str) -> None:
-        self.browser = browser
-        self.url = url
-        self._kept: dict[tuple[str, Scheme, Size], BrowserContext] = {}
-
-    def context(self, user: str, scheme: Scheme, size: Size) -> BrowserContext:
-        """A context that is signed in as this user; a fresh one for nobody."""
-        key = (user, scheme, size)
-        if not user or key not in self._kept:
-            self._kept[key] = self.browser.new_context(
-                viewport={"width": size[0], "height": size[1]},
-                color_scheme=scheme,
-                locale="en-GB",
-                timezone_id="Europe/Paris",
-                reduced_motion="reduce",
-                storage_state=sign_in(self.browser, self.url, user) if user else None,
-            )
-        return self._kept[key]
-
-    def close(self) -> None:
-        """Close what was kept."""
-        for context in self._kept.values():
-            context.close()
 
 
 @pytest.fixture(scope="session")
@@ -297,17 +264,6 @@ def watched(visitors: Visitors) -> Iterator[Open]:
 def _check(url: str, ours: str, wrong: list[str]) -> None:
     if not url.startswith((ours, ours.replace("http", "ws"), "data:", "blob:")):
         wrong.append(f"request: {url}")
-
-
-def sign_in(browser: Browser, url: str, user: str) -> StorageState:
-    """The cookies of a visitor who has signed in."""
-    context = browser.new_context()
-    form: dict[str, str | float | bool] = {"name": user, "password": PASSWORD, "next": "/readyz"}
-    answer = context.request.post(f"{url}/sign-in", form=form, headers={"origin": url})
-    assert answer.ok
-    state = context.storage_state()
-    context.close()
-    return state
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from broker.transport import Message
 from dashboard.accounts import Role
 from dashboard.actions import NotAllowedError, Publisher, Sent
 from schemas import topics
+from schemas.administration import ConfigureOrg, ReinstateMachine, RetireMachine
 from schemas.commands import ORDERS_MAX, Act, Cancel, Request, Rollout
 from schemas.keys import key_id, new_key, public_key
 from schemas.settings import DashboardSettings, write_secret
@@ -87,6 +88,42 @@ def test_nobody_else_can_act_whatever_a_page_lets_them(
     with pytest.raises(NotAllowedError, match="Only operators and admins"):
         publisher.cancel("home", ["1" * 32], role=role, actor="vera")
     assert ingestor.receive(10, 0.3) == []
+
+
+CHANGE = ConfigureOrg(settings={"cpu_knee_percent": 60})
+RETIRING = RetireMachine(machine="attic")
+
+
+def test_an_admins_change_is_published_in_their_name_and_needs_no_key(
+    publisher: Publisher, ingestor: MemoryTransport, keys: Path
+) -> None:
+    (keys / "home").unlink()
+    id_ = publisher.administer("home", CHANGE, role=Role.ADMIN, actor="ada")
+    (request,) = heard(ingestor)
+    assert (request.id, request.actor, request.change) == (id_, "ada", CHANGE)
+
+
+def test_only_admins_change_the_organisation_but_operators_may_retire_a_machine(
+    publisher: Publisher, ingestor: MemoryTransport
+) -> None:
+    for role, change in (
+        (Role.VIEWER, CHANGE),
+        (Role.OPERATOR, CHANGE),
+        (Role.VIEWER, RETIRING),
+        (Role.OPERATOR, ReinstateMachine(machine="attic")),
+    ):
+        with pytest.raises(NotAllowedError, match="Only admins"):
+            publisher.administer("home", change, role=role, actor="olga")
+    assert ingestor.receive(10, 0.3) == []
+    publisher.administer("home", RETIRING, role=Role.OPERATOR, actor="olga")
+    assert heard(ingestor)[0].change == RETIRING
+
+
+def test_a_change_is_not_asked_for_while_the_broker_is_away(publisher: Publisher, broker: MemoryBroker) -> None:
+    broker.stop()
+    wait_until(lambda: "cannot be reached" in publisher.unreachable(), what="the loss")
+    with pytest.raises(NotAllowedError, match="cannot be reached"):
+        publisher.administer("home", CHANGE, role=Role.ADMIN, actor="ada")
 
 
 def test_commands_are_taken_back(publisher: Publisher, ingestor: MemoryTransport) -> None:

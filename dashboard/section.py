@@ -1,0 +1,36 @@
+"""The contract of a section of the settings page: one file in `sections/` that exposes `SECTION` and `show`.
+
+SECTION = Section(title=marked("Tokens"), code="tokens", order=2)
+
+def show(context: Context) -> None: ...
+
+Invariant: `show` runs in a fragment that refreshes; what it asks for is opened by `dashboard.change_dialog`.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dashboard.language import Marked
+from dashboard.view import Show
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section: its name on the page, and its code in the address."""
+
+    title: Marked
+    code: str
+    order: int = 100
+
+
+def discover() -> Sequence[tuple[Section, Show]]:
+    """Every section in `sections/`, in the order of the page."""
+    import dashboard.sections
+
+    found = []
+    for module in pkgutil.iter_modules(dashboard.sections.__path__):
+        section = importlib.import_module(f"dashboard.sections.{module.name}")
+        found.append((section.SECTION, section.show))
+    return sorted(found, key=lambda pair: (pair[0].order, pair[0].code))

@@ -1,0 +1,161 @@
+"""What is set for the whole organisation: presence, health, and for how long history is kept."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+import streamlit as st
+
+from dashboard import change_dialog, changes, live, markup, settings_queries
+from dashboard.change_dialog import Draft
+from dashboard.language import Marked, _, marked, ngettext
+from dashboard.section import Section
+from dashboard.view import Context
+from schemas import organisation
+from schemas.administration import ConfigureOrg
+from schemas.durations import UNITS, seconds
+from schemas.organisation import HEALTH, PRESENCE, RETENTION, SETTINGS, Setting
+
+SECTION = Section(title=marked("Organisation"), code="organisation", order=0)
+
+TITLES: Final[Mapping[str, Marked]] = {
+    "stale_seconds": marked("Stale when silent for"),
+    "stale_intervals": marked("and for so many of its intervals"),
+    "offline_seconds": marked("Offline when silent for"),
+    "offline_intervals": marked("and for so many of its intervals"),
+    "time_to_live_seconds": marked("Expired when not heard for"),
+    "cpu_weight": marked("Share of CPU in the score, 0 to 1"),
+    "cpu_knee_percent": marked("CPU counts in full up to"),
+    "memory_weight": marked("Share of Memory in the score, 0 to 1"),
+    "memory_knee_percent": marked("Memory counts in full up to"),
+    "disk_weight": marked("Share of Disk in the score, 0 to 1"),
+    "disk_knee_percent": marked("Disk counts in full up to"),
+    "ok_score": marked("Healthy from a score of"),
+    "warn_score": marked("Not critical from a score of"),
+    "component_warn": marked("At most fair when one of them is worth no more than, 0 to 1"),
+    "component_critical": marked("Critical when one of them is worth no more than, 0 to 1"),
+    "keep_samples_seconds": marked("Samples are kept for"),
+    "keep_minutes_seconds": marked("Minutes are kept for"),
+    "keep_hours_seconds": marked("Hours are kept for"),
+    "keep_events_seconds": marked("Events, requests and commands are kept for"),
+}
+"""What `schemas.organisation` calls its settings, for the catalogues."""
+
+_GROUPS: Final = (
+    ("presence", marked("When a machine counts as gone"), PRESENCE),
+    ("health", marked("How health is judged"), HEALTH),
+    ("retention", marked("How long history is kept"), RETENTION),
+)
+_CHANGE: Final = marked("Change …")
+_PENDING: Final = marked("{now}, soon {then}")
+_SAME: Final = marked("Nothing is different from what is set.")
+_DURATION: Final = marked("A length of time, such as 90s, 15m, 1h or 7d")
+_NUMBER: Final = marked("{what} is not a number")
+_DELETES: Final = marked("What is older than a shortened time is deleted within the hour, for good.")
+
+
+def show(context: Context) -> None:
+    """Draw the section."""
+    current = _values(context)
+    if current is None:
+        return
+    wanted = {
+        name: value
+        for asked in changes.pending(context)
+        if isinstance(asked.change, ConfigureOrg)
+        for name, value in asked.change.settings.items()
+    }
+    left, right = st.columns(2)
+    for place, (code, title, settings) in zip((left, right, left), _GROUPS, strict=True):
+        with place.container(border=True, key=f"card_{code}"):
+            st.html(markup.heading(_(title), 3))
+            st.html(markup.settings((_(TITLES[each.name]), *_shown(each, current, wanted)) for each in settings))
+            st.button(
+                _(_CHANGE),
+                key=f"settings.change.{code}",
+                on_click=partial(change_dialog.ask, _(title), _form, settings=settings, before=current),
+            )
+
+
+def _values(context: Context) -> dict[str, float] | None:
+    found = live.read(context, "settings", partial(settings_queries.settings, context.engine, context.org))
+    return None if found is None else organisation.values(*found)
+
+
+def _shown(setting: Setting, current: Mapping[str, float], wanted: Mapping[str, float]) -> tuple[str, bool]:
+    """A setting's value as people read it, and whether another one is on its way."""
+    now = setting.shown(current[setting.name])
+    if setting.name not in wanted:
+        return now, False
+    return _(_PENDING, now=now, then=setting.shown(wanted[setting.name])), True
+
+
+def _form(context: Context, draft: Draft) -> None:
+    if draft.confirming:
+        _confirmation(context, draft)
+        return
+    columns = st.columns(2, vertical_alignment="bottom")
+    for number, setting in enumerate(draft.about["settings"]):
+        title, key = markup.plain(_(TITLES[setting.name])), draft.key(setting.name)
+        hint = _(_DURATION) if setting.kind == "duration" else None
+        unit = " (%)" if setting.kind == "percent" else ""
+        with columns[number % 2]:
+            st.text_input(title + unit, written(setting, _begin(draft, setting)), max_chars=20, key=key, help=hint)
+    change_dialog.buttons(draft, _("Continue"), partial(_continue, context, draft))
+
+
+def _begin(draft: Draft, setting: Setting) -> float:
+    value: float = draft.about.get("changes", {}).get(setting.name, draft.about["before"][setting.name])
+    return value
+
+
+def _continue(context: Context, draft: Draft) -> None:
+    before: Mapping[str, float] = draft.about["before"]
+    found: dict[str, float] = {}
+    try:
+        for setting in draft.about["settings"]:
+            value = read(setting, str(draft.value(setting.name)))
+            if value != before[setting.name]:
+                found[setting.name] = value
+        if found:
+            organisation.changed(*settings_queries.settings(context.engine, context.org), found)
+    except ValueError as error:
+        draft.problem = str(error)
+        return
+    draft.problem = "" if found else _(_SAME)
+    draft.about["changes"], draft.confirming = found, bool(found)
+
+
+def _confirmation(context: Context, draft: Draft) -> None:
+    before, found = draft.about["before"], draft.about["changes"]
+    st.html(
+        markup.facts(
+            (_(TITLES[name]), f"{SETTINGS[name].shown(before[name])} → {SETTINGS[name].shown(value)}")
+            for name, value in found.items()
+        )
+    )
+    if any(SETTINGS[name].kept and value < before[name] for name, value in found.items()):
+        st.html(markup.banner(_(_DELETES)))
+    label = ngettext("Change {n} setting", "Change {n} settings", len(found))
+    change = ConfigureOrg(settings=found)
+    change_dialog.buttons(draft, label, partial(change_dialog.request, context, draft, change), back=True)
+
+
+def written(setting: Setting, value: float) -> str:
+    """A value as somebody would write it into the form."""
+    if setting.kind == "duration":
+        for size, name, _small, _name in UNITS:
+            if value >= size and value % size == 0:
+                return f"{value / size:g}{name.removesuffix('in')}"
+        return f"{value:g}s"
+    return f"{value:g}"
+
+
+def read(setting: Setting, text: str) -> float:
+    """The value that somebody wrote. Raises ValueError with a sentence."""
+    if setting.kind == "duration":
+        return seconds(text)
+    try:
+        return float(text.strip().removesuffix("%").replace(",", "."))
+    except ValueError:
+        raise ValueError(_(_NUMBER, what=repr(text))) from None

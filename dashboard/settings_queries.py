@@ -1,0 +1,64 @@
+"""The dashboard's SQL about an organisation itself: its settings, who may connect, and what was changed by whom.
+
+Invariants:
+- Every query takes the organisation, by its name, and never finds another's.
+- No record of a secret is read.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Engine, Row, Select, select
+
+from schemas import organisation
+from schemas.history import Retention
+from schemas.messages import OrgConfig
+from schemas.tables import org, principal, request, token
+
+PROGRAMS: Final = ("reader", "operator")
+"""The roles of programs that an admin lets in."""
+
+
+def answers(engine: Engine, org_name: str, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    """Those of these requests that are recorded, by id: state and detail."""
+    query: Select[Any] = (
+        select(request.c.id, request.c.state, request.c.detail)
+        .join_from(request, org)
+        .where(org.c.name == org_name, request.c.id.in_(ids))
+    )
+    with engine.connect() as connection:
+        return {row.id: row for row in connection.execute(query)}
+
+
+def settings(engine: Engine, org_name: str) -> tuple[OrgConfig, Retention]:
+    """What is set; the defaults when there is no such organisation."""
+    with engine.connect() as connection:
+        row = connection.execute(select(org.c.config, org.c.retention).where(org.c.name == org_name)).first()
+    if row is None:
+        return OrgConfig(), Retention()
+    return organisation.read_config(row.config), Retention.read(row.retention)
+
+
+def tokens(engine: Engine, org_name: str) -> list[Row[Any]]:
+    """Every token: what it may make, has made, and until when. The newest first."""
+    columns = (token.c[name] for name in ("uses", "used", "expires_at", "created_at", "created_by"))
+    query = (
+        select(principal.c.name, *columns, principal.c.revoked_at)
+        .join_from(token, principal)
+        .where(principal.c.org == org_name)
+        .order_by(token.c.created_at.desc(), principal.c.name)
+    )
+    with engine.connect() as connection:
+        return list(connection.execute(query))
+
+
+def programs(engine: Engine, org_name: str) -> list[Row[Any]]:
+    """Every program that has, or had, a credential."""
+    columns = (principal.c[name] for name in ("name", "username", "role", "created_at", "previous_until", "revoked_at"))
+    query = (
+        select(*columns)
+        .where(principal.c.org == org_name, principal.c.role.in_(PROGRAMS))
+        .order_by(principal.c.revoked_at.is_not(None), principal.c.name)
+    )
+    with engine.connect() as connection:
+        return list(connection.execute(query))
