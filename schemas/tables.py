@@ -85,7 +85,7 @@ def vital_columns(fraction: type[Float[float]] | type[Hundredths] = Float) -> li
 def summary_columns() -> list[Column[float] | Column[int]]:
     """Per vital how many readings a stretch of time had, their minimum, average and maximum."""
     columns: list[Column[float] | Column[int]] = []
-    for vital in vital_columns():
+    for vital in vital_columns(Hundredths):
         columns.append(Column(f"{vital.name}_count", Integer, nullable=False))
         columns.append(Column(f"{vital.name}_min", vital.type))
         columns.append(Column(f"{vital.name}_avg", Float))

@@ -55,6 +55,7 @@ class History:
         self.kept = float(KEPT_HOURS + PRUNED_HOURS)
         for name in AWAY:
             add_principal(fleet.engine, Principal(Role.MACHINE, ORG, name), SECRET, now=lambda: self.now)
+        self._keep()
         self.keys = keys_of(fleet.engine, AWAY)
         self.keeper = Keeper(fleet.engine, now=self.now)
 
@@ -95,6 +96,9 @@ class History:
 
     def _shorten(self) -> None:
         self.kept -= PRUNED_HOURS / (SCALE.history_breaks / 2)
+        self._keep()
+
+    def _keep(self) -> None:
         samples, minutes = (int(hours * 3600) for hours in (self.kept, self.kept + MINUTES_KEPT_HOURS))
         retention = Retention(samples_seconds=samples, minutes_seconds=minutes).model_dump()
         with self.fleet.engine.begin() as connection:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from sqlalchemy import Engine, make_url, select, text
 
 from schemas.database import _alembic_configuration, open_engine, upgrade
-from schemas.tables import sample
+from schemas.tables import metadata, sample
 from schemas.urls import sqlite_url
 
 
@@ -64,6 +65,27 @@ def test_samples_keep_their_readings_when_they_become_smaller(empty: Engine) -> 
     for kept in found:
         assert (kept.load_1m, kept.temperature_celsius, kept.memory_used_bytes) == (0.29, -12.5, 17179869184)
         assert (kept.delay_milliseconds, kept.clock_offset_milliseconds) == (40, 7)
+
+
+@pytest.mark.parametrize("name", ["minute", "hour"])
+def test_rollups_keep_their_readings_when_they_become_smaller(empty: Engine, name: str) -> None:
+    _bring_to(empty, "0004")
+    table = metadata.tables[name]
+    row: dict[str, Any] = {column.name: 0 for column in table.c if column.name.endswith("_count")}
+    row |= {"machine_id": 1, "at": 1_700_000_000_000, "samples": 6, "extra": '{"fan_rpm": [6, 900.0, 950.5, 1000.0]}'}
+    row |= {"cpu_percent_count": 6, "cpu_percent_min": 0.29, "cpu_percent_avg": 1 / 3, "cpu_percent_max": 98.7}
+    row |= {"memory_used_bytes_count": 6, "memory_used_bytes_max": 17179869184}
+    row |= {"sampled_from": 5, "sampled_to": 7} if name == "minute" else {}
+    with empty.begin() as connection:
+        connection.execute(text("INSERT INTO org (id, name, config, created_at) VALUES (1, 'home', '{}', 1)"))
+        connection.execute(text("INSERT INTO machine (id, org_id, name, created_at) VALUES (1, 1, 'attic', 1)"))
+        columns, values = ", ".join(row), ", ".join(f":{column}" for column in row)
+        connection.execute(text(f"INSERT INTO {name} ({columns}) VALUES ({values})"), row)  # noqa: S608 - names of columns
+    upgrade(empty)
+    with empty.connect() as connection:
+        found = connection.execute(select(table)).mappings().one()
+    assert {column: found[column] for column in row} == {**row, "extra": {"fan_rpm": [6, 900.0, 950.5, 1000.0]}}
+    assert found["load_1m_min"] is None
 
 
 @pytest.mark.parametrize("reading", [0.0, 0.01, 0.29, 33.33, 57.9, 99.99, 100.0, -40.55, None])
