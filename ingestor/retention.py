@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Engine, Table, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from ingestor.rollup import Begin
 from schemas.history import HOUR, MINUTE, Retention
 from schemas.tables import (
     command,
@@ -45,8 +46,9 @@ Unit = Callable[[Connection], bool]
 class Pruning:
     """What is to be done in this hour, and one step of it at a time."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, begin: Begin) -> None:
         self._engine = engine
+        self._begin = begin
         self._sqlite = engine.dialect.name == "sqlite"
         self._insert: Any = (sqlite if self._sqlite else postgresql).insert
         self._todo: Iterator[Unit] = iter(())
@@ -63,7 +65,7 @@ class Pruning:
             self._planned_for = this_hour
             self._todo = self._plan(now)
             return True
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             if not self._unit(connection):
                 self._unit = None
         return True

@@ -6,13 +6,16 @@ Invariants:
 - A minute is summed up anew from all its samples, an hour from all its minutes: what comes late, twice or in another
   order makes no difference.
 - Only where those were pruned already, the new ones are merged into what is stored and deleted in the same transaction.
+- One ingestor rolls up, any may mark: the marks are locked before their samples are read, so that a mark that is set
+  meanwhile waits, and is there afterwards.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Engine, Select, Subquery, Table, and_, bindparam, case, delete, select
+from sqlalchemy import Engine, Select, Subquery, Table, and_, bindparam, case, delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
@@ -33,6 +36,12 @@ HOUR_DELAY: Final = 15 * MINUTE
 
 _REMEMBERED_MAX: Final = 100_000
 
+Begin = Callable[[], AbstractContextManager[Connection]]
+"""Begins a transaction."""
+
+Keys = list[tuple[int, int]]
+"""Of marks of one length: machine and start."""
+
 Marks = dict[tuple[int, int], tuple[int, int]]
 """Machine and minute to where its samples are, by the machine's clock."""
 
@@ -40,11 +49,13 @@ Marks = dict[tuple[int, int], tuple[int, int]]
 class Rollup:
     """Marks what has to be rolled up, and rolls it up."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, begin: Begin) -> None:
+        self._begin = begin
         self._insert: Any = (postgresql if engine.dialect.name == "postgresql" else sqlite).insert
         self._marked: Marks = {}
         self._limit = MARKS_MAX
+        self.alone = True
+        """Whether nobody else deletes marks: then those that are in the database are remembered."""
 
     def mark(self, connection: Connection, samples: Sequence[Arrived]) -> Marks:
         """Mark the minutes of these samples in their transaction. Tell `committed` of it, or `forget`."""
@@ -70,7 +81,8 @@ class Rollup:
         """These marks are in the database: they need not be written again before they are rolled up."""
         if len(self._marked) > _REMEMBERED_MAX:
             self._marked.clear()
-        self._marked.update(marks)
+        if self.alone:
+            self._marked.update(marks)
 
     def forget(self) -> None:
         """What was marked may not have been stored."""
@@ -78,7 +90,7 @@ class Rollup:
 
     def step(self, now: int) -> bool:
         """Roll up a few of what is due. Returns whether there was any."""
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             minutes = self._roll_minutes(connection, now)
             if not minutes and not self._roll_hours(connection, now):
                 return False
@@ -90,7 +102,7 @@ class Rollup:
         rolled: list[dict[str, Any]] = []
         hours: dict[tuple[int, int], dict[str, Any]] = {}
         late: list[dict[str, int]] = []
-        for mark, found in _by_mark(connection.execute(_minutes_due(now, self._limit)), "sampled_at"):
+        for mark, found in _by_mark(_read(connection, MINUTE, now, self._limit, _minutes), "sampled_at"):
             summed = _minute(mark, found)
             if mark.at < (mark.before or 0):
                 summed = _merged(connection, minute, summed)
@@ -109,7 +121,7 @@ class Rollup:
     def _roll_hours(self, connection: Connection, now: int) -> bool:
         rolled: list[dict[str, Any]] = []
         late: list[dict[str, int]] = []
-        for mark, found in _by_mark(connection.execute(_hours_due(now)), "minute"):
+        for mark, found in _by_mark(_read(connection, HOUR, now, MARKS_MAX // 4, _hours), "minute"):
             summed = _hour(mark, found)
             if mark.at < (mark.before or 0):
                 summed = _merged(connection, hour, summed)
@@ -148,8 +160,18 @@ class Rollup:
         _delete(connection, dirty, keys)
 
 
-def _due(length: int, now: int, limit: int, before: str) -> Subquery:
-    """The marks that are due, each with where the parts of its machine were pruned up to."""
+def _read(
+    connection: Connection, length: int, now: int, limit: int, parts_of: Callable[[Keys], Select[Any]]
+) -> Iterable[Row[Any]]:
+    """Lock some of the marks that are due, and then read their parts."""
+    due = select(dirty.c.machine_id, dirty.c.at).where(dirty.c.length == length, dirty.c.due_at <= now)
+    due = due.order_by(dirty.c.due_at).limit(limit).with_for_update(skip_locked=True)
+    keys: Keys = [(row.machine_id, row.at) for row in connection.execute(due)]
+    return connection.execute(parts_of(keys)) if keys else ()
+
+
+def _marks(length: int, keys: Keys, before: str) -> Subquery:
+    """These marks, each with where the parts of its machine were pruned up to."""
     query = (
         select(
             dirty, pruned.c[before].label("before"), minute.c.sampled_from.label("a"), minute.c.sampled_to.label("b")
@@ -159,16 +181,14 @@ def _due(length: int, now: int, limit: int, before: str) -> Subquery:
                 minute, and_(minute.c.machine_id == dirty.c.machine_id, minute.c.at == dirty.c.at)
             )
         )
-        .where(dirty.c.length == length, dirty.c.due_at <= now)
-        .order_by(dirty.c.due_at)
-        .limit(limit)
+        .where(dirty.c.length == length, tuple_(dirty.c.machine_id, dirty.c.at).in_(keys))
     )
     return query.subquery("due")
 
 
-def _minutes_due(now: int, limit: int) -> Select[Any]:
-    """The samples of the minutes that are due, looked for where the mark says and those before were."""
-    due = _due(MINUTE, now, limit, "samples_before")
+def _minutes(keys: Keys) -> Select[Any]:
+    """The samples of these minutes, looked for where the mark says and those before were."""
+    due = _marks(MINUTE, keys, "samples_before")
     first = case((due.c.a < due.c.sampled_from, due.c.a), else_=due.c.sampled_from)
     last = case((due.c.b > due.c.sampled_to, due.c.b), else_=due.c.sampled_to)
     at = sample.c.sampled_at + sample.c.clock_offset_milliseconds
@@ -186,9 +206,9 @@ def _minutes_due(now: int, limit: int) -> Select[Any]:
     )
 
 
-def _hours_due(now: int) -> Select[Any]:
-    """The minutes of the hours that are due."""
-    due = _due(HOUR, now, MARKS_MAX // 4, "minutes_before")
+def _hours(keys: Keys) -> Select[Any]:
+    """The minutes of these hours."""
+    due = _marks(HOUR, keys, "minutes_before")
     inside = and_(minute.c.machine_id == due.c.machine_id, minute.c.at >= due.c.at, minute.c.at < due.c.at + HOUR)
     return (
         select(due.c.machine_id, due.c.at, due.c.before, minute.c.at.label("minute"), *_summed_columns(minute))

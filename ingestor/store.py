@@ -7,7 +7,8 @@ Invariants:
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,6 +23,7 @@ from ingestor.enrolment import enrol
 from ingestor.fleet import Estimate, Latest, Machine, Stream
 from ingestor.incidents import Incident, Kind
 from ingestor.intake import PAYLOAD_KEPT_BYTES, Batch
+from ingestor.leases import Leases
 from ingestor.presence import Presence, State
 from ingestor.retention import Pruning
 from ingestor.rollup import Rollup
@@ -43,8 +45,9 @@ class Store:
 
     def __init__(self, engine: Engine, *, name: str, dead_letter_max: int) -> None:
         self.commands = CommandStore(engine)
-        self._rollup = Rollup(engine)
-        self._pruning = Pruning(engine)
+        self._rollup = Rollup(engine, self._begin)
+        self._pruning = Pruning(engine, self._begin)
+        self._leases: Leases | None = None
         self._engine = engine
         self._name = name
         self._dead_letter_max = dead_letter_max
@@ -52,6 +55,23 @@ class Store:
         self._unreadable: set[str] = set()
         dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
         self._insert: Any = dialect.insert
+
+    def leases(self, *, monotonic: Callable[[], float]) -> Leases:
+        """What this ingestor holds; from now on it writes only while it is the rightful one."""
+        self._leases = Leases(self._engine, name=self._name, monotonic=monotonic)
+        return self._leases
+
+    def share_work(self, *, timers: bool) -> None:
+        """Whether this ingestor is the one that rolls up and prunes (`tend`)."""
+        self._rollup.alone = timers
+        self._rollup.forget()
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        with self._engine.begin() as connection:
+            if self._leases is not None:
+                self._leases.fence(connection)
+            yield connection
 
     def machines(self) -> list[Machine]:
         """The whole fleet, with its ledgers."""
@@ -121,8 +141,8 @@ class Store:
         return administer(self._engine, record, level, change)
 
     def write(self, batch: Batch, heartbeat: Mapping[str, Any] | None = None) -> None:
-        """Store a batch, and say that the ingestor lives, in one transaction."""
-        with self._engine.begin() as connection:
+        """Store a batch, and say that the ingestor lives, in one transaction. Raises FencedError."""
+        with self._begin() as connection:
             self._write(connection, tables.sample, _sample_rows(batch), overwrite=False)
             marks = self._rollup.mark(connection, batch.samples)
             self._write(connection, tables.state, map(_state_row, batch.machines.values()))

@@ -186,6 +186,7 @@ state = Table(
     Column("extra", JSON),
     Column("health_score", Integer),
     Column("health_status", String(16), nullable=False, server_default="unknown"),
+    Column("writer", BigInteger, comment="which run of which ingestor wrote this, and the machine's streams, last"),
     Index("ix_state_presence", "presence"),
 )
 
@@ -375,4 +376,14 @@ ingestor = Table(
     Column(
         "counters", JSON, nullable=False, comment="received, stored, duplicate, rejected by reason, since its start"
     ),
+    Column(
+        "epoch", Integer, nullable=False, server_default="0", comment="counts its starts, and what was taken from it"
+    ),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", String(64), primary_key=True, comment="an organisation's, or _timers"),
+    Column("holder", String(64), nullable=False, comment="an ingestor's name; empty: nobody's"),
 )
