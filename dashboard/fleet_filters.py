@@ -2,6 +2,8 @@
 
 Invariants:
 - The place is in the session and in the address, and both say the same after every run.
+- A visitor who comes back finds the filters as they were. A run may be cut short by the next before the browser has
+  anything of it, so the address and the widgets are told what they are until the browser shows that it knows.
 - What machines say is only ever an option of a multiselect, which draws text as text.
 """
 
@@ -21,6 +23,8 @@ _PLACE: Final = "fleet.place"
 _SEARCH: Final = "fleet.search"
 _HEALTHS: Final = "fleet.healths"
 _OUTDATED: Final = "fleet.outdated"
+_COMING: Final = "fleet.coming"
+_DRAWN: Final = "fleet.drawn"
 _CHOICES: Final = "fleet.choices"
 _CHOICES_SECONDS: Final = 60
 _choices = live.shared(choice_queries.choices, seconds=_CHOICES_SECONDS)
@@ -37,12 +41,22 @@ def arrive(context: Context) -> None:
     """Take the filters from the address when it is new; coming back from another page, keep those of before."""
     query = dict(st.query_params)
     before = st.session_state.get(_PLACE)
-    if before is None or (query != fleet_state.address(before) and (query or not context.arrived)):
+    coming = context.arrived or st.session_state.get(_COMING, False)
+    if before is None or (query != fleet_state.address(before) and (query or not coming)):
         before = fleet_state.parse(query)
-        st.session_state.update(_widgets(before.filters))
+        coming = True
     for key, value in _widgets(before.filters).items():
-        st.session_state.setdefault(key, value)
+        if coming or key not in st.session_state:
+            st.session_state[key] = value
+    st.session_state.update({_COMING: coming, _DRAWN: True})
     go(before)
+
+
+def settle() -> None:
+    """To be called by what refreshes: the browser has answered what was drawn, unless this is the same run."""
+    drawn = st.session_state.pop(_DRAWN, False)
+    if not drawn and dict(st.query_params) == fleet_state.address(place()):
+        st.session_state[_COMING] = False
 
 
 def draw(context: Context) -> None:

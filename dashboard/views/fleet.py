@@ -75,6 +75,7 @@ def _counts(context: Context) -> Counts | None:
 
 def _fleet(context: Context, *, filtered: bool) -> None:
     """What refreshes: the counts, the table, and its foot. `filtered`: the filters are drawn already."""
+    fleet_filters.settle()
     counts = _counts(context)
     if counts is None:
         return

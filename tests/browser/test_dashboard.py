@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import pytest
 from PIL import Image
@@ -189,6 +189,27 @@ def test_a_row_opens_its_machine_and_back_keeps_the_filters(visit: Visit) -> Non
     page.get_by_role("link", name="Fleet").last.click()
     expect(page.get_by_role("searchbox")).to_have_value("paris")
     expect(page).to_have_url(re.compile(r"\?q=paris&sort=machine$"))
+
+
+_THERE_AND_BACK: Final = """async () => {
+  const until = find => new Promise(done => {
+    const look = () => { const found = find(); found ? done(found) : requestAnimationFrame(look) }
+    look()
+  })
+  const rows = () => [...document.querySelectorAll('.df-fleet tbody tr')]
+  const row = await until(() => rows().find(row => row.textContent.includes('web-paris')))
+  row.querySelectorAll('td')[4].click()
+  const back = await until(() => document.querySelector('.st-key-back a'))
+  back.click()
+}"""
+
+
+def test_who_comes_back_before_the_machine_is_drawn_finds_the_filters_as_they_were(visit: Visit) -> None:
+    page = visit("/?q=paris&sort=machine")
+    for _ in range(5):
+        page.evaluate(_THERE_AND_BACK)
+        expect(page).to_have_url(re.compile(r"\?q=paris&sort=machine$"))
+        expect(page.get_by_role("searchbox")).to_have_value("paris")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
