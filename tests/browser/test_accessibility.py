@@ -1,0 +1,116 @@
+"""Every page as axe-core sees it, in both schemes: no serious finding, no critical one.
+
+The pages are those in `dashboard/views/`: a new one is looked at without a word here.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+from answering import Answerer, succeeds
+from playwright.sync_api import Locator, Page, expect
+from screens import grave, settled
+
+from dashboard.view import discover
+
+Visit = Callable[..., Page]
+QUERIES: Final = {"machine": "?id=web-paris&range=6h"}
+"""What a page needs in its address to show something."""
+
+both_schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
+
+
+class Findings:
+    """What was found where; all of it is told at the end."""
+
+    def __init__(self) -> None:
+        self.by_place: dict[str, list[str]] = {}
+
+    def look(self, page: Page, place: str) -> None:
+        self.by_place[place] = grave(page)
+
+    def expect_none(self) -> None:
+        assert not any(self.by_place.values()), json.dumps(self.by_place, indent=1)
+
+
+@pytest.fixture
+def findings() -> Findings:
+    return Findings()
+
+
+def test_a_grave_finding_is_found(visit: Visit) -> None:
+    page = visit(user="")
+    assert grave(page) == []
+    page.evaluate("document.querySelector('label[for=name]').remove()")
+    (found,) = grave(page)
+    assert "critical label" in found
+
+
+@both_schemes
+def test_no_page_has_one(visit: Visit, findings: Findings, scheme: str) -> None:
+    for view, _show in discover():
+        page = visit(f"/{view.path}{QUERIES.get(view.path, '')}", user="admin", scheme=scheme)
+        expect(page.get_by_role("heading", level=1).first).to_be_visible()
+        settled(page)
+        findings.look(page, view.path)
+    findings.expect_none()
+
+
+@both_schemes
+def test_nor_has_one_that_is_empty_or_refuses(visit: Visit, findings: Findings, scheme: str) -> None:
+    for view, _show in discover():  # of an organisation that has nothing
+        page = visit(f"/{view.path}", user="newcomer", scheme=scheme)
+        expect(page.get_by_role("heading").first).to_be_visible()
+        settled(page)
+        findings.look(page, f"{view.path} without anything")
+    page = visit("/?q=nobody", user="admin", scheme=scheme)
+    expect(page.get_by_role("heading", name="No machine matches")).to_be_visible()
+    findings.look(page, "no match")
+    page = visit("/", user="", scheme=scheme)
+    page.get_by_label("User").fill("nobody")
+    page.get_by_label("Password").fill("not this one")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    findings.look(page, "sign-in refused")
+    findings.expect_none()
+
+
+def pick(page: Page, dialog: Locator, title: str) -> None:
+    dialog.get_by_role("combobox", name=re.compile("Action")).click()
+    page.get_by_role("option", name=title, exact=True).click()
+
+
+@both_schemes
+def test_nor_has_anything_that_opens(visit: Visit, findings: Findings, answerer: Answerer, scheme: str) -> None:
+    answerer.ending, answerer.refusal, answerer.silent = succeeds, "", False
+    page = visit(user="olga", scheme=scheme)
+    page.get_by_role("button", name="Filters").click()
+    expect(page.get_by_role("combobox", name="Operating system")).to_be_visible()
+    findings.look(page, "filters")
+    page.keyboard.press("Escape")
+    page.get_by_role("checkbox", name="Select db-01", exact=True).check()
+    page.get_by_role("button", name="Act …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("combobox", name=re.compile("Action")).click()
+    expect(page.get_by_role("option", name="Reboot")).to_be_visible()
+    findings.look(page, "choice of an action")
+    page.get_by_role("option", name="Show a message", exact=True).click()
+    expect(dialog.get_by_role("textbox", name="Text")).to_be_visible()
+    findings.look(page, "form of an action")
+    pick(page, dialog, "Reboot")
+    dialog.get_by_role("button", name="Continue").click()
+    expect(dialog.get_by_role("button", name="Reboot: 1 machine")).to_be_disabled()
+    findings.look(page, "confirmation")
+    dialog.get_by_role("textbox").fill("db-01")
+    dialog.get_by_role("button", name="Reboot: 1 machine").click()
+    expect(dialog.get_by_text("1 Succeeded")).to_be_visible()
+    findings.look(page, "progress")
+    dialog.get_by_role("link", name="Activity").click()
+    expect(page.get_by_role("heading", name="reboot: 1 machine")).to_be_visible()
+    findings.look(page, "one request")
+    page.get_by_role("link", name="db-01.example.org").click()
+    expect(page.get_by_role("heading", name="reboot on db-01.example.org")).to_be_visible()
+    findings.look(page, "one command")
+    findings.expect_none()
