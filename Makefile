@@ -1,10 +1,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MESSAGES := $(VENV)/messages.pot
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
 
-.PHONY: help up test check format faults bench servers requirements clean
+.PHONY: help up test check format faults bench servers messages requirements clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -32,6 +33,13 @@ bench: $(VENV)/.dev servers ## Measure, and print tables
 
 servers: ## The servers that the tests run: installed by root on Debian, named elsewhere
 	@tests/servers.sh
+
+messages: $(VENV)/.dev ## Bring new texts into the dashboard's catalogues; with NEW=de begin another language
+	$(BIN)/pybabel --quiet extract --no-wrap --sort-by-file --add-location=file --no-default-keywords \
+		-k _ -k marked -k ngettext:1,2 -k pgettext:1c,2 --project DashFleet --output-file $(MESSAGES) dashboard
+	$(if $(NEW),$(BIN)/pybabel --quiet init --no-wrap --input-file $(MESSAGES) --output-dir dashboard/locale --domain dashboard --locale $(NEW))
+	$(BIN)/pybabel --quiet update --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date \
+		--input-file $(MESSAGES) --output-dir dashboard/locale --domain dashboard
 
 requirements: $(VENV)/.dev ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade --extra all --extra editable --output-file requirements/run.txt

@@ -11,11 +11,11 @@ from typing import Final
 
 import streamlit as st
 
-from dashboard import action_draft, action_form, action_progress, live, markup, theme
+from dashboard import action_draft, action_form, action_progress, agent_words, live, markup, text, theme
 from dashboard.action_draft import CONFIRM, DEFAULT_LIFETIME, FORM, LIFETIMES, SENT, Draft
 from dashboard.actions import NotAllowedError
 from dashboard.command_queries import targets
-from dashboard.language import _
+from dashboard.language import _, marked
 from dashboard.view import Context
 from schemas.arguments import common
 from schemas.commands import Rollout
@@ -24,10 +24,9 @@ from schemas.offers import Offer
 _DRAFT: Final = "act.draft"
 _OPENING: Final = "act.opening"
 _NUMBER: Final = "act.number"
-_GONE: Final = "None of these machines is there any more."
-_NOTHING_OFFERED: Final = "There is no action that all of these machines allow."
-_STRANGERS: Final = "These machines do not obey the key that signs here, and will refuse: {names}."
-_PERIODS: Final = tuple(LIFETIMES)
+_GONE: Final = marked("None of these machines is there any more.")
+_NOTHING_OFFERED: Final = marked("There is no action that all of these machines allow.")
+_STRANGERS: Final = marked("These machines do not obey the key that signs here, and will refuse: {names}.")
 
 
 def ask(names: tuple[str, ...]) -> None:
@@ -50,14 +49,14 @@ def open_if_asked(context: Context) -> None:
     if found is None:
         return  # the database is away, and the banner says so
     st.session_state[_DRAFT] = Draft(tuple(found), number)
-    st.dialog("Act on machines", width="medium")(_dialog)(context)
+    st.dialog(_("Act on machines"), width="medium")(_dialog)(context)
 
 
 def _dialog(context: Context) -> None:
     draft: Draft = st.session_state[_DRAFT]
     st.html(theme.dialog_style(st.context.theme.type))
     if not draft.targets:
-        st.html(markup.note(_GONE))
+        st.html(markup.note(_(_GONE)))
     elif draft.phase == SENT:
         action_progress.draw(context, draft)
     elif draft.phase == CONFIRM:
@@ -71,22 +70,28 @@ def _form(context: Context, draft: Draft) -> None:
     _who(draft)
     offered = draft.offered
     if not offered:
-        st.html(markup.banner(_NOTHING_OFFERED))
+        st.html(markup.banner(_(_NOTHING_OFFERED)))
         st.html(markup.lines(draft.not_offered))
         return
     offer: Offer | None = st.selectbox(
-        "Action", offered, index=None, format_func=_title, placeholder="Choose what to do", key=draft.key("action")
+        _("Action"),
+        offered,
+        index=None,
+        format_func=_title,
+        placeholder=_("Choose what to do"),
+        key=draft.key("action"),
     )
     if draft.not_offered:
-        with st.expander(f"Not offered: {len(draft.not_offered)}"):
+        with st.expander(_("Not offered: {n}", n=text.count(len(draft.not_offered)))):
             st.html(markup.lines(draft.not_offered))
     if offer is None:
         return
     action_form.draw(common(offer.schemas), prefix=draft.key(f"argument.{offer.name}"))
     st.selectbox(
-        "If a machine is away, it may still do it within",
-        _PERIODS,
-        index=_PERIODS.index(DEFAULT_LIFETIME),
+        _("If a machine is away, it may still do it within"),
+        LIFETIMES,
+        index=LIFETIMES.index(DEFAULT_LIFETIME),
+        format_func=text.period,
         key=draft.key("lifetime"),
     )
     if len(draft.targets) > 1:
@@ -94,7 +99,7 @@ def _form(context: Context, draft: Draft) -> None:
     if draft.problem:
         st.html(markup.banner(draft.problem, "bad"))
     if not _stopped(context, draft):
-        st.button("Continue", type="primary", on_click=_continue, args=(draft,), key=draft.key("on"))
+        st.button(_("Continue"), type="primary", on_click=_continue, args=(draft,), key=draft.key("on"))
 
 
 def _stopped(context: Context, draft: Draft) -> bool:
@@ -123,7 +128,7 @@ def _continue(draft: Draft) -> None:
 
 
 def _title(offer: Offer) -> str:
-    return offer.title
+    return agent_words.translated(offer.title)
 
 
 def _who(draft: Draft) -> None:
@@ -131,18 +136,20 @@ def _who(draft: Draft) -> None:
         target.name if target.hostname == target.name else f"{target.name} ({target.hostname})"
         for target in draft.targets
     ]
-    st.html(markup.names(shown, "Machines"))
+    st.html(markup.names(shown, _("Machines")))
     away = [target for target in draft.targets if target.presence != "online"]
     if away:
-        st.html(markup.note(f"Not online now: {action_draft.names([target.name for target in away])}"))
+        st.html(
+            markup.note(_("Not online now: {machines}", machines=action_draft.names([target.name for target in away])))
+        )
 
 
 def _one_after_another(draft: Draft) -> None:
     most = min(1000, len(draft.targets) - 1)
-    with st.expander("One after another"):
-        st.number_input("Try on so many first", 0, most, 0, help="0: on none", key=draft.key("canary"))
-        st.number_input("Then so many a minute", 0, 100_000, 0, help="0: all at once", key=draft.key("pace"))
-        st.number_input("Stop when more than so many percent did not succeed", 0, 100, 100, key=draft.key("stop"))
+    with st.expander(_("One after another")):
+        st.number_input(_("Try on so many first"), 0, most, 0, help=_("0: on none"), key=draft.key("canary"))
+        st.number_input(_("Then so many a minute"), 0, 100_000, 0, help=_("0: all at once"), key=draft.key("pace"))
+        st.number_input(_("Stop when more than so many percent did not succeed"), 0, 100, 100, key=draft.key("stop"))
 
 
 def _confirmation(context: Context, draft: Draft) -> None:
@@ -154,13 +161,16 @@ def _confirmation(context: Context, draft: Draft) -> None:
         st.html(markup.banner(draft.problem, "bad"))
     typed = draft.word
     if draft.word:
-        what = "its name" if len(draft.targets) == 1 else "how many they are"
-        typed = st.text_input(
-            f"To be sure, type {what}: {markup.plain(draft.word)}", key=draft.key("typed"), live="300ms"
+        one = len(draft.targets) == 1
+        word = markup.plain(draft.word)
+        name, number = (
+            _("To be sure, type its name: {word}", word=word),
+            _("To be sure, type how many they are: {word}", word=word),
         )
+        typed = st.text_input(name if one else number, key=draft.key("typed"), live="300ms")
     stopped = _stopped(context, draft)
     with st.container(horizontal=True):
-        st.button("Back", on_click=partial(_back, draft), key=draft.key("back"))
+        st.button(_("Back"), on_click=partial(_back, draft), key=draft.key("back"))
         st.button(
             markup.plain(draft.title),
             type="primary",
@@ -177,7 +187,7 @@ def _warn_of_strangers(context: Context, draft: Draft) -> None:
         return  # sending says so
     strangers = [target.name for target in draft.targets if target.keys and key not in target.keys]
     if strangers:
-        st.html(markup.banner(_STRANGERS.format(names=action_draft.names(strangers))))
+        st.html(markup.banner(_(_STRANGERS, names=action_draft.names(strangers))))
 
 
 def _back(draft: Draft) -> None:
@@ -208,7 +218,7 @@ def _send(context: Context, draft: Draft) -> None:
             draft.arguments,
             role=context.role,
             actor=context.user,
-            lifetime_seconds=LIFETIMES[draft.lifetime],
+            lifetime_seconds=draft.lifetime,
             rollout=draft.rollout,
         )
     except NotAllowedError as error:

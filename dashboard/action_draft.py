@@ -10,16 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from dashboard import text
+from dashboard import agent_words, text
 from dashboard.actions import Sent
+from dashboard.language import _, ngettext
 from schemas.arguments import ArgumentError, Field, common, fault, require_all
 from schemas.commands import Rollout
 from schemas.offers import DISRUPTIVE, Offer, Target, offers
 
 FORM, CONFIRM, SENT = "form", "confirm", "sent"
 
-LIFETIMES: Final[Mapping[str, int]] = {"5 minutes": 300, "1 hour": 3600, "1 day": 86_400, "7 days": 7 * 86_400}
-DEFAULT_LIFETIME: Final = "1 hour"
+LIFETIMES: Final = (300, 3600, 86_400, 7 * 86_400)
+"""For how many seconds an order may wait for a machine that is away."""
+
+DEFAULT_LIFETIME: Final = 3600
 _NAMED_MAX: Final = 4
 
 
@@ -35,7 +38,7 @@ class Draft:
     phase: str = FORM
     offer: Offer | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
-    lifetime: str = DEFAULT_LIFETIME
+    lifetime: int = DEFAULT_LIFETIME
     rollout: Rollout = field(default_factory=Rollout)
     problem: str = ""
     sent: Sent | None = None
@@ -58,14 +61,20 @@ class Draft:
     def not_offered(self) -> list[str]:
         """Why the other actions are not there, a sentence each."""
         return [
-            f"{offer.title}: not allowed by {names(offer.missing)}" for offer in offers(self.targets) if offer.missing
+            _(
+                "{action}: not allowed by {machines}",
+                action=agent_words.translated(offer.title),
+                machines=names(offer.missing),
+            )
+            for offer in offers(self.targets)
+            if offer.missing
         ]
 
     @property
     def title(self) -> str:
         """What will be done to how many, such as Reboot 3 machines."""
-        what = self.offer.title if self.offer else "Act"
-        return f"{what}: {how_many(len(self.targets))}"
+        what = agent_words.translated(self.offer.title) if self.offer else _("Act")
+        return _("{action}: {machines}", action=what, machines=how_many(len(self.targets)))
 
     @property
     def word(self) -> str:
@@ -100,7 +109,7 @@ def collected(fields: Sequence[Field], given: Mapping[str, Any]) -> dict[str, An
         if each.kind == "json":
             values[each.name] = each.parse(str(value))
         elif value == "" and each.required:
-            raise ArgumentError(f"{each.title} is missing")
+            raise ArgumentError(_("{argument} is missing", argument=each.title))
         else:
             wrong = each.fault(value)
             if wrong:
@@ -119,25 +128,28 @@ def conditions(draft: Draft) -> list[tuple[str, str]]:
     """How it will be done, as names and values: for machines that are away, and one after another."""
     facts = [
         *arguments(draft.arguments),
-        ("If a machine is away", f"it is done within {draft.lifetime}, or not at all"),
+        (
+            _("If a machine is away"),
+            _("it is done within {time}, or not at all", time=text.period(draft.lifetime)),
+        ),
     ]
     rollout = draft.rollout
     if rollout.canary:
-        facts.append(("First", f"{how_many(rollout.canary)}; the others when these have succeeded"))
+        facts.append(
+            (_("First"), _("{machines}; the others when these have succeeded", machines=how_many(rollout.canary)))
+        )
     if rollout.per_minute is not None:
-        facts.append(("Pace", f"{how_many(rollout.per_minute)} a minute"))
+        facts.append((_("Pace"), _("{machines} a minute", machines=how_many(rollout.per_minute))))
     if rollout.stop_percent < 100:
-        facts.append(("Stop", f"when more than {rollout.stop_percent:g} % do not succeed"))
+        facts.append((_("Stop"), _("when more than {share} do not succeed", share=text.percent(rollout.stop_percent))))
     return facts
 
 
 def names(all_names: Sequence[str]) -> str:
     """Names for a sentence, the first few of many."""
-    shown = ", ".join(all_names[:_NAMED_MAX])
-    rest = len(all_names) - _NAMED_MAX
-    return shown + (f" and {text.count(rest)} more" if rest > 0 else "")
+    return text.listed(all_names, most=_NAMED_MAX)
 
 
 def how_many(count: int) -> str:
     """A number of machines in words."""
-    return f"{text.count(count)} machine{'' if count == 1 else 's'}"
+    return ngettext("{n} machine", "{n} machines", count)

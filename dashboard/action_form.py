@@ -5,11 +5,13 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard import markup
+from dashboard import agent_words, markup
+from dashboard.language import _
 from schemas.arguments import Field
 from schemas.messages import INTEGER_MAX
 
 _LONG_TEXT: Final = 120
+_JSON: Final = '{"site": "paris"}'
 
 
 def draw(fields: Sequence[Field], *, prefix: str) -> None:
@@ -24,8 +26,9 @@ def read(fields: Sequence[Field], *, prefix: str) -> dict[str, Any]:
 
 
 def _widget(field: Field, key: str) -> None:
-    label = markup.plain(field.title if field.required else f"{field.title} (optional)")
-    hint = markup.plain(field.description) or None
+    title = agent_words.translated(field.title)
+    label = markup.plain(title if field.required else _("{argument} (optional)", argument=title))
+    hint = markup.plain(agent_words.translated(field.description)) or None
     if field.choices:
         _choice(field, key, label, hint)
         return
@@ -39,14 +42,20 @@ def _widget(field: Field, key: str) -> None:
         case "string":
             _text(field, key, label, hint)
         case _:
-            st.text_area(label, key=key, help=hint, placeholder='JSON, such as {"site": "paris"}', height=80)
+            st.text_area(label, key=key, help=hint, placeholder=_("JSON, such as {example}", example=_JSON), height=80)
 
 
 def _choice(field: Field, key: str, label: str, hint: str | None) -> None:
     chosen = field.choices.index(field.default) if field.default in field.choices else None
     if chosen is None and field.required and len(field.choices) == 1:
         chosen = 0
-    st.selectbox(label, field.choices, index=chosen, key=key, help=hint, placeholder="Choose", format_func=str)
+    st.selectbox(
+        label, field.choices, index=chosen, key=key, help=hint, placeholder=_("Choose"), format_func=_choice_label
+    )
+
+
+def _choice_label(choice: object) -> str:
+    return agent_words.translated(str(choice))
 
 
 def _number(field: Field, key: str, label: str, hint: str | None, *, kind: type[int] | type[float]) -> None:

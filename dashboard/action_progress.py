@@ -12,13 +12,14 @@ from dashboard import live, markup, text
 from dashboard.action_draft import Draft
 from dashboard.actions import Sent
 from dashboard.command_queries import WAITING, recorded, refusals
+from dashboard.language import _, marked
 from dashboard.view import Context
 
 SHOWN_MAX: Final = 200
 _REFRESH_SECONDS: Final = 1.0
 _SENDING: Final = "sending"
 _ACTIVITY: Final = "activity"
-_GOES_ON: Final = "This may be closed: it goes on, and the activity page shows it."
+_GOES_ON: Final = marked("This may be closed: it goes on, and the activity page shows it.")
 
 Line = tuple[str, str, str]
 """A machine, the code of its state, and why."""
@@ -31,12 +32,12 @@ def draw(context: Context, draft: Draft) -> None:
         return
     st.html(markup.heading(draft.title, 3))
     st.fragment(_lines, run_every=_REFRESH_SECONDS, key="act.progress")(context, sent)
-    st.html(markup.note(_GOES_ON))
+    st.html(markup.note(_(_GOES_ON)))
     with st.container(horizontal=True):
         if _ACTIVITY in context.pages:
-            st.page_link(context.pages[_ACTIVITY], label="Activity", query_params={"batch": sent.batch})
+            st.page_link(context.pages[_ACTIVITY], label=_("Activity"), query_params={"batch": sent.batch})
         st.space("stretch")
-        if st.button("Close", key="act.close"):
+        if st.button(_("Close"), key="act.close"):
             st.rerun()
 
 
@@ -47,9 +48,9 @@ def _lines(context: Context, sent: Sent) -> None:
     rows = lines(sent, known or {}, refused or {})
     st.html(markup.counts(counted(rows)))
     shown = sorted(rows, key=lambda row: row[1] == "succeeded")[:SHOWN_MAX]
-    st.html(markup.outcomes([(name, text.command(state), why) for name, state, why in shown], "Outcomes"))
+    st.html(markup.outcomes([(name, text.command(state), why) for name, state, why in shown], _("Outcomes")))
     if len(rows) > SHOWN_MAX:
-        st.html(markup.note(f"and {text.count(len(rows) - SHOWN_MAX)} more"))
+        st.html(markup.note(text.and_more(len(rows) - SHOWN_MAX)))
 
 
 def lines(sent: Sent, known: Mapping[str, Row[Any]], refused: Mapping[str, str]) -> list[Line]:
@@ -69,7 +70,7 @@ def lines(sent: Sent, known: Mapping[str, Row[Any]], refused: Mapping[str, str])
 
 def counted(rows: Sequence[Line]) -> list[tuple[text.Word, str]]:
     """How many are in each state, in the order of the states."""
-    counts = Counter(state for _, state, _ in rows)
+    counts = Counter(state for _name, state, _why in rows)
     return [(text.command(code), text.count(counts[code])) for code in text.COMMANDS if code in counts]
 
 

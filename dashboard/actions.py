@@ -21,6 +21,7 @@ from broker.mqtt import Mqtt
 from broker.requests import DASHBOARD, RequestClient
 from broker.transport import Transport
 from dashboard.accounts import Role
+from dashboard.language import _, marked
 from schemas.administration import Administration, RetireMachine
 from schemas.commands import Act, Order, Request, Rollout
 from schemas.errors import StartError
@@ -36,18 +37,20 @@ _STEP_SECONDS: Final = 0.1
 _FLUSH_SECONDS: Final = 1.0
 _CANCEL_MILLISECONDS: Final = 600_000
 
-_ONLY_LOOKS: Final = (
+_ONLY_LOOKS: Final = marked(
     "This dashboard has no credential for the broker, so it can only look: its settings password and password_file "
     "say where one comes from."
 )
-_NO_KEY: Final = (
+_NO_KEY: Final = marked(
     "There is no key here that signs orders for {org}, and machines obey no others. "
     "On the dashboard's machine run: dashfleet key create --org {org}"
 )
-_NO_BROKER: Final = "The broker cannot be reached, so nothing can be sent now: {why}."
-_CONNECTING: Final = "The connection to the broker is being made: try again in a moment."
-_ENDED: Final = "The connection to the broker has ended for good: start the dashboard again."
-_REFUSED: Final = "The broker does not let this dashboard act: {why}."
+_NO_BROKER: Final = marked("The broker cannot be reached, so nothing can be sent now: {why}.")
+_CONNECTING: Final = marked("The connection to the broker is being made: try again in a moment.")
+_ENDED: Final = marked("The connection to the broker has ended for good: start the dashboard again.")
+_REFUSED: Final = marked("The broker does not let this dashboard act: {why}.")
+
+_BAD_KEY: Final = marked("The key that signs orders cannot be used: {why}.")
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +106,7 @@ class Publisher:
     def unavailable(self, org: str) -> str:
         """Why nobody can act on this organisation's machines now; empty when one can."""
         if self._client is None:
-            return _ONLY_LOOKS
+            return _(_ONLY_LOOKS)
         try:
             self._seed(org)
         except NotAllowedError as error:
@@ -113,14 +116,14 @@ class Publisher:
     def unreachable(self) -> str:
         """Why nothing can be asked for now, also what needs no key; empty when it can."""
         if self._client is None:
-            return _ONLY_LOOKS
+            return _(_ONLY_LOOKS)
         if self._thread.ident is not None and not self._thread.is_alive():
-            return _ENDED
+            return _(_ENDED)
         if self._client.refused:
-            return _REFUSED.format(why=self._client.refused)
+            return _(_REFUSED, why=self._client.refused)
         if self._client.connected:
             return ""
-        return _NO_BROKER.format(why=self._client.trouble) if self._client.trouble else _CONNECTING
+        return _(_NO_BROKER, why=self._client.trouble) if self._client.trouble else _(_CONNECTING)
 
     def key(self, org: str) -> str:
         """The id of the key that signs for an organisation. Raises NotAllowedError."""
@@ -160,7 +163,7 @@ class Publisher:
         Whoever acts on machines may also take one out of service; everything else is for admins.
         """
         if role not in MAY_ADMINISTER and not (isinstance(change, RetireMachine) and role in MAY_ACT):
-            raise NotAllowedError("Only admins may change this.")
+            raise NotAllowedError(_("Only admins may change this."))
         why = self.unreachable()
         if why:
             raise NotAllowedError(why)
@@ -170,7 +173,7 @@ class Publisher:
 
     def _require(self, org: str, role: Role) -> None:
         if role not in MAY_ACT:
-            raise NotAllowedError("Only operators and admins may act.")
+            raise NotAllowedError(_("Only operators and admins may act."))
         why = self.unavailable(org)
         if why:
             raise NotAllowedError(why)
@@ -178,14 +181,14 @@ class Publisher:
     def _seed(self, org: str) -> str:
         path = None if self._keys is None else self._keys / org
         if path is None or not path.exists():
-            raise NotAllowedError(_NO_KEY.format(org=org))
+            raise NotAllowedError(_(_NO_KEY, org=org))
         try:
             seed = read_secret(path)
             public_key(seed)
         except StartError as error:
-            raise NotAllowedError(f"The key that signs orders cannot be used: {error}.") from None
+            raise NotAllowedError(_(_BAD_KEY, why=error)) from None
         except ValueError:
-            raise NotAllowedError(f"The key that signs orders cannot be used: {path} holds none.") from None
+            raise NotAllowedError(_(_BAD_KEY, why=_("{file} holds none", file=path))) from None
         return seed
 
     def _run(self) -> None:

@@ -12,25 +12,24 @@ from broker.requests import DASHBOARD
 from dashboard import text
 from dashboard.action_draft import how_many
 from dashboard.command_queries import Batch
+from dashboard.language import Marked, _, marked
 
-BATCHES: Final = tuple(
-    {"code": code, "label": label, "sorted": ""}
-    for code, label in (
-        ("when", "When"),
-        ("action", "Action"),
-        ("machine", "Machines"),
-        ("outcome", "Outcome"),
-        ("who", "Who"),
-    )
-)
-COMMANDS: Final = tuple(
-    {"code": code, "label": label, "sorted": ""}
-    for code, label in (("machine", "Machine"), ("outcome", "Outcome"), ("why", "Why"), ("when", "Ended"))
-)
-OF_A_MACHINE: Final = tuple(
-    {"code": code, "label": label, "sorted": ""}
-    for code, label in (("when", "When"), ("action", "Action"), ("outcome", "Outcome"), ("why", "Why"), ("who", "Who"))
-)
+Heads = tuple[tuple[str, Marked], ...]
+"""The columns of a table: their codes and what they are called."""
+
+_WHEN: Final = ("when", marked("When"))
+_ACTION: Final = ("action", marked("Action"))
+_OUTCOME: Final = ("outcome", marked("Outcome"))
+_WHY: Final = ("why", marked("Why"))
+_WHO: Final = ("who", marked("Who"))
+BATCHES: Final[Heads] = (_WHEN, _ACTION, ("machine", marked("Machines")), _OUTCOME, _WHO)
+COMMANDS: Final[Heads] = (("machine", marked("Machine")), _OUTCOME, _WHY, ("when", marked("Ended")))
+OF_A_MACHINE: Final[Heads] = (_WHEN, _ACTION, _OUTCOME, _WHY, _WHO)
+
+
+def columns(heads: Heads) -> list[dict[str, str]]:
+    """The header of a table that cannot be sorted."""
+    return [{"code": code, "label": _(label), "sorted": ""} for code, label in heads]
 
 
 def batches(found: Sequence[Batch], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
@@ -40,7 +39,7 @@ def batches(found: Sequence[Batch], now: int, zone: tzinfo, *, path: str) -> lis
             path,
             {"batch": batch.id},
             _plain(text.moment(batch.at, now, zone)),
-            _name(batch.action or "Refused"),
+            _name(batch.action or text.command("refused").label),
             _plain(batch.machine if batch.machines == 1 else how_many(batch.machines)),
             {"kind": "chips", "chips": outcome(batch)},
             _plain(who(batch.actor, batch.principal)),
@@ -100,15 +99,15 @@ def who(actor: str, principal: str) -> str:
 def facts(row: Row[Any], now: int, zone: tzinfo) -> list[tuple[str, str]]:
     """Everything about one command but its history and its output."""
     pairs = [
-        ("Asked by", who(row.actor, row.principal)),
-        ("Asked at", text.moment(row.created_at, now, zone)),
-        ("Arguments", json.dumps(row.arguments, ensure_ascii=False) if row.arguments else "none"),
-        ("Not after", text.moment(row.expires_at, now, zone)),
-        ("Attempts", text.count(row.attempts)),
-        ("Exit code", "" if row.exit_code is None else str(row.exit_code)),
-        ("Why", text.command_reason(row.reason, row.detail)),
-        ("Signed by key", row.key),
-        ("Command", row.id),
+        (_("Asked by"), who(row.actor, row.principal)),
+        (_("Asked at"), text.moment(row.created_at, now, zone)),
+        (_("Arguments"), json.dumps(row.arguments, ensure_ascii=False) if row.arguments else _("none")),
+        (_("Not after"), text.moment(row.expires_at, now, zone)),
+        (_("Attempts"), text.count(row.attempts)),
+        (_("Exit code"), "" if row.exit_code is None else str(row.exit_code)),
+        (_("Why"), text.command_reason(row.reason, row.detail)),
+        (_("Signed by key"), row.key),
+        (_("Command"), row.id),
     ]
     return [(name, value) for name, value in pairs if value]
 

@@ -26,10 +26,11 @@ from sqlalchemy import Engine
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from dashboard import theme
+from dashboard import language, theme
 from dashboard.accounts import open_accounts
 from dashboard.actions import PUBLISHERS, Publisher
 from dashboard.gate import IDENTITY_HEADERS, READY, Gate
+from dashboard.language import _
 from dashboard.sessions import Attempts, Now, Sessions
 from dashboard.shell import SECRETS
 from dashboard.signin import SignIn
@@ -131,6 +132,7 @@ def _lifespan(settings: DashboardSettings, publisher: Publisher, its_name: str, 
     async def lifespan(_: st.App) -> AsyncIterator[None]:
         for name in _WARM:
             importlib.import_module(name)
+        language.load()
         gc.collect()
         gc.freeze()
         announcing = asyncio.create_task(_announce(settings, on_ready))
@@ -200,5 +202,5 @@ def _script_failed(error: Exception) -> bool:
     """Show a reference instead of a traceback, which goes to the log."""
     reference = f"{time.time_ns() // 1_000_000 % _ERROR_REFERENCE_MODULO:06d}"
     _log.error("a page failed (reference %s)", reference, exc_info=error)
-    st.error(f"This page could not be drawn. The dashboard's log says why, at reference {reference}.")
+    st.error(_("This page could not be drawn. The dashboard's log says why, at reference {n}.", n=reference))
     return True

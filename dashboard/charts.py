@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dashboard.text import Scale
+
 GAP_INTERVALS: Final = 2.5
 POINTS_MAX: Final = 1000
 
@@ -25,14 +27,6 @@ class Line:
     points: Sequence[Point]
     low: Sequence[Point] = ()
     high: Sequence[Point] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """A unit for an axis, and what one of it is worth."""
-
-    unit: str
-    factor: float
 
 
 def step(range_milliseconds: int, interval_seconds: float, row_milliseconds: int = 0) -> int:
@@ -82,22 +76,9 @@ def has_values(points: Iterable[Point]) -> bool:
     return any(value is not None for _, value in points)
 
 
-def byte_rate_scale(lines: Iterable[Line]) -> Scale:
-    """The unit in which the highest of these rates reads well."""
-    top = max((value for line in lines for _, value in line.points if value is not None), default=0.0)
-    for unit, factor in (("GB/s", 1e9), ("MB/s", 1e6), ("kB/s", 1e3)):
-        if top >= factor:
-            return Scale(unit, factor)
-    return Scale("B/s", 1.0)
-
-
-def byte_scale(lines: Iterable[Line]) -> Scale:
-    """The unit in which the largest of these amounts reads well."""
-    top = max((abs(value) for line in lines for _, value in line.points if value is not None), default=0.0)
-    for unit, factor in (("TiB", 2.0**40), ("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10)):
-        if top >= factor:
-            return Scale(unit, factor)
-    return Scale("B", 1.0)
+def top(lines: Iterable[Line]) -> float:
+    """The largest of these values, for an axis in a unit in which it reads well."""
+    return max((abs(value) for line in lines for _, value in line.points if value is not None), default=0.0)
 
 
 def options(
@@ -107,11 +88,12 @@ def options(
     end: int,
     scale: Scale,
     bounds: tuple[float | None, float | None],
+    day: str,
     ink: str,
 ) -> dict[str, Any]:
     """The chart of these lines over a fixed range. `bounds` are the ends of the y axis, None for as needed.
 
-    `ink` is the colour of its words.
+    `ink` is the colour of its words, `day` how it writes a date: a template of ECharts.
     """
     low, high = bounds
     words = {"color": ink, "fontSize": 12}
@@ -133,7 +115,7 @@ def options(
             "min": start,
             "max": end,
             "splitLine": {"show": False},
-            "axisLabel": {**words, "hideOverlap": True},
+            "axisLabel": {**words, "hideOverlap": True, "formatter": {"month": day, "day": day}},
         },
         "yAxis": {
             "type": "value",

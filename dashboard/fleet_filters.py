@@ -16,6 +16,7 @@ import streamlit as st
 from dashboard import choice_queries, fleet_state, live, markup, text
 from dashboard.choice_queries import Choices
 from dashboard.fleet_state import CHOSEN_MAX, Place
+from dashboard.language import Marked, _, marked
 from dashboard.queries import Filters
 from dashboard.view import Context
 
@@ -29,12 +30,8 @@ _CHOICES: Final = "fleet.choices"
 _CHOICES_SECONDS: Final = 60
 _choices = live.shared(choice_queries.choices, seconds=_CHOICES_SECONDS)
 
-_MORE: Final = {"systems": "Operating system", "versions": "Agent version", "labels": "Label"}
+_MORE: Final = {"systems": marked("Operating system"), "versions": marked("Agent version"), "labels": marked("Label")}
 """The fields of the filters that are behind "Filters", with what the page calls them."""
-
-_FILTERS: Final = "Filters"
-_ANY: Final = "Any"
-_CLEAR: Final = "Clear filters"
 
 
 def arrive(context: Context) -> None:
@@ -63,21 +60,21 @@ def draw(context: Context) -> None:
     """The row of filters. It stands outside what refreshes, so that nobody's typing is disturbed."""
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
         st.text_input(
-            "Search",
+            _("Search"),
             key=_SEARCH,
             type="search",
             live="300ms",
             max_chars=100,
-            placeholder="Search name, host, system, label",
+            placeholder=_("Search name, host, system, label"),
             label_visibility="collapsed",
             icon=":material/search:",
             on_change=_searched,
         )
         _popover(context)
         with st.container(horizontal=True, vertical_alignment="center", width="content", key="fleet_healths"):
-            st.html(markup.note("Health"), width="content")
+            st.html(markup.note(_("Health")), width="content")
             st.pills(
-                "Health",
+                _("Health"),
                 list(text.HEALTH),
                 key=_HEALTHS,
                 selection_mode="multi",
@@ -118,7 +115,7 @@ def clear() -> None:
 
 def clear_button(key: str) -> None:
     """The way back to all machines."""
-    st.button(_CLEAR, key=key, on_click=clear)
+    st.button(_("Clear filters"), key=key, on_click=clear)
 
 
 def outdated() -> bool:
@@ -130,7 +127,7 @@ def _popover(context: Context) -> None:
     filters = place().filters
     active = sum(len(getattr(filters, field)) for field in _MORE)
     offered = live.read(context, _CHOICES, partial(_choices, context.engine, context.org)) or Choices()
-    label = f"{_FILTERS} ({active})" if active else _FILTERS
+    label = _("Filters ({n})", n=active) if active else _("Filters")
     with st.popover(label, icon=":material/filter_list:", key="fleet_more"):
         for field, name in _MORE.items():
             _multiselect(field, name, getattr(offered, field), getattr(filters, field))
@@ -138,13 +135,13 @@ def _popover(context: Context) -> None:
             clear_button("fleet_clear")
 
 
-def _multiselect(field: str, name: str, offered: tuple[str, ...], chosen: tuple[str, ...]) -> None:
+def _multiselect(field: str, name: Marked, offered: tuple[str, ...], chosen: tuple[str, ...]) -> None:
     """What is chosen stays an option when no machine has it any more, so that it can be taken back."""
     st.multiselect(
-        name,
+        _(name),
         list(dict.fromkeys((*offered, *chosen))),
         key=_key(field),
-        placeholder=_ANY,
+        placeholder=_("Any"),
         max_selections=CHOSEN_MAX,
         select_all=False,
         on_change=partial(_chosen, field),

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from sqlalchemy import Row
 
 from dashboard import text
-from dashboard.language import _, marked
+from dashboard.language import Marked, _, marked
 from dashboard.queries import RETIRED, Counts, Filters
 from schemas.health import DEFAULT_THRESHOLDS
 from schemas.messages import Component, Thresholds
@@ -25,7 +25,7 @@ _LABELS_SHOWN: Final = 2
 
 _HINT_MAX: Final = 500
 _TREND: Final = marked("CPU from {low} to {high}, {average} on average")
-_UNVERIFIED: Final = "Unverified: the ingestor was blind and has not heard from this machine since."
+_UNVERIFIED: Final = marked("Unverified: the ingestor was blind and has not heard from this machine since.")
 
 
 Trend = Sequence[float | None]
@@ -37,31 +37,32 @@ class Column:
     """A column of the table. `falls`: the first click on its header shows the highest value first."""
 
     code: str
-    label: str
+    label: Marked
     falls: bool = False
     sortable: bool = True
 
 
 COLUMNS: Final = (
-    Column("machine", "Machine"),
-    Column("status", "Status"),
-    Column("health", "Health"),
-    Column("cpu", "CPU", falls=True),
-    Column("trend", f"{TREND_MINUTES} min", sortable=False),
-    Column("memory", "Memory", falls=True),
-    Column("disk", "Disk", falls=True),
-    Column("uptime", "Uptime", falls=True),
-    Column("seen", "Last seen", falls=True),
-    Column("labels", "Labels", sortable=False),
-    Column("system", "System"),
-    Column("agent", "Agent"),
+    Column("machine", marked("Machine")),
+    Column("status", marked("Status")),
+    Column("health", marked("Health")),
+    Column("cpu", marked("CPU"), falls=True),
+    Column("trend", marked("{minutes} min"), sortable=False),
+    Column("memory", marked("Memory"), falls=True),
+    Column("disk", marked("Disk"), falls=True),
+    Column("uptime", marked("Uptime"), falls=True),
+    Column("seen", marked("Last seen"), falls=True),
+    Column("labels", marked("Labels"), sortable=False),
+    Column("system", marked("System")),
+    Column("agent", marked("Agent")),
 )
 
 
 def columns(filters: Filters) -> list[dict[str, Any]]:
     """The table's header."""
     direction = "descending" if filters.descending else "ascending"
-    header: list[dict[str, Any]] = [{"code": column.code, "label": column.label} for column in COLUMNS]
+    minutes = text.count(TREND_MINUTES)
+    header: list[dict[str, Any]] = [{"code": each.code, "label": _(each.label, minutes=minutes)} for each in COLUMNS]
     for column, drawn in zip(COLUMNS, header, strict=True):
         if column.sortable:
             drawn["sorted"] = direction if column.code == filters.order else "none"
@@ -70,13 +71,13 @@ def columns(filters: Filters) -> list[dict[str, Any]]:
 
 def cards(counts: Counts, filters: Filters) -> list[dict[str, Any]]:
     """The counts above the table. A presence that no machine has is left out, unless it is one of the usual three."""
-    shown = [_card(ALL, text.Word("Machines", "plain"), counts.machines, pressed=not _narrows(filters))]
-    for code, word in text.PRESENCE.items():
+    shown = [_card(ALL, text.Word(_("Machines"), "plain"), counts.machines, pressed=not _narrows(filters))]
+    for code in text.PRESENCE:
         number = counts.presences.get(code, 0)
         if number or code in _ALWAYS_SHOWN or code in filters.presences:
-            shown.append(_card(code, word, number, pressed=code in filters.presences))
+            shown.append(_card(code, text.presence(code), number, pressed=code in filters.presences))
     troubled = sum(counts.healths.get(code, 0) for code in ATTENTION_HEALTHS)
-    word = text.Word("Need attention", "bad" if troubled else "good")
+    word = text.Word(_("Need attention"), "bad" if troubled else "good")
     return [*shown, _card(ATTENTION, word, troubled, pressed=set(filters.healths) == set(ATTENTION_HEALTHS))]
 
 
@@ -106,7 +107,7 @@ def status(row: Row[Any], now: int) -> tuple[text.Word, str]:
     parts = [part for part in (text.reason(row.reason or ""), _since(row.since_at, now)) if part]
     if row.verified is False and row.presence != RETIRED:
         word = text.Word(f"{word.label}?", "plain")
-        parts = [_UNVERIFIED, *parts]
+        parts = [_(_UNVERIFIED), *parts]
     return word, _sentence(parts)
 
 
@@ -196,7 +197,7 @@ def _narrows(filters: Filters) -> bool:
 
 
 def _since(since: int | None, now: int) -> str:
-    return f"since {text.duration((now - since) / 1000)}" if since else ""
+    return _("since {length}", length=text.duration((now - since) / 1000)) if since else ""
 
 
 def _sentence(parts: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import unquote
 
+from dashboard import text
 from dashboard.choice_queries import is_choice, is_label
 from dashboard.command_queries import SELECTION_MAX
 from dashboard.fleet_rows import ALL, ATTENTION, ATTENTION_HEALTHS, COLUMNS
@@ -144,8 +145,7 @@ def refreshed(snapshot: Snapshot | None, place: Place, find: Find, now: int) -> 
 
 def summary(names: Sequence[str]) -> str:
     """The first few names of a selection."""
-    rest = len(names) - _NAMED_MAX
-    return ", ".join(names[:_NAMED_MAX]) + (f" and {rest:,} more" if rest > 0 else "")
+    return text.listed(names, most=_NAMED_MAX)
 
 
 def pages(total: int) -> int:
@@ -165,7 +165,7 @@ def _listed(codes: str, valid: Callable[[str], bool]) -> tuple[str, ...]:
 
 def _list(texts: Sequence[str]) -> str:
     """Texts as one; a comma in one of them is none between two."""
-    return ",".join(text.replace("%", "%25").replace(",", "%2C") for text in texts)
+    return ",".join(each.replace("%", "%25").replace(",", "%2C") for each in texts)
 
 
 def _toggled(chosen: Sequence[str], code: str, known: Mapping[str, object]) -> tuple[str, ...]:

@@ -91,6 +91,16 @@ def current() -> str:
     return str(found)
 
 
+def arrive() -> None:
+    """Take the language that the address names; it is kept in the session then, and no address says it again."""
+    if PARAMETER not in st.query_params:
+        return
+    asked = known(st.query_params[PARAMETER])
+    del st.query_params[PARAMETER]
+    if asked:
+        st.session_state[CHOSEN] = asked
+
+
 def locale() -> Locale:
     """How the current language writes dates and numbers."""
     return _locale(current())

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dashboard import charts, text
-from dashboard.charts import Line, Row, Scale
+from dashboard import agent_words, charts, text
+from dashboard.charts import Line, Row
+from dashboard.language import _, pgettext
+from dashboard.text import Scale
 from schemas.messages import VITALS
 
 _ZERO_UP: Final = (0.0, None)
@@ -43,7 +45,9 @@ def metrics(info: Mapping[str, Any] | None) -> list[Metric]:
     """What the machine says it sends beyond the vitals."""
     described = (info or {}).get("metrics") or ()
     return [
-        Metric(str(each["name"]), str(each.get("title") or each["name"]), str(each.get("unit", "")))
+        Metric(
+            str(each["name"]), agent_words.translated(str(each.get("title") or each["name"])), str(each.get("unit", ""))
+        )
         for each in described
         if each["name"] not in VITALS
     ]
@@ -59,26 +63,32 @@ def _vital_charts(rows: Sequence[Row], spacing: float) -> list[Chart]:
     def line(name: str, title: str) -> Line:
         return _line(rows, name, title, spacing)
 
-    shares = [line("cpu_percent", "CPU"), line("memory_percent", "Memory"), line("disk_percent", "Disk")]
-    swap = line("swap_percent", "Swap")
+    shares = [line("cpu_percent", _("CPU")), line("memory_percent", _("Memory")), line("disk_percent", _("Disk"))]
+    swap = line("swap_percent", _("Swap"))
     traffic = [
-        Line("Received", charts.rates(rows, "network_received_bytes", spacing=spacing)),
-        Line("Sent", charts.rates(rows, "network_sent_bytes", spacing=spacing)),
+        Line(pgettext("network", "Received"), charts.rates(rows, "network_received_bytes", spacing=spacing)),
+        Line(pgettext("network", "Sent"), charts.rates(rows, "network_sent_bytes", spacing=spacing)),
     ]
     if any(value for _, value in swap.points):
         shares.append(swap)
     return [
-        Chart("usage", "CPU, memory and disk", shares, _PERCENT, (0.0, 100.0), wide=True),
-        Chart("network", "Network", traffic, charts.byte_rate_scale(traffic)),
-        Chart("load", "Load, 1 minute", [line("load_1m", "Load")], _PLAIN),
-        Chart("processes", "Processes", [line("process_count", "Processes")], _PLAIN),
-        Chart("temperature", "Temperature", [line("temperature_celsius", "Temperature")], Scale("°C", 1.0), _OPEN),
+        Chart("usage", _("CPU, memory and disk"), shares, _PERCENT, (0.0, 100.0), wide=True),
+        Chart("network", _("Network"), traffic, text.rate_scale(charts.top(traffic))),
+        Chart("load", _("Load, 1 minute"), [line("load_1m", _("Load"))], _PLAIN),
+        Chart("processes", _("Processes"), [line("process_count", _("Processes"))], _PLAIN),
+        Chart(
+            "temperature",
+            _("Temperature"),
+            [line("temperature_celsius", _("Temperature"))],
+            Scale(text.unit_symbol("celsius"), 1.0),
+            _OPEN,
+        ),
     ]
 
 
 def _extra_chart(rows: Sequence[Row], metric: Metric, spacing: float) -> Chart:
     lines = [_line(rows, f"extra.{metric.name}", metric.title, spacing)]
-    scale = charts.byte_scale(lines) if metric.unit == "bytes" else Scale(text.unit_symbol(metric.unit), 1.0)
+    scale = text.size_scale(charts.top(lines)) if metric.unit == "bytes" else Scale(text.unit_symbol(metric.unit), 1.0)
     bounds = (0.0, 100.0) if metric.unit == "percent" else _OPEN
     return Chart(f"extra.{metric.name}", metric.title, lines, scale, bounds)
 

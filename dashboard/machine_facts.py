@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Row
 
 from dashboard import charts, fleet_rows, markup, text
+from dashboard.language import _, ngettext, pgettext
 from dashboard.machine_charts import Metric
 from schemas.health import DEFAULT_THRESHOLDS
 from schemas.ledger import Ledger
@@ -23,12 +24,11 @@ def title(row: Row[Any]) -> str:
 
 def subtitle(row: Row[Any], now: int) -> str:
     """One line: why it is what it is, its system, its agent, for how long it runs."""
-    why = text.reason(row.reason or "")
     since = text.duration((now - row.since_at) / 1000) if row.since_at else ""
-    presence = f"{text.presence(row.presence).label} for {since}" + (f": {why}" if why else "") if since else ""
+    presence = _presence(text.presence(row.presence).label, since, text.reason(row.reason or "")) if since else ""
     system = " ".join(part for part in (row.os, row.os_version) if part)
-    agent = f"agent {row.agent_version}" if row.agent_version else ""
-    up = f"up {text.duration(row.uptime_seconds)}" if row.uptime_seconds is not None else ""
+    agent = _("agent {version}", version=row.agent_version) if row.agent_version else ""
+    up = _("up {length}", length=text.duration(row.uptime_seconds)) if row.uptime_seconds is not None else ""
     return " · ".join(part for part in (presence, system, agent, up) if part)
 
 
@@ -41,16 +41,16 @@ def vitals(
     well = text.health(row.health_status)
     score = text.UNKNOWN if row.health_score is None else str(row.health_score)
     pieces = [
-        markup.gauge("Health", score, well.label, row.health_score, well.tone),
-        _share("CPU", _cores(info), row.cpu_percent, fleet_rows.tone(row.cpu_percent, judged_by.cpu, judged_by)),
+        markup.gauge(_("Health"), score, well.label, row.health_score, well.tone),
+        _share(_("CPU"), _cores(info), row.cpu_percent, fleet_rows.tone(row.cpu_percent, judged_by.cpu, judged_by)),
         _share(
-            "Memory",
+            _("Memory"),
             _of(row.memory_used_bytes, info, "memory"),
             row.memory_percent,
             fleet_rows.tone(row.memory_percent, judged_by.memory, judged_by),
         ),
         _share(
-            "Disk",
+            _("Disk"),
             _of(row.disk_used_bytes, info, "disk"),
             row.disk_percent,
             fleet_rows.tone(row.disk_percent, judged_by.disk, judged_by),
@@ -62,35 +62,35 @@ def vitals(
 def ledger(found: Ledger) -> list[tuple[str, str]]:
     """Where the machine's samples are: the first four make the sentence, the rest say where the others went."""
     facts = [
-        ("Expected", found.expected),
-        ("Stored", found.stored),
-        ("of these late", found.late),
-        ("Lost", found.lost),
-        ("Waiting at the agent", found.waiting),
-        ("Dropped by the agent", found.dropped),
-        ("Arrived twice", found.duplicate),
+        (_("Expected"), found.expected),
+        (_("Stored"), found.stored),
+        (_("of these late"), found.late),
+        (_("Lost"), found.lost),
+        (_("Waiting at the agent"), found.waiting),
+        (_("Dropped by the agent"), found.dropped),
+        (_("Arrived twice"), found.duplicate),
     ]
-    return [(name, f"{number:,}") for name, number in facts]
+    return [(name, text.count(number)) for name, number in facts]
 
 
 def inventory(row: Row[Any], now: int, zone: tzinfo) -> list[tuple[str, str]]:
     """What the machine is."""
     info: Mapping[str, Any] = row.info or {}
     facts = [
-        ("Machine id", row.name),
-        ("Hostname", row.hostname),
-        ("System", " ".join(part for part in (row.os, row.os_version) if part)),
-        ("Architecture", info.get("architecture")),
-        ("Processor", info.get("cpu_model")),
-        ("Cores", info.get("cpu_count")),
-        ("Memory", _size(info.get("memory_total_bytes"))),
-        ("Swap", _size(info.get("swap_total_bytes"))),
-        ("Disk", _size(info.get("disk_total_bytes"))),
-        ("Agent", row.agent_version),
-        ("Python", info.get("python_version")),
-        ("Interval", text.duration(row.interval_seconds) if row.interval_seconds else None),
-        ("Clock", _clock(row.clock_offset_milliseconds)),
-        ("Last seen", text.moment(row.last_seen_at, now, zone) if row.last_seen_at else None),
+        (_("Machine id"), row.name),
+        (_("Hostname"), row.hostname),
+        (_("System"), " ".join(part for part in (row.os, row.os_version) if part)),
+        (_("Architecture"), info.get("architecture")),
+        (_("Processor"), info.get("cpu_model")),
+        (_("Cores"), info.get("cpu_count")),
+        (_("Memory"), _size(info.get("memory_total_bytes"))),
+        (_("Swap"), _size(info.get("swap_total_bytes"))),
+        (_("Disk"), _size(info.get("disk_total_bytes"))),
+        (_("Agent"), row.agent_version),
+        (_("Python"), info.get("python_version")),
+        (_("Interval"), text.duration(row.interval_seconds) if row.interval_seconds else None),
+        (_("Clock"), _clock(row.clock_offset_milliseconds)),
+        (_("Last seen"), text.moment(row.last_seen_at, now, zone) if row.last_seen_at else None),
     ]
     return [(name, str(value)) for name, value in facts if value not in (None, "")]
 
@@ -100,12 +100,21 @@ def events(rows: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, 
     return [(text.moment(row.at, now, zone), text.presence(row.after), text.reason(row.reason)) for row in rows]
 
 
+def _presence(word: str, length: str, why: str) -> str:
+    if why:
+        return _("{presence} for {length}: {why}", presence=word, length=length, why=why)
+    return _("{presence} for {length}", presence=word, length=length)
+
+
 def _smaller(row: Row[Any], extras: Sequence[Metric]) -> list[str]:
     readings = [
-        ("Load, 1 min", None if row.load_1m is None else f"{row.load_1m:.2f}"),
-        ("Processes", None if row.process_count is None else text.count(row.process_count)),
-        ("Swap", None if row.swap_percent is None else text.percent(row.swap_percent)),
-        ("Temperature", None if row.temperature_celsius is None else f"{row.temperature_celsius:.0f} °C"),
+        (_("Load, 1 min"), None if row.load_1m is None else text.fixed(row.load_1m, 2)),
+        (_("Processes"), None if row.process_count is None else text.count(row.process_count)),
+        (_("Swap"), None if row.swap_percent is None else text.percent(row.swap_percent)),
+        (
+            _("Temperature"),
+            None if row.temperature_celsius is None else text.quantity(round(row.temperature_celsius), "celsius"),
+        ),
     ]
     values: Mapping[str, Any] = row.extra or {}
     readings += [
@@ -118,7 +127,10 @@ def _smaller(row: Row[Any], extras: Sequence[Metric]) -> list[str]:
 
 def _traffic(recent: Sequence[Mapping[str, Any]], row: Row[Any]) -> list[str]:
     pieces = []
-    for title, counter in (("Received", "network_received_bytes"), ("Sent", "network_sent_bytes")):
+    for title, counter in (
+        (pgettext("network", "Received"), "network_received_bytes"),
+        (pgettext("network", "Sent"), "network_sent_bytes"),
+    ):
         points = charts.rates(recent, counter, spacing=1000 * (row.interval_seconds or 1))
         if points and points[-1][1] is not None:
             pieces.append(markup.gauge(title, text.byte_rate(points[-1][1])))
@@ -131,12 +143,12 @@ def _share(label: str, detail: str, percent: float | None, tone: str) -> str:
 
 def _cores(info: Mapping[str, Any]) -> str:
     count = info.get("cpu_count")
-    return f"{count} core{'' if count == 1 else 's'}" if count else ""
+    return ngettext("{n} core", "{n} cores", int(count)) if count else ""
 
 
 def _of(used: int | None, info: Mapping[str, Any], part: str) -> str:
     total = info.get(f"{part}_total_bytes")
-    return f"{text.size(used)} of {text.size(total)}" if used is not None and total else ""
+    return _("{used} of {total}", used=text.size(used), total=text.size(total)) if used is not None and total else ""
 
 
 def _size(value: int | None) -> str | None:
@@ -147,5 +159,8 @@ def _clock(offset: int | None) -> str | None:
     if offset is None:
         return None
     if abs(offset) < _CLOCK_TOLERANCE_MILLISECONDS:
-        return "right"
-    return f"{text.duration(abs(offset) / 1000)} {'behind' if offset > 0 else 'ahead'}; times here are corrected"
+        return _("right")
+    length = text.duration(abs(offset) / 1000)
+    if offset > 0:
+        return _("{length} behind; times here are corrected", length=length)
+    return _("{length} ahead; times here are corrected", length=length)

@@ -138,11 +138,12 @@ def brand(logo: str) -> str:
     return f'<div class="df-brand"><img src="{source}" alt="" width="30" height="30"><strong>DashFleet</strong></div>'
 
 
-def signed_in(user: str, org: str, sign_out: str) -> str:
+def signed_in(user: str, org: str, *, sign_out: str, label: str) -> str:
     """Who is here, and the way out."""
     return (
         f'<div class="df-visitor"><div><strong>{escape(user)}</strong><span>{escape(org)}</span></div>'
-        f'<form method="post" action="{escape(sign_out)}"><button type="submit">Sign out</button></form></div>'
+        f'<form method="post" action="{escape(sign_out)}"><button type="submit">{escape(label)}</button>'
+        "</form></div>"
     )
 
 

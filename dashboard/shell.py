@@ -4,6 +4,7 @@ The gate has let the visitor in and says who they are; here that is checked agai
 is in no menu, and its address says who may.
 """
 
+import json
 import time
 from dataclasses import replace
 from datetime import UTC, tzinfo
@@ -15,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 from sqlalchemy import Engine
 
-from dashboard import live, markup
+from dashboard import language, live, markup
 from dashboard.accounts import Role
 from dashboard.actions import PUBLISHERS
 from dashboard.gate import SIGN_OUT
@@ -28,8 +29,14 @@ SECRETS = "dashfleet"
 """The section of `st.secrets` in which `dashboard.app` hands the settings over."""
 
 _MENU_WIDTH = 230
+_LANGUAGE = "language.menu"
 _REFUSED_TITLE = marked("This page is not for your role")
 _REFUSED = marked("Who may open {page}: {allowed}. You are: {role}.")
+_LOST = marked(
+    "No connection to the dashboard since {time}. What you see is from then, and nothing can be asked of machines. "
+    "This page tries again by itself; if it stays so, see on the server that dashfleet up, or dashfleet dashboard, "
+    "runs."
+)
 
 
 def render() -> None:
@@ -41,6 +48,8 @@ def render() -> None:
         initial_sidebar_state=_MENU_WIDTH,
     )
     st.html(f"<style>{asset('style.css')}</style>")
+    language.arrive()
+    st.html(f"<script>{_spoken()}{asset('language.js')}</script>", unsafe_allow_javascript=True)
     st.html(f"<script>{asset('watcher.js')}</script>", unsafe_allow_javascript=True)
     context = _context()
     refused = [_refusal(view, context.role) for view, _show in discover() if context.role not in view.roles]
@@ -70,7 +79,34 @@ def _menu(context: Context) -> None:
         for view, _show in discover():
             if view.in_menu and view.path in context.pages:
                 st.page_link(context.pages[view.path], label=_(view.title), icon=view.icon, width="stretch")
-        st.html(markup.signed_in(context.user, context.org, SIGN_OUT))
+        _languages()
+        st.html(markup.signed_in(context.user, context.org, sign_out=SIGN_OUT, label=_("Sign out")))
+
+
+def _languages() -> None:
+    st.session_state[_LANGUAGE] = language.current()
+    st.selectbox(
+        _("Language"),
+        language.LANGUAGES,
+        key=_LANGUAGE,
+        format_func=language.name_of,
+        label_visibility="collapsed",
+        on_change=_language_chosen,
+    )
+
+
+def _language_chosen() -> None:
+    st.session_state[language.CHOSEN] = st.session_state[_LANGUAGE]
+
+
+def _spoken() -> str:
+    """What the scripts of the page need to know of its language."""
+    told = {
+        "language": language.current(),
+        "chosen": language.COOKIE if language.CHOSEN in st.session_state else "",
+        "lost": _(_LOST),
+    }
+    return f"window.dashfleet = {json.dumps(told)};".replace("<", "\\u003c")
 
 
 @lru_cache

@@ -3,6 +3,7 @@
 Invariants:
 - The sign-in page works without a script and asks no other host for anything.
 - After signing in, nobody is sent to another site, whatever `next` says.
+- It speaks the language that its address names, else the one that was chosen in this browser, else the browser's.
 - A wrong name, a wrong password and too many attempts never tell whether the name exists.
 """
 
@@ -12,7 +13,7 @@ from functools import lru_cache
 from html import escape
 from pathlib import Path
 from string import Template
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
@@ -20,8 +21,10 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from dashboard import language
 from dashboard.accounts import verify
 from dashboard.gate import READY, SIGN_IN, SIGN_OUT, WHO_AM_I, is_same_origin
+from dashboard.language import _, ngettext, speaking
 from dashboard.sessions import Attempts, Sessions
 
 _BODY_MAX_BYTES = 8192
@@ -40,6 +43,7 @@ _LAZY_SCRIPTS = (
     "TextInput",
     "purify",
 )
+_LANGUAGE_SECONDS = 365 * 86_400
 _IMPORT = re.compile(r'from"\./([\w.-]+\.js)"')
 
 
@@ -74,9 +78,14 @@ class SignIn:
         wanted = safe_next(request.query_params.get("next", ""))
         if await run_in_threadpool(self._sessions.find, self.token(request)):
             return RedirectResponse(wanted, 303)
-        return _page(wanted)
+        with speaking(_language(request)):
+            return self._remembering(_page(wanted), request)
 
     async def _sign_in(self, request: Request) -> Response:
+        with speaking(_language(request)):
+            return await self._attempt(request)
+
+    async def _attempt(self, request: Request) -> Response:
         if not is_same_origin(request.headers):
             return PlainTextResponse("this form was not sent from the sign-in page\n", 403)
         form = await _read_form(request)
@@ -86,11 +95,13 @@ class SignIn:
         address = request.client.host if request.client else ""
         wait = await run_in_threadpool(self._attempts.admit, name, address)
         if wait:
-            message = f"Too many attempts. Try again in {wait} second{'s' if wait > 1 else ''}."
+            message = ngettext(
+                "Too many attempts. Try again in {n} second.", "Too many attempts. Try again in {n} seconds.", wait
+            )
             return _page(wanted, name, message, 429, {"retry-after": str(wait)})
         person = await run_in_threadpool(verify, self._engine, name, form.get("password", ""))
         if person is None:
-            return _page(wanted, name, "The name or the password is wrong.", 401)
+            return _page(wanted, name, _("The name or the password is wrong."), 401)
         await run_in_threadpool(self._attempts.succeeded, name, address)
         await run_in_threadpool(self._sessions.end, self.token(request))
         browser = request.headers.get("user-agent", "")
@@ -103,6 +114,18 @@ class SignIn:
         await run_in_threadpool(self._sessions.end, self.token(request))
         response = RedirectResponse(SIGN_IN, 303)
         response.delete_cookie(self._cookie_name(request), secure=_is_encrypted(request), httponly=True, samesite="lax")
+        return response
+
+    def _remembering(self, response: Response, request: Request) -> Response:
+        """Keep the language that the address names, for the pages behind the sign-in."""
+        if language.known(request.query_params.get(language.PARAMETER, "")):
+            response.set_cookie(
+                language.COOKIE,
+                language.current(),
+                max_age=_LANGUAGE_SECONDS,
+                secure=_is_encrypted(request),
+                samesite="lax",
+            )
         return response
 
     def _with_cookie(self, response: Response, request: Request, token: str) -> Response:
@@ -156,9 +179,34 @@ def _page(
         invalid='aria-invalid="true" aria-describedby="error"' if message else "",
         focus_name="" if name else "autofocus",
         focus_password="autofocus" if name else "",
+        language=language.current(),
+        languages=_links(wanted),
+        sign_in=escape(_("Sign in")),
+        user=escape(_("User")),
+        password=escape(_("Password")),
+        motto=escape(_("See every machine, act on any machine.")),
+        choose=escape(_("Language")),
     )
     shared = {"cache-control": "no-store", "content-security-policy": _POLICY}
     return HTMLResponse(body, status, headers={**shared, **(headers or {})})
+
+
+def _language(request: Request) -> str:
+    named = request.query_params.get(language.PARAMETER, ""), request.cookies.get(language.COOKIE, "")
+    return next(filter(None, map(language.known, named)), "") or language.accepted(
+        request.headers.get("accept-language", "")
+    )
+
+
+def _links(wanted: str) -> str:
+    """The sign-in page in the other languages."""
+    links = []
+    for code in language.LANGUAGES:
+        query = urlencode({language.PARAMETER: code, **({"next": wanted} if wanted != "/" else {})})
+        here = ' aria-current="true"' if code == language.current() else ""
+        name = escape(language.name_of(code))
+        links.append(f'<a href="{SIGN_IN}?{escape(query)}" lang="{code}" hreflang="{code}"{here}>{name}</a>')
+    return "\n".join(links)
 
 
 async def _read_form(request: Request) -> dict[str, str] | None:

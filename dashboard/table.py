@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from dashboard.language import _
 from dashboard.shell import asset
 
 Cells = Sequence[Mapping[str, Any]]
@@ -28,9 +29,12 @@ def draw(
 
     A handler reads what was clicked with `sorted_by` and `ticks`. A column without `sorted` cannot be sorted by.
     """
-    result = _component(name)(
+    result = _component()(
         key=key,
         data={
+            "name": name,
+            "tick_all": _("Select all on this page"),
+            "tick": _("Select {machine}"),
             "total": total,
             "columns": list(columns),
             "rows": list(rows),
@@ -60,11 +64,10 @@ def _nothing() -> None:
 
 
 @lru_cache
-def _component(name: str) -> Any:  # noqa: ANN401 - Streamlit's renderer has no public type
+def _component() -> Any:  # noqa: ANN401 - Streamlit's renderer has no public type
     return st.components.v2.component(
-        f"dashfleet.table.{name.lower().replace(' ', '-')}",
-        html=f'<div class="df-scroll"><table class="df-fleet" aria-label="{name}">'
-        "<thead><tr></tr></thead><tbody></tbody></table></div>",
+        "dashfleet.table",
+        html='<div class="df-scroll"><table class="df-fleet"><thead><tr></tr></thead><tbody></tbody></table></div>',
         js=asset("table.js"),
         isolate_styles=False,
     )

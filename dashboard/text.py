@@ -1,18 +1,25 @@
-"""How values read to a person: times in their zone, durations, sizes, and the words for what the database codes.
+"""How values read to a person, in their language: times in their zone, durations, sizes, and the words for codes.
 
 Invariants:
 - What is not known is a dash, never a zero.
 - Nothing here is escaped; `dashboard.markup` does that, for everything.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from math import isfinite
 from typing import Final
 
-from schemas.durations import UNITS, UNKNOWN, duration
+from babel.dates import format_datetime, format_time
+from babel.numbers import format_decimal
+from babel.units import format_unit
 
-__all__ = ["UNKNOWN", "duration"]
+from dashboard.language import Marked, _, locale, marked, ngettext
+from schemas.durations import MOST_DAYS, UNKNOWN, in_units, is_endless
+
+__all__ = ["UNKNOWN"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,88 +30,120 @@ class Word:
     tone: str
 
 
-PRESENCE: Final[Mapping[str, Word]] = {
-    "online": Word("Online", "good"),
-    "stale": Word("Stale", "fair"),
-    "offline": Word("Offline", "bad"),
-    "expired": Word("Expired", "muted"),
-    "unknown": Word("Unknown", "plain"),
-    "retired": Word("Retired", "plain"),
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """The word for a code, in all languages."""
+
+    label: Marked
+    tone: str
+
+    def word(self) -> Word:
+        """In the current language."""
+        return Word(_(self.label), self.tone)
+
+
+PRESENCE: Final[Mapping[str, Coded]] = {
+    "online": Coded(marked("Online"), "good"),
+    "stale": Coded(marked("Stale"), "fair"),
+    "offline": Coded(marked("Offline"), "bad"),
+    "expired": Coded(marked("Expired"), "muted"),
+    "unknown": Coded(marked("Unknown"), "plain"),
+    "retired": Coded(marked("Retired"), "plain"),
 }
 """Every presence, in the order in which people look at them."""
 
-HEALTH: Final[Mapping[str, Word]] = {
-    "ok": Word("OK", "good"),
-    "warn": Word("Warning", "fair"),
-    "critical": Word("Critical", "bad"),
-    "unknown": Word("Unknown", "plain"),
+HEALTH: Final[Mapping[str, Coded]] = {
+    "ok": Coded(marked("OK"), "good"),
+    "warn": Coded(marked("Warning"), "fair"),
+    "critical": Coded(marked("Critical"), "bad"),
+    "unknown": Coded(marked("Unknown"), "plain"),
 }
 
-COMMANDS: Final[Mapping[str, Word]] = {
-    "sending": Word("Sending", "plain"),
-    "queued": Word("Waiting", "plain"),
-    "sent": Word("Sent", "plain"),
-    "running": Word("Running", "fair"),
-    "succeeded": Word("Succeeded", "good"),
-    "failed": Word("Failed", "bad"),
-    "rejected": Word("Rejected", "bad"),
-    "refused": Word("Refused", "bad"),
-    "timed-out": Word("No answer", "fair"),
-    "expired": Word("Expired", "muted"),
-    "cancelled": Word("Cancelled", "muted"),
+COMMANDS: Final[Mapping[str, Coded]] = {
+    "sending": Coded(marked("Sending"), "plain"),
+    "queued": Coded(marked("Waiting"), "plain"),
+    "sent": Coded(marked("Sent"), "plain"),
+    "running": Coded(marked("Running"), "fair"),
+    "succeeded": Coded(marked("Succeeded"), "good"),
+    "failed": Coded(marked("Failed"), "bad"),
+    "rejected": Coded(marked("Rejected"), "bad"),
+    "refused": Coded(marked("Refused"), "bad"),
+    "timed-out": Coded(marked("No answer"), "fair"),
+    "expired": Coded(marked("Expired"), "muted"),
+    "cancelled": Coded(marked("Cancelled"), "muted"),
 }
 """Every state of a command, in the order in which it may come to be."""
 
-_COMMAND_REASONS: Final[Mapping[str, str]] = {
-    "interrupted": "it was interrupted, and nobody knows how far it came",
-    "signature": "the machine does not obey the key that signed it",
-    "expired": "its time ran out before it began",
-    "not-allowed": "the machine does not allow it",
-    "arguments": "the machine does not take these arguments",
-    "timeout": "it took too long",
+_COMMAND_REASONS: Final[Mapping[str, Marked]] = {
+    "interrupted": marked("it was interrupted, and nobody knows how far it came"),
+    "signature": marked("the machine does not obey the key that signed it"),
+    "expired": marked("its time ran out before it began"),
+    "not-allowed": marked("the machine does not allow it"),
+    "arguments": marked("the machine does not take these arguments"),
+    "timeout": marked("it took too long"),
 }
 
-_REASONS: Final[Mapping[str, str]] = {
-    "lost": "the connection was lost",
-    "stopped": "the agent was stopped",
-    "restarting": "the agent is restarting",
-    "rebooting": "the machine is rebooting",
-    "asleep": "the machine went to sleep",
-    "silent": "nothing was heard from it",
-    "expired": "nothing was heard from it for too long",
-    "connected": "it connected",
-    "heard": "it was heard again",
-    "retired": "an operator retired it",
+_REASONS: Final[Mapping[str, Marked]] = {
+    "lost": marked("the connection was lost"),
+    "stopped": marked("the agent was stopped"),
+    "restarting": marked("the agent is restarting"),
+    "rebooting": marked("the machine is rebooting"),
+    "asleep": marked("the machine went to sleep"),
+    "silent": marked("nothing was heard from it"),
+    "expired": marked("nothing was heard from it for too long"),
+    "connected": marked("it connected"),
+    "heard": marked("it was heard again"),
+    "retired": marked("an operator retired it"),
 }
 
+_LENGTHS: Final[Mapping[str, Marked]] = {
+    "d": marked("{n} d"),
+    "h": marked("{n} h"),
+    "min": marked("{n} min"),
+    "s": marked("{n} s"),
+}
+_UNITS: Final[Mapping[str, Marked]] = {
+    "percent": marked("%"),
+    "celsius": marked("°C"),
+    "seconds": marked("s"),
+    "bytes": marked("B"),
+    "processes": marked("processes"),
+}
+_PERIODS: Final = ((365 * 86_400, "year"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _BIG: Final = 1000.0
-_SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_RATES: Final = ("B/s", "kB/s", "MB/s", "GB/s", "TB/s")
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A unit in the current language, and what one of it is worth."""
+
+    unit: str
+    factor: float
 
 
 def presence(code: str) -> Word:
     """The word for a presence; a code that a later version added shows as it is."""
-    return PRESENCE.get(code, Word(code, "plain"))
+    return _word(PRESENCE, code)
 
 
 def health(code: str) -> Word:
     """The word for a health status."""
-    return HEALTH.get(code, Word(code, "plain"))
+    return _word(HEALTH, code)
 
 
 def reason(code: str) -> str:
     """Why a machine is what it is, as half a sentence; empty when there is nothing to say."""
-    return _REASONS.get(code, code)
+    return _(_REASONS.get(code, code))
 
 
 def command(code: str) -> Word:
     """The word for a command's state."""
-    return COMMANDS.get(code, Word(code, "plain"))
+    return _word(COMMANDS, code)
 
 
 def command_reason(reason: str, detail: str) -> str:
-    """Why a command is where it is; empty when there is nothing to say."""
-    return detail or _COMMAND_REASONS.get(reason, reason)
+    """Why a command is where it is; empty when there is nothing to say. `detail` is in the words of who wrote it."""
+    return detail or _(_COMMAND_REASONS.get(reason, reason))
 
 
 def percent(value: float | None) -> str:
@@ -114,17 +153,28 @@ def percent(value: float | None) -> str:
 
 def size(value: float | None) -> str:
     """An amount of memory or disk, such as 7.5 GiB."""
-    return UNKNOWN if value is None else _scaled(value, 1024, _SIZES)
+    return UNKNOWN if value is None else _scaled(value, size_scale(value))
 
 
 def byte_rate(value: float | None) -> str:
     """A flow of bytes, such as 1.2 MB/s."""
-    return UNKNOWN if value is None else _scaled(value, 1000, _RATES)
+    return UNKNOWN if value is None else _scaled(value, rate_scale(value))
+
+
+def size_scale(value: float) -> Scale:
+    """The largest unit of memory in which this is at least 1."""
+    units = (_("B"), _("KiB"), _("MiB"), _("GiB"), _("TiB"), _("PiB"))
+    return _scale(value, 1024, units)
+
+
+def rate_scale(value: float) -> Scale:
+    """The largest unit of flow in which this is at least 1."""
+    return _scale(value, 1000, (_("B/s"), _("kB/s"), _("MB/s"), _("GB/s"), _("TB/s")))
 
 
 def count(value: int) -> str:
     """A whole number with its thousands set apart."""
-    return f"{value:,}"
+    return _decimal(value, 0)
 
 
 def number(value: float | None) -> str:
@@ -133,7 +183,12 @@ def number(value: float | None) -> str:
         return UNKNOWN
     if abs(value) >= _BIG or value == round(value):
         return count(round(value))
-    return f"{value:.3g}"
+    return _decimal(float(f"{value:.3g}"), 9)
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A reading with so many decimals, whatever they are."""
+    return format_decimal(value, f"#,##0.{'0' * decimals}", locale=locale())
 
 
 def quantity(value: float | None, unit: str) -> str:
@@ -148,7 +203,27 @@ def quantity(value: float | None, unit: str) -> str:
 
 def unit_symbol(unit: str) -> str:
     """The sign of a declared unit; free text stays as it is."""
-    return {"percent": "%", "celsius": "°C", "count": "", "seconds": "s", "bytes": "B", "": ""}.get(unit, unit)
+    return "" if unit == "count" else _(_UNITS.get(unit, unit))
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in at most two units: 4 s, 12 min, 2 h 5 min, 85 d 4 h. Never negative, never an error."""
+    if seconds is None or not isfinite(seconds):
+        return UNKNOWN
+    if is_endless(seconds):
+        return _("over {length}", length=_length(MOST_DAYS, "d"))
+    return " ".join(_length(number, unit) for number, unit in in_units(seconds))
+
+
+def period(seconds: int) -> str:
+    """A length of time in words, in the largest unit of which it is a whole number: 5 minutes, 7 days, 1 year."""
+    worth, unit = next(pair for pair in _PERIODS if seconds % pair[0] == 0)
+    return format_unit(seconds // worth, f"duration-{unit}", "long", locale=locale())
+
+
+def hours(number: int) -> str:
+    """So many hours, short: 24 h."""
+    return _length(number, "h")
 
 
 def labels(found: Mapping[str, str] | None) -> list[str]:
@@ -159,33 +234,64 @@ def labels(found: Mapping[str, str] | None) -> list[str]:
 def ago(then: int | None, now: int) -> str:
     """How long ago a moment was, in one unit: 4 s ago, 12 min ago."""
     if then is None:
-        return "never"
-    seconds = max(0, (now - then) // 1000)
-    for size_, name, _, _ in UNITS:
-        if seconds >= size_:
-            return f"{seconds // size_} {name} ago"
-    return f"{seconds} s ago"
+        return _("never")
+    return _("{length} ago", length=_length(*in_units((now - then) // 1000)[0]))
 
 
 def clock(moment: int, zone: tzinfo) -> str:
     """The time of day of a moment, such as 10:42:07."""
-    return _local(moment, zone).strftime("%H:%M:%S")
+    return format_time(_local(moment, zone), "medium", locale=locale())
 
 
 def moment(then: int, now: int, zone: tzinfo) -> str:
     """A moment: the time of day, with the date when it was not today."""
     local = _local(then, zone)
-    return local.strftime("%H:%M:%S" if local.date() == _local(now, zone).date() else "%-d %b %Y, %H:%M:%S")
+    if local.date() == _local(now, zone).date():
+        return clock(then, zone)
+    return format_datetime(local, "medium", locale=locale())
+
+
+def chart_day() -> str:
+    """How a chart's axis writes a day of a month: a template of ECharts, such as {d}/{M}, without names of months."""
+    return re.sub("d+|M+", r"{\g<0>}", str(locale().datetime_skeletons["Md"].pattern))
+
+
+def listed(names: Sequence[str], *, most: int) -> str:
+    """Names for a sentence, the first of many."""
+    shown, rest = ", ".join(names[:most]), len(names) - most
+    return ngettext("{names} and {n} more", "{names} and {n} more", rest, names=shown) if rest > 0 else shown
+
+
+def and_more(rest: int) -> str:
+    """Below a list: how many there are beyond it."""
+    return ngettext("and {n} more", "and {n} more", rest)
+
+
+def _word(words: Mapping[str, Coded], code: str) -> Word:
+    found = words.get(code)
+    return Word(code, "plain") if found is None else found.word()
+
+
+def _length(number: int, unit: str) -> str:
+    return _(_LENGTHS[unit], n=_decimal(number, 0))
 
 
 def _local(milliseconds: int, zone: tzinfo) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone(zone)
 
 
-def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
-    """The value in the largest of these units in which it is at least 1, with one decimal where it says something."""
+def _scale(value: float, base: int, units: Sequence[str]) -> Scale:
     power = 0
-    while abs(value) >= base and power < len(units) - 1:
-        value /= base
+    while abs(value) >= base ** (power + 1) and power < len(units) - 1:
         power += 1
-    return f"{value:.1f}".removesuffix(".0") + f" {units[power]}"
+    return Scale(units[power], float(base**power))
+
+
+def _scaled(value: float, scale: Scale) -> str:
+    """With one decimal where it says something."""
+    return f"{_decimal(value / scale.factor, 1)} {scale.unit}"
+
+
+def _decimal(value: float, most: int) -> str:
+    """With this many decimals at most."""
+    return format_decimal(round(value, most), f"#,##0.{'#' * most}" if most else "#,##0", locale=locale())

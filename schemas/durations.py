@@ -1,12 +1,15 @@
 """How a length of time reads to a person, in a terminal as in a browser."""
 
 import re
+from itertools import pairwise
 from math import isfinite
 from typing import Final
 
 UNKNOWN: Final = "–"
-UNITS: Final = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
-_MOST_DAYS: Final = 99_999
+MOST_DAYS: Final = 99_999
+"""More is said as more than this: a clock was wrong."""
+
+UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _WRITTEN: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(s|m|min|h|d)?")
 _WORTH: Final = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
@@ -15,14 +18,24 @@ def duration(seconds: float | None) -> str:
     """A length of time in at most two units: 4 s, 12 min, 2 h 5 min, 85 d 4 h. Never negative, never an error."""
     if seconds is None or not isfinite(seconds):
         return UNKNOWN
+    if is_endless(seconds):
+        return f"over {MOST_DAYS:,} d"
+    return " ".join(f"{number} {unit}" for number, unit in in_units(seconds))
+
+
+def is_endless(seconds: float) -> bool:
+    """Whether it is longer than anybody wants to read."""
+    return round(seconds) > MOST_DAYS * 86_400
+
+
+def in_units(seconds: float) -> list[tuple[int, str]]:
+    """A length of time in its largest unit (d, h, min, s) and, where any of it is left, in the next smaller."""
     whole = max(0, round(seconds))
-    if whole > _MOST_DAYS * 86_400:
-        return f"over {_MOST_DAYS:,} d"
-    for size, name, small_size, small_name in UNITS:
-        if whole >= size:
-            rest = whole % size // small_size
-            return f"{whole // size} {name}" + (f" {rest} {small_name}" if rest else "")
-    return f"{whole} s"
+    for (worth, unit), (small_worth, small_unit) in pairwise(UNITS):
+        if whole >= worth:
+            rest = whole % worth // small_worth
+            return [(whole // worth, unit), *([(rest, small_unit)] if rest else [])]
+    return [(whole, "s")]
 
 
 def seconds(text: str) -> float:

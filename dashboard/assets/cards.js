@@ -1,6 +1,7 @@
 // The counts above the fleet: buttons that filter. Rendered from data alone; buttons are reused, so focus stays.
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".df-cards");
+  root.setAttribute("aria-label", data.name);
   const known = new Map([...root.children].map((button) => [button.dataset.code, button]));
   for (const card of data.cards) {
     const button = known.get(card.code) ?? make(card.code);

@@ -7,6 +7,7 @@ const ORDER_IDLE = 30000;
 
 export default function ({ data, parentElement, setTriggerValue, setStateValue }) {
   const table = parentElement.querySelector("table");
+  name(table, data.name);
   table.setAttribute("aria-rowcount", String(data.total));
   const ticks = data.ticks ? ticking(table, data, setStateValue) : null;
   head(table.tHead.rows[0], data, ticks, setTriggerValue);
@@ -16,7 +17,7 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
 
 function head(row, data, ticks, trigger) {
   if (!row.cells.length) {
-    if (ticks) row.append(tickCell("th", "Select all on this page"));
+    if (ticks) row.append(tickCell("th"));
     for (const column of data.columns) {
       const cell = document.createElement("th");
       cell.scope = "col";
@@ -24,6 +25,7 @@ function head(row, data, ticks, trigger) {
       row.append(cell);
     }
   }
+  if (ticks) name(row.cells[0].firstChild, data.tick_all);
   data.columns.forEach((column, i) => {
     const cell = row.cells[i + (ticks ? 1 : 0)], inner = cell.firstChild;
     cell.className = `df-col-${column.code}`;
@@ -40,6 +42,7 @@ function body(rows, data, ticks, trigger) {
   data.rows.forEach((item, i) => {
     const row = known.get(item.id) ?? make(item, data.columns, ticks);
     known.delete(item.id);
+    if (ticks) name(row.cells[0].firstChild, data.tick.replace("{machine}", item.id));
     row.onclick = (event) => open(event, item, trigger);
     item.cells.forEach((cell, j) => fill(row.cells[j + (ticks ? 1 : 0)], cell, item));
     if (rows.rows[i] !== row) rows.insertBefore(row, rows.rows[i] ?? null);
@@ -51,16 +54,15 @@ function body(rows, data, ticks, trigger) {
 function make(item, columns, ticks) {
   const row = document.createElement("tr");
   row.dataset.id = item.id;
-  if (ticks) row.append(tickCell("td", `Select ${item.id}`));
+  if (ticks) row.append(tickCell("td"));
   for (const column of columns) row.insertCell().className = `df-col-${column.code}`;
   return row;
 }
 
-function tickCell(name, label) {
-  const cell = document.createElement(name), box = document.createElement("input");
+function tickCell(kind) {
+  const cell = document.createElement(kind), box = document.createElement("input");
   cell.className = "df-col-tick";
   box.type = "checkbox";
-  box.setAttribute("aria-label", label);
   cell.append(box);
   return cell;
 }
@@ -181,4 +183,8 @@ function titled(made, hint) {
 
 function set(made, text) {
   if (made.textContent !== text) made.textContent = text;
+}
+
+function name(made, text) {
+  if (made.ariaLabel !== text) made.ariaLabel = text;
 }

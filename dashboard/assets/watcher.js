@@ -18,10 +18,8 @@
       note.setAttribute("role", "alert");
       document.body.append(note);
     }
-    const time = new Date(since).toLocaleTimeString([], { hour12: false });
-    const text = `No connection to the dashboard since ${time}. What you see is from then, and nothing can be asked of ` +
-      "machines. This page tries again by itself; if it stays so, see on the server that dashfleet up, or dashfleet " +
-      "dashboard, runs.";
+    const time = new Date(since).toLocaleTimeString(window.dashfleet.language, { hour12: false });
+    const text = window.dashfleet.lost.replace("{time}", time);
     if (note.textContent !== text) note.textContent = text;
     for (const each of document.querySelectorAll(ACTING)) each.inert = true;
   }

@@ -144,7 +144,7 @@ def _confirmation(context: Context, draft: Draft) -> None:
 def written(setting: Setting, value: float) -> str:
     """A value as somebody would write it into the form."""
     if setting.kind == "duration":
-        for size, name, _small, _name in UNITS:
+        for size, name in UNITS:
             if value >= size and value % size == 0:
                 return f"{value / size:g}{name.removesuffix('in')}"
         return f"{value:g}s"

@@ -11,10 +11,10 @@ from dashboard import activity_rows, command_queries, live, markup, table, text
 from dashboard.action_draft import how_many
 from dashboard.actions import NotAllowedError
 from dashboard.command_queries import OUTCOMES, Batch, Wanted
-from dashboard.language import _
+from dashboard.language import _, marked, ngettext
 from dashboard.view import Context, View
 
-VIEW = View(title="Activity", path="activity", icon=":material/bolt:", order=3)
+VIEW = View(title=marked("Activity"), path="activity", icon=":material/bolt:", order=3)
 
 PAGE_SIZE: Final = 50
 COMMANDS_MAX: Final = 500
@@ -22,16 +22,20 @@ _SEARCH: Final = "activity.search"
 _OUTCOME: Final = "activity.outcome"
 _PAGE: Final = "activity.page"
 _SAID: Final = "activity.said"
-_LABELS: Final = {"waiting": "Under way", "succeeded": "Succeeded", "troubled": "Did not succeed"}
-_NONE_TITLE: Final = "Nothing has been asked of a machine yet"
-_NONE: Final = "Tick machines on the fleet page, or open one, and act; or use dashfleet act in a terminal."
-_NO_MATCH_TITLE: Final = "Nothing matches"
-_NO_MATCH: Final = "Nothing that was asked matches these filters."
-_UNKNOWN_TITLE: Final = "There is no such command"
-_UNKNOWN: Final = "Your organisation has no command with this id. It may be too old, or the link is mistyped."
-_NOT_YET: Final = "It is not recorded yet, or there is no such request. This page looks again by itself."
-_ASKED: Final = "Asked to take back what has not been sent."
-_CUT: Final = "The output was longer and has been cut."
+_LABELS: Final = {
+    "waiting": marked("Under way"),
+    "succeeded": marked("Succeeded"),
+    "troubled": marked("Did not succeed"),
+}
+_NONE_TITLE: Final = marked("Nothing has been asked of a machine yet")
+_NONE: Final = marked("Tick machines on the fleet page, or open one, and act; or use dashfleet act in a terminal.")
+_NO_MATCH_TITLE: Final = marked("Nothing matches")
+_NO_MATCH: Final = marked("Nothing that was asked matches these filters.")
+_UNKNOWN_TITLE: Final = marked("There is no such command")
+_UNKNOWN: Final = marked("Your organisation has no command with this id. It may be too old, or the link is mistyped.")
+_NOT_YET: Final = marked("It is not recorded yet, or there is no such request. This page looks again by itself.")
+_ASKED: Final = marked("Asked to take back what has not been sent.")
+_CUT: Final = marked("The output was longer and has been cut.")
 
 
 def show(context: Context) -> None:
@@ -70,21 +74,21 @@ def _filters() -> None:
     st.html(markup.heading(_(VIEW.title), 1))
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
         st.text_input(
-            "Search",
+            _("Search"),
             key=_SEARCH,
             type="search",
             live="300ms",
             max_chars=100,
-            placeholder="Search who, action, machine",
+            placeholder=_("Search who, action, machine"),
             label_visibility="collapsed",
             icon=":material/search:",
             on_change=_narrowed,
         )
         st.pills(
-            "Outcome",
+            _("Outcome"),
             list(_LABELS),
             key=_OUTCOME,
-            format_func=_LABELS.__getitem__,
+            format_func=lambda code: _(_LABELS[code]),
             label_visibility="collapsed",
             on_change=_narrowed,
         )
@@ -104,18 +108,19 @@ def _all(context: Context) -> None:
     if found is None:
         return
     if not found and not number:
-        narrowed = wanted != Wanted()
-        st.html(markup.empty(*((_NO_MATCH_TITLE, _NO_MATCH) if narrowed else (_NONE_TITLE, _NONE))))
+        title, why = (_NONE_TITLE, _NONE) if wanted == Wanted() else (_NO_MATCH_TITLE, _NO_MATCH)
+        st.html(markup.empty(_(title), _(why)))
         return
     rows = activity_rows.batches(found[:PAGE_SIZE], context.now(), context.zone, path=f"/{VIEW.path}")
-    opened = table.draw("activity_table", "Activity", activity_rows.BATCHES, rows, total=len(rows))
+    columns = activity_rows.columns(activity_rows.BATCHES)
+    opened = table.draw("activity_table", _(VIEW.title), columns, rows, total=len(rows))
     if opened:
         _go(context, batch=opened)
     with st.container(horizontal=True, vertical_alignment="center", key="activity_foot"):
-        st.button("Newer", on_click=partial(_turn, -1), disabled=number == 0)
-        st.button("Older", on_click=partial(_turn, 1), disabled=len(found) <= PAGE_SIZE)
+        st.button(_("Newer"), on_click=partial(_turn, -1), disabled=number == 0)
+        st.button(_("Older"), on_click=partial(_turn, 1), disabled=len(found) <= PAGE_SIZE)
         st.space("stretch")
-        st.html(markup.live_stamp(f"Updated {text.clock(context.now(), context.zone)}"), width="content")
+        st.html(markup.live_stamp(_("Updated {at}", at=text.clock(context.now(), context.zone))), width="content")
 
 
 def _turn(by: int) -> None:
@@ -133,14 +138,15 @@ def _batch(context: Context, id_: str) -> None:
     if found is None:
         return
     if not found:
-        st.html(markup.empty(_UNKNOWN_TITLE, _NOT_YET))
+        st.html(markup.empty(_(_UNKNOWN_TITLE), _(_NOT_YET)))
         return
     (batch,) = found
-    st.html(markup.heading(f"{batch.action or 'Refused'}: {how_many(batch.machines)}", 1))
+    what = batch.action or text.command("refused").label
+    st.html(markup.heading(_("{action}: {machines}", action=what, machines=how_many(batch.machines)), 1))
     asked = activity_rows.who(batch.actor, batch.principal)
-    st.html(markup.note(f"Asked by {asked} at {text.moment(batch.at, context.now(), context.zone)}"))
+    st.html(markup.note(_("Asked by {who}: {at}", who=asked, at=text.moment(batch.at, context.now(), context.zone))))
     if batch.refused:
-        st.html(markup.banner(f"Refused: {batch.refused}", "bad"))
+        st.html(markup.banner(_("Refused: {why}", why=batch.refused), "bad"))
     st.html(markup.counts([(text.command(code), text.count(n)) for code, n in batch.states.items()]))
     _commands(context, batch)
 
@@ -150,11 +156,12 @@ def _commands(context: Context, batch: Batch) -> None:
     rows = live.read(context, f"activity.commands.{batch.id}", read) or []
     _take_back(context, [row.id for row in rows if row.state == "queued"])
     shown = activity_rows.commands(rows, context.now(), context.zone, path=f"/{VIEW.path}")
-    opened = table.draw("batch_table", "Commands", activity_rows.COMMANDS, shown, total=len(shown))
+    columns = activity_rows.columns(activity_rows.COMMANDS)
+    opened = table.draw("batch_table", _("Commands"), columns, shown, total=len(shown))
     if opened:
         _go(context, command=opened)
     if batch.machines > len(rows):
-        st.html(markup.note(f"and {text.count(batch.machines - len(rows))} more"))
+        st.html(markup.note(text.and_more(batch.machines - len(rows))))
 
 
 def _command(context: Context, id_: str) -> None:
@@ -164,30 +171,34 @@ def _command(context: Context, id_: str) -> None:
     if found is None:
         return
     if not found:
-        st.html(markup.empty(_UNKNOWN_TITLE, _UNKNOWN))
+        st.html(markup.empty(_(_UNKNOWN_TITLE), _(_UNKNOWN)))
         return
     (row,) = found
-    st.html(markup.title(f"{row.action} on {row.hostname or row.machine}", text.command(row.state)))
+    st.html(
+        markup.title(
+            _("{action} on {machine}", action=row.action, machine=row.hostname or row.machine), text.command(row.state)
+        )
+    )
     with st.container(horizontal=True):
         if "machine" in context.pages:
-            st.page_link(context.pages["machine"], label="Machine", query_params={"id": row.machine})
-        st.page_link(context.pages[VIEW.path], label="All of this request", query_params={"batch": row.batch})
+            st.page_link(context.pages["machine"], label=_("Machine"), query_params={"id": row.machine})
+        st.page_link(context.pages[VIEW.path], label=_("All of this request"), query_params={"batch": row.batch})
     _take_back(context, [row.id] if row.state == "queued" else [])
     left, right = st.columns(2)
     with left.container(border=True, key="card_command"):
-        st.html(markup.heading("Command", 3))
+        st.html(markup.heading(_("Command"), 3))
         st.html(markup.facts(activity_rows.facts(row, context.now(), context.zone)))
     with right.container(border=True, key="card_history"):
-        st.html(markup.heading("History", 3))
+        st.html(markup.heading(_("History"), 3))
         _history(context, row)
     if row.output:
         with st.container(border=True, key="card_output"):
-            st.html(markup.heading("Output", 3))
+            st.html(markup.heading(_("Output"), 3))
             st.code(
                 row.output, language=None, wrap_lines=True, height=400 if row.output.count("\n") > 20 else "content"
             )
             if row.output_truncated:
-                st.html(markup.note(_CUT))
+                st.html(markup.note(_(_CUT)))
 
 
 def _history(context: Context, row: Row[Any]) -> None:
@@ -207,7 +218,8 @@ def _take_back(context: Context, waiting: list[str]) -> None:
     if said:
         st.html(markup.banner(said))
     if waiting and context.may_act:
-        label = "Take back" if len(waiting) == 1 else f"Take back the {len(waiting)} that wait"
+        many = ngettext("Take back the {n} that waits", "Take back the {n} that wait", len(waiting))
+        label = _("Take back") if len(waiting) == 1 else many
         why = live.obstacle(context)
         st.button(label, on_click=partial(_cancel, context, waiting), disabled=bool(why), key="activity.cancel")
         if why:
@@ -219,6 +231,6 @@ def _cancel(context: Context, waiting: list[str]) -> None:
         return
     try:
         context.publisher.cancel(context.org, waiting, role=context.role, actor=context.user)
-        st.session_state[_SAID] = _ASKED
+        st.session_state[_SAID] = _(_ASKED)
     except NotAllowedError as error:
         st.session_state[_SAID] = str(error)

@@ -22,13 +22,13 @@ from dashboard import (
     text,
 )
 from dashboard.fleet_state import PAGE_SIZE, Place, Selection, Snapshot
-from dashboard.language import _
+from dashboard.language import _, marked, ngettext
 from dashboard.queries import Counts
 from dashboard.shell import asset
 from dashboard.view import Context, View
 from schemas import history
 
-VIEW = View(title="Fleet", path="fleet", icon=":material/dns:", order=0)
+VIEW = View(title=marked("Fleet"), path="fleet", icon=":material/dns:", order=0)
 
 _MACHINE: Final = "machine"
 _SNAPSHOT: Final = "fleet.snapshot"
@@ -39,22 +39,19 @@ _PAGER_WIDTH: Final = 330
 _TREND_SECONDS: Final = 15
 """How old the lines of the table may be: a minute is summed up some seconds after its end."""
 
-_CARDS_NAME: Final = "Filter by status"
-_TABLE_NAME: Final = "Machines"
-_EMPTY_TITLE: Final = "No machine yet"
-_EMPTY: Final = (
+_EMPTY_TITLE: Final = marked("No machine yet")
+_EMPTY: Final = marked(
     "`dashfleet up` adds the machine it runs on by itself; it appears here with its first heartbeat. "
     "To add another machine, make a token **on this server**, whose broker listens with TLS (`dashfleet up --listen`):"
 )
 _ON_THE_SERVER: Final = "dashfleet token create --org {org}"
-_EMPTY_MORE: Final = (
+_EMPTY_MORE: Final = marked(
     "Then **on that machine**, in a clone of DashFleet and with this server's `tls/ca.pem`. It asks for the token:"
 )
 _ON_THE_MACHINE: Final = (
     "pip install '.[agent]' && dashfleet agent enrol --server mqtts://SERVER --ca-file ca.pem && dashfleet agent"
 )
-_NO_MATCH_TITLE: Final = "No machine matches"
-_NO_MATCH: Final = "None of the {total} machines matches these filters."
+_NO_MATCH_TITLE: Final = marked("No machine matches")
 
 
 def show(context: Context) -> None:
@@ -88,7 +85,7 @@ def _fleet(context: Context, *, filtered: bool) -> None:
     place = fleet_filters.place()
     _cards()(
         key="fleet_cards",
-        data={"cards": fleet_rows.cards(counts, place.filters)},
+        data={"name": _("Filter by status"), "cards": fleet_rows.cards(counts, place.filters)},
         on_pressed_change=_card_pressed,
     )
     snapshot = _snapshot(context, fleet_filters.place())
@@ -110,7 +107,7 @@ def _table_of(context: Context, snapshot: Snapshot) -> None:
     trends = live.read(context, "fleet.trends", partial(_trends, context.engine, context.org, snapshot.names, minute))
     opened = table.draw(
         "fleet_table",
-        _TABLE_NAME,
+        _("Machines"),
         fleet_rows.columns(snapshot.place.filters),
         fleet_rows.rows(found or [], now, thresholds, trends, path=f"/{_MACHINE}"),
         total=snapshot.total,
@@ -138,15 +135,19 @@ def _selection_bar(context: Context, total: int) -> None:
         return
     why = live.obstacle(context)
     with st.container(horizontal=True, vertical_alignment="center", key="selection"):
-        st.html(markup.selected(f"{text.count(len(chosen))} selected", fleet_state.summary(chosen), why))
+        st.html(
+            markup.selected(ngettext("{n} selected", "{n} selected", len(chosen)), fleet_state.summary(chosen), why)
+        )
         st.space("stretch")
         if len(chosen) < total:
             wanted = min(total, command_queries.SELECTION_MAX)
             st.button(
-                f"Select all {text.count(wanted)} that match", on_click=partial(_select_all, context), type="tertiary"
+                ngettext("Select the {n} that matches", "Select all {n} that match", wanted),
+                on_click=partial(_select_all, context),
+                type="tertiary",
             )
-        st.button("Clear", on_click=_select_none)
-        st.button("Act …", type="primary", on_click=partial(_act, context), disabled=bool(why))
+        st.button(_("Clear"), on_click=_select_none)
+        st.button(_("Act …"), type="primary", on_click=partial(_act, context), disabled=bool(why))
 
 
 def _selection() -> Selection:
@@ -184,30 +185,53 @@ def _foot(context: Context, snapshot: Snapshot) -> None:
     first = (snapshot.place.number - 1) * PAGE_SIZE + 1
     last = first + len(snapshot.names) - 1
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_foot"):
-        st.html(markup.note(f"{text.count(first)}–{text.count(last)} of {text.count(snapshot.total)}"), width="content")
+        st.html(
+            markup.note(
+                _(
+                    "{first}–{last} of {total}",
+                    first=text.count(first),
+                    last=text.count(last),
+                    total=text.count(snapshot.total),
+                )
+            ),
+            width="content",
+        )
         if snapshot.total > PAGE_SIZE:
             st.session_state[_PAGER] = snapshot.place.number
             st.pagination(fleet_state.pages(snapshot.total), key=_PAGER, on_change=_paged, width=_PAGER_WIDTH)
         st.space("stretch")
-        at = text.clock(snapshot.at, context.zone)
-        st.button(f"Order from {at}", icon=":material/refresh:", type="tertiary", on_click=_reorder, help="Sort again")
-        st.html(markup.live_stamp(f"Updated {text.clock(context.now(), context.zone)}"), width="content")
+        label = _("Order from {at}", at=text.clock(snapshot.at, context.zone))
+        st.button(
+            label,
+            icon=":material/refresh:",
+            type="tertiary",
+            on_click=_reorder,
+            help=_("Sort again"),
+            key="fleet_reorder",
+        )
+        st.html(markup.live_stamp(_("Updated {at}", at=text.clock(context.now(), context.zone))), width="content")
 
 
 def _no_machine(context: Context) -> None:
     with st.container(border=True, key="card_empty"):
-        st.html(markup.heading(_EMPTY_TITLE))
-        st.markdown(_EMPTY)
+        st.html(markup.heading(_(_EMPTY_TITLE)))
+        st.markdown(_(_EMPTY))
         st.code(_ON_THE_SERVER.format(org=context.org), language=None)
-        st.markdown(_EMPTY_MORE)
+        st.markdown(_(_EMPTY_MORE))
         st.code(_ON_THE_MACHINE, language=None)
-        st.html(markup.note("Waiting for the first heartbeat …"))
+        st.html(markup.note(_("Waiting for the first heartbeat …")))
 
 
 def _no_match(total: int) -> None:
     with st.container(border=True, key="card_no_match", horizontal_alignment="center"):
-        st.html(markup.empty(_NO_MATCH_TITLE, _NO_MATCH.format(total=text.count(total))))
+        st.html(markup.empty(_(_NO_MATCH_TITLE), _no_match_of(total)))
         fleet_filters.clear_button("fleet_no_match_clear")
+
+
+def _no_match_of(total: int) -> str:
+    return ngettext(
+        "The only machine does not match these filters.", "None of the {n} machines matches these filters.", total
+    )
 
 
 def _snapshot(context: Context, place: Place) -> Snapshot | None:
@@ -248,7 +272,7 @@ def _reorder() -> None:
 def _cards() -> Any:  # noqa: ANN401 - Streamlit's renderer has no public type
     return st.components.v2.component(
         "dashfleet.cards",
-        html=f'<div class="df-cards-frame"><div class="df-cards" role="group" aria-label="{_CARDS_NAME}"></div></div>',
+        html='<div class="df-cards-frame"><div class="df-cards" role="group"></div></div>',
         js=asset("cards.js"),
         isolate_styles=False,
     )

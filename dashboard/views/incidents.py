@@ -8,20 +8,22 @@ import streamlit as st
 from sqlalchemy import Row
 
 from dashboard import live, markup, queries, text
+from dashboard.language import _, marked, ngettext
 from dashboard.text import Word
 from dashboard.view import Context, View
 
-VIEW = View(title="Incidents", path="incidents", icon=":material/emergency_home:", order=5)
+VIEW = View(title=marked("Incidents"), path="incidents", icon=":material/emergency_home:", order=5)
 
 _SHOWN: Final = 100
-_NONE_TITLE: Final = "No incident"
-_NONE: Final = "Nothing has concerned several machines at once. Each machine's own comings and goings are on its page."
-_OPEN, _OVER = Word("Open", "bad"), Word("Over", "plain")
+_NONE_TITLE: Final = marked("No incident")
+_NONE: Final = marked(
+    "Nothing has concerned several machines at once. Each machine's own comings and goings are on its page."
+)
 
 
 def show(context: Context) -> None:
     """Draw the page."""
-    st.html(markup.heading("Incidents", 1))
+    st.html(markup.heading(_(VIEW.title), 1))
     st.fragment(_incidents, run_every=context.refresh_seconds, key="incidents")(context)
 
 
@@ -30,15 +32,16 @@ def _incidents(context: Context) -> None:
     if found is None:
         return
     if not found:
-        st.html(markup.empty(_NONE_TITLE, _NONE))
+        st.html(markup.empty(_(_NONE_TITLE), _(_NONE)))
         return
     now = context.now()
-    lines = [
-        (text.moment(row.started_at, now, context.zone), _OPEN if row.ended_at is None else _OVER, sentence(row, now))
-        for row in found
-    ]
+    lines = [(text.moment(row.started_at, now, context.zone), _state(row), sentence(row, now)) for row in found]
     with st.container(border=True, key="card_incidents"):
         st.html(markup.timeline(lines))
+
+
+def _state(row: Row[Any]) -> Word:
+    return Word(_("Open"), "bad") if row.ended_at is None else Word(_("Over"), "plain")
 
 
 def sentence(row: Row[Any], now: int) -> str:
@@ -48,14 +51,38 @@ def sentence(row: Row[Any], now: int) -> str:
     match row.kind:
         case "mass-silence":
             named = ", ".join(str(name) for name in details.get("names", ())[:8])
-            what = f"{details.get('machines')} of {details.get('of')} machines went quiet together: {named}"
+            what = ngettext(
+                "{machines} of {n} machine went quiet together: {named}",
+                "{machines} of {n} machines went quiet together: {named}",
+                int(details.get("of", 0)),
+                machines=text.count(int(details.get("machines", 0))),
+                named=named,
+            )
         case "cloned-identity":
-            what = f"Two copies of the machine {details.get('machine')} run: give one of them an id of its own"
+            what = _(
+                "Two copies of the machine {machine} run: give one of them an id of its own",
+                machine=details.get("machine"),
+            )
         case "noisy":
-            who = f"The machine {details['machine']}" if details.get("machine") else "The organisation"
-            what = f"{who} sends more than it may: {details.get('dropped')} messages were dropped"
+            what = _noisy(details)
         case "blind":
-            what = "The server could not hear anybody: it had no connection to the broker"
+            what = _("The server could not hear anybody: it had no connection to the broker")
         case other:
             what = str(other)
     return f"{what} ({lasted})"
+
+
+def _noisy(details: Mapping[str, Any]) -> str:
+    dropped = int(details.get("dropped", 0))
+    if details.get("machine"):
+        return ngettext(
+            "The machine {machine} sends more than it may: {n} message was dropped",
+            "The machine {machine} sends more than it may: {n} messages were dropped",
+            dropped,
+            machine=details["machine"],
+        )
+    return ngettext(
+        "The organisation sends more than it may: {n} message was dropped",
+        "The organisation sends more than it may: {n} messages were dropped",
+        dropped,
+    )

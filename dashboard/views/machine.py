@@ -22,12 +22,13 @@ from dashboard import (
     text,
     theme,
 )
+from dashboard.language import _, marked
 from dashboard.machine_charts import Chart
 from dashboard.view import Context, View
 from schemas import history
 from schemas.topics import is_id
 
-VIEW = View(title="Machine", path="machine", icon=":material/computer:", order=10, in_menu=False)
+VIEW = View(title=marked("Machine"), path="machine", icon=":material/computer:", order=10, in_menu=False)
 
 _FLEET: Final = "fleet"
 _ACTIVITY: Final = "activity"
@@ -41,32 +42,33 @@ _RANGES: Final = {
     "30d": 30 * 24 * _HOUR,
     "1y": 365 * 24 * _HOUR,
 }
-_RANGE_LABELS: Final = {"1h": "1 h", "6h": "6 h", "24h": "24 h", "7d": "7 days", "30d": "30 days", "1y": "1 year"}
 _RANGE: Final = "machine.range"
 _INTERVAL_SECONDS: Final = 10.0
 _TRANSITIONS: Final = 20
 _CHART_HEIGHT: Final = 200
 _WIDE_CHART_HEIGHT: Final = 260
 
-_UNKNOWN_TITLE: Final = "There is no such machine"
-_UNKNOWN: Final = "Your organisation has no machine with this id. It may have been removed, or the link is mistyped."
-_NO_HISTORY: Final = "Nothing was recorded in this time."
-_AVERAGES: Final = "Lines are averages; the bands around them reach from the lowest to the highest reading."
-_NO_EVENTS: Final = "No change yet."
-_NO_COMMANDS: Final = "Nothing has been asked of this machine yet."
+_UNKNOWN_TITLE: Final = marked("There is no such machine")
+_UNKNOWN: Final = marked(
+    "Your organisation has no machine with this id. It may have been removed, or the link is mistyped."
+)
+_NO_HISTORY: Final = marked("Nothing was recorded in this time.")
+_AVERAGES: Final = marked("Lines are averages; the bands around them reach from the lowest to the highest reading.")
+_NO_EVENTS: Final = marked("No change yet.")
+_NO_COMMANDS: Final = marked("Nothing has been asked of this machine yet.")
 
 
 def show(context: Context) -> None:
     """Draw the page."""
     name = st.query_params.get("id", "")
     with st.container(key="back"):
-        st.page_link(context.pages[_FLEET], label="Fleet", icon=":material/arrow_back:")
+        st.page_link(context.pages[_FLEET], label=_("Fleet"), icon=":material/arrow_back:")
     known = live.read(context, f"machine.{name}", partial(_detail, context, name)) if is_id(name) else []
     if known is None:
         live.wait(context)
         return
     if not known:
-        st.html(markup.empty(_UNKNOWN_TITLE, _UNKNOWN))
+        st.html(markup.empty(_(_UNKNOWN_TITLE), _(_UNKNOWN)))
         return
     action_dialog.open_if_asked(context)
     st.fragment(_now, run_every=context.refresh_seconds, key="machine_now")(context, name)
@@ -102,7 +104,7 @@ def _title(context: Context, row: Row[Any]) -> None:
         st.html(machine_facts.title(row), width="content")
         st.space("stretch")
         st.button(
-            "Act …",
+            _("Act …"),
             icon=":material/bolt:",
             on_click=partial(_act, context, row.name),
             disabled=bool(why),
@@ -128,17 +130,22 @@ def _range_row() -> None:
         wanted = st.query_params.get("range", "")
         st.session_state[_RANGE] = wanted if wanted in _RANGES else "1h"
     with st.container(horizontal=True, vertical_alignment="center", key="machine_range_row"):
-        st.html(markup.heading("History"), width="content")
+        st.html(markup.heading(_("History")), width="content")
         st.space("stretch")
         st.segmented_control(
-            "Range",
+            _("Range"),
             list(_RANGES),
             key=_RANGE,
             required=True,
-            format_func=_RANGE_LABELS.__getitem__,
+            format_func=_range_label,
             label_visibility="collapsed",
             on_change=_range_chosen,
         )
+
+
+def _range_label(code: str) -> str:
+    hours = _RANGES[code] // _HOUR
+    return text.hours(hours) if hours <= 24 else text.period(_RANGES[code] // 1000)
 
 
 def _range_chosen() -> None:
@@ -151,15 +158,15 @@ def _history(context: Context, name: str) -> None:
         _charts(context, row)
         left, right = st.columns(2)
         with left.container(border=True, key="card_inventory"):
-            st.html(markup.heading("Inventory", 3))
+            st.html(markup.heading(_("Inventory"), 3))
             st.html(markup.facts(machine_facts.inventory(row, context.now(), context.zone)))
         with right.container(border=True, key="card_events"):
-            st.html(markup.heading("Presence", 3))
+            st.html(markup.heading(_("Presence"), 3))
             _events(context, row)
         with right.container(border=True, key="card_ledger"):
-            st.html(markup.heading("Samples", 3))
+            st.html(markup.heading(_("Samples"), 3))
             _ledger(context, row)
-        st.html(markup.heading("Last commands"))
+        st.html(markup.heading(_("Last commands")))
         _commands(context, row)
 
 
@@ -193,9 +200,9 @@ def _charts(context: Context, row: Row[Any]) -> None:
 def _draw(drawn: Sequence[Chart], *, start: int, end: int, averages: bool) -> None:
     if not drawn:
         with st.container(border=True, key="card_no_history"):
-            st.html(markup.note(_NO_HISTORY))
+            st.html(markup.note(_(_NO_HISTORY)))
     elif averages:
-        st.html(markup.note(_AVERAGES))
+        st.html(markup.note(_(_AVERAGES)))
     for chart in (chart for chart in drawn if chart.wide):
         _chart(chart, start=start, end=end)
     with st.grid(2, min_column_width=360, key="machine_charts"):
@@ -205,16 +212,23 @@ def _draw(drawn: Sequence[Chart], *, start: int, end: int, averages: bool) -> No
 
 def _chart(chart: Chart, *, start: int, end: int) -> None:
     ink = theme.ink(st.context.theme.type)
-    spec = charts.options(chart.lines, start=start, end=end, scale=chart.scale, bounds=chart.bounds, ink=ink)
-    banded = ": average, lowest and highest" if any(line.high for line in chart.lines) else ""
+    spec = charts.options(
+        chart.lines, start=start, end=end, scale=chart.scale, bounds=chart.bounds, day=text.chart_day(), ink=ink
+    )
     with st.container(border=True, key=f"card_{chart.key}"):
         st.html(markup.heading(chart.title, 3))
         st.echarts_chart(
             spec,
             height=_WIDE_CHART_HEIGHT if chart.wide else _CHART_HEIGHT,
             key=f"chart.{chart.key}",
-            alt=f"{chart.title} over the chosen time{banded}",
+            alt=_alt(chart),
         )
+
+
+def _alt(chart: Chart) -> str:
+    if any(line.high for line in chart.lines):
+        return _("{title} over the chosen time: average, lowest and highest", title=chart.title)
+    return _("{title} over the chosen time", title=chart.title)
 
 
 def _events(context: Context, row: Row[Any]) -> None:
@@ -223,17 +237,19 @@ def _events(context: Context, row: Row[Any]) -> None:
     if found:
         st.html(markup.timeline(machine_facts.events(found, context.now(), context.zone)))
     else:
-        st.html(markup.note(_NO_EVENTS))
+        st.html(markup.note(_(_NO_EVENTS)))
 
 
 def _commands(context: Context, row: Row[Any]) -> None:
     read = partial(command_queries.last_commands, context.engine, context.org, row.name, limit=_COMMANDS)
     found = live.read(context, f"commands.{row.name}", read)
     if not found:
-        st.html(markup.note(_NO_COMMANDS))
+        st.html(markup.note(_(_NO_COMMANDS)))
         return
     rows = activity_rows.of_a_machine(found, context.now(), context.zone, path=f"/{_ACTIVITY}")
-    opened = table.draw("machine_commands", "Last commands", activity_rows.OF_A_MACHINE, rows, total=len(rows))
+    opened = table.draw(
+        "machine_commands", _("Last commands"), activity_rows.columns(activity_rows.OF_A_MACHINE), rows, total=len(rows)
+    )
     if opened:
         st.switch_page(context.pages[_ACTIVITY], query_params={"command": opened})
 

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from dashboard import charts
-from dashboard.charts import Line, Scale
+from dashboard.charts import Line
+from dashboard.text import Scale
 
 SECOND = 1000
 
@@ -54,7 +55,9 @@ def test_samples_that_come_a_little_early_or_late_make_no_gap() -> None:
 
 def test_the_axis_is_the_range_that_was_asked_for() -> None:
     lines = [Line("CPU", points((5, 1.0)))]
-    spec = charts.options(lines, start=0, end=60_000, scale=Scale("%", 1.0), bounds=(0.0, 100.0), ink="#000000")
+    spec = charts.options(
+        lines, start=0, end=60_000, scale=Scale("%", 1.0), bounds=(0.0, 100.0), day="{d}/{M}", ink="#000000"
+    )
     assert (spec["xAxis"]["min"], spec["xAxis"]["max"]) == (0, 60_000)
     assert (spec["yAxis"]["min"], spec["yAxis"]["max"], spec["yAxis"]["interval"]) == (0.0, 100.0, 25.0)
     json.dumps(spec, allow_nan=False)
@@ -62,7 +65,9 @@ def test_the_axis_is_the_range_that_was_asked_for() -> None:
 
 def test_lines_are_never_drawn_across_a_gap_and_a_lonely_point_gets_a_dot() -> None:
     lines = [Line("CPU", points((0, 1.0), (10, 2.0), (20, None), (30, 7.0)))]
-    spec = charts.options(lines, start=0, end=60_000, scale=Scale("", 1.0), bounds=(None, None), ink="#000000")
+    spec = charts.options(
+        lines, start=0, end=60_000, scale=Scale("", 1.0), bounds=(None, None), day="{d}/{M}", ink="#000000"
+    )
     (series,) = spec["series"]
     assert series["connectNulls"] is False
     assert series["data"] == [
@@ -73,16 +78,15 @@ def test_lines_are_never_drawn_across_a_gap_and_a_lonely_point_gets_a_dot() -> N
     ]
 
 
-@pytest.mark.parametrize(
-    ("top", "scale"),
-    [(0.0, Scale("B/s", 1)), (1500.0, Scale("kB/s", 1e3)), (2e6, Scale("MB/s", 1e6)), (3e9, Scale("GB/s", 1e9))],
-)
-def test_rates_are_shown_in_a_unit_that_reads_well(top: float, scale: Scale) -> None:
-    assert charts.byte_rate_scale([Line("Sent", [(0, None), (1, top)])]) == scale
+def test_the_largest_of_all_lines_decides_the_unit_of_an_axis() -> None:
+    assert charts.top([Line("Sent", [(0, None), (1, 2e6)]), Line("Received", [(0, -3e6)])]) == 3e6
+    assert charts.top([Line("Sent", [(0, None)])]) == 0.0
 
 
 def test_a_unit_cannot_smuggle_a_placeholder_into_the_axis() -> None:
-    spec = charts.options([Line("x", [])], start=0, end=1, scale=Scale("{value}{c}", 1), bounds=(None, None), ink="")
+    spec = charts.options(
+        [Line("x", [])], start=0, end=1, scale=Scale("{value}{c}", 1), bounds=(None, None), day="{d}/{M}", ink=""
+    )
     assert spec["yAxis"]["axisLabel"]["formatter"] == "{value} valuec"
 
 
@@ -102,7 +106,9 @@ def test_averages_have_a_band_from_lowest_to_highest_with_the_same_gaps() -> Non
         low=points((0, -10.0), (10, None), (20, 25.0)),
         high=points((0, 50.0), (10, None), (20, 40.0)),
     )
-    spec = charts.options([line], start=0, end=60_000, scale=Scale("", 10.0), bounds=(None, None), ink="")
+    spec = charts.options(
+        [line], start=0, end=60_000, scale=Scale("", 10.0), bounds=(None, None), day="{d}/{M}", ink=""
+    )
     average, base, area = spec["series"]
     assert {series["name"] for series in spec["series"]} == {"CPU"}
     assert base["data"] == [[0, -1.0], [10_000, None], [20_000, 2.5]]

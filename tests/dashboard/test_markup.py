@@ -22,7 +22,7 @@ PIECES: dict[str, Callable[[], str]] = {
     "facts": lambda: markup.facts([(HOSTILE, HOSTILE)]),
     "timeline": lambda: markup.timeline([(HOSTILE, WORD, HOSTILE)]),
     "empty": lambda: markup.empty(HOSTILE, HOSTILE),
-    "signed_in": lambda: markup.signed_in(HOSTILE, HOSTILE, HOSTILE),
+    "signed_in": lambda: markup.signed_in(HOSTILE, HOSTILE, sign_out=HOSTILE, label=HOSTILE),
     "live_stamp": lambda: markup.live_stamp(HOSTILE),
     "plain": lambda: markup.plain("nothing of HTML"),
     "names": lambda: markup.names([HOSTILE], HOSTILE),
