@@ -1,4 +1,4 @@
-"""What our own agents say in English, and the pages in every language: titles and descriptions of what comes with them.
+"""What our own agents say in English, and the pages in every language: titles and choices of what comes with them.
 
 What another collector or action says is shown as it says it. A test holds that nothing of ours is missing here.
 """
@@ -7,7 +7,32 @@ from typing import Final
 
 from dashboard.language import _, marked
 
-WORDS: Final = frozenset(word.message for word in (marked("Configure"),))
+_ACTIONS: Final = (
+    marked("Configure"),
+    marked("Ping"),
+    marked("Reboot the machine"),
+    marked("Restart the agent"),
+    marked("Run a command"),
+    marked("Sample now"),
+    marked("Show a message"),
+)
+_ARGUMENTS: Final = (
+    marked("Collectors Off"),
+    marked("Command"),
+    marked("Delay Seconds"),
+    marked("Echo"),
+    marked("Interval Seconds"),
+    marked("Labels"),
+    marked("Notice"),
+    marked("Parameters"),
+    marked("Text"),
+    marked("Title"),
+    marked("Urgency"),
+    marked("low"),
+    marked("normal"),
+    marked("critical"),
+)
+WORDS: Final = frozenset(word.message for word in (*_ACTIONS, *_ARGUMENTS))
 
 
 def translated(said: str) -> str:
