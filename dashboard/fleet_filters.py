@@ -15,9 +15,10 @@ import streamlit as st
 
 from dashboard import choice_queries, fleet_state, live, markup, text
 from dashboard.choice_queries import Choices
-from dashboard.fleet_state import CHOSEN_MAX, Place
+from dashboard.fleet_state import CHOSEN_MAX, MAP, Place
 from dashboard.language import Marked, _, marked
 from dashboard.queries import Filters
+from dashboard.tile_queries import BY_LABEL, BY_SYSTEM
 from dashboard.view import Context
 
 _PLACE: Final = "fleet.place"
@@ -29,6 +30,12 @@ _DRAWN: Final = "fleet.drawn"
 _CHOICES: Final = "fleet.choices"
 _CHOICES_SECONDS: Final = 60
 _choices = live.shared(choice_queries.choices, seconds=_CHOICES_SECONDS)
+
+_VIEW: Final = "fleet.view"
+_GROUP: Final = "fleet.group"
+_GROUP_WIDTH: Final = 230
+_TABLE: Final = "table"
+_VIEWS: Final = {_TABLE: marked("Table"), MAP: marked("Map")}
 
 _MORE: Final = {"systems": marked("Operating system"), "versions": marked("Agent version"), "labels": marked("Label")}
 """The fields of the filters that are behind "Filters", with what the page calls them."""
@@ -42,7 +49,7 @@ def arrive(context: Context) -> None:
     if before is None or (query != fleet_state.address(before) and (query or not coming)):
         before = fleet_state.parse(query)
         coming = True
-    for key, value in _widgets(before.filters).items():
+    for key, value in _widgets(before).items():
         if coming or key not in st.session_state:
             st.session_state[key] = value
     st.session_state.update({_COMING: coming, _DRAWN: True})
@@ -84,6 +91,24 @@ def draw(context: Context) -> None:
             )
 
 
+def head(context: Context, title: str) -> None:
+    """The page's heading, and beside it which view of the fleet is shown and what groups the map's tiles."""
+    with st.container(horizontal=True, vertical_alignment="center", key="fleet_head"):
+        st.html(markup.heading(title, 1), width="content")
+        st.space("stretch")
+        if place().map:
+            _grouping(context)
+        st.segmented_control(
+            _("View"),
+            list(_VIEWS),
+            key=_VIEW,
+            required=True,
+            format_func=lambda code: _(_VIEWS[code]),
+            label_visibility="collapsed",
+            on_change=_view_chosen,
+        )
+
+
 def place() -> Place:
     """Where the visitor is."""
     found: Place = st.session_state[_PLACE]
@@ -102,15 +127,15 @@ def narrow(filters: Filters) -> None:
     """New filters from inside what refreshes: the row, which is drawn outside it, must follow."""
     st.session_state[_OUTDATED] = True
     st.session_state[_HEALTHS] = list(filters.healths)
-    go(Place(filters))
+    go(place().narrowed(filters))
 
 
 def clear() -> None:
     """All machines again, in the order as it is."""
     before = place().filters
     filters = Filters(order=before.order, descending=before.descending)
-    st.session_state.update(_widgets(filters))
     narrow(filters)
+    st.session_state.update(_widgets(place()))
 
 
 def clear_button(key: str) -> None:
@@ -123,10 +148,29 @@ def outdated() -> bool:
     return bool(st.session_state.pop(_OUTDATED, False))
 
 
+def _grouping(context: Context) -> None:
+    keys = dict.fromkeys(label.partition("=")[0] for label in _offered(context).labels)
+    codes = dict.fromkeys(("", BY_SYSTEM, *(f"{BY_LABEL}{key}" for key in keys), place().group))
+    named = {"": _("Not grouped"), BY_SYSTEM: _(_MORE["systems"])}
+    st.selectbox(
+        _("Group by"),
+        list(codes),
+        key=_GROUP,
+        format_func=lambda code: named.get(code) or _("By label {label}", label=code.removeprefix(BY_LABEL)),
+        label_visibility="collapsed",
+        width=_GROUP_WIDTH,
+        on_change=_group_chosen,
+    )
+
+
+def _offered(context: Context) -> Choices:
+    return live.read(context, _CHOICES, partial(_choices, context.engine, context.org)) or Choices()
+
+
 def _popover(context: Context) -> None:
     filters = place().filters
     active = sum(len(getattr(filters, field)) for field in _MORE)
-    offered = live.read(context, _CHOICES, partial(_choices, context.engine, context.org)) or Choices()
+    offered = _offered(context)
     label = _("Filters ({n})", n=active) if active else _("Filters")
     with st.popover(label, icon=":material/filter_list:", key="fleet_more"):
         for field, name in _MORE.items():
@@ -152,21 +196,31 @@ def _key(field: str) -> str:
     return f"fleet.{field}"
 
 
-def _widgets(filters: Filters) -> dict[str, object]:
-    """What the widgets of the row show for these filters, by their keys."""
+def _widgets(place: Place) -> dict[str, object]:
+    """What the widgets show at this place, by their keys."""
+    filters, view = place.filters, {_VIEW: MAP if place.map else _TABLE, _GROUP: place.group}
     more = {_key(field): list(getattr(filters, field)) for field in _MORE}
-    return {_SEARCH: filters.search, _HEALTHS: list(filters.healths), **more}
+    return {_SEARCH: filters.search, _HEALTHS: list(filters.healths), **more, **view}
+
+
+def _view_chosen() -> None:
+    go(replace(place(), map=st.session_state[_VIEW] == MAP, number=1))
+
+
+def _group_chosen() -> None:
+    go(replace(place(), group=st.session_state[_GROUP]))
 
 
 def _searched() -> None:
-    go(Place(replace(place().filters, search=st.session_state[_SEARCH])))
+    go(place().narrowed(replace(place().filters, search=st.session_state[_SEARCH])))
 
 
 def _healths_chosen() -> None:
     chosen = st.session_state[_HEALTHS]
-    go(Place(replace(place().filters, healths=tuple(code for code in text.HEALTH if code in chosen))))
+    healths = tuple(code for code in text.HEALTH if code in chosen)
+    go(place().narrowed(replace(place().filters, healths=healths)))
 
 
 def _chosen(field: str) -> None:
     chosen: dict[str, Any] = {field: tuple(st.session_state[_key(field)])}
-    go(Place(replace(place().filters, **chosen)))
+    go(place().narrowed(replace(place().filters, **chosen)))

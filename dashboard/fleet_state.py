@@ -16,10 +16,14 @@ from dashboard.command_queries import SELECTION_MAX
 from dashboard.fleet_rows import ALL, ATTENTION, ATTENTION_HEALTHS, COLUMNS
 from dashboard.queries import ORDERS, Filters
 from dashboard.text import HEALTH, PRESENCE
+from dashboard.tile_queries import BY_LABEL, BY_SYSTEM
 from schemas.topics import is_id
 
 PAGE_SIZE: Final = 50
 DEFAULT: Final = Filters()
+MAP: Final = "map"
+"""What an address calls the view with a tile for each machine; the table is not named."""
+
 CHOSEN_MAX: Final = 20
 """How many systems, versions or labels the fleet is narrowed to at once."""
 
@@ -30,10 +34,16 @@ _PAGE_MAX: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in the fleet a visitor is: the filters and the page, counted from 1."""
+    """Where in the fleet a visitor is: the filters, the page, counted from 1, or the map and what groups its tiles."""
 
     filters: Filters = DEFAULT
     number: int = 1
+    map: bool = False
+    group: str = ""
+
+    def narrowed(self, filters: Filters) -> "Place":
+        """Where other filters lead: to the first page, in the same view."""
+        return replace(self, filters=filters, number=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +101,8 @@ def parse(query: Mapping[str, str]) -> Place:
     )
     number = query.get("page", "")
     valid = number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= _PAGE_MAX
-    return Place(filters, int(number[:9]) if valid else 1)
+    on_map, group = query.get("view") == MAP, query.get("group", "")
+    return Place(filters, int(number[:9]) if valid else 1, on_map, group if on_map and is_grouping(group) else "")
 
 
 def address(place: Place) -> dict[str, str]:
@@ -107,8 +118,15 @@ def address(place: Place) -> dict[str, str]:
         "sort": "" if filters.order == DEFAULT.order else filters.order,
         "dir": "desc" if filters.descending else "",
         "page": str(place.number) if place.number > 1 else "",
+        "view": MAP if place.map else "",
+        "group": place.group if place.map else "",
     }
     return {name: value for name, value in query.items() if value}
+
+
+def is_grouping(code: str) -> bool:
+    """Whether the map's tiles can be grouped by this."""
+    return code == BY_SYSTEM or (code.startswith(BY_LABEL) and is_id(code.removeprefix(BY_LABEL)))
 
 
 def press(filters: Filters, code: str) -> Filters:

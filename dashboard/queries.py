@@ -32,13 +32,13 @@ from schemas.tables import incident, ingestor, machine, org, state, stream, tran
 RETIRED: Final = "retired"
 _WORST_FIRST: Final = ("offline", "stale", "unknown", "expired", "online", "retired")
 
-_presence = func.coalesce(state.c.presence, "unknown")
-_health = func.coalesce(state.c.health_status, "unknown")
-_name = func.lower(func.coalesce(machine.c.hostname, machine.c.name))
-_severity = case({code: rank for rank, code in enumerate(_WORST_FIRST)}, value=_presence, else_=len(_WORST_FIRST))
+PRESENCE_NOW: Final = func.coalesce(state.c.presence, "unknown")
+HEALTH_NOW: Final = func.coalesce(state.c.health_status, "unknown")
+SHOWN_NAME: Final = func.lower(func.coalesce(machine.c.hostname, machine.c.name))
+_severity = case({code: rank for rank, code in enumerate(_WORST_FIRST)}, value=PRESENCE_NOW, else_=len(_WORST_FIRST))
 
 ORDERS: Final[Mapping[str, ColumnElement[Any]]] = {
-    "machine": _name,
+    "machine": SHOWN_NAME,
     "status": _severity,
     "health": state.c.health_score,
     "cpu": state.c.cpu_percent,
@@ -92,7 +92,7 @@ class Beat:
 
 def counts(engine: Engine, org_name: str) -> Counts:
     """The organisation's machines, counted."""
-    columns = (_presence.label("presence"), _health.label("health"), func.count().label("number"))
+    columns = (PRESENCE_NOW.label("presence"), HEALTH_NOW.label("health"), func.count().label("number"))
     query = _machines(org_name, *columns).group_by("presence", "health")
     presences: dict[str, int] = {}
     healths: dict[str, int] = {}
@@ -200,8 +200,8 @@ def _row_columns() -> list[ColumnElement[Any]]:
         *identity,
         *facts,
         *(state.c[name] for name in _ROW_VITALS),
-        _presence.label("presence"),
-        _health.label("health_status"),
+        PRESENCE_NOW.label("presence"),
+        HEALTH_NOW.label("health_status"),
     ]
 
 
@@ -216,9 +216,9 @@ def _machines(org_name: str, *columns: ColumnElement[Any]) -> Select[Any]:
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    conditions = [_presence.in_(filters.presences) if filters.presences else _presence != RETIRED]
+    conditions = [PRESENCE_NOW.in_(filters.presences) if filters.presences else PRESENCE_NOW != RETIRED]
     if filters.healths:
-        conditions.append(_health.in_(filters.healths))
+        conditions.append(HEALTH_NOW.in_(filters.healths))
     if filters.systems:
         conditions.append(machine.c.os.in_(filters.systems))
     if filters.versions:
@@ -246,4 +246,4 @@ def _order(filters: Filters) -> list[ColumnElement[Any]]:
     """What was not measured comes last either way; equals are in the order of their names."""
     column = ORDERS.get(filters.order, ORDERS["health"])
     wanted = column.desc() if filters.descending else column.asc()
-    return [wanted.nulls_last(), _name.asc(), machine.c.name.asc()]
+    return [wanted.nulls_last(), SHOWN_NAME.asc(), machine.c.name.asc()]

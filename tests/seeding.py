@@ -86,7 +86,7 @@ class Fleet:
         with self.engine.begin() as connection:
             key = _key(connection.execute(insert(tables.machine).values(machine)))
             if stated:
-                connection.execute(insert(tables.state).values(self._state(key, given)))
+                connection.execute(insert(tables.state).values(self.state(key, given)))
         return key
 
     def incident(self, kind: str, *, org: str = "", ended_at: int | None = None, **details: Any) -> None:  # noqa: ANN401
@@ -103,7 +103,9 @@ class Fleet:
         with self.engine.begin() as connection:
             connection.execute(insert(tables.stream).values(**row, highest_seq=highest_seq, **counts))
 
-    def _state(self, key: int, given: dict[str, Any]) -> dict[str, Any]:
+    def state(self, key: int, given: dict[str, Any]) -> dict[str, Any]:
+        """The state of this machine as it would be written: these columns over ordinary ones."""
+        """A row of this machine, ordinary but for what is given."""
         state: dict[str, Any] = {
             "machine_id": key,
             "presence": "online",

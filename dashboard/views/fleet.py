@@ -12,6 +12,7 @@ from dashboard import (
     action_dialog,
     command_queries,
     fleet_filters,
+    fleet_map,
     fleet_rows,
     fleet_state,
     history_queries,
@@ -20,6 +21,7 @@ from dashboard import (
     queries,
     table,
     text,
+    tile_queries,
 )
 from dashboard.fleet_state import PAGE_SIZE, Place, Selection, Snapshot
 from dashboard.language import _, marked, ngettext
@@ -57,11 +59,13 @@ _NO_MATCH_TITLE: Final = marked("No machine matches")
 def show(context: Context) -> None:
     """Draw the page."""
     fleet_filters.arrive(context)
-    st.html(markup.heading(_(VIEW.title), 1))
     counts = _counts(context)
     filtered = counts is not None and bool(counts.presences)
     if filtered:
+        fleet_filters.head(context, _(VIEW.title))
         fleet_filters.draw(context)
+    else:
+        st.html(markup.heading(_(VIEW.title), 1))
     action_dialog.open_if_asked(context)
     st.fragment(_fleet, run_every=context.refresh_seconds, key="fleet")(context, filtered=filtered)
 
@@ -88,15 +92,45 @@ def _fleet(context: Context, *, filtered: bool) -> None:
         data={"name": _("Filter by status"), "cards": fleet_rows.cards(counts, place.filters)},
         on_pressed_change=_card_pressed,
     )
-    snapshot = _snapshot(context, fleet_filters.place())
-    if snapshot is None:
-        return
-    if snapshot.names:
-        _table_of(context, snapshot)
-        _selection_bar(context, snapshot.total)
-        _foot(context, snapshot)
-    else:
+    matching = _map_of(context) if place.map else _page_of(context)
+    if matching == 0:
         _no_match(counts.machines)
+
+
+def _page_of(context: Context) -> int | None:
+    """The table; how many machines match, or None when that cannot be known."""
+    snapshot = _snapshot(context, fleet_filters.place())
+    if snapshot is None or not snapshot.names:
+        return None if snapshot is None else 0
+    _table_of(context, snapshot)
+    _selection_bar(context, snapshot.total)
+    _foot(context, snapshot)
+    return snapshot.total
+
+
+def _map_of(context: Context) -> int | None:
+    """The map; how many machines match, or None when that cannot be known."""
+    place = fleet_filters.place()
+    tiles = live.read(
+        context, "fleet.tiles", partial(tile_queries.tiles, context.engine, context.org, place.filters, place.group)
+    )
+    if tiles is None or not tiles.names:
+        return None if tiles is None else 0
+    opened = fleet_map.draw(tiles, grouped=bool(place.group))
+    with st.container(horizontal=True, vertical_alignment="center", key="fleet_foot"):
+        shown = text.count(len(tiles.names))
+        of_them = ngettext("{shown} of {n} machine", "{shown} of {n} machines", tiles.total, shown=shown)
+        st.html(markup.note(of_them), width="content")
+        )
+        st.space("stretch")
+        _stamp(context)
+    if opened:
+        st.switch_page(context.pages[_MACHINE], query_params={"id": opened})
+    return tiles.total
+
+
+def _stamp(context: Context) -> None:
+    st.html(markup.live_stamp(_("Updated {at}", at=text.clock(context.now(), context.zone))), width="content")
 
 
 def _table_of(context: Context, snapshot: Snapshot) -> None:
@@ -209,7 +243,7 @@ def _foot(context: Context, snapshot: Snapshot) -> None:
             help=_("Sort again"),
             key="fleet_reorder",
         )
-        st.html(markup.live_stamp(_("Updated {at}", at=text.clock(context.now(), context.zone))), width="content")
+        _stamp(context)
 
 
 def _no_machine(context: Context) -> None:
@@ -257,7 +291,9 @@ def _card_pressed() -> None:
 
 
 def _header_clicked() -> None:
-    fleet_filters.go(Place(fleet_state.sort(fleet_filters.place().filters, table.sorted_by("fleet_table"))))
+    fleet_filters.go(
+        fleet_filters.place().narrowed(fleet_state.sort(fleet_filters.place().filters, table.sorted_by("fleet_table")))
+    )
 
 
 def _paged() -> None:

@@ -26,6 +26,9 @@ class Machines:
         Place(Filters(search="web 1", presences=("stale", "offline"), healths=("critical",))),
         Place(Filters(order="cpu", descending=True), number=3),
         Place(Filters(systems=("Debian GNU/Linux", "FreeBSD"), versions=("0.1.0",), labels=("site=paris", "role="))),
+        Place(Filters(search="x"), map=True),
+        Place(map=True, group="os"),
+        Place(map=True, group="label:site"),
         Place(Filters(systems=("A, B", "50 %", "%2C", "<script>alert(1)</script>"), labels=("a=b=c,d", "a=![x](y)"))),
     ],
 )
@@ -46,6 +49,17 @@ def test_what_an_address_names_wrongly_is_as_if_it_were_not_there() -> None:
     query = {"status": "broken,offline", "health": "<b>", "sort": "password", "dir": "up", "page": "-1", "q": "x" * 999}
     place = fleet_state.parse(query)
     assert place == Place(Filters(search="x" * 100, presences=("offline",)))
+
+
+def test_a_grouping_from_an_address_is_one_that_the_page_offers() -> None:
+    for group in ("cpu", "label:", "label:<b>", 'label:"]', "label:Site"):
+        assert fleet_state.parse({"view": "map", "group": group}) == Place(map=True)
+    assert fleet_state.parse({"view": "globe", "group": "os"}) == Place()
+
+
+def test_other_filters_lead_to_the_first_page_of_the_same_view() -> None:
+    assert Place(number=3).narrowed(Filters(search="x")) == Place(Filters(search="x"))
+    assert Place(map=True, group="os").narrowed(Filters(search="x")) == Place(Filters(search="x"), map=True, group="os")
 
 
 @pytest.mark.parametrize("text", ["", "a\nb", "a\x00b", "\x1b[2J", "\u202egnp.exe", "\ud800", "x" * 257])
