@@ -121,7 +121,6 @@ def _map_of(context: Context) -> int | None:
         shown = text.count(len(tiles.names))
         of_them = ngettext("{shown} of {n} machine", "{shown} of {n} machines", tiles.total, shown=shown)
         st.html(markup.note(of_them), width="content")
-        )
         st.space("stretch")
         _stamp(context)
     if opened:
