@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import Data, Database, Json, data_directory, fleet_database, show, table, to_seconds
+from cli.options import Data, Database, Json, data_directory, fleet_database, show, somebody, table, to_seconds
 
 org = typer.Typer(help="Add, list, configure and remove organisations.", no_args_is_help=True)
 token = typer.Typer(help="Make, list and revoke the tokens that machines enrol with.", no_args_is_help=True)
@@ -99,7 +99,7 @@ def create_token(
     from schemas.layout import Layout
 
     with fleet_database(data, database) as engine:
-        made = new_token(engine, org_name, uses=uses, seconds=to_seconds(expires), created_by=_somebody(), now=_now)
+        made = new_token(engine, org_name, uses=uses, seconds=to_seconds(expires), created_by=somebody(), now=_now)
     typer.echo(str(made))
     machines = "one machine" if uses == 1 else f"{uses} machines"
     typer.echo(f"That token makes {machines} of {org_name} within {expires}; it is shown only this once.", err=True)
@@ -223,16 +223,6 @@ def _text(column: str, value: object) -> str:
     if column in _TIMES and isinstance(value, int):
         return datetime.fromtimestamp(value / 1000, UTC).strftime("%Y-%m-%d %H:%M Z")
     return str(value)
-
-
-def _somebody() -> str:
-    """Who is at the terminal, as the operating system says."""
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # no such user, as in a container
-        return ""
 
 
 def _now() -> int:

@@ -137,3 +137,13 @@ def _defaults(part: str, data: Path) -> "Mapping[str, Any]":
         "act": {**client, "signing_keys": layout.signing},
     }
     return defaults[part]
+
+
+def somebody() -> str:
+    """Who is at the terminal, as the operating system says."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no such user, as in a container
+        return ""

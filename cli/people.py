@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import Data, Json, effective, show, table
+from cli.options import Data, Json, effective, show, somebody, table
 
 app = typer.Typer(help="Say who may sign in to the dashboard.", no_args_is_help=True)
 
@@ -28,7 +28,7 @@ def add_user(
         from dashboard.accounts import add_user as add
 
         password = _new_password(name, generate)
-        add(people, name, password, role, org)
+        add(people, name, password, role, org, by=somebody())
     if generate:
         _show_password(name, password)
 
@@ -51,7 +51,7 @@ def change_password(name: UserName, data: Data = None, generate: Generate = Fals
 
         require_user(people, name)
         password = _new_password(name, generate)
-        set_password(people, name, password)
+        set_password(people, name, password, by=somebody())
     if generate:
         _show_password(name, password)
 
@@ -62,7 +62,7 @@ def remove_user(name: UserName, data: Data = None) -> None:
     with _people(data) as people:
         from dashboard.accounts import remove_user as remove
 
-        remove(people, name)
+        remove(people, name, by=somebody())
 
 
 @contextmanager

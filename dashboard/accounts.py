@@ -4,6 +4,7 @@ Invariants:
 - A password is stored only as argon2id; an unknown name costs as much time as a wrong password.
 - A new password, or removing somebody, ends all sessions of theirs.
 - A person belongs to one organisation. It decides every query; nothing in an address does.
+- A change is recorded with who made it, in the same transaction.
 - The database's file can be read by its owner only, from the moment it exists.
 """
 
@@ -80,6 +81,21 @@ attempt = Table(
     Column("next_at", BigInteger, nullable=False, comment="refused before this time"),
 )
 
+account_change = Table(
+    "account_change",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("org", String(32), nullable=False, index=True),
+    Column("at", BigInteger, nullable=False),
+    Column("by", String(64), nullable=False, comment="a person, or whoever ran a command on the server"),
+    Column("kind", String(32), nullable=False, comment="a key of CHANGES"),
+    Column("name", String(64), nullable=False, comment="whom it is about"),
+    Column("detail", String(64), nullable=False, comment="such as the role"),
+)
+
+CHANGES = ("add-person", "set-role", "set-password", "sign-out", "remove-person")
+_KEPT_MILLISECONDS = 400 * 86_400_000
+
 
 class AccountError(StartError):
     """A person cannot be added or changed; the message is one sentence for whoever tried."""
@@ -125,21 +141,23 @@ def has_users(engine: Engine) -> bool:
         return connection.execute(select(user.c.id).limit(1)).first() is not None
 
 
-def add_user(engine: Engine, name: str, password: str, role: Role | str, org: str) -> None:
+def add_user(engine: Engine, name: str, password: str, role: Role | str, org: str, *, by: str = "") -> None:
     """Let a person sign in. Raises AccountError when the name is taken or something given is not allowed."""
-    _check(name, password, role, org)
-    row = {
-        "name": name,
-        "password_hash": _HASHER.hash(password),
-        "role": Role(role).value,
-        "org": org,
-        "created_at": time.time_ns() // 1_000_000,
-    }
+    _check(name, role, org)
+    hashed = hash_password(password)
+    with engine.begin() as connection:
+        insert_user(connection, name, hashed, Role(role), org, by)
+
+
+def insert_user(connection: Connection, name: str, hashed: str, role: Role, org: str, by: str) -> None:
+    """Write a person. Raises AccountError, after which nothing else can be done in this transaction."""
+    _check(name, role, org)
+    row = {"name": name, "password_hash": hashed, "role": role.value, "org": org}
     try:
-        with engine.begin() as connection:
-            connection.execute(insert(user).values(row))
+        connection.execute(insert(user).values(**row, created_at=time.time_ns() // 1_000_000))
     except IntegrityError:
         raise AccountError(f"there is a user {name} already: choose another name") from None
+    record(connection, org, by, "add-person", name, role.value)
 
 
 def list_users(engine: Engine) -> list[dict[str, str]]:
@@ -149,22 +167,46 @@ def list_users(engine: Engine) -> list[dict[str, str]]:
         return [dict(row) for row in rows.mappings()]
 
 
-def set_password(engine: Engine, name: str, password: str) -> None:
+def set_password(engine: Engine, name: str, password: str, *, by: str = "") -> None:
     """Give a person another password and sign them out everywhere. Raises AccountError."""
-    _check_password(password)
-    hashed = _HASHER.hash(password)
+    hashed = hash_password(password)
     with engine.begin() as connection:
         person = _require_user(connection, name)
-        connection.execute(update(user).where(user.c.id == person).values(password_hash=hashed))
-        connection.execute(delete(session).where(session.c.user_id == person))
+        change_user(connection, person, by, "set-password", password_hash=hashed)
 
 
-def remove_user(engine: Engine, name: str) -> None:
+def remove_user(engine: Engine, name: str, *, by: str = "") -> None:
     """Let a person sign in no more, and sign them out everywhere. Raises AccountError."""
     with engine.begin() as connection:
-        person = _require_user(connection, name)
-        connection.execute(delete(session).where(session.c.user_id == person))
-        connection.execute(delete(user).where(user.c.id == person))
+        delete_user(connection, _require_user(connection, name), by)
+
+
+def hash_password(password: str) -> str:
+    """What is stored of a password. Raises AccountError."""
+    _check_password(password)
+    return _HASHER.hash(password)
+
+
+def change_user(connection: Connection, person: Person, by: str, kind: str, detail: str = "", **values: str) -> None:
+    """Change what is stored of a person, and sign them out everywhere."""
+    if values:
+        connection.execute(update(user).where(user.c.id == person.id).values(values))
+    connection.execute(delete(session).where(session.c.user_id == person.id))
+    record(connection, person.org, by, kind, person.name, detail)
+
+
+def delete_user(connection: Connection, person: Person, by: str) -> None:
+    """Remove a person, and their sessions."""
+    change_user(connection, person, by, "remove-person")
+    connection.execute(delete(user).where(user.c.id == person.id))
+
+
+def record(connection: Connection, org: str, by: str, kind: str, name: str, detail: str = "") -> None:
+    """Write down who changed what of whom. What is very old is forgotten."""
+    now = time.time_ns() // 1_000_000
+    row = {"org": org, "at": now, "by": by[:64], "kind": kind, "name": name, "detail": detail[:64]}
+    connection.execute(delete(account_change).where(account_change.c.at < now - _KEPT_MILLISECONDS))
+    connection.execute(insert(account_change).values(row))
 
 
 def require_user(engine: Engine, name: str) -> None:
@@ -191,11 +233,17 @@ def verify(engine: Engine, name: str, password: str) -> Person | None:
     return Person(row.id, row.name, Role(row.role), row.org)
 
 
-def _require_user(connection: Connection, name: str) -> int:
-    row = connection.execute(select(user.c.id).where(user.c.name == name)).first()
-    if row is None:
+def find_user(connection: Connection, name: str) -> Person | None:
+    """The person of this name."""
+    row = connection.execute(select(user).where(user.c.name == name)).first()
+    return None if row is None else Person(row.id, row.name, Role(row.role), row.org)
+
+
+def _require_user(connection: Connection, name: str) -> Person:
+    person = find_user(connection, name)
+    if person is None:
         raise AccountError(f"there is no user {name}: dashfleet user list names them")
-    return int(row.id)
+    return person
 
 
 def _matches(stored: str, password: str) -> bool:
@@ -206,10 +254,9 @@ def _matches(stored: str, password: str) -> bool:
             return False
 
 
-def _check(name: str, password: str, role: Role | str, org: str) -> None:
+def _check(name: str, role: Role | str, org: str) -> None:
     if not _NAME.fullmatch(name):
         raise AccountError("a user's name is 1 to 64 lower-case letters, digits, dots, hyphens or underscores")
-    _check_password(password)
     if role not in list(Role):
         raise AccountError(f"there is no role {role}: it is one of {', '.join(Role)}")
     if not is_id(org, ORG_MAX_LENGTH):

@@ -9,13 +9,11 @@ from urllib.parse import urlencode
 from sqlalchemy import Row
 
 from broker.requests import DASHBOARD
-from dashboard import text
+from dashboard import cells, text
 from dashboard.action_draft import how_many
+from dashboard.cells import Heads
 from dashboard.command_queries import Batch
-from dashboard.language import Marked, _, marked
-
-Heads = tuple[tuple[str, Marked], ...]
-"""The columns of a table: their codes and what they are called."""
+from dashboard.language import _, marked
 
 _WHEN: Final = ("when", marked("When"))
 _ACTION: Final = ("action", marked("Action"))
@@ -27,22 +25,17 @@ COMMANDS: Final[Heads] = (("machine", marked("Machine")), _OUTCOME, _WHY, ("when
 OF_A_MACHINE: Final[Heads] = (_WHEN, _ACTION, _OUTCOME, _WHY, _WHO)
 
 
-def columns(heads: Heads) -> list[dict[str, str]]:
-    """The header of a table that cannot be sorted."""
-    return [{"code": code, "label": _(label), "sorted": ""} for code, label in heads]
-
-
 def batches(found: Sequence[Batch], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
     """What was asked, a row each."""
     return [
         _row(
             path,
             {"batch": batch.id},
-            _plain(text.moment(batch.at, now, zone)),
-            _name(batch.action or text.command("refused").label),
-            _plain(batch.machine if batch.machines == 1 else how_many(batch.machines)),
-            {"kind": "chips", "chips": outcome(batch)},
-            _plain(who(batch.actor, batch.principal)),
+            cells.plain(text.moment(batch.at, now, zone)),
+            cells.name(batch.action or text.command("refused").label),
+            cells.plain(batch.machine if batch.machines == 1 else how_many(batch.machines)),
+            cells.chips(outcome(batch)),
+            cells.plain(who(batch.actor, batch.principal)),
         )
         for batch in found
     ]
@@ -54,10 +47,10 @@ def commands(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) ->
         _row(
             path,
             {"command": row.id},
-            _name(row.hostname or row.machine, row.machine if row.hostname not in (None, row.machine) else ""),
+            cells.name(row.hostname or row.machine, row.machine if row.hostname not in (None, row.machine) else ""),
             _state(row.state),
-            _plain(text.command_reason(row.reason, row.detail)),
-            _plain(text.moment(row.ended_at, now, zone) if row.ended_at else text.UNKNOWN),
+            cells.plain(text.command_reason(row.reason, row.detail)),
+            cells.plain(text.moment(row.ended_at, now, zone) if row.ended_at else text.UNKNOWN),
         )
         for row in found
     ]
@@ -69,11 +62,11 @@ def of_a_machine(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str
         _row(
             path,
             {"command": row.id},
-            _plain(text.moment(row.created_at, now, zone)),
-            _name(row.action),
+            cells.plain(text.moment(row.created_at, now, zone)),
+            cells.name(row.action),
             _state(row.state),
-            _plain(text.command_reason(row.reason, row.detail)),
-            _plain(who(row.actor, row.principal)),
+            cells.plain(text.command_reason(row.reason, row.detail)),
+            cells.plain(who(row.actor, row.principal)),
         )
         for row in found
     ]
@@ -124,19 +117,10 @@ def events(rows: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, 
     ]
 
 
-def _row(path: str, query: dict[str, str], *cells: dict[str, Any]) -> dict[str, Any]:
+def _row(path: str, query: dict[str, str], *shown: dict[str, Any]) -> dict[str, Any]:
     (id_,) = query.values()
-    return {"id": id_, "href": f"{path}?{urlencode(query)}", "cells": list(cells)}
-
-
-def _name(shown: str, detail: str = "") -> dict[str, Any]:
-    return {"kind": "name", "text": shown, "detail": detail}
-
-
-def _plain(shown: str) -> dict[str, Any]:
-    return {"kind": "text", "text": shown, "hint": ""}
+    return cells.row(id_, f"{path}?{urlencode(query)}", *shown)
 
 
 def _state(code: str) -> dict[str, Any]:
-    word = text.command(code)
-    return {"kind": "chip", "text": word.label, "tone": word.tone, "hint": ""}
+    return cells.chip(text.command(code))

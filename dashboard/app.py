@@ -30,7 +30,9 @@ from dashboard import language, theme
 from dashboard.accounts import open_accounts
 from dashboard.actions import PUBLISHERS, Publisher
 from dashboard.gate import IDENTITY_HEADERS, READY, Gate
+from dashboard.installing import Entrance
 from dashboard.language import _
+from dashboard.people import PEOPLE, People
 from dashboard.sessions import Attempts, Now, Sessions
 from dashboard.shell import SECRETS
 from dashboard.signin import SignIn
@@ -39,7 +41,14 @@ from schemas.settings import DashboardSettings
 
 _SCRIPT: Final = Path(__file__).parent / "main.py"
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1", "[::1]")
-_WARM: Final = ("pandas", "pyarrow", "dashboard.views.actions", "dashboard.views.fleet", "dashboard.views.machine")
+_WARM: Final = (
+    "pandas",
+    "pyarrow",
+    "dashboard.views.actions",
+    "dashboard.views.fleet",
+    "dashboard.views.machine",
+    "dashboard.views.settings",
+)
 """What the first page would import, so that its visitor does not wait for it; what is here is never collected."""
 
 _PORT_TAKEN: Final = 1  # what Streamlit exits with when the port was taken after our look at it
@@ -85,6 +94,7 @@ def build(
         now=now,
     )
     publisher, its_name = Publisher.of(settings), secrets.token_hex(8)
+    entrance = Entrance.of(settings)
     sign_in = SignIn(accounts, sessions, Attempts(accounts, now=now), port=settings.port)
     return st.App(
         _SCRIPT,
@@ -92,7 +102,9 @@ def build(
             SECRETS: {
                 "database": settings.database.get_secret_value(),
                 "refresh_seconds": settings.refresh_seconds,
-                "publisher": its_name,
+                "process": its_name,
+                "machines_server": entrance.server,
+                "ca_file": str(entrance.ca_file or ""),
             }
         },
         routes=sign_in.routes(),
@@ -100,7 +112,7 @@ def build(
             Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, *settings.hosts], www_redirect=False),
             Middleware(Gate, sessions=sessions, cookie=sign_in.token),
         ],
-        lifespan=_lifespan(settings, publisher, its_name, on_ready),
+        lifespan=_lifespan(settings, publisher, People(accounts, sessions), its_name, on_ready),
         on_script_error=_script_failed,
     )
 
@@ -127,7 +139,9 @@ def options(settings: DashboardSettings) -> dict[str, Any]:
     }
 
 
-def _lifespan(settings: DashboardSettings, publisher: Publisher, its_name: str, on_ready: Callable[[], None]) -> Any:  # noqa: ANN401 - Streamlit's own shape
+def _lifespan(
+    settings: DashboardSettings, publisher: Publisher, people: People, its_name: str, on_ready: Callable[[], None]
+) -> Any:  # noqa: ANN401 - Streamlit's own shape
     @asynccontextmanager
     async def lifespan(_: st.App) -> AsyncIterator[None]:
         for name in _WARM:
@@ -136,14 +150,14 @@ def _lifespan(settings: DashboardSettings, publisher: Publisher, its_name: str, 
         gc.collect()
         gc.freeze()
         announcing = asyncio.create_task(_announce(settings, on_ready))
-        PUBLISHERS[its_name] = publisher
+        PUBLISHERS[its_name], PEOPLE[its_name] = publisher, people
         publisher.start()
         try:
             yield
         finally:
             announcing.cancel()
             await asyncio.to_thread(publisher.stop)
-            del PUBLISHERS[its_name]
+            del PUBLISHERS[its_name], PEOPLE[its_name]
 
     return lifespan
 

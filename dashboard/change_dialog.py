@@ -87,38 +87,27 @@ def request(context: Context, draft: Draft, change: Administration, *, secret: s
     draft.problem, draft.secret = "", secret
 
 
-def store(draft: Draft, change: Callable[[], str], *, said: str) -> None:
+def store(draft: Draft, change: Callable[[], str | None], *, said: str) -> None:
     """Make a change of what the dashboard keeps itself; it may return a secret to show."""
     if draft.said:
         return
     try:
-        draft.secret = change()
+        draft.secret = change() or ""
     except AccountError as error:
         draft.problem = str(error)
         return
     draft.problem, draft.said = "", said
 
 
-def buttons(
-    draft: Draft, label: str, on_click: Callable[[], None], *, back: bool = False, disabled: bool = False
-) -> None:
-    """The way on, and the way out of a form or, with `back`, of a confirmation."""
+def buttons(draft: Draft, label: str = "", on_click: Callable[[], None] = lambda: None, *, back: bool = False) -> None:
+    """The way out, and with a label the way on; with `back` also the way from a confirmation to its form."""
     with st.container(horizontal=True):
-        if st.button(_("Cancel"), key=draft.key("cancel")):
+        if st.button(_("Cancel") if label else _("Close"), key=draft.key("cancel")):
             close()
         if back:
             st.button(_("Back"), key=draft.key("back"), on_click=partial(_back, draft))
-        st.button(markup.plain(label), type="primary", key=draft.key("on"), on_click=on_click, disabled=disabled)
-
-
-def confirm(text: str, label: str, change: Callable[[Context, Draft], None]) -> Form:
-    """A form that only asks whether it is meant."""
-
-    def form(context: Context, draft: Draft) -> None:
-        st.html(markup.lines(text.split("\n")))
-        buttons(draft, label, partial(change, context, draft))
-
-    return form
+        if label:
+            st.button(markup.plain(label), type="primary", key=draft.key("on"), on_click=on_click)
 
 
 def close() -> None:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import ColumnElement, Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.accounts import Person, Role, attempt, session, user
@@ -63,11 +63,7 @@ class Sessions:
         query = (
             select(session.c.seen_at, user.c.id, user.c.name, user.c.role, user.c.org)
             .join_from(session, user)
-            .where(
-                session.c.token_hash == key,
-                session.c.seen_at > now - self._idle,
-                session.c.created_at > now - self._max,
-            )
+            .where(session.c.token_hash == key, self.living())
         )
         with self._engine.connect() as connection:
             row = connection.execute(query).first()
@@ -77,6 +73,11 @@ class Sessions:
             with self._engine.begin() as connection:
                 connection.execute(update(session).where(session.c.token_hash == key).values(seen_at=now))
         return Session(_hash(key)[:16], Person(row.id, row.name, Role(row.role), row.org))
+
+    def living(self) -> ColumnElement[bool]:
+        """The condition for sessions that have not ended."""
+        now = self._now()
+        return (session.c.seen_at > now - self._idle) & (session.c.created_at > now - self._max)
 
     def end(self, token: str) -> None:
         """Sign out."""

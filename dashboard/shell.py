@@ -20,7 +20,9 @@ from dashboard import language, live, markup
 from dashboard.accounts import Role
 from dashboard.actions import PUBLISHERS
 from dashboard.gate import SIGN_OUT
+from dashboard.installing import Entrance
 from dashboard.language import _, marked
+from dashboard.people import PEOPLE
 from dashboard.view import ROLES, Context, Show, View, discover
 from schemas.database import open_engine
 
@@ -120,17 +122,20 @@ def _context() -> Context:
     if not visitor.get("name"):
         st.stop()
     settings = st.secrets[SECRETS]
+    role, process = Role(str(visitor["role"])), str(settings["process"])
     pages: dict[str, Any] = {}
     context = Context(
         engine=_engine(settings["database"]),
         org=str(visitor["org"]),
         user=str(visitor["name"]),
-        role=Role(str(visitor["role"])),
+        role=role,
         zone=_zone(),
         refresh_seconds=float(settings["refresh_seconds"]),
         now=_now,
         pages=pages,
-        publisher=PUBLISHERS.get(str(settings["publisher"])),
+        publisher=PUBLISHERS.get(process),
+        people=PEOPLE.get(process) if role is Role.ADMIN else None,
+        entrance=Entrance(str(settings["machines_server"]), Path(settings["ca_file"]) if settings["ca_file"] else None),
     )
     for view, show in discover():
         if context.role in view.roles:

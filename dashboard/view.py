@@ -16,7 +16,9 @@ from sqlalchemy import Engine
 
 from dashboard.accounts import Role
 from dashboard.actions import MAY_ACT, MAY_ADMINISTER, Publisher
+from dashboard.installing import Entrance
 from dashboard.language import Marked, marked
+from dashboard.people import People
 
 EVERYONE = frozenset(Role)
 ROLES: Mapping[str, Marked] = {
@@ -44,7 +46,7 @@ class Context:
     """What a page gets. `org` comes from the session; a page asks for no other organisation's data.
 
     `arrived`: the visitor comes from another page, or from nowhere. `pages` leads to the others, by path. `publisher`
-    is what a page acts with.
+    is what a page acts with, `entrance` where machines connect, `people` who may sign in, for admins.
     """
 
     engine: Engine
@@ -57,6 +59,8 @@ class Context:
     arrived: bool = True
     pages: Mapping[str, Any] = field(default_factory=dict)
     publisher: Publisher | None = None
+    entrance: Entrance = field(default_factory=Entrance)
+    people: People | None = None
 
     @property
     def may_act(self) -> bool:

@@ -298,6 +298,9 @@ class DashboardSettings(ClientSettings):
     signing_keys: Path | None = Field(
         None, description="The directory of the private keys that sign orders, a file per organisation"
     )
+    machines_server: str = Field(
+        "", description="The broker's address as machines reach it, for the line that installs one; as server"
+    )
     refresh_seconds: Seconds = Field(5.0, description="Time between two refreshes of a page")
     session_idle_seconds: Annotated[int, Field(ge=60)] = Field(
         8 * 3600, description="A session not used for so long ends"
@@ -305,6 +308,11 @@ class DashboardSettings(ClientSettings):
     session_max_seconds: Annotated[int, Field(ge=60)] = Field(
         7 * 86_400, description="A session ends after this in any case"
     )
+
+    @field_validator("machines_server")
+    @classmethod
+    def _is_an_address_for_machines(cls, url: str) -> str:
+        return cls._is_an_address(url) if url else url
 
 
 def load(

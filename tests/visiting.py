@@ -38,10 +38,10 @@ class Visitors:
             context.close()
 
 
-def sign_in(browser: Browser, url: str, user: str) -> StorageState:
+def sign_in(browser: Browser, url: str, user: str, password: str = PASSWORD) -> StorageState:
     """The cookies of a visitor who has signed in."""
     context = browser.new_context()
-    form: dict[str, str | float | bool] = {"name": user, "password": PASSWORD, "next": "/readyz"}
+    form: dict[str, str | float | bool] = {"name": user, "password": password, "next": "/readyz"}
     answer = context.request.post(f"{url}/sign-in", form=form, headers={"origin": url})
     assert answer.ok
     state = context.storage_state()

@@ -6,7 +6,7 @@ from typing import Final
 
 import streamlit as st
 
-from dashboard import change_dialog, changes, live, markup, settings_queries
+from dashboard import change_dialog, changes, live, markup, settings_queries, text
 from dashboard.change_dialog import Draft
 from dashboard.language import Marked, _, marked, ngettext
 from dashboard.section import Section
@@ -84,10 +84,15 @@ def _values(context: Context) -> dict[str, float] | None:
 
 def _shown(setting: Setting, current: Mapping[str, float], wanted: Mapping[str, float]) -> tuple[str, bool]:
     """A setting's value as people read it, and whether another one is on its way."""
-    now = setting.shown(current[setting.name])
+    now = _read(setting, current[setting.name])
     if setting.name not in wanted:
         return now, False
-    return _(_PENDING, now=now, then=setting.shown(wanted[setting.name])), True
+    return _(_PENDING, now=now, then=_read(setting, wanted[setting.name])), True
+
+
+def _read(setting: Setting, value: float) -> str:
+    """A value as people read it, in their language."""
+    return text.duration(value) if setting.kind == "duration" and value >= 1 else setting.shown(value)
 
 
 def _form(context: Context, draft: Draft) -> None:
@@ -130,7 +135,7 @@ def _confirmation(context: Context, draft: Draft) -> None:
     before, found = draft.about["before"], draft.about["changes"]
     st.html(
         markup.facts(
-            (_(TITLES[name]), f"{SETTINGS[name].shown(before[name])} → {SETTINGS[name].shown(value)}")
+            (_(TITLES[name]), f"{_read(SETTINGS[name], before[name])} → {_read(SETTINGS[name], value)}")
             for name, value in found.items()
         )
     )
@@ -151,11 +156,11 @@ def written(setting: Setting, value: float) -> str:
     return f"{value:g}"
 
 
-def read(setting: Setting, text: str) -> float:
+def read(setting: Setting, given: str) -> float:
     """The value that somebody wrote. Raises ValueError with a sentence."""
     if setting.kind == "duration":
-        return seconds(text)
+        return seconds(given)
     try:
-        return float(text.strip().removesuffix("%").replace(",", "."))
+        return float(given.strip().removesuffix("%").replace(",", "."))
     except ValueError:
-        raise ValueError(_(_NUMBER, what=repr(text))) from None
+        raise ValueError(_(_NUMBER, what=repr(given))) from None

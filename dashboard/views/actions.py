@@ -7,7 +7,7 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard import activity_rows, command_queries, live, markup, table, text
+from dashboard import activity_rows, cells, command_queries, live, markup, table, text
 from dashboard.action_draft import how_many
 from dashboard.actions import NotAllowedError
 from dashboard.command_queries import OUTCOMES, Batch, Wanted
@@ -112,7 +112,7 @@ def _all(context: Context) -> None:
         st.html(markup.empty(_(title), _(why)))
         return
     rows = activity_rows.batches(found[:PAGE_SIZE], context.now(), context.zone, path=f"/{VIEW.path}")
-    columns = activity_rows.columns(activity_rows.BATCHES)
+    columns = cells.columns(activity_rows.BATCHES)
     opened = table.draw("activity_table", _(VIEW.title), columns, rows, total=len(rows))
     if opened:
         _go(context, batch=opened)
@@ -156,7 +156,7 @@ def _commands(context: Context, batch: Batch) -> None:
     rows = live.read(context, f"activity.commands.{batch.id}", read) or []
     _take_back(context, [row.id for row in rows if row.state == "queued"])
     shown = activity_rows.commands(rows, context.now(), context.zone, path=f"/{VIEW.path}")
-    columns = activity_rows.columns(activity_rows.COMMANDS)
+    columns = cells.columns(activity_rows.COMMANDS)
     opened = table.draw("batch_table", _("Commands"), columns, shown, total=len(shown))
     if opened:
         _go(context, command=opened)

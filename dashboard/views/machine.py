@@ -10,6 +10,7 @@ from sqlalchemy import Row
 from dashboard import (
     action_dialog,
     activity_rows,
+    cells,
     charts,
     command_queries,
     history_queries,
@@ -248,7 +249,7 @@ def _commands(context: Context, row: Row[Any]) -> None:
         return
     rows = activity_rows.of_a_machine(found, context.now(), context.zone, path=f"/{_ACTIVITY}")
     opened = table.draw(
-        "machine_commands", _("Last commands"), activity_rows.columns(activity_rows.OF_A_MACHINE), rows, total=len(rows)
+        "machine_commands", _("Last commands"), cells.columns(activity_rows.OF_A_MACHINE), rows, total=len(rows)
     )
     if opened:
         st.switch_page(context.pages[_ACTIVITY], query_params={"command": opened})

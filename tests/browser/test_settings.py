@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -15,15 +17,34 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from servers import free_port, stop
-from visiting import PASSWORD, Visitors
+from visiting import PASSWORD, Visitors, sign_in
 from waiting import wait_until
 
+from broker.mqtt import Mqtt
 from dashboard.accounts import add_user, open_accounts
+from schemas import topics
+from schemas.enrolment import Token
+from schemas.settings import ServerAddress
 from schemas.urls import sqlite_url
 
 Visit = Callable[..., Page]
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
+
+
+class Watching:
+    """A program's connection to the broker."""
+
+    def __init__(self, address: ServerAddress, username: str, secret: str) -> None:
+        topic = topics.TELEMETRY.filter(org="home")
+        self._transport = Mqtt(address, username=username, password=secret, subscriptions=[(topic, 1)])
+
+    def connected(self) -> bool:
+        self._transport.receive(100, 0.05)
+        return self._transport.connected
+
+    def close(self) -> None:
+        self._transport.close()
 
 
 @dataclass
@@ -50,6 +71,12 @@ class Site:
             yield
         finally:
             ingestor.resume()
+
+    def watch(self, username: str, secret: str) -> "Watching":
+        """A program that has connected to the broker."""
+        watching = Watching(ServerAddress(host="127.0.0.1", port=self.broker_port, tls=False), username, secret)
+        wait_until(watching.connected, seconds=10, what="the program's connection")
+        return watching
 
     def json(self, *words: str) -> Any:  # noqa: ANN401
         return json.loads(self.run(*words, "--json"))
@@ -142,6 +169,175 @@ def test_a_threshold_is_changed_shown_as_pending_and_then_as_done(visit: Visit, 
     page.get_by_role("button", name="Clear this list").click()
     expect(asked).to_have_count(0)
     assert site.json("org", "configure", "home")["cpu_knee_percent"] == value
+
+
+# Tokens.
+
+
+@SCHEMES
+def test_a_token_is_made_shown_once_enrols_a_machine_and_is_ended(
+    visit: Visit, site: Site, scheme: str, tmp_path: Path
+) -> None:
+    page = settings(visit, "tokens", scheme=scheme)
+    photograph(page, f"tokens-before-{scheme}")
+    page.get_by_role("button", name="New token …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("spinbutton").fill("2")
+    photograph(page, f"tokens-form-{scheme}")
+    dialog.get_by_role("button", name="Make the token").click()
+    expect(dialog.get_by_text("shown only this once")).to_be_visible()
+    photograph(page, f"tokens-made-{scheme}")
+    token = Token.parse(dialog.locator("code").first.inner_text())
+    line = dialog.locator("code").nth(1).inner_text()
+    assert copied(page, dialog.get_by_test_id("stCode").nth(1)) == line
+    enrol_by(line, site, tmp_path, str(token))
+    close(dialog)
+    row = page.get_by_role("table", name="Tokens").get_by_role("row", name=re.compile(token.name))
+    expect(row).to_contain_text("1 of 2")
+    expect(row).to_contain_text("ada")
+    photograph(page, f"tokens-{scheme}")
+    assert token.secret not in page.content()
+    row.get_by_role("link").click()
+    dialog = page.get_by_role("dialog")
+    photograph(page, f"tokens-revoke-{scheme}")
+    dialog.get_by_role("button", name="Revoke", exact=True).click()
+    expect(dialog.get_by_text("Done")).to_be_visible()
+    close(dialog)
+    expect(row).to_contain_text("Revoked")
+    stored = b"".join(path.read_bytes() for path in site.data.rglob("*") if path.is_file())
+    assert token.name.encode() in stored
+    assert token.secret.encode() not in stored
+
+
+def copied(page: Page, code: Locator) -> str:
+    """What is in the clipboard after a click on the button to copy."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    code.hover()
+    code.get_by_role("button").click()
+    return str(page.evaluate("navigator.clipboard.readText()"))
+
+
+def enrol_by(line: str, site: Site, place: Path, token: str) -> None:
+    """Run what the line says, with the address that it leaves open, and give the token where it asks for it."""
+    words = shlex.split(line.split(" && ")[1])
+    assert words[:3] == ["dashfleet", "agent", "enrol"]
+    assert words[3:] == ["--server", "mqtts://SERVER", "--ca-file", "ca.pem"]
+    address = ["--server", f"mqtt://127.0.0.1:{site.broker_port}", "--machine", f"new-{place.name[-1]}"]
+    argv = [sys.executable, "-m", *words[:3], *address, "--data", str(place)]
+    done = subprocess.run(argv, input=token, capture_output=True, text=True, timeout=60, check=True)
+    assert "This machine is home/new-" in done.stdout
+
+
+# Third parties.
+
+
+@SCHEMES
+def test_a_program_is_let_in_gets_another_secret_and_is_revoked(visit: Visit, site: Site, scheme: str) -> None:
+    name = f"grafana-{scheme}"
+    page = settings(visit, "programs", scheme=scheme)
+    page.get_by_role("button", name="Let a program in …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="Its name").fill("<b>Not a name</b>")
+    dialog.get_by_role("button", name="Let it in").click()
+    expect(dialog.get_by_text("A name is 1 to 63 lower-case letters")).to_be_visible()
+    dialog.get_by_role("textbox", name="Its name").fill(name)
+    dialog.get_by_role("button", name="Let it in").click()
+    expect(dialog.get_by_text(f"Done: {name}, a reader")).to_be_visible()
+    photograph(page, f"programs-made-{scheme}")
+    first = dialog.locator("code").first.inner_text()
+    assert dialog.locator("code").nth(1).inner_text() == f"home._{name}"
+    close(dialog)
+    watching = site.watch(f"home._{name}", first)
+    row = page.get_by_role("table", name="Third parties").get_by_role("row", name=re.compile(name))
+    expect(row).to_contain_text("Valid")
+    photograph(page, f"programs-{scheme}")
+    row.get_by_role("link").click()
+    dialog.get_by_role("button", name="New secret …").click()
+    photograph(page, f"programs-rotate-{scheme}")
+    dialog.get_by_role("button", name="Make the secret").click()
+    expect(dialog.get_by_text("shown only this once")).to_be_visible()
+    second = dialog.locator("code").first.inner_text()
+    assert second != first
+    close(dialog)
+    row.get_by_role("link").click()
+    expect(dialog.get_by_text("good until")).to_be_visible()
+    dialog.get_by_role("button", name="Revoke …").click()
+    photograph(page, f"programs-revoke-{scheme}")
+    dialog.get_by_role("button", name="Revoke", exact=True).click()
+    expect(dialog.get_by_text("Done")).to_be_visible()
+    close(dialog)
+    expect(row).to_contain_text("Revoked")
+    wait_until(lambda: not watching.connected(), seconds=10, what="the revoked program's end")
+    watching.close()
+
+
+def test_what_the_ingestor_refuses_is_shown_with_its_reason_and_no_secret(visit: Visit, site: Site) -> None:
+    site.run("principal", "add", "taken", "--role", "reader")
+    page = settings(visit, "programs")
+    page.get_by_role("button", name="Let a program in …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="Its name").fill("taken")
+    dialog.get_by_role("button", name="Let it in").click()
+    expect(dialog.get_by_text("Refused: home._taken is there already")).to_be_visible()
+    photograph(page, "programs-refused-light")
+    assert dialog.locator("code").count() == 0
+    close(dialog)
+    expect(page.get_by_role("region", name="What you have asked for")).to_contain_text("Refused")
+
+
+# People.
+
+
+@SCHEMES
+def test_a_person_is_added_gets_another_role_and_is_removed(visit: Visit, visitors: Visitors, scheme: str) -> None:
+    name = f"bob-{scheme}"
+    page = settings(visit, "people", scheme=scheme)
+    people = page.get_by_role("table", name="People")
+    expect(people.get_by_role("row", name=re.compile("ada"))).to_contain_text("you")
+    photograph(page, f"people-{scheme}")
+    page.get_by_role("button", name="Add a person …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="The name to sign in with").fill("<img src=x onerror=alert(1)>")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(dialog.get_by_text("a user's name is 1 to 64")).to_be_visible()
+    dialog.get_by_role("textbox", name="The name to sign in with").fill(name)
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(dialog.get_by_text("shown only this once")).to_be_visible()
+    photograph(page, f"people-added-{scheme}")
+    password = dialog.locator("code").inner_text()
+    close(dialog)
+    theirs = visitors.browser.new_context(storage_state=sign_in(visitors.browser, visitors.url, name, password))
+    guest = theirs.new_page()
+    guest.goto(visitors.url)
+    expect(guest.get_by_role("link", name="Fleet")).to_be_visible()
+    row = people.get_by_role("row", name=re.compile(name))
+    expect(row).to_contain_text("1 session")
+    row.get_by_role("link").click()
+    expect(dialog.get_by_role("button", name="Change role …")).to_be_visible()
+    photograph(page, f"people-one-{scheme}")
+    dialog.get_by_role("button", name="Change role …").click()
+    dialog.get_by_text("Operator: looks").click()
+    dialog.get_by_role("button", name="Change the role").click()
+    expect(dialog.get_by_text(f"Done: {name}: Operator")).to_be_visible()
+    close(dialog)
+    expect(row).to_contain_text("Operator")
+    expect(guest).to_have_url(re.compile("/sign-in"))
+    theirs.close()
+    row.get_by_role("link").click()
+    dialog.get_by_role("button", name="Remove …").click()
+    photograph(page, f"people-remove-{scheme}")
+    dialog.get_by_role("button", name="Remove", exact=True).click()
+    expect(dialog.get_by_text(f"Done: {name}")).to_be_visible()
+    close(dialog)
+    expect(row).to_have_count(0)
+
+
+def test_an_admin_cannot_take_themselves_out(visit: Visit) -> None:
+    page = settings(visit, "people")
+    page.get_by_role("table", name="People").get_by_role("row", name=re.compile("ada")).get_by_role("link").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("This is you.")).to_be_visible()
+    assert dialog.get_by_role("button").all_inner_texts() == ["Close"]
 
 
 # Who may not.

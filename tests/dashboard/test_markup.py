@@ -20,6 +20,7 @@ PIECES: dict[str, Callable[[], str]] = {
     "gauge": lambda: markup.gauge(HOSTILE, HOSTILE, HOSTILE, 50.0, HOSTILE),
     "gauges": lambda: markup.gauges([markup.gauge(HOSTILE, HOSTILE)]),
     "facts": lambda: markup.facts([(HOSTILE, HOSTILE)]),
+    "settings": lambda: markup.settings([(HOSTILE, HOSTILE, True), (HOSTILE, HOSTILE, False)]),
     "timeline": lambda: markup.timeline([(HOSTILE, WORD, HOSTILE)]),
     "empty": lambda: markup.empty(HOSTILE, HOSTILE),
     "signed_in": lambda: markup.signed_in(HOSTILE, HOSTILE, sign_out=HOSTILE, label=HOSTILE),
