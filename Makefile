@@ -1,7 +1,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MESSAGES := $(VENV)/messages.pot
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
 
@@ -34,12 +33,8 @@ bench: $(VENV)/.dev servers ## Measure, and print tables
 servers: ## The servers that the tests run: installed by root on Debian, named elsewhere
 	@tests/servers.sh
 
-messages: $(VENV)/.dev ## Bring new texts into the dashboard's catalogues; with NEW=de begin another language
-	$(BIN)/pybabel --quiet extract --no-wrap --sort-by-file --add-location=file --no-default-keywords \
-		-k _ -k marked -k ngettext:1,2 -k pgettext:1c,2 --project DashFleet --output-file $(MESSAGES) dashboard
-	$(if $(NEW),$(BIN)/pybabel --quiet init --no-wrap --input-file $(MESSAGES) --output-dir dashboard/locale --domain dashboard --locale $(NEW))
-	$(BIN)/pybabel --quiet update --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date \
-		--input-file $(MESSAGES) --output-dir dashboard/locale --domain dashboard
+messages: $(VENV)/.dev ## Bring the texts of the code into the dashboard's catalogues; with NEW=de begin another language
+	$(BIN)/python tests/catalogues.py $(NEW)
 
 requirements: $(VENV)/.dev ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade --extra all --extra editable --output-file requirements/run.txt
