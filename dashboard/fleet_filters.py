@@ -37,7 +37,8 @@ _GROUP_WIDTH: Final = 230
 _TABLE: Final = "table"
 _VIEWS: Final = {_TABLE: marked("Table"), MAP: marked("Map")}
 
-_MORE: Final = {"systems": marked("Operating system"), "versions": marked("Agent version"), "labels": marked("Label")}
+_SYSTEM: Final = marked("Operating system")
+_MORE: Final = {"systems": _SYSTEM, "versions": marked("Agent version"), "labels": marked("Label")}
 """The fields of the filters that are behind "Filters", with what the page calls them."""
 
 
@@ -151,7 +152,7 @@ def outdated() -> bool:
 def _grouping(context: Context) -> None:
     keys = dict.fromkeys(label.partition("=")[0] for label in _offered(context).labels)
     codes = dict.fromkeys(("", BY_SYSTEM, *(f"{BY_LABEL}{key}" for key in keys), place().group))
-    named = {"": _("Not grouped"), BY_SYSTEM: _(_MORE["systems"])}
+    named = {"": _("Not grouped"), BY_SYSTEM: _(_SYSTEM)}
     st.selectbox(
         _("Group by"),
         list(codes),
