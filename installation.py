@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,21 +161,25 @@ class Installation:
             people.dispose()
 
 
-def furnish(layout: Layout, database_url: str, *, machine: str | None) -> None:
-    """Create what is missing for the parts to run: tables, the organisation, a secret for each, and the first key."""
+def furnish(layout: Layout, database_url: str, *, machine: str | None, ingestor: str | None = None) -> None:
+    """Create what is missing for the parts to run: tables, the organisation, a secret for each, and the first key.
+
+    `ingestor`: the name of one more than the first.
+    """
     from broker.access import Principal, Role
     from broker.credentials import new_secret
     from broker.requests import DASHBOARD, OPERATOR_NAME
     from broker.watch import READER_NAME
     from ingestor.admin import add_org, add_principal
-    from ingestor.run import PRINCIPAL as INGESTOR
+    from ingestor.run import PRINCIPAL
     from schemas.database import open_engine, upgrade
 
     engine = open_engine(database_url)
     upgrade(engine)
     add_org(engine, ORG, now=_now)
     principals = {
-        "ingestor": INGESTOR,
+        PRINCIPAL.name: PRINCIPAL,
+        **({} if ingestor is None else {ingestor: replace(PRINCIPAL, name=ingestor)}),
         "dashboard": DASHBOARD,
         "watch": Principal(Role.READER, ORG, READER_NAME),
         "act": Principal(Role.OPERATOR, ORG, OPERATOR_NAME),

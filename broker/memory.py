@@ -4,18 +4,24 @@ For tests and for embedding. `MemoryBroker` routes; each `MemoryTransport` is on
 contract tests as the real one.
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from broker.access import covers
-from broker.transport import Connected, Disconnected, Event, Message, WillMaker, never_a_will
+from broker.transport import Connected, Disconnected, Event, Message, WillMaker, never_a_will, unshared
 
 
 class MemoryBroker:
-    """Routes messages between the transports made with it. Safe to use from several threads."""
+    """Routes messages between the transports made with it. Safe to use from several threads.
 
-    def __init__(self) -> None:
+    `shares`: whether it knows shared subscriptions, which it otherwise refuses.
+    """
+
+    def __init__(self, *, shares: bool = False) -> None:
+        self.shares = shares
+        self._turns = itertools.count()
         self.changed = threading.Condition()
         self.running = True
         self.retained: dict[str, Message] = {}
@@ -40,8 +46,13 @@ class MemoryBroker:
                 self.retained[message.topic] = message
             elif message.retain:
                 self.retained.pop(message.topic, None)
+            members: dict[str, list[MemoryTransport]] = {}
             for client in self.clients.values():
                 client.deliver(message)
+                for filter_ in client.shared_filters(message.topic):
+                    members.setdefault(filter_, []).append(client)
+            for filter_, clients in members.items():
+                clients[next(self._turns) % len(clients)].deliver(message, filter_)
             self.changed.notify_all()
 
 
@@ -96,6 +107,13 @@ class MemoryTransport:
             self._broker.route(message)
             return True
 
+    def subscribe(self, subscriptions: Sequence[tuple[str, int]]) -> None:
+        """Have other subscriptions from now on; see `Transport`."""
+        with self._broker.changed:
+            self._subscriptions = list(subscriptions)
+            if self._connection is not None:
+                self._take_retained()
+
     def flush(self, seconds: float) -> bool:  # noqa: ARG002 - nothing is ever on its way here
         """Whether the connection stands; see `Transport`."""
         return self.connected
@@ -119,9 +137,18 @@ class MemoryTransport:
                 self._broker.route(connection.will)
             self._broker.changed.notify_all()
 
-    def deliver(self, message: Message) -> None:
-        """Take a message from the broker when a subscription matches it."""
-        granted = [qos for filter_, qos in self._subscriptions if covers(filter_, message.topic)]
+    def shared_filters(self, topic: str) -> list[str]:
+        """Its shared subscriptions that match."""
+        return [filter_ for filter_, _ in self._subscriptions if unshared(filter_)[0] and _matches(filter_, topic)]
+
+    def deliver(self, message: Message, shared_filter: str | None = None) -> None:
+        """Take a message from the broker when a subscription matches it: this shared one, or any that is not."""
+        granted = [
+            qos
+            for filter_, qos in self._subscriptions
+            if (filter_ == shared_filter if shared_filter else not unshared(filter_)[0])
+            and _matches(filter_, message.topic)
+        ]
         if granted:
             self._events.append(replace(message, qos=min(message.qos, max(granted)), retain=False))
 
@@ -136,7 +163,15 @@ class MemoryTransport:
             other.cut("another client with this id connected", send_will=False)
         self._connection = _Connection(self._will())
         self._broker.clients[self._client_id] = self
-        self._events.append(Connected())
+        refused = [filter_ for filter_, _ in self._subscriptions if unshared(filter_)[0] and not self._broker.shares]
+        self._events.append(Connected(tuple(refused)))
+        self._take_retained()
+
+    def _take_retained(self) -> None:
         for message in self._broker.retained.values():
             if any(covers(filter_, message.topic) for filter_, _ in self._subscriptions):
                 self._events.append(message)
+
+
+def _matches(filter_: str, topic: str) -> bool:
+    return covers(unshared(filter_)[1], topic)

@@ -102,6 +102,7 @@ class Mqtt:
         self._password = password
         self._client_id = client_id or username
         self._subscriptions = list(subscriptions)
+        self._asked: list[tuple[str, int]] = []
         self._will = will
         self._keep_alive_seconds = keep_alive_seconds
         self._tls = _tls(ca_file) if address.tls else None
@@ -141,6 +142,16 @@ class Mqtt:
         self._unsent += 1
         client.publish(message.topic, message.payload, message.qos, message.retain)
         return self.connected
+
+    def subscribe(self, subscriptions: Sequence[tuple[str, int]]) -> None:
+        """Have other subscriptions from now on; see `Transport`."""
+        wanted = {filter_ for filter_, _ in subscriptions}
+        gone = [filter_ for filter_, _ in self._subscriptions if filter_ not in wanted]
+        self._subscriptions = list(subscriptions)
+        if self.connected and self._client is not None:
+            if gone:
+                self._client.unsubscribe(gone)
+            self._ask(self._client)
 
     def flush(self, seconds: float) -> bool:
         """Wait for the broker's acknowledgements; see `Transport`. What arrives meanwhile is kept for `receive`."""
@@ -266,16 +277,25 @@ class Mqtt:
     ) -> None:
         if reason.is_failure:
             self._lost(_in_words(reason), refused=str(reason) in _CREDENTIALS_REFUSED)
-        elif self._subscriptions:
-            client.subscribe(self._subscriptions)
-        else:
+        elif not self._ask(client):
             self._established(())
 
+    def _ask(self, client: paho.Client) -> bool:
+        """Ask for the subscriptions. False when there are none."""
+        self._asked = self._subscriptions
+        if self._asked:
+            client.subscribe(self._asked)
+        return bool(self._asked)
+
     def _on_subscribe(
-        self, _client: paho.Client, _userdata: object, _mid: int, reasons: list[ReasonCode], _properties: object
+        self, client: paho.Client, _userdata: object, _mid: int, reasons: list[ReasonCode], _properties: object
     ) -> None:
-        refused = [topic for (topic, _), reason in zip(self._subscriptions, reasons, strict=False) if reason.is_failure]
-        self._established(tuple(refused))
+        refused = tuple(topic for (topic, _), reason in zip(self._asked, reasons, strict=False) if reason.is_failure)
+        if self._state is _State.CONNECTED:
+            if refused:
+                log.error("the broker refused these subscriptions: %s", ", ".join(refused))
+        elif self._asked is self._subscriptions or not self._ask(client):  # else they were changed meanwhile
+            self._established(refused)
 
     def _established(self, refused: tuple[str, ...]) -> None:
         self._enter(_State.CONNECTED)

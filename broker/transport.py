@@ -44,6 +44,8 @@ class Disconnected:
     refused: bool = False
 
 
+_SHARED = "$share/"
+
 Event = Message | Connected | Disconnected
 WillMaker = Callable[[], Message | None]
 
@@ -67,6 +69,11 @@ class Transport(Protocol):
         """Hand a message to the network. False when there is no connection, or its send buffer is full."""
         ...
 
+    def subscribe(self, subscriptions: Sequence[tuple[str, int]]) -> None:
+        """Have these subscriptions from now on, and no others. While connected they are all made (again), so what the
+        broker retains for them comes (again)."""
+        ...
+
     def flush(self, seconds: float) -> bool:
         """Wait until all is sent and every QoS 1 publish acknowledged by the broker; False when time ran out first."""
         ...
@@ -74,6 +81,19 @@ class Transport(Protocol):
     def close(self) -> None:
         """Disconnect cleanly (the broker drops the will) and stay disconnected."""
         ...
+
+
+def shared(filter_: str, group: str) -> str:
+    """The subscription of which each message goes to one client of the group, on brokers that know such."""
+    return f"{_SHARED}{group}/{filter_}"
+
+
+def unshared(filter_: str) -> tuple[str, str]:
+    """The group and the filter of a shared subscription; the group is empty for any other."""
+    if not filter_.startswith(_SHARED):
+        return "", filter_
+    group, _, rest = filter_.removeprefix(_SHARED).partition("/")
+    return group, rest
 
 
 def never_a_will() -> None:

@@ -64,6 +64,9 @@ def setup(
         str | None,
         typer.Option("--machine", help="Also make a place for a machine of this id, and its agent's secret."),
     ] = None,
+    ingestor_name: Annotated[
+        str, typer.Option("--ingestor", help="Also let in one more ingestor, of this name, such as ingestor-2.")
+    ] = "ingestor",
 ) -> None:
     """Make what parts that run on their own need: tables, an organisation, their secrets, the first key that signs."""
     from installation import furnish
@@ -72,10 +75,10 @@ def setup(
 
     os.umask(0o077)
     directory = data_directory(data)
-    settings = effective(IngestorSettings, data, None, False, database=database, server=server)
+    settings = effective(IngestorSettings, data, None, False, database=database, server=server, name=ingestor_name)
     layout = Layout(directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    furnish(layout, settings.database.get_secret_value(), machine=machine_id)
+    furnish(layout, settings.database.get_secret_value(), machine=machine_id, ingestor=settings.name)
     layout.remember(server=server, machine=machine_id or layout.machine or "")
     typer.echo(f"The secrets of the parts are in {layout.secret('')}; what was there already stayed.")
 
@@ -115,12 +118,21 @@ def ingestor(
     config: Configuration = None,
     server: Server = None,
     database: Database = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What it is called: each of several needs a name of its own.", show_default="ingestor"),
+    ] = None,
     check: Check = False,
 ) -> None:
     """Store what machines publish, and decide who is online."""
+    from schemas.layout import Layout
     from schemas.settings import IngestorSettings
 
-    settings = effective(IngestorSettings, data, config, check, server=server, database=database)
+    given = {"server": server, "database": database, "name": name}
+    secret = Layout(data_directory(data)).secret(name) if name is not None else None
+    settings = effective(
+        IngestorSettings, data, config, check, **given, password_file=secret if secret and secret.exists() else None
+    )
     from ingestor.run import run
     from schemas.process import start_logging
 

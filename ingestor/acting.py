@@ -15,11 +15,12 @@ from schemas import topics
 from schemas.keys import KeyRing, current
 from schemas.messages import OrgConfig, Signed
 
-SUBSCRIPTIONS = tuple((topic.filter(), topic.qos) for topic in (topics.RESULT, topics.REQUEST))
-
 
 class Acting:
-    """`find` gives a machine, `find_known` one that is in memory, `configs` the organisations' configurations."""
+    """`find` gives a machine, `find_known` one that is in memory, `configs` the organisations' configurations.
+
+    `owns`: whether an organisation's commands are this ingestor's.
+    """
 
     def __init__(
         self,
@@ -27,6 +28,7 @@ class Acting:
         *,
         find: Callable[[str, str], Machine | None],
         find_known: Callable[[str, str], Machine | None],
+        owns: Callable[[str], bool],
         configs: Callable[[], Mapping[str, OrgConfig]],
         now: Callable[[], int],
         random: Callable[[], float],
@@ -36,7 +38,7 @@ class Acting:
         self._turns = Turns()
         self._outgoing = Outgoing()
         self._rings: dict[str, tuple[tuple[Signed, ...], KeyRing]] = {}
-        self._dispatch = Dispatch(store.commands, find=find_known, random=random)
+        self._dispatch = Dispatch(store.commands, find=find_known, owns=owns, random=random)
         self._requests = Requests(
             store.commands,
             self._dispatch,

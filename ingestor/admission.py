@@ -21,8 +21,6 @@ from schemas import topics
 from schemas.enrolment import EnrolRequest
 from schemas.topics import Address
 
-SUBSCRIPTIONS = ((topics.ENROL_REQUEST.filter(), topics.ENROL_REQUEST.qos),)
-
 _RETAINED = (topics.STATUS, topics.INFO, topics.CONFIG)
 
 

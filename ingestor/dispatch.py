@@ -43,14 +43,23 @@ class Held:
 
 
 class Dispatch:
-    """All open commands. `find` gives a machine that is known in memory, `random` a number from 0 to 1."""
+    """All open commands. `find` gives a machine that is known in memory, `random` a number from 0 to 1.
+
+    `owns`: whether an organisation's commands are this ingestor's.
+    """
 
     def __init__(
-        self, store: CommandStore, *, find: Callable[[str, str], Machine | None], random: Callable[[], float]
+        self,
+        store: CommandStore,
+        *,
+        find: Callable[[str, str], Machine | None],
+        random: Callable[[], float],
+        owns: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._store = store
         self._find = find
         self._random = random
+        self._owns = owns
         self.clear()
 
     def clear(self) -> None:
@@ -66,7 +75,7 @@ class Dispatch:
         """Take everything up from the database."""
         self.clear()
         self._desired.load(self._store.desired())
-        for command in self._store.open_commands():
+        for command in filter(lambda command: self._owns(command.org), self._store.open_commands()):
             key = rollout_key(command)
             if command.gated and self.rollouts.get(key) is None:
                 progress = self._store.progress(self._store.requests(key))

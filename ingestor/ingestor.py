@@ -7,38 +7,42 @@ Invariants:
 - While the ingestor cannot hear (no broker, no database, just started, stalled, or its clock was set) no presence timer
   runs: what it shows as present is unverified, and the timers start again from the moment it can hear.
 - A batch that the database refuses for good is stored message by message; only the message at fault is set aside.
+- Of several ingestors each reads, and keeps in memory, only what its duties say (`ingestor.duties`). Whoever gains or
+  loses some takes up anew what is not its own as before, and gives what it gained time to be heard.
 """
 
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from broker.transport import Connected, Disconnected, Message, Transport
-from ingestor import acting, admission
 from ingestor.acks import Acks
 from ingestor.acting import Acting
 from ingestor.admission import Admission
+from ingestor.duties import Duties
 from ingestor.fleet import Machine
 from ingestor.heartbeat import HEARTBEAT_SECONDS
 from ingestor.incidents import Incidents
 from ingestor.intake import Batch, Intake, Rejected, counted
+from ingestor.leases import FencedError
 from ingestor.limits import Limits
 from ingestor.metrics import Metrics
+from ingestor.org_configs import OrgConfigs
 from ingestor.presence import State, on_blind, on_tick
 from ingestor.store import Store
 from ingestor.tending import Tending
 from schemas import topics
-from schemas.messages import OrgConfig
 
 RECEIVE_SECONDS = 0.1
 TICK_SECONDS = 0.5
 PRINCIPALS_SECONDS = 1.0
 CONFIG_SECONDS = 5.0
+DUTIES_SECONDS = 1.0
 DATABASE_RETRY_SECONDS = 1.0
 CLOCK_STEP_SECONDS = 2.0
 STALL_SECONDS = 12.0
@@ -47,16 +51,6 @@ STALL_SECONDS = 12.0
 UNKNOWN_MACHINE_SECONDS = 5.0
 UNKNOWN_MACHINES_MAX = 10_000
 DRAIN_STEPS = 20
-
-SPREAD_SECONDS_PER_MACHINE = 0.09
-SPREAD_MAX_SECONDS = 45.0
-"""Reconnecting agents are spread so that about eleven a second come back, and all within a minute."""
-
-SUBSCRIPTIONS = (
-    *((topic.filter(), topic.qos) for topic in (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL)),
-    *acting.SUBSCRIPTIONS,
-    *admission.SUBSCRIPTIONS,
-)
 
 log = logging.getLogger(__name__)
 
@@ -93,27 +87,29 @@ class Ingestor:
         self._monotonic = monotonic
         self._started_at = now()
         self._hearing_since: int | None = None
+        self._leases = store.leases(monotonic=monotonic)
+        self._duties = Duties(self._leases, shares=False)
+        self._configs = OrgConfigs(store, owns=self._duties.owns)
         self._transport: Transport | None = None
         self._acks = Acks(every_seconds=ack_seconds, monotonic=monotonic)
         self._acting = Acting(
             store,
             find=self._find,
             find_known=lambda org, name: self._fleet.get((org, name)),
-            configs=lambda: self._configs,
+            owns=self._duties.owns,
+            configs=lambda: self._configs.known,
             now=now,
             random=random,
         )
         self._admission = Admission(store, limits=limits or Limits(monotonic), now=now)
         self._intake = Intake(
             find=self._find,
-            config=self._config,
+            config=self._configs.of,
             on_result=self._acting.take_result,
             org_readers={**self._acting.readers, **self._admission.readers},
         )
         self._fleet: dict[tuple[str, str], Machine] = {}
         self._incidents = Incidents()
-        self._configs: dict[str, OrgConfig] = {}
-        self._announced: set[str] = set()
         self._unknown: dict[tuple[str, str], float] = {}
         self._retry_at = monotonic()
         self._ticked = (now() / 1000, monotonic())
@@ -127,7 +123,13 @@ class Ingestor:
             if transport is not None:
                 self._work(transport)
         except DBAPIError as error:
-            self._let_everything_go(error)
+            log.error("the database is away: %s", str(error.orig).partition("\n")[0])
+            self.counters["database_failures"] += 1
+            self._let_everything_go(DATABASE_RETRY_SECONDS)
+        except FencedError:
+            log.warning("another ingestor has taken over what this one did: it begins anew")
+            self.counters["fenced"] += 1
+            self._let_everything_go(0.0)
 
     def stop(self) -> None:
         """Store what is still on its way, and leave."""
@@ -141,36 +143,52 @@ class Ingestor:
                 if self.counters["received"] == before:
                     break
             self._store.write(Batch(), self._heartbeat(stopping=True))
+            self._leases.release()
         except DBAPIError as error:
             log.warning("could not store the last messages: %s", error.orig)
+        except FencedError:
+            log.warning("another ingestor has taken over: it stores the last messages, when they come again")
         transport.close()
 
     # One batch.
 
     def _work(self, transport: Transport) -> None:
+        if self._is_due("duties", DUTIES_SECONDS) and self._duties.step(hearing=self._hearing_since is not None):
+            self._change_duties(transport)
         batch, messages = Batch(), list[Message]()
         events = transport.receive(self._batch_max, 0 if self._acting.busy else RECEIVE_SECONDS)
         for event in events:
             match event:
                 case Message():
-                    self.counters["received"] += 1
-                    if not (self._admission.refuses(batch, event) or self._acting.waits(batch, event)):
-                        self._take(batch, event, messages)
+                    self._hear(batch, event, messages)
                 case Connected():
                     self._begin_to_hear(transport, event)
                 case Disconnected():
                     self._go_blind(batch, event.reason)
         for request in self._acting.take_turns():
-            self._take(batch, request, messages)
+            if self._duties.takes(topics.parse(request.topic)):
+                self._take(batch, request, messages)
         self._follow(batch)
         self.metrics.took(len(messages))
         self._commit(batch, messages)
+        self._say(transport)
+        if self._duties.leads:
+            self._tending.step(busy=len(events) >= self._batch_max)
+
+    def _hear(self, batch: Batch, message: Message, messages: list[Message]) -> None:
+        self.counters["received"] += 1
+        if not self._duties.takes(topics.parse(message.topic)):
+            self.counters["elsewhere"] += 1
+        elif not (self._admission.refuses(batch, message) or self._acting.waits(batch, message)):
+            self._take(batch, message, messages)
+
+    def _say(self, transport: Transport) -> None:
+        """Publish what is committed."""
         self._acknowledge(transport)
         self._acting.publish(transport)
         self._admission.publish(transport)
-        self._tending.step(busy=len(events) >= self._batch_max)
         if self._is_due("config", CONFIG_SECONDS):
-            self._publish_configs(transport)
+            self._configs.publish(transport)
 
     def _follow(self, batch: Batch) -> None:
         """Add to the batch what time, the admin commands and the messages in it have changed."""
@@ -216,10 +234,7 @@ class Ingestor:
                 self._store.write(batch)
             self._note(batch)
         if self._hearing_since is None:
-            blinded = Batch()
-            for machine in self._fleet.values():
-                self._blind(blinded, machine)
-            self._store.write(blinded)
+            self._store.write(self._blinded(self._fleet.values()))
 
     def _note(self, batch: Batch) -> None:
         """A batch is committed: count it, and let its numbers be acknowledged."""
@@ -248,16 +263,23 @@ class Ingestor:
         self._hearing_since = self._now()
         self._ticked = (self._hearing_since / 1000, self._monotonic())
         self._incidents.hear_again(self._hearing_since)
-        self._publish_configs(transport, everything=True)
+        self._configs.publish(transport, everything=True)
 
     def _go_blind(self, batch: Batch, reason: str) -> None:
         log.warning("not connected to the broker: %s", reason)
         if self._hearing_since is None:
             return
         self._hearing_since = None
-        self._incidents.go_blind(reason, self._now())
+        if self._duties.leads:
+            self._incidents.go_blind(reason, self._now())
         for machine in self._fleet.values():
             self._blind(batch, machine)
+
+    def _blinded(self, machines: Iterable[Machine]) -> Batch:
+        batch = Batch()
+        for machine in machines:
+            self._blind(batch, machine)
+        return batch
 
     def _blind(self, batch: Batch, machine: Machine) -> None:
         after = on_blind(machine.state)
@@ -275,7 +297,7 @@ class Ingestor:
             for machine in self._fleet.values():
                 self._blind(batch, machine)
         for machine in self._fleet.values():
-            config = self._config(machine.org)
+            config = self._configs.of(machine.org)
             after = on_tick(
                 machine.state,
                 config,
@@ -315,28 +337,40 @@ class Ingestor:
         """Read the fleet and connect. None while it is too early to try the database again."""
         if self._monotonic() < self._retry_at:
             return None
+        self._leases.begin(self._now())
+        self._duties.step(hearing=False)
         self._load()
-        batch = Batch()
-        for machine in self._fleet.values():
-            self._blind(batch, machine)
-        self._store.write(batch, self._heartbeat())
+        self._store.write(self._blinded(self._fleet.values()), self._heartbeat())
         self.metrics.beat(self._fleet.values(), now=self._now())
-        self._transport = self._open_transport(subscriptions=SUBSCRIPTIONS)
+        self._transport = self._open_transport(subscriptions=self._duties.subscriptions())
         return self._transport
+
+    def _change_duties(self, transport: Transport) -> None:
+        """Take up what is this ingestor's now, keep what was, and forget what is another's."""
+        before = self._fleet
+        self._load()
+        self._fleet |= {key: before[key] for key in before.keys() & self._fleet.keys()}
+        batch = self._blinded(machine for key, machine in self._fleet.items() if key not in before)
+        self._store.write(batch)
+        if batch and self._hearing_since is not None:
+            self._hearing_since = self._now()
+        transport.subscribe(self._duties.subscriptions())
+        self._configs.publish(transport, everything=True)
 
     def _load(self) -> None:
         self._acks.clear()
         self._unknown.clear()
-        self._load_configs()
-        self._fleet = {(machine.org, machine.name): machine for machine in self._store.machines()}
+        self._configs.load()
+        self._store.share_work(timers=self._duties.leads)
+        mine = (machine for machine in self._store.machines() if self._duties.stores(machine.org))
+        self._fleet = {(machine.org, machine.name): machine for machine in mine}
         quiet = ((machine.org, machine.name, machine.state) for machine in self._fleet.values())
-        self._incidents = Incidents(self._store.open_incidents(), quiet, now=self._now())
+        still_open = (incident for incident in self._store.open_incidents() if self._duties.owns(incident.org))
+        self._incidents = Incidents(still_open, quiet, now=self._now())
         self._admission.load()
         self._acting.load()
 
-    def _let_everything_go(self, error: DBAPIError) -> None:
-        log.error("the database is away: %s", str(error.orig).partition("\n")[0])
-        self.counters["database_failures"] += 1
+    def _let_everything_go(self, retry_seconds: float) -> None:
         if self._transport is not None:
             self._transport.close()
         self._transport = None
@@ -344,7 +378,7 @@ class Ingestor:
         self._fleet = {}
         self._acks.clear()
         self._acting.clear()
-        self._retry_at = self._monotonic() + DATABASE_RETRY_SECONDS
+        self._retry_at = self._monotonic() + retry_seconds
 
     def _find(self, org: str, name: str) -> Machine | None:
         found = self._fleet.get((org, name))
@@ -357,26 +391,6 @@ class Ingestor:
             else:
                 self._fleet[org, name] = found
         return found
-
-    def _config(self, org: str) -> OrgConfig:
-        return self._configs.get(org, _DEFAULT_CONFIG)
-
-    def _load_configs(self) -> None:
-        self._configs = {
-            name: config.model_copy(update={"reconnect_spread_seconds": _spread(config, machines)})
-            for name, (config, machines) in self._store.configs().items()
-        }
-
-    def _publish_configs(self, transport: Transport, *, everything: bool = False) -> None:
-        before = self._configs
-        self._load_configs()
-        for org, config in self._configs.items():
-            if everything or before.get(org) != config:
-                message = Message(topics.ORG_CONFIG.at(org=org), config.encode(), topics.ORG_CONFIG.qos, retain=True)
-                transport.publish(message)
-        for org in self._announced - self._configs.keys():  # it was removed
-            transport.publish(Message(topics.ORG_CONFIG.at(org=org), b"", topics.ORG_CONFIG.qos, retain=True))
-        self._announced = set(self._configs)
 
     # Time.
 
@@ -393,10 +407,3 @@ class Ingestor:
             "broker_connected": self._hearing_since is not None and not stopping,
             "counters": dict(self.counters),
         }
-
-
-def _spread(config: OrgConfig, machines: int) -> float:
-    return max(config.reconnect_spread_seconds, min(SPREAD_MAX_SECONDS, machines * SPREAD_SECONDS_PER_MACHINE))
-
-
-_DEFAULT_CONFIG = OrgConfig()

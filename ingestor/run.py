@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from broker.access import Principal, Role
 from broker.mqtt import Mqtt
@@ -15,6 +16,7 @@ from schemas.process import Stop, say_ready
 from schemas.settings import IngestorSettings
 
 PRINCIPAL = Principal(Role.INGESTOR, "", "ingestor")
+"""Of the only ingestor, or the first one."""
 
 RECONNECT_SECONDS = 5.0
 """The longest wait before the next attempt: the whole fleet is unverified until the ingestor hears again."""
@@ -26,11 +28,12 @@ def run(settings: IngestorSettings) -> None:
     engine = open_engine(settings.database.get_secret_value())
     upgrade(engine)
     stop = Stop()
+    principal = replace(PRINCIPAL, name=settings.name)
 
     def open_transport(*, subscriptions: Sequence[tuple[str, int]]) -> Transport:
         return Mqtt(
             settings.address,
-            username=PRINCIPAL.username,
+            username=principal.username,
             password=password,
             subscriptions=subscriptions,
             keep_alive_seconds=settings.keep_alive_seconds,
@@ -39,7 +42,7 @@ def run(settings: IngestorSettings) -> None:
         )
 
     ingestor = Ingestor(
-        store=Store(engine, name="ingestor", dead_letter_max=settings.dead_letter_max),
+        store=Store(engine, name=settings.name, dead_letter_max=settings.dead_letter_max),
         open_transport=open_transport,
         batch_max=settings.batch_max,
         ack_seconds=settings.ack_seconds,

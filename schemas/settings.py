@@ -36,6 +36,7 @@ ALLOWED_ACTIONS = ("ping", "refresh", "message", "restart", "configure")
 Port = Annotated[int, Field(ge=1, le=65_535)]
 OrgId = Annotated[str, Field(pattern=ID_PATTERN, max_length=ORG_MAX_LENGTH)]
 MachineId = Annotated[str, Field(pattern=ID_PATTERN, max_length=MACHINE_MAX_LENGTH)]
+IngestorName = Annotated[str, Field(pattern=r"^ingestor(-[a-z0-9]+)*$", max_length=MACHINE_MAX_LENGTH)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 CommandName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$")]
 HostName = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[^*:/\s]+)$")]
@@ -214,6 +215,9 @@ class IngestorSettings(ClientSettings):
 
     part: ClassVar[str] = "ingestor"
 
+    name: IngestorName = Field(
+        "ingestor", description="What this one is called; each of several needs a name and secret of its own"
+    )
     database: DatabaseUrl = Field(description="SQLAlchemy URL of the fleet's database")
     batch_max: Annotated[int, Field(ge=1, le=100_000)] = Field(2000, description="Messages in one transaction at most")
     ack_seconds: Seconds = Field(2.0, description="A machine's live samples are acked at most this often")

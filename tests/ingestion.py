@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 
 from clocks import Clock
+from sqlalchemy import Engine
 
 from broker.memory import MemoryBroker, MemoryTransport
 from broker.transport import Message
 from ingestor.ingestor import Ingestor
+from ingestor.store import Store
 from schemas import topics
 from schemas.messages import Backfill, Info, OfflineReason, Sample, Status, Telemetry, Vitals
 
@@ -80,3 +82,25 @@ class Bench:
         for _ in range(steps):
             self.clock.advance(seconds)
             self.ingestor.step()
+
+
+def open_bench(fleet: Engine, clock: Clock, broker: MemoryBroker, *, name: str = "ingestor") -> Bench:
+    """An ingestor on this database and broker that has not done anything yet."""
+    ingestor = Ingestor(
+        store=Store(fleet, name=name, dead_letter_max=100),
+        open_transport=lambda *, subscriptions: MemoryTransport(
+            broker, client_id=f"_{name}", subscriptions=subscriptions, pass_time=lambda _: None
+        ),
+        batch_max=100,
+        ack_seconds=2.0,
+        now=clock.now,
+        monotonic=clock.monotonic,
+    )
+    client = MemoryTransport(
+        broker,
+        client_id=f"client of {name}",
+        subscriptions=[(topics.ACK.filter(), 0), (topics.ORG_CONFIG.filter(), 1)],
+        pass_time=lambda _: None,
+    )
+    client.receive(100, 0)
+    return Bench(broker, ingestor, client, clock)

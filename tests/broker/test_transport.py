@@ -262,3 +262,51 @@ def test_backoff_is_uniform_below_a_bound_that_doubles_up_to_its_most() -> None:
     bounds.reset()
     assert bounds.next() == 1
     assert Backoff(1.0, 8.0, random=lambda: 0.0).next() == 0
+
+
+def test_subscriptions_change_on_a_connection_and_what_is_retained_comes_again(on: Fixture) -> None:
+    machine, ingestor = on.machine(), on.ingestor()
+    receive_until(machine, connected)
+    machine.publish(Message(STATUS, b"here", qos=1, retain=True))
+    machine.flush(5)
+    receive_until(ingestor, message_on(STATUS))
+    ingestor.subscribe([(topics.STATUS.filter(), 1)])
+    again = receive_until(ingestor, message_on(STATUS))[-1]
+    assert isinstance(again, Message)
+    assert again.retain
+    for topic in (TELEMETRY, STATUS):
+        machine.publish(Message(topic, b"after", qos=1))
+    seen = receive_until(ingestor, lambda event: isinstance(event, Message) and event.payload == b"after")
+    assert not any(isinstance(event, Message) and event.topic == TELEMETRY for event in seen)
+
+
+def test_changed_subscriptions_are_those_of_the_next_connection(on: Fixture) -> None:
+    machine, ingestor = on.machine(), on.ingestor()
+    receive_until(ingestor, connected)
+    ingestor.subscribe([(topics.TELEMETRY.filter(), 1)])
+    on.stop_broker()
+    receive_until(ingestor, disconnected)
+    on.start_broker()
+    receive_until(machine, connected)
+    receive_until(ingestor, connected)
+    for topic in (STATUS, TELEMETRY):
+        machine.publish(Message(topic, b"x", qos=1))
+    assert all(
+        not isinstance(event, Message) or event.topic == TELEMETRY
+        for event in receive_until(ingestor, message_on(TELEMETRY))
+    )
+
+
+def test_a_client_without_subscriptions_takes_some_up_later(on: Fixture) -> None:
+    machine, ingestor = on.machine(), on.make(INGESTOR, (), never_a_will)
+    receive_until(machine, connected)
+    receive_until(ingestor, connected)
+    ingestor.subscribe(UPWARD)
+    ingestor.flush(5)
+
+    def spoken() -> bool:
+        machine.publish(Message(STATUS, b"x", qos=1))
+        machine.receive(10, 0.05)
+        return any(isinstance(event, Message) for event in ingestor.receive(10, 0.05))
+
+    wait_until(spoken, what="a message on the new subscription")

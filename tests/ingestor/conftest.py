@@ -4,15 +4,12 @@ from collections.abc import Callable
 
 import pytest
 from clocks import Clock
-from ingestion import Bench, Speaker
+from ingestion import Bench, Speaker, open_bench
 from sqlalchemy import Engine
 
 from broker.access import Principal, Role
-from broker.memory import MemoryBroker, MemoryTransport
+from broker.memory import MemoryBroker
 from ingestor.admin import add_org, add_principal
-from ingestor.ingestor import Ingestor
-from ingestor.store import Store
-from schemas import topics
 
 
 @pytest.fixture
@@ -35,24 +32,7 @@ def make_bench(fleet: Engine, clock: Clock) -> Callable[[], Bench]:
     broker = MemoryBroker()
 
     def make() -> Bench:
-        ingestor = Ingestor(
-            store=Store(fleet, name="ingestor", dead_letter_max=100),
-            open_transport=lambda *, subscriptions: MemoryTransport(
-                broker, client_id="_ingestor", subscriptions=subscriptions, pass_time=lambda _: None
-            ),
-            batch_max=100,
-            ack_seconds=2.0,
-            now=clock.now,
-            monotonic=clock.monotonic,
-        )
-        client = MemoryTransport(
-            broker,
-            client_id="client",
-            subscriptions=[(topics.ACK.filter(), 0), (topics.ORG_CONFIG.filter(), 1)],
-            pass_time=lambda _: None,
-        )
-        client.receive(100, 0)
-        bench = Bench(broker, ingestor, client, clock)
+        bench = open_bench(fleet, clock, broker)
         bench.step(steps=2)
         return bench
 

@@ -26,6 +26,9 @@ class Narrow:
     def receive(self, limit: int, wait: float) -> Sequence[Event]:  # noqa: ARG002
         return []
 
+    def subscribe(self, subscriptions: Sequence[tuple[str, int]]) -> None:
+        pass
+
     def flush(self, seconds: float) -> bool:  # noqa: ARG002
         return True
 
