@@ -7,7 +7,7 @@ Invariants:
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from ingestor.administration import administer
+from ingestor.bulk import Bulk
 from ingestor.changes import RequestRecord
 from ingestor.command_store import CommandStore, write_changes
 from ingestor.enrolment import enrol
@@ -27,6 +28,7 @@ from ingestor.leases import Leases
 from ingestor.presence import Presence, State
 from ingestor.retention import Pruning
 from ingestor.rollup import Rollup
+from ingestor.rows import sample_rows, state_rows, stream_rows
 from schemas import tables
 from schemas.administration import Administration
 from schemas.database import storable
@@ -55,6 +57,9 @@ class Store:
         self._unreadable: set[str] = set()
         dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
         self._insert: Any = dialect.insert
+        self._samples = Bulk(engine, tables.sample, overwrite=False)
+        self._states = Bulk(engine, tables.state, overwrite=True)
+        self._streams = Bulk(engine, tables.stream, overwrite=True)
 
     def leases(self, *, monotonic: Callable[[], float]) -> Leases:
         """What this ingestor holds; from now on it writes only while it is the rightful one."""
@@ -143,10 +148,10 @@ class Store:
     def write(self, batch: Batch, heartbeat: Mapping[str, Any] | None = None) -> None:
         """Store a batch, and say that the ingestor lives, in one transaction. Raises FencedError."""
         with self._begin() as connection:
-            self._write(connection, tables.sample, _sample_rows(batch), overwrite=False)
+            self._samples.write(connection, sample_rows(batch.samples))
             marks = self._rollup.mark(connection, batch.samples)
-            self._write(connection, tables.state, map(_state_row, batch.machines.values()))
-            self._write(connection, tables.stream, (_stream_row(*entry) for entry in batch.streams.values()))
+            self._states.write(connection, state_rows(batch.machines.values()))
+            self._streams.write(connection, stream_rows(batch.streams.values()))
             self._write_infos(connection, batch)
             self._append(connection, tables.transition, _transition_rows(batch))
             self._write_incidents(connection, batch)
@@ -154,28 +159,18 @@ class Store:
             self._append(connection, tables.dead_letter, _dead_letter_rows(batch))
             self._prune_dead_letters(connection, len(batch.rejected))
             if heartbeat is not None:
-                self._write(connection, tables.ingestor, [{"name": self._name, **heartbeat}])
+                self._write_heartbeat(connection, heartbeat)
         self._rollup.committed(marks)
 
     def tend(self, now: int) -> bool:
         """Do a small step of what can wait: roll up, or else prune. Returns whether there may be more to do."""
         return self._rollup.step(now) or self._pruning.step(now)
 
-    def _write(
-        self, connection: Connection, table: Table, rows: Iterable[dict[str, Any]], *, overwrite: bool = True
-    ) -> None:
-        """Insert rows; where the key is there already, overwrite all other columns, or leave the row as it is."""
-        values = list(rows)
-        if not values:
-            return
-        statement = self._insert(table)
-        if overwrite:
-            keys = [column.name for column in table.primary_key]
-            changing = {name: statement.excluded[name] for name in values[0] if name not in keys}
-            statement = statement.on_conflict_do_update(index_elements=keys, set_=changing)
-        else:
-            statement = statement.on_conflict_do_nothing()
-        connection.execute(statement, values)
+    def _write_heartbeat(self, connection: Connection, heartbeat: Mapping[str, Any]) -> None:
+        statement = self._insert(tables.ingestor).values(name=self._name, **heartbeat)
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=[tables.ingestor.c.name], set_=dict(heartbeat))
+        )
 
     def _append(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
         if rows:
@@ -281,59 +276,6 @@ def _stream(row: Row[Any]) -> Stream:
         stored=Ranges.parse(row.stored),
         boot=Estimate(row.booted_at),
     )
-
-
-def _state_row(machine: Machine) -> dict[str, Any]:
-    state, latest = machine.state, machine.latest
-    return {
-        "machine_id": machine.id,
-        "presence": state.presence.value,
-        "reason": state.reason,
-        "since_at": state.since_at,
-        "verified": state.verified,
-        "connected": state.connected,
-        "session": state.session,
-        "interval_seconds": state.interval_seconds,
-        "last_seen_at": state.last_seen_at,
-        "clock_offset_milliseconds": machine.clock.milliseconds,
-        "sampled_at": latest.sampled_at,
-        **{name: getattr(latest.vitals, name) for name in VITALS},
-        "extra": latest.extra,
-        "health_score": latest.health.score,
-        "health_status": latest.health.status.value,
-    }
-
-
-def _stream_row(machine: Machine, stream: Stream) -> dict[str, Any]:
-    return {
-        "machine_id": machine.id,
-        "name": stream.name,
-        "number": stream.number,
-        "created_at": stream.created_at,
-        "highest_seq": stream.highest_seq,
-        "oldest_seq": stream.oldest_seq,
-        "dropped": stream.dropped,
-        "late": stream.late,
-        "duplicate": stream.duplicate,
-        "stored": str(stream.stored),
-        "booted_at": stream.boot.milliseconds,
-    }
-
-
-def _sample_rows(batch: Batch) -> list[dict[str, Any]]:
-    return [
-        {
-            "machine_id": arrived.machine.id,
-            "sampled_at": arrived.sample.sampled_at,
-            "stream_number": arrived.stream.number,
-            "seq": arrived.sample.seq,
-            "delay_milliseconds": arrived.received_at - arrived.sample.sampled_at,
-            "clock_offset_milliseconds": arrived.clock_offset,
-            **{name: getattr(arrived.sample.vitals, name) for name in VITALS},
-            "extra": arrived.sample.extra or None,
-        }
-        for arrived in batch.samples
-    ]
 
 
 def _transition_rows(batch: Batch) -> list[dict[str, Any]]:

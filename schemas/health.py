@@ -46,14 +46,12 @@ def health(
     """Judge a machine by three percentages, each 0..100 or None when it could not be read."""
     if cpu_percent is None or memory_percent is None or disk_percent is None:
         return Health(None, HealthStatus.UNKNOWN)
-    parts = (
-        (thresholds.cpu, cpu_percent),
-        (thresholds.memory, memory_percent),
-        (thresholds.disk, disk_percent),
-    )
-    values = [_component(percent, part.knee_percent) for part, percent in parts]
-    score = round(100 * sum(part.weight * value for (part, _), value in zip(parts, values, strict=True)))
-    return Health(score, _status(score, min(values), thresholds))
+    cpu = _component(cpu_percent, thresholds.cpu.knee_percent)
+    memory = _component(memory_percent, thresholds.memory.knee_percent)
+    disk = _component(disk_percent, thresholds.disk.knee_percent)
+    weighted = thresholds.cpu.weight * cpu + thresholds.memory.weight * memory + thresholds.disk.weight * disk
+    score = round(100 * weighted)
+    return Health(score, _status(score, min(cpu, memory, disk), thresholds))
 
 
 def _component(percent: float, knee_percent: float) -> float:
