@@ -1,7 +1,7 @@
 """Many rows into one table, as fast as the database's driver takes them.
 
-Invariant: the statement is SQLAlchemy's, compiled once; rows are tuples in the order of the table's columns, whose
-values the driver stores as they are (`ingestor.rows`).
+Invariant: the statement is SQLAlchemy's, compiled once; rows are tuples whose values the driver stores as they are
+(`ingestor.rows`).
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ from sqlalchemy.engine import Connection
 
 
 class Bulk:
-    """Inserts rows; where the key is there already, it overwrites all other columns, or leaves the row as it is."""
+    """Inserts rows of these columns; where the key is there, it overwrites the others, or leaves the row as it is."""
 
-    def __init__(self, engine: Engine, table: Table, *, overwrite: bool) -> None:
+    def __init__(self, engine: Engine, table: Table, columns: Sequence[str], *, overwrite: bool) -> None:
         on_postgresql = engine.dialect.name == "postgresql"
         statement: Any = (postgresql if on_postgresql else sqlite).insert(table)
         if overwrite:
-            keys = list(table.primary_key)
-            changing = {column.name: statement.excluded[column.name] for column in table.c if column not in keys}
+            keys = [column.name for column in table.primary_key]
+            changing = {name: statement.excluded[name] for name in columns if name not in keys}
             statement = statement.on_conflict_do_update(index_elements=keys, set_=changing)
         else:
             statement = statement.on_conflict_do_nothing()
         positional = psycopg.dialect(paramstyle="format") if on_postgresql else engine.dialect  # type: ignore[no-untyped-call]
-        self._sql = str(statement.compile(dialect=positional))
+        self._sql = str(statement.compile(dialect=positional, column_keys=columns))
 
     def write(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert these rows."""

@@ -1,4 +1,4 @@
-"""What a batch holds as rows for the driver: tuples in the order of the table's columns, each value as it is stored.
+"""What a batch holds as rows for the driver: tuples in the order of the columns named here, each value as it is stored.
 
 These are the three tables that every report touches; going around SQLAlchemy's conversion of each value makes storing
 them a third as expensive (`tests/bench/test_ingest.py`).
@@ -19,9 +19,50 @@ Row = tuple[Any, ...]
 _readings = attrgetter(*VITALS)
 _IS_FRACTION = tuple(isinstance(tables.sample.c[name].type, tables.Hundredths) for name in VITALS)
 
+SAMPLE_COLUMNS = (
+    "machine_id",
+    "sampled_at",
+    "stream_number",
+    "seq",
+    "delay_milliseconds",
+    "clock_offset_milliseconds",
+    *VITALS,
+    "extra",
+)
+STATE_COLUMNS = (
+    "machine_id",
+    "presence",
+    "reason",
+    "since_at",
+    "verified",
+    "connected",
+    "session",
+    "interval_seconds",
+    "last_seen_at",
+    "clock_offset_milliseconds",
+    "sampled_at",
+    *VITALS,
+    "extra",
+    "health_score",
+    "health_status",
+)
+STREAM_COLUMNS = (
+    "machine_id",
+    "name",
+    "number",
+    "created_at",
+    "highest_seq",
+    "oldest_seq",
+    "dropped",
+    "late",
+    "duplicate",
+    "stored",
+    "booted_at",
+)
+
 
 def sample_rows(samples: Iterable[Arrived]) -> list[Row]:
-    """For the table `sample`."""
+    """Of SAMPLE_COLUMNS, for the table `sample`."""
     return [
         (
             arrived.machine.id,
@@ -41,7 +82,7 @@ def sample_rows(samples: Iterable[Arrived]) -> list[Row]:
 
 
 def state_rows(machines: Iterable[Machine]) -> list[Row]:
-    """For the table `state`."""
+    """Of STATE_COLUMNS, for the table `state`."""
     return [
         (
             machine.id,
@@ -65,7 +106,7 @@ def state_rows(machines: Iterable[Machine]) -> list[Row]:
 
 
 def stream_rows(streams: Iterable[tuple[Machine, Stream]]) -> list[Row]:
-    """For the table `stream`."""
+    """Of STREAM_COLUMNS, for the table `stream`."""
     return [
         (
             machine.id,

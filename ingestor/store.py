@@ -28,7 +28,7 @@ from ingestor.leases import Leases
 from ingestor.presence import Presence, State
 from ingestor.retention import Pruning
 from ingestor.rollup import Rollup
-from ingestor.rows import sample_rows, state_rows, stream_rows
+from ingestor.rows import SAMPLE_COLUMNS, STATE_COLUMNS, STREAM_COLUMNS, sample_rows, state_rows, stream_rows
 from schemas import tables
 from schemas.administration import Administration
 from schemas.database import storable
@@ -57,9 +57,9 @@ class Store:
         self._unreadable: set[str] = set()
         dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
         self._insert: Any = dialect.insert
-        self._samples = Bulk(engine, tables.sample, overwrite=False)
-        self._states = Bulk(engine, tables.state, overwrite=True)
-        self._streams = Bulk(engine, tables.stream, overwrite=True)
+        self._samples = Bulk(engine, tables.sample, SAMPLE_COLUMNS, overwrite=False)
+        self._states = Bulk(engine, tables.state, STATE_COLUMNS, overwrite=True)
+        self._streams = Bulk(engine, tables.stream, STREAM_COLUMNS, overwrite=True)
 
     def leases(self, *, monotonic: Callable[[], float]) -> Leases:
         """What this ingestor holds; from now on it writes only while it is the rightful one."""

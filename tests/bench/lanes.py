@@ -155,7 +155,7 @@ def ingestor_lane(directory: Path, database: str, *, machines: int) -> Iterator[
                 wait_until(lambda: heard(engine) == sent, seconds=100, what=f"{sent} stored")
 
             yield Lane(publisher, reader, wait)
-            assert figure(metrics, "stored_total") == sent
+            wait_until(lambda: figure(metrics, "stored_total") == sent, what="every report is counted once")
     engine.dispose()
 
 
