@@ -94,11 +94,7 @@ class Fleet:
         self.engine: Engine = open_engine(self.url)
         self._prepare()
         self.broker = self._embedded() if broker == "embedded" else self._mosquitto()
-        self.ingestor = self._part(
-            "ingestor",
-            ["--server", f"mqtt://127.0.0.1:{self.port}", "--database", self.url],
-            {"DASHFLEET_INGESTOR_PASSWORD": SECRET, "DASHFLEET_INGESTOR_ACK_SECONDS": "0.5"},
-        )
+        self.ingestor = self.ingestor_on(self.url)
 
     # Running.
 
@@ -166,6 +162,14 @@ class Fleet:
         )
         self.machines[name] = Machine(name, data, process, journal, resolved)
         return self.machines[name]
+
+    def ingestor_on(self, url: str) -> Process:
+        """An ingestor that stores in this database; it is not started."""
+        return self._part(
+            "ingestor",
+            ["--server", f"mqtt://127.0.0.1:{self.port}", "--database", url],
+            {"DASHFLEET_INGESTOR_PASSWORD": SECRET, "DASHFLEET_INGESTOR_ACK_SECONDS": "0.5"},
+        )
 
     def configure(self, **values: Any) -> None:  # noqa: ANN401 - fields of OrgConfig
         """Set the organisation's configuration."""

@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from schemas.history import Retention
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -32,6 +34,8 @@ class Scale:
     power_cuts: int
     history_breaks: int
     """Of the ingestor, in rolling up and in pruning, a multiple of 4."""
+    backed_up: tuple[int, Retention]
+    """Of how many machines, and how long, there is history in the store that is backed up."""
     written: float
     """How long the bytes written are counted, at `written_interval` seconds between samples."""
     written_interval: float
@@ -65,6 +69,7 @@ SHORT = Scale(
     backlog=8640,
     power_cuts=2,
     history_breaks=4,
+    backed_up=(10, Retention(samples_seconds=3 * 3600, minutes_seconds=12 * 3600, hours_seconds=30 * 86_400)),
     written=3.0,
     written_interval=0.1,
     clone_interval=2.0,
@@ -91,6 +96,7 @@ WHOLE = Scale(
     backlog=8640,
     power_cuts=20,
     history_breaks=100,
+    backed_up=(50, Retention()),
     written=600.0,
     written_interval=10.0,
     clone_interval=10.0,
