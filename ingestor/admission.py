@@ -25,12 +25,13 @@ _RETAINED = (topics.STATUS, topics.INFO, topics.CONFIG)
 
 
 class Admission:
-    """`now`: the server's wall clock in milliseconds."""
+    """`now`: the server's wall clock in milliseconds; `rules`: of which alerts may be retained."""
 
-    def __init__(self, store: Store, *, limits: Limits, now: Callable[[], int]) -> None:
+    def __init__(self, store: Store, *, limits: Limits, now: Callable[[], int], rules: Collection[str] = ()) -> None:
         self._store = store
         self._limits = limits
         self._now = now
+        self._rules = rules
         self._revoked: frozenset[Key] = frozenset()
         self._cleared: set[Key] = set()
         self._outgoing: deque[Message] = deque()
@@ -65,8 +66,10 @@ class Admission:
             if after is not machine.state:
                 change(machine, after)
         for org, name in self._revoked - self._cleared:
-            retained = (Message(topic.at(org=org, machine=name), b"", topic.qos, retain=True) for topic in _RETAINED)
-            self._outgoing.extend(retained)
+            whose = {"org": org, "machine": name}
+            retained = [topic.at(**whose) for topic in _RETAINED]
+            retained += [topics.ALERT.at(**whose, rule=rule) for rule in self._rules]
+            self._outgoing.extend(Message(topic, b"", qos=1, retain=True) for topic in retained)
         self._cleared = set(self._revoked)
 
     def dropped(self) -> Counter[Key]:

@@ -133,6 +133,10 @@ class Incidents:
         elif after.presence in (Presence.ONLINE, Presence.RETIRED):
             quiet.pop(machine, None)
 
+    def is_mass_silence(self, org: str) -> bool:
+        """Whether many machines of an organisation went quiet together, and are not back."""
+        return (Kind.MASS_SILENCE, org, "") in self._open
+
     def tick(self, machines_of: Callable[[str], int], now: int) -> None:
         """Look at what has changed since the last time. `machines_of` counts the machines of an organisation."""
         for org, quiet in self._quiet.items():

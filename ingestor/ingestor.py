@@ -21,9 +21,11 @@ from typing import Protocol
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from broker.transport import Connected, Disconnected, Message, Transport
+from ingestor import rules
 from ingestor.acks import Acks
 from ingestor.acting import Acting
 from ingestor.admission import Admission
+from ingestor.alerts import Alerts
 from ingestor.duties import Duties
 from ingestor.fleet import Machine
 from ingestor.heartbeat import HEARTBEAT_SECONDS
@@ -34,6 +36,7 @@ from ingestor.limits import Limits
 from ingestor.metrics import Metrics
 from ingestor.org_configs import OrgConfigs
 from ingestor.presence import State, on_blind, on_tick
+from ingestor.rule import discover
 from ingestor.store import Store
 from ingestor.tending import Tending
 from schemas import topics
@@ -101,7 +104,10 @@ class Ingestor:
             now=now,
             random=random,
         )
-        self._admission = Admission(store, limits=limits or Limits(monotonic), now=now)
+        self._alerts = Alerts(discover(rules), owns=self._duties.owns, tick_seconds=TICK_SECONDS, monotonic=monotonic)
+        self._admission = Admission(
+            store, limits=limits or Limits(monotonic), now=now, rules=[rule.name for rule in self._alerts.rules]
+        )
         self._intake = Intake(
             find=self._find,
             config=self._configs.of,
@@ -187,6 +193,7 @@ class Ingestor:
         self._acknowledge(transport)
         self._acting.publish(transport)
         self._admission.publish(transport)
+        self._alerts.publish(transport)
         if self._is_due("config", CONFIG_SECONDS):
             self._configs.publish(transport)
 
@@ -247,6 +254,7 @@ class Ingestor:
         for machine, command in batch.changes.results:
             self._acks.add_result(machine, command)
         self._acting.committed(batch.changes)
+        self._alerts.committed(batch.alerts)
 
     def _acknowledge(self, transport: Transport) -> None:
         for machine, ack in self._acks.due():
@@ -263,6 +271,7 @@ class Ingestor:
         self._hearing_since = self._now()
         self._ticked = (self._hearing_since / 1000, self._monotonic())
         self._incidents.hear_again(self._hearing_since)
+        self._alerts.connected()
         self._configs.publish(transport, everything=True)
 
     def _go_blind(self, batch: Batch, reason: str) -> None:
@@ -311,6 +320,8 @@ class Ingestor:
             self.counters["limited"] += dropped
             self._incidents.noise(org, name, dropped, now)
         self._incidents.tick(self._count_machines, now)
+        if self._hearing_since is not None:
+            self._alerts.look(self._fleet.values(), self._configs.of, self._incidents.is_mass_silence, now)
 
     def _time_flowed(self, now: int) -> bool:
         """Whether as much time has passed on both clocks since the last tick, and not too much."""
@@ -327,6 +338,7 @@ class Ingestor:
             streams = (machine.identity.stream, machine.identity.replaced)
             self._incidents.identity_shared(machine.org, machine.name, streams, self._now())
         batch.incidents = self._incidents.changed()
+        batch.alerts = self._alerts.changed()
 
     def _count_machines(self, org: str) -> int:
         return sum(machine.org == org for machine in self._fleet.values())
@@ -367,6 +379,7 @@ class Ingestor:
         quiet = ((machine.org, machine.name, machine.state) for machine in self._fleet.values())
         still_open = (incident for incident in self._store.open_incidents() if self._duties.owns(incident.org))
         self._incidents = Incidents(still_open, quiet, now=self._now())
+        self._alerts.load(*self._store.alerts())
         self._admission.load()
         self._acting.load()
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from broker.transport import Message
+from ingestor.alerts import Alert
 from ingestor.changes import Changes
 from ingestor.fleet import (
     CLOCK_TOLERANCE_MILLISECONDS,
@@ -91,11 +92,12 @@ class Batch:
     clones: list[Machine] = field(default_factory=list)
     """Machines for which an outbox spoke that another had replaced (`ingestor.incidents.Identity`)."""
     incidents: list[Incident] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
     """Of requests and commands."""
 
     def __bool__(self) -> bool:
-        return bool(self.machines or self.rejected or self.incidents or self.changes)
+        return bool(self.machines or self.rejected or self.incidents or self.alerts or self.changes)
 
 
 OrgReader = Callable[["Batch", Address, Message, int], None]

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 from ingestor.rollup import Begin
 from schemas.history import HOUR, MINUTE, Retention
 from schemas.tables import (
+    alert,
     command,
     dead_letter,
     dirty,
@@ -97,6 +98,7 @@ class Pruning:
             lambda connection: self._minutes(connection, machine_id, minutes_before),
             _some_of(hour, machine_id, hour.c.at, now - kept.hours_seconds * 1000),
             _some_of(transition, machine_id, transition.c.at, now - kept.events_seconds * 1000, key=transition.c.id),
+            _some_of(alert, machine_id, alert.c.ended_at, now - kept.events_seconds * 1000, key=alert.c.id),
         ]
 
     def _of_org(self, org_id: int, before: int) -> list[Unit]:

@@ -17,6 +17,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from ingestor.administration import administer
+from ingestor.alert_store import read_alerts, write_alerts
+from ingestor.alerts import Alert
 from ingestor.bulk import Bulk
 from ingestor.changes import RequestRecord
 from ingestor.command_store import CommandStore, write_changes
@@ -130,6 +132,10 @@ class Store:
                 for row in connection.execute(query.where(table.c.ended_at.is_(None)))
             ]
 
+    def alerts(self) -> tuple[list[Alert], list[Alert]]:
+        """See `ingestor.alert_store`."""
+        return read_alerts(self._engine)
+
     def revoked_machines(self) -> frozenset[tuple[str, str]]:
         """The machines, by organisation and id, whose credential was revoked; those of removed organisations, too."""
         table = tables.principal
@@ -155,6 +161,7 @@ class Store:
             self._write_infos(connection, batch)
             self._append(connection, tables.transition, _transition_rows(batch))
             self._write_incidents(connection, batch)
+            write_alerts(connection, batch.alerts)
             write_changes(connection, batch.changes, self._insert)
             self._append(connection, tables.dead_letter, _dead_letter_rows(batch))
             self._prune_dead_letters(connection, len(batch.rejected))

@@ -46,15 +46,16 @@ def health(
     """Judge a machine by three percentages, each 0..100 or None when it could not be read."""
     if cpu_percent is None or memory_percent is None or disk_percent is None:
         return Health(None, HealthStatus.UNKNOWN)
-    cpu = _component(cpu_percent, thresholds.cpu.knee_percent)
-    memory = _component(memory_percent, thresholds.memory.knee_percent)
-    disk = _component(disk_percent, thresholds.disk.knee_percent)
+    cpu = worth(cpu_percent, thresholds.cpu.knee_percent)
+    memory = worth(memory_percent, thresholds.memory.knee_percent)
+    disk = worth(disk_percent, thresholds.disk.knee_percent)
     weighted = thresholds.cpu.weight * cpu + thresholds.memory.weight * memory + thresholds.disk.weight * disk
     score = round(100 * weighted)
     return Health(score, _status(score, min(cpu, memory, disk), thresholds))
 
 
-def _component(percent: float, knee_percent: float) -> float:
+def worth(percent: float, knee_percent: float) -> float:
+    """What a component is worth at so many percent: 1 up to its knee, 0 at 100."""
     return min(1.0, max(0.0, (100.0 - percent) / (100.0 - knee_percent)))
 
 

@@ -350,3 +350,16 @@ class OrgConfig(Message):
     reconnect_spread_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
     thresholds: Thresholds = Thresholds()
     key_changes: Annotated[tuple[Signed, ...], Field(max_length=KEY_CHANGES_MAX, strict=False)] = ()
+
+
+class Alert(Message):
+    """An alert about a machine, retained on `_alerts/{machine}/{rule}` while it lasts; an empty payload ends it.
+
+    `since` is the server's clock: from when on what the rule looks for was so. `title` and `detail` are for people.
+    """
+
+    rule: Identifier
+    title: Annotated[str, Field(max_length=64)]
+    severity: Literal["warning", "critical"]
+    since: Milliseconds
+    detail: Text = ""

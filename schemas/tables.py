@@ -294,6 +294,21 @@ incident = Table(
     Index("ix_incident_started_at", "started_at"),
 )
 
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("machine_id", ForeignKey(machine.c.id, ondelete="CASCADE"), nullable=False),
+    Column("rule", String(63), nullable=False, comment="the name of a rule of the ingestor"),
+    Column("title", String(64), nullable=False),
+    Column("severity", String(16), nullable=False, comment="warning, critical"),
+    Column("detail", String(256), nullable=False, server_default=""),
+    Column("started_at", BigInteger, nullable=False, comment="from when on what the rule looks for was so"),
+    Column("ended_at", BigInteger, comment="null: it lasts"),
+    Index("ix_alert_machine_id_started_at", "machine_id", "started_at"),
+    Index("ix_alert_ended_at", "ended_at"),
+)
+
 request = Table(
     "request",
     metadata,

@@ -32,6 +32,7 @@ MAY_CATCH_EVERYTHING = {
     "agent/collector.py": 3,  # around a plug-in: loading, starting, running it
     "agent/action.py": 2,  # around a plug-in: loading it, and one thing that it does
     "ingestor/intake.py": 1,  # around one message
+    "ingestor/rule.py": 1,  # around one alert rule
     "broker/guard.py": 1,  # around one decision of access: what fails is denied
     "broker/embedded.py": 1,  # around reading the principals: without it revoking would end
 }

@@ -21,6 +21,7 @@ from schemas.messages import (
     SESSION_MAX,
     VITALS,
     Ack,
+    Alert,
     Backfill,
     Extra,
     Info,
@@ -37,7 +38,7 @@ from schemas.messages import (
 GOLDEN = Path(__file__).parent / "golden"
 MODULES = (messages, enrolment, commands)
 KINDS: tuple[type[Message], ...] = (
-    *(Status, Info, Telemetry, Backfill, Ack, OrgConfig),
+    *(Status, Info, Telemetry, Backfill, Ack, OrgConfig, Alert),
     *(EnrolRequest, EnrolAnswer),
     *(Command, Result, Desired, Request, Update),
 )
