@@ -219,6 +219,13 @@ class Fleet:
         with self.engine.begin() as connection:
             connection.execute(insert(tables.transition).values(row))
 
+    def alert(self, machine_id: int, rule: str, started_at: int, *, ended_at: int | None = None, **given: Any) -> None:  # noqa: ANN401
+        """What a rule found."""
+        row = {"rule": rule, "title": rule, "severity": "warning", "detail": "", **given}
+        with self.engine.begin() as connection:
+            row |= {"machine_id": machine_id, "started_at": started_at, "ended_at": ended_at}
+            connection.execute(insert(tables.alert).values(**row))
+
     def beat(self, at: int, *, broker_connected: bool = True) -> None:
         """The ingestor's sign of life."""
         with self.engine.begin() as connection:

@@ -6,10 +6,13 @@ from typing import Any, Final
 
 import streamlit as st
 from sqlalchemy import Row
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import (
     action_dialog,
     activity_rows,
+    alert_queries,
+    alert_rows,
     cells,
     charts,
     command_queries,
@@ -34,6 +37,7 @@ VIEW = View(title=marked("Machine"), path="machine", icon=":material/computer:",
 _FLEET: Final = "fleet"
 _ACTIVITY: Final = "activity"
 _COMMANDS: Final = 10
+_ALERTS: Final = 10
 _HOUR: Final = history.HOUR
 _RANGES: Final = {
     "1h": _HOUR,
@@ -161,6 +165,7 @@ def _history(context: Context, name: str) -> None:
         with left.container(border=True, key="card_inventory"):
             st.html(markup.heading(_("Inventory"), 3))
             st.html(markup.facts(machine_facts.inventory(row, context.now(), context.zone)))
+        _alerts(context, right, name)
         with right.container(border=True, key="card_events"):
             st.html(markup.heading(_("Presence"), 3))
             _events(context, row)
@@ -230,6 +235,16 @@ def _alt(chart: Chart) -> str:
     if any(line.high for line in chart.lines):
         return _("{title} over the chosen time: average, lowest and highest", title=chart.title)
     return _("{title} over the chosen time", title=chart.title)
+
+
+def _alerts(context: Context, place: DeltaGenerator, name: str) -> None:
+    """What is and was wrong with it; nothing when nothing ever was."""
+    read = partial(alert_queries.of_machine, context.engine, context.org, name, limit=_ALERTS)
+    found = live.read(context, f"alerts.{name}", read)
+    if found:
+        with place.container(border=True, key="card_alerts"):
+            st.html(markup.heading(_("Alerts"), 3))
+            st.html(markup.timeline(alert_rows.lines(found, context.now(), context.zone)))
 
 
 def _events(context: Context, row: Row[Any]) -> None:

@@ -3,10 +3,10 @@
 from ingestor.presence import Presence
 from ingestor.rule import Facts, rule
 
-_SENTENCES = {
+SENTENCES = {
     "lost": "the connection was lost",
-    "silent": "it fell silent",
-    "expired": "it was not heard for longer than the organisation's time to live",
+    "silent": "nothing was heard from it",
+    "expired": "nothing was heard from it for too long",
 }
 
 
@@ -16,5 +16,5 @@ def away(facts: Facts) -> str | None:
     state = facts.machine.state
     if state.presence not in (Presence.OFFLINE, Presence.EXPIRED):
         return "" if state.verified else None
-    sentence = _SENTENCES.get(state.reason, "")
+    sentence = SENTENCES.get(state.reason, "")
     return None if sentence and facts.together else sentence

@@ -12,4 +12,4 @@ def clock(facts: Facts) -> str | None:
     if offset is None:
         return None
     seconds = round(abs(offset) / 1000)
-    return "" if seconds < TOLERANCE_SECONDS else f"{seconds} s {'behind' if offset > 0 else 'ahead'}"
+    return "" if seconds < TOLERANCE_SECONDS else f"{'-' if offset > 0 else '+'}{seconds} s"

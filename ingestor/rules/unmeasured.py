@@ -3,7 +3,7 @@
 from ingestor.rule import Facts, rule
 from ingestor.rules.vitals import reports
 
-_VITALS = {"cpu_percent": "CPU", "memory_percent": "memory", "disk_percent": "disk"}
+VITALS = {"cpu_percent": "CPU", "memory_percent": "Memory", "disk_percent": "Disk"}
 
 
 @rule(title="Cannot measure", severity="warning", after_seconds=600)
@@ -12,4 +12,4 @@ def unmeasured(facts: Facts) -> str | None:
     latest = facts.machine.latest
     if not reports(facts) or latest.sampled_at is None:
         return None
-    return ", ".join(word for name, word in _VITALS.items() if getattr(latest.vitals, name) is None)
+    return ", ".join(word for name, word in VITALS.items() if getattr(latest.vitals, name) is None)

@@ -127,7 +127,9 @@ def seeded(directory: Path) -> Fleet:
     )
     fleet.minutes(busy, [40.0 + 2 * minute if not 10 <= minute < 16 else None for minute in range(30)])
     fleet.machine("db-02", info=able, hostname="db-02.example.org", cpu_percent=88.0, memory_percent=81.0, os="Ubuntu")
-    fleet.machine("nas", info={**INFO, "actions": ACTIONS[:2]}, disk_percent=98.6, os="FreeBSD", os_version="14.1")
+    full = fleet.machine(
+        "nas", info={**INFO, "actions": ACTIONS[:2]}, disk_percent=98.6, os="FreeBSD", os_version="14.1"
+    )
     fleet.machine("till-7", hostname="kassa7", presence="offline", reason="lost", since_at=fleet.now - 14_400_000)
     fleet.machine("build-3", presence="stale", since_at=fleet.now - 70_000, last_seen_at=fleet.now - 90_000)
     fleet.machine("unsure", verified=False)
@@ -148,6 +150,11 @@ def seeded(directory: Path) -> Fleet:
     fleet.stream(paris, "1-20160", highest_seq=20_160, late=212)
     fleet.transition(paris, fleet.now - 9_000_000, "online", "offline", "lost")
     fleet.transition(paris, fleet.now - 7_300_000, "offline", "online", "connected")
+    fleet.alert(evil, "odd", fleet.now - 60_000, title="<img src=z onerror=alert(5)>", detail="<b>odd</b>")
+    fleet.alert(busy, "cpu", fleet.now - 900_000, title="CPU at its limit", detail="97 %")
+    fleet.alert(full, "disk", fleet.now - 7_200_000, title="Disk nearly full", detail="99 %", severity="critical")
+    away = {"title": "Away", "detail": "the connection was lost", "severity": "critical"}
+    fleet.alert(paris, "away", fleet.now - 8_900_000, ended_at=fleet.now - 7_300_000, **away)
     fleet.incident("cloned-identity", org="home", machine="<b>db-02</b>")
     fleet.incident("mass-silence", org="home", ended_at=fleet.now, machines=12, of=60, names=["web-001", "web-002"])
     fleet.incident("blind", ended_at=fleet.now)

@@ -282,6 +282,22 @@ def test_an_empty_fleet_shows_its_first_machine_by_itself(visit: Visit, fleet: F
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_alerts_say_what_is_wrong_with_which_machine_and_lead_there(visit: Visit, scheme: str) -> None:
+    page = visit("/alerts", scheme=scheme)
+    rows = page.locator(".df-fleet tbody tr")
+    expect(rows).to_have_count(4)
+    expect(page.get_by_text("3 alerts last")).to_be_visible()
+    expect(rows.first).to_contain_text("Disk nearly full")
+    expect(rows.first).to_contain_text("Critical")
+    expect(rows.last).to_contain_text("Over")
+    photograph(page, f"alerts-{scheme}")
+    rows.last.locator("td").nth(1).click()
+    expect(page.get_by_role("heading", name="web-paris.example.org")).to_be_visible()
+    expect(page.locator(".st-key-card_alerts li")).to_contain_text("Away · the connection was lost")
+    photograph(page, f"machine-with-alerts-{scheme}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_incidents_say_what_happened_to_whom_and_for_how_long(visit: Visit, scheme: str) -> None:
     page = visit("/incidents", scheme=scheme)
     card = page.locator(".st-key-card_incidents li")

@@ -71,12 +71,12 @@ def test_whether_somebody_is_away_nobody_can_tell_who_was_blind() -> None:
 
 def test_a_clock_is_wrong_from_a_minute_on_in_either_direction() -> None:
     assert found("clock", offset=59_000) == ""
-    assert found("clock", offset=90_000) == "90 s behind"
-    assert found("clock", offset=-3_600_000) == "3600 s ahead"
+    assert found("clock", offset=90_000) == "-90 s"
+    assert found("clock", offset=-3_600_000) == "+3600 s"
 
 
 def test_what_cannot_be_measured_is_named() -> None:
-    assert found("unmeasured", vitals={"memory_percent": None, "disk_percent": None}) == "memory, disk"
+    assert found("unmeasured", vitals={"memory_percent": None, "disk_percent": None}) == "Memory, Disk"
     assert found("unmeasured", State(Presence.STALE), vitals={"disk_percent": None}) is None
 
 
