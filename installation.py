@@ -155,7 +155,7 @@ class Installation:
             if has_users(people):
                 return None
             password = new_password()
-            add_user(people, ADMIN, password, role=Role.ADMIN, org=ORG)
+            add_user(people, ADMIN, password, role=Role.ADMIN, org=ORG, by="dashfleet up")
             return password
         finally:
             people.dispose()

@@ -6,8 +6,9 @@ Invariants:
 - It keeps what it is about in a draft of its own, so that refreshes behind it change nothing.
 """
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import streamlit as st
 
@@ -29,9 +30,12 @@ _NOTHING_OFFERED: Final = marked("There is no action that all of these machines 
 _STRANGERS: Final = marked("These machines do not obey the key that signs here, and will refuse: {names}.")
 
 
-def ask(names: tuple[str, ...]) -> None:
-    """Have the dialog about these machines open with the next run of the whole page."""
-    st.session_state[_OPENING] = names
+def ask(names: tuple[str, ...], *, action: str = "", arguments: Mapping[str, Any] | None = None) -> None:
+    """Have the dialog about these machines open with the next run of the whole page.
+
+    With an action and its arguments it begins with the confirmation.
+    """
+    st.session_state[_OPENING] = (names, action, dict(arguments or {}))
 
 
 def asked() -> bool:
@@ -41,14 +45,16 @@ def asked() -> bool:
 
 def open_if_asked(context: Context) -> None:
     """Open the dialog, when somebody asked for it and may."""
-    names = st.session_state.pop(_OPENING, None)
+    names, action, arguments = st.session_state.pop(_OPENING, ((), "", {}))
     if not names or not context.may_act:
         return
     number = st.session_state[_NUMBER] = st.session_state.get(_NUMBER, 0) + 1
     found = live.fresh(partial(targets, context.engine, context.org, names))
     if found is None:
         return  # the database is away, and the banner says so
-    st.session_state[_DRAFT] = Draft(tuple(found), number)
+    draft = st.session_state[_DRAFT] = Draft(tuple(found), number)
+    if action:
+        draft.begin_with(action, arguments)
     st.dialog(_("Act on machines"), width="medium")(_dialog)(context)
 
 
@@ -170,7 +176,8 @@ def _confirmation(context: Context, draft: Draft) -> None:
         typed = st.text_input(name if one else number, key=draft.key("typed"), live="300ms")
     stopped = _stopped(context, draft)
     with st.container(horizontal=True):
-        st.button(_("Back"), on_click=partial(_back, draft), key=draft.key("back"))
+        if not draft.prepared:
+            st.button(_("Back"), on_click=partial(_back, draft), key=draft.key("back"))
         st.button(
             markup.plain(draft.title),
             type="primary",

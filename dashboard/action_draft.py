@@ -42,6 +42,8 @@ class Draft:
     rollout: Rollout = field(default_factory=Rollout)
     problem: str = ""
     sent: Sent | None = None
+    prepared: bool = False
+    """Somebody chose action and arguments elsewhere: the dialog has no form of its own to go back to."""
 
     def key(self, name: str) -> str:
         """The name of a widget of this dialog."""
@@ -83,6 +85,14 @@ class Draft:
             return ""
         return self.targets[0].name if len(self.targets) == 1 else str(len(self.targets))
 
+    def begin_with(self, action: str, arguments: Mapping[str, Any]) -> None:
+        """Go on to the confirmation of an action that was chosen elsewhere, if every target takes it so."""
+        self.offer = next((offer for offer in self.offered if offer.name == action), None)
+        if self.offer is None:
+            return
+        self.arguments, self.prepared = dict(arguments), True
+        self._check(self.offer)
+
     def prepare(self, given: Mapping[str, Any]) -> None:
         """Take up what the form holds and go on to the confirmation, or say what is wrong with it."""
         self.problem = ""
@@ -93,7 +103,10 @@ class Draft:
         except ArgumentError as error:
             self.problem = str(error)
             return
-        for schema in self.offer.schemas:
+        self._check(self.offer)
+
+    def _check(self, offer: Offer) -> None:
+        for schema in offer.schemas:
             self.problem = self.problem or fault(schema, self.arguments)
         if not self.problem:
             self.phase = CONFIRM

@@ -99,7 +99,14 @@ def store(draft: Draft, change: Callable[[], str | None], *, said: str) -> None:
     draft.problem, draft.said = "", said
 
 
-def buttons(draft: Draft, label: str = "", on_click: Callable[[], None] = lambda: None, *, back: bool = False) -> None:
+def buttons(
+    draft: Draft,
+    label: str = "",
+    on_click: Callable[[], None] = lambda: None,
+    *,
+    back: bool = False,
+    disabled: bool = False,
+) -> None:
     """The way out, and with a label the way on; with `back` also the way from a confirmation to its form."""
     with st.container(horizontal=True):
         if st.button(_("Cancel") if label else _("Close"), key=draft.key("cancel")):
@@ -107,13 +114,18 @@ def buttons(draft: Draft, label: str = "", on_click: Callable[[], None] = lambda
         if back:
             st.button(_("Back"), key=draft.key("back"), on_click=partial(_back, draft))
         if label:
-            st.button(markup.plain(label), type="primary", key=draft.key("on"), on_click=on_click)
+            st.button(markup.plain(label), type="primary", key=draft.key("on"), on_click=on_click, disabled=disabled)
 
 
 def close() -> None:
     """Close the dialog, and forget what it held."""
-    st.session_state.pop(_DRAFT, None)
+    leave()
     st.rerun()
+
+
+def leave() -> None:
+    """Forget what the dialog held, in a handler: it closes with the run that follows."""
+    st.session_state.pop(_DRAFT, None)
 
 
 def _back(draft: Draft) -> None:
@@ -123,7 +135,7 @@ def _back(draft: Draft) -> None:
 def _dialog(context: Context) -> None:
     draft: Draft | None = st.session_state.get(_DRAFT)
     if draft is None:
-        return
+        st.rerun()
     st.html(theme.dialog_style(st.context.theme.type))
     if draft.problem:
         st.html(markup.banner(draft.problem, "bad"))

@@ -82,6 +82,8 @@ def standing(asked: Asked, row: Row[Any] | None, now: int) -> Standing:
 
 def look(context: Context, asked: Sequence[Asked]) -> list[Standing]:
     """What became of each of these."""
+    if not asked:
+        return []
     ids = [each.request for each in asked]
     read = partial(settings_queries.answers, context.engine, context.org, ids)
     found: Mapping[str, Row[Any]] = live.read(context, f"changes.{','.join(ids)}", read) or {}

@@ -127,6 +127,17 @@ def outcomes(rows: Iterable[tuple[str, Word, str]], label: str) -> str:
     )
 
 
+def comparison(heads: Iterable[str], rows: Iterable[tuple[str, str, str, Word]]) -> str:
+    """A table of what should be and what is: a name, both values, and a word for their difference."""
+    head = "".join(f'<th scope="col">{escape(each)}</th>' for each in heads)
+    lines = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(one)}</td><td>{escape(other)}</td>'
+        f"<td>{chip(word)}</td></tr>"
+        for name, one, other, word in rows
+    )
+    return f'<table class="df-comparison"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
+
+
 def empty(title: str, text: str) -> str:
     """What a page says when it has nothing to show."""
     return f'<div class="df-empty"><h2>{escape(title)}</h2><p>{escape(text)}</p></div>'

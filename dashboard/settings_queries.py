@@ -6,14 +6,16 @@ Invariants:
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Engine, Row, Select, select
+from sqlalchemy import Engine, Row, Select, or_, select
 
+from dashboard.command_queries import WAITING
 from schemas import organisation
 from schemas.history import Retention
 from schemas.messages import OrgConfig
-from schemas.tables import org, principal, request, token
+from schemas.tables import command, machine, org, principal, request, token
 
 PROGRAMS: Final = ("reader", "operator")
 """The roles of programs that an admin lets in."""
@@ -62,3 +64,40 @@ def programs(engine: Engine, org_name: str) -> list[Row[Any]]:
     )
     with engine.connect() as connection:
         return list(connection.execute(query))
+
+
+def changes(engine: Engine, org_name: str, *, search: str, limit: int) -> list[Row[Any]]:
+    """What was asked for beside acting on machines, the newest first, where every word is mentioned."""
+    query = (
+        select(*(request.c[name] for name in ("id", "created_at", "kind", "state", "detail", "actor", "principal")))
+        .join_from(request, org)
+        .where(org.c.name == org_name, request.c.kind != "act")
+        .order_by(request.c.created_at.desc(), request.c.id)
+        .limit(limit)
+    )
+    for word in search.split():
+        fields = (request.c.actor, request.c.detail, request.c.kind)
+        query = query.where(or_(*(each.icontains(word, autoescape=True) for each in fields)))
+    with engine.connect() as connection:
+        return list(connection.execute(query))
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """What a machine should have, as it is stored, and whether another configuration is on its way to it."""
+
+    desired: Any
+    waiting: bool
+
+
+def desired(engine: Engine, org_name: str, name: str) -> Configured:
+    """How a machine should be configured."""
+    mine = select(machine.c.id).join_from(machine, org).where(org.c.name == org_name, machine.c.name == name)
+    waiting = (
+        select(command.c.id)
+        .where(command.c.machine_id.in_(mine), command.c.action == "configure", command.c.state.in_(WAITING))
+        .limit(1)
+    )
+    with engine.connect() as connection:
+        stored = connection.execute(select(machine.c.desired).where(machine.c.id.in_(mine))).scalar()
+        return Configured(stored, connection.execute(waiting).first() is not None)

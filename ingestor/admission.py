@@ -57,9 +57,19 @@ class Admission:
         """Read who is revoked."""
         self._revoked = self._store.revoked_machines()
 
-    def watch(self, fleet: Collection[Machine], change: Callable[[Machine, State], None]) -> None:
-        """Read who is revoked (again), and retire those machines, or take them back; `change` notes their presence."""
+    def watch(
+        self,
+        fleet: Collection[Machine],
+        find: Callable[[str, str], Machine | None],
+        change: Callable[[Machine, State], None],
+    ) -> None:
+        """Read who is revoked (again), and retire those machines, or take them back; `change` notes their presence.
+
+        `find` adds to the fleet what was never heard, and so is not in it yet.
+        """
         self.load()
+        for org, name in self._revoked - self._cleared:
+            find(org, name)
         for machine in fleet:
             revoked = (machine.org, machine.name) in self._revoked
             after = (on_revoked if revoked else on_reinstated)(machine.state, self._now())

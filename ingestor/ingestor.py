@@ -202,7 +202,7 @@ class Ingestor:
         if self._is_due("tick", TICK_SECONDS):
             self._tick(batch)
         if self._is_due("principals", PRINCIPALS_SECONDS):
-            self._admission.watch(self._fleet.values(), partial(self._change, batch))
+            self._admission.watch(self._fleet.values(), self._find, partial(self._change, batch))
         self._acting.step(batch, hearing=self._hearing_since is not None)
         self._note_incidents(batch)
 

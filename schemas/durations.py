@@ -44,3 +44,11 @@ def seconds(text: str) -> float:
     if found is None or float(found[1]) == 0:
         raise ValueError(f"{text!r} is no length of time: write it as 90s, 15m, 1h or 7d")
     return float(found[1]) * _WORTH[found[2]]
+
+
+def written(seconds: float) -> str:
+    """A length of time as `seconds` reads it, in the largest unit of which it is a whole number: 90s, 15m, 7d."""
+    for size, unit in UNITS:
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g}{unit.removesuffix('in')}"
+    return f"{seconds:g}s"

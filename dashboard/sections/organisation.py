@@ -11,9 +11,8 @@ from dashboard.change_dialog import Draft
 from dashboard.language import Marked, _, marked, ngettext
 from dashboard.section import Section
 from dashboard.view import Context
-from schemas import organisation
+from schemas import durations, organisation
 from schemas.administration import ConfigureOrg
-from schemas.durations import UNITS, seconds
 from schemas.organisation import HEALTH, PRESENCE, RETENTION, SETTINGS, Setting
 
 SECTION = Section(title=marked("Organisation"), code="organisation", order=0)
@@ -148,18 +147,13 @@ def _confirmation(context: Context, draft: Draft) -> None:
 
 def written(setting: Setting, value: float) -> str:
     """A value as somebody would write it into the form."""
-    if setting.kind == "duration":
-        for size, name in UNITS:
-            if value >= size and value % size == 0:
-                return f"{value / size:g}{name.removesuffix('in')}"
-        return f"{value:g}s"
-    return f"{value:g}"
+    return durations.written(value) if setting.kind == "duration" else f"{value:g}"
 
 
 def read(setting: Setting, given: str) -> float:
     """The value that somebody wrote. Raises ValueError with a sentence."""
     if setting.kind == "duration":
-        return seconds(given)
+        return durations.seconds(given)
     try:
         return float(given.strip().removesuffix("%").replace(",", "."))
     except ValueError:

@@ -35,6 +35,7 @@ _UNKNOWN_TITLE: Final = marked("There is no such command")
 _UNKNOWN: Final = marked("Your organisation has no command with this id. It may be too old, or the link is mistyped.")
 _NOT_YET: Final = marked("It is not recorded yet, or there is no such request. This page looks again by itself.")
 _ASKED: Final = marked("Asked to take back what has not been sent.")
+_CHANGES: Final = "changes"
 _CUT: Final = marked("The output was longer and has been cut.")
 
 
@@ -48,7 +49,7 @@ def show(context: Context) -> None:
         _back(context)
         _live(context, "activity_batch", partial(_batch, context, query["batch"]))
     else:
-        _filters()
+        _filters(context)
         _live(context, "activity_all", partial(_all, context))
 
 
@@ -67,11 +68,15 @@ def _back(context: Context) -> None:
         st.page_link(context.pages[VIEW.path], label=_(VIEW.title), icon=":material/arrow_back:")
 
 
-def _filters() -> None:
+def _filters(context: Context) -> None:
     wanted = st.query_params.get("outcome", "")
     st.session_state.setdefault(_SEARCH, st.query_params.get("q", "")[:100])
     st.session_state.setdefault(_OUTCOME, wanted if wanted in OUTCOMES else None)
-    st.html(markup.heading(_(VIEW.title), 1))
+    with st.container(horizontal=True, vertical_alignment="center", key="activity_title"):
+        st.html(markup.heading(_(VIEW.title), 1), width="content")
+        st.space("stretch")
+        if _CHANGES in context.pages:
+            st.page_link(context.pages[_CHANGES], label=_("Changes of the organisation"), icon=":material/history:")
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
         st.text_input(
             _("Search"),

@@ -14,12 +14,16 @@ from dashboard import (
     alert_queries,
     alert_rows,
     cells,
+    change_dialog,
+    changes,
     charts,
     command_queries,
     history_queries,
     live,
     machine_charts,
+    machine_configuration,
     machine_facts,
+    machine_service,
     markup,
     queries,
     table,
@@ -75,6 +79,7 @@ def show(context: Context) -> None:
     if not known:
         st.html(markup.empty(_(_UNKNOWN_TITLE), _(_UNKNOWN)))
         return
+    change_dialog.open_if_asked(context)
     action_dialog.open_if_asked(context)
     st.fragment(_now, run_every=context.refresh_seconds, key="machine_now")(context, name)
     _range_row()
@@ -93,6 +98,7 @@ def _now(context: Context, name: str) -> None:
         st.rerun()
     for row in live.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
         _title(context, row)
+        changes.draw(context)
         st.html(markup.note(machine_facts.subtitle(row, context.now())) + markup.tags(text.labels(row.labels)))
         thresholds = live.read(context, "thresholds", partial(queries.thresholds, context.engine, context.org))
         recent = live.read(context, f"recent.{name}", partial(_recent, context, row)) or []
@@ -159,6 +165,8 @@ def _range_chosen() -> None:
 
 def _history(context: Context, name: str) -> None:
     """What refreshes below the range: the charts, the inventory, the events."""
+    if change_dialog.asked():
+        st.rerun()
     for row in live.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
         _charts(context, row)
         left, right = st.columns(2)
@@ -166,6 +174,13 @@ def _history(context: Context, name: str) -> None:
             st.html(markup.heading(_("Inventory"), 3))
             st.html(markup.facts(machine_facts.inventory(row, context.now(), context.zone)))
         _alerts(context, right, name)
+        with left.container(border=True, key="card_configuration"):
+            st.html(markup.heading(_("Configuration"), 3))
+            machine_configuration.draw(context, row)
+        if context.may_act:
+            with left.container(border=True, key="card_service"):
+                st.html(markup.heading(_("Service"), 3))
+                machine_service.draw(context, row)
         with right.container(border=True, key="card_events"):
             st.html(markup.heading(_("Presence"), 3))
             _events(context, row)

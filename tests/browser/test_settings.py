@@ -129,7 +129,7 @@ def settings(visit: Visit, section: str, **kind: Any) -> Page:  # noqa: ANN401
 
 
 def close(dialog: Locator) -> None:
-    dialog.get_by_role("button", name="Close", exact=True).click()
+    dialog.get_by_role("button", name="Close", exact=True).last.click()
     expect(dialog).to_have_count(0)
 
 
@@ -338,6 +338,92 @@ def test_an_admin_cannot_take_themselves_out(visit: Visit) -> None:
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("This is you.")).to_be_visible()
     assert dialog.get_by_role("button").all_inner_texts() == ["Close"]
+
+
+# One machine.
+
+
+@SCHEMES
+def test_a_machine_is_retired_by_an_operator_and_taken_back_by_an_admin(visit: Visit, site: Site, scheme: str) -> None:
+    name = f"cellar-{scheme}"
+    site.run("principal", "add", name, "--role", "machine")
+    page = visit(f"/machine?id={name}", user="olga", scheme=scheme)
+    page.get_by_role("button", name="Retire …").click()
+    dialog = page.get_by_role("dialog")
+    retire = dialog.get_by_role("button", name="Retire", exact=True)
+    expect(retire).to_be_disabled()
+    dialog.get_by_role("textbox").fill(name)
+    expect(retire).to_be_enabled()
+    photograph(page, f"machine-retire-{scheme}")
+    retire.click()
+    expect(dialog.get_by_text(f"Done: {name}")).to_be_visible()
+    close(dialog)
+    expect(page.locator(".df-title").get_by_text("Retired")).to_be_visible()
+    expect(page.get_by_text("An admin can take it back.")).to_be_visible()
+    assert page.get_by_role("button", name="Take back …").count() == 0
+    page = visit(f"/machine?id={name}", user="ada", scheme=scheme)
+    page.get_by_role("button", name="Take back …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Take back", exact=True).click()
+    expect(dialog.get_by_text(f"Done: {name}")).to_be_visible()
+    close(dialog)
+    expect(page.get_by_role("button", name="Retire …")).to_be_visible()
+
+
+@SCHEMES
+def test_a_machine_is_configured_and_what_is_desired_stands_beside_what_it_reports(
+    visit: Visit, site: Site, scheme: str
+) -> None:
+    (machine,) = [row["machine"] for row in site.json("machines") if row["presence"] == "online"]
+    page = visit(f"/machine?id={machine}", user="olga", scheme=scheme)
+    card = page.locator(".st-key-card_configuration")
+    card.get_by_role("button", name="Configure …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="A sample every").fill("soon")
+    dialog.get_by_role("button", name="Continue").click()
+    expect(dialog.get_by_text("'soon' is no length of time")).to_be_visible()
+    dialog.get_by_role("textbox", name="A sample every").fill("2s")
+    dialog.get_by_role("textbox", name="Labels").fill(f"site=paris\nscheme={scheme}\nodd=<img src=x onerror=alert(1)>")
+    photograph(page, f"machine-configure-{scheme}")
+    dialog.get_by_role("button", name="Continue").click()
+    send = dialog.get_by_role("button", name="Configure: 1 machine")
+    expect(send).to_be_enabled()
+    photograph(page, f"machine-configure-confirm-{scheme}")
+    send.click()
+    expect(dialog.get_by_text("1 Succeeded")).to_be_visible(timeout=60_000)
+    close(dialog)
+    labels = card.get_by_role("row", name=re.compile("Labels"))
+    expect(labels.get_by_role("cell").nth(1)).to_contain_text(f"scheme: {scheme}")
+    expect(labels).to_contain_text("none")
+    expect(labels.get_by_role("cell").nth(1)).to_contain_text("<img src=x onerror=alert(1)>")
+    card.scroll_into_view_if_needed()
+    photograph(page, f"machine-configuration-{scheme}")
+
+
+def test_what_admins_did_is_on_the_activity_page_and_people_only_for_admins(visit: Visit, site: Site) -> None:
+    site.run("user", "add", "zoe", "--generate")
+    page = settings(visit, "organisation")
+    page.locator(".st-key-card_presence").get_by_role("button", name="Change …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="Expired when not heard for").fill("3d")
+    dialog.get_by_role("button", name="Continue").click()
+    dialog.get_by_role("button", name="Change 1 setting").click()
+    expect(dialog.get_by_text("Done")).to_be_visible()
+    close(dialog)
+    page.get_by_role("link", name="Activity").click()
+    page.get_by_role("link", name="Changes of the organisation").click()
+    table = page.get_by_role("table", name="Changes")
+    changed = table.get_by_role("row", name=re.compile("time_to_live_seconds"))
+    expect(changed.first).to_contain_text("Changed settings")
+    expect(changed.first).to_contain_text("ada")
+    expect(table.get_by_role("row", name=re.compile("zoe"))).to_contain_text("Added a person")
+    photograph(page, "activity-changes-light")
+    page.get_by_role("searchbox").fill("zoe")
+    expect(table.get_by_role("row")).to_have_count(2)
+    page = visit("/changes", user="vera")
+    table = page.get_by_role("table", name="Changes")
+    expect(table.get_by_role("row", name=re.compile("time_to_live_seconds")).first).to_be_visible()
+    assert table.get_by_text("zoe").count() == 0
 
 
 # Who may not.

@@ -22,6 +22,7 @@ PIECES: dict[str, Callable[[], str]] = {
     "facts": lambda: markup.facts([(HOSTILE, HOSTILE)]),
     "settings": lambda: markup.settings([(HOSTILE, HOSTILE, True), (HOSTILE, HOSTILE, False)]),
     "timeline": lambda: markup.timeline([(HOSTILE, WORD, HOSTILE)]),
+    "comparison": lambda: markup.comparison([HOSTILE], [(HOSTILE, HOSTILE, HOSTILE, WORD)]),
     "empty": lambda: markup.empty(HOSTILE, HOSTILE),
     "signed_in": lambda: markup.signed_in(HOSTILE, HOSTILE, sign_out=HOSTILE, label=HOSTILE),
     "live_stamp": lambda: markup.live_stamp(HOSTILE),

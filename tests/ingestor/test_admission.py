@@ -55,6 +55,15 @@ def revoke(fleet: Engine, bench: Bench, clock: Clock) -> None:
     bench.step(PRINCIPALS_SECONDS)
 
 
+def test_a_machine_that_was_never_heard_is_retired_too(bench: Bench, fleet: Engine, clock: Clock) -> None:
+    bench.step()
+    admin.add_principal(fleet, Principal(Role.MACHINE, "home", "cellar"), "made-up", now=clock.now)
+    admin.revoke_principal(fleet, "home.cellar", now=clock.now)
+    bench.step(PRINCIPALS_SECONDS)
+    found = {row["machine"]: row["presence"] for row in list_machines(fleet) if row["org"] == "home"}
+    assert found["cellar"] == "retired"
+
+
 def test_a_revoked_machine_is_retired_within_a_second_and_nothing_of_it_stays_retained(
     alive: Bench, fleet: Engine, clock: Clock
 ) -> None:
@@ -313,7 +322,7 @@ def test_what_there_is_to_say_waits_until_it_can_be_said(fleet: Engine, clock: C
         admin.add_principal(fleet, Principal(Role.MACHINE, "home", f"m{number}"), "made-up", now=clock.now)
         admin.revoke_principal(fleet, f"home.m{number}", now=clock.now)
     admission = Admission(Store(fleet, name="x", dead_letter_max=1), limits=Limits(clock.monotonic), now=clock.now)
-    admission.watch((), lambda *_: None)
+    admission.watch((), lambda *_: None, lambda *_: None)
     for _ in range(20):
         admission.publish(Narrow(MemoryBroker(), client_id="x"))
     assert {message.topic for message in said} == {
