@@ -62,6 +62,13 @@ user = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
+identity = Table(
+    "identity",
+    metadata,
+    Column("subject", String(512), primary_key=True, comment="JSON: an OpenID Connect provider, and its sub"),
+    Column("user_id", ForeignKey(user.c.id, ondelete="CASCADE"), nullable=False),
+)
+
 session = Table(
     "session",
     metadata,

@@ -17,7 +17,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,8 +35,9 @@ from dashboard.people import PEOPLE, People
 from dashboard.sessions import Attempts, Now, Sessions
 from dashboard.shell import SECRETS
 from dashboard.signin import SignIn
+from dashboard.single_sign_on import SingleSignOn
 from schemas.errors import StartError
-from schemas.settings import DashboardSettings
+from schemas.settings import DashboardSettings, is_loopback
 
 _SCRIPT: Final = Path(__file__).parent / "main.py"
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1", "[::1]")
@@ -95,7 +95,8 @@ def build(
     )
     publisher, its_name = Publisher.of(settings), secrets.token_hex(8)
     entrance = Entrance.of(settings)
-    sign_in = SignIn(accounts, sessions, Attempts(accounts, now=now), port=settings.port)
+    sign_in = SignIn(accounts, sessions, Attempts(accounts, now=now), port=settings.port, provider=settings.oidc_host)
+    single_sign_on = SingleSignOn(settings, accounts, sign_in).routes() if settings.oidc_issuer else []
     return st.App(
         _SCRIPT,
         secrets={
@@ -107,7 +108,7 @@ def build(
                 "ca_file": str(entrance.ca_file or ""),
             }
         },
-        routes=sign_in.routes(),
+        routes=[*sign_in.routes(), *single_sign_on],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, *settings.hosts], www_redirect=False),
             Middleware(Gate, sessions=sessions, cookie=sign_in.token),
@@ -175,7 +176,7 @@ async def _announce(settings: DashboardSettings, on_ready: Callable[[], None]) -
 
 
 def _refuse_in_the_clear(settings: DashboardSettings) -> None:
-    if not _is_loopback(settings.bind) and not settings.insecure:
+    if not is_loopback(settings.bind) and not settings.insecure:
         raise ServeError(
             f"the dashboard does not listen on {settings.bind}: it has no TLS, so passwords would cross the network in "
             "the clear; bind it to 127.0.0.1, or set DASHFLEET_DASHBOARD_INSECURE=true behind a proxy that adds TLS"
@@ -199,13 +200,6 @@ def _taken(bind: str, port: int) -> str:
         f"port {port} on {bind} is taken or not allowed: stop what uses it, or give the dashboard another one "
         "(its setting port, DASHFLEET_DASHBOARD_PORT)"
     )
-
-
-def _is_loopback(bind: str) -> bool:
-    try:
-        return ip_address(bind).is_loopback
-    except ValueError:
-        return bind == "localhost"
 
 
 def _reachable(bind: str) -> str:

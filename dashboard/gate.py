@@ -22,6 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dashboard.sessions import Session, Sessions
 
 SIGN_IN: Final = "/sign-in"
+SINGLE_SIGN_ON: Final = "/sign-in/provider"
+SINGLE_SIGN_ON_BACK: Final = "/sign-in/provider/back"
 SIGN_OUT: Final = "/sign-out"
 WHO_AM_I: Final = "/whoami"
 READY: Final = "/readyz"
@@ -44,7 +46,7 @@ _SECURITY_HEADERS: Final = {
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "cross-origin-opener-policy": "same-origin",
 }
-_PUBLIC: Final = frozenset({SIGN_IN, SIGN_OUT, READY, "/favicon.png"})
+_PUBLIC: Final = frozenset({SIGN_IN, SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK, SIGN_OUT, READY, "/favicon.png"})
 _PUBLIC_PREFIX: Final = "/static/"
 _RECHECK_SECONDS: Final = 2.0
 

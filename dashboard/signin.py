@@ -22,8 +22,8 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Route
 
 from dashboard import language
-from dashboard.accounts import verify
-from dashboard.gate import READY, SIGN_IN, SIGN_OUT, WHO_AM_I, is_same_origin
+from dashboard.accounts import Person, verify
+from dashboard.gate import READY, SIGN_IN, SIGN_OUT, SINGLE_SIGN_ON, WHO_AM_I, is_same_origin
 from dashboard.language import _, ngettext, speaking
 from dashboard.sessions import Attempts, Sessions
 
@@ -48,13 +48,19 @@ _IMPORT = re.compile(r'from"\./([\w.-]+\.js)"')
 
 
 class SignIn:
-    """The sign-in routes over one auth database. `port` keeps the cookies of two dashboards on one host apart."""
+    """The sign-in routes over one auth database. `port` keeps the cookies of two dashboards on one host apart.
 
-    def __init__(self, engine: Engine, sessions: Sessions, attempts: Attempts, *, port: int) -> None:
+    `provider` is the host of the OpenID Connect provider that one may sign in with instead; empty: there is none.
+    """
+
+    def __init__(
+        self, engine: Engine, sessions: Sessions, attempts: Attempts, *, port: int, provider: str = ""
+    ) -> None:
         self._engine = engine
         self._sessions = sessions
         self._attempts = attempts
         self._port = port
+        self._provider = provider
 
     def routes(self) -> Sequence[BaseRoute]:
         """What to mount in front of Streamlit."""
@@ -79,7 +85,7 @@ class SignIn:
         if await run_in_threadpool(self._sessions.find, self.token(request)):
             return RedirectResponse(wanted, 303)
         with speaking(_language(request)):
-            return self._remembering(_page(wanted), request)
+            return self._remembering(self._page(wanted), request)
 
     async def _sign_in(self, request: Request) -> Response:
         with speaking(_language(request)):
@@ -98,15 +104,30 @@ class SignIn:
             message = ngettext(
                 "Too many attempts. Try again in {n} second.", "Too many attempts. Try again in {n} seconds.", wait
             )
-            return _page(wanted, name, message, 429, {"retry-after": str(wait)})
+            return self._page(wanted, name, message, 429, {"retry-after": str(wait)})
         person = await run_in_threadpool(verify, self._engine, name, form.get("password", ""))
         if person is None:
-            return _page(wanted, name, _("The name or the password is wrong."), 401)
+            return self._page(wanted, name, _("The name or the password is wrong."), 401)
         await run_in_threadpool(self._attempts.succeeded, name, address)
+        return await self.let_in(request, person, wanted)
+
+    async def let_in(self, request: Request, person: Person, wanted: str) -> Response:
+        """Begin the session of somebody who proved who they are, instead of the one that their browser had."""
+        address = request.client.host if request.client else ""
         await run_in_threadpool(self._sessions.end, self.token(request))
         browser = request.headers.get("user-agent", "")
         token = await run_in_threadpool(self._sessions.start, person, address=address, browser=browser)
         return self._with_cookie(RedirectResponse(wanted, 303), request, token)
+
+    def refused(self, request: Request, wanted: str, message: str, status: int) -> Response:
+        """The sign-in page with why somebody was not let in."""
+        with speaking(_language(request)):
+            return self._page(wanted, "", message, status)
+
+    def _page(
+        self, wanted: str, name: str = "", message: str = "", status: int = 200, headers: dict[str, str] | None = None
+    ) -> Response:
+        return _page(wanted, name, message, status, headers, self._provider)
 
     async def _sign_out(self, request: Request) -> Response:
         if not is_same_origin(request.headers):
@@ -165,9 +186,7 @@ def _with_imports(directory: Path, prefixes: tuple[str, ...]) -> list[str]:
     return list(found)
 
 
-def _page(
-    wanted: str, name: str = "", message: str = "", status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
+def _page(wanted: str, name: str, message: str, status: int, headers: dict[str, str] | None, provider: str) -> Response:
     links = "\n".join(f'<link rel="prefetch" href="{escape(path)}">' for path in prefetched())
     font = next((path for path in prefetched() if path.endswith(".woff2")), "")
     body = Template(_PAGE.read_text()).substitute(
@@ -181,6 +200,7 @@ def _page(
         focus_password="autofocus" if name else "",
         language=language.current(),
         languages=_links(wanted),
+        provider=_provider_link(wanted, provider) if provider else "",
         sign_in=escape(_("Sign in")),
         user=escape(_("User")),
         password=escape(_("Password")),
@@ -196,6 +216,12 @@ def _language(request: Request) -> str:
     return next(filter(None, map(language.known, named)), "") or language.accepted(
         request.headers.get("accept-language", "")
     )
+
+
+def _provider_link(wanted: str, provider: str) -> str:
+    address = escape(f"{SINGLE_SIGN_ON}?{urlencode({'next': wanted})}")
+    words = escape(_("Sign in with {provider}", provider=provider))
+    return f'<a class="provider" href="{address}">{words}</a>'
 
 
 def _links(wanted: str) -> str:

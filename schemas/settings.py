@@ -40,11 +40,20 @@ IngestorName = Annotated[str, Field(pattern=r"^ingestor(-[a-z0-9]+)*$", max_leng
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 CommandName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$")]
 HostName = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[^*:/\s]+)$")]
+GrantText = Annotated[str, Field(pattern=rf"{ID_PATTERN[:-1]}:(viewer|operator|admin)$")]
 S = TypeVar("S", bound="Settings")
 
 
 class SettingsError(StartError):
     """A setting is wrong; the message is one sentence for the person who set it."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this address or name is of this machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Settings(BaseModel):
@@ -84,10 +93,7 @@ class ServerAddress(BaseModel):
     @property
     def is_loopback(self) -> bool:
         """Whether what is sent there does not leave this machine."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
 
 class ListenAddress(BaseModel):
@@ -312,11 +318,32 @@ class DashboardSettings(ClientSettings):
     session_max_seconds: Annotated[int, Field(ge=60)] = Field(
         7 * 86_400, description="A session ends after this in any case"
     )
+    oidc_issuer: str = Field(
+        "", description="The OpenID Connect provider to sign in with; none unless given, as https://login.example.org"
+    )
+    oidc_client_id: str = Field("", description="What the provider calls this dashboard")
+    oidc_secret_file: Path | None = Field(
+        None, description="The file with the client's secret; a public client has none"
+    )
+    oidc_scope: str = Field("openid profile email", description="What is asked of the provider")
+    oidc_claim: str = Field("groups", description="What the provider says that decides who may do what")
+    oidc_grants: dict[str, GrantText] = Field(
+        default_factory=dict, description="For a value of that claim, ORG:ROLE; nobody else is let in"
+    )
 
-    @field_validator("machines_server")
+    @property
+    def oidc_host(self) -> str:
+        """The provider's host; empty when there is no provider."""
+        return urlsplit(self.oidc_issuer).hostname or ""
+
+    @field_validator("oidc_issuer")
     @classmethod
-    def _is_an_address_for_machines(cls, url: str) -> str:
-        return cls._is_an_address(url) if url else url
+    def _is_reached_safely(cls, text: str) -> str:
+        address = urlsplit(text)
+        encrypted = address.scheme == "https" or (address.scheme == "http" and is_loopback(address.hostname or ""))
+        if text and not (encrypted and address.hostname):
+            raise ValueError("must look like https://login.example.org, as people are vouched for from there")
+        return text
 
 
 def load(

@@ -27,6 +27,9 @@ ONLY_IN = {
     "nacl": {"schemas/keys.py"},
     "pydantic_settings": {"schemas/settings.py"},
     "prometheus_client": {"ingestor/metrics.py"},
+    "authlib": {"dashboard/single_sign_on.py"},
+    "httpx2": {"dashboard/single_sign_on.py"},
+    "joserfc": {"dashboard/single_sign_on.py"},
 }
 MAY_CATCH_EVERYTHING = {
     "agent/collector.py": 3,  # around a plug-in: loading, starting, running it
