@@ -51,7 +51,10 @@ def draw(tiles: Tiles, *, grouped: bool) -> str:
         },
         on_opened_change=lambda: None,
     )
-    _names()(key="fleet_map_names", data={"version": version, "names": tiles.names, "titles": tiles.titles})
+    _names()(
+        key="fleet_map_names",
+        data={"version": version, "names": tiles.names, "titles": [text.readable(title) for title in tiles.titles]},
+    )
     return str(result.opened or "")
 
 
@@ -74,7 +77,10 @@ def legend(tiles: Tiles) -> list[dict[str, Any]]:
 def groups(tiles: Tiles) -> list[dict[str, Any]]:
     """The headings above the tiles, with how many tiles are below each."""
     named = {"": _("Without"), OTHERS: _("Others")}
-    return [{"title": f"{named.get(name, name)} · {text.count(count)}", "count": count} for name, count in tiles.groups]
+    return [
+        {"title": f"{named.get(name, text.readable(name))} · {text.count(count)}", "count": count}
+        for name, count in tiles.groups
+    ]
 
 
 def word(look: str) -> Word:

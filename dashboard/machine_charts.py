@@ -46,7 +46,9 @@ def metrics(info: Mapping[str, Any] | None) -> list[Metric]:
     described = (info or {}).get("metrics") or ()
     return [
         Metric(
-            str(each["name"]), agent_words.translated(str(each.get("title") or each["name"])), str(each.get("unit", ""))
+            str(each["name"]),
+            text.readable(agent_words.translated(str(each.get("title") or each["name"]))),
+            str(each.get("unit", "")),
         )
         for each in described
         if each["name"] not in VITALS

@@ -1,22 +1,27 @@
 """The pieces of HTML that pages are made of. The only file that writes a tag around somebody's text.
 
 Invariants:
-- Every value is escaped here, whoever it came from. Machines name themselves, and some lie.
+- Every value is made readable and escaped here, whoever it came from. Machines name themselves, and some lie.
 """
 
+import html
 import re
 from base64 import b64encode
 from collections.abc import Iterable
-from html import escape
 
-from dashboard.text import Word
+from dashboard.text import Word, readable
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:&])")
 
 
+def escape(text: str) -> str:
+    """Text for where a browser reads HTML."""
+    return html.escape(readable(text))
+
+
 def plain(text: str) -> str:
     """Text for where Streamlit reads Markdown, such as a label: nothing in it means anything."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", " ".join(readable(text).split()))
 
 
 def chip(word: Word, hint: str = "") -> str:

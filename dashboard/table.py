@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard.language import _
 from dashboard.shell import asset
+from dashboard.text import readable
 
 Cells = Sequence[Mapping[str, Any]]
 
@@ -37,7 +38,7 @@ def draw(
             "tick": _("Select {machine}"),
             "total": total,
             "columns": list(columns),
-            "rows": list(rows),
+            "rows": _readable(rows),
             "order_age": order_age,
             "ticks": None if ticks is None else dict(ticks),
         },
@@ -57,6 +58,15 @@ def sorted_by(key: str) -> Any:  # noqa: ANN401 - whatever the browser sent
 def ticks(key: str) -> Any:  # noqa: ANN401 - whatever the browser sent
     """What the browser says is ticked."""
     return st.session_state[key].ticks
+
+
+def _readable(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """The same with every text made readable."""
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, Mapping):
+        return {name: _readable(each) for name, each in value.items()}
+    return [_readable(each) for each in value] if isinstance(value, Sequence) else value
 
 
 def _nothing() -> None:

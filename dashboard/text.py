@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Final
 
 from babel.dates import format_datetime, format_time
-from babel.numbers import format_decimal
+from babel.numbers import format_decimal, format_scientific
 from babel.units import format_unit
 
 from dashboard.language import Marked, _, locale, marked, ngettext
@@ -110,7 +110,16 @@ _UNITS: Final[Mapping[str, Marked]] = {
     "processes": marked("processes"),
 }
 _PERIODS: Final = ((365 * 86_400, "year"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+_MARK: Final = r"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+_STACKED: Final = re.compile(f"({_MARK}{{2}}){_MARK}+")
+_UNREADABLE: Final = re.compile(
+    r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff"
+    r"\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_UNIT_MAX: Final = 12
 _BIG: Final = 1000.0
+_ENDLESS: Final = 1e15
+"""From here on a number's digits say nothing but that it is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,22 @@ class Scale:
 
     unit: str
     factor: float
+
+
+def readable(said: str) -> str:
+    """What a machine or a person wrote, without what would change the text around it or leave its line.
+
+    Control characters, changes of writing direction and invisible signs become a visible sign, so that a name cannot
+    pretend to be another; of marks on one letter two are left. Line ends and tabs stay.
+    """
+    if said.isascii() and said.isprintable():
+        return said
+    return _STACKED.sub(r"\1", _UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", said))
+
+
+def shortened(said: str, most: int) -> str:
+    """At most so many characters."""
+    return said if len(said) <= most else said[: most - 1] + "…"
 
 
 def presence(code: str) -> Word:
@@ -148,7 +173,7 @@ def command_reason(reason: str, detail: str) -> str:
 
 def percent(value: float | None) -> str:
     """A share such as 72 %."""
-    return UNKNOWN if value is None else f"{value:.0f} %"
+    return UNKNOWN if value is None else f"{_decimal(value, 0)} %"
 
 
 def size(value: float | None) -> str:
@@ -202,8 +227,8 @@ def quantity(value: float | None, unit: str) -> str:
 
 
 def unit_symbol(unit: str) -> str:
-    """The sign of a declared unit; free text stays as it is."""
-    return "" if unit == "count" else _(_UNITS.get(unit, unit))
+    """The sign of a declared unit; free text stays as it is, as long as it fits beside a figure."""
+    return "" if unit == "count" else _(_UNITS.get(unit, shortened(readable(unit), _UNIT_MAX)))
 
 
 def duration(seconds: float | None) -> str:
@@ -293,5 +318,7 @@ def _scaled(value: float, scale: Scale) -> str:
 
 
 def _decimal(value: float, most: int) -> str:
-    """With this many decimals at most."""
+    """With this many decimals at most, and never longer than a card is wide."""
+    if abs(value) >= _ENDLESS:
+        return format_scientific(value, "0.##E0", locale=locale())
     return format_decimal(round(value, most), f"#,##0.{'#' * most}" if most else "#,##0", locale=locale())

@@ -1,5 +1,7 @@
 """Browser contexts that are signed in to a dashboard."""
 
+from collections.abc import Callable
+from threading import Thread
 from typing import Literal
 
 from playwright.sync_api import Browser, BrowserContext, StorageState
@@ -47,3 +49,10 @@ def sign_in(browser: Browser, url: str, user: str, password: str = PASSWORD) -> 
     state = context.storage_state()
     context.close()
     return state
+
+
+def elsewhere(work: Callable[[], None]) -> None:
+    """Work in another thread: Playwright's event loop runs in this one."""
+    thread = Thread(target=work)
+    thread.start()
+    thread.join(60)

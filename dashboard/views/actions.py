@@ -200,7 +200,10 @@ def _command(context: Context, id_: str) -> None:
         with st.container(border=True, key="card_output"):
             st.html(markup.heading(_("Output"), 3))
             st.code(
-                row.output, language=None, wrap_lines=True, height=400 if row.output.count("\n") > 20 else "content"
+                text.readable(row.output),
+                language=None,
+                wrap_lines=True,
+                height=400 if row.output.count("\n") > 20 else "content",
             )
             if row.output_truncated:
                 st.html(markup.note(_(_CUT)))

@@ -13,11 +13,20 @@ from answering import Answerer, succeeds
 from playwright.sync_api import Locator, Page, expect
 from screens import grave, settled
 
-from dashboard.view import discover
+from dashboard import section
+from dashboard import view as views
 
 Visit = Callable[..., Page]
 QUERIES: Final = {"machine": "?id=web-paris&range=6h"}
 """What a page needs in its address to show something."""
+
+
+def addresses() -> list[str]:
+    """Of every page, section and view there is. The first page is at `/`."""
+    _first, *others = (view.path for view, _show in views.discover())
+    sections = [f"/settings?section={each.code}" for each, _show in section.discover()]
+    return ["/", "/?view=map", *(f"/{path}{QUERIES.get(path, '')}" for path in others), *sections]
+
 
 both_schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
 
@@ -50,21 +59,22 @@ def test_a_grave_finding_is_found(visit: Visit) -> None:
 
 @both_schemes
 def test_no_page_has_one(visit: Visit, findings: Findings, scheme: str) -> None:
-    for view, _show in discover():
-        page = visit(f"/{view.path}{QUERIES.get(view.path, '')}", user="admin", scheme=scheme)
+    for address in addresses():
+        page = visit(address, user="admin", scheme=scheme)
         expect(page.get_by_role("heading", level=1).first).to_be_visible()
         settled(page)
-        findings.look(page, view.path)
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        findings.look(page, address)
     findings.expect_none()
 
 
 @both_schemes
 def test_nor_has_one_that_is_empty_or_refuses(visit: Visit, findings: Findings, scheme: str) -> None:
-    for view, _show in discover():  # of an organisation that has nothing
-        page = visit(f"/{view.path}", user="newcomer", scheme=scheme)
+    for address in addresses():
+        page = visit(address, user="newcomer", scheme=scheme)  # of an organisation that has nothing
         expect(page.get_by_role("heading").first).to_be_visible()
         settled(page)
-        findings.look(page, f"{view.path} without anything")
+        findings.look(page, f"{address} without anything")
     page = visit("/?q=nobody", user="admin", scheme=scheme)
     expect(page.get_by_role("heading", name="No machine matches")).to_be_visible()
     findings.look(page, "no match")

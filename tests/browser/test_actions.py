@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from answering import Answerer, succeeds
@@ -12,6 +11,7 @@ from brokers import RunningBroker
 from playwright.sync_api import Locator, Page, WebSocket, expect
 from seeding import Fleet
 from sqlalchemy import delete, select
+from visiting import elsewhere
 from waiting import wait_until
 
 from schemas import tables
@@ -390,13 +390,6 @@ def test_a_broker_that_is_away_disables_acting_with_the_reason(visit: Visit, bro
     finally:
         elsewhere(broker.start)
     expect(act).to_be_enabled(timeout=60_000)
-
-
-def elsewhere(work: Callable[[], None]) -> None:
-    """In another thread: Playwright's event loop runs in this one."""
-    thread = Thread(target=work)
-    thread.start()
-    thread.join(30)
 
 
 def test_an_organisation_without_a_key_is_told_which_command_makes_one(visit: Visit, fleet: Fleet) -> None:

@@ -3,10 +3,9 @@
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from threading import Thread
 from typing import Any, Protocol
 
 import pytest
@@ -15,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from seeding import ACTIONS, INFO, Fleet
 from servers import Postgresql
 from sites import Site, now
+from visiting import elsewhere
 
 from broker.requests import DASHBOARD
 from dashboard.accounts import add_user, open_accounts
@@ -39,13 +39,6 @@ class Served(Protocol):
 
     def start(self) -> None: ...
     def stop(self) -> int: ...
-
-
-def elsewhere(work: Callable[[], None]) -> None:
-    """In another thread: Playwright's event loop runs in this one."""
-    thread = Thread(target=work)
-    thread.start()
-    thread.join(60)
 
 
 class World:

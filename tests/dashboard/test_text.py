@@ -48,6 +48,9 @@ def test_times_are_in_the_viewers_zone_with_the_date_when_it_was_another_day() -
         (90.0, "seconds", "1 min 30 s"),
         (12.6, "percent", "13 %"),
         (7.0, "count", "7"),
+        (1e300, "rpm", "1E300 rpm"),
+        (-2.5e18, "percent", "-2.5E18 %"),
+        (7.0, "revolutions per minute", "7 revolutions…"),
     ],
 )
 def test_quantities_are_shown_in_their_declared_unit(value: float | None, unit: str, shown: str) -> None:
@@ -72,3 +75,21 @@ def test_a_code_of_a_later_version_shows_as_it_is() -> None:
 )
 def test_rates_are_shown_in_a_unit_that_reads_well(top: float, scale: tuple[str, float]) -> None:
     assert text.rate_scale(top) == text.Scale(*scale)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("web-1.example.org", "web-1.example.org"),
+        ("two\nlines\tof it", "two\nlines\tof it"),
+        ("\u202egnp.exe", "\ufffdgnp.exe"),
+        ("\x1b[31mred\x00\x07", "\ufffd[31mred\ufffd\ufffd"),
+        ("e" + "\u0301" * 9 + "f", "e\u0301\u0301f"),
+        ("caf\u0065\u0301", "cafe\u0301"),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
+        ("\u041c\u0430\u0448\u0438\u043d\u0430", "\u041c\u0430\u0448\u0438\u043d\u0430"),
+        ("\U0001f469\u200d\U0001f467", "\U0001f469\u200d\U0001f467"),
+    ],
+)
+def test_what_a_machine_says_changes_nothing_around_it(said: str, shown: str) -> None:
+    assert text.readable(said) == shown
