@@ -1,4 +1,4 @@
-"""The transport over a real broker. The only file that imports paho.
+"""The transport over a real broker. Only this file and `broker.bulk_client` import paho.
 
 paho is used as a codec and a socket, through its calls for an external loop: no thread of its own, no queue for later,
 no reconnecting. Each connection gets a new paho client, so nothing of an old one can leak into it.
@@ -24,6 +24,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from broker.bulk_client import BulkClient
 from broker.transport import Backoff, Connected, Disconnected, Event, Message, WillMaker, never_a_will
 from schemas.settings import ServerAddress
 
@@ -32,7 +33,10 @@ STEADY_SECONDS = 30.0
 """A connection that lasted so long forgets the failures before it."""
 
 SEND_MAX = 1000
-"""Messages handed over and not yet sent (QoS 0) or acknowledged (QoS 1), at most."""
+"""Messages handed over and not yet acknowledged (QoS 1), at most."""
+
+GATHERED_MAX_BYTES = 1 << 20
+"""Not yet sent, at most; from a part of it on it is sent at once."""
 
 _SLICE_SECONDS = 1.0
 _CREDENTIALS_REFUSED = frozenset(("Bad user name or password", "Not authorized", "Client identifier not valid"))
@@ -111,7 +115,7 @@ class Mqtt:
         self._state = _State.IDLE
         self._next_attempt = monotonic()
         self._changed_at = monotonic()
-        self._client: paho.Client | None = None
+        self._client: BulkClient | None = None
         self._opener: threading.Thread | None = None
         self._opening_failed: str | None = None
         self._selector: selectors.BaseSelector = selectors.DefaultSelector()
@@ -137,10 +141,17 @@ class Mqtt:
     def publish(self, message: Message) -> bool:
         """Hand a message to the network; see `Transport`."""
         client = self._client
-        if not self.connected or client is None or self._unsent >= SEND_MAX:
+        if not self.connected or client is None or client.gathered_bytes >= GATHERED_MAX_BYTES:
             return False
-        self._unsent += 1
-        client.publish(message.topic, message.payload, message.qos, message.retain)
+        if message.qos == 0:
+            client.gather(message.topic, message.payload, retain=message.retain)
+        elif self._unsent >= SEND_MAX:
+            return False
+        else:
+            self._unsent += 1
+            client.publish(message.topic, message.payload, message.qos, message.retain)
+        if message.qos or client.gathered_bytes >= GATHERED_MAX_BYTES // 16:
+            client.send_gathered()
         return self.connected
 
     def subscribe(self, subscriptions: Sequence[tuple[str, int]]) -> None:
@@ -156,15 +167,22 @@ class Mqtt:
     def flush(self, seconds: float) -> bool:
         """Wait for the broker's acknowledgements; see `Transport`. What arrives meanwhile is kept for `receive`."""
         deadline = self._monotonic() + seconds
-        while self._unsent and self.connected and self._monotonic() < deadline:
+        while self._waits() and self.connected and self._monotonic() < deadline:
             self._work(SEND_MAX, min(0.1, max(0.0, deadline - self._monotonic())))
-        return self.connected and not self._unsent
+        return self.connected and not self._waits()
+
+    def _waits(self) -> bool:
+        """Whether something that was handed over has not gone, or has not been acknowledged."""
+        return self._unsent > 0 or (self._client is not None and self._client.gathered_bytes > 0)
 
     def close(self) -> None:
         """Disconnect cleanly; see `Transport`."""
         if self._state is _State.CONNECTED and self._client is not None:
-            self._client.disconnect()
             deadline = self._monotonic() + 2.0
+            while self.connected and self._client.gathered_bytes and self._monotonic() < deadline:
+                self._work(SEND_MAX, 0.1)
+        if self._state is _State.CONNECTED and self._client is not None:
+            self._client.disconnect()
             while self.connected and self._monotonic() < deadline:
                 self._work(SEND_MAX, 0.1)
         self._state = _State.CLOSED
@@ -201,7 +219,7 @@ class Mqtt:
         self._opener = threading.Thread(target=self._open_socket, args=(client,), name="mqtt-opener", daemon=True)
         self._opener.start()
 
-    def _open_socket(self, client: paho.Client) -> None:
+    def _open_socket(self, client: BulkClient) -> None:
         try:
             client.connect(self._address.host, self._address.port, self._keep_alive_seconds)
         except (OSError, ValueError) as error:  # ValueError: an address that paho refuses
@@ -228,13 +246,16 @@ class Mqtt:
         self._selector.register(self._watched, selectors.EVENT_READ)
         self._enter(_State.HANDSHAKE)
 
-    def _pump(self, client: paho.Client, limit: int, wait: float) -> None:
+    def _pump(self, client: BulkClient, limit: int, wait: float) -> None:
         """Read and write what the socket allows, until `limit` events wait or nothing more arrives."""
         sock = client.socket()
         if sock is None:
             self._lost("the connection closed")
             return
-        reading_writing = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.want_write() else 0)
+        if client.want_write():
+            client.loop_write()
+        client.send_gathered()
+        reading_writing = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.gathered_bytes else 0)
         if self._selector.get_key(sock).events != reading_writing:
             self._selector.modify(sock, reading_writing)
         buffered = isinstance(sock, ssl.SSLSocket) and sock.pending()
@@ -243,18 +264,23 @@ class Mqtt:
             self._read(client, limit)
         if client.want_write():
             client.loop_write()
+        client.send_gathered()
         client.loop_misc()
 
-    def _read(self, client: paho.Client, limit: int) -> None:
+    def _read(self, client: BulkClient, limit: int) -> None:
         while len(self._events) < limit:
             before = len(self._events) + len(self._early)
             client.loop_read()
             if len(self._events) + len(self._early) == before:
                 return
 
-    def _new_client(self) -> paho.Client:
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=self._client_id, clean_session=True, reconnect_on_failure=False
+    def _new_client(self) -> BulkClient:
+        client = BulkClient(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            clean_session=True,
+            reconnect_on_failure=False,
+            deliver=self._deliver,
         )
         client.username_pw_set(self._username, self._password)
         if self._tls is not None:
@@ -267,7 +293,6 @@ class Mqtt:
         client.on_socket_close = self._on_socket_close
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
         client.on_publish = self._on_publish
         client.on_disconnect = self._on_disconnect
         return client
@@ -303,10 +328,10 @@ class Mqtt:
         self._events.extend(self._early)
         self._early = []
 
-    def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
+    def _deliver(self, topic: bytes, payload: bytes, qos: int, retain: bool) -> None:
         queue = self._events if self._state is _State.CONNECTED else self._early
         try:
-            queue.append(Message(message.topic, bytes(message.payload), message.qos, message.retain))
+            queue.append(Message(topic.decode(), payload, qos, retain))
         except UnicodeDecodeError:  # some brokers let a topic pass that is not UTF-8
             log.warning("a message on a topic that is not UTF-8 was dropped")
 

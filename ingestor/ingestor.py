@@ -20,7 +20,7 @@ from typing import Protocol
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from broker.transport import Connected, Disconnected, Message, Transport
+from broker.transport import Connected, Disconnected, Event, Message, Transport
 from ingestor import rules
 from ingestor.acks import Acks
 from ingestor.acting import Acting
@@ -42,6 +42,9 @@ from ingestor.tending import Tending
 from schemas import topics
 
 RECEIVE_SECONDS = 0.1
+GATHER_SECONDS = 0.05
+"""So long after a commit, what arrives is gathered for the next one."""
+
 TICK_SECONDS = 0.5
 PRINCIPALS_SECONDS = 1.0
 CONFIG_SECONDS = 5.0
@@ -118,6 +121,7 @@ class Ingestor:
         self._incidents = Incidents()
         self._unknown: dict[tuple[str, str], float] = {}
         self._retry_at = monotonic()
+        self._committed_at = monotonic() - GATHER_SECONDS
         self._ticked = (now() / 1000, monotonic())
         self._due: dict[str, float] = {}
         self._tending = Tending(store.tend, now=now, monotonic=monotonic)
@@ -162,7 +166,7 @@ class Ingestor:
         if self._is_due("duties", DUTIES_SECONDS) and self._duties.step(hearing=self._hearing_since is not None):
             self._change_duties(transport)
         batch, messages = Batch(), list[Message]()
-        events = transport.receive(self._batch_max, 0 if self._acting.busy else RECEIVE_SECONDS)
+        events = self._receive(transport)
         for event in events:
             match event:
                 case Message():
@@ -180,6 +184,16 @@ class Ingestor:
         self._say(transport)
         if self._duties.leads:
             self._tending.step(busy=len(events) >= self._batch_max)
+
+    def _receive(self, transport: Transport) -> list[Event]:
+        """What has arrived. When much does, a moment's worth: a transaction costs the same whatever is in it."""
+        events = list(transport.receive(self._batch_max, 0 if self._acting.busy else RECEIVE_SECONDS))
+        more: Sequence[Event] = events
+        while more and len(events) < self._batch_max and not self._acting.busy:
+            left = self._committed_at + GATHER_SECONDS - self._monotonic()
+            more = transport.receive(self._batch_max - len(events), left) if left > 0 else ()
+            events.extend(more)
+        return events
 
     def _hear(self, batch: Batch, message: Message, messages: list[Message]) -> None:
         self.counters["received"] += 1
@@ -220,7 +234,8 @@ class Ingestor:
         except (IntegrityError, DataError) as error:
             self._commit_one_by_one(messages, error)
             return
-        self.metrics.committed(self._monotonic() - began, live_since=batch.live_since, now=self._now())
+        self._committed_at = self._monotonic()
+        self.metrics.committed(self._committed_at - began, live_since=batch.live_since, now=self._now())
         if heartbeat is not None:
             self.metrics.beat(self._fleet.values(), now=self._now())
         self._note(batch)

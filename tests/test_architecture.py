@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "dashboard": {"schemas", "broker", "dashboard"},
 }
 ONLY_IN = {
-    "paho": {"broker/mqtt.py"},
+    "paho": {"broker/mqtt.py", "broker/bulk_client.py"},
     "amqtt": {"broker"},
     "psutil": {"agent"},
     "streamlit": {"dashboard"},
