@@ -43,7 +43,9 @@ from schemas import topics
 
 RECEIVE_SECONDS = 0.1
 GATHER_SECONDS = 0.05
-"""So long after a commit, what arrives is gathered for the next one."""
+"""So long after the commit of a batch of GATHER_FROM messages or more, what arrives is gathered for the next one."""
+
+GATHER_FROM = 5
 
 TICK_SECONDS = 0.5
 PRINCIPALS_SECONDS = 1.0
@@ -121,7 +123,7 @@ class Ingestor:
         self._incidents = Incidents()
         self._unknown: dict[tuple[str, str], float] = {}
         self._retry_at = monotonic()
-        self._committed_at = monotonic() - GATHER_SECONDS
+        self._gather_until = monotonic()
         self._ticked = (now() / 1000, monotonic())
         self._due: dict[str, float] = {}
         self._tending = Tending(store.tend, now=now, monotonic=monotonic)
@@ -190,7 +192,7 @@ class Ingestor:
         events = list(transport.receive(self._batch_max, 0 if self._acting.busy else RECEIVE_SECONDS))
         more: Sequence[Event] = events
         while more and len(events) < self._batch_max and not self._acting.busy:
-            left = self._committed_at + GATHER_SECONDS - self._monotonic()
+            left = self._gather_until - self._monotonic()
             more = transport.receive(self._batch_max - len(events), left) if left > 0 else ()
             events.extend(more)
         return events
@@ -234,8 +236,9 @@ class Ingestor:
         except (IntegrityError, DataError) as error:
             self._commit_one_by_one(messages, error)
             return
-        self._committed_at = self._monotonic()
-        self.metrics.committed(self._committed_at - began, live_since=batch.live_since, now=self._now())
+        ended = self._monotonic()
+        self._gather_until = ended + GATHER_SECONDS if len(messages) >= GATHER_FROM else ended
+        self.metrics.committed(ended - began, live_since=batch.live_since, now=self._now())
         if heartbeat is not None:
             self.metrics.beat(self._fleet.values(), now=self._now())
         self._note(batch)
