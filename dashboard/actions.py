@@ -22,10 +22,10 @@ from broker.requests import DASHBOARD, RequestClient
 from broker.transport import Transport
 from dashboard.accounts import Role
 from dashboard.language import _, marked
-from schemas.administration import Administration, RetireMachine
+from schemas.administration import Administration, ChangeKeys, RetireMachine
 from schemas.commands import Act, Order, Request, Rollout
 from schemas.errors import StartError
-from schemas.keys import key_id, public_key
+from schemas.keys import KeyChange, key_id, public_key, sign
 from schemas.settings import DashboardSettings, read_secret
 
 MAY_ACT: Final = frozenset((Role.OPERATOR, Role.ADMIN))
@@ -50,6 +50,7 @@ _CONNECTING: Final = marked("The connection to the broker is being made: try aga
 _ENDED: Final = marked("The connection to the broker has ended for good: start the dashboard again.")
 _REFUSED: Final = marked("The broker does not let this dashboard act: {why}.")
 
+_ONLY_ADMINS: Final = marked("Only admins may change this.")
 _BAD_KEY: Final = marked("The key that signs orders cannot be used: {why}.")
 
 _log = logging.getLogger(__name__)
@@ -142,10 +143,32 @@ class Publisher:
         rollout: Rollout,
     ) -> Sent:
         """Ask these machines to do something. Raises NotAllowedError."""
-        self._require(org, role)
-        orders = requests.orders(
-            machines, action, arguments, org=org, now=self._now(), lifetime_seconds=lifetime_seconds
+        same = dict.fromkeys(machines, arguments)
+        return self.act_each(
+            org, same, action, role=role, actor=actor, lifetime_seconds=lifetime_seconds, rollout=rollout
         )
+
+    def act_each(
+        self,
+        org: str,
+        wanted: Mapping[str, Mapping[str, Any]],
+        action: str,
+        *,
+        role: Role,
+        actor: str,
+        lifetime_seconds: float,
+        rollout: Rollout | None = None,
+    ) -> Sent:
+        """Ask each of these machines for the same action, with arguments of its own. Raises NotAllowedError."""
+        self._require(org, role)
+        now = self._now()
+        orders = [
+            order
+            for machine, arguments in wanted.items()
+            for order in requests.orders(
+                [machine], action, arguments, org=org, now=now, lifetime_seconds=lifetime_seconds
+            )
+        ]
         asked = requests.act(orders, self._seed(org), actor=actor, rollout=rollout)
         for request in asked:
             self._asked.put((org, request, orders[0].expires_at))
@@ -163,13 +186,19 @@ class Publisher:
         Whoever acts on machines may also take one out of service; everything else is for admins.
         """
         if role not in MAY_ADMINISTER and not (isinstance(change, RetireMachine) and role in MAY_ACT):
-            raise NotAllowedError(_("Only admins may change this."))
+            raise NotAllowedError(_(_ONLY_ADMINS))
         why = self.unreachable()
         if why:
             raise NotAllowedError(why)
         request = requests.administer(change, actor=actor)
         self._asked.put((org, request, self._now() + CHANGE_MILLISECONDS))
         return request.id
+
+    def key_change(self, change: KeyChange, *, role: Role) -> ChangeKeys:
+        """A change of an organisation's keys, signed with the one that is held here. Raises NotAllowedError."""
+        if role not in MAY_ADMINISTER:
+            raise NotAllowedError(_(_ONLY_ADMINS))
+        return ChangeKeys(change=sign(change, self._seed(change.org)))
 
     def _require(self, org: str, role: Role) -> None:
         if role not in MAY_ACT:

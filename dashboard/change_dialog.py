@@ -158,7 +158,7 @@ def _progress(context: Context, draft: Draft, asked: Asked) -> None:
             st.html(markup.note(_(_GOES_ON)))
         return
     if stands.code != "accepted":
-        draft.secret = ""
+        draft.secret, draft.reveal = "", None
     _outcome(context, draft, stands.word.label, stands.word.tone, stands.detail)
 
 
@@ -167,5 +167,5 @@ def _outcome(context: Context, draft: Draft, label: str, tone: str, detail: str)
     if draft.secret:
         st.html(markup.note(_(_ONCE)))
         st.code(draft.secret, language=None, wrap_lines=True)
-        if draft.reveal is not None:
-            draft.reveal(context, draft)
+    if draft.reveal is not None:
+        draft.reveal(context, draft)

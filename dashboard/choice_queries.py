@@ -56,6 +56,15 @@ def choices(engine: Engine, org_name: str) -> Choices:
     )
 
 
+def labels(engine: Engine, org_name: str) -> list[tuple[str, int]]:
+    """The labels that most machines have, by the alphabet, each with how many have it."""
+    each = _each_label(engine.dialect.name)
+    query = _commonest(org_name, each.c.key, each.c.value).add_columns(func.count().label("machines"))
+    with engine.connect() as connection:
+        found = [(f"{row.key}={row.value}", int(row.machines)) for row in connection.execute(query)]
+    return sorted((label, machines) for label, machines in found if is_label(label))
+
+
 def _labels(connection: Connection, org_name: str, each: TableValuedAlias) -> list[str]:
     rows = connection.execute(_commonest(org_name, each.c.key, each.c.value))
     return [f"{row.key}={row.value}" for row in rows]

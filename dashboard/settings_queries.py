@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Engine, Row, Select, or_, select
+from sqlalchemy import Engine, Row, Select, Text, cast, or_, select
 
 from dashboard.command_queries import WAITING
 from schemas import organisation
 from schemas.history import Retention
-from schemas.messages import OrgConfig
-from schemas.tables import command, machine, org, principal, request, token
+from schemas.messages import OrgConfig, Signed
+from schemas.tables import command, key_change, machine, org, principal, request, token
+
+_CHUNK: Final = 500
 
 PROGRAMS: Final = ("reader", "operator")
 """The roles of programs that an admin lets in."""
@@ -101,3 +103,31 @@ def desired(engine: Engine, org_name: str, name: str) -> Configured:
     with engine.connect() as connection:
         stored = connection.execute(select(machine.c.desired).where(machine.c.id.in_(mine))).scalar()
         return Configured(stored, connection.execute(waiting).first() is not None)
+
+
+def key_changes(engine: Engine, org_name: str) -> list[Signed]:
+    """Who may sign orders, as it was signed, in its order."""
+    query = (
+        select(*(key_change.c[name] for name in ("statement", "key", "signature")))
+        .join_from(key_change, org)
+        .where(org.c.name == org_name)
+        .order_by(key_change.c.id)
+    )
+    with engine.connect() as connection:
+        return [Signed.model_validate(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def labelled(engine: Engine, org_name: str, names: Sequence[str]) -> list[Row[Any]]:
+    """What another configuration of these machines begins with: labels, what is desired, and the actions they allow."""
+    actions = cast(machine.c.info["actions"], Text).label("its_actions")
+    query = (
+        select(machine.c.name, machine.c.labels, machine.c.desired, actions)
+        .join_from(machine, org)
+        .where(org.c.name == org_name)
+        .order_by(machine.c.name)
+    )
+    found: list[Row[Any]] = []
+    with engine.connect() as connection:
+        for start in range(0, len(names), _CHUNK):
+            found += connection.execute(query.where(machine.c.name.in_(names[start : start + _CHUNK])))
+    return found

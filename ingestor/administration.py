@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from broker.access import Principal, Role, may_administer
-from ingestor import admin, tokens
+from ingestor import admin, keys, tokens
 from ingestor.changes import RequestRecord
 from ingestor.command_store import find_request, insert_request
 from schemas import tables
@@ -23,6 +23,7 @@ from schemas.administration import (
     AddPrincipal,
     AddToken,
     Administration,
+    ChangeKeys,
     ConfigureOrg,
     ReinstateMachine,
     RetireMachine,
@@ -102,6 +103,8 @@ def _apply(connection: Connection, record: RequestRecord, change: Administration
         case ReinstateMachine():
             admin.reinstate(connection, _machine(connection, org, change.machine))
             return change.machine
+        case ChangeKeys():
+            return keys.take(connection, org, change.change, now)
         case _:
             assert_never(change)
 

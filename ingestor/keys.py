@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.engine import Connection
 
+from ingestor.admin import org_id, require_org
 from schemas import tables
 from schemas.errors import StartError
-from schemas.keys import KeyChange, current, key_id, public_key, sign
+from schemas.keys import KeyChange, SignatureError, current, key_id, listed, opened, public_key, sign
 from schemas.messages import KEY_CHANGES_MAX, Signed
 
 Now = Callable[[], int]
@@ -36,7 +37,7 @@ def add_key(
 def revoke_key(engine: Engine, org: str, id_: str, *, signer: str, now: Now) -> None:
     """Let machines obey this key no more. Raises StartError."""
     with engine.begin() as connection:
-        known = {row["id"]: row for row in _listed(_changes(connection, org), org, now())}
+        known = {row["id"]: row for row in listed(_changes(connection, org), org, now())}
         if id_ not in known:
             raise StartError(f"{org} has no key {id_}: dashfleet key list --org {org} names them")
         if known[id_]["revoked_at"] is None:
@@ -47,7 +48,7 @@ def revoke_key(engine: Engine, org: str, id_: str, *, signer: str, now: Now) -> 
 def list_keys(engine: Engine, org: str, *, now: Now) -> list[dict[str, Any]]:
     """Every key that there ever was, in the form that `dashfleet key list --json` documents."""
     with engine.connect() as connection:
-        return _listed(_changes(connection, org), org, now())
+        return listed(_changes(connection, org), org, now())
 
 
 def has_keys(engine: Engine, org: str) -> bool:
@@ -56,10 +57,32 @@ def has_keys(engine: Engine, org: str) -> bool:
         return bool(_changes(connection, org))
 
 
+def take(connection: Connection, org: str, signed: Signed, now: int) -> str:
+    """Write a change that somebody has signed elsewhere, and say what it is. Raises StartError.
+
+    The last key is not revoked so: nobody could ever sign for another one.
+    """
+    before = _changes(connection, org)
+    key = current(before, org, now).get(signed.key)
+    if key is None:
+        raise StartError(f"the key {signed.key} is not in force in {org}: it cannot sign this")
+    try:
+        change = opened(signed, key.public_key, KeyChange)
+    except SignatureError as error:
+        raise StartError(str(error)) from None
+    known = key_id(change.public_key) in {row["id"] for row in listed(before, org, now)}
+    if change.org != org:
+        raise StartError(f"it is signed for {change.org}, and this is {org}")
+    if known == (change.change == "add"):
+        raise StartError(f"{org} {'has, or had,' if known else 'has no'} key {key_id(change.public_key)}")
+    if not current([*before, signed], org, now):
+        raise StartError(f"{org} would be left without a key in force: add another one first")
+    _insert(connection, org, before, signed)
+    return f"{'added' if change.change == 'add' else 'revoked'} {key_id(change.public_key)} {change.name}".rstrip()
+
+
 def _write(connection: Connection, change: KeyChange, signer: str, *, first: bool) -> None:
-    org_id = connection.scalar(select(tables.org.c.id).where(tables.org.c.name == change.org))
-    if org_id is None:
-        raise StartError(f"there is no organisation {change.org}")
+    require_org(connection, change.org)
     before = _changes(connection, change.org)
     if first == bool(before):
         raise StartError(
@@ -67,12 +90,15 @@ def _write(connection: Connection, change: KeyChange, signer: str, *, first: boo
             if first
             else f"{change.org} has no key yet: dashfleet key create --org {change.org} makes the first"
         )
-    if len(before) >= KEY_CHANGES_MAX:
-        raise StartError(f"{change.org} has had {KEY_CHANGES_MAX} changes of keys, and its machines take no more")
     if not first and key_id(public_key(signer)) not in current(before, change.org, change.at):
         raise StartError(f"the key {key_id(public_key(signer))} is not in force in {change.org}: it cannot sign this")
-    signed = sign(change, signer)
-    connection.execute(insert(tables.key_change).values(org_id=org_id, **signed.model_dump()))
+    _insert(connection, change.org, before, sign(change, signer))
+
+
+def _insert(connection: Connection, org: str, before: list[Signed], signed: Signed) -> None:
+    if len(before) >= KEY_CHANGES_MAX:
+        raise StartError(f"{org} has had {KEY_CHANGES_MAX} changes of keys, and its machines take no more")
+    connection.execute(insert(tables.key_change).values(org_id=org_id(connection, org), **signed.model_dump()))
 
 
 def _changes(connection: Connection, org: str) -> list[Signed]:
@@ -83,25 +109,3 @@ def _changes(connection: Connection, org: str) -> list[Signed]:
         .order_by(tables.key_change.c.id)
     )
     return [Signed.model_validate(dict(row)) for row in connection.execute(query).mappings()]
-
-
-def _listed(changes: list[Signed], org: str, now: int) -> list[dict[str, Any]]:
-    in_force = current(changes, org, now)
-    found: dict[str, dict[str, Any]] = {}
-    for signed in changes:
-        change = KeyChange.model_validate_json(signed.statement)
-        row = found.setdefault(key_id(change.public_key), _described(change))
-        if change.change == "revoke":
-            row["revoked_at"] = change.at
-    return [{**row, "in_force": id_ in in_force} for id_, row in found.items()]
-
-
-def _described(change: KeyChange) -> dict[str, Any]:
-    return {
-        "id": key_id(change.public_key),
-        "name": change.name,
-        "public_key": change.public_key,
-        "created_at": change.at,
-        "expires_at": change.expires_at,
-        "revoked_at": None,
-    }

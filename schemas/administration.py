@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.messages import Identifier, MetricName, Part, Reading, SecretHash
+from schemas.messages import Identifier, MetricName, Part, Reading, SecretHash, Signed
 
 TOKEN_USES_MAX = 10_000
 TOKEN_LIFE_MAX_SECONDS = 30 * 86_400
@@ -79,6 +79,13 @@ class ReinstateMachine(Part):
     machine: Identifier
 
 
+class ChangeKeys(Part):
+    """Have machines obey another key, or one no more: a `schemas.keys.KeyChange`, signed by a key that is in force."""
+
+    kind: Literal["change-keys"] = "change-keys"
+    change: Signed
+
+
 Administration = (
     ConfigureOrg
     | AddToken
@@ -88,5 +95,6 @@ Administration = (
     | RevokePrincipal
     | RetireMachine
     | ReinstateMachine
+    | ChangeKeys
 )
 """Any of them; `kind` tells which."""

@@ -8,9 +8,9 @@ Invariants:
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
@@ -160,3 +160,26 @@ def _first(signed: Signed, org: str) -> list[Key]:
     except (ValidationError, SignatureError):
         return []
     return [Key(change.public_key, change.name, change.expires_at)] if change.org == org else []
+
+
+def listed(changes: Sequence[Signed], org: str, now: int) -> list[dict[str, Any]]:
+    """Every key that there ever was, in the form that `dashfleet key list --json` documents."""
+    in_force = current(changes, org, now)
+    found: dict[str, dict[str, Any]] = {}
+    for signed in changes:
+        change = KeyChange.model_validate_json(signed.statement)
+        row = found.setdefault(key_id(change.public_key), _described(change))
+        if change.change == "revoke":
+            row["revoked_at"] = change.at
+    return [{**row, "in_force": id_ in in_force} for id_, row in found.items()]
+
+
+def _described(change: KeyChange) -> dict[str, Any]:
+    return {
+        "id": key_id(change.public_key),
+        "name": change.name,
+        "public_key": change.public_key,
+        "created_at": change.at,
+        "expires_at": change.expires_at,
+        "revoked_at": None,
+    }

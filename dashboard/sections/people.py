@@ -97,8 +97,9 @@ def _add(people: People, context: Context, draft: Draft) -> None:
 
 
 def _password(draft: Draft, name: str) -> None:
-    def reveal(_context: Context, _draft: Draft) -> None:
-        st.html(markup.note(_(_SIGN_IN, name=name)))
+    def reveal(_context: Context, draft: Draft) -> None:
+        if draft.secret:
+            st.html(markup.note(_(_SIGN_IN, name=name)))
 
     draft.reveal = reveal
 

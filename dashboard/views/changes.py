@@ -28,6 +28,7 @@ KINDS: Final[Mapping[str, Marked]] = {
     "revoke-principal": marked("Revoked a program"),
     "retire-machine": marked("Retired a machine"),
     "reinstate-machine": marked("Took a machine back"),
+    "change-keys": marked("Changed whose orders are obeyed"),
     "cancel": marked("Took commands back"),
     "add-person": marked("Added a person"),
     "set-role": marked("Gave a person another role"),

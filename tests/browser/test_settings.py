@@ -17,14 +17,17 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from servers import free_port, stop
+from sqlalchemy import select
 from visiting import PASSWORD, Visitors, sign_in
 from waiting import wait_until
 
 from broker.mqtt import Mqtt
 from dashboard.accounts import add_user, open_accounts
-from schemas import topics
+from schemas import tables, topics
+from schemas.database import open_engine
 from schemas.enrolment import Token
-from schemas.settings import ServerAddress
+from schemas.keys import key_id, public_key
+from schemas.settings import ServerAddress, write_secret
 from schemas.urls import sqlite_url
 
 Visit = Callable[..., Page]
@@ -340,6 +343,56 @@ def test_an_admin_cannot_take_themselves_out(visit: Visit) -> None:
     assert dialog.get_by_role("button").all_inner_texts() == ["Close"]
 
 
+# Keys.
+
+
+@SCHEMES
+def test_a_key_is_made_obeyed_and_revoked(visit: Visit, site: Site, scheme: str, tmp_path: Path) -> None:
+    page = settings(visit, "keys", scheme=scheme)
+    keys = page.get_by_role("table", name="Keys")
+    expect(keys.get_by_role("row", name=re.compile("this dashboard signs with it"))).to_have_count(1)
+    page.get_by_role("button", name="Add a key …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="What to call it").fill(f"<b>{scheme}</b>")
+    dialog.get_by_text("Elsewhere: I have its public key").click()
+    dialog.get_by_role("textbox", name="Its public key").fill("not a key")
+    dialog.get_by_role("button", name="Add the key").click()
+    expect(dialog.get_by_text("A public key is 64 hexadecimal digits.")).to_be_visible()
+    dialog.get_by_text("Here, and it is shown once").click()
+    expect(dialog.get_by_role("textbox", name="Its public key")).to_have_count(0)
+    photograph(page, f"keys-form-{scheme}")
+    dialog.get_by_role("button", name="Add the key").click()
+    expect(dialog.get_by_text("shown only this once")).to_be_visible()
+    photograph(page, f"keys-made-{scheme}")
+    seed = dialog.locator("code").inner_text()
+    close(dialog)
+    id_ = key_id(public_key(seed))
+    row = keys.get_by_role("row", name=re.compile(id_))
+    expect(row).to_contain_text(f"<b>{scheme}</b>")
+    photograph(page, f"keys-{scheme}")
+    assert seed.encode() not in b"".join(path.read_bytes() for path in site.data.rglob("*") if path.is_file())
+    write_secret(tmp_path / "key", seed)
+    machine = next(row["machine"] for row in site.json("machines") if row["presence"] == "online")
+    wait_until(lambda: id_ in obeyed(site, machine), seconds=20, what="the machine obeys the key")
+    site.run("act", "ping", machine, "--key", str(tmp_path / "key"), "--wait")
+    row.get_by_role("link").click()
+    dialog.get_by_role("button", name="Revoke", exact=True).click()
+    expect(dialog.get_by_text(f"Done: revoked {id_}")).to_be_visible()
+    close(dialog)
+    expect(row).to_contain_text("Revoked")
+    wait_until(lambda: id_ not in obeyed(site, machine), seconds=20, what="the machine obeys the key no more")
+
+
+def obeyed(site: Site, machine: str) -> list[str]:
+    """The keys that a machine says it obeys."""
+    engine = open_engine(sqlite_url(site.data / "dashfleet.db"), read_only=True)
+    query = select(tables.machine.c.info).where(tables.machine.c.name == machine)
+    with engine.connect() as connection:
+        info = connection.execute(query).scalar_one()
+    engine.dispose()
+    return list((info or {}).get("keys", ()))
+
+
 # One machine.
 
 
@@ -398,6 +451,28 @@ def test_a_machine_is_configured_and_what_is_desired_stands_beside_what_it_repor
     expect(labels.get_by_role("cell").nth(1)).to_contain_text("<img src=x onerror=alert(1)>")
     card.scroll_into_view_if_needed()
     photograph(page, f"machine-configuration-{scheme}")
+
+
+@SCHEMES
+def test_a_label_gets_another_value_on_all_machines_that_have_it(visit: Visit, site: Site, scheme: str) -> None:
+    (machine,) = [row["machine"] for row in site.json("machines") if row["presence"] == "online"]
+    site.run("act", "configure", machine, f'labels={{"room": "{scheme}", "floor": "2"}}', "--wait")
+    page = settings(visit, "labels", scheme=scheme)
+    labels = page.get_by_role("table", name="Labels")
+    labels.get_by_role("row", name=re.compile(f"room {scheme} 1")).get_by_role("link").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox").fill(f"new-{scheme}")
+    dialog.get_by_role("button", name="Continue").click()
+    send = dialog.get_by_role("button", name="Change 1 machine")
+    expect(send).to_be_visible()
+    photograph(page, f"labels-confirm-{scheme}")
+    send.click()
+    expect(dialog.get_by_text("It is on its way to 1 machine.")).to_be_visible()
+    photograph(page, f"labels-sent-{scheme}")
+    close(dialog)
+    expect(labels.get_by_role("row", name=re.compile(f"room new-{scheme} 1"))).to_be_visible(timeout=60_000)
+    expect(labels.get_by_role("row", name=re.compile("floor 2 1"))).to_be_visible()
+    photograph(page, f"labels-{scheme}")
 
 
 def test_what_admins_did_is_on_the_activity_page_and_people_only_for_admins(visit: Visit, site: Site) -> None:

@@ -15,7 +15,7 @@ from dashboard.actions import NotAllowedError, Publisher, Sent
 from schemas import topics
 from schemas.administration import ConfigureOrg, ReinstateMachine, RetireMachine
 from schemas.commands import ORDERS_MAX, Act, Cancel, Request, Rollout
-from schemas.keys import key_id, new_key, public_key
+from schemas.keys import KeyChange, key_id, new_key, opened, public_key
 from schemas.settings import DashboardSettings, write_secret
 
 SEED = new_key()
@@ -124,6 +124,25 @@ def test_a_change_is_not_asked_for_while_the_broker_is_away(publisher: Publisher
     wait_until(lambda: "cannot be reached" in publisher.unreachable(), what="the loss")
     with pytest.raises(NotAllowedError, match="cannot be reached"):
         publisher.administer("home", CHANGE, role=Role.ADMIN, actor="ada")
+
+
+def test_each_machine_may_get_arguments_of_its_own(publisher: Publisher, ingestor: MemoryTransport) -> None:
+    wanted: dict[str, dict[str, Any]] = {"a": {"labels": {"site": "paris"}}, "b": {"labels": {}}}
+    given: dict[str, Any] = {"role": Role.OPERATOR, "actor": "olga", "lifetime_seconds": 60}
+    sent = publisher.act_each("home", wanted, "configure", **given)
+    heard(ingestor)
+    assert {order.machine: order.arguments for order in sent.orders} == wanted
+    with pytest.raises(NotAllowedError, match="Only operators and admins"):
+        publisher.act_each("home", wanted, "configure", **{**given, "role": Role.VIEWER})
+
+
+def test_a_change_of_keys_is_signed_here_for_admins_only(publisher: Publisher) -> None:
+    change = KeyChange(change="add", org="home", public_key=public_key(new_key()), at=1)
+    signed = publisher.key_change(change, role=Role.ADMIN).change
+    assert opened(signed, public_key(SEED), KeyChange) == change
+    for role in (Role.VIEWER, Role.OPERATOR):
+        with pytest.raises(NotAllowedError, match="Only admins"):
+            publisher.key_change(change, role=role)
 
 
 def test_commands_are_taken_back(publisher: Publisher, ingestor: MemoryTransport) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from dashboard.machine_configuration import Wish, _written, compared, read_labels, reported
+from dashboard.sections.labels import relabelled
 from schemas.commands import Desired, Order
 from schemas.keys import new_key, sign
 
@@ -84,3 +85,18 @@ def test_labels_are_lines() -> None:
     ):
         with pytest.raises(ValueError, match="Labels are lines"):
             read_labels(wrong)
+
+
+def labelled(desired: object, labels: dict[str, str]) -> Any:  # noqa: ANN401
+    return SimpleNamespace(desired=desired, labels=labels)
+
+
+def test_another_value_of_a_label_leaves_everything_else_as_it_is() -> None:
+    stored = desired(interval_seconds=5, labels={"site": "paris", "floor": "2"}, collectors_off=["load"])
+    assert relabelled(labelled(stored, {"site": "old"}), "site", "lyon") == {
+        "interval_seconds": 5.0,
+        "labels": {"site": "lyon", "floor": "2"},
+        "collectors_off": ["load"],
+    }
+    assert relabelled(labelled(None, {"site": "paris", "floor": "2"}), "site", None) == {"labels": {"floor": "2"}}
+    assert relabelled(labelled(None, {"site": "paris"}), "site", "") == {"labels": {"site": ""}}

@@ -129,12 +129,31 @@ def test_tokens_say_what_is_left_of_them(fleet: Fleet, visit: Open) -> None:
     assert record not in str(at.main)
 
 
-@pytest.mark.parametrize("section", ["organisation", "people", "tokens", "programs", "nonsense"])
+@pytest.mark.parametrize("section", ["organisation", "people", "tokens", "programs", "keys", "nonsense"])
 def test_every_section_has_something_to_say_of_an_empty_organisation(fleet: Fleet, visit: Open, section: str) -> None:
     fleet.org()
     at = visit("settings", section=section)
     assert "Settings" in shown(at)
     assert at.button
+
+
+def test_labels_are_counted_over_the_machines_that_have_them(fleet: Fleet, visit: Open) -> None:
+    fleet.machine("a", labels={"site": "paris", "odd": "<b>x"})
+    fleet.machine("b", labels={"site": "paris"})
+    fleet.machine("c", labels={"site": "lyon"})
+    fleet.machine("d", labels={"site": "paris"}, org="acme")
+    fleet.machine("e", labels={"site": "paris"}, presence="retired")
+    assert rows(visit("settings", section="labels")) == [
+        ["odd", "<b>x", "1"],
+        ["site", "lyon", "1"],
+        ["site", "paris", "2"],
+    ]
+
+
+def test_an_organisation_without_a_label_or_a_key_is_told_where_they_come_from(fleet: Fleet, visit: Open) -> None:
+    fleet.org()
+    assert "No label yet" in shown(visit("settings", section="labels"))
+    assert "dashfleet key create --org home" in shown(visit("settings", section="keys"))
 
 
 def test_only_the_organisations_own_people_are_listed(fleet: Fleet, visit: Open) -> None:

@@ -19,6 +19,7 @@ from schemas.administration import (
     AddPrincipal,
     AddToken,
     Administration,
+    ChangeKeys,
     ConfigureOrg,
     ReinstateMachine,
     RetireMachine,
@@ -27,6 +28,7 @@ from schemas.administration import (
     RotatePrincipal,
 )
 from schemas.commands import Request
+from schemas.keys import KeyChange, new_key, public_key, sign
 from schemas.messages import OrgConfig
 
 DASHBOARD = "_dashboard"
@@ -40,6 +42,7 @@ EVERY_CHANGE = (
     RevokePrincipal(name="grafana"),
     RetireMachine(machine="attic"),
     ReinstateMachine(machine="cellar"),
+    ChangeKeys(change=sign(KeyChange(change="add", org="home", public_key=public_key(new_key()), at=1), new_key())),
 )
 
 

@@ -2,13 +2,15 @@ import pytest
 from sqlalchemy import Engine, select
 
 from ingestor.admin import add_org
-from ingestor.keys import add_key, has_keys, list_keys, revoke_key
+from ingestor.keys import add_key, has_keys, list_keys, revoke_key, take
 from schemas import tables
+from schemas.commands import Order
 from schemas.errors import StartError
-from schemas.keys import Key, KeyRing, current, key_id, new_key, public_key
+from schemas.keys import Key, KeyChange, KeyRing, current, key_id, new_key, public_key, sign
 from schemas.messages import Signed
 
 FIRST, SECOND, STRANGER = new_key(), new_key(), new_key()
+ORDER = {"id": "1" * 32, "org": "home", "machine": "attic", "action": "ping", "issued_at": 1, "expires_at": 2}
 
 
 @pytest.fixture
@@ -80,3 +82,56 @@ def test_revoking_is_said_and_what_is_unknown_is_one_sentence(home: Engine) -> N
 def test_an_organisation_that_does_not_exist_is_one_sentence(database: Engine) -> None:
     with pytest.raises(StartError, match="no organisation home"):
         add(database, FIRST, signer=None)
+
+
+def signed(seed: str, by: str, *, change: str = "add", org: str = "home", at: int = 20) -> Signed:
+    """A change as somebody signs it who has this key."""
+    wanted = KeyChange.model_validate({"change": change, "org": org, "public_key": public_key(seed), "at": at})
+    return sign(wanted, by)
+
+
+def taken(engine: Engine, change: Signed) -> str:
+    with engine.begin() as connection:
+        return take(connection, "home", change, 20)
+
+
+def test_a_change_that_was_signed_elsewhere_is_taken_as_it_was_signed(home: Engine) -> None:
+    add(home, FIRST, signer=None)
+    assert taken(home, signed(SECOND, FIRST)) == f"added {key_id(public_key(SECOND))}"
+    assert taken(home, signed(FIRST, SECOND, change="revoke")) == f"revoked {key_id(public_key(FIRST))}"
+    assert set(current(changes(home), "home", 30)) == {key_id(public_key(SECOND))}
+    ring = KeyRing("home")
+    ring.hold([Key(public_key(FIRST))])
+    assert ring.apply(changes(home), 40)
+    assert set(ring.keys) == {key_id(public_key(SECOND))}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (signed(SECOND, STRANGER), "is not in force in home"),
+        (signed(SECOND, SECOND), "is not in force in home"),
+        (signed(SECOND, FIRST).model_copy(update={"signature": "0" * 128}), "the signature does not fit"),
+        (signed(SECOND, FIRST, org="acme"), "it is signed for acme"),
+        (signed(FIRST, FIRST), "has, or had, key"),
+        (signed(SECOND, FIRST, change="revoke"), "has no key"),
+        (signed(FIRST, FIRST, change="revoke"), "without a key in force"),
+        (sign(Order.model_validate(ORDER), FIRST), "cannot be read"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_change_that_nobody_may_make_changes_nothing(home: Engine, change: Signed, said: str) -> None:
+    add(home, FIRST, signer=None)
+    with pytest.raises(StartError, match=said):
+        taken(home, change)
+    assert len(changes(home)) == 1
+
+
+def test_a_key_that_was_revoked_does_not_come_back_and_signs_nothing(home: Engine) -> None:
+    add(home, FIRST, signer=None)
+    taken(home, signed(SECOND, FIRST))
+    taken(home, signed(FIRST, SECOND, change="revoke"))
+    with pytest.raises(StartError, match="has, or had, key"):
+        taken(home, signed(FIRST, SECOND))
+    with pytest.raises(StartError, match="is not in force"):
+        taken(home, signed(STRANGER, FIRST))
