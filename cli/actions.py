@@ -11,7 +11,7 @@ import typer
 
 from cli import acting
 from cli.keys import read_key
-from cli.options import Data, Database, Json, Server, effective, fleet_database, show, table, to_seconds
+from cli.options import Data, Database, Json, Server, effective, fleet_database, show, table, to_seconds, utc
 from cli.progress import Progress, line, outputs, picture, summary
 from schemas.errors import StartError
 
@@ -341,14 +341,16 @@ def _show_plan(chosen: acting.Plan, as_json: bool) -> None:
 
 
 def _row(command: dict[str, Any]) -> dict[str, str]:
-    from datetime import UTC, datetime
-
     from broker.watch import printable
 
-    created = datetime.fromtimestamp(command["created_at"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     plain = {name: printable(str(command[name])) for name in ("id", "machine", "action", "state")}
     why = printable(command["detail"] or command["reason"])
-    return {**plain, "created": created, "by": printable(command["actor"] or command["principal"]), "detail": why}
+    return {
+        **plain,
+        "created": utc(command["created_at"]),
+        "by": printable(command["actor"] or command["principal"]),
+        "detail": why,
+    }
 
 
 def _tell(found: dict[str, Any]) -> None:

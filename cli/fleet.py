@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import Data, Database, Json, Server, effective, fleet_database, show
+from cli.options import Data, Database, Json, Server, effective, fleet_database, show, table, utc
 
 app = typer.Typer()
 
@@ -28,6 +28,33 @@ def ledger(data: Data = None, database: Database = None, as_json: Json = False) 
     found = _list_machines(data, database)
     plain = [{name: row[name] for name in ("org", "machine", "ledger")} for row in found]
     show(plain if as_json else ledger_table(found))
+
+
+@app.command()
+def alerts(
+    data: Data = None,
+    org: Annotated[str | None, typer.Option(help="Only those of this organisation.")] = None,
+    machine: Annotated[str | None, typer.Option(help="Only those of this machine.")] = None,
+    over: Annotated[bool, typer.Option("--over", help="Also those that are over.")] = False,
+    limit: Annotated[int, typer.Option(help="So many, the newest first.", min=1)] = 100,
+    database: Database = None,
+    as_json: Json = False,
+) -> None:
+    """List the alerts that last: what is wrong with which machine, and since when."""
+    from ingestor.alert_list import list_alerts
+
+    with fleet_database(data, database, read_only=True) as engine:
+        found = list_alerts(engine, org=org, machine=machine, over=over, limit=limit)
+    columns = ("org", "machine", "alert", "detail", "severity", "since", "until")
+    show(found if as_json else table([_alert_row(alert) for alert in found], columns))
+
+
+def _alert_row(alert: dict[str, Any]) -> dict[str, str]:
+    from broker.watch import printable
+
+    plain = {name: printable(alert[name]) for name in ("org", "machine", "detail", "severity")}
+    until = "" if alert["ended_at"] is None else utc(alert["ended_at"])
+    return {**plain, "alert": printable(alert["title"]), "since": utc(alert["started_at"]), "until": until}
 
 
 @app.command()

@@ -112,6 +112,11 @@ def to_moment(text: str, now: int) -> int:
         raise StartError(f"{text!r} is no moment: write it as 2026-11-25, 2026-11-25T08:30 or 24h (ago)") from None
 
 
+def utc(at: int) -> str:
+    """A moment in milliseconds as people read it, to the second, UTC."""
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def data_directory(given: Path | None) -> Path:
     """The state directory: what was given, or the user's."""
     from platformdirs import user_data_path

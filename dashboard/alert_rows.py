@@ -49,6 +49,15 @@ def lines(found: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, 
     ]
 
 
+def chips(found: Sequence[Row[Any]]) -> list[Word]:
+    """Those of a machine's alerts that last, in a word each."""
+    return [
+        Word(" · ".join(filter(None, (translated(row.title), translated(row.detail)))), state(row).tone)
+        for row in found
+        if row.ended_at is None
+    ]
+
+
 def state(row: Row[Any]) -> Word:
     """How bad it is, or that it is over."""
     if row.ended_at is not None:

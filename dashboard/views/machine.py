@@ -100,6 +100,7 @@ def _now(context: Context, name: str) -> None:
         _title(context, row)
         changes.draw(context)
         st.html(markup.note(machine_facts.subtitle(row, context.now())) + markup.tags(text.labels(row.labels)))
+        st.html("".join(markup.chip(word) for word in alert_rows.chips(_found_alerts(context, name))))
         thresholds = live.read(context, "thresholds", partial(queries.thresholds, context.engine, context.org))
         recent = live.read(context, f"recent.{name}", partial(_recent, context, row)) or []
         st.html(machine_facts.vitals(row, machine_charts.metrics(row.info), thresholds, recent))
@@ -254,12 +255,16 @@ def _alt(chart: Chart) -> str:
 
 def _alerts(context: Context, place: DeltaGenerator, name: str) -> None:
     """What is and was wrong with it; nothing when nothing ever was."""
-    read = partial(alert_queries.of_machine, context.engine, context.org, name, limit=_ALERTS)
-    found = live.read(context, f"alerts.{name}", read)
+    found = _found_alerts(context, name)
     if found:
         with place.container(border=True, key="card_alerts"):
             st.html(markup.heading(_("Alerts"), 3))
             st.html(markup.timeline(alert_rows.lines(found, context.now(), context.zone)))
+
+
+def _found_alerts(context: Context, name: str) -> Sequence[Row[Any]]:
+    read = partial(alert_queries.of_machine, context.engine, context.org, name, limit=_ALERTS)
+    return live.read(context, f"alerts.{name}", read) or ()
 
 
 def _events(context: Context, row: Row[Any]) -> None:
