@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import access, actions, agent, backup, brokers, export, fleet, keys, parts, people
+from cli import access, actions, agent, backup, brokers, export, fleet, keys, parts, people, report
 from schemas.errors import StartError
 from schemas.version import VERSION
 
@@ -21,6 +21,7 @@ app.add_typer(agent.app, name="agent")
 app.add_typer(fleet.app)
 app.add_typer(backup.app)
 app.add_typer(export.app)
+app.add_typer(report.app)
 app.add_typer(brokers.app)
 app.add_typer(access.org, name="org")
 app.add_typer(access.token, name="token")

@@ -1,19 +1,16 @@
 """Handing the fleet's history to other programs."""
 
 import time
-from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Data, Database, fleet_database, to_moment
+from cli.options import Data, Database, Output, fleet_database, to_file, to_moment
 from schemas.errors import StartError
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from sqlalchemy import Engine
 
     from dashboard.export import Wanted
@@ -49,9 +46,7 @@ def export(
         Finely, typer.Option(help="Samples as they came, or minimum, average and maximum per minute or hour.")
     ] = Finely.SAMPLES,
     form: Annotated[Form, typer.Option("--format", help="The form of the file.")] = Form.CSV,
-    output: Annotated[
-        Path | None, typer.Option(help="The file to write; it must not exist yet.", show_default="standard output")
-    ] = None,
+    output: Output = None,
     data: Data = None,
     database: Database = None,
 ) -> None:
@@ -81,24 +76,16 @@ def _write(engine: "Engine", wanted: "Wanted", form: Form, output: Path | None) 
     from rich.progress import Progress
 
     from dashboard.export import count, rows, writing
-    from schemas import files
 
-    place: AbstractContextManager[Path | None] = nullcontext() if output is None else files.new(output)
     done = 0
     try:
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("Exporting", total=count(engine, wanted))
-            with place as file, writing(form.value, file, wanted.columns) as write:
+            with to_file(output) as file, writing(form.value, file, wanted.columns) as write:
                 for some in rows(engine, wanted):
                     write(some)
                     done += len(some)
                     progress.advance(task, len(some))
     except ImportError:
         raise StartError("Parquet files need pyarrow: install dashfleet[dashboard]") from None
-    except FileExistsError:
-        raise StartError(f"there is a file {output} already: name one that does not exist") from None
-    except BrokenPipeError:  # whoever read our output has enough
-        raise typer.Exit(1) from None
-    except OSError as error:
-        raise StartError(f"cannot write {output or 'the output'}: {error.strerror}") from None
     return done

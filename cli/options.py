@@ -3,12 +3,14 @@
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from schemas.errors import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +32,15 @@ Database = Annotated[str | None, typer.Option(help="SQLAlchemy URL of the fleet'
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 Check = Annotated[bool, typer.Option("--check", help="Print the effective settings, secrets masked, and exit.")]
 PortOption = Annotated[int | None, typer.Option(help="The port to listen on.", min=1, max=65_535)]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        help="The file to write, which must not exist yet; - is standard output.",
+        show_default="standard output",
+        parser=lambda text: None if text == "-" else Path(text),
+        metavar="FILE",
+    ),
+]
 
 
 @contextmanager
@@ -46,6 +57,25 @@ def fleet_database(data: Path | None, database: str | None = None, *, read_only:
         yield engine
     finally:
         engine.dispose()
+
+
+@contextmanager
+def to_file(output: Path | None) -> "Iterator[Path | None]":
+    """Where to write a file that has its name only when it is whole; None, for standard output, stays so.
+
+    Raises StartError when there is such a file, or it cannot be written.
+    """
+    from schemas import files
+
+    try:
+        with nullcontext() if output is None else files.new(output) as file:
+            yield file
+    except FileExistsError:
+        raise StartError(f"there is a file {output} already: name one that does not exist") from None
+    except BrokenPipeError:  # whoever read our output has enough
+        raise typer.Exit(1) from None
+    except OSError as error:
+        raise StartError(f"cannot write {output or 'the output'}: {error.strerror}") from None
 
 
 def table(found: "list[dict[str, str]]", columns: tuple[str, ...]) -> "Table":
@@ -85,7 +115,6 @@ def effective(kind: type[Any], data: Path | None, config: Path | None, check: bo
 def to_seconds(text: str) -> float:
     """The length of time that an option says. Raises StartError."""
     from schemas import durations
-    from schemas.errors import StartError
 
     try:
         return durations.seconds(text)
@@ -99,7 +128,6 @@ def to_moment(text: str, now: int) -> int:
     It is UTC if it says no zone. Raises StartError.
     """
     from schemas import durations
-    from schemas.errors import StartError
 
     try:
         return now - round(durations.seconds(text) * 1000)

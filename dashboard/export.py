@@ -19,6 +19,7 @@ from typing import Any, Final, TextIO
 
 from sqlalchemy import BigInteger, ColumnElement, Engine, Float, Integer, Table, func, select
 
+from dashboard.history_queries import sampled_within
 from schemas.history import SAMPLES, Resolution
 from schemas.tables import Hundredths, machine, metadata, org, sample
 
@@ -146,7 +147,9 @@ def _chosen(engine: Engine, wanted: Wanted) -> list[tuple[int, str]]:
 
 
 def _of(wanted: Wanted, key: int, *columns: ColumnElement[Any]) -> Any:  # noqa: ANN401 - as above
-    mine = wanted.table.c.machine_id == key
+    mine: ColumnElement[bool] = wanted.table.c.machine_id == key
+    if wanted.resolution == SAMPLES:
+        mine = sampled_within(key, wanted.start, wanted.end)
     return select(*columns).select_from(wanted.table).where(mine, wanted.at >= wanted.start, wanted.at < wanted.end)
 
 

@@ -8,11 +8,11 @@ Invariants:
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, Float, Table, case, cast, func, select
+from sqlalchemy import ColumnElement, Engine, Float, Table, case, cast, func, select, true, union_all
 
 from schemas.history import MINUTE, SAMPLES, Resolution, Retention
 from schemas.messages import VITALS
-from schemas.tables import as_float, machine, metadata, minute, org, sample
+from schemas.tables import as_float, dirty, machine, metadata, minute, org, sample
 
 _GAUGES: Final = tuple(name for name in VITALS if not name.startswith("network_"))
 _COUNTERS: Final = ("network_received_bytes", "network_sent_bytes")
@@ -47,6 +47,22 @@ def cpu_by_minute(
     return found
 
 
+def sampled_within(machine_id: int, start: int, end: int) -> ColumnElement[bool]:
+    """Where a machine's samples from one moment to another are, by the key of their table, which has its own clock.
+
+    Every sample is in a minute that says so, or that is marked to be rolled up. A few samples around are found, too.
+    """
+    places = [
+        select(table.c.sampled_from, table.c.sampled_to).where(
+            table.c.machine_id == machine_id, table.c.at > start - MINUTE, table.c.at <= end, condition
+        )
+        for table, condition in ((minute, true()), (dirty, dirty.c.length == MINUTE))
+    ]
+    found = union_all(*places).subquery()
+    first, last = (select(bound).scalar_subquery() for bound in (func.min(found.c[0]), func.max(found.c[1])))
+    return (sample.c.machine_id == machine_id) & sample.c.sampled_at.between(first, last)
+
+
 def history(
     engine: Engine,
     machine_id: int,
@@ -67,14 +83,16 @@ def history(
         table: Table = sample
         at: ColumnElement[int] = sample.c.sampled_at + sample.c.clock_offset_milliseconds
         columns = _of_samples(extras)
+        place = sampled_within(machine_id, start, end)
     else:
         table = metadata.tables[resolution.table]
         at = table.c.at
         columns = _of_rollups(table, extras, whole_until=end - resolution.length)
+        place = table.c.machine_id == machine_id
     bucket = (at // step).label("bucket")
     query = (
         select(bucket, func.max(at).label("at"), *columns)
-        .where(table.c.machine_id == machine_id, at > start, at <= end)
+        .where(place, at > start, at <= end)
         .group_by(bucket)
         .order_by(bucket)
     )

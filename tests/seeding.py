@@ -6,9 +6,13 @@ from typing import Any
 
 from sqlalchemy import CursorResult, Engine, insert, select, update
 
+from ingestor.fleet import Machine, Stream
+from ingestor.intake import Arrived
+from ingestor.rollup import Rollup
 from schemas import tables
 from schemas.health import health
 from schemas.history import HOUR, MINUTE
+from schemas.messages import Sample, Vitals
 
 NOW = 1_700_000_000_000
 GIB = 2**30
@@ -148,6 +152,12 @@ class Fleet:
             rows.append({**key, "delay_milliseconds": 0, **values})
         with self.engine.begin() as connection:
             connection.execute(insert(tables.sample), rows)
+            Rollup(self.engine, begin=self.engine.begin).mark(connection, [self._arrived(row) for row in rows])
+
+    def _arrived(self, row: dict[str, Any]) -> Arrived:
+        sample = Sample(seq=row["seq"], sampled_at=row["sampled_at"], vitals=Vitals())
+        machine, stream = Machine(row["machine_id"], "", ""), Stream("", row["stream_number"], created_at=0)
+        return Arrived(machine, stream, sample, row["sampled_at"], row.get("clock_offset_milliseconds", 0))
 
     def a_day(self, machine_id: int, *, hours: int = 48, gap: tuple[float, float] | None = (2.0, 2.6)) -> None:
         """Two days of samples that look like a machine's, with a hole between two ages in hours."""

@@ -197,6 +197,8 @@ def test_an_export_goes_to_standard_output_or_to_a_new_file(data: Path, tmp_path
     dashfleet("org", "add", "acme", "--data", str(data))
     printed = dashfleet("export", *where, "--from", "2026-11-25", "--to", "2026-11-26T08:30").stdout
     assert printed.startswith("machine,time,cpu_percent,")
+    assert dashfleet("export", *where, "--output", "-").stdout == printed
+    assert not Path("-").exists()
     assert "Exported 0 rows" in dashfleet("export", *where, "--output", file).stdout
     assert Path(file).read_text() == printed
     assert "there is a file" in refusal("export", *where, "--output", file)
@@ -204,6 +206,21 @@ def test_an_export_goes_to_standard_output_or_to_a_new_file(data: Path, tmp_path
     assert "--from must be before --to" in refusal("export", *where, "--to", "7d")
     assert "is no moment" in refusal("export", *where, "--from", "yesterday")
     assert "name it with --output" in refusal("export", *where, "--format", "parquet")
+    assert "name it with --output" in refusal("export", *where, "--format", "parquet", "--output", "-")
+
+
+def test_a_report_goes_to_standard_output_or_to_a_new_file(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    where = ("--org", "acme", "--data", str(data))
+    dashfleet("org", "add", "acme", "--data", str(data))
+    printed = dashfleet("report", *where, "--to", "2026-11-26T08:30").stdout
+    assert printed.startswith("<!DOCTYPE html>")
+    assert "27 Oct 2026, 08:30:00 to 26 Nov 2026, 08:30:00, UTC" in printed
+    assert "Wrote the report on acme" in dashfleet("report", *where, "--output", str(file), "--language", "fr").stdout
+    assert '<html lang="fr">' in file.read_text()
+    assert "there is a file" in refusal("report", *where, "--output", str(file))
+    assert "there is no language 'xx': name one of en, es, fr, ru" in refusal("report", *where, "--language", "xx")
+    assert "there is no organisation nowhere" in refusal("report", "--org", "nowhere", "--data", str(data))
 
 
 def test_watch_says_when_there_is_no_secret(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from rollups import START, Keeper, arrived
 from seeding import NOW, Fleet
-from sqlalchemy import Engine, event, insert, update
+from sqlalchemy import Engine, event, insert, select, update
 
 from dashboard import charts, history_queries
 from schemas import tables
@@ -156,3 +156,16 @@ def test_the_last_whole_minutes_of_many_machines_are_one_query(fleet: Fleet, rea
     found = history_queries.cpu_by_minute(reader, "home", ["a", "b", "c"], now=fleet.now, minutes=3)
     assert found == {"a": [1.0, None, 3.0], "b": [None, None, 4.0]}
     assert len([statement for statement in asked if "minute" in statement]) == 1
+
+
+def test_samples_are_found_by_their_key_also_where_the_clock_is_wrong(fleet: Fleet) -> None:
+    machine, week = fleet.machine("attic"), 7 * 24 * HOUR
+    times = [fleet.now - week - 10_000 * i for i in range(2000)]
+    fleet.samples(machine, times, cpu_percent=float, clock_offset_milliseconds=week)
+    found = history_queries.history(fleet.engine, machine, start=fleet.now - 60_000, end=fleet.now, step=1)
+    assert sorted(row["cpu_percent"] for row in found) == [0, 1, 2, 3, 4, 5]
+    place = history_queries.sampled_within(machine, fleet.now - 60_000, fleet.now)
+    with fleet.engine.connect() as connection:
+        assert (
+            len(connection.execute(select(tables.sample.c.seq).where(place)).all()) <= 18
+        )  # three minutes of 2,000 samples
