@@ -28,6 +28,7 @@ _LABELS: Final[TypeAdapter[dict[str, str]]] = TypeAdapter(Labels)
 _HEADS: Final = (marked("Setting"), marked("Desired"), marked("Reported"), marked("Difference"))
 _OWNERS: Final = marked("as its owner has set it")
 _NOT_ALLOWED: Final = marked("This machine's owner does not let it be configured from here.")
+_NOT_HEARD: Final = marked("It has not been heard yet, and has not said what it allows.")
 _WAITS: Final = marked("A configuration is on its way to it: see its last commands.")
 _HOW: Final = marked("A line for each label, such as site=paris.")
 _BAD_LABELS: Final = marked(
@@ -116,13 +117,13 @@ def draw(context: Context, row: Row[Any]) -> None:
         st.html(markup.note(_(_WAITS)))
     if not context.may_act:
         return
-    able = CONFIGURE in actions((row.info or {}).get("actions"))
-    why = live.obstacle(context) if able else _(_NOT_ALLOWED)
+    why = _obstacle(context, row)
+    if why:
+        st.html(markup.note(why))
     st.button(
         _("Configure …"),
         key="machine.configure",
         disabled=bool(why),
-        help=markup.plain(why) or None,
         on_click=partial(
             change_dialog.ask,
             _("Configure {machine}", machine=row.name),
@@ -133,6 +134,14 @@ def draw(context: Context, row: Row[Any]) -> None:
             collectors=_collectors(row, wish),
         ),
     )
+
+
+def _obstacle(context: Context, row: Row[Any]) -> str:
+    """Why it cannot be configured now; empty when it can."""
+    if row.info is None:
+        return _(_NOT_HEARD)
+    allowed = CONFIGURE in actions(row.info.get("actions"))
+    return live.obstacle(context) if allowed else _(_NOT_ALLOWED)
 
 
 def _collectors(row: Row[Any], wish: Wish) -> list[str]:

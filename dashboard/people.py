@@ -4,6 +4,7 @@ Invariants:
 - Who asks is looked up again in the transaction that makes the change: an admin of that organisation, now.
 - Nobody of another organisation is found, or changed, whatever name is given.
 - Nobody removes or demotes themselves, so an organisation that has an admin keeps one.
+- Who signs in with a provider has the role that it grants, and no password here.
 - A new password is returned once, for whoever asked, and stored as its hash only.
 """
 
@@ -12,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Engine, Row, func, or_, select
+from sqlalchemy import Engine, Row, exists, func, or_, select
 from sqlalchemy.engine import Connection
 
 from dashboard import accounts
-from dashboard.accounts import AccountError, Person, Role, account_change, session, user
+from dashboard.accounts import AccountError, Person, Role, account_change, identity, session, user
 from dashboard.sessions import Sessions
 
 
@@ -36,7 +37,10 @@ class People:
         self._sessions = sessions
 
     def listed(self, org: str) -> list[Row[Any]]:
-        """Everybody: name, role, since when, in how many sessions, and when they were last seen in one."""
+        """Everybody: name, role, since when, in how many sessions, when they were last seen in one, and whether a
+        provider (`provided`) decides on their role.
+        """
+        provided = exists().where(identity.c.user_id == user.c.id)
         query = (
             select(
                 user.c.name,
@@ -44,10 +48,11 @@ class People:
                 user.c.created_at,
                 func.count(session.c.token_hash).label("sessions"),
                 func.max(session.c.seen_at).label("seen_at"),
+                provided.label("provided"),
             )
             .select_from(user.outerjoin(session, (session.c.user_id == user.c.id) & self._sessions.living()))
             .where(user.c.org == org)
-            .group_by(user.c.name, user.c.role, user.c.created_at)
+            .group_by(user.c.id, user.c.name, user.c.role, user.c.created_at)
             .order_by(user.c.name)
         )
         with self._engine.connect() as connection:
@@ -85,14 +90,14 @@ class People:
 
     def set_role(self, admin: Admin, name: str, role: Role) -> None:
         """Give a person another role, and sign them out, as what they may is settled when they sign in."""
-        with self._of(admin, name) as (connection, person):
+        with self._of(admin, name, ours=True) as (connection, person):
             accounts.change_user(connection, person, admin.name, "set-role", role.value, role=role.value)
 
     def reset_password(self, admin: Admin, name: str) -> str:
         """Give a person another password, and sign them out; returns it. Raises AccountError."""
         password = accounts.new_password()
         hashed = accounts.hash_password(password)
-        with self._of(admin, name) as (connection, person):
+        with self._of(admin, name, ours=True) as (connection, person):
             accounts.change_user(connection, person, admin.name, "set-password", password_hash=hashed)
         return password
 
@@ -115,13 +120,17 @@ class People:
             yield connection
 
     @contextmanager
-    def _of(self, admin: Admin, name: str) -> Iterator[tuple[Connection, Person]]:
+    def _of(self, admin: Admin, name: str, *, ours: bool = False) -> Iterator[tuple[Connection, Person]]:
+        """`ours`: only somebody who signs in here, not with a provider."""
         with self._as(admin) as connection:
             person = accounts.find_user(connection, name)
             if person is None or person.org != admin.org:
                 raise AccountError(f"there is nobody called {name} here")
             if person.name == admin.name:
                 raise AccountError("nobody can do this to themselves: ask another admin")
+            provided = select(identity.c.subject).where(identity.c.user_id == person.id)
+            if ours and connection.execute(provided).first() is not None:
+                raise AccountError(f"{name} signs in with your provider: change it there")
             yield connection, person
 
 

@@ -31,6 +31,9 @@ _COLUMNS: Final = (
 )
 _WHY: Final = marked("Who may sign in to this dashboard and see this organisation.")
 _SELF: Final = marked("This is you. Another admin can change your role or password, or remove you.")
+_PROVIDED: Final = marked(
+    "Signs in with your provider, which decides on the role, and lets whoever is removed here in again."
+)
 _NO_SESSION: Final = marked("Not signed in anywhere.")
 _SIGN_IN: Final = marked("{name} signs in with it. Hand it over by a way that you trust.")
 _ROLE_WARNING: Final = marked("{name} is signed out everywhere, and has the new role at the next sign-in.")
@@ -134,12 +137,10 @@ def _facts(people: People, context: Context, draft: Draft, row: Row[Any]) -> Non
     if row.name == context.user:
         st.html(markup.banner(_(_SELF)))
     else:
-        steps = (
-            ("role", _("Change role …")),
-            ("password", _("New password …")),
-            ("sign-out", _("Sign out …")),
-            ("remove", _("Remove …")),
-        )
+        ours = (("role", _("Change role …")), ("password", _("New password …")))
+        steps = (*(() if row.provided else ours), ("sign-out", _("Sign out …")), ("remove", _("Remove …")))
+        if row.provided:
+            st.html(markup.note(_(_PROVIDED)))
         with st.container(horizontal=True):
             for step, label in steps:
                 st.button(label, key=draft.key(step), on_click=partial(draft.about.update, step=step))

@@ -33,6 +33,7 @@ from schemas import history
 VIEW = View(title=marked("Fleet"), path="fleet", icon=":material/dns:", order=0)
 
 _MACHINE: Final = "machine"
+_SETTINGS: Final = "settings"
 _SNAPSHOT: Final = "fleet.snapshot"
 _PAGER: Final = "fleet.pager"
 _SELECTION: Final = "fleet.selection"
@@ -252,6 +253,13 @@ def _no_machine(context: Context) -> None:
         st.code(_ON_THE_SERVER.format(org=context.org), language=None)
         st.markdown(_(_EMPTY_MORE))
         st.code(_ON_THE_MACHINE, language=None)
+        if _SETTINGS in context.pages:
+            st.page_link(
+                context.pages[_SETTINGS],
+                label=_("Or make a token here, with its install line"),
+                icon=":material/key:",
+                query_params={"section": "tokens"},
+            )
         st.html(markup.note(_("Waiting for the first heartbeat …")))
 
 

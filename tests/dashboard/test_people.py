@@ -6,7 +6,9 @@ import pytest
 from clocks import Clock
 from sqlalchemy import Engine
 
+from dashboard import identities
 from dashboard.accounts import AccountError, Role, add_user, verify
+from dashboard.identities import Grant
 from dashboard.people import Admin, People
 from dashboard.sessions import Sessions
 
@@ -126,6 +128,21 @@ def test_who_is_signed_in_where_is_listed_until_the_session_ends(
     clock.advance(601)
     assert people.listed("home")[1].sessions == 0
     assert people.sessions_of("home", "olga") == []
+
+
+def test_who_signs_in_with_a_provider_has_no_role_or_password_here(people: People, accounts: Engine) -> None:
+    identities.settle(accounts, '["https://id.example", "7"]', "eve@id.example", Grant("home", Role.VIEWER))
+    assert {row.name: row.provided for row in people.listed("home")} == {
+        "ada": False,
+        "eve@id.example": True,
+        "olga": False,
+    }
+    for change in (CHANGES["role"], CHANGES["password"]):
+        with pytest.raises(AccountError, match="signs in with your provider"):
+            change(people, ADA, "eve@id.example")
+    people.sign_out(ADA, "eve@id.example")
+    people.remove(ADA, "eve@id.example")
+    assert [row.name for row in people.listed("home")] == ["ada", "olga"]
 
 
 def test_every_change_is_written_down_with_who_made_it(people: People) -> None:
