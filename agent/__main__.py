@@ -29,7 +29,9 @@ from agent.outbox import Outbox
 from agent.sessions import Sessions
 from broker.mqtt import Mqtt
 from broker.transport import Backoff, Transport, WillMaker
-from schemas.process import Stop, begin_again, handed_over, say_ready, start_logging
+from schemas.errors import StartError
+from schemas.logs import start_logging
+from schemas.process import Stop, begin_again, handed_over, say_ready
 from schemas.settings import AgentSettings, SettingsError
 
 _MEMORY_FILES = Path("/dev/shm")  # noqa: S108 - only a directory of our own there is used
@@ -38,11 +40,11 @@ _MEMORY_FILES = Path("/dev/shm")  # noqa: S108 - only a directory of our own the
 def main() -> int:
     """Run until a signal says stop. The exit code: 0, or 2 with a sentence when it cannot start."""
     settings = handed_over(AgentSettings)
-    start_logging(settings.log_level)
     stop = Stop()
     try:
+        start_logging(settings)
         running = build(settings)
-    except SettingsError as error:
+    except StartError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     _give_memory_back()

@@ -69,7 +69,7 @@ def enrol(
     given = {"server": server, "machine": machine, "ca_file": ca_file}
     settings = effective(AgentSettings, data, config, False, **given)
     from agent.enrol import Enrolment, enrolled_as, over_mqtt
-    from schemas.process import start_logging
+    from schemas.logs import start_logging
 
     known = enrolled_as(settings.data)
     if known is not None:
@@ -81,7 +81,7 @@ def enrol(
             "network that nobody else is on"
         )
     token = _token(token_file)
-    start_logging(settings.log_level)
+    start_logging(settings)
     enrolment = Enrolment(settings, token, open_transport=over_mqtt(settings), nonce=secrets.token_hex(16))
     typer.echo(f"This machine is {token.org}/{enrolment.run()} now: start it with {_start(data)}")
 

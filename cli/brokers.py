@@ -68,9 +68,10 @@ def mosquitto(
     from broker.mosquitto_process import run
     from broker.principals import TableDirectory
     from schemas.database import open_engine, require_current
-    from schemas.process import Stop, say_ready, start_logging
+    from schemas.logs import start_logging
+    from schemas.process import Stop, say_ready
 
-    start_logging(settings.log_level)
+    start_logging(settings)
     engine = open_engine(settings.database.get_secret_value(), read_only=True)
     require_current(engine)
     stop = Stop()

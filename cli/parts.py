@@ -103,9 +103,10 @@ def broker(
     from broker.embedded import run
     from broker.principals import TableDirectory
     from schemas.database import open_engine, require_current
-    from schemas.process import say_ready, start_logging, watch_the_supervisor
+    from schemas.logs import start_logging
+    from schemas.process import say_ready, watch_the_supervisor
 
-    start_logging(settings.log_level)
+    start_logging(settings)
     engine = open_engine(settings.database.get_secret_value(), read_only=True)
     require_current(engine)
     watch_the_supervisor()
@@ -134,9 +135,9 @@ def ingestor(
         IngestorSettings, data, config, check, **given, password_file=secret if secret and secret.exists() else None
     )
     from ingestor.run import run
-    from schemas.process import start_logging
+    from schemas.logs import start_logging
 
-    start_logging(settings.log_level)
+    start_logging(settings)
     run(settings)
 
 
@@ -166,9 +167,10 @@ def dashboard(
     settings = effective(DashboardSettings, data, config, check, bind=bind, port=port, database=database)
     from dashboard.app import run
     from schemas.database import open_engine, require_current
-    from schemas.process import say_ready, start_logging, watch_the_supervisor
+    from schemas.logs import start_logging
+    from schemas.process import say_ready, watch_the_supervisor
 
-    start_logging(settings.log_level)
+    start_logging(settings)
     require_current(open_engine(settings.database.get_secret_value(), read_only=True))
     watch_the_supervisor()
     run(settings, lambda: say_ready(f"http://{settings.bind}:{settings.port}"))

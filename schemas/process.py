@@ -1,4 +1,4 @@
-"""What every part's process shares: logging, being told to stop, and telling that it is ready.
+"""What every part's process shares: being told to stop, and telling that it is ready.
 
 Invariants:
 - A part stops on SIGTERM and SIGINT, on SIGHUP (its terminal is gone) unless it came to ignore that (`nohup`), and when
@@ -8,12 +8,10 @@ Invariants:
 """
 
 import json
-import logging
 import os
 import signal
 import sys
 import threading
-import time
 from types import FrameType
 from typing import NoReturn, TypeVar
 
@@ -56,20 +54,6 @@ def say_ready(what: str) -> None:
     """Tell the supervisor, or the person at the terminal."""
     sys.stdout.write(f"ready: {what}\n")
     sys.stdout.flush()
-
-
-def start_logging(level: str) -> None:
-    """Log to standard error, one line a record, with the time in UTC."""
-    logging.basicConfig(
-        level=level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-        force=True,
-    )
-    logging.Formatter.converter = time.gmtime
-    logging.captureWarnings(capture=True)
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every plug-in it loads
 
 
 def become(module: str, settings: Settings) -> NoReturn:

@@ -67,6 +67,12 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least level that is logged"
     )
+    log_format: Literal["text", "json"] = Field("text", description="How a record is written, one line each")
+    log_file: Path | None = Field(None, description="The file to log to; standard error unless given")
+    log_file_max_bytes: Annotated[int, Field(ge=1 << 16)] = Field(
+        10 << 20, description="A log file that would become larger is put aside, and a new one begun"
+    )
+    log_files_kept: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="Log files put aside that are kept")
 
 
 class ServerAddress(BaseModel):

@@ -113,27 +113,3 @@ def test_the_password_is_read_from_the_environment_again(monkeypatch: pytest.Mon
     settings = handed_over(AgentSettings)
 
     assert (settings.secret(), settings.interval_seconds) == ("made-up", 2.5)
-
-
-def test_records_are_logged_to_standard_error_with_the_time_in_utc() -> None:
-    code = """
-import logging, os, time
-os.environ["TZ"] = "Pacific/Kiritimati"
-time.tzset()
-from schemas.process import start_logging
-start_logging("info")
-logging.getLogger("part").debug("too little")
-logging.getLogger("part").info("hello")
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    line = done.stderr.strip()
-    assert line.endswith("Z INFO part: hello")
-    assert done.stdout == ""
-    day = subprocess.run(
-        [sys.executable, "-c", "import time; print(time.strftime('%Y-%m-%dT%H', time.gmtime()))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    assert line.startswith(day[:10])
