@@ -15,7 +15,7 @@ from sqlalchemy import Row
 
 from dashboard import action_dialog, change_dialog, live, markup, settings_queries, text
 from dashboard.change_dialog import Draft
-from dashboard.language import _, marked
+from dashboard.language import _, marked, pgettext
 from dashboard.text import Word
 from dashboard.view import Context
 from schemas.commands import Desired, Order
@@ -92,7 +92,7 @@ def compared(wish: Wish, found: Wish) -> list[tuple[str, str, str, Word]]:
 def _line(name: str, shown: Any, wished: Any, found: Any) -> tuple[str, str, str, Word]:  # noqa: ANN401
     if wished is None:
         return name, _(_OWNERS), shown(found), Word(_("none"), "plain")
-    word = Word(_("none"), "good") if wished == found else Word(_("differs"), "fair")
+    word = Word(pgettext("difference", "none"), "good") if wished == found else Word(_("differs"), "fair")
     return name, shown(wished), shown(found), word
 
 

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 from sqlalchemy import Engine
 
-from dashboard import language, live, markup
+from dashboard import language, live, markup, streamlit_words
 from dashboard.accounts import Role
 from dashboard.actions import PUBLISHERS
 from dashboard.gate import SIGN_OUT
@@ -107,6 +107,7 @@ def _spoken() -> str:
         "language": language.current(),
         "chosen": language.COOKIE if language.CHOSEN in st.session_state else "",
         "lost": _(_LOST),
+        "words": dict(streamlit_words.words()),
     }
     return f"window.dashfleet = {json.dumps(told)};".replace("<", "\\u003c")
 

@@ -1,6 +1,57 @@
 // The page says in which language it is, and the browser remembers which one somebody chose, for the sign-in too.
+//
+// What Streamlit says is English: our words take the place of its names of buttons, its hints and its few texts, also when
+// it draws them anew, and also those of the language before. What is ours, or a machine's, is left alone.
 (() => {
-  const { language, chosen } = window.dashfleet;
+  const { language, chosen, words } = window.dashfleet;
   document.documentElement.lang = language;
   if (chosen) document.cookie = `${chosen}=${language}; path=/; max-age=31536000; samesite=lax`;
+
+  const NAMES = ["aria-label", "title", "placeholder"], OURS = "[class*=df-], code, pre, [data-testid=stMarkdownContainer]";
+  const known = (window.dashfleetWords ??= { watched: false, parts: new Map() });
+  for (const [said, ours] of Object.entries(words)) {
+    for (const [before, part] of known.parts) if (part.said === said) known.parts.set(before, { said, ours });
+    known.parts.set(said, { said, ours }).set(ours, { said, ours });
+  }
+
+  function translated(text) {
+    const exact = known.parts.get(text);
+    if (exact) return exact.ours;
+    for (const [before, { ours }] of known.parts) {
+      const [start, end] = before.split(/\{\w+\}/);
+      if (end !== undefined && text.startsWith(start) && text.endsWith(end)) {
+        const inside = text.slice(start.length, text.length - end.length);
+        return ours.replace(/\{\w+\}/, () => inside);
+      }
+    }
+    return text;
+  }
+
+  function name(element) {
+    for (const each of NAMES) {
+      const before = element.getAttribute(each), after = before && translated(before);
+      if (after !== before) element.setAttribute(each, after);
+    }
+  }
+
+  function read(node) {
+    if (node.nodeType === Node.TEXT_NODE) {
+      const after = translated(node.data);
+      if (after !== node.data) node.data = after;
+    } else if (node.nodeType === Node.ELEMENT_NODE && !node.matches(OURS)) {
+      name(node);
+      node.childNodes.forEach(read);
+    }
+  }
+
+  read(document.body);
+  if (known.watched) return;
+  known.watched = true;
+  new MutationObserver((changes) => {
+    for (const { type, target, addedNodes } of changes) {
+      if (target.closest(OURS)) continue;
+      if (type === "attributes") name(target);
+      else addedNodes.forEach(read);
+    }
+  }).observe(document.body, { subtree: true, childList: true, attributes: true, attributeFilter: NAMES });
 })();

@@ -10,7 +10,7 @@ from broker.credentials import hash_secret, new_token
 from dashboard import cells, change_dialog, live, markup, settings_queries, table, text
 from dashboard.change_dialog import Draft
 from dashboard.installing import CA_NAME
-from dashboard.language import _, marked, ngettext
+from dashboard.language import _, marked, ngettext, pgettext
 from dashboard.section import Section
 from dashboard.text import Word
 from dashboard.view import Context
@@ -75,7 +75,7 @@ def state(row: Row[Any], now: int) -> Word:
     if row.used >= row.uses:
         return Word(_("Used up"), "muted")
     if now >= row.expires_at:
-        return Word(_("Expired"), "muted")
+        return Word(pgettext("token", "Expired"), "muted")
     return Word(_("Good"), "good")
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 from sqlalchemy import Row
 
 from dashboard import live, markup, queries, text
-from dashboard.language import _, marked, ngettext
+from dashboard.language import _, marked, ngettext, pgettext
 from dashboard.text import Word
 from dashboard.view import Context, View
 
@@ -41,7 +41,11 @@ def _incidents(context: Context) -> None:
 
 
 def _state(row: Row[Any]) -> Word:
-    return Word(_("Open"), "bad") if row.ended_at is None else Word(_("Over"), "plain")
+    return (
+        Word(pgettext("incident", "Open"), "bad")
+        if row.ended_at is None
+        else Word(pgettext("incident", "Over"), "plain")
+    )
 
 
 def sentence(row: Row[Any], now: int) -> str:

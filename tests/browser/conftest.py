@@ -61,6 +61,7 @@ class Dashboard:
     port: int
     server: str = "mqtt://127.0.0.1:1"
     database: str = ""
+    preparation: str = ""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -83,7 +84,7 @@ class Dashboard:
             "signing_keys": str(self.directory / "secrets" / "signing"),
         }
         with self.log.open("ab") as log:
-            argv = [sys.executable, "-c", _SERVE, json.dumps(settings)]
+            argv = [sys.executable, "-c", self.preparation + _SERVE, json.dumps(settings)]
             self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log)
         assert self.process.stdout is not None
         with self.process.stdout as said:
@@ -97,9 +98,9 @@ class Dashboard:
 
 
 @contextmanager
-def serving(directory: Path, server: str, database: str = "") -> Iterator[Dashboard]:
+def serving(directory: Path, server: str, database: str = "", preparation: str = "") -> Iterator[Dashboard]:
     """A dashboard over the databases in a directory; nothing of it is left, and its log holds no traceback."""
-    dashboard = Dashboard(directory, free_port(), server, database)
+    dashboard = Dashboard(directory, free_port(), server, database, preparation)
     dashboard.start()
     try:
         yield dashboard
