@@ -8,10 +8,11 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard import cells, live, markup, settings_queries, table, text
+from dashboard.accounts import Role
 from dashboard.activity_rows import who
 from dashboard.language import Marked, _, marked
 from dashboard.text import Word
-from dashboard.view import Context, View
+from dashboard.view import ROLES, Context, View
 
 VIEW = View(title=marked("Changes"), path="changes", icon=":material/history:", order=11, in_menu=False)
 
@@ -124,7 +125,8 @@ def changes(context: Context, words: str, *, limit: int) -> list[Change]:
 
 
 def _about(name: str, detail: str) -> str:
-    return f"{name}: {detail}" if detail else name
+    said = _(ROLES[Role(detail)]) if detail in ROLES else detail
+    return f"{name}: {said}" if said else name
 
 
 def _row(context: Context, change: Change) -> dict[str, Any]:

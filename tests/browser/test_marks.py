@@ -22,8 +22,8 @@ from dashboard.view import discover
 
 Visit = Callable[..., Page]
 QUERIES: Final = {"machine": "?id=web-paris&range=6h"}
-TYPED: Final = ("admin", "newcomer", "fresh", "olga", "vera", "home", "nobody", "grafana")
-"""Who signs in here, their organisations, and what is typed or an example of it."""
+TYPED: Final = ("admin", "newcomer", "fresh", "olga", "vera", "home", "nobody", "grafana", "<img src=z onerror=alert(5)>", "<b>odd</b>")
+"""Who signs in here, their organisations, what is typed or an example of it, and the hostile alert."""
 
 
 class Readings:
@@ -112,10 +112,13 @@ def test_so_is_what_opens(visit: Visit, readings: Readings, answerer: Answerer) 
     expect(page.get_by_role("combobox", name="Operating system")).to_be_visible()
     readings.look(page, "filters")
     page.keyboard.press("Escape")
+    settled(page)
     page.get_by_role("radio", name="Map").click()
     expect(page.get_by_role("application")).to_be_visible()
+    settled(page)
     readings.look(page, "map")
     page.get_by_role("radio", name="Table").click()
+    settled(page)
     page.get_by_role("checkbox", name="db-01", exact=False).check()
     page.get_by_role("checkbox", name="db-02", exact=False).check()
     page.get_by_role("button", name="Act …").click()
