@@ -47,6 +47,7 @@ _TEXTS: Final = """(names) => {
 """What is read on a page, in one piece, as a text may go over several elements; and what only screen readers say."""
 
 _OURS: Final = re.compile(r"⟦[^⟦⟧]*⟧")
+_IDS: Final = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{16})\b")
 _BROWSERS: Final = re.compile(r"\d+ options? available\.|(?:Increment|Decrement) .*|Dismiss")
 """What a library of Streamlit's says in the language of the browser, which is English here."""
 
@@ -86,6 +87,7 @@ def _rest(text: str, data: Sequence[str]) -> Iterator[str]:
     before = ""
     while before != text:
         before, text = text, _OURS.sub(" ", text)
+    text = _IDS.sub(" ", text)
     for known in (*_NAMES, *data):
         text = re.sub(rf"(?<!\w){re.escape(known)}(?!\w)", " ", text)
     for line in text.splitlines():

@@ -98,9 +98,9 @@ class Dashboard:
 
 
 @contextmanager
-def serving(directory: Path, server: str, database: str = "", preparation: str = "") -> Iterator[Dashboard]:
+def serving(directory: Path, server: str, database: str = "") -> Iterator[Dashboard]:
     """A dashboard over the databases in a directory; nothing of it is left, and its log holds no traceback."""
-    dashboard = Dashboard(directory, free_port(), server, database, preparation)
+    dashboard = Dashboard(directory, free_port(), server, database)
     dashboard.start()
     try:
         yield dashboard

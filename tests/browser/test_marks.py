@@ -6,24 +6,42 @@ The pages are those in `dashboard/views/`: a new one is looked at without a word
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, Final
+from typing import Final, Protocol
 
 import pytest
 from answering import Answerer, succeeds
-from brokers import RunningBroker
 from playwright.sync_api import Browser, Page, expect
 from screens import settled
 from seeding import Fleet
 from unmarked import PREPARATION, data_of, unmarked
 
+from dashboard.section import discover as sections
 from dashboard.view import discover
 
 Visit = Callable[..., Page]
 QUERIES: Final = {"machine": "?id=web-paris&range=6h"}
-TYPED: Final = ("admin", "newcomer", "fresh", "olga", "vera", "home", "nobody", "grafana", "<img src=z onerror=alert(5)>", "<b>odd</b>")
+TYPED: Final = (
+    "admin",
+    "newcomer",
+    "fresh",
+    "olga",
+    "vera",
+    "home",
+    "nobody",
+    "grafana",
+    "<img src=z onerror=alert(5)>",
+    "<b>odd</b>",
+)
 """Who signs in here, their organisations, what is typed or an example of it, and the hostile alert."""
+
+
+class Speaking(Protocol):
+    """A dashboard of conftest.py."""
+
+    preparation: str
+
+    def start(self) -> None: ...
+    def stop(self) -> int: ...
 
 
 class Readings:
@@ -42,21 +60,16 @@ class Readings:
         assert not self.found, json.dumps(self.found, indent=1, ensure_ascii=False)
 
 
-@pytest.fixture(scope="module")
-def visit(
-    browser: Browser,
-    fleet: Fleet,
-    directory: Path,
-    broker: RunningBroker,
-    serve: Callable[..., AbstractContextManager[Any]],
-    visit_at: Callable[[Browser, str], AbstractContextManager[Visit]],
-) -> Iterator[Visit]:
-    assert fleet
-    with (
-        serve(directory, f"mqtt://127.0.0.1:{broker.port}", preparation=PREPARATION) as dashboard,
-        visit_at(browser, dashboard.url) as visit,
-    ):
-        yield visit
+@pytest.fixture(scope="module", autouse=True)
+def brackets(dashboard: Speaking, browser: Browser) -> Iterator[None]:
+    """The dashboard of all tests, started again to speak so, and once more to speak English."""
+    assert browser
+    for preparation in (PREPARATION, ""):
+        dashboard.stop()
+        dashboard.preparation = preparation
+        dashboard.start()
+        if preparation:
+            yield
 
 
 @pytest.fixture
@@ -92,6 +105,9 @@ def test_so_is_one_that_is_empty_or_refuses(visit: Visit, readings: Readings) ->
     page = visit("/?q=nobody")
     expect(page.get_by_role("heading", name="No machine matches")).to_be_visible()
     readings.look(page, "no match")
+    page = visit("/?view=map")
+    expect(page.get_by_role("application")).to_be_visible()
+    readings.look(page, "map")
     readings.expect_none()
 
 
@@ -112,23 +128,44 @@ def test_so_is_what_opens(visit: Visit, readings: Readings, answerer: Answerer) 
     expect(page.get_by_role("combobox", name="Operating system")).to_be_visible()
     readings.look(page, "filters")
     page.keyboard.press("Escape")
-    settled(page)
-    page.get_by_role("radio", name="Map").click()
-    expect(page.get_by_role("application")).to_be_visible()
-    settled(page)
-    readings.look(page, "map")
-    page.get_by_role("radio", name="Table").click()
-    settled(page)
-    page.get_by_role("checkbox", name="db-01", exact=False).check()
-    page.get_by_role("checkbox", name="db-02", exact=False).check()
+    for name in ("db-01", "db-02"):
+        page.get_by_role("checkbox", name=f"Select {name}").check()
     page.get_by_role("button", name="Act …").click()
     dialog = page.get_by_role("dialog")
-    for action in ("Reboot", "message"):
+    for action in ("Show a message", "Reboot"):
         dialog.get_by_role("combobox", name=re.compile("Action")).click()
         page.get_by_role("option", name=action).click()
-        expect(dialog.get_by_role("button", name="Continue")).to_be_visible()
+        dialog.get_by_text("One after another").click()
+        expect(dialog.get_by_role("spinbutton", name="Try on so many first")).to_be_visible()
         settled(page)
         readings.look(page, f"form of {action}")
     dialog.get_by_role("button", name="Continue").click()
-    readings.look(page, "form with a fault")
+    expect(dialog.get_by_text("To be sure")).to_be_visible()
+    readings.look(page, "confirmation")
+    dialog.get_by_role("textbox").fill("2")
+    dialog.get_by_role("button", name="Reboot").click()
+    expect(dialog.get_by_text("2 ⟦Succeeded⟧")).to_be_visible()
+    readings.look(page, "progress")
+    dialog.get_by_role("link", name="Activity").click()
+    expect(page.get_by_role("heading", name="reboot")).to_be_visible()
+    readings.look(page, "one request")
+    page.get_by_role("link", name="db-01.example.org").click()
+    expect(page.get_by_role("heading", name="db-01.example.org")).to_be_visible()
+    readings.look(page, "one command")
+    readings.expect_none()
+
+
+def test_so_is_every_section_of_the_settings_and_what_it_opens(visit: Visit, readings: Readings) -> None:
+    """A button whose name ends in … opens something."""
+    for section, _show in sections():
+        page = visit(f"/settings?section={section.code}")
+        opening = page.locator("[data-testid=stMain]").get_by_role("button", name="…")
+        expect(opening.first).to_be_visible()
+        for i in range(opening.count()):
+            settled(page)
+            opening.nth(i).click()
+            expect(page.get_by_role("dialog").get_by_role("button", name="Cancel")).to_be_visible()
+            readings.look(page, f"{section.code}, {i + 1}")
+            page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+            expect(page.get_by_role("dialog")).to_have_count(0)
     readings.expect_none()
