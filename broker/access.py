@@ -102,9 +102,10 @@ def grants(principal: Principal) -> Grants:
             return Grants(publish=(topics.ENROL_REQUEST.at(**own),), read=(topics.ENROL_ANSWER.at(**own),))
         case Role.INGESTOR:
             retained = (topics.STATUS, topics.INFO)  # cleared when a machine is retired
+            probe = topics.PROBE.filter(principal=principal.name)  # what it says to itself at its start
             return Grants(
-                publish=tuple(topic.filter() for topic in (*_FROM_THE_INGESTOR, *retained)),
-                read=tuple(topic.filter() for topic in _TO_THE_INGESTOR),
+                publish=(*(topic.filter() for topic in (*_FROM_THE_INGESTOR, *retained)), probe),
+                read=(*(topic.filter() for topic in _TO_THE_INGESTOR), probe),
             )
 
 

@@ -1,6 +1,6 @@
 """All of the ingestor that is about acting on machines, as its step uses it: requests in, commands and updates out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from broker.transport import Message, Transport
 from ingestor.changes import Changes
@@ -72,6 +72,14 @@ class Acting:
     def step(self, batch: Batch, *, hearing: bool) -> None:
         """Add to the batch what is to be done with commands now. `hearing`: there is a broker to send to."""
         self._dispatch.step(batch, self._now(), hearing=hearing)
+
+    def waiting(self, fleet: Iterable[Machine]) -> list[Machine]:
+        """Those of these machines for which a command is open."""
+        return [machine for machine in fleet if self._dispatch.waiting_for(machine)]
+
+    def look_at(self, machines: Iterable[Machine]) -> None:
+        """Another ingestor has heard these machines: what waits for them may have its time."""
+        self._dispatch.look_at(machines)
 
     def committed(self, changes: Changes) -> None:
         """These changes are in the database: what they say may be published."""

@@ -21,6 +21,9 @@ from schemas import topics
 from schemas.enrolment import EnrolRequest
 from schemas.topics import Address
 
+Change = Callable[[Collection[Machine], Callable[[Machine], State]], None]
+"""Makes of each of these machines' presence what the function says."""
+
 _RETAINED = (topics.STATUS, topics.INFO, topics.CONFIG)
 
 
@@ -57,30 +60,24 @@ class Admission:
         """Read who is revoked."""
         self._revoked = self._store.revoked_machines()
 
-    def watch(
-        self,
-        fleet: Collection[Machine],
-        find: Callable[[str, str], Machine | None],
-        change: Callable[[Machine, State], None],
-    ) -> None:
-        """Read who is revoked (again), and retire those machines, or take them back; `change` notes their presence.
+    def retire(self, fleet: Collection[Machine], find: Callable[[str, str], Machine | None], change: Change) -> None:
+        """Retire the machines that are revoked, or take them back; `change` notes what presence becomes.
 
         `find` adds to the fleet what was never heard, and so is not in it yet.
         """
-        self.load()
         for org, name in self._revoked - self._cleared:
             find(org, name)
-        for machine in fleet:
-            revoked = (machine.org, machine.name) in self._revoked
-            after = (on_revoked if revoked else on_reinstated)(machine.state, self._now())
-            if after is not machine.state:
-                change(machine, after)
+        change(fleet, self._judged)
         for org, name in self._revoked - self._cleared:
             whose = {"org": org, "machine": name}
             retained = [topic.at(**whose) for topic in _RETAINED]
             retained += [topics.ALERT.at(**whose, rule=rule) for rule in self._rules]
             self._outgoing.extend(Message(topic, b"", qos=1, retain=True) for topic in retained)
         self._cleared = set(self._revoked)
+
+    def _judged(self, machine: Machine) -> State:
+        revoked = (machine.org, machine.name) in self._revoked
+        return (on_revoked if revoked else on_reinstated)(machine.state, self._now())
 
     def dropped(self) -> Counter[Key]:
         """How many messages were over a limit since the last call, by whose it was."""

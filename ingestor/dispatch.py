@@ -21,7 +21,7 @@ from ingestor.commands import OPEN, Command, ends_at, may_send, on_cancel, on_re
 from ingestor.desired import DesiredConfigs
 from ingestor.fleet import Machine
 from ingestor.intake import Batch, RefusedError
-from ingestor.presence import Presence
+from ingestor.presence import Presence, is_there
 from ingestor.rollouts import Rollouts, rollout_key
 from schemas import commands as messages
 from schemas import topics
@@ -104,6 +104,11 @@ class Dispatch:
         """How many commands of this machine are open."""
         return len(self._of_machine.get(machine.id, ()))
 
+    def look_at(self, machines: Iterable[Machine]) -> None:
+        """Look at the open commands of these machines in the next step."""
+        for machine in machines:
+            self._to_look_at.update(self._of_machine.get(machine.id, {}))
+
     def add(self, batch: Batch, command: Command, arguments: Mapping[str, Any], by: str) -> None:
         """A command is new. If it may be, it is sent in this step."""
         batch.changes.add(command, arguments, by)
@@ -149,7 +154,7 @@ class Dispatch:
         self._change(batch, held.command, on_time(held.command, now), INGESTOR, now)
         if held.command.state not in OPEN:
             return
-        there = hearing and machine is not None and _is_there(machine)
+        there = hearing and machine is not None and is_there(machine.state)  # else it can still be taken back
         if machine is not None and there and self._is_to_be_sent(held, machine, now):
             self._send(batch, held, machine, now)
         self._schedule(held, now, there=there)
@@ -224,8 +229,3 @@ class Dispatch:
             if id_ in self._open and self._open[id_].due_at == at:
                 self._open[id_].due_at = -1
                 yield id_
-
-
-def _is_there(machine: Machine) -> bool:
-    """Whether this ingestor has just heard it: else it may be gone, and what is not sent can still be taken back."""
-    return machine.state.presence is Presence.ONLINE and machine.state.verified

@@ -33,6 +33,11 @@ class Duties:
         self._all: frozenset[str] = frozenset()
 
     @property
+    def decides(self) -> bool:
+        """Whether presence, acting and incidents of what is in memory here are this one's."""
+        return self.shares is False or self.leads
+
+    @property
     def leads(self) -> bool:
         """Whether the timers are this one's."""
         return TIMERS in self._held

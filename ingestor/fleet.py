@@ -1,6 +1,6 @@
 """What the ingestor knows of the fleet, in memory: a copy of the database that is thrown away when a commit fails."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ingestor.incidents import Identity
 from ingestor.presence import State
@@ -31,6 +31,11 @@ class Estimate:
 
     milliseconds: int | None = None
     _larger: list[int] = field(default_factory=list)
+
+    def adopt(self, milliseconds: int | None) -> None:
+        """Another observer believes this; what was seen here of a larger one counts on while it is the same."""
+        if milliseconds != self.milliseconds:
+            self.milliseconds, self._larger = milliseconds, []
 
     def observe(self, milliseconds: int) -> None:
         """One message's difference."""
@@ -97,6 +102,19 @@ class Machine:
     clock: Estimate = field(default_factory=Estimate)
     identity: Identity = field(default_factory=Identity)
     streams: dict[str, Stream] = field(default_factory=dict)
+
+    def adopt(self, stored: "Machine") -> None:
+        """Another ingestor has written what is stored now: that is known of this machine, and what was not stored."""
+        dying_at, seen_at = self.state.dying_at, stored.state.last_seen_at or 0
+        still_dying = dying_at is not None and stored.state.session == self.state.session and seen_at <= dying_at
+        self.state = replace(stored.state, dying_at=dying_at) if still_dying else stored.state
+        self.latest = stored.latest
+        self.clock.adopt(stored.clock.milliseconds)
+        for name, stream in stored.streams.items():
+            if (known := self.streams.get(name)) is not None:
+                known.boot.adopt(stream.boot.milliseconds)
+                stream.boot = known.boot
+        self.streams = stored.streams
 
     def stream(self, name: str, now: int) -> Stream:
         """The stream of this name, new when it was not heard of. Raises TooManyError."""

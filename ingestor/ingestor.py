@@ -14,8 +14,9 @@ Invariants:
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import Protocol
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
@@ -35,7 +36,8 @@ from ingestor.leases import FencedError
 from ingestor.limits import Limits
 from ingestor.metrics import Metrics
 from ingestor.org_configs import OrgConfigs
-from ingestor.presence import State, on_blind, on_tick
+from ingestor.presence import State, is_there, on_blind, on_tick
+from ingestor.probe import Probe
 from ingestor.rule import discover
 from ingestor.store import Store
 from ingestor.tending import Tending
@@ -47,6 +49,8 @@ GATHER_SECONDS = 0.05
 
 GATHER_FROM = 5
 
+PUT_OFF_SECONDS = 0.01
+LOOK_AGAIN_ROUNDS = 15
 TICK_SECONDS = 0.5
 PRINCIPALS_SECONDS = 1.0
 CONFIG_SECONDS = 5.0
@@ -96,7 +100,8 @@ class Ingestor:
         self._started_at = now()
         self._hearing_since: int | None = None
         self._leases = store.leases(monotonic=monotonic)
-        self._duties = Duties(self._leases, shares=False)
+        self._probe = Probe(self._leases.name, monotonic=monotonic)
+        self._duties = Duties(self._leases, shares=None if store.holding.shares else False)
         self._configs = OrgConfigs(store, owns=self._duties.owns)
         self._transport: Transport | None = None
         self._acks = Acks(every_seconds=ack_seconds, monotonic=monotonic)
@@ -120,6 +125,8 @@ class Ingestor:
             org_readers={**self._acting.readers, **self._admission.readers},
         )
         self._fleet: dict[tuple[str, str], Machine] = {}
+        self._put_off: list[Message] = []
+        self._looks = 0
         self._incidents = Incidents()
         self._unknown: dict[tuple[str, str], float] = {}
         self._retry_at = monotonic()
@@ -168,41 +175,55 @@ class Ingestor:
         if self._is_due("duties", DUTIES_SECONDS) and self._duties.step(hearing=self._hearing_since is not None):
             self._change_duties(transport)
         batch, messages = Batch(), list[Message]()
-        events = self._receive(transport)
+        arrived, self._put_off = self._put_off, []
+        events = self._receive(
+            transport, self._batch_max - len(arrived), PUT_OFF_SECONDS if arrived else RECEIVE_SECONDS
+        )
         for event in events:
             match event:
                 case Message():
-                    self._hear(batch, event, messages)
+                    if self._is_heard(batch, event):
+                        arrived.append(event)
                 case Connected():
-                    self._begin_to_hear(transport, event)
+                    self._connected(transport, event)
                 case Disconnected():
+                    self._take(batch, arrived, messages)
+                    arrived = []
                     self._go_blind(batch, event.reason)
-        for request in self._acting.take_turns():
-            if self._duties.takes(topics.parse(request.topic)):
-                self._take(batch, request, messages)
+        waited = (request for request in self._acting.take_turns() if self._duties.takes(topics.parse(request.topic)))
+        self._take(batch, [*arrived, *waited], messages)
         self._follow(batch)
         self.metrics.took(len(messages))
         self._commit(batch, messages)
         self._say(transport)
+        if self._duties.shares is None:
+            self._decide(transport)
         if self._duties.leads:
             self._tending.step(busy=len(events) >= self._batch_max)
 
-    def _receive(self, transport: Transport) -> list[Event]:
-        """What has arrived. When much does, a moment's worth: a transaction costs the same whatever is in it."""
-        events = list(transport.receive(self._batch_max, 0 if self._acting.busy else RECEIVE_SECONDS))
+    def _receive(self, transport: Transport, limit: int, wait: float) -> list[Event]:
+        """What has arrived, or does while it waits. When that is much, a moment's worth: a transaction costs the same
+        whatever is in it.
+        """
+        events = list(transport.receive(limit, 0 if self._acting.busy else wait))
         more: Sequence[Event] = events
-        while more and len(events) < self._batch_max and not self._acting.busy:
+        while more and len(events) < limit and not self._acting.busy:
             left = self._gather_until - self._monotonic()
-            more = transport.receive(self._batch_max - len(events), left) if left > 0 else ()
+            more = transport.receive(limit - len(events), left) if left > 0 else ()
             events.extend(more)
         return events
 
-    def _hear(self, batch: Batch, message: Message, messages: list[Message]) -> None:
+    def _is_heard(self, batch: Batch, message: Message) -> bool:
+        """Whether a message is to be read now. What waits for its turn, or is refused, is not."""
         self.counters["received"] += 1
-        if not self._duties.takes(topics.parse(message.topic)):
+        address = topics.parse(message.topic)
+        if address is not None and address.topic is topics.PROBE:
+            self._probe.take(message)
+            return False
+        if not self._duties.takes(address):
             self.counters["elsewhere"] += 1
-        elif not (self._admission.refuses(batch, message) or self._acting.waits(batch, message)):
-            self._take(batch, message, messages)
+            return False
+        return not (self._admission.refuses(batch, message) or self._acting.waits(batch, message))
 
     def _say(self, transport: Transport) -> None:
         """Publish what is committed."""
@@ -218,17 +239,61 @@ class Ingestor:
         if self._is_due("tick", TICK_SECONDS):
             self._tick(batch)
         if self._is_due("principals", PRINCIPALS_SECONDS):
-            self._admission.watch(self._fleet.values(), self._find, partial(self._change, batch))
-        self._acting.step(batch, hearing=self._hearing_since is not None)
-        self._note_incidents(batch)
+            self._admission.load()
+            if self._duties.decides:
+                self._admission.retire(self._fleet.values(), self._find, partial(self._change, batch))
+                self._look_again(batch)
+        if self._duties.decides:
+            self._acting.step(batch, hearing=self._hearing_since is not None)
+            self._note_incidents(batch)
 
-    def _take(self, batch: Batch, message: Message, messages: list[Message]) -> None:
-        messages.append(message)
-        self._intake.take(batch, message, self._now())
+    def _take(self, batch: Batch, arrived: Sequence[Message], messages: list[Message]) -> None:
+        """Read messages into the batch. Those of machines that another ingestor writes of just now are put off."""
+        machines = [self._sender(message) for message in arrived] if self._store.holding.shares else []
+        held = self._hold([machine for machine in machines if machine is not None])
+        for message, machine in zip_longest(arrived, machines):
+            if machine is not None and machine.id not in held:
+                self._put_off.append(message)
+                continue
+            messages.append(message)
+            self._intake.take(batch, message, self._now())
+
+    def _sender(self, message: Message) -> Machine | None:
+        """The machine that a message is from, if it is from one."""
+        address = topics.parse(message.topic)
+        return self._find(address.org, address.machine) if address is not None and address.machine else None
+
+    def _hold(self, machines: Collection[Machine]) -> Collection[int]:
+        """The rows of those of these machines that this ingestor may write of now; see `ingestor.holding`."""
+        before = [(machine, machine.state) for machine in machines]
+        held = self._store.holding.hold(machines)
+        self._note_changed(before)
+        return held
+
+    def _look_again(self, batch: Batch) -> None:
+        """Learn of machines that other ingestors hear: those that are not there as far as is known here, those that
+        commands wait for, and a few of all others. What this batch writes of is known; silence looks by itself.
+        """
+        if not self._store.holding.shares:
+            return
+        self._looks = (self._looks + 1) % LOOK_AGAIN_ROUNDS
+        others = [machine for machine in self._fleet.values() if machine.id not in batch.machines]
+        waiting = [machine for machine in others if not is_there(machine.state)]
+        waiting += [*self._acting.waiting(others), *others[self._looks :: LOOK_AGAIN_ROUNDS]]
+        before = [(machine, machine.state) for machine in waiting]
+        self._acting.look_at(self._store.holding.look_again(waiting))
+        self._note_changed(before)
+
+    def _note_changed(self, before: Iterable[tuple[Machine, State]]) -> None:
+        for machine, state in before:
+            if machine.state.presence is not state.presence:
+                now = self._now()
+                self._incidents.presence_changed(machine.org, machine.name, state, machine.state, now)
 
     def _commit(self, batch: Batch, messages: list[Message]) -> None:
         heartbeat = self._heartbeat() if self._is_due("heartbeat", HEARTBEAT_SECONDS) else None
         if not batch and heartbeat is None:
+            self._store.holding.let_go()
             return
         began = self._monotonic()
         try:
@@ -249,7 +314,7 @@ class Ingestor:
         self._load()
         for message in messages:
             batch = Batch()
-            self._intake.take(batch, message, self._now())
+            self._take(batch, [message], [])
             try:
                 self._store.write(batch)
             except (IntegrityError, DataError) as error:
@@ -259,7 +324,8 @@ class Ingestor:
                 self._store.write(batch)
             self._note(batch)
         if self._hearing_since is None:
-            self._store.write(self._blinded(self._fleet.values()))
+            self._blind(batch := Batch(), self._fleet.values())
+            self._store.write(batch)
 
     def _note(self, batch: Batch) -> None:
         """A batch is committed: count it, and let its numbers be acknowledged."""
@@ -282,10 +348,27 @@ class Ingestor:
 
     # Hearing, and being blind.
 
-    def _begin_to_hear(self, transport: Transport, event: Connected) -> None:
+    def _connected(self, transport: Transport, event: Connected) -> None:
+        log.info("connected to the broker")
+        if self._duties.shares is None:
+            self._probe.begin(event)
+            return
         if event.refused:
             log.error("the broker refused these subscriptions: %s", ", ".join(event.refused))
-        log.info("connected to the broker")
+        self._begin_to_hear(transport)
+
+    def _decide(self, transport: Transport) -> None:
+        """Learn, at the first connection, whether the broker shares subscriptions, and begin to work accordingly."""
+        shares = self._probe.step(transport) if transport.connected else None
+        if shares is None:
+            return
+        log.info("the work of several ingestors is divided %s", "by the broker" if shares else "by organisation")
+        self._duties.shares = shares
+        self._duties.step(hearing=True)
+        self._change_duties(transport)
+        self._begin_to_hear(transport)
+
+    def _begin_to_hear(self, transport: Transport) -> None:
         self._hearing_since = self._now()
         self._ticked = (self._hearing_since / 1000, self._monotonic())
         self._incidents.hear_again(self._hearing_since)
@@ -299,47 +382,44 @@ class Ingestor:
         self._hearing_since = None
         if self._duties.leads:
             self._incidents.go_blind(reason, self._now())
-        for machine in self._fleet.values():
-            self._blind(batch, machine)
+        self._blind(batch, self._fleet.values())
 
-    def _blinded(self, machines: Iterable[Machine]) -> Batch:
-        batch = Batch()
-        for machine in machines:
-            self._blind(batch, machine)
-        return batch
+    def _blind(self, batch: Batch, machines: Iterable[Machine]) -> None:
+        if self._duties.decides:
+            self._change(batch, machines, lambda machine: on_blind(machine.state))
 
-    def _blind(self, batch: Batch, machine: Machine) -> None:
-        after = on_blind(machine.state)
-        if after != machine.state:
-            self._change(batch, machine, after)
-
-    def _change(self, batch: Batch, machine: Machine, after: State) -> None:
-        self._intake.change(batch, machine, after, self._now())
+    def _change(self, batch: Batch, machines: Iterable[Machine], after: Callable[[Machine], State]) -> None:
+        """Note what time, or an admin, made of these machines. One that another ingestor hears just now is left out."""
+        changing = [machine for machine in machines if after(machine) != machine.state]
+        held = self._hold(changing)
+        for machine in changing:
+            if machine.id in held and after(machine) != machine.state:
+                self._intake.change(batch, machine, after(machine), self._now())
 
     def _tick(self, batch: Batch) -> None:
         now = self._now()
         if self._hearing_since is not None and not self._time_flowed(now):
             log.warning("the clock was set, or this process stood still: presence is unverified until heard again")
             self._hearing_since = now
-            for machine in self._fleet.values():
-                self._blind(batch, machine)
-        for machine in self._fleet.values():
-            config = self._configs.of(machine.org)
-            after = on_tick(
-                machine.state,
-                config,
-                now,
-                hearing_since=self._hearing_since,
-                until_next_seconds=TICK_SECONDS + RECEIVE_SECONDS,
-            )
-            if after is not machine.state:
-                self._intake.change(batch, machine, after, now)
+            self._blind(batch, self._fleet.values())
+        if self._duties.decides:
+            self._change(batch, self._fleet.values(), self._ticked_by(now))
         for (org, name), dropped in self._admission.dropped().items():
             self.counters["limited"] += dropped
             self._incidents.noise(org, name, dropped, now)
         self._incidents.tick(self._count_machines, now)
-        if self._hearing_since is not None:
+        if self._duties.decides and self._hearing_since is not None:
             self._alerts.look(self._fleet.values(), self._configs.of, self._incidents.is_mass_silence, now)
+
+    def _ticked_by(self, now: int) -> Callable[[Machine], State]:
+        """What time has made of a machine."""
+        return lambda machine: on_tick(
+            machine.state,
+            self._configs.of(machine.org),
+            now,
+            hearing_since=self._hearing_since,
+            until_next_seconds=TICK_SECONDS + RECEIVE_SECONDS,
+        )
 
     def _time_flowed(self, now: int) -> bool:
         """Whether as much time has passed on both clocks since the last tick, and not too much."""
@@ -370,9 +450,11 @@ class Ingestor:
         self._leases.begin(self._now())
         self._duties.step(hearing=False)
         self._load()
-        self._store.write(self._blinded(self._fleet.values()), self._heartbeat())
+        self._blind(batch := Batch(), self._fleet.values())
+        self._store.write(batch, self._heartbeat())
         self.metrics.beat(self._fleet.values(), now=self._now())
-        self._transport = self._open_transport(subscriptions=self._duties.subscriptions())
+        mine = self._probe.subscriptions if self._duties.shares is None else self._duties.subscriptions()
+        self._transport = self._open_transport(subscriptions=mine)
         return self._transport
 
     def _change_duties(self, transport: Transport) -> None:
@@ -380,11 +462,13 @@ class Ingestor:
         before = self._fleet
         self._load()
         self._fleet |= {key: before[key] for key in before.keys() & self._fleet.keys()}
-        batch = self._blinded(machine for key, machine in self._fleet.items() if key not in before)
+        self._put_off = [message for message in self._put_off if self._duties.takes(topics.parse(message.topic))]
+        self._blind(batch := Batch(), [machine for key, machine in self._fleet.items() if key not in before])
         self._store.write(batch)
         if batch and self._hearing_since is not None:
             self._hearing_since = self._now()
-        transport.subscribe(self._duties.subscriptions())
+        if self._duties.shares is not None:
+            transport.subscribe(self._duties.subscriptions())
         self._configs.publish(transport, everything=True)
 
     def _load(self) -> None:
@@ -406,6 +490,8 @@ class Ingestor:
             self._transport.close()
         self._transport = None
         self._hearing_since = None
+        self._store.holding.let_go()
+        self._put_off.clear()
         self._fleet = {}
         self._acks.clear()
         self._acting.clear()
@@ -413,7 +499,7 @@ class Ingestor:
 
     def _find(self, org: str, name: str) -> Machine | None:
         found = self._fleet.get((org, name))
-        if found is None and self._monotonic() >= self._unknown.get((org, name), 0):
+        if found is None and self._duties.stores(org) and self._monotonic() >= self._unknown.get((org, name), 0):
             found = self._store.machine(org, name)
             if found is None:
                 if len(self._unknown) >= UNKNOWN_MACHINES_MAX:

@@ -227,7 +227,8 @@ class Intake:
         thresholds = self._config(machine.org).thresholds
         vitals = sample.vitals
         judged = health(vitals.cpu_percent, vitals.memory_percent, vitals.disk_percent, thresholds)
-        machine.latest = Latest(sample.sampled_at, vitals, sample.extra, judged)
+        if sample.seq == stream.highest_seq:  # else a newer one was faster, by way of another ingestor
+            machine.latest = Latest(sample.sampled_at, vitals, sample.extra, judged)
 
     def _backfill(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
         backfill = Backfill.decode(message.payload)

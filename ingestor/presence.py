@@ -58,6 +58,11 @@ class State:
     """When a will for the current session arrived that nothing has taken back yet."""
 
 
+def is_there(state: State) -> bool:
+    """Whether it was just heard: else it may be gone."""
+    return state.verified and state.presence is Presence.ONLINE
+
+
 def on_status(state: State, status: Status, now: int, *, retained: bool) -> State:
     """A birth, a goodbye or a will arrived. `retained`: the broker had kept it, so it says nothing about now."""
     if state.presence is Presence.RETIRED or status.session < state.session:

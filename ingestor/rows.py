@@ -45,6 +45,7 @@ STATE_COLUMNS = (
     "extra",
     "health_score",
     "health_status",
+    "writer",
 )
 STREAM_COLUMNS = (
     "machine_id",
@@ -81,8 +82,8 @@ def sample_rows(samples: Iterable[Arrived]) -> list[Row]:
     ]
 
 
-def state_rows(machines: Iterable[Machine]) -> list[Row]:
-    """Of STATE_COLUMNS, for the table `state`."""
+def state_rows(machines: Iterable[Machine], writer: int) -> list[Row]:
+    """Of STATE_COLUMNS, for the table `state`. `writer`: see `ingestor.holding`."""
     return [
         (
             machine.id,
@@ -100,6 +101,7 @@ def state_rows(machines: Iterable[Machine]) -> list[Row]:
             json.dumps(machine.latest.extra) if machine.latest.extra else "{}",
             machine.latest.health.score,
             machine.latest.health.status.value,
+            writer,
         )
         for machine in machines
     ]

@@ -2,6 +2,7 @@
 
 Invariants:
 - `write` is one transaction. Every statement in it may be repeated or come in another order without harm.
+- What a batch writes of a machine was held before it was read (`ingestor.holding`).
 - What the database refuses for good (a machine that was removed meanwhile) raises IntegrityError or DataError; that it
   is away raises another DBAPIError.
 """
@@ -14,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Engine, Table, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from ingestor.administration import administer
 from ingestor.alert_store import read_alerts, write_alerts
@@ -23,11 +24,12 @@ from ingestor.bulk import Bulk
 from ingestor.changes import RequestRecord
 from ingestor.command_store import CommandStore, write_changes
 from ingestor.enrolment import enrol
-from ingestor.fleet import Estimate, Latest, Machine, Stream
+from ingestor.fleet import Machine
+from ingestor.holding import Holding
 from ingestor.incidents import Incident, Kind
 from ingestor.intake import PAYLOAD_KEPT_BYTES, Batch
 from ingestor.leases import Leases
-from ingestor.presence import Presence, State
+from ingestor.loading import every_machine, load
 from ingestor.retention import Pruning
 from ingestor.rollup import Rollup
 from ingestor.rows import SAMPLE_COLUMNS, STATE_COLUMNS, STREAM_COLUMNS, sample_rows, state_rows, stream_rows
@@ -35,9 +37,7 @@ from schemas import tables
 from schemas.administration import Administration
 from schemas.database import storable
 from schemas.enrolment import EnrolAnswer, EnrolRequest
-from schemas.health import Health, HealthStatus
-from schemas.messages import KEY_CHANGES_MAX, VITALS, OrgConfig, Signed, Vitals
-from schemas.ranges import Ranges
+from schemas.messages import KEY_CHANGES_MAX, OrgConfig, Signed
 
 _DEAD_LETTERS_PRUNED_EACH = 100
 
@@ -52,6 +52,7 @@ class Store:
         self._rollup = Rollup(engine, self._begin)
         self._pruning = Pruning(engine, self._begin)
         self._leases: Leases | None = None
+        self.holding = Holding(engine, fence=self._fence)
         self._engine = engine
         self._name = name
         self._dead_letter_max = dead_letter_max
@@ -73,24 +74,26 @@ class Store:
         self._rollup.alone = timers
         self._rollup.forget()
 
+    def _fence(self, connection: Connection) -> None:
+        if self._leases is not None:
+            self._leases.fence(connection)
+
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
         with self._engine.begin() as connection:
-            if self._leases is not None:
-                self._leases.fence(connection)
+            self._fence(connection)
             yield connection
 
     def machines(self) -> list[Machine]:
         """The whole fleet, with its ledgers."""
         with self._engine.connect() as connection:
-            return self._load(connection, select(*_MACHINE_COLUMNS).select_from(_MACHINE_JOIN))
+            return load(connection, every_machine())
 
     def machine(self, org: str, name: str) -> Machine | None:
         """One machine, if there is one of this name."""
-        query = select(*_MACHINE_COLUMNS).select_from(_MACHINE_JOIN)
-        query = query.where(tables.org.c.name == org, tables.machine.c.name == name)
+        query = every_machine().where(tables.org.c.name == org, tables.machine.c.name == name)
         with self._engine.connect() as connection:
-            found = self._load(connection, query)
+            found = load(connection, query)
         if found:
             self._rollup.forget()  # its row may have the number of one that was removed
         return found[0] if found else None
@@ -153,10 +156,10 @@ class Store:
 
     def write(self, batch: Batch, heartbeat: Mapping[str, Any] | None = None) -> None:
         """Store a batch, and say that the ingestor lives, in one transaction. Raises FencedError."""
-        with self._begin() as connection:
+        with self.holding.begun() as connection:
             self._samples.write(connection, sample_rows(batch.samples))
             marks = self._rollup.mark(connection, batch.samples)
-            self._states.write(connection, state_rows(batch.machines.values()))
+            self._states.write(connection, state_rows(batch.machines.values(), self.holding.writer))
             self._streams.write(connection, stream_rows(batch.streams.values()))
             self._write_infos(connection, batch)
             self._append(connection, tables.transition, _transition_rows(batch))
@@ -221,25 +224,6 @@ class Store:
         newest = connection.scalar(select(func.max(letters.c.id))) or 0
         connection.execute(delete(letters).where(letters.c.id <= newest - self._dead_letter_max))
 
-    def _load(self, connection: Connection, query: Any) -> list[Machine]:  # noqa: ANN401 - a select of the columns below
-        machines = {row.id: _machine(row) for row in connection.execute(query)}
-        streams = select(tables.stream)
-        if len(machines) == 1:
-            streams = streams.where(tables.stream.c.machine_id == next(iter(machines)))
-        for row in connection.execute(streams):
-            if row.machine_id in machines:
-                machines[row.machine_id].streams[row.name] = _stream(row)
-        return list(machines.values())
-
-
-_MACHINE_JOIN = tables.machine.join(tables.org).outerjoin(tables.state)
-_MACHINE_COLUMNS = (
-    tables.machine.c.id,
-    tables.machine.c.name,
-    tables.org.c.name.label("org"),
-    *(column for column in tables.state.c if column.name != "machine_id"),
-)
-
 
 def _key_changes(connection: Connection) -> dict[int, list[Signed]]:
     """Who may sign orders, by the organisation's row, in the order in which it was signed."""
@@ -248,41 +232,6 @@ def _key_changes(connection: Connection) -> dict[int, list[Signed]]:
         signed = Signed.model_construct(statement=row.statement, key=row.key, signature=row.signature)
         found.setdefault(row.org_id, []).append(signed)
     return found
-
-
-def _machine(row: Row[Any]) -> Machine:
-    machine = Machine(row.id, row.org, row.name)
-    if row.presence is not None:
-        machine.state = State(
-            presence=Presence(row.presence),
-            reason=row.reason,
-            since_at=row.since_at,
-            verified=row.verified,
-            connected=row.connected,
-            session=row.session,
-            interval_seconds=row.interval_seconds,
-            last_seen_at=row.last_seen_at,
-        )
-        vitals = Vitals.model_construct(**{name: getattr(row, name) for name in VITALS})
-        judged = Health(row.health_score, HealthStatus(row.health_status))
-        machine.latest = Latest(row.sampled_at, vitals, row.extra or {}, judged)
-        machine.clock = Estimate(row.clock_offset_milliseconds)
-    return machine
-
-
-def _stream(row: Row[Any]) -> Stream:
-    return Stream(
-        name=row.name,
-        number=row.number,
-        created_at=row.created_at,
-        highest_seq=row.highest_seq,
-        oldest_seq=row.oldest_seq,
-        dropped=row.dropped,
-        late=row.late,
-        duplicate=row.duplicate,
-        stored=Ranges.parse(row.stored),
-        boot=Estimate(row.booted_at),
-    )
 
 
 def _transition_rows(batch: Batch) -> list[dict[str, Any]]:

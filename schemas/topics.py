@@ -19,7 +19,13 @@ ID_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 
 _ID = re.compile(ID_PATTERN)
 _FIELD = re.compile(r"\{(\w+)\}")
-_LENGTHS = {"org": ORG_MAX_LENGTH, "machine": MACHINE_MAX_LENGTH, "principal": MACHINE_MAX_LENGTH, "rule": 63}
+_LENGTHS = {
+    "org": ORG_MAX_LENGTH,
+    "machine": MACHINE_MAX_LENGTH,
+    "principal": MACHINE_MAX_LENGTH,
+    "rule": 63,
+    "way": 63,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class Address:
     machine: str = ""
     principal: str = ""
     rule: str = ""
+    way: str = ""
 
 
 STATUS = Topic("{org}/{machine}/up/status", qos=1, retain=True)
@@ -64,6 +71,7 @@ ALERT = Topic("{org}/_alerts/{machine}/{rule}", qos=1, retain=True)
 ORG_CONFIG = Topic("{org}/_config", qos=1, retain=True)
 ENROL_REQUEST = Topic("{org}/_enrol/{principal}/request", qos=1, retain=False)
 ENROL_ANSWER = Topic("{org}/_enrol/{principal}/answer", qos=1, retain=False)
+PROBE = Topic("_ingestors/{principal}/probe/{way}", qos=1, retain=False)
 
 ALL = (
     STATUS,
@@ -80,6 +88,7 @@ ALL = (
     ORG_CONFIG,
     ENROL_REQUEST,
     ENROL_ANSWER,
+    PROBE,
 )
 
 

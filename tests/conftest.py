@@ -30,17 +30,22 @@ def postgresql_url() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def postgresql_empty_url(postgresql_url: str) -> str:
+    """That PostgreSQL, with nothing in its tables."""
+    engine = open_engine(postgresql_url)
+    with engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {', '.join(tables.metadata.tables)} CASCADE"))
+    engine.dispose()
+    return postgresql_url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def each_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """One database after the other, empty. A file takes it by a fixture `database_url` of its own."""
     if request.param == "sqlite":
         return sqlite_url(tmp_path / "fleet.db")
-    url = str(request.getfixturevalue("postgresql_url"))
-    engine = open_engine(url)
-    with engine.begin() as connection:
-        connection.execute(text(f"TRUNCATE {', '.join(tables.metadata.tables)} CASCADE"))
-    engine.dispose()
-    return url
+    return str(request.getfixturevalue("postgresql_empty_url"))
 
 
 @pytest.fixture

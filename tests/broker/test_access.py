@@ -18,14 +18,19 @@ TOKEN = Principal(Role.ENROL, "home", "token-1")
 EVERYBODY = (MACHINE, READER, OPERATOR, DASHBOARD, INGESTOR, TOKEN)
 
 ORGS = ("home", "work")
-LEVELS = {"machine": ("attic", "cellar"), "principal": ("ann", "bob", "token-1", "_dashboard"), "rule": ("disk-full",)}
+LEVELS = {
+    "machine": ("attic", "cellar"),
+    "principal": ("ann", "bob", "token-1", "_dashboard"),
+    "rule": ("disk-full",),
+    "way": ("shared",),
+}
 
 
 def every_topic() -> list[str]:
     """Every topic of the contract, at every combination of a few organisations, machines and principals."""
     found = []
     for topic in topics.ALL:
-        names = [name for name in ("machine", "principal", "rule") if "{" + name + "}" in topic.pattern]
+        names = [name for name in ("machine", "principal", "rule", "way") if "{" + name + "}" in topic.pattern]
         for org, *levels in product(ORGS, *(LEVELS[name] for name in names)):
             found.append(topic.at(org=org, **dict(zip(names, levels, strict=True))))
     return found
@@ -36,7 +41,7 @@ def granted(principal: Principal, verb: Verb) -> set[str]:
 
 
 def at(*wanted: topics.Topic, org: str = "home", **levels: str) -> set[str]:
-    levels = {"machine": "attic", "principal": "ann", "rule": "disk-full", **levels}
+    levels = {"machine": "attic", "principal": "ann", "rule": "disk-full", "way": "shared", **levels}
     return {topic.at(org=org, **levels) for topic in wanted}
 
 

@@ -35,8 +35,8 @@ EVERYBODY = (OWNER, READER, INGESTOR, DASHBOARD, OPERATOR, *ATTACKERS)
 
 def target(topic: topics.Topic) -> str:
     """This topic in the owner's organisation."""
-    principal = "spring" if topic in (topics.ENROL_REQUEST, topics.ENROL_ANSWER) else "ann"
-    return topic.at(org="home", machine="attic", principal=principal, rule="disk")
+    principals = {topics.ENROL_REQUEST: "spring", topics.ENROL_ANSWER: "spring", topics.PROBE: "ingestor"}
+    return topic.at(org="home", machine="attic", principal=principals.get(topic, "ann"), rule="disk", way="shared")
 
 
 TARGETS = tuple(map(target, topics.ALL))

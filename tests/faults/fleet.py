@@ -95,6 +95,7 @@ class Fleet:
         self._prepare()
         self.broker = self._embedded() if broker == "embedded" else self._mosquitto()
         self.ingestor = self.ingestor_on(self.url)
+        self.more_ingestors: dict[str, Process] = {}
 
     # Running.
 
@@ -117,6 +118,9 @@ class Fleet:
         """Stop everything that runs, the machines first, and delete what lives outside of the test's directory."""
         for machine in self.machines.values():
             machine.process.stop()
+        for ingestor in self.more_ingestors.values():
+            ingestor.stop()
+        for machine in self.machines.values():
             if machine.hot.parent != machine.data / "agent":
                 shutil.rmtree(machine.hot.parent, ignore_errors=True)
         self.ingestor.stop()
@@ -163,13 +167,20 @@ class Fleet:
         self.machines[name] = Machine(name, data, process, journal, resolved)
         return self.machines[name]
 
-    def ingestor_on(self, url: str) -> Process:
-        """An ingestor that stores in this database; it is not started."""
+    def ingestor_on(self, url: str, *, name: str = INGESTOR.name, port: int | None = None) -> Process:
+        """An ingestor that stores in this database; it is not started. `port`: of its broker."""
         return self._part(
-            "ingestor",
-            ["--server", f"mqtt://127.0.0.1:{self.port}", "--database", url],
+            name,
+            ["--name", name, "--server", f"mqtt://127.0.0.1:{port or self.port}", "--database", url],
             {"DASHFLEET_INGESTOR_PASSWORD": SECRET, "DASHFLEET_INGESTOR_ACK_SECONDS": "0.5"},
+            command="ingestor",
         )
+
+    def add_ingestor(self, name: str, *, port: int | None = None) -> Process:
+        """One ingestor more, with a credential; it is not started."""
+        add_principal(self.engine, Principal(Role.INGESTOR, "", name), SECRET, now=_now)
+        self.more_ingestors[name] = self.ingestor_on(self.url, name=name, port=port)
+        return self.more_ingestors[name]
 
     def configure(self, **values: Any) -> None:  # noqa: ANN401 - fields of OrgConfig
         """Set the organisation's configuration."""
@@ -264,10 +275,18 @@ class Fleet:
         for principal in (INGESTOR, READER):
             add_principal(self.engine, principal, SECRET, now=_now)
 
-    def _part(self, name: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Process:
+    def _part(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        command: str | None = None,
+    ) -> Process:
+        words = [command or name, "--data", str(self.directory), *arguments]
         return Process(
             name,
-            [*self.server.prefix, sys.executable, "-m", "dashfleet", name, "--data", str(self.directory), *arguments],
+            [*self.server.prefix, sys.executable, "-m", "dashfleet", *words],
             ready="ready: ",
             log=self.directory / f"{name}.log",
             environment=environment,

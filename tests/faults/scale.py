@@ -46,6 +46,8 @@ class Scale:
     """That lose their broker together."""
     orders: int
     """That an agent is killed over."""
+    ingestor_kills: int
+    """Of each of two ingestors that share the work."""
     spill: float
     """How long a probe's samples may wait in memory, then how long it waits before it connects again at most at
     first, and before it sends a batch again, in seconds."""
@@ -76,6 +78,7 @@ SHORT = Scale(
     fuzzed=1500,
     agents=20,
     orders=5,
+    ingestor_kills=1,
     spill=1.5,
     backoff=0.7,
     resend=1.0,
@@ -103,6 +106,7 @@ WHOLE = Scale(
     fuzzed=100_000,
     agents=500,
     orders=200,
+    ingestor_kills=30,
     spill=3.0,
     backoff=2.0,
     resend=2.0,

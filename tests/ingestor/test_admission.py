@@ -322,7 +322,8 @@ def test_what_there_is_to_say_waits_until_it_can_be_said(fleet: Engine, clock: C
         admin.add_principal(fleet, Principal(Role.MACHINE, "home", f"m{number}"), "made-up", now=clock.now)
         admin.revoke_principal(fleet, f"home.m{number}", now=clock.now)
     admission = Admission(Store(fleet, name="x", dead_letter_max=1), limits=Limits(clock.monotonic), now=clock.now)
-    admission.watch((), lambda *_: None, lambda *_: None)
+    admission.load()
+    admission.retire((), lambda *_: None, lambda *_: None)
     for _ in range(20):
         admission.publish(Narrow(MemoryBroker(), client_id="x"))
     assert {message.topic for message in said} == {
