@@ -22,6 +22,9 @@ _PAGE_BYTES = 4096
 _WAL_PAGES = 64
 _DROP_AT_ONCE = 100
 _NAME = re.compile(r"[0-9a-f]{16}")
+ASIDE_KEPT = 3
+"""So many corrupt stores of one name are kept: enough to look into, and no way to fill the disk."""
+
 _CORRUPT = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS stream (
@@ -279,9 +282,22 @@ def is_locked(error: sqlite3.DatabaseError) -> bool:
 
 
 def move_aside(path: Path) -> Path:
-    """Rename a corrupt store's files so that a new one can take their place; the new name of the main one."""
-    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
+    """Rename a corrupt store's files so that a new one can take their place; the new name of the main one.
+
+    Of those that were moved before, the newest are kept, ASIDE_KEPT in all.
+    """
+    prefix = f"{path.name}.corrupt-"
+    aside = path.with_name(f"{prefix}{time.time_ns()}")
     for tail in ("", "-wal", "-shm"):
         with suppress(OSError):
             path.with_name(path.name + tail).rename(aside.with_name(aside.name + tail))
+    files: dict[int, list[Path]] = {}
+    for file in path.parent.glob(f"{prefix}*"):
+        moved_at = file.name.removeprefix(prefix).partition("-")[0]
+        if moved_at.isdecimal():
+            files.setdefault(int(moved_at), []).append(file)
+    for old in sorted(files)[:-ASIDE_KEPT]:
+        for file in files[old]:
+            with suppress(OSError):
+                file.unlink()
     return aside

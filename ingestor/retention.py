@@ -27,9 +27,11 @@ from schemas.tables import (
     machine,
     minute,
     org,
+    principal,
     pruned,
     request,
     sample,
+    token,
     transition,
 )
 
@@ -39,6 +41,9 @@ ROWS_AT_ONCE: Final = 500
 PAGES_AT_ONCE: Final = 200
 FREE_SHARE: Final = 0.1
 """Of the pages of a SQLite file, so many may be free, for what comes next; the rest goes back to the file system."""
+
+TOKENS_KEPT: Final = 30 * 24 * HOUR
+"""After they expired, so that `dashfleet token list` says for a while what became of one."""
 
 Unit = Callable[[Connection], bool]
 """Deletes a little; returns whether there is more of the same."""
@@ -87,6 +92,8 @@ class Pruning:
         if kept:
             yield _some(dead_letter, dead_letter.c.id, dead_letter.c.received_at < before)
             yield _some(incident, incident.c.id, _over(None, before))
+        expired = select(token.c.username).where(token.c.expires_at < now - TOKENS_KEPT)
+        yield _some(principal, principal.c.username, principal.c.username.in_(expired))
         if self._sqlite:
             yield _give_back
 

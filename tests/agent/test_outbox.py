@@ -16,7 +16,7 @@ from servers import require_program
 
 from agent import outbox as outbox_module
 from agent.outbox import Outbox
-from agent.store import Store
+from agent.store import ASIDE_KEPT, Store, move_aside
 from schemas.messages import Range, Vitals
 from schemas.settings import SettingsError
 
@@ -626,6 +626,26 @@ def test_a_corrupt_disk_queue_is_moved_aside_at_the_start(machine: Machine, dama
     assert again.quarantined[0].name.startswith("outbox.db.corrupt-")
     again.spill()
     assert numbers(again) == [501]
+
+
+def test_only_the_newest_corrupt_disk_queues_are_kept(machine: Machine) -> None:
+    moved = []
+    for number in range(ASIDE_KEPT + 2):
+        machine.cold.parent.mkdir(exist_ok=True)
+        machine.cold.write_bytes(b"no database %d" % number)
+        again = machine.open()
+        moved += again.quarantined
+        again.close()
+    (other := machine.cold.with_name("outbox.db.corrupt-mine")).touch()
+    moved[-1].with_name(f"{moved[-1].name}-wal").touch()
+    moved[-ASIDE_KEPT].with_name(f"{moved[-ASIDE_KEPT].name}-wal").touch()
+    move_aside(machine.cold)
+    kept = {path.name for path in machine.cold.parent.glob("*.corrupt-*")} - {other.name}
+    gone = {path.name for path in moved[: 1 - ASIDE_KEPT]}
+    assert len({name.removesuffix("-wal") for name in kept}) == ASIDE_KEPT
+    assert not {name for name in kept if name.removesuffix("-wal") in gone}
+    assert moved[-1].read_bytes() == b"no database %d" % (ASIDE_KEPT + 1)
+    assert other.exists()
 
 
 def test_a_disk_queue_that_turns_out_corrupt_later_is_moved_aside_and_replaced(machine: Machine) -> None:

@@ -13,8 +13,9 @@ from sqlalchemy import Engine, delete, func, insert, select, update
 
 from broker.access import Principal, Role
 from ingestor.admin import add_org, add_principal
-from ingestor.retention import PAGES_AT_ONCE
+from ingestor.retention import PAGES_AT_ONCE, TOKENS_KEPT
 from ingestor.rollup import HOUR_DELAY
+from ingestor.tokens import list_tokens, new_token
 from schemas import tables
 from schemas.database import open_engine
 from schemas.history import HOUR, MINUTE, Retention
@@ -54,6 +55,19 @@ def test_samples_go_after_two_days_minutes_after_two_weeks_hours_after_thirteen_
     assert [count(keeper, name) for name in ("sample", "minute", "hour")] == [0, 60, 2]
     tend(keeper, hours=386 * 24 + 2)
     assert [count(keeper, name) for name in ("sample", "minute", "hour")] == [0, 0, 0]
+
+
+def test_a_token_goes_a_month_after_it_expired_and_what_it_made_stays(keeper: Keeper) -> None:
+    for seconds in (3 * 3600.0, 48 * 3600.0):
+        new_token(keeper.engine, "home", uses=1, seconds=seconds, created_by="", now=lambda: keeper.now)
+    keeper.now += TOKENS_KEPT
+    tend(keeper)
+    assert len(list_tokens(keeper.engine)) == 2
+    tend(keeper, hours=1)
+    assert len(list_tokens(keeper.engine)) == 1
+    tend(keeper, hours=48)
+    assert list_tokens(keeper.engine) == []
+    assert (count(keeper, "principal"), count(keeper, "machine")) == (2, 2)
 
 
 def test_each_organisation_keeps_its_own_for_as_long_as_it_says(keeper: Keeper) -> None:
