@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
+from screens import grave
 from servers import free_port, stop
 from sqlalchemy import select
 from visiting import PASSWORD, Visitors, sign_in
@@ -32,7 +33,9 @@ from schemas.urls import sqlite_url
 
 Visit = Callable[..., Page]
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
-SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
+LIGHT = pytest.mark.parametrize("scheme", ["light"])
+DARK = pytest.mark.parametrize("scheme", ["dark"])
+BOTH = pytest.mark.parametrize("scheme", ["light", "dark"])
 
 
 class Watching:
@@ -139,7 +142,7 @@ def close(dialog: Locator) -> None:
 # The organisation.
 
 
-@SCHEMES
+@BOTH
 def test_a_threshold_is_changed_shown_as_pending_and_then_as_done(visit: Visit, site: Site, scheme: str) -> None:
     value = {"light": 65, "dark": 70}[scheme]
     page = settings(visit, "organisation", scheme=scheme)
@@ -154,6 +157,7 @@ def test_a_threshold_is_changed_shown_as_pending_and_then_as_done(visit: Visit, 
     expect(dialog.get_by_text("'a lot' is not a number")).to_be_visible()
     knee.fill(str(value))
     photograph(page, f"organisation-form-{scheme}")
+    assert grave(page) == []
     dialog.get_by_role("button", name="Continue").click()
     expect(dialog.get_by_text(f"→ {value} %")).to_be_visible()
     photograph(page, f"organisation-confirm-{scheme}")
@@ -177,7 +181,7 @@ def test_a_threshold_is_changed_shown_as_pending_and_then_as_done(visit: Visit, 
 # Tokens.
 
 
-@SCHEMES
+@LIGHT
 def test_a_token_is_made_shown_once_enrols_a_machine_and_is_ended(
     visit: Visit, site: Site, scheme: str, tmp_path: Path
 ) -> None:
@@ -190,6 +194,7 @@ def test_a_token_is_made_shown_once_enrols_a_machine_and_is_ended(
     dialog.get_by_role("button", name="Make the token").click()
     expect(dialog.get_by_text("shown only this once")).to_be_visible()
     photograph(page, f"tokens-made-{scheme}")
+    assert grave(page) == []
     token = Token.parse(dialog.locator("code").first.inner_text())
     line = dialog.locator("code").nth(1).inner_text()
     assert copied(page, dialog.get_by_test_id("stCode").nth(1)) == line
@@ -202,6 +207,7 @@ def test_a_token_is_made_shown_once_enrols_a_machine_and_is_ended(
     assert token.secret not in page.content()
     row.get_by_role("link").click()
     dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Revoke", exact=True)).to_be_visible()
     photograph(page, f"tokens-revoke-{scheme}")
     dialog.get_by_role("button", name="Revoke", exact=True).click()
     expect(dialog.get_by_text("Done")).to_be_visible()
@@ -234,7 +240,7 @@ def enrol_by(line: str, site: Site, place: Path, token: str) -> None:
 # Third parties.
 
 
-@SCHEMES
+@DARK
 def test_a_program_is_let_in_gets_another_secret_and_is_revoked(visit: Visit, site: Site, scheme: str) -> None:
     name = f"grafana-{scheme}"
     page = settings(visit, "programs", scheme=scheme)
@@ -256,7 +262,9 @@ def test_a_program_is_let_in_gets_another_secret_and_is_revoked(visit: Visit, si
     photograph(page, f"programs-{scheme}")
     row.get_by_role("link").click()
     dialog.get_by_role("button", name="New secret …").click()
+    expect(dialog.get_by_role("button", name="Make the secret")).to_be_visible()
     photograph(page, f"programs-rotate-{scheme}")
+    assert grave(page) == []
     dialog.get_by_role("button", name="Make the secret").click()
     expect(dialog.get_by_text("shown only this once")).to_be_visible()
     second = dialog.locator("code").first.inner_text()
@@ -265,6 +273,7 @@ def test_a_program_is_let_in_gets_another_secret_and_is_revoked(visit: Visit, si
     row.get_by_role("link").click()
     expect(dialog.get_by_text("good until")).to_be_visible()
     dialog.get_by_role("button", name="Revoke …").click()
+    expect(dialog.get_by_role("button", name="Revoke", exact=True)).to_be_visible()
     photograph(page, f"programs-revoke-{scheme}")
     dialog.get_by_role("button", name="Revoke", exact=True).click()
     expect(dialog.get_by_text("Done")).to_be_visible()
@@ -291,7 +300,7 @@ def test_what_the_ingestor_refuses_is_shown_with_its_reason_and_no_secret(visit:
 # People.
 
 
-@SCHEMES
+@LIGHT
 def test_a_person_is_added_gets_another_role_and_is_removed(visit: Visit, visitors: Visitors, scheme: str) -> None:
     name = f"bob-{scheme}"
     page = settings(visit, "people", scheme=scheme)
@@ -318,6 +327,7 @@ def test_a_person_is_added_gets_another_role_and_is_removed(visit: Visit, visito
     row.get_by_role("link").click()
     expect(dialog.get_by_role("button", name="Change role …")).to_be_visible()
     photograph(page, f"people-one-{scheme}")
+    assert grave(page) == []
     dialog.get_by_role("button", name="Change role …").click()
     dialog.get_by_text("Operator: looks").click()
     dialog.get_by_role("button", name="Change the role").click()
@@ -328,6 +338,7 @@ def test_a_person_is_added_gets_another_role_and_is_removed(visit: Visit, visito
     theirs.close()
     row.get_by_role("link").click()
     dialog.get_by_role("button", name="Remove …").click()
+    expect(dialog.get_by_role("button", name="Remove", exact=True)).to_be_visible()
     photograph(page, f"people-remove-{scheme}")
     dialog.get_by_role("button", name="Remove", exact=True).click()
     expect(dialog.get_by_text(f"Done: {name}")).to_be_visible()
@@ -346,7 +357,7 @@ def test_an_admin_cannot_take_themselves_out(visit: Visit) -> None:
 # Keys.
 
 
-@SCHEMES
+@DARK
 def test_a_key_is_made_obeyed_and_revoked(visit: Visit, site: Site, scheme: str, tmp_path: Path) -> None:
     page = settings(visit, "keys", scheme=scheme)
     keys = page.get_by_role("table", name="Keys")
@@ -361,6 +372,7 @@ def test_a_key_is_made_obeyed_and_revoked(visit: Visit, site: Site, scheme: str,
     dialog.get_by_text("Here, and it is shown once").click()
     expect(dialog.get_by_role("textbox", name="Its public key")).to_have_count(0)
     photograph(page, f"keys-form-{scheme}")
+    assert grave(page) == []
     dialog.get_by_role("button", name="Add the key").click()
     expect(dialog.get_by_text("shown only this once")).to_be_visible()
     photograph(page, f"keys-made-{scheme}")
@@ -396,7 +408,7 @@ def obeyed(site: Site, machine: str) -> list[str]:
 # One machine.
 
 
-@SCHEMES
+@LIGHT
 def test_a_machine_is_retired_by_an_operator_and_taken_back_by_an_admin(visit: Visit, site: Site, scheme: str) -> None:
     name = f"cellar-{scheme}"
     site.run("principal", "add", name, "--role", "machine")
@@ -408,6 +420,7 @@ def test_a_machine_is_retired_by_an_operator_and_taken_back_by_an_admin(visit: V
     dialog.get_by_role("textbox").fill(name)
     expect(retire).to_be_enabled()
     photograph(page, f"machine-retire-{scheme}")
+    assert grave(page) == []
     retire.click()
     expect(dialog.get_by_text(f"Done: {name}")).to_be_visible()
     close(dialog)
@@ -423,7 +436,7 @@ def test_a_machine_is_retired_by_an_operator_and_taken_back_by_an_admin(visit: V
     expect(page.get_by_role("button", name="Retire …")).to_be_visible()
 
 
-@SCHEMES
+@DARK
 def test_a_machine_is_configured_and_what_is_desired_stands_beside_what_it_reports(
     visit: Visit, site: Site, scheme: str
 ) -> None:
@@ -438,6 +451,7 @@ def test_a_machine_is_configured_and_what_is_desired_stands_beside_what_it_repor
     dialog.get_by_role("textbox", name="A sample every").fill("2s")
     dialog.get_by_role("textbox", name="Labels").fill(f"site=paris\nscheme={scheme}\nodd=<img src=x onerror=alert(1)>")
     photograph(page, f"machine-configure-{scheme}")
+    assert grave(page) == []
     dialog.get_by_role("button", name="Continue").click()
     send = dialog.get_by_role("button", name="Configure: 1 machine")
     expect(send).to_be_enabled()
@@ -453,7 +467,7 @@ def test_a_machine_is_configured_and_what_is_desired_stands_beside_what_it_repor
     photograph(page, f"machine-configuration-{scheme}")
 
 
-@SCHEMES
+@LIGHT
 def test_a_label_gets_another_value_on_all_machines_that_have_it(visit: Visit, site: Site, scheme: str) -> None:
     (machine,) = [row["machine"] for row in site.json("machines") if row["presence"] == "online"]
     site.run("act", "configure", machine, f'labels={{"room": "{scheme}", "floor": "2"}}', "--wait")
@@ -466,6 +480,7 @@ def test_a_label_gets_another_value_on_all_machines_that_have_it(visit: Visit, s
     send = dialog.get_by_role("button", name="Change 1 machine")
     expect(send).to_be_visible()
     photograph(page, f"labels-confirm-{scheme}")
+    assert grave(page) == []
     send.click()
     expect(dialog.get_by_text("It is on its way to 1 machine.")).to_be_visible()
     photograph(page, f"labels-sent-{scheme}")
