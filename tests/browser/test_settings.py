@@ -33,6 +33,9 @@ from schemas.urls import sqlite_url
 
 Visit = Callable[..., Page]
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
+pytestmark = pytest.mark.timeout(300)
+"""The first one waits until everything has started."""
+
 LIGHT = pytest.mark.parametrize("scheme", ["light"])
 DARK = pytest.mark.parametrize("scheme", ["dark"])
 BOTH = pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -105,7 +108,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     reader = threading.Thread(target=listen, daemon=True)
     reader.start()
     try:
-        wait_until(lambda: "Ctrl-C stops" in "\n".join(site.said), seconds=90, what="dashfleet up")
+        wait_until(lambda: "Ctrl-C stops" in "\n".join(site.said), seconds=200, what="dashfleet up")
         people = open_accounts(sqlite_url(site.data / "people.db"))
         for name, role in (("ada", "admin"), ("olga", "operator"), ("vera", "viewer")):
             add_user(people, name, PASSWORD, role, "home")
