@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from ingestor.administration import administer
 from ingestor.alert_store import read_alerts, write_alerts
 from ingestor.alerts import Alert
-from ingestor.bulk import Bulk
+from ingestor.bulk import bulk
 from ingestor.changes import RequestRecord
 from ingestor.command_store import CommandStore, write_changes
 from ingestor.enrolment import enrol
@@ -60,9 +60,9 @@ class Store:
         self._unreadable: set[str] = set()
         dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
         self._insert: Any = dialect.insert
-        self._samples = Bulk(engine, tables.sample, SAMPLE_COLUMNS, overwrite=False)
-        self._states = Bulk(engine, tables.state, STATE_COLUMNS, overwrite=True)
-        self._streams = Bulk(engine, tables.stream, STREAM_COLUMNS, overwrite=True)
+        self._samples = bulk(engine, tables.sample, SAMPLE_COLUMNS, overwrite=False)
+        self._states = bulk(engine, tables.state, STATE_COLUMNS, overwrite=True)
+        self._streams = bulk(engine, tables.stream, STREAM_COLUMNS, overwrite=True)
 
     def leases(self, *, monotonic: Callable[[], float]) -> Leases:
         """What this ingestor holds; from now on it writes only while it is the rightful one."""

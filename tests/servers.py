@@ -108,6 +108,15 @@ class Postgresql:
                 pytest.fail(f"PostgreSQL does not start: {(self._directory / 'log').read_text()[-2000:]}")
             time.sleep(0.1)
 
+    def processor_seconds(self) -> float:
+        """What it and its children have used of the processors so far."""
+        import psutil
+
+        assert self._process is not None
+        server = psutil.Process(self._process.pid)
+        times = [process.cpu_times() for process in (server, *server.children())]
+        return float(sum(spent.user + spent.system for spent in times))
+
     def kill(self) -> None:
         """SIGKILL; its own children notice and leave."""
         process, self._process = self._process, None
