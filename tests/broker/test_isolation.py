@@ -35,11 +35,13 @@ EVERYBODY = (OWNER, READER, INGESTOR, DASHBOARD, OPERATOR, *ATTACKERS)
 
 def target(topic: topics.Topic) -> str:
     """This topic in the owner's organisation."""
-    principals = {topics.ENROL_REQUEST: "spring", topics.ENROL_ANSWER: "spring", topics.PROBE: "ingestor"}
-    return topic.at(org="home", machine="attic", principal=principals.get(topic, "ann"), rule="disk", way="shared")
+    principal = "spring" if topic in (topics.ENROL_REQUEST, topics.ENROL_ANSWER) else "ann"
+    return topic.at(org="home", machine="attic", principal=principal, rule="disk")
 
 
-TARGETS = tuple(map(target, topics.ALL))
+TARGETS = tuple(target(topic) for topic in topics.ALL if topic is not topics.PROBE)
+"""What an ingestor says to itself has no witness beside it; `test_access` has that."""
+
 ANSWER = target(topics.ENROL_ANSWER)
 
 STATUS = topics.STATUS.at(org="home", machine="attic")
@@ -144,7 +146,7 @@ def speak_for_all(walls: Walls) -> None:
 
 
 def test_these_topics_are_all_there_are_and_somebody_may_use_each() -> None:
-    assert len(TARGETS) == len(topics.ALL)
+    assert len(TARGETS) == len(topics.ALL) - 1
     for topic in TARGETS:
         assert any(allowed(who, Verb.PUBLISH, topic) for who in (OWNER, INGESTOR, OPERATOR, TOKEN))
     for attacker in ATTACKERS:
