@@ -11,6 +11,9 @@ from collections.abc import Iterable
 
 from dashboard.text import Word, readable
 
+_LINK = re.compile(r"https?(?=\\:)|www(?=\\\.)|@", re.IGNORECASE)
+"""What Streamlit makes a link of, escaped or not: a sign of no width in it keeps it text."""
+
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:&])")
 
 
@@ -21,7 +24,7 @@ def escape(text: str) -> str:
 
 def plain(text: str) -> str:
     """Text for where Streamlit reads Markdown, such as a label: nothing in it means anything."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(readable(text).split()))
+    return _LINK.sub("\\g<0>\N{WORD JOINER}", _MARKDOWN.sub(r"\\\1", " ".join(readable(text).split())))
 
 
 def chip(word: Word, hint: str = "") -> str:

@@ -6,7 +6,7 @@
   // Together under ten seconds, also with a server that takes the question and never answers.
   const PERIOD = 3000, PATIENCE = 5000;
   const ACTING = ".st-key-selection, .st-key-machine_title, [class*=st-key-activity-cancel], .stDialog";
-  let heard = Date.now(), waiting = null, active = true, note = null;
+  let heard = Date.now(), waiting = null, active = true, note = null, next = 0, cut = false;
 
   for (const name of ["pointerdown", "keydown", "wheel", "touchstart"])
     addEventListener(name, () => { active = true; }, { passive: true, capture: true });
@@ -32,6 +32,7 @@
 
   async function ask() {
     const used = active;
+    next = 0;
     waiting ??= Date.now();
     try {
       const answer = await fetch(used ? "/whoami?active" : "/whoami", {
@@ -49,18 +50,27 @@
     } catch {
       // waiting says since when
     }
-    setTimeout(ask, PERIOD);
+    next = setTimeout(ask, PERIOD);
+  }
+
+  // The server cuts the connection of a session that has ended: ask at once whether it was that.
+  function askWhenCut() {
+    const before = cut;
+    cut = document.querySelector(".stApp")?.dataset.testConnectionState !== "CONNECTED";
+    if (!cut || before || !next) return;
+    clearTimeout(next);
+    ask();
   }
 
   // Streamlit's own dialog lies over ours and asks about the internet.
   function closeStreamlitsOwn() {
-    if (document.querySelector(".stApp")?.dataset.testConnectionState === "CONNECTED") return;
     for (const dialog of document.querySelectorAll(".stDialog"))
       if (!dialog.querySelector("[class*=df-]")) dialog.querySelector("button[aria-label=Close]")?.click();
   }
 
   setInterval(() => {
-    closeStreamlitsOwn();
+    askWhenCut();
+    if (cut) closeStreamlitsOwn();
     if (waiting && Date.now() - waiting > PATIENCE) show(heard);
   }, 500);
   ask();

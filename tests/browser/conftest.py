@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from answering import INGESTOR, Answerer, answering
@@ -62,6 +63,7 @@ class Dashboard:
     server: str = "mqtt://127.0.0.1:1"
     database: str = ""
     preparation: str = ""
+    more: dict[str, Any] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -82,6 +84,7 @@ class Dashboard:
             "server": self.server,
             "password_file": str(self.directory / "secrets" / "dashboard"),
             "signing_keys": str(self.directory / "secrets" / "signing"),
+            **self.more,
         }
         with self.log.open("ab") as log:
             argv = [sys.executable, "-c", self.preparation + _SERVE, json.dumps(settings)]
@@ -98,9 +101,14 @@ class Dashboard:
 
 
 @contextmanager
-def serving(directory: Path, server: str, database: str = "") -> Iterator[Dashboard]:
-    """A dashboard over the databases in a directory; nothing of it is left, and its log holds no traceback."""
-    dashboard = Dashboard(directory, free_port(), server, database)
+def serving(
+    directory: Path, server: str, database: str = "", *, port: int = 0, more: dict[str, Any] | None = None
+) -> Iterator[Dashboard]:
+    """A dashboard over the databases in a directory; nothing of it is left, and its log holds no traceback.
+
+    `more` are settings of a test's own.
+    """
+    dashboard = Dashboard(directory, port or free_port(), server, database, more=more or {})
     dashboard.start()
     try:
         yield dashboard

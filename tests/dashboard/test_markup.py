@@ -1,4 +1,5 @@
 import inspect
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 
@@ -60,7 +61,16 @@ def test_every_piece_is_tried() -> None:
 
 
 def test_in_a_label_nothing_is_markdown() -> None:
-    assert markup.plain("![x](http://evil.example) **b**\n# c") == (r"\!\[x\]\(http\://evil\.example\) \*\*b\*\* \# c")
+    assert markup.plain("![x](y) **b**\n# c") == r"\!\[x\]\(y\) \*\*b\*\* \# c"
+
+
+def test_in_a_label_nothing_becomes_a_link() -> None:
+    shown = markup.plain("http://evil.example HTTPS://evil.example www.evil.example me@evil.example").replace("\\", "")
+    assert not re.search(r"https?://|www\.|@\w", shown, re.IGNORECASE)
+    assert (
+        shown.replace("\N{WORD JOINER}", "")
+        == "http://evil.example HTTPS://evil.example www.evil.example me@evil.example"
+    )
 
 
 def test_a_bar_stays_in_its_track() -> None:
