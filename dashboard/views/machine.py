@@ -100,7 +100,9 @@ def _now(context: Context, name: str) -> None:
         _title(context, row)
         changes.draw(context)
         st.html(markup.note(machine_facts.subtitle(row, context.now())) + markup.tags(text.labels(row.labels)))
-        st.html("".join(markup.chip(word) for word in alert_rows.chips(_found_alerts(context, name))))
+        alerts = "".join(markup.chip(word) for word in alert_rows.chips(_found_alerts(context, name)))
+        if alerts:  # Streamlit refuses an empty text
+            st.html(alerts)
         thresholds = live.read(context, "thresholds", partial(queries.thresholds, context.engine, context.org))
         recent = live.read(context, f"recent.{name}", partial(_recent, context, row)) or []
         st.html(machine_facts.vitals(row, machine_charts.metrics(row.info), thresholds, recent))
