@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from schemas import files
 from schemas.command_lines import CommandLine
@@ -100,6 +100,13 @@ class ServerAddress(BaseModel):
     def is_loopback(self) -> bool:
         """Whether what is sent there does not leave this machine."""
         return is_loopback(self.host)
+
+
+def _address_or_none(url: str) -> str:
+    """The address of a broker, or an empty text. Raises ValueError."""
+    if url:
+        ServerAddress.parse(url)
+    return url
 
 
 class ListenAddress(BaseModel):
@@ -314,7 +321,7 @@ class DashboardSettings(ClientSettings):
     signing_keys: Path | None = Field(
         None, description="The directory of the private keys that sign orders, a file per organisation"
     )
-    machines_server: str = Field(
+    machines_server: Annotated[str, AfterValidator(_address_or_none)] = Field(
         "", description="The broker's address as machines reach it, for the line that installs one; as server"
     )
     refresh_seconds: Seconds = Field(5.0, description="Time between two refreshes of a page")

@@ -33,6 +33,11 @@ def test_the_line_says_where_the_broker_is_for_machines(given: dict[str, str], w
     assert words in found.line
 
 
+def test_an_authority_of_our_own_is_to_be_trusted() -> None:
+    assert "--ca-file ca.pem" in Entrance("mqtts://fleet.example", Path("tls/ca.pem")).line
+    assert "--ca-file" not in Entrance("mqtt://10.0.0.5", Path("tls/ca.pem")).line
+
+
 def test_an_address_for_machines_that_is_none_stops_the_start() -> None:
     with pytest.raises(SettingsError, match="machines_server"):
         load(DashboardSettings, Path(), {**URLS, "machines_server": "somewhere"})
