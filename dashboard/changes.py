@@ -86,7 +86,7 @@ def look(context: Context, asked: Sequence[Asked]) -> list[Standing]:
         return []
     ids = [each.request for each in asked]
     read = partial(settings_queries.answers, context.engine, context.org, ids)
-    found: Mapping[str, Row[Any]] = live.read(context, f"changes.{','.join(ids)}", read) or {}
+    found: Mapping[str, Row[Any]] = live.read(context, "changes.answers", read) or {}
     return [standing(each, found.get(each.request), context.now()) for each in asked]
 
 

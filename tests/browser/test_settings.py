@@ -519,6 +519,16 @@ def test_what_admins_did_is_on_the_activity_page_and_people_only_for_admins(visi
     assert table.get_by_text("zoe").count() == 0
 
 
+def test_the_settings_fit_a_telephone(visit: Visit) -> None:
+    page = settings(visit, "organisation", size=(390, 844))
+    expect(page.get_by_role("button", name="Change …").first).to_be_visible()
+    photograph(page, "organisation-telephone")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator(".st-key-card_presence").get_by_role("button", name="Change …").click()
+    expect(page.get_by_role("dialog").get_by_role("button", name="Continue")).to_be_visible()
+    photograph(page, "organisation-form-telephone")
+
+
 # Who may not.
 
 
