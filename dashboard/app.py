@@ -17,6 +17,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +26,10 @@ from sqlalchemy import Engine
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from dashboard import language, theme
+from dashboard import component, language, theme
 from dashboard.accounts import open_accounts
 from dashboard.actions import PUBLISHERS, Publisher
+from dashboard.downloads import Downloads
 from dashboard.gate import IDENTITY_HEADERS, READY, Gate
 from dashboard.installing import Entrance
 from dashboard.language import _
@@ -36,6 +38,7 @@ from dashboard.sessions import Attempts, Now, Sessions
 from dashboard.shell import SECRETS
 from dashboard.signin import SignIn
 from dashboard.single_sign_on import SingleSignOn
+from schemas.database import open_engine
 from schemas.errors import StartError
 from schemas.settings import DashboardSettings, is_loopback
 
@@ -97,18 +100,20 @@ def build(
     entrance = Entrance.of(settings)
     sign_in = SignIn(accounts, sessions, Attempts(accounts, now=now), port=settings.port, provider=settings.oidc_host)
     single_sign_on = SingleSignOn(settings, accounts, sign_in).routes() if settings.oidc_issuer else []
+    database = settings.database.get_secret_value()
+    downloads = Downloads(partial(open_engine, database, read_only=True), now=now)
     return st.App(
         _SCRIPT,
         secrets={
             SECRETS: {
-                "database": settings.database.get_secret_value(),
+                "database": database,
                 "refresh_seconds": settings.refresh_seconds,
                 "process": its_name,
                 "machines_server": entrance.server,
                 "ca_file": str(entrance.ca_file or ""),
             }
         },
-        routes=[*sign_in.routes(), *single_sign_on],
+        routes=[*sign_in.routes(), *single_sign_on, *component.routes(), *downloads.routes()],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, *settings.hosts], www_redirect=False),
             Middleware(Gate, sessions=sessions, cookie=sign_in.token),

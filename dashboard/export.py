@@ -3,23 +3,22 @@
 Invariants:
 - Memory does not grow with what is exported: rows come from the database and go to the file some at a time.
 - Every query takes the organisation by its name, and never finds another's.
-- No cell can be a spreadsheet's formula: a row's only texts are a machine's id, times and JSON objects, and none of
-  them can begin like one.
 """
 
-import csv
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from sqlalchemy import BigInteger, ColumnElement, Engine, Float, Integer, Table, func, select
 
+from dashboard import lines
 from dashboard.history_queries import sampled_within
+from dashboard.lines import Rows
 from schemas.history import SAMPLES, Resolution
 from schemas.tables import Hundredths, machine, metadata, org, sample
 
@@ -28,7 +27,6 @@ MACHINE, TIME, EXTRA = "machine", "time", "extra"
 _NOT_EXPORTED: Final = ("machine_id", "at", "sampled_from", "sampled_to", "extra")
 _OF_SAMPLES_ONLY: Final = ("sampled_at", "stream_number", "seq", "delay_milliseconds", "clock_offset_milliseconds")
 
-Rows = list[dict[str, Any]]
 Write = Callable[[Rows], None]
 
 
@@ -101,19 +99,25 @@ def _text(file: Path | None) -> AbstractContextManager[TextIO]:
 
 
 @contextmanager
-def _csv(file: Path | None, columns: Mapping[str, type]) -> Iterator[Write]:
+def _lines(form: str, file: Path | None, columns: Mapping[str, type]) -> Iterator[Write]:
+    names = names_of(columns)
     with _text(file) as text:
-        writer = csv.DictWriter(text, [MACHINE, TIME, *columns, EXTRA], lineterminator="\n")
-        writer.writeheader()
-        yield lambda some: writer.writerows(
-            {**row, TIME: _iso(row[TIME]), EXTRA: _json(row[EXTRA]) if row[EXTRA] else ""} for row in some
-        )
+        text.write(lines.head(form, names))
+
+        def write(some: Rows) -> None:
+            text.write(lines.body(form, names, timed(some)))
+
+        yield write
 
 
-@contextmanager
-def _jsonl(file: Path | None, _columns: Mapping[str, type]) -> Iterator[Write]:
-    with _text(file) as text:
-        yield lambda some: text.writelines(f"{_json({**row, TIME: _iso(row[TIME])})}\n" for row in some)
+def names_of(columns: Mapping[str, type]) -> list[str]:
+    """The names of all columns of a text, in their order."""
+    return [MACHINE, TIME, *columns, EXTRA]
+
+
+def timed(some: Rows) -> Rows:
+    """Rows with their times as text."""
+    return [{**row, TIME: iso(row[TIME])} for row in some]
 
 
 @contextmanager
@@ -126,13 +130,17 @@ def _parquet(file: Path | None, columns: Mapping[str, type]) -> Iterator[Write]:
     with ParquetWriter(file, schema, compression="zstd") as writer:
 
         def write(some: Rows) -> None:
-            plain: Sequence[dict[str, Any]] = [{**row, EXTRA: row[EXTRA] and _json(row[EXTRA])} for row in some]
+            plain: Sequence[dict[str, Any]] = [{**row, EXTRA: row[EXTRA] and lines.to_json(row[EXTRA])} for row in some]
             writer.write_table(pa.Table.from_pylist(plain, schema))
 
         yield write
 
 
-_FORMS: Final = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}
+_FORMS: Final[Mapping[str, Callable[..., AbstractContextManager[Write]]]] = {
+    "csv": partial(_lines, "csv"),
+    "jsonl": partial(_lines, "jsonl"),
+    "parquet": _parquet,
+}
 
 
 def _machines(org_name: str) -> Any:  # noqa: ANN401 - SQLAlchemy's type of a selection of two columns
@@ -160,9 +168,6 @@ def _type(column: ColumnElement[Any]) -> type:
     return int
 
 
-def _iso(milliseconds: int) -> str:
+def iso(milliseconds: int) -> str:
+    """A moment as text, in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _json(value: Any) -> str:  # noqa: ANN401 - any JSON
-    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))

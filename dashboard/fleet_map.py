@@ -7,17 +7,21 @@ Invariants:
 """
 
 from collections import Counter
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
-import streamlit as st
-
 from dashboard import text
+from dashboard.component import component
 from dashboard.language import _
-from dashboard.shell import asset
 from dashboard.text import Word
 from dashboard.tile_queries import BY_HEALTH, BY_PRESENCE, OTHERS, UNJUDGED, UNVERIFIED, Tiles
+
+_HTML: Final = (
+    '<div class="df-map"><ul class="df-map-legend"></ul><div class="df-map-field" tabindex="0" role="application">'
+    '<canvas aria-hidden="true"></canvas></div><p class="df-map-hint df-note"></p>'
+    '<p class="df-map-said" role="status"></p></div>'
+)
+_NAMES_HTML: Final = '<div class="df-map-names" hidden></div>'
 
 _SIGNS: Final = {
     BY_HEALTH["ok"]: "",
@@ -37,7 +41,7 @@ _SIGNS: Final = {
 def draw(tiles: Tiles, *, grouped: bool) -> str:
     """Draw it; returns the id of the machine that was just opened, or an empty text."""
     version = blake2b("\n".join(tiles.names).encode(), digest_size=8).hexdigest()
-    result = _map()(
+    result = component("map", _HTML)(
         key="fleet_map",
         data={
             "version": version,
@@ -51,7 +55,7 @@ def draw(tiles: Tiles, *, grouped: bool) -> str:
         },
         on_opened_change=lambda: None,
     )
-    _names()(
+    component("map_names", _NAMES_HTML)(
         key="fleet_map_names",
         data={"version": version, "names": tiles.names, "titles": [text.readable(title) for title in tiles.titles]},
     )
@@ -92,25 +96,3 @@ def word(look: str) -> Word:
             return text.presence(presence)
     well = text.health(next((health for health, letter in BY_HEALTH.items() if look == letter), "unknown"))
     return Word(f"{text.presence('online').label}, {well.label}", well.tone)
-
-
-@lru_cache
-def _names() -> Any:  # noqa: ANN401 - Streamlit's renderer has no public type
-    return st.components.v2.component(
-        "dashfleet.map_names",
-        html='<div class="df-map-names" hidden></div>',
-        js=asset("map_names.js"),
-        isolate_styles=False,
-    )
-
-
-@lru_cache
-def _map() -> Any:  # noqa: ANN401 - as above
-    return st.components.v2.component(
-        "dashfleet.map",
-        html='<div class="df-map"><ul class="df-map-legend"></ul><div class="df-map-field" tabindex="0"'
-        ' role="application"><canvas aria-hidden="true"></canvas></div><p class="df-map-hint df-note"></p>'
-        '<p class="df-map-said" role="status"></p></div>',
-        js=asset("map.js"),
-        isolate_styles=False,
-    )

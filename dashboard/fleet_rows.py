@@ -24,6 +24,9 @@ _ALWAYS_SHOWN: Final = ("online", "stale", "offline")
 _LABELS_SHOWN: Final = 2
 
 _HINT_MAX: Final = 500
+_GAP: Final = " "
+"""In a line: nothing was measured."""
+
 _TREND: Final = marked("CPU from {low} to {high}, {average} on average")
 _UNVERIFIED: Final = marked("Unverified: the ingestor was blind and has not heard from this machine since.")
 
@@ -70,13 +73,16 @@ def columns(filters: Filters) -> list[dict[str, Any]]:
 
 
 def cards(counts: Counts, filters: Filters) -> list[dict[str, Any]]:
-    """The counts above the table. A presence that no machine has is left out, unless it is one of the usual three."""
-    shown = [_card(ALL, text.Word(_("Machines"), "plain"), counts.machines, pressed=not _narrows(filters))]
+    """The counts above the table: on each, how many machines are left when it is pressed.
+
+    A presence that no machine has is left out, unless it is one of the usual three.
+    """
+    shown = [_card(ALL, text.Word(_("Machines"), "plain"), counts.of(), pressed=not _narrows(filters))]
     for code in text.PRESENCE:
-        number = counts.presences.get(code, 0)
-        if number or code in _ALWAYS_SHOWN or code in filters.presences:
+        if counts.of((code,)) or code in _ALWAYS_SHOWN or code in filters.presences:
+            number = counts.of((code,), filters.healths)
             shown.append(_card(code, text.presence(code), number, pressed=code in filters.presences))
-    troubled = sum(counts.healths.get(code, 0) for code in ATTENTION_HEALTHS)
+    troubled = counts.of(filters.presences, ATTENTION_HEALTHS)
     word = text.Word(_("Need attention"), "bad" if troubled else "good")
     return [*shown, _card(ATTENTION, word, troubled, pressed=set(filters.healths) == set(ATTENTION_HEALTHS))]
 
@@ -173,18 +179,27 @@ def _line(trend: Trend) -> dict[str, Any]:
         return _text(text.UNKNOWN)
     average = sum(known) / len(known)
     said = _(_TREND, low=text.percent(min(known)), high=text.percent(max(known)), average=text.percent(average))
-    return {"kind": "line", "text": said, "points": [None if point is None else round(point) for point in trend]}
+    return {
+        "kind": "line",
+        "text": said,
+        "points": "".join(_GAP if point is None else _level(point) for point in trend),
+    }
+
+
+def _level(percent: float) -> str:
+    """A point of a line as one letter: from `0` for nothing, one further for each two percent."""
+    return chr(ord("0") + round(min(max(percent, 0.0), 100.0) / 2))
 
 
 def _tags(labels: Mapping[str, str] | None) -> dict[str, Any]:
-    """The first labels, and how many more there are; the hint names them all."""
+    """The first labels, and how many more there are; the hint names them all then."""
     named = text.labels(labels)
     more = len(named) - _LABELS_SHOWN
     return {
         "kind": "tags",
         "tags": named[:_LABELS_SHOWN],
         "more": f"+{more}" if more > 0 else "",
-        "hint": ", ".join(named)[:_HINT_MAX],
+        "hint": ", ".join(named)[:_HINT_MAX] if more > 0 else "",
     }
 
 

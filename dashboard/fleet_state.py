@@ -124,6 +124,11 @@ def address(place: Place) -> dict[str, str]:
     return {name: value for name, value in query.items() if value}
 
 
+def exported(place: Place) -> dict[str, str]:
+    """The query of an address for all machines of this place, whichever page or view of them is shown."""
+    return address(Place(place.filters))
+
+
 def is_grouping(code: str) -> bool:
     """Whether the map's tiles can be grouped by this."""
     return code == BY_SYSTEM or (code.startswith(BY_LABEL) and is_id(code.removeprefix(BY_LABEL)))

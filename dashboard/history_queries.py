@@ -10,9 +10,19 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Engine, Float, Table, case, cast, func, select, true, union_all
 
-from schemas.history import MINUTE, SAMPLES, Resolution, Retention
+from schemas.history import HOUR, MINUTE, SAMPLES, Resolution, Retention
 from schemas.messages import VITALS
 from schemas.tables import as_float, dirty, machine, metadata, minute, org, sample
+
+RANGES: Final = {
+    "1h": HOUR,
+    "6h": 6 * HOUR,
+    "24h": 24 * HOUR,
+    "7d": 7 * 24 * HOUR,
+    "30d": 30 * 24 * HOUR,
+    "1y": 365 * 24 * HOUR,
+}
+"""How much history a visitor can ask for: its code in addresses, and milliseconds."""
 
 _GAUGES: Final = tuple(name for name in VITALS if not name.startswith("network_"))
 _COUNTERS: Final = ("network_received_bytes", "network_sent_bytes")

@@ -47,6 +47,8 @@ _ENGLISH_FORMATS: Final = Locale("en", "GB")
 """A day before its month and 24 hours, as in the other languages."""
 
 _spoken: Final[ContextVar[str]] = ContextVar("spoken", default="")
+_heard: Final[ContextVar[str]] = ContextVar("heard", default="")
+"""The language of the session whose script this thread runs: Streamlit's session state is too slow for every text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,22 @@ def current() -> str:
     """The code of the language of whom a text is drawn for now; English where it is for nobody."""
     if _spoken.get():
         return _spoken.get()
+    if _heard.get():
+        return _heard.get()
     if get_script_run_ctx(suppress_warning=True) is None:
         return ENGLISH
     found = st.session_state.get(CHOSEN) or st.session_state.get(_FOUND)
     if found is None:
         found = known(st.context.cookies.get(COOKIE, "")) or accepted(st.context.locale or "")
         st.session_state[_FOUND] = found
+    _heard.set(str(found))
     return str(found)
+
+
+def choose(code: str) -> None:
+    """Speak this language to the visitor from here on."""
+    st.session_state[CHOSEN] = code
+    _heard.set(code)
 
 
 def arrive() -> None:
@@ -98,7 +109,7 @@ def arrive() -> None:
     asked = known(st.query_params[PARAMETER])
     del st.query_params[PARAMETER]
     if asked:
-        st.session_state[CHOSEN] = asked
+        choose(asked)
 
 
 def locale() -> Locale:

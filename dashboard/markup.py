@@ -146,6 +146,12 @@ def comparison(heads: Iterable[str], rows: Iterable[tuple[str, str, str, Word]])
     return f'<table class="df-comparison"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
 
 
+def downloads(label: str, files: Iterable[tuple[str, str]]) -> str:
+    """Links to files, each a name and an address, with what they are."""
+    links = "".join(f'<a href="{escape(href)}" download>{escape(name)}</a>' for name, href in files)
+    return f'<p class="df-note df-downloads"><span>{escape(label)}</span>{links}</p>'
+
+
 def empty(title: str, text: str) -> str:
     """What a page says when it has nothing to show."""
     return f'<div class="df-empty"><h2>{escape(title)}</h2><p>{escape(text)}</p></div>'

@@ -68,18 +68,25 @@ class Filters:
     order: str = "health"
     descending: bool = False
 
+    @property
+    def described(self) -> "Filters":
+        """Only what they say of what a machine is, whatever it is like now, in the usual order."""
+        return Filters(search=self.search, systems=self.systems, versions=self.versions, labels=self.labels)
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many machines there are, by presence and by health; retired ones count only as such."""
+    """How many machines there are of each presence and health together."""
 
-    presences: Mapping[str, int]
-    healths: Mapping[str, int]
+    numbers: Mapping[tuple[str, str], int]
 
-    @property
-    def machines(self) -> int:
-        """All that are not retired."""
-        return sum(number for code, number in self.presences.items() if code != RETIRED)
+    def of(self, presences: Sequence[str] = (), healths: Sequence[str] = ()) -> int:
+        """How many are of one of these; as in Filters, none named means all, retired ones only when asked for."""
+        return sum(
+            number
+            for (presence, health), number in self.numbers.items()
+            if (presence in presences if presences else presence != RETIRED) and (not healths or health in healths)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +97,22 @@ class Beat:
     broker_connected: bool
 
 
-def counts(engine: Engine, org_name: str) -> Counts:
-    """The organisation's machines, counted."""
+def counts(engine: Engine, org_name: str, filters: Filters) -> Counts:
+    """The machines that match what the filters say of what they are, counted by what they are like now."""
     columns = (PRESENCE_NOW.label("presence"), HEALTH_NOW.label("health"), func.count().label("number"))
-    query = _machines(org_name, *columns).group_by("presence", "health")
-    presences: dict[str, int] = {}
-    healths: dict[str, int] = {}
+    query = _machines(org_name, *columns).where(*_described(filters)).group_by("presence", "health")
     with engine.connect() as connection:
-        for row in connection.execute(query):
-            presences[row.presence] = presences.get(row.presence, 0) + row.number
-            if row.presence != RETIRED:
-                healths[row.health] = healths.get(row.health, 0) + row.number
-    return Counts(presences, healths)
+        return Counts({(row.presence, row.health): row.number for row in connection.execute(query)})
 
 
 def page(engine: Engine, org_name: str, filters: Filters, *, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
     """The names of the machines on one page, in order, and how many match in all."""
     found = narrowed(org_name, filters, machine.c.name)
     with engine.connect() as connection:
-        total = connection.execute(select(func.count()).select_from(found.subquery())).scalar_one()
-        names = connection.execute(found.order_by(*_order(filters)).offset(offset).limit(limit)).scalars()
+        names = connection.execute(found.order_by(*_order(filters)).offset(offset).limit(limit)).scalars().all()
+        total = offset + len(names)
+        if len(names) == limit or not names:
+            total = connection.execute(select(func.count()).select_from(found.subquery())).scalar_one()
         return tuple(names), total
 
 
@@ -219,6 +222,12 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     conditions = [PRESENCE_NOW.in_(filters.presences) if filters.presences else PRESENCE_NOW != RETIRED]
     if filters.healths:
         conditions.append(HEALTH_NOW.in_(filters.healths))
+    return [*conditions, *_described(filters)]
+
+
+def _described(filters: Filters) -> list[ColumnElement[bool]]:
+    """The conditions about what a machine is, not about what it is like now."""
+    conditions: list[ColumnElement[bool]] = []
     if filters.systems:
         conditions.append(machine.c.os.in_(filters.systems))
     if filters.versions:

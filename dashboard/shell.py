@@ -98,7 +98,7 @@ def _languages() -> None:
 
 
 def _language_chosen() -> None:
-    st.session_state[language.CHOSEN] = st.session_state[_LANGUAGE]
+    language.choose(st.session_state[_LANGUAGE])
 
 
 def _spoken() -> str:

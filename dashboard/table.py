@@ -1,14 +1,15 @@
 """Rows as a real HTML table, a component of our own: `assets/table.js` draws it, links, ticks and all."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import streamlit as st
 
+from dashboard.component import component
 from dashboard.language import _
-from dashboard.shell import asset
 from dashboard.text import readable
+
+_HTML: Final = '<div class="df-scroll"><table class="df-fleet"><thead><tr></tr></thead><tbody></tbody></table></div>'
 
 Cells = Sequence[Mapping[str, Any]]
 
@@ -30,7 +31,7 @@ def draw(
 
     A handler reads what was clicked with `sorted_by` and `ticks`. A column without `sorted` cannot be sorted by.
     """
-    result = _component()(
+    result = component("table", _HTML)(
         key=key,
         data={
             "name": name,
@@ -38,7 +39,7 @@ def draw(
             "tick": _("Select {machine}"),
             "total": total,
             "columns": list(columns),
-            "rows": _readable(rows),
+            **packed(rows),
             "order_age": order_age,
             "ticks": None if ticks is None else dict(ticks),
         },
@@ -60,6 +61,25 @@ def ticks(key: str) -> Any:  # noqa: ANN401 - whatever the browser sent
     return st.session_state[key].ticks
 
 
+def packed(rows: Cells) -> dict[str, Any]:
+    """Rows as they travel: what the values of a cell are called is said once for each kind of cell.
+
+    Empty texts at the end of a cell are left out; every text is made readable.
+    """
+    shapes: dict[tuple[str, ...], int] = {}
+
+    def values(cell: Mapping[str, Any]) -> list[Any]:
+        (_, kind), *named = cell.items()
+        shape = shapes.setdefault((kind, *(name for name, _ in named)), len(shapes))
+        shown = [_readable(value) for _, value in named]
+        while shown and shown[-1] == "":
+            shown.pop()
+        return [shape, *shown]
+
+    travelling = [[row["id"], row["href"], *map(values, row["cells"])] for row in rows]
+    return {"shapes": list(shapes), "rows": travelling}
+
+
 def _readable(value: Any) -> Any:  # noqa: ANN401 - JSON
     """The same with every text made readable."""
     if isinstance(value, str):
@@ -71,13 +91,3 @@ def _readable(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 def _nothing() -> None:
     """A component returns only what it has a callback for."""
-
-
-@lru_cache
-def _component() -> Any:  # noqa: ANN401 - Streamlit's renderer has no public type
-    return st.components.v2.component(
-        "dashfleet.table",
-        html='<div class="df-scroll"><table class="df-fleet"><thead><tr></tr></thead><tbody></tbody></table></div>',
-        js=asset("table.js"),
-        isolate_styles=False,
-    )

@@ -9,9 +9,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from math import isfinite
 from typing import Final
 
+from babel import Locale
 from babel.dates import format_datetime, format_time
 from babel.numbers import format_decimal, format_scientific
 from babel.units import format_unit
@@ -319,6 +321,12 @@ def _scaled(value: float, scale: Scale) -> str:
 
 def _decimal(value: float, most: int) -> str:
     """With this many decimals at most, and never longer than a card is wide."""
+    return _written(round(value, most), most, locale())
+
+
+@lru_cache(maxsize=20_000)
+def _written(value: float, most: int, spoken: Locale) -> str:
+    """Kept, as the figures of thousands of machines are few different ones."""
     if abs(value) >= _ENDLESS:
-        return format_scientific(value, "0.##E0", locale=locale())
-    return format_decimal(round(value, most), f"#,##0.{'#' * most}" if most else "#,##0", locale=locale())
+        return format_scientific(value, "0.##E0", locale=spoken)
+    return format_decimal(value, f"#,##0.{'#' * most}" if most else "#,##0", locale=spoken)

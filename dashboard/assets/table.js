@@ -5,7 +5,8 @@
 // and is told whole each time, so that no tick is lost when two follow each other quickly.
 const ORDER_IDLE = 30000;
 
-export default function ({ data, parentElement, setTriggerValue, setStateValue }) {
+export default function ({ data: { shapes, rows, ...rest }, parentElement, setTriggerValue, setStateValue }) {
+  const data = { ...rest, rows: rows.map((row) => unpacked(row, shapes)) };
   const table = parentElement.querySelector("table");
   name(table, data.name);
   table.setAttribute("aria-rowcount", String(data.total));
@@ -13,6 +14,15 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
   head(table.tHead.rows[0], data, ticks, setTriggerValue);
   body(table.tBodies[0], data, ticks, setTriggerValue);
   watch(table, data, setTriggerValue);
+}
+
+// A row as `table.packed` sends it: a cell is the number of a shape, which has its kind and names its values.
+function unpacked([id, href, ...cells], shapes) {
+  const cell = ([shape, ...values]) => {
+    const [kind, ...names] = shapes[shape];
+    return { kind, ...Object.fromEntries(names.map((name, i) => [name, values[i]])) };
+  };
+  return { id, href, cells: cells.map(cell) };
 }
 
 function head(row, data, ticks, trigger) {
@@ -120,7 +130,7 @@ const KINDS = {
   chip: ({ text, tone, hint }) => [titled(node("span", `df-chip df-${tone}`, text), hint)],
   chips: ({ chips }) => chips.map(({ text, tone }) => node("span", `df-chip df-${tone}`, text)),
   tags: ({ tags, more, hint }) => {
-    const group = titled(node("span", "df-tags", ""), hint);
+    const group = titled(node("span", "df-tags", ""), hint || tags.join(", "));
     group.append(...tags.map((text) => node("span", "df-tag", text)));
     if (more) group.append(node("span", "df-tag df-more", more));
     return [group];
@@ -140,15 +150,17 @@ function bar(cell, { text, tone, percent }) {
   cell.lastChild.firstChild.style.width = `${percent ?? 0}%`;
 }
 
-// A share over time: one stretch for each run of known points, so that what was not measured is a gap.
-function line(points, text) {
-  const svg = shape("svg", { viewBox: `0 0 ${points.length - 1} 100`, preserveAspectRatio: "none", role: "img", class: "df-line" });
+// A share over time: a letter for each point, from "0" for nothing to "b" for all, a space where nothing was measured.
+// One stretch for each run of known points, so that there is a gap.
+function line(letters, text) {
+  const svg = shape("svg", { viewBox: `0 0 ${letters.length - 1} 50`, preserveAspectRatio: "none", role: "img", class: "df-line" });
   svg.setAttribute("aria-label", text);
   const title = shape("title", {});
   title.textContent = text;
-  const known = points.map((y, x) => (y === null ? "" : `${points[x - 1] == null ? "M" : "L"}${x} ${100 - y}`));
-  const alone = points.map((y, x) => (y !== null && points[x - 1] == null && points[x + 1] == null ? "h.01" : ""));
-  svg.append(title, shape("path", { d: known.map((at, x) => at + alone[x]).join("") }));
+  const known = (x) => (letters[x] ?? " ") !== " ";
+  const point = (x) => `${known(x - 1) ? "L" : "M"}${x} ${"b".charCodeAt() - letters.charCodeAt(x)}`;
+  const drawn = [...letters].map((_, x) => (known(x) ? point(x) + (known(x - 1) || known(x + 1) ? "" : "h.01") : ""));
+  svg.append(title, shape("path", { d: drawn.join("") }));
   return svg;
 }
 

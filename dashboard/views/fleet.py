@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final
 
 import streamlit as st
@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from dashboard import (
     action_dialog,
     command_queries,
+    downloads,
     fleet_filters,
     fleet_map,
     fleet_rows,
@@ -23,10 +24,10 @@ from dashboard import (
     text,
     tile_queries,
 )
-from dashboard.fleet_state import PAGE_SIZE, Place, Selection, Snapshot
+from dashboard.component import component
+from dashboard.fleet_state import DEFAULT, PAGE_SIZE, Place, Selection, Snapshot
 from dashboard.language import _, marked, ngettext
 from dashboard.queries import Counts
-from dashboard.shell import asset
 from dashboard.view import Context, View
 from schemas import history
 
@@ -38,9 +39,13 @@ _SNAPSHOT: Final = "fleet.snapshot"
 _PAGER: Final = "fleet.pager"
 _SELECTION: Final = "fleet.selection"
 
+_CARDS_HTML: Final = '<div class="df-cards-frame"><div class="df-cards" role="group"></div></div>'
 _PAGER_WIDTH: Final = 330
 _TREND_SECONDS: Final = 15
 """How old the lines of the table may be: a minute is summed up some seconds after its end."""
+
+_SHARED_SECONDS: Final = 1
+"""How old what is about the whole fleet may be; visitors share it."""
 
 _EMPTY_TITLE: Final = marked("No machine yet")
 _EMPTY: Final = marked(
@@ -55,13 +60,14 @@ _ON_THE_MACHINE: Final = (
     "pip install '.[agent]' && dashfleet agent enrol --server mqtts://SERVER --ca-file ca.pem && dashfleet agent"
 )
 _NO_MATCH_TITLE: Final = marked("No machine matches")
+_NO_MATCH: Final = marked("Change the filters, or clear them.")
 
 
 def show(context: Context) -> None:
     """Draw the page."""
     fleet_filters.arrive(context)
     counts = _counts(context)
-    filtered = counts is not None and bool(counts.presences)
+    filtered = counts is not None and not _is_empty(counts)
     if filtered:
         fleet_filters.head(context, _(VIEW.title))
         fleet_filters.draw(context)
@@ -72,7 +78,13 @@ def show(context: Context) -> None:
 
 
 def _counts(context: Context) -> Counts | None:
-    return live.read(context, "fleet.counts", partial(queries.counts, context.engine, context.org))
+    filters = fleet_filters.place().filters.described
+    return live.read(context, "fleet.counts", partial(_shared_counts, context.engine, context.org, filters))
+
+
+def _is_empty(counts: Counts) -> bool:
+    """Whether there is no machine at all."""
+    return not counts.numbers and fleet_filters.place().filters.described == DEFAULT
 
 
 def _fleet(context: Context, *, filtered: bool) -> None:
@@ -81,21 +93,21 @@ def _fleet(context: Context, *, filtered: bool) -> None:
     counts = _counts(context)
     if counts is None:
         return
-    if not counts.presences:
+    if _is_empty(counts):
         _no_machine(context)
         return
     outdated = fleet_filters.outdated()
     if not filtered or outdated or action_dialog.asked():
         st.rerun()
     place = fleet_filters.place()
-    _cards()(
+    component("cards", _CARDS_HTML)(
         key="fleet_cards",
         data={"name": _("Filter by status"), "cards": fleet_rows.cards(counts, place.filters)},
         on_pressed_change=_card_pressed,
     )
     matching = _map_of(context) if place.map else _page_of(context)
     if matching == 0:
-        _no_match(counts.machines)
+        _no_match()
 
 
 def _page_of(context: Context) -> int | None:
@@ -113,7 +125,7 @@ def _map_of(context: Context) -> int | None:
     """The map; how many machines match, or None when that cannot be known."""
     place = fleet_filters.place()
     tiles = live.read(
-        context, "fleet.tiles", partial(tile_queries.tiles, context.engine, context.org, place.filters, place.group)
+        context, "fleet.tiles", partial(_shared_tiles, context.engine, context.org, place.filters, place.group)
     )
     if tiles is None or not tiles.names:
         return None if tiles is None else 0
@@ -130,6 +142,8 @@ def _map_of(context: Context) -> int | None:
 
 
 def _stamp(context: Context) -> None:
+    """What is at the right of every foot: the files, and when this was read."""
+    st.html(downloads.links(downloads.FLEET, fleet_state.exported(fleet_filters.place())), width="content")
     st.html(markup.live_stamp(_("Updated {at}", at=text.clock(context.now(), context.zone))), width="content")
 
 
@@ -160,6 +174,8 @@ def _cpu_by_minute(engine: Engine, org: str, names: Sequence[str], now: int) -> 
 
 
 _trends = live.shared(_cpu_by_minute, seconds=_TREND_SECONDS)
+_shared_counts = live.shared(queries.counts, seconds=_SHARED_SECONDS)
+_shared_tiles = live.shared(tile_queries.tiles, seconds=_SHARED_SECONDS)
 
 
 def _selection_bar(context: Context, total: int) -> None:
@@ -263,16 +279,10 @@ def _no_machine(context: Context) -> None:
         st.html(markup.note(_("Waiting for the first heartbeat …")))
 
 
-def _no_match(total: int) -> None:
+def _no_match() -> None:
     with st.container(border=True, key="card_no_match", horizontal_alignment="center"):
-        st.html(markup.empty(_(_NO_MATCH_TITLE), _no_match_of(total)))
+        st.html(markup.empty(_(_NO_MATCH_TITLE), _(_NO_MATCH)))
         fleet_filters.clear_button("fleet_no_match_clear")
-
-
-def _no_match_of(total: int) -> str:
-    return ngettext(
-        "The only machine does not match these filters.", "None of the {n} machines matches these filters.", total
-    )
 
 
 def _snapshot(context: Context, place: Place) -> Snapshot | None:
@@ -309,13 +319,3 @@ def _paged() -> None:
 
 def _reorder() -> None:
     st.session_state.pop(_SNAPSHOT, None)
-
-
-@lru_cache
-def _cards() -> Any:  # noqa: ANN401 - Streamlit's renderer has no public type
-    return st.components.v2.component(
-        "dashfleet.cards",
-        html='<div class="df-cards-frame"><div class="df-cards" role="group"></div></div>',
-        js=asset("cards.js"),
-        isolate_styles=False,
-    )

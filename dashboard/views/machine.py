@@ -18,6 +18,7 @@ from dashboard import (
     changes,
     charts,
     command_queries,
+    downloads,
     history_queries,
     live,
     machine_charts,
@@ -30,6 +31,7 @@ from dashboard import (
     text,
     theme,
 )
+from dashboard.history_queries import RANGES
 from dashboard.language import _, marked
 from dashboard.machine_charts import Chart
 from dashboard.view import Context, View
@@ -42,15 +44,6 @@ _FLEET: Final = "fleet"
 _ACTIVITY: Final = "activity"
 _COMMANDS: Final = 10
 _ALERTS: Final = 10
-_HOUR: Final = history.HOUR
-_RANGES: Final = {
-    "1h": _HOUR,
-    "6h": 6 * _HOUR,
-    "24h": 24 * _HOUR,
-    "7d": 7 * 24 * _HOUR,
-    "30d": 30 * 24 * _HOUR,
-    "1y": 365 * 24 * _HOUR,
-}
 _RANGE: Final = "machine.range"
 _INTERVAL_SECONDS: Final = 10.0
 _TRANSITIONS: Final = 20
@@ -82,7 +75,7 @@ def show(context: Context) -> None:
     change_dialog.open_if_asked(context)
     action_dialog.open_if_asked(context)
     st.fragment(_now, run_every=context.refresh_seconds, key="machine_now")(context, name)
-    _range_row()
+    _range_row(name)
     st.fragment(_history, run_every=context.refresh_seconds, key="machine_history")(context, name)
 
 
@@ -139,16 +132,17 @@ def _recent(context: Context, row: Row[Any]) -> list[dict[str, Any]]:
     return history_queries.history(context.engine, row.id, start=end - 10 * step, end=end, step=step)
 
 
-def _range_row() -> None:
+def _range_row(name: str) -> None:
     if _RANGE not in st.session_state:
         wanted = st.query_params.get("range", "")
-        st.session_state[_RANGE] = wanted if wanted in _RANGES else "1h"
+        st.session_state[_RANGE] = wanted if wanted in RANGES else "1h"
     with st.container(horizontal=True, vertical_alignment="center", key="machine_range_row"):
         st.html(markup.heading(_("History")), width="content")
         st.space("stretch")
+        st.html(downloads.links(downloads.MACHINE, {"id": name, "range": st.session_state[_RANGE]}), width="content")
         st.segmented_control(
             _("Range"),
-            list(_RANGES),
+            list(RANGES),
             key=_RANGE,
             required=True,
             format_func=_range_label,
@@ -158,8 +152,8 @@ def _range_row() -> None:
 
 
 def _range_label(code: str) -> str:
-    hours = _RANGES[code] // _HOUR
-    return text.hours(hours) if hours <= 24 else text.period(_RANGES[code] // 1000)
+    hours = RANGES[code] // history.HOUR
+    return text.hours(hours) if hours <= 24 else text.period(RANGES[code] // 1000)
 
 
 def _range_chosen() -> None:
@@ -196,7 +190,7 @@ def _history(context: Context, name: str) -> None:
 
 def _charts(context: Context, row: Row[Any]) -> None:
     chosen = st.session_state[_RANGE]
-    length, end = _RANGES[chosen], context.now()
+    length, end = RANGES[chosen], context.now()
     interval = row.interval_seconds or _INTERVAL_SECONDS
     retention = live.read(context, "retention", partial(history_queries.retention, context.engine, context.org))
     if retention is None:

@@ -26,7 +26,7 @@ def test_another_organisations_machines_do_not_exist(fleet: Fleet, reader: Engin
     fleet.machine("mine")
     fleet.machine("theirs", org="other", presence="offline")
     assert names(reader) == ["mine"]
-    assert queries.counts(reader, "home").presences == {"online": 1}
+    assert queries.counts(reader, "home", Filters()).numbers == {("online", "ok"): 1}
     assert queries.detail(reader, "home", "theirs") is None
     assert queries.rows(reader, "home", ["mine", "theirs"])[0].name == "mine"
     assert len(queries.rows(reader, "home", ["mine", "theirs"])) == 1
@@ -46,10 +46,35 @@ def test_machines_are_counted_by_presence_and_health_without_the_retired(fleet: 
     fleet.machine("c", presence="offline", cpu_percent=None)
     fleet.machine("d", stated=False)
     fleet.machine("e", presence="retired", cpu_percent=99.0)
-    counted = queries.counts(reader, "home")
-    assert counted.presences == {"online": 2, "offline": 1, "unknown": 1, "retired": 1}
-    assert counted.healths == {"ok": 1, "critical": 1, "unknown": 2}
-    assert counted.machines == 4
+    counted = queries.counts(reader, "home", Filters())
+    assert counted.numbers == {
+        ("online", "ok"): 1,
+        ("online", "critical"): 1,
+        ("offline", "unknown"): 1,
+        ("unknown", "unknown"): 1,
+        ("retired", "critical"): 1,
+    }
+    assert counted.of() == 4
+    assert counted.of(("retired",)) == 1
+    assert counted.of((), ("critical", "warn")) == 1
+    assert counted.of(("online", "offline"), ("unknown",)) == 1
+
+
+def test_counts_are_of_what_is_searched_for_whatever_it_is_like(fleet: Fleet, reader: Engine) -> None:
+    fleet.machine("web-1", os="Ubuntu", labels={"site": "paris"})
+    fleet.machine("web-2", presence="offline", labels={"site": "paris"})
+    fleet.machine("db-1", labels={"site": "lyon"})
+    filters = Filters(search="web", presences=("offline",), healths=("critical",))
+    assert queries.counts(reader, "home", filters).numbers == {("online", "ok"): 1, ("offline", "ok"): 1}
+    assert queries.counts(reader, "home", Filters(labels=("site=lyon",))).of() == 1
+    assert queries.counts(reader, "home", Filters(search="nothing")).numbers == {}
+
+
+def test_a_page_beyond_the_last_says_how_many_there_are(fleet: Fleet, reader: Engine) -> None:
+    fleet.crowd(5)
+    for offset, found in ((0, 2), (4, 1), (6, 0)):
+        names, total = queries.page(reader, "home", Filters(), offset=offset, limit=2)
+        assert (len(names), total) == (found, 5)
 
 
 def test_retired_machines_are_found_only_when_asked_for(fleet: Fleet, reader: Engine) -> None:
