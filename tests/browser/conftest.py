@@ -1,31 +1,24 @@
 """A dashboard as its own process over a seeded fleet, and Chromium to look at it."""
 
-import json
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from answering import INGESTOR, Answerer, answering
 from brokers import PASSWORD as SECRET
 from brokers import RunningBroker, embedded_broker
+from dashboards import Dashboard, chromium, serving
 from playwright.sync_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
     Dialog,
     Page,
-    expect,
-    sync_playwright,
 )
 from seeding import ACTIONS, INFO, Fleet
-from servers import free_port, require_program, stop
 from visiting import PASSWORD, Scheme, Size, Visitors
 
 from broker.requests import DASHBOARD
@@ -35,86 +28,9 @@ from schemas.keys import new_key
 from schemas.settings import write_secret
 from schemas.urls import sqlite_url
 
-_SERVE = """
-import json, sys
-from dashboard.app import run
-from schemas.settings import DashboardSettings
-run(DashboardSettings(**json.loads(sys.argv[1])), lambda: print("ready", flush=True))
-"""
-_CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 
 def now() -> int:
     return time.time_ns() // 1_000_000
-
-
-@dataclass
-class Dashboard:
-    """A dashboard that can be stopped and started again on its port."""
-
-    directory: Path
-    port: int
-    server: str = "mqtt://127.0.0.1:1"
-    database: str = ""
-    preparation: str = ""
-    more: dict[str, Any] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def log(self) -> Path:
-        return self.directory / "dashboard.log"
-
-    def start(self) -> None:
-        settings = {
-            "data": str(self.directory),
-            "port": self.port,
-            "database": self.database or sqlite_url(self.directory / "fleet.db"),
-            "auth_database": sqlite_url(self.directory / "auth.db"),
-            "refresh_seconds": 1.0,
-            "server": self.server,
-            "password_file": str(self.directory / "secrets" / "dashboard"),
-            "signing_keys": str(self.directory / "secrets" / "signing"),
-            **self.more,
-        }
-        with self.log.open("ab") as log:
-            argv = [sys.executable, "-c", self.preparation + _SERVE, json.dumps(settings)]
-            self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log)
-        assert self.process.stdout is not None
-        with self.process.stdout as said:
-            assert said.readline() == b"ready\n", self.log.read_text()
-
-    def stop(self) -> int:
-        """End it politely; returns its exit code."""
-        assert self.process is not None
-        stop(self.process)
-        return self.process.returncode
-
-
-@contextmanager
-def serving(
-    directory: Path, server: str, database: str = "", *, port: int = 0, more: dict[str, Any] | None = None
-) -> Iterator[Dashboard]:
-    """A dashboard over the databases in a directory; nothing of it is left, and its log holds no traceback.
-
-    `more` are settings of a test's own.
-    """
-    dashboard = Dashboard(directory, port or free_port(), server, database, more=more or {})
-    dashboard.start()
-    try:
-        yield dashboard
-    finally:
-        dashboard.stop()
-    assert "Traceback" not in dashboard.log.read_text(), dashboard.log.read_text()
 
 
 def seeded(directory: Path) -> Fleet:
@@ -217,12 +133,8 @@ def dashboard(answerer: Answerer, directory: Path, broker: RunningBroker) -> Ite
 @pytest.fixture(scope="session")
 def browser(dashboard: Dashboard) -> Iterator[Browser]:
     assert dashboard
-    chromium = require_program("chromium", "chromium")
-    expect.set_options(timeout=20_000)  # Streamlit's first page is 5 MB of scripts
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_CHROMIUM)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 Open = Callable[..., Page]

@@ -13,7 +13,7 @@ from dashboard import language
 from dashboard.language import ngettext, speaking
 
 OTHERS = tuple(code for code in language.LANGUAGES if code != language.ENGLISH)
-_LATIN_IN_RUSSIAN = {"OK", "Python", "°C", "%"}
+_LATIN_IN_RUSSIAN = {"OK", "Python", "CSV", "°C", "%"}
 _VERBATIM = re.compile(r"`[^`]+`|\bdashfleet \w+|\bpassword_file\b|\b\w+\.pem\b|\*\*(?=\w)")
 
 
