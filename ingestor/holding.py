@@ -17,7 +17,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.engine import Connection, RootTransaction
 from sqlalchemy.exc import DBAPIError
 
-from ingestor.bulk import bulk
+from ingestor.bulk import PreparedRows
 from ingestor.fleet import Machine
 from ingestor.loading import among, every_machine, load
 from ingestor.rows import STATE_COLUMNS, state_rows
@@ -34,7 +34,9 @@ class Holding:
         """Whether others may write of the same machines at the same time."""
         self.writer = secrets.randbits(62)
         """This run of this ingestor."""
-        self._states = bulk(engine, state, STATE_COLUMNS, overwrite=False)
+        self._states = PreparedRows(
+            engine, state, STATE_COLUMNS, overwrite=False
+        )  # `write` copies states in this transaction
         self._engine = engine
         self._fence = fence
         self._open: tuple[Connection, RootTransaction] | None = None
