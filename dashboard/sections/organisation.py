@@ -91,7 +91,10 @@ def _shown(setting: Setting, current: Mapping[str, float], wanted: Mapping[str, 
 
 def _read(setting: Setting, value: float) -> str:
     """A value as people read it, in their language."""
-    return text.duration(value) if setting.kind == "duration" and value >= 1 else setting.shown(value)
+    if setting.kind == "duration" and value >= 1:
+        return text.duration(value)
+    unit = {"duration": "seconds", "percent": "percent"}.get(setting.kind, "")
+    return f"{text.number(value)} {text.unit_symbol(unit)}".strip() if unit else text.number(value)
 
 
 def _form(context: Context, draft: Draft) -> None:
