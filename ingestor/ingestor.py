@@ -390,7 +390,11 @@ class Ingestor:
 
     def _change(self, batch: Batch, machines: Iterable[Machine], after: Callable[[Machine], State]) -> None:
         """Note what time, or an admin, made of these machines. One that another ingestor hears just now is left out."""
-        changing = [machine for machine in machines if after(machine) != machine.state]
+        changing = [
+            machine
+            for machine in machines
+            if (state := after(machine)) is not machine.state and state != machine.state  # the first test is quick
+        ]
         held = self._hold(changing)
         for machine in changing:
             if machine.id in held and after(machine) != machine.state:

@@ -84,9 +84,9 @@ def on_live(state: State, session: int, now: int) -> State:
         return state
     if session == state.session and state.presence is Presence.OFFLINE and state.reason not in ("lost", "silent"):
         return state
+    if state.presence is Presence.ONLINE:  # as almost always, so without `replace`, which takes twice as long
+        return State(Presence.ONLINE, state.reason, state.since_at, True, True, session, state.interval_seconds, now)
     heard = replace(state, session=session, connected=True, last_seen_at=now, verified=True, dying_at=None)
-    if state.presence is Presence.ONLINE:
-        return heard
     reason = "connected" if session > state.session or state.presence is Presence.UNKNOWN else "heard"
     return replace(heard, presence=Presence.ONLINE, reason=reason, since_at=now)
 

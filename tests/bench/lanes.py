@@ -128,11 +128,14 @@ def bare_lane(directory: Path, *, machines: int, count: int) -> Iterator[Lane]:
 
 
 @contextmanager
-def ingestor_lane(directory: Path, database: str, *, machines: int) -> Iterator[Lane]:
-    """A lane that ends in `dashfleet ingestor`, with its default settings, on an empty database."""
+def ingestor_lane(
+    directory: Path, database: str, *, machines: int, prepare: Callable[[Engine], None] = lambda _: None
+) -> Iterator[Lane]:
+    """A lane that ends in `dashfleet ingestor`, with its default settings, on a database as `prepare` leaves it."""
     engine = open_engine(database)
     upgrade(engine)
     add_fleet(engine, machines)
+    prepare(engine)
     with mosquitto(directory, lines=BROKER) as port:
         metrics = f"127.0.0.1:{free_port()}"
         environment = {

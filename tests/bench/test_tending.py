@@ -1,0 +1,108 @@
+"""How fast the ingestor stores while it rolls up, or prunes, beside one that has nothing of the kind to do.
+
+Both lanes take turns in one run. The short form looks at processor time only: it is one thread that does both, so what
+tending takes is what storing lacks.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bench.lanes import ingestor_lane
+from sqlalchemy import Engine, func, select
+from telemetry import telemetry
+
+from ingestor.fleet import Machine, Stream
+from ingestor.intake import Arrived, Batch
+from ingestor.rows import SAMPLE_COLUMNS, sample_rows
+from ingestor.store import Store
+from schemas import tables
+from schemas.database import open_engine
+from schemas.history import HOUR, MINUTE
+from schemas.urls import sqlite_url
+
+IS_WHOLE = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "3")) >= 60
+MACHINES = 10_000 if IS_WHOLE else 2_000
+COUNT = 50_000 if IS_WHOLE else 6_000
+TURNS = 7 if IS_WHOLE else 3
+OLD_MINUTES = 30 if IS_WHOLE else 15
+LEAST_SHARE = 0.9 if IS_WHOLE else 0.75
+
+
+def old_samples(engine: Engine, minute: int, *, hours_ago: int) -> list[Arrived]:
+    """A sample of each machine in this minute of an hour so long ago."""
+    at = (time.time_ns() // 1_000_000 // HOUR - hours_ago) * HOUR + minute * MINUTE
+    sample = telemetry(minute + 1, sampled_at=at, stream="00000000000000bb", chance=random.Random(minute))  # noqa: S311
+    with engine.connect() as connection:
+        keys = list(connection.scalars(select(tables.machine.c.id)))
+    stream = Stream("00000000000000bb", 99, 1)
+    return [Arrived(Machine(key, "home", "m"), stream, sample, at, 0) for key in keys]
+
+
+def to_roll_up(engine: Engine) -> None:
+    """Leave many minutes that are due."""
+    store = Store(engine, name="ingestor", dead_letter_max=1)
+    for minute in range(OLD_MINUTES):
+        store.write(Batch(samples=old_samples(engine, minute, hours_ago=3)))
+
+
+def to_prune(engine: Engine) -> None:
+    """Leave many samples that were rolled up and kept for long enough."""
+    for minute in range(OLD_MINUTES):
+        rows = sample_rows(old_samples(engine, minute, hours_ago=72))
+        with engine.begin() as connection:
+            connection.execute(
+                tables.sample.insert(), [dict(zip(SAMPLE_COLUMNS, (*row[:-1], None), strict=True)) for row in rows]
+            )
+
+
+def marks(engine: Engine) -> int:
+    """How many old minutes wait to be rolled up."""
+    before = time.time_ns() // 1_000_000 - 2 * HOUR
+    return _count(engine, select(func.count()).where(tables.dirty.c.length == MINUTE, tables.dirty.c.at < before))
+
+
+def old(engine: Engine) -> int:
+    """How many samples wait to be pruned."""
+    return _count(engine, select(func.count()).where(tables.sample.c.stream_number == 99))
+
+
+def _count(engine: Engine, query: object) -> int:
+    with engine.connect() as connection:
+        return int(connection.scalar(query) or 0)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(("prepare", "left"), [(to_roll_up, marks), (to_prune, old)], ids=["roll-up", "pruning"])
+def test_storing_goes_on_at_nine_tenths_of_its_speed(
+    prepare: Callable[[Engine], None], left: Callable[[Engine], int], tmp_path: Path
+) -> None:
+    places = [tmp_path / name for name in ("alone", "beside")]
+    urls = [sqlite_url(place / "fleet.db") for place in places]
+    for place in places:
+        place.mkdir()
+    engine = open_engine(urls[1])
+    with (
+        ingestor_lane(places[0], urls[0], machines=MACHINES) as alone,
+        ingestor_lane(places[1], urls[1], machines=MACHINES, prepare=prepare) as beside,
+    ):
+        waiting = [0]
+        for turn in range(TURNS + 1):
+            alone.turn(COUNT)
+            beside.turn(COUNT)
+            waiting.append(left(engine))
+            if not turn:  # to warm up
+                alone.figures.clear()
+                beside.figures.clear()
+                waiting = waiting[1:]
+    engine.dispose()
+    share = alone.figures.cost / beside.figures.cost
+    print(
+        f"\n{TURNS} turns of {COUNT:,} reports: alone {alone.figures.cost:.1f} µs each at {alone.figures.rate:,.0f}/s, "
+        f"beside {beside.figures.cost:.1f} µs at {beside.figures.rate:,.0f}/s: {100 * share:.0f} %; "
+        f"{waiting[0]:,} were waiting, {waiting[-1]:,} still are"
+    )
+    assert waiting[-1] < waiting[0]
+    assert share >= LEAST_SHARE
