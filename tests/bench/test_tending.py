@@ -25,11 +25,13 @@ from schemas.history import HOUR, MINUTE
 from schemas.urls import sqlite_url
 
 IS_WHOLE = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "3")) >= 60
-MACHINES = 10_000 if IS_WHOLE else 2_000
-COUNT = 50_000 if IS_WHOLE else 6_000
+MACHINES = 10_000 if IS_WHOLE else 1_000
+COUNT = 50_000 if IS_WHOLE else 3_000
 TURNS = 7 if IS_WHOLE else 3
-OLD_MINUTES = 30 if IS_WHOLE else 15
-LEAST_SHARE = 0.9 if IS_WHOLE else 0.75
+OLD_MINUTES = 30 if IS_WHOLE else 20
+LEAST_SHARE = 0.9 if IS_WHOLE else 0.6
+
+pytestmark = pytest.mark.timeout(600)
 
 
 def old_samples(engine: Engine, minute: int, *, hours_ago: int) -> list[Arrived]:
