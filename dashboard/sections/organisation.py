@@ -1,6 +1,6 @@
 """What is set for the whole organisation: presence, health, and for how long history is kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -101,14 +101,21 @@ def _form(context: Context, draft: Draft) -> None:
     if draft.confirming:
         _confirmation(context, draft)
         return
-    columns = st.columns(2, vertical_alignment="bottom")
-    for number, setting in enumerate(draft.about["settings"]):
-        title, key = markup.plain(_(TITLES[setting.name])), draft.key(setting.name)
-        hint = _(_DURATION) if setting.kind == "duration" else None
-        unit = " (%)" if setting.kind == "percent" else ""
-        with columns[number % 2]:
-            st.text_input(title + unit, written(setting, _begin(draft, setting)), max_chars=20, key=key, help=hint)
+    settings: Sequence[Setting] = draft.about["settings"]
+    for start in range(0, len(settings), 2):  # a row each, so that they stay in their order where there is one column
+        for column, setting in zip(
+            st.columns(2, vertical_alignment="bottom"), settings[start : start + 2], strict=False
+        ):
+            with column:
+                _field(draft, setting)
     change_dialog.buttons(draft, _("Continue"), partial(_continue, context, draft))
+
+
+def _field(draft: Draft, setting: Setting) -> None:
+    title, key = markup.plain(_(TITLES[setting.name])), draft.key(setting.name)
+    hint = _(_DURATION) if setting.kind == "duration" else None
+    unit = " (%)" if setting.kind == "percent" else ""
+    st.text_input(title + unit, written(setting, _begin(draft, setting)), max_chars=20, key=key, help=hint)
 
 
 def _begin(draft: Draft, setting: Setting) -> float:
