@@ -26,6 +26,7 @@ _OPENING: Final = "change.opening"
 _NUMBER: Final = "change.number"
 _REFRESH_SECONDS: Final = 0.5
 _GOES_ON: Final = marked("This may be closed: it goes on, and the page shows what becomes of it.")
+_STAY: Final = marked("Keep this open: the secret is shown here when it is done, and nowhere else.")
 _ONCE: Final = marked("It is shown only this once. Copy it now; nobody can read it again.")
 
 
@@ -142,7 +143,8 @@ def _dialog(context: Context) -> None:
     if draft.asked is not None:
         st.fragment(_progress, run_every=_REFRESH_SECONDS, key="change.progress")(context, draft, draft.asked)
     elif draft.said:
-        _outcome(context, draft, _("Done"), "good", draft.said)
+        st.html(markup.banner(f"{_('Done')}: {draft.said}", "good"))
+        _reveal(context, draft)
     else:
         draft.form(context, draft)
         return
@@ -154,16 +156,16 @@ def _progress(context: Context, draft: Draft, asked: Asked) -> None:
     (stands,) = changes.look(context, [asked])
     if stands.code == PENDING:
         st.html(markup.banner(f"{stands.word.label}: {stands.detail}"))
-        if not draft.secret:
-            st.html(markup.note(_(_GOES_ON)))
+        st.html(markup.note(_(_STAY) if draft.secret else _(_GOES_ON)))
         return
-    if stands.code != "accepted":
-        draft.secret, draft.reveal = "", None
-    _outcome(context, draft, stands.word.label, stands.word.tone, stands.detail)
+    said = f"{stands.word.label}: {stands.detail}" if stands.detail else stands.word.label
+    st.html(markup.banner(said, stands.word.tone))
+    if stands.code == "accepted":  # what nobody has answered yet may still be
+        _reveal(context, draft)
 
 
-def _outcome(context: Context, draft: Draft, label: str, tone: str, detail: str) -> None:
-    st.html(markup.banner(f"{label}: {detail}" if detail else label, tone))
+def _reveal(context: Context, draft: Draft) -> None:
+    """Show what a change that is done has opened."""
     if draft.secret:
         st.html(markup.note(_(_ONCE)))
         st.code(draft.secret, language=None, wrap_lines=True)
