@@ -62,22 +62,28 @@ def ticks(key: str) -> Any:  # noqa: ANN401 - whatever the browser sent
 
 
 def packed(rows: Cells) -> dict[str, Any]:
-    """Rows as they travel: what the values of a cell are called is said once for each kind of cell.
+    """Rows as they travel: each different cell once, what its values are called once for each kind of cell.
 
-    Empty texts at the end of a cell are left out; every text is made readable.
+    A row is its id, its link and the numbers of its cells. Empty texts at the end of a cell are left out; every text is
+    made readable.
     """
     shapes: dict[tuple[str, ...], int] = {}
+    different: dict[str, int] = {}
+    cells: list[list[Any]] = []
 
-    def values(cell: Mapping[str, Any]) -> list[Any]:
-        (_, kind), *named = cell.items()
-        shape = shapes.setdefault((kind, *(name for name, _ in named)), len(shapes))
-        shown = [_readable(value) for _, value in named]
-        while shown and shown[-1] == "":
-            shown.pop()
-        return [shape, *shown]
+    def number(cell: Mapping[str, Any]) -> int:
+        known = different.setdefault(repr(cell), len(cells))
+        if known == len(cells):
+            (_, kind), *named = cell.items()
+            shape = shapes.setdefault((kind, *(name for name, _ in named)), len(shapes))
+            shown = [_readable(value) for _, value in named]
+            while shown and shown[-1] == "":
+                shown.pop()
+            cells.append([shape, *shown])
+        return known
 
-    travelling = [[row["id"], row["href"], *map(values, row["cells"])] for row in rows]
-    return {"shapes": list(shapes), "rows": travelling}
+    travelling = [[row["id"], row["href"], *map(number, row["cells"])] for row in rows]
+    return {"shapes": list(shapes), "cells": cells, "rows": travelling}
 
 
 def _readable(value: Any) -> Any:  # noqa: ANN401 - JSON

@@ -5,8 +5,8 @@
 // and is told whole each time, so that no tick is lost when two follow each other quickly.
 const ORDER_IDLE = 30000;
 
-export default function ({ data: { shapes, rows, ...rest }, parentElement, setTriggerValue, setStateValue }) {
-  const data = { ...rest, rows: rows.map((row) => unpacked(row, shapes)) };
+export default function ({ data: { shapes, cells, ...rest }, parentElement, setTriggerValue, setStateValue }) {
+  const data = { ...rest, rows: unpacked({ shapes, cells, rows: rest.rows }) };
   const table = parentElement.querySelector("table");
   name(table, data.name);
   table.setAttribute("aria-rowcount", String(data.total));
@@ -16,13 +16,13 @@ export default function ({ data: { shapes, rows, ...rest }, parentElement, setTr
   watch(table, data, setTriggerValue);
 }
 
-// A row as `table.packed` sends it: a cell is the number of a shape, which has its kind and names its values.
-function unpacked([id, href, ...cells], shapes) {
-  const cell = ([shape, ...values]) => {
+// Rows as `table.packed` sends them: numbers of cells, which are the number of a shape, which names the values behind it.
+function unpacked({ shapes, cells, rows }) {
+  const known = cells.map(([shape, ...values]) => {
     const [kind, ...names] = shapes[shape];
     return { kind, ...Object.fromEntries(names.map((name, i) => [name, values[i]])) };
-  };
-  return { id, href, cells: cells.map(cell) };
+  });
+  return rows.map(([id, href, ...numbers]) => ({ id, href, cells: numbers.map((number) => known[number]) }));
 }
 
 function head(row, data, ticks, trigger) {
