@@ -28,7 +28,7 @@ faults: $(VENV)/.dev servers ## Break everything, for hours: the whole form of t
 	DASHFLEET_FAULTS=whole $(BIN)/python -m pytest tests/faults --timeout=10800
 
 bench: $(VENV)/.dev servers ## Measure, and print tables
-	DASHFLEET_BENCH_SECONDS=300 $(BIN)/python -m pytest tests/bench -s --timeout=3600
+	DASHFLEET_BENCH_SECONDS=300 $(BIN)/python -m pytest tests/bench tests/browser/test_selection.py -s --timeout=3600
 
 servers: ## The servers that the tests run: installed by root on Debian, named elsewhere
 	@tests/servers.sh
