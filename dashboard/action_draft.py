@@ -13,6 +13,7 @@ from typing import Any, Final
 from dashboard import agent_words, text
 from dashboard.actions import Sent
 from dashboard.language import _, ngettext
+from dashboard.shared_words import retold
 from schemas.arguments import ArgumentError, Field, common, fault, require_all
 from schemas.commands import Rollout
 from schemas.offers import DISRUPTIVE, Offer, Target, offers
@@ -101,13 +102,13 @@ class Draft:
         try:
             self.arguments = collected(common(self.offer.schemas), given)
         except ArgumentError as error:
-            self.problem = str(error)
+            self.problem = retold(error)
             return
         self._check(self.offer)
 
     def _check(self, offer: Offer) -> None:
         for schema in offer.schemas:
-            self.problem = self.problem or fault(schema, self.arguments)
+            self.problem = self.problem or retold(fault(schema, self.arguments))
         if not self.problem:
             self.phase = CONFIRM
 

@@ -16,6 +16,7 @@ from sqlalchemy import Row
 from dashboard import action_dialog, change_dialog, live, markup, settings_queries, text
 from dashboard.change_dialog import Draft
 from dashboard.language import _, marked, pgettext
+from dashboard.shared_words import retold
 from dashboard.text import Word
 from dashboard.view import Context
 from schemas.commands import Desired, Order
@@ -174,7 +175,7 @@ def _continue(draft: Draft) -> None:
     try:
         wish = Wish() if draft.value("owners") else _written(draft, before, found)
     except ValueError as error:
-        draft.problem = str(error)
+        draft.problem = retold(error)
         return
     if wish == before:
         draft.problem = _(_SAME)

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
 
+from schemas.sentences import Sentence
+
 FIELDS_MAX: Final = 32
 CHOICES_MAX: Final = 200
+_EXAMPLE: Final = '{"site": "paris"}'
 _TYPES: Final = ("string", "integer", "number", "boolean")
 _TRUE: Final = ("true", "yes", "on", "1")
 _FALSE: Final = ("false", "no", "off", "0")
@@ -23,6 +26,10 @@ _FALSE: Final = ("false", "no", "off", "0")
 
 class ArgumentError(ValueError):
     """An argument is missing, unknown or wrong; the message is one sentence."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +60,22 @@ class Field:
         """What is wrong with a value, as a sentence; empty when nothing is."""
         if self.choices:
             known = any(value == choice and type(value) is type(choice) for choice in self.choices)
-            return "" if known else f"{self.name} must be one of {', '.join(map(str, self.choices))}"
+            return (
+                ""
+                if known
+                else self._must("{name} must be one of {choices}", choices=", ".join(map(str, self.choices)))
+            )
         match self.kind:
             case "boolean":
-                return "" if isinstance(value, bool) else f"{self.name} must be true or false"
+                return "" if isinstance(value, bool) else self._must("{name} must be true or false")
             case "integer" | "number":
                 return self._number_fault(value)
             case "string":
                 return self._text_fault(value)
         return ""
+
+    def _must(self, template: str, **values: object) -> Sentence:
+        return Sentence(template, name=self.name, **values)
 
     def _typed(self, text: str) -> Any:  # noqa: ANN401 - any JSON value
         if self.choices:
@@ -79,25 +93,29 @@ class Field:
         try:
             return json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError):
-            raise ArgumentError(f"""{self.name} must be JSON, such as {{"site": "paris"}}""") from None
+            raise ArgumentError(self._must("{name} must be JSON, such as {example}", example=_EXAMPLE)) from None
 
     def _number_fault(self, value: Any) -> str:  # noqa: ANN401 - any JSON value
         whole = self.kind == "integer"
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not isfinite(value):
-            return f"{self.name} must be a {'whole ' if whole else ''}number"
+            return self._must("{name} must be a whole number" if whole else "{name} must be a number")
         if self.least is not None and value < self.least:
-            return f"{self.name} must be at least {self.least:g}"
+            return self._must("{name} must be at least {least}", least=f"{self.least:g}")
         if self.most is not None and value > self.most:
-            return f"{self.name} must be at most {self.most:g}"
+            return self._must("{name} must be at most {most}", most=f"{self.most:g}")
         return ""
 
     def _text_fault(self, value: Any) -> str:  # noqa: ANN401 - any JSON value
         if not isinstance(value, str):
-            return f"{self.name} must be text"
+            return self._must("{name} must be text")
         if self.min_length is not None and len(value) < self.min_length:
-            return f"{self.name} must have {_characters(self.min_length)} at least"
+            one = self.min_length == 1
+            many = "{name} must have {n} characters at least"
+            return self._must("{name} must have 1 character at least" if one else many, n=self.min_length)
         if self.max_length is not None and len(value) > self.max_length:
-            return f"{self.name} must have {_characters(self.max_length)} at most"
+            one = self.max_length == 1
+            many = "{name} must have {n} characters at most"
+            return self._must("{name} must have 1 character at most" if one else many, n=self.max_length)
         return ""
 
 
@@ -142,7 +160,8 @@ def require_all(known: Sequence[Field], values: Mapping[str, Any]) -> None:
     """Raise ArgumentError when a required argument is missing."""
     for field in known:
         if field.required and field.name not in values:
-            raise ArgumentError(f"the argument {field.name} is missing: {field.description or field.title}")
+            missing = "the argument {name} is missing: {what}"
+            raise ArgumentError(Sentence(missing, name=field.name, what=field.description or field.title))
 
 
 def fault(schema: Mapping[str, Any], values: Mapping[str, Any]) -> str:
@@ -151,9 +170,10 @@ def fault(schema: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     try:
         require_all(tuple(by_name.values()), values)
     except ArgumentError as error:
-        return str(error)
+        return error.sentence
     for name, value in values.items():
-        wrong = by_name[name].fault(value) if name in by_name else f"there is no argument {name}"
+        unknown = Sentence("there is no argument {name}", name=name)
+        wrong = by_name[name].fault(value) if name in by_name else unknown
         if wrong:
             return wrong
     return ""
@@ -226,10 +246,6 @@ def _text(value: Any, most: int) -> str:  # noqa: ANN401 - whatever a machine se
 
 def _list(value: Any) -> list[Any]:  # noqa: ANN401 - whatever a machine sent
     return value if isinstance(value, list) else []
-
-
-def _characters(count: int) -> str:
-    return f"{count} character{'' if count == 1 else 's'}"
 
 
 def _refuse(constant: str) -> None:

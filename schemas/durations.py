@@ -5,6 +5,8 @@ from itertools import pairwise
 from math import isfinite
 from typing import Final
 
+from schemas.sentences import Sentence
+
 UNKNOWN: Final = "–"
 MOST_DAYS: Final = 99_999
 """More is said as more than this: a clock was wrong."""
@@ -42,7 +44,8 @@ def seconds(text: str) -> float:
     """The length of time that somebody wrote: 90, 90s, 15m, 1h, 7d. Raises ValueError with a sentence."""
     found = _WRITTEN.fullmatch(text.strip().lower())
     if found is None or float(found[1]) == 0:
-        raise ValueError(f"{text!r} is no length of time: write it as 90s, 15m, 1h or 7d")
+        unreadable = "{text} is no length of time: write it as 90s, 15m, 1h or 7d"
+        raise ValueError(Sentence(unreadable, text=repr(text)))
     return float(found[1]) * _WORTH[found[2]]
 
 

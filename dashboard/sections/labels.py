@@ -19,6 +19,7 @@ from dashboard.language import _, marked
 from dashboard.machine_configuration import CONFIGURE, Wish
 from dashboard.queries import Filters
 from dashboard.section import Section
+from dashboard.shared_words import retold
 from dashboard.view import Context
 from schemas.offers import target
 
@@ -144,7 +145,7 @@ def _send(context: Context, draft: Draft) -> None:
             lifetime_seconds=_LIFETIME_SECONDS,
         )
     except NotAllowedError as error:
-        draft.problem = str(error)
+        draft.problem = retold(error)
         return
     draft.about["batch"], draft.reveal = sent.batch, _follow
     draft.said = _(_SENT, machines=how_many(len(sent.orders)))

@@ -10,6 +10,7 @@ from dashboard import change_dialog, changes, live, markup, settings_queries, te
 from dashboard.change_dialog import Draft
 from dashboard.language import Marked, _, marked, ngettext
 from dashboard.section import Section
+from dashboard.shared_words import retold
 from dashboard.view import Context
 from schemas import durations, organisation
 from schemas.administration import ConfigureOrg
@@ -134,7 +135,7 @@ def _continue(context: Context, draft: Draft) -> None:
         if found:
             organisation.changed(*settings_queries.settings(context.engine, context.org), found)
     except ValueError as error:
-        draft.problem = str(error)
+        draft.problem = retold(error)
         return
     draft.problem = "" if found else _(_SAME)
     draft.about["changes"], draft.confirming = found, bool(found)
