@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import access, actions, agent, backup, brokers, export, fleet, keys, parts, people, report
+from cli import access, actions, agent, backup, brokers, commands, export, fleet, keys, parts, people, report
 from schemas.errors import StartError
 from schemas.version import VERSION
 
@@ -28,6 +28,7 @@ app.add_typer(access.token, name="token")
 app.add_typer(access.principal, name="principal")
 app.add_typer(people.app, name="user")
 app.add_typer(actions.app)
+app.add_typer(commands.app, name="commands")
 app.add_typer(keys.app, name="key")
 
 
