@@ -71,11 +71,11 @@ def shown(at: AppTest) -> str:
 
 
 def rows(at: AppTest) -> list[list[str]]:
-    """The texts of the table's cells: the first value of each, as they travel."""
+    """The texts of the table's cells: the first value of each, as they travel (see `dashboard.table.packed`)."""
     (table,) = [each for each in at.get("bidi_component") if each.proto.component_name == "dashfleet.table"]
-    return [
-        [values[0] if values else "" for _shape, *values in row[2:]] for row in json.loads(table.proto.json)["rows"]
-    ]
+    data = json.loads(table.proto.json)
+    texts = [values[0] if values else "" for _shape, *values in data["cells"]]
+    return [[texts[number] for number in row[2:]] for row in data["rows"]]
 
 
 def asked(fleet: Fleet, kind: str, detail: str, *, state: str = "accepted", org: str = "home") -> None:
