@@ -48,6 +48,9 @@ _TEXTS: Final = """(names) => {
 
 _OURS: Final = re.compile(r"⟦[^⟦⟧]*⟧")
 _IDS: Final = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{16})\b")
+_DURATION: Final = re.compile(r"value: \d+[smhd]")
+"""As it is typed, which is the same in all languages."""
+
 _BROWSERS: Final = re.compile(r"\d+ options? available\.|(?:Increment|Decrement) .*|Dismiss")
 """What a library of Streamlit's says in the language of the browser, which is English here."""
 
@@ -82,6 +85,8 @@ def unmarked(page: Page, data: Sequence[str]) -> list[str]:
 
 
 def _rest(text: str, data: Sequence[str]) -> Iterator[str]:
+    if _DURATION.fullmatch(text):
+        return
     kind, colon, said = text.partition(": ")
     text, where = (said, kind + colon) if kind in _ATTRIBUTES else (text, "")
     before = ""
