@@ -18,12 +18,12 @@ from sqlalchemy import Engine, case, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.access import Principal, Role
-from broker.credentials import hash_secret, verify_secret
+from broker.credentials import bcrypt_record, hash_secret, verify_secret
 from schemas.tables import principal as table
 
 log = logging.getLogger(__name__)
 
-_Row = tuple[str, str, str, str, str, str | None]
+_Row = tuple[str, str, str, str, str, str | None, str | None]
 _ROLES = frozenset(role.value for role in Role)
 
 
@@ -34,6 +34,8 @@ class Entry:
     principal: Principal
     secret_hash: str
     previous_secret_hash: str | None = None
+    bcrypt: str | None = None
+    """The record of its secret for NATS, where that was made when the secret was known."""
 
     def record_of(self, secret: str) -> str | None:
         """The record that this secret fits, None when it fits none."""
@@ -72,7 +74,10 @@ class MemoryDirectory:
 
     def add(self, principal: Principal, secret: str) -> None:
         """Let a principal in with this secret, instead of the one it had."""
-        self._entries = {**self._entries, principal.username: Entry(principal, hash_secret(secret))}
+        self._entries = {
+            **self._entries,
+            principal.username: Entry(principal, hash_secret(secret), bcrypt=bcrypt_record(secret)),
+        }
 
     def revoke(self, username: str) -> None:
         """Let nobody in under this username any more."""
@@ -135,7 +140,15 @@ class TableDirectory:
 
     def _read(self) -> list[_Row]:
         previous = case((table.c.previous_until > self._now(), table.c.previous_secret_hash))
-        columns = (table.c.username, table.c.role, table.c.org, table.c.name, table.c.secret_hash, previous)
+        columns = (
+            table.c.username,
+            table.c.role,
+            table.c.org,
+            table.c.name,
+            table.c.secret_hash,
+            previous,
+            table.c.bcrypt,
+        )
         valid = select(*columns).where(table.c.revoked_at.is_(None))
         with self._engine.connect() as connection:
             rows = connection.execute(valid).all()
@@ -144,8 +157,8 @@ class TableDirectory:
 
 def _entries(rows: Iterable[_Row]) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
-    for username, role, org, name, record, previous in rows:
-        entry = Entry(Principal(Role(role), org, name), record, previous) if role in _ROLES else None
+    for username, role, org, name, record, previous, bcrypt in rows:
+        entry = Entry(Principal(Role(role), org, name), record, previous, bcrypt) if role in _ROLES else None
         if entry is not None and entry.principal.username == username:
             entries[username] = entry
         else:

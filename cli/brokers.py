@@ -79,6 +79,42 @@ def mosquitto(
 
 
 @app.command()
+def nats(
+    data: Data = None,
+    config: Configuration = None,
+    node: Annotated[str | None, typer.Option(help="This node's name in the cluster.")] = None,
+    bind: Annotated[str | None, typer.Option(help="The address to listen on, for MQTT.")] = None,
+    port: PortOption = None,
+    database: Database = None,
+    certificate: Annotated[Path | None, typer.Option(help="The certificate to listen with, for TLS.")] = None,
+    private_key: Annotated[Path | None, typer.Option(help="The certificate's key.")] = None,
+    insecure: Annotated[bool | None, typer.Option("--insecure", help="Listen beyond loopback without TLS.")] = None,
+    cluster_listen: Annotated[str | None, typer.Option(help="Where it listens for the other nodes.")] = None,
+    route: Annotated[list[str] | None, typer.Option(help="Where another node does; once for each.")] = None,
+    check: Check = False,
+) -> None:
+    """Write what one node of a NATS cluster is told, and keep it in step with the principals and rules of DashFleet."""
+    from schemas.settings import NatsSettings
+
+    given = {"node": node, "bind": bind, "port": port, "database": database, "insecure": insecure}
+    nodes = {"cluster_listen": cluster_listen, "routes": route or None}
+    tls = {"certificate": certificate, "private_key": private_key}
+    settings = effective(NatsSettings, data, config, check, **given, **nodes, **tls)
+    from broker.nats_process import run
+    from broker.principals import TableDirectory
+    from schemas.database import open_engine, require_current
+    from schemas.logs import start_logging
+    from schemas.process import Stop, say_ready
+
+    start_logging(settings)
+    engine = open_engine(settings.database.get_secret_value(), read_only=True)
+    require_current(engine)
+    stop = Stop()
+    start = f"nats-server -c {settings.directory / 'nats.conf'}"
+    run(settings, TableDirectory(engine), lambda: say_ready(start), stopping=lambda: stop.asked)
+
+
+@app.command()
 def emqx(data: Data = None, database: Database = None) -> None:
     """Print the configuration with which EMQX asks the fleet's database on PostgreSQL who may do what."""
     from schemas.settings import IngestorSettings

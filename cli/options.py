@@ -163,6 +163,7 @@ def _defaults(part: str, data: Path) -> "Mapping[str, Any]":
     defaults: dict[str, dict[str, Any]] = {
         "broker": database,
         "mosquitto": {**database, "directory": layout.data / "mosquitto"},
+        "nats": {**database, "directory": layout.data / "nats"},
         "ingestor": {**client, **database},
         "agent": {**client, "machine": layout.machine or slug(socket.gethostname()), **layout.enrolled},
         "dashboard": {**client, **database, "auth_database": layout.people_url, "signing_keys": layout.signing},

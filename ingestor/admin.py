@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Engine, func, select
 from sqlalchemy.engine import Connection
 
 from broker.access import Principal, Role
-from broker.credentials import hash_secret, new_secret, verify_secret
+from broker.credentials import bcrypt_record, hash_secret, new_secret, verify_secret
 from schemas import organisation, tables
 from schemas.errors import StartError
 from schemas.history import Retention
@@ -92,9 +92,12 @@ def add_principal(engine: Engine, principal: Principal, secret: str, *, now: Now
         found = connection.execute(select(tables.principal).where(_called(principal.username))).first()
         if found is None:
             insert_principal(connection, principal, hash_secret(secret), now())
+            note_bcrypt(connection, principal.username, bcrypt_record(secret))
         elif revive or found.revoked_at is None:
             known = verify_secret(secret, found.secret_hash)
             _change(connection, principal.username, found.secret_hash if known else hash_secret(secret))
+            record = found.bcrypt if known and found.bcrypt else bcrypt_record(secret)
+            note_bcrypt(connection, principal.username, record)
         if principal.role is Role.MACHINE:
             insert_machine(connection, principal.org, principal.name, now())
 
@@ -107,7 +110,9 @@ def new_principal(engine: Engine, org: str, name: str, role: str, *, now: Now) -
     secret = new_secret()
     with engine.begin() as connection:
         require_org(connection, org)
-        provision(connection, Principal(Role(role), org, name), hash_secret(secret), now())
+        principal = Principal(Role(role), org, name)
+        provision(connection, principal, hash_secret(secret), now())
+        note_bcrypt(connection, principal.username, bcrypt_record(secret))
     return secret
 
 
@@ -146,6 +151,7 @@ def rotate_principal(engine: Engine, username: str, *, overlap_seconds: float, n
     secret = new_secret()
     with engine.begin() as connection:
         rotate(connection, username, hash_secret(secret), overlap_seconds, now())
+        note_bcrypt(connection, username, bcrypt_record(secret))
     return secret
 
 
@@ -226,6 +232,11 @@ def insert_principal(connection: Connection, principal: Principal, secret_hash: 
     )
 
 
+def note_bcrypt(connection: Connection, username: str, record: str) -> None:
+    """Keep also the record that NATS takes, where the secret itself is known; see `broker.nats`."""
+    connection.execute(tables.principal.update().where(_called(username)).values(bcrypt=record))
+
+
 def insert_machine(connection: Connection, org: str, name: str, now: int) -> None:
     """Make sure that there is a place for a machine. Raises LookupError when its organisation does not exist."""
     found = org_id(connection, org)
@@ -282,6 +293,7 @@ def _change(
     previous: tuple[str, int] | tuple[None, None] = (None, None),
 ) -> None:
     values = {"secret_hash": secret_hash, "previous_secret_hash": previous[0], "previous_until": previous[1]}
+    values["bcrypt"] = None
     connection.execute(tables.principal.update().where(_called(username)).values(**values, revoked_at=None))
 
 

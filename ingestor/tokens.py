@@ -9,9 +9,9 @@ from sqlalchemy import Engine, select
 from sqlalchemy.engine import Connection
 
 from broker.access import Principal, Role
-from broker.credentials import hash_secret
+from broker.credentials import bcrypt_record, hash_secret
 from broker.credentials import new_token as new_credential
-from ingestor.admin import Now, insert_principal, require_org
+from ingestor.admin import Now, insert_principal, note_bcrypt, require_org
 from schemas import tables
 from schemas.administration import TOKEN_LIFE_MAX_SECONDS, TOKEN_USES_MAX
 from schemas.enrolment import Token
@@ -29,6 +29,7 @@ def new_token(engine: Engine, org: str, *, uses: int, seconds: float, created_by
         require_org(connection, org)
         until = now() + round(seconds * 1000)
         insert_token(connection, org, token.name, hash_secret(token.secret), uses, until, created_by, now())
+        note_bcrypt(connection, Principal(Role.ENROL, org, token.name).username, bcrypt_record(token.secret))
     return token
 
 

@@ -304,6 +304,19 @@ class MosquittoSettings(ListenerSettings):
     directory: Path = Field(description="Where its configuration is written; conf.d in there is for your own lines")
 
 
+class NatsSettings(ListenerSettings):
+    """One node of a NATS cluster, told in step with the principals."""
+
+    part: ClassVar[str] = "nats"
+
+    node: MachineId = Field("nats", description="The node's name, of its own in the cluster")
+    cluster_listen: str | None = Field(
+        None, description="Where this node listens for the others, HOST:PORT, on a network of their own"
+    )
+    routes: list[str] = Field(default_factory=list, description="Where the other nodes listen for this one, HOST:PORT")
+    directory: Path = Field(description="Where its files are written, and NATS keeps what it stores")
+
+
 class DashboardSettings(ClientSettings):
     """The dashboard."""
 

@@ -111,6 +111,7 @@ principal = Table(
     Column("org", String(32), nullable=False, comment="empty for the system's own"),
     Column("name", String(64), nullable=False, comment="the machine id, or the name behind the underscore"),
     Column("secret_hash", String(200), nullable=False, comment="Mosquitto's $7$ form: PBKDF2-SHA512"),
+    Column("bcrypt", String(60), comment="the same for NATS; null where only the record was known"),
     Column("previous_secret_hash", String(200), comment="also let in until previous_until, after a rotation"),
     Column("previous_until", BigInteger),
     Column("created_at", BigInteger, nullable=False),

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from servers import free_port, require_program
+from servers import free_port, listens, require_program
+from waiting import wait_until
 
 from broker.access import Principal
 from broker.embedded import EmbeddedBroker
 from broker.mosquitto_process import Mosquitto
+from broker.nats_process import NatsFiles
 from broker.principals import Directory, MemoryDirectory
-from schemas.settings import BrokerSettings, MosquittoSettings, ServerAddress
+from schemas.settings import BrokerSettings, MosquittoSettings, NatsSettings, ServerAddress
 
 PASSWORD = "made-up"
 
@@ -163,6 +166,60 @@ def mosquitto_broker(
         running.stop()
 
 
+class RunningNats:
+    """A NATS node in step with a directory. `kill` it and `start` it again."""
+
+    def __init__(self, settings: NatsSettings, directory: Directory, *, follow_seconds: float = 0.1) -> None:
+        self.port = settings.port
+        self.settings = settings
+        self.directory = directory
+        self._program = require_program("nats-server", "nats-server")
+        self._follow_seconds = follow_seconds
+        self._files = NatsFiles(settings, directory)
+        self._files.start()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="nats", daemon=True)
+        self._thread.start()
+
+    def start(self, *, wait: bool = True) -> None:
+        with (self.settings.directory / "log").open("ab") as log:
+            argv = [self._program, "-c", str(self.settings.directory / "nats.conf")]
+            self._process = subprocess.Popen(argv, stdout=log, stderr=log)
+        if wait:
+            self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        wait_until(lambda: listens(self.port), seconds=40, what="NATS listens")
+
+    def kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(20)
+        self.kill()  # its data goes with the test
+
+    def _follow(self) -> None:
+        while not self._stopping.wait(self._follow_seconds):
+            self._files.step()
+
+
+@contextmanager
+def nats_broker(directory: Directory, place: Path, **settings: Any) -> Iterator[RunningNats]:  # noqa: ANN401
+    """A NATS of one node on loopback that lets these principals in. `settings` are fields of NatsSettings."""
+    fields = {"data": place, "database": "sqlite://", "port": free_port(), "directory": place / "nats"}
+    running = RunningNats(NatsSettings.model_validate({**fields, **settings}), directory)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
 KINDS = ("embedded", "mosquitto")
 
 
@@ -172,11 +229,14 @@ def broker_of_kind(
     directory: Directory,
     place: Path,
     **settings: Any,  # noqa: ANN401
-) -> Iterator[RunningBroker | RunningMosquitto]:
+) -> Iterator[RunningBroker | RunningMosquitto | RunningNats]:
     """One of the brokers that this project runs, on loopback, with these principals."""
     if kind == "mosquitto":
         with mosquitto_broker(directory, place, **settings) as running:
             yield running
+    elif kind == "nats":
+        with nats_broker(directory, place, **settings) as node:
+            yield node
     else:
         with embedded_broker({}, directory=directory, **settings) as embedded:
             yield embedded

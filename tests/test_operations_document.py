@@ -16,6 +16,7 @@ from schemas.settings import (
     DashboardSettings,
     IngestorSettings,
     MosquittoSettings,
+    NatsSettings,
     Settings,
     WatchSettings,
 )
@@ -50,6 +51,7 @@ def test_every_command_and_option_is_named(command: str) -> None:
     "kind",
     [
         ActSettings,
+        NatsSettings,
         AgentSettings,
         BrokerSettings,
         DashboardSettings,

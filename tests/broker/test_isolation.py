@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from brokers import KINDS, PASSWORD, Gone, RawClient, broker_of_kind, connect_packet, packed, publish_packet, text
+from faults.scale import IS_WHOLE
 from waiting import wait_until
 
 from broker.access import Principal, Role, Verb, allowed, grants
@@ -71,14 +72,27 @@ class Walls:
     port: int
     stack: ExitStack
     directory: MemoryDirectory
+    kind: str
     witnesses: dict[str, RawClient] = field(default_factory=dict)
 
     def client(self, principal: Principal, **fields: Any) -> RawClient:  # noqa: ANN401
         """A connected client."""
-        client = self.stranger()
         nonce = {"client_id": f"{principal.username}.{'0' * 32}"} if principal.role is Role.ENROL else {}
-        assert client.connect(principal.username, **{**nonce, **fields}) == 0
-        return client
+        made: list[RawClient] = []
+
+        def is_let_in() -> bool:
+            made.append(self.stranger())
+            with suppress(Gone):  # NATS closes the connection of a client id that was taken over a moment ago
+                return made[-1].connect(principal.username, **{**nonce, **fields}) == 0
+            return False
+
+        wait_until(is_let_in, what=f"{principal.username} let in")
+        return made[-1]
+
+    def must_tie_client_ids(self) -> None:
+        """End a test of what NATS does not do."""
+        if self.kind == "nats":
+            pytest.xfail("NATS ties no client id to a credential: docs/scale.md says what to do")
 
     def stranger(self) -> RawClient:
         """A socket to the broker that has said nothing yet."""
@@ -94,9 +108,8 @@ class Walls:
     def say(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish as somebody who may."""
         writing = next(who for who in (OWNER, INGESTOR, OPERATOR, TOKEN) if allowed(who, Verb.PUBLISH, topic))
-        with RawClient(self.port) as client:
-            nonce = {"client_id": f"{writing.username}.{'1' * 32}"} if writing.role is Role.ENROL else {}
-            assert client.connect(writing.username, **nonce) == 0
+        nonce = {"client_id": f"{writing.username}.{'1' * 32}"} if writing.role is Role.ENROL else {}
+        with self.client(writing, **nonce) as client:
             client.publish(topic, payload, retain=retain)
 
 
@@ -113,11 +126,11 @@ def forbidden(attacker: Principal, verb: Verb) -> list[str]:
     return [topic for topic in TARGETS if topic not in own and not allowed(attacker, verb, topic)]
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[*KINDS, *(["nats"] if IS_WHOLE else [])])
 def walls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Walls]:
     directory = MemoryDirectory(dict.fromkeys(EVERYBODY, PASSWORD))
     with broker_of_kind(request.param, directory, tmp_path) as broker, ExitStack() as stack:
-        yield Walls(broker.port, stack, directory)
+        yield Walls(broker.port, stack, directory, request.param)
 
 
 every_attacker = pytest.mark.parametrize("attacker", ATTACKERS, ids=lambda who: who.username)
@@ -270,6 +283,7 @@ def test_no_will_is_published_where_it_is_not_granted(walls: Walls, attacker: Pr
 @every_attacker
 @pytest.mark.parametrize("clean", [True, False])
 def test_a_live_client_id_of_another_cannot_be_taken(walls: Walls, attacker: Principal, clean: bool) -> None:
+    walls.must_tie_client_ids()
     witness = walls.witness(STATUS)
     owner = walls.client(OWNER, will=(STATUS, b"lost", 1, True))
     owner.subscribe(COMMAND)
@@ -286,6 +300,7 @@ def test_a_live_client_id_of_another_cannot_be_taken(walls: Walls, attacker: Pri
 
 @every_attacker
 def test_a_stored_client_id_and_what_waits_for_it_cannot_be_taken(walls: Walls, attacker: Principal) -> None:
+    walls.must_tie_client_ids()
     with walls.client(OWNER, clean=False) as owner:
         owner.subscribe(COMMAND)
     walls.say(COMMAND, SECRET)
@@ -344,6 +359,7 @@ def test_who_says_no_connect_is_not_heard(walls: Walls) -> None:
 
 
 def test_what_waited_for_a_revoked_client_is_not_delivered_to_anybody(walls: Walls) -> None:
+    walls.must_tie_client_ids()
     with walls.client(READER, clean=False) as reader:
         reader.subscribe(STATUS)
     walls.say(STATUS, SECRET)

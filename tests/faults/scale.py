@@ -48,6 +48,9 @@ class Scale:
     """That an agent is killed over."""
     ingestor_kills: int
     """Of each of two ingestors that share the work."""
+    node_kills: int
+    """Of nodes of a cluster of three, over which `clustered` agents are spread."""
+    clustered: int
     spill: float
     """How long a probe's samples may wait in memory, then how long it waits before it connects again at most at
     first, and before it sends a batch again, in seconds."""
@@ -79,6 +82,8 @@ SHORT = Scale(
     agents=20,
     orders=5,
     ingestor_kills=1,
+    node_kills=1,
+    clustered=12,
     spill=1.5,
     backoff=0.7,
     resend=1.0,
@@ -107,6 +112,8 @@ WHOLE = Scale(
     agents=500,
     orders=200,
     ingestor_kills=30,
+    node_kills=3,
+    clustered=200,
     spill=3.0,
     backoff=2.0,
     resend=2.0,
