@@ -28,19 +28,21 @@ from dashboard.accounts import add_user, open_accounts
 from schemas.database import open_engine, upgrade
 from schemas.urls import sqlite_url
 
-SECONDS = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "16"))
+SECONDS = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "8"))
 MACHINES = 10_000
 SESSIONS = 50
 
 COLD_SECONDS, WARM_SECONDS, CHOICE_SECONDS = 3.5, 1.5, 0.7
 REFRESH_CPU_SECONDS, REFRESH_BYTES = 0.025, 30_000
 SESSIONS_CPU, SESSION_BYTES = 0.4, 5_000_000
+SHIFT = 0.01
 """What is wanted of a machine with nothing else to do."""
 
 BUSY = 6
 """The tests run on machines with other work: so many times longer is let pass. Bytes are the same everywhere."""
 
-TREND_MINUTES = 30 if "DASHFLEET_BENCH_SECONDS" in os.environ else 5
+WHOLE = "DASHFLEET_BENCH_SECONDS" in os.environ
+TREND_MINUTES, ROUNDS = (30, 3) if WHOLE else (5, 1)
 
 FULL = "document.querySelectorAll('.df-fleet tbody tr').length === 50"
 HERE = Path(__file__).parent
@@ -108,7 +110,7 @@ def context(site: Site) -> Iterator[BrowserContext]:
 
 def test_the_table_is_soon_on_the_screen_and_sooner_the_next_time(site: Site, context: BrowserContext) -> None:
     cold = _opened(site, context)
-    warm = statistics.median(_opened(site, context) for _ in range(3))
+    warm = statistics.median(_opened(site, context) for _ in range(ROUNDS))
     site.note("table on the screen, cold", _seconds(cold), f"{COLD_SECONDS:.2f} s")
     site.note("table on the screen, warm", _seconds(warm), f"{WARM_SECONDS:.2f} s")
     assert cold <= COLD_SECONDS * BUSY
@@ -119,7 +121,7 @@ def test_a_filter_a_search_and_a_sort_are_soon_on_the_screen(site: Site, context
     page = _open(site, context)
     search = page.get_by_role("searchbox")
     took: dict[str, list[float]] = {}
-    for _ in range(3):
+    for _ in range(ROUNDS):
         for what, click, shown in (
             ("filter", ".df-card[data-code=offline]", _every("status", "Offline")),
             ("filter taken back", ".df-card[data-code=all]", f"{FULL} && !({_every('status', 'Offline')})"),
@@ -173,22 +175,25 @@ def test_a_refresh_costs_little_and_disturbs_nobody(site: Site, context: Browser
     page = _open(site, context, watch)
     page.get_by_role("searchbox").focus()
     page.locator("[data-testid=stMain]").evaluate("main => main.scrollTop = 400")
-    page.wait_for_timeout(2 * 1000 * PERIOD_SECONDS)  # what comes with the first page is over
+    page.wait_for_timeout(1000 * PERIOD_SECONDS)  # what comes with the first page is over
     page.evaluate(WATCH)
     figures = "document.querySelector('.df-fleet tbody').innerText"
     before = page.evaluate(figures)
     frames.clear()
     tables.clear()
     cpu, memory = site.cpu(), site.memory()
-    page.wait_for_timeout(1000 * max(SECONDS, 3 * PERIOD_SECONDS + 1))
+    page.wait_for_timeout(1000 * max(SECONDS, 2 * PERIOD_SECONDS + 1))
     cpu, bytes_ = (site.cpu() - cpu) / len(tables), sum(frames) / len(tables)
     site.note("a refresh: processor", f"{1000 * cpu:.1f} ms", f"{1000 * REFRESH_CPU_SECONDS:.0f} ms")
     site.note("a refresh: both ways", f"{bytes_ / 1000:.1f} kB", f"{REFRESH_BYTES / 1000:.0f} kB")
     site.note("  of it the table", f"{statistics.mean(tables) / 1000:.1f} kB", "")
     site.note("memory after it", f"{(site.memory() - memory) / 1e6:+.1f} MB", "")
-    assert len(tables) >= 3
+    assert len(tables) >= 2
     assert page.evaluate(figures) != before
-    assert page.evaluate("seen") == {"shifts": 0, "rows": 0}
+    seen = page.evaluate("seen")
+    site.note("  layout shift in all", f"{seen['shifts']:.4f}", f"{SHIFT}")
+    assert seen["rows"] == 0
+    assert seen["shifts"] <= SHIFT
     assert page.locator("[data-testid=stMain]").evaluate("main => main.scrollTop") == 400
     assert page.evaluate("document.activeElement.type") == "search"
     assert bytes_ <= REFRESH_BYTES
