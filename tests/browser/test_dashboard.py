@@ -217,7 +217,7 @@ def test_a_machine_shows_its_history_with_the_gap_where_nothing_was_measured(vis
     chart = page.locator(".st-key-card_usage canvas").first
     expect(chart).to_be_visible()
     expect(page.get_by_role("heading", name="Fan speed")).to_be_visible()
-    expect(page.get_by_text("the connection was lost")).to_be_attached()
+    expect(page.get_by_text("the connection was lost", exact=True)).to_be_attached()
     expect(page.locator(".st-key-card_ledger")).to_contain_text("20,160")
     line = (0x2F, 0x5F, 0xD0) if scheme == "light" else (0x7A, 0xA5, 0xFF)
     gap = wait_until(lambda: _widest_gap(chart.screenshot(), line), what="the chart")
@@ -245,7 +245,7 @@ def test_a_hostile_machine_is_only_text(visit: Visit) -> None:
     expect(row(page, "evil")).to_contain_text("<img src=x onerror=alert(1)>")
     row(page, "evil").get_by_role("link").click()
     expect(page.get_by_role("heading", name="<img src=x")).to_be_visible()
-    expect(page.get_by_text("a: <b onclick=alert(3)>b</b>")).to_be_visible()
+    expect(page.locator(".df-tag", has_text="a: <b onclick=alert(3)>b</b>")).to_be_visible()
     chart = page.locator("[class*=st-key-card_extra] canvas").first
     chart.hover()
     expect(page.get_by_text("<img src=y onerror=alert(4)>").last).to_be_visible()
