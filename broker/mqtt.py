@@ -32,6 +32,9 @@ HANDSHAKE_SECONDS = 20.0
 STEADY_SECONDS = 30.0
 """A connection that lasted so long forgets the failures before it."""
 
+ASK_AGAIN_SECONDS = 5.0
+"""After a subscription was refused: a cluster refuses what it could grant while it elects a leader."""
+
 SEND_MAX = 1000
 """Messages handed over and not yet acknowledged (QoS 1), at most."""
 
@@ -107,6 +110,7 @@ class Mqtt:
         self._client_id = client_id or username
         self._subscriptions = list(subscriptions)
         self._asked: list[tuple[str, int]] = []
+        self._ask_at: float | None = None
         self._will = will
         self._keep_alive_seconds = keep_alive_seconds
         self._tls = _tls(ca_file) if address.tls else None
@@ -248,6 +252,8 @@ class Mqtt:
 
     def _pump(self, client: BulkClient, limit: int, wait: float) -> None:
         """Read and write what the socket allows, until `limit` events wait or nothing more arrives."""
+        if self.connected and self._ask_at is not None and self._monotonic() >= self._ask_at:
+            self._ask(client)
         sock = client.socket()
         if sock is None:
             self._lost("the connection closed")
@@ -307,7 +313,7 @@ class Mqtt:
 
     def _ask(self, client: paho.Client) -> bool:
         """Ask for the subscriptions. False when there are none."""
-        self._asked = self._subscriptions
+        self._asked, self._ask_at = self._subscriptions, None
         if self._asked:
             client.subscribe(self._asked)
         return bool(self._asked)
@@ -316,9 +322,10 @@ class Mqtt:
         self, client: paho.Client, _userdata: object, _mid: int, reasons: list[ReasonCode], _properties: object
     ) -> None:
         refused = tuple(topic for (topic, _), reason in zip(self._asked, reasons, strict=False) if reason.is_failure)
+        self._ask_at = self._monotonic() + ASK_AGAIN_SECONDS if refused else None
         if self._state is _State.CONNECTED:
             if refused:
-                log.error("the broker refused these subscriptions: %s", ", ".join(refused))
+                log.error("the broker refused these subscriptions, it is asked again: %s", ", ".join(refused))
         elif self._asked is self._subscriptions or not self._ask(client):  # else they were changed meanwhile
             self._established(refused)
 

@@ -16,6 +16,9 @@ from schemas.settings import NatsSettings
 ACKNOWLEDGED = "$MQTT.sub.>"
 """Where NATS delivers subscriptions of QoS 1: each client's own, under a name that nobody can guess."""
 
+REPLICAS = 3
+"""Of what NATS stores, in a cluster that has so many nodes: one may be away."""
+
 _NAME = re.compile(r"[a-z0-9._-]+")
 _BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
 
@@ -37,7 +40,8 @@ def configuration(settings: NatsSettings) -> str:
     if settings.certificate is not None and settings.private_key is not None:
         tls = f'cert_file: "{settings.certificate}", key_file: "{settings.private_key}"'
         lines.append(f"  tls {{ {tls} }}")
-    lines += ["}"]
+    # Said, as NATS 2.9 takes 2 of itself, of which neither may be away.
+    lines += [f"  stream_replicas: {REPLICAS if len(settings.routes) >= REPLICAS - 1 else 1}", "}"]
     if settings.cluster_listen:
         lines += [
             "cluster {",

@@ -1,5 +1,6 @@
 """The promises of `broker.transport`, kept by every implementation on every broker."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from brokers import embedded_broker
 from servers import free_port, mosquitto
 from waiting import wait_until
 
-from broker.access import Principal, Role
+from broker import access
+from broker.access import Principal, Role, Verb
 from broker.memory import MemoryBroker, MemoryTransport
-from broker.mqtt import Mqtt
+from broker.mqtt import ASK_AGAIN_SECONDS, Mqtt
 from broker.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker, never_a_will
 from schemas import topics
 from schemas.settings import ServerAddress
@@ -310,3 +312,31 @@ def test_a_client_without_subscriptions_takes_some_up_later(on: Fixture) -> None
         return any(isinstance(event, Message) for event in ingestor.receive(10, 0.05))
 
     wait_until(spoken, what="a message on the new subscription")
+
+
+def test_a_subscription_that_was_refused_is_asked_for_again() -> None:
+    """As of a cluster that elects a leader just then."""
+    later, granting = [0.0], [False]
+
+    def allowed(principal: Principal, verb: Verb, topic: str) -> bool:
+        return granting[0] and access.allowed(principal, verb, topic)
+
+    with embedded_broker({INGESTOR: PASSWORD}, allowed=allowed) as broker:
+        transport = Mqtt(
+            broker.address,
+            username=INGESTOR.username,
+            password=PASSWORD,
+            subscriptions=[(STATUS, 1)],
+            monotonic=lambda: time.monotonic() + later[0],
+        )
+        (event,) = receive_until(transport, connected)
+        assert event == Connected(refused=(STATUS,))
+        granting[0] = True
+        later[0] = ASK_AGAIN_SECONDS
+
+        def heard() -> bool:
+            transport.publish(Message(STATUS, b"x", qos=1))
+            return any(isinstance(event, Message) for event in transport.receive(10, 0.05))
+
+        wait_until(heard, what="a message on the subscription that was refused at first")
+        transport.close()
