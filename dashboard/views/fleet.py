@@ -56,9 +56,6 @@ _ON_THE_SERVER: Final = "dashfleet token create --org {org}"
 _EMPTY_MORE: Final = marked(
     "Then **on that machine**, in a clone of DashFleet and with this server's `tls/ca.pem`. It asks for the token:"
 )
-_ON_THE_MACHINE: Final = (
-    "pip install '.[agent]' && dashfleet agent enrol --server mqtts://SERVER --ca-file ca.pem && dashfleet agent"
-)
 _NO_MATCH_TITLE: Final = marked("No machine matches")
 _NO_MATCH: Final = marked("Change the filters, or clear them.")
 
@@ -268,7 +265,7 @@ def _no_machine(context: Context) -> None:
         st.markdown(_(_EMPTY))
         st.code(_ON_THE_SERVER.format(org=context.org), language=None)
         st.markdown(_(_EMPTY_MORE))
-        st.code(_ON_THE_MACHINE, language=None)
+        st.code(context.entrance.line, language=None)
         if _SETTINGS in context.pages:
             st.page_link(
                 context.pages[_SETTINGS],
