@@ -35,7 +35,7 @@ def test_what_is_stored_is_read() -> None:
 @pytest.mark.parametrize(
     "stored",
     [None, {}, "nonsense", {"version": 1}, desired(labels=["no", "labels"]), desired(labels={"<b>": 1})],
-    ids=str,
+    ids=["nothing", "empty", "text", "no order", "labels in a list", "a label's name"],
 )
 def test_what_cannot_be_read_is_no_wish(stored: object) -> None:
     assert Wish.of(stored) == Wish()
