@@ -173,6 +173,8 @@ def test_an_ingestor_that_goes_away_is_said_and_a_dialog_can_look_again(page: Pa
     world.site.start_ingestor()
     expect(page.locator(".stApp .df-banner")).to_have_count(0, timeout=BACK)
     dialog.get_by_role("button", name="Check again").click()
+    expect(dialog.get_by_role("button", name="Check again")).to_have_count(0)
+    expect(send).to_have_count(1)  # the one of before is still there for a moment
     expect(send).to_be_enabled()
 
 

@@ -33,6 +33,7 @@ PIECES: dict[str, Callable[[], str]] = {
     "outcomes": lambda: markup.outcomes([(HOSTILE, WORD, HOSTILE)], HOSTILE),
     "selected": lambda: markup.selected(HOSTILE, HOSTILE, HOSTILE),
     "lines": lambda: markup.lines([HOSTILE]),
+    "downloads": lambda: markup.downloads(HOSTILE, [(HOSTILE, HOSTILE)]),
     "brand": lambda: markup.brand(HOSTILE),
 }
 
