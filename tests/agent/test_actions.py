@@ -10,6 +10,7 @@ import pytest
 from clocks import Clock
 from obeying import Asked, Obedient, recorded, recorder
 from pydantic import ValidationError
+from waiting import wait_until
 
 from agent import action
 from agent.action import Begun, Outcome, Situation
@@ -202,8 +203,13 @@ def test_a_machine_reports_a_reboot_when_it_is_back(tmp_path: Path, clock: Clock
     program = recorder(tmp_path, "go")
     machine = Obedient(tmp_path, clock, reboot_command=[str(program)])
     machine.send(order := machine.operator.order("reboot"))
-    while not machine.executor.is_idle:
+    wait_until(lambda: recorded(program), what="the command to run")  # each step moves the clock, and it has a limit
+
+    def idle() -> bool:
         machine.step()
+        return machine.executor.is_idle
+
+    wait_until(idle, what="the action to end")
     machine.stop()
     assert machine.statuses[-1].reason == "rebooting"
     machine.boot = "c" * 32
