@@ -31,7 +31,7 @@ def draw(context: Context, draft: Draft) -> None:
     if sent is None:
         return
     st.html(markup.heading(draft.title, 3))
-    st.fragment(_lines, run_every=_REFRESH_SECONDS, key="act.progress")(context, sent)
+    live.refresh(partial(_lines, context, sent), seconds=_REFRESH_SECONDS, key="act.progress")
     st.html(markup.note(_(_GOES_ON)))
     with st.container(horizontal=True):
         if _ACTIVITY in context.pages:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard import changes, markup, theme
+from dashboard import changes, live, markup, theme
 from dashboard.accounts import AccountError
 from dashboard.actions import NotAllowedError
 from dashboard.changes import PENDING, Asked
@@ -141,7 +141,7 @@ def _dialog(context: Context) -> None:
     if draft.problem:
         st.html(markup.banner(draft.problem, "bad"))
     if draft.asked is not None:
-        st.fragment(_progress, run_every=_REFRESH_SECONDS, key="change.progress")(context, draft, draft.asked)
+        live.refresh(partial(_progress, context, draft, draft.asked), seconds=_REFRESH_SECONDS, key="change.progress")
     elif draft.said:
         st.html(markup.banner(f"{_('Done')}: {draft.said}", "good"))
         _reveal(context, draft)

@@ -90,6 +90,22 @@ def _last(kept: str) -> "T | None":
     return value
 
 
+def refresh(draw: Callable[[], None], *, seconds: float, key: str) -> None:
+    """Draw this here, and again every so many seconds without the rest of the page.
+
+    In a container of its own: a fragment that runs again before the browser has the page takes back what it drew
+    and sends it last, so that what follows would find its own place missing, at which Streamlit's page stops.
+    `key` is the fragment's name; were it that of another page's, a refresh asked for there would run here.
+    """
+
+    def body() -> None:
+        draw()
+
+    body.__qualname__ = key
+    with st.container(key=f"place_{key}"):
+        st.fragment(body, run_every=seconds, key=key)()
+
+
 def wait(context: Context) -> None:
     """In place of a page that has nothing to show while the database is away: draw it when it is back."""
 
@@ -97,7 +113,7 @@ def wait(context: Context) -> None:
         if fresh(partial(queries.beat, context.engine)) is not None:
             st.rerun()
 
-    st.fragment(wait, run_every=context.refresh_seconds, key="wait")()
+    refresh(wait, seconds=context.refresh_seconds, key="wait")
 
 
 def banner(context: Context) -> None:

@@ -8,7 +8,7 @@ import json
 import time
 from dataclasses import replace
 from datetime import UTC, tzinfo
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -62,17 +62,8 @@ def render() -> None:
 
 
 def _banner(context: Context, path: str) -> None:
-    """A fragment of its own on each page.
-
-    Streamlit names a fragment by its function. Were it the same on two pages, a refresh that the first one asked for
-    could throw away what the second has not sent to the browser yet.
-    """
-
-    def banner() -> None:
-        live.banner(context)
-
-    banner.__qualname__ = f"banner_of_{path or 'first'}"
-    st.fragment(banner, run_every=min(context.refresh_seconds, live.BANNER_SECONDS), key="banner")()
+    seconds = min(context.refresh_seconds, live.BANNER_SECONDS)
+    live.refresh(partial(live.banner, context), seconds=seconds, key=f"banner_{path or 'first'}")
 
 
 def _menu(context: Context) -> None:

@@ -92,6 +92,10 @@ def test_only_one_file_spells_the_topic_tree(path: Path) -> None:
     assert not re.search(r"""["'](up|down)/(status|info|telemetry|backfill|result|command|ack|config)""", text)
 
 
+def test_what_refreshes_on_a_page_is_drawn_by_one_function() -> None:
+    assert [str(path) for path in SOURCES if "st.fragment(" in (ROOT / path).read_text()] == ["dashboard/live.py"]
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_no_file_has_a_name_that_says_nothing(path: Path) -> None:
     assert not {"utils", "helpers", "common", "base", "manager"} & {*path.parts[:-1], path.stem}

@@ -54,13 +54,7 @@ def show(context: Context) -> None:
 
 
 def _live(context: Context, key: str, draw: Callable[[], None]) -> None:
-    """A fragment by its own name; see `dashboard.shell`."""
-
-    def body() -> None:
-        draw()
-
-    body.__qualname__ = key
-    st.fragment(body, run_every=context.refresh_seconds, key=key)()
+    live.refresh(draw, seconds=context.refresh_seconds, key=key)
 
 
 def _back(context: Context) -> None:

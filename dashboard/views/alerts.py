@@ -23,7 +23,7 @@ _NONE: Final = marked(
 def show(context: Context) -> None:
     """Draw the page."""
     st.html(markup.heading(_(VIEW.title), 1))
-    st.fragment(_alerts, run_every=context.refresh_seconds, key="alerts")(context)
+    live.refresh(partial(_alerts, context), seconds=context.refresh_seconds, key="alerts")
 
 
 def _alerts(context: Context) -> None:

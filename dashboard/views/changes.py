@@ -85,7 +85,7 @@ def show(context: Context) -> None:
         icon=":material/search:",
         on_change=_narrowed,
     )
-    st.fragment(_list, run_every=context.refresh_seconds, key="changes_list")(context)
+    live.refresh(partial(_list, context), seconds=context.refresh_seconds, key="changes_list")
 
 
 def _list(context: Context) -> None:

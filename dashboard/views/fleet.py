@@ -71,7 +71,7 @@ def show(context: Context) -> None:
     else:
         st.html(markup.heading(_(VIEW.title), 1))
     action_dialog.open_if_asked(context)
-    st.fragment(_fleet, run_every=context.refresh_seconds, key="fleet")(context, filtered=filtered)
+    live.refresh(partial(_fleet, context, filtered=filtered), seconds=context.refresh_seconds, key="fleet")
 
 
 def _counts(context: Context) -> Counts | None:

@@ -24,7 +24,7 @@ _NONE: Final = marked(
 def show(context: Context) -> None:
     """Draw the page."""
     st.html(markup.heading(_(VIEW.title), 1))
-    st.fragment(_incidents, run_every=context.refresh_seconds, key="incidents")(context)
+    live.refresh(partial(_incidents, context), seconds=context.refresh_seconds, key="incidents")
 
 
 def _incidents(context: Context) -> None:

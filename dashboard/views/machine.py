@@ -74,9 +74,9 @@ def show(context: Context) -> None:
         return
     change_dialog.open_if_asked(context)
     action_dialog.open_if_asked(context)
-    st.fragment(_now, run_every=context.refresh_seconds, key="machine_now")(context, name)
+    live.refresh(partial(_now, context, name), seconds=context.refresh_seconds, key="machine_now")
     _range_row(name)
-    st.fragment(_history, run_every=context.refresh_seconds, key="machine_history")(context, name)
+    live.refresh(partial(_history, context, name), seconds=context.refresh_seconds, key="machine_history")
 
 
 def _detail(context: Context, name: str) -> list[Row[Any]]:

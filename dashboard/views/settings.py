@@ -1,5 +1,6 @@
 """What admins set: the organisation, its people, and who may connect to it. A section at a time, from `sections/`."""
 
+from functools import partial
 from typing import Final
 
 import streamlit as st
@@ -36,12 +37,8 @@ def show(context: Context) -> None:
     )
     change_dialog.open_if_asked(context)
     code = st.session_state[_CHOSEN]
-
-    def body() -> None:
-        _section(context, sections[code][1])
-
-    body.__qualname__ = f"settings_{code}"  # a fragment by its own name; see `dashboard.shell`
-    st.fragment(body, run_every=context.refresh_seconds, key=f"settings_{code}")()
+    draw = partial(_section, context, sections[code][1])
+    live.refresh(draw, seconds=context.refresh_seconds, key=f"settings_{code}")
 
 
 def _section(context: Context, draw: Show) -> None:

@@ -8,6 +8,8 @@ import pytest
 from rollups import Keeper, arrived
 from seeding import NOW, Fleet
 from sqlalchemy import Engine
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.testing.v1 import AppTest
 
 from dashboard.accounts import Role
@@ -26,7 +28,7 @@ def page(name: str, context: "Context") -> None:  # its source runs alone
 
     from dashboard import live
 
-    live.banner(context)
+    live.refresh(lambda: live.banner(context), seconds=2.0, key="banner")
     fleet = st.Page(lambda: None, title="Fleet", url_path="fleet", default=True)
     st.navigation([fleet], position="hidden")
     import_module(f"dashboard.views.{name}").show(replace(context, pages={"fleet": fleet, "machine": fleet}))
@@ -200,3 +202,31 @@ def test_when_the_database_goes_away_the_last_figures_stay(
     assert not at.exception
     assert "The database cannot be read since 22:13:20" in shown(at)
     assert "6 GiB of 16 GiB" in shown(at)
+
+
+@pytest.mark.parametrize("name", ["fleet", "machine", "alerts", "incidents", "activity", "settings"])
+def test_whatever_of_a_page_refreshes_before_the_browser_has_it_all_of_it_finds_its_place(
+    fleet: Fleet, visit: Open, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    sent: list[ForwardMsg] = []
+    enqueue = ForwardMsgQueue.enqueue
+
+    def noted(queue: ForwardMsgQueue, message: ForwardMsg) -> None:
+        sent.append(message)
+        enqueue(queue, message)
+
+    monkeypatch.setattr(ForwardMsgQueue, "enqueue", noted)
+    fleet.machine("web-1")
+    visit({"activity": "actions"}.get(name, name), id="web-1")
+    drawn = [message for message in sent if message.HasField("delta")]
+    refreshing = {message.auto_rerun.fragment_id for message in sent if message.HasField("auto_rerun")}
+    assert len(refreshing) > 1
+    for fragment in refreshing:
+        again = [message for message in drawn if message.delta.fragment_id == fragment]
+        assert again
+        places = {(0,): 0, (1,): 0, (2,): 0, (3,): 0}
+        for message in [*(message for message in drawn if message not in again), *again]:
+            *parent, index = message.metadata.delta_path
+            assert index <= places[tuple(parent)], f"{fragment} leaves no place for {message}"
+            places[tuple(parent)] = max(places[tuple(parent)], index + 1)
+            places[*parent, index] = 0
