@@ -2,7 +2,8 @@
 
 Invariants:
 - The address holds codes, never what the page calls them, so that a link means the same in every language.
-- Rows on the screen never move or vanish by themselves. Only what the visitor does makes a new order.
+- Rows on the screen never move or vanish by themselves while somebody uses the table. What the visitor does makes a new
+  order, and so does the page when nobody has touched the table for half a minute.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -23,7 +23,7 @@ from dashboard.view import Context
 SILENT_MILLISECONDS = 7_000
 """More than three of the ingestor's heartbeats, and little enough that its end is on the page within ten seconds."""
 
-BANNER_SECONDS = 2.0
+BANNER_SECONDS = 2.5
 """Between two looks at whether all is well, at most."""
 
 P = ParamSpec("P")

@@ -44,6 +44,9 @@ _PAGER_WIDTH: Final = 330
 _TREND_SECONDS: Final = 15
 """How old the lines of the table may be: a minute is summed up some seconds after its end."""
 
+_THRESHOLDS_SECONDS: Final = 10
+"""How long the colours of the bars may follow a change of the organisation's limits; health itself follows at once."""
+
 _SHARED_SECONDS: Final = 1
 """How old what is about the whole fleet may be; visitors share it."""
 
@@ -146,7 +149,7 @@ def _stamp(context: Context) -> None:
 
 def _table_of(context: Context, snapshot: Snapshot) -> None:
     found = live.read(context, "fleet.rows", partial(queries.rows, context.engine, context.org, snapshot.names))
-    thresholds = live.read(context, "thresholds", partial(queries.thresholds, context.engine, context.org))
+    thresholds = live.read(context, "thresholds", partial(_thresholds, context.engine, context.org))
     now = context.now()
     minute = now // history.MINUTE * history.MINUTE
     trends = live.read(context, "fleet.trends", partial(_trends, context.engine, context.org, snapshot.names, minute))
@@ -171,6 +174,7 @@ def _cpu_by_minute(engine: Engine, org: str, names: Sequence[str], now: int) -> 
 
 
 _trends = live.shared(_cpu_by_minute, seconds=_TREND_SECONDS)
+_thresholds = live.shared(queries.thresholds, seconds=_THRESHOLDS_SECONDS)
 _shared_counts = live.shared(queries.counts, seconds=_SHARED_SECONDS)
 _shared_tiles = live.shared(tile_queries.tiles, seconds=_SHARED_SECONDS)
 

@@ -181,10 +181,12 @@ def test_a_refresh_costs_little_and_disturbs_nobody(site: Site, context: Browser
     before = page.evaluate(figures)
     frames.clear()
     tables.clear()
-    cpu, memory = site.cpu(), site.memory()
-    page.wait_for_timeout(1000 * max(SECONDS, 2 * PERIOD_SECONDS + 1))
-    cpu, bytes_ = (site.cpu() - cpu) / len(tables), sum(frames) / len(tables)
-    site.note("a refresh: processor", f"{1000 * cpu:.1f} ms", f"{1000 * REFRESH_CPU_SECONDS:.0f} ms")
+    memory, until = site.memory(), time.monotonic() + max(SECONDS, 2 * PERIOD_SECONDS + 1)
+    hand = page.locator(".df-fleet tbody")
+    while time.monotonic() < until:  # a table that nobody touches is sorted anew now and then
+        hand.dispatch_event("pointermove")
+        page.wait_for_timeout(1000)
+    bytes_ = sum(frames) / len(tables)
     site.note("a refresh: both ways", f"{bytes_ / 1000:.1f} kB", f"{REFRESH_BYTES / 1000:.0f} kB")
     site.note("  of it the table", f"{statistics.mean(tables) / 1000:.1f} kB", "")
     site.note("memory after it", f"{(site.memory() - memory) / 1e6:+.1f} MB", "")
@@ -197,7 +199,19 @@ def test_a_refresh_costs_little_and_disturbs_nobody(site: Site, context: Browser
     assert page.locator("[data-testid=stMain]").evaluate("main => main.scrollTop") == 400
     assert page.evaluate("document.activeElement.type") == "search"
     assert bytes_ <= REFRESH_BYTES
-    assert cpu <= REFRESH_CPU_SECONDS * BUSY
+
+
+def test_a_refresh_takes_the_server_little_time(site: Site, context: BrowserContext) -> None:
+    cookie = "; ".join(f"{each['name']}={each['value']}" for each in context.cookies())
+    _visitors(site, cookie, 1, 1)  # what the first one makes it load is not the others'
+    cpu = site.cpu()
+    time.sleep(SECONDS)  # what it uses with nobody looking
+    idle = (site.cpu() - cpu) / SECONDS
+    _said, cpu, elapsed = _visitors(site, cookie, 1, max(SECONDS, 2 * PERIOD_SECONDS))
+    refresh = (cpu / elapsed - idle) * PERIOD_SECONDS
+    site.note("a refresh: processor", f"{1000 * refresh:.1f} ms", f"{1000 * REFRESH_CPU_SECONDS:.0f} ms")
+    site.note("  with nobody looking", f"{100 * idle:.1f} %", "")
+    assert refresh <= REFRESH_CPU_SECONDS * BUSY
 
 
 def test_fifty_visitors_are_served_by_a_part_of_one_processor(site: Site, context: BrowserContext) -> None:
