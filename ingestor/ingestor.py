@@ -4,8 +4,6 @@ Invariants:
 - Nothing is acknowledged before its COMMIT, and nothing is kept that could not be committed: when the database is away,
   the batch, and all that was known in memory, is thrown away, the connection is closed, and everything is taken up anew
   when the database is back. The agents still have their samples.
-- While the ingestor cannot hear (no broker, no database, just started, stalled, or its clock was set) no presence timer
-  runs: what it shows as present is unverified, and the timers start again from the moment it can hear.
 - A batch that the database refuses for good is stored message by message; only the message at fault is set aside.
 - Of several ingestors each reads, and keeps in memory, only what its duties say (`ingestor.duties`). Whoever gains or
   loses some takes up anew what is not its own as before, and gives what it gained time to be heard.
@@ -14,7 +12,7 @@ Invariants:
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import zip_longest
 from typing import Protocol
@@ -30,38 +28,35 @@ from ingestor.alerts import Alerts
 from ingestor.duties import Duties
 from ingestor.fleet import Machine
 from ingestor.heartbeat import HEARTBEAT_SECONDS
-from ingestor.incidents import Incidents
 from ingestor.intake import Batch, Intake, Rejected, counted
 from ingestor.leases import FencedError
 from ingestor.limits import Limits
 from ingestor.metrics import Metrics
 from ingestor.org_configs import OrgConfigs
-from ingestor.presence import State, is_there, on_blind, on_tick
+from ingestor.presence import is_there
 from ingestor.probe import Probe
+from ingestor.roster import Roster
 from ingestor.rule import discover
 from ingestor.store import Store
 from ingestor.tending import Tending
+from ingestor.watch import LATE_SECONDS, TICK_SECONDS, Watch
 from schemas import topics
 
-RECEIVE_SECONDS = 0.1
+RECEIVE_SECONDS = LATE_SECONDS
 GATHER_SECONDS = 0.05
 """So long after the commit of a batch of GATHER_FROM messages or more, what arrives is gathered for the next one."""
 
 GATHER_FROM = 5
 
+BUSY_FROM = 200
+"""With so many messages in a batch, some thousand a second, what can wait gets no more than its share of the time."""
+
 PUT_OFF_SECONDS = 0.01
 LOOK_AGAIN_ROUNDS = 15
-TICK_SECONDS = 0.5
 PRINCIPALS_SECONDS = 1.0
 CONFIG_SECONDS = 5.0
 DUTIES_SECONDS = 1.0
 DATABASE_RETRY_SECONDS = 1.0
-CLOCK_STEP_SECONDS = 2.0
-STALL_SECONDS = 12.0
-"""Between two ticks: more means that messages waited unread, and silence says nothing."""
-
-UNKNOWN_MACHINE_SECONDS = 5.0
-UNKNOWN_MACHINES_MAX = 10_000
 DRAIN_STEPS = 20
 
 log = logging.getLogger(__name__)
@@ -91,24 +86,24 @@ class Ingestor:
         limits: Limits | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
-        self.metrics = Metrics(self.counters, connected=lambda: self._hearing_since is not None)
+        self.metrics = Metrics(self.counters, connected=lambda: self._watch.is_hearing)
         self._store = store
         self._open_transport = open_transport
         self._batch_max = batch_max
         self._now = now
         self._monotonic = monotonic
         self._started_at = now()
-        self._hearing_since: int | None = None
         self._leases = store.leases(monotonic=monotonic)
         self._probe = Probe(self._leases.name, monotonic=monotonic)
         self._duties = Duties(self._leases, shares=None if store.holding.shares else False)
         self._configs = OrgConfigs(store, owns=self._duties.owns)
         self._transport: Transport | None = None
         self._acks = Acks(every_seconds=ack_seconds, monotonic=monotonic)
+        self._roster = Roster(store, stores=self._duties.stores, monotonic=monotonic)
         self._acting = Acting(
             store,
-            find=self._find,
-            find_known=lambda org, name: self._fleet.get((org, name)),
+            find=self._roster.find,
+            find_known=self._roster.known,
             owns=self._duties.owns,
             configs=lambda: self._configs.known,
             now=now,
@@ -119,19 +114,25 @@ class Ingestor:
             store, limits=limits or Limits(monotonic), now=now, rules=[rule.name for rule in self._alerts.rules]
         )
         self._intake = Intake(
-            find=self._find,
+            find=self._roster.find,
             config=self._configs.of,
             on_result=self._acting.take_result,
             org_readers={**self._acting.readers, **self._admission.readers},
         )
-        self._fleet: dict[tuple[str, str], Machine] = {}
+        self._watch = Watch(
+            store,
+            roster=self._roster,
+            duties=self._duties,
+            configs=self._configs,
+            intake=self._intake,
+            alerts=self._alerts,
+            now=now,
+            monotonic=monotonic,
+        )
         self._put_off: list[Message] = []
         self._looks = 0
-        self._incidents = Incidents()
-        self._unknown: dict[tuple[str, str], float] = {}
         self._retry_at = monotonic()
         self._gather_until = monotonic()
-        self._ticked = (now() / 1000, monotonic())
         self._due: dict[str, float] = {}
         self._tending = Tending(store.tend, now=now, monotonic=monotonic)
 
@@ -172,7 +173,7 @@ class Ingestor:
     # One batch.
 
     def _work(self, transport: Transport) -> None:
-        if self._is_due("duties", DUTIES_SECONDS) and self._duties.step(hearing=self._hearing_since is not None):
+        if self._is_due("duties", DUTIES_SECONDS) and self._duties.step(hearing=self._watch.is_hearing):
             self._change_duties(transport)
         batch, messages = Batch(), list[Message]()
         arrived, self._put_off = self._put_off, []
@@ -189,7 +190,8 @@ class Ingestor:
                 case Disconnected():
                     self._take(batch, arrived, messages)
                     arrived = []
-                    self._go_blind(batch, event.reason)
+                    log.warning("not connected to the broker: %s", event.reason)
+                    self._watch.go_blind(batch, event.reason)
         waited = (request for request in self._acting.take_turns() if self._duties.takes(topics.parse(request.topic)))
         self._take(batch, [*arrived, *waited], messages)
         self._follow(batch)
@@ -199,13 +201,14 @@ class Ingestor:
         if self._duties.shares is None:
             self._decide(transport)
         if self._duties.leads:
-            self._tending.step(busy=len(events) >= self._batch_max)
+            self._tending.step(busy=len(events) >= min(BUSY_FROM, self._batch_max))
 
     def _receive(self, transport: Transport, limit: int, wait: float) -> list[Event]:
         """What has arrived, or does while it waits. When that is much, a moment's worth: a transaction costs the same
         whatever is in it.
         """
-        events = list(transport.receive(limit, 0 if self._acting.busy else wait))
+        others_wait = self._acting.busy or (self._duties.leads and self._tending.more)
+        events = list(transport.receive(limit, 0 if others_wait else wait))
         more: Sequence[Event] = events
         while more and len(events) < limit and not self._acting.busy:
             left = self._gather_until - self._monotonic()
@@ -237,20 +240,22 @@ class Ingestor:
     def _follow(self, batch: Batch) -> None:
         """Add to the batch what time, the admin commands and the messages in it have changed."""
         if self._is_due("tick", TICK_SECONDS):
-            self._tick(batch)
+            dropped = self._admission.dropped()
+            self.counters["limited"] += dropped.total()
+            self._watch.tick(batch, dropped)
         if self._is_due("principals", PRINCIPALS_SECONDS):
             self._admission.load()
             if self._duties.decides:
-                self._admission.retire(self._fleet.values(), self._find, partial(self._change, batch))
+                self._admission.retire(self._roster.machines, self._roster.find, partial(self._watch.change, batch))
                 self._look_again(batch)
         if self._duties.decides:
-            self._acting.step(batch, hearing=self._hearing_since is not None)
-            self._note_incidents(batch)
+            self._acting.step(batch, hearing=self._watch.is_hearing)
+            self._watch.note(batch)
 
     def _take(self, batch: Batch, arrived: Sequence[Message], messages: list[Message]) -> None:
         """Read messages into the batch. Those of machines that another ingestor writes of just now are put off."""
         machines = [self._sender(message) for message in arrived] if self._store.holding.shares else []
-        held = self._hold([machine for machine in machines if machine is not None])
+        held = self._watch.hold([machine for machine in machines if machine is not None])
         for message, machine in zip_longest(arrived, machines):
             if machine is not None and machine.id not in held:
                 self._put_off.append(message)
@@ -261,14 +266,7 @@ class Ingestor:
     def _sender(self, message: Message) -> Machine | None:
         """The machine that a message is from, if it is from one."""
         address = topics.parse(message.topic)
-        return self._find(address.org, address.machine) if address is not None and address.machine else None
-
-    def _hold(self, machines: Collection[Machine]) -> Collection[int]:
-        """The rows of those of these machines that this ingestor may write of now; see `ingestor.holding`."""
-        before = [(machine, machine.state) for machine in machines]
-        held = self._store.holding.hold(machines)
-        self._note_changed(before)
-        return held
+        return self._roster.find(address.org, address.machine) if address is not None and address.machine else None
 
     def _look_again(self, batch: Batch) -> None:
         """Learn of machines that other ingestors hear: those that are not there as far as is known here, those that
@@ -277,18 +275,10 @@ class Ingestor:
         if not self._store.holding.shares:
             return
         self._looks = (self._looks + 1) % LOOK_AGAIN_ROUNDS
-        others = [machine for machine in self._fleet.values() if machine.id not in batch.machines]
+        others = [machine for machine in self._roster.machines if machine.id not in batch.machines]
         waiting = [machine for machine in others if not is_there(machine.state)]
         waiting += [*self._acting.waiting(others), *others[self._looks :: LOOK_AGAIN_ROUNDS]]
-        before = [(machine, machine.state) for machine in waiting]
-        self._acting.look_at(self._store.holding.look_again(waiting))
-        self._note_changed(before)
-
-    def _note_changed(self, before: Iterable[tuple[Machine, State]]) -> None:
-        for machine, state in before:
-            if machine.state.presence is not state.presence:
-                now = self._now()
-                self._incidents.presence_changed(machine.org, machine.name, state, machine.state, now)
+        self._acting.look_at(self._watch.look_again(waiting))
 
     def _commit(self, batch: Batch, messages: list[Message]) -> None:
         heartbeat = self._heartbeat() if self._is_due("heartbeat", HEARTBEAT_SECONDS) else None
@@ -305,7 +295,7 @@ class Ingestor:
         self._gather_until = ended + GATHER_SECONDS if len(messages) >= GATHER_FROM else ended
         self.metrics.committed(ended - began, live_since=batch.live_since, now=self._now())
         if heartbeat is not None:
-            self.metrics.beat(self._fleet.values(), now=self._now())
+            self.metrics.beat(self._roster.machines, now=self._now())
         self._note(batch)
 
     def _commit_one_by_one(self, messages: list[Message], cause: DBAPIError) -> None:
@@ -323,8 +313,8 @@ class Ingestor:
                 batch = Batch(rejected=[Rejected(self._now(), message.topic, "refused", detail, message.payload)])
                 self._store.write(batch)
             self._note(batch)
-        if self._hearing_since is None:
-            self._blind(batch := Batch(), self._fleet.values())
+        if not self._watch.is_hearing:
+            self._watch.blind(batch := Batch(), self._roster.machines)
             self._store.write(batch)
 
     def _note(self, batch: Batch) -> None:
@@ -369,81 +359,8 @@ class Ingestor:
         self._begin_to_hear(transport)
 
     def _begin_to_hear(self, transport: Transport) -> None:
-        self._hearing_since = self._now()
-        self._ticked = (self._hearing_since / 1000, self._monotonic())
-        self._incidents.hear_again(self._hearing_since)
-        self._alerts.connected()
+        self._watch.begin_to_hear()
         self._configs.publish(transport, everything=True)
-
-    def _go_blind(self, batch: Batch, reason: str) -> None:
-        log.warning("not connected to the broker: %s", reason)
-        if self._hearing_since is None:
-            return
-        self._hearing_since = None
-        if self._duties.leads:
-            self._incidents.go_blind(reason, self._now())
-        self._blind(batch, self._fleet.values())
-
-    def _blind(self, batch: Batch, machines: Iterable[Machine]) -> None:
-        if self._duties.decides:
-            self._change(batch, machines, lambda machine: on_blind(machine.state))
-
-    def _change(self, batch: Batch, machines: Iterable[Machine], after: Callable[[Machine], State]) -> None:
-        """Note what time, or an admin, made of these machines. One that another ingestor hears just now is left out."""
-        changing = [
-            machine
-            for machine in machines
-            if (state := after(machine)) is not machine.state and state != machine.state  # the first test is quick
-        ]
-        held = self._hold(changing)
-        for machine in changing:
-            if machine.id in held and after(machine) != machine.state:
-                self._intake.change(batch, machine, after(machine), self._now())
-
-    def _tick(self, batch: Batch) -> None:
-        now = self._now()
-        if self._hearing_since is not None and not self._time_flowed(now):
-            log.warning("the clock was set, or this process stood still: presence is unverified until heard again")
-            self._hearing_since = now
-            self._blind(batch, self._fleet.values())
-        if self._duties.decides:
-            self._change(batch, self._fleet.values(), self._ticked_by(now))
-        for (org, name), dropped in self._admission.dropped().items():
-            self.counters["limited"] += dropped
-            self._incidents.noise(org, name, dropped, now)
-        self._incidents.tick(self._count_machines, now)
-        if self._duties.decides and self._hearing_since is not None:
-            self._alerts.look(self._fleet.values(), self._configs.of, self._incidents.is_mass_silence, now)
-
-    def _ticked_by(self, now: int) -> Callable[[Machine], State]:
-        """What time has made of a machine."""
-        return lambda machine: on_tick(
-            machine.state,
-            self._configs.of(machine.org),
-            now,
-            hearing_since=self._hearing_since,
-            until_next_seconds=TICK_SECONDS + RECEIVE_SECONDS,
-        )
-
-    def _time_flowed(self, now: int) -> bool:
-        """Whether as much time has passed on both clocks since the last tick, and not too much."""
-        before, self._ticked = self._ticked, (now / 1000, self._monotonic())
-        passed, really = self._ticked[0] - before[0], self._ticked[1] - before[1]
-        return abs(passed - really) <= CLOCK_STEP_SECONDS and really <= STALL_SECONDS
-
-    def _note_incidents(self, batch: Batch) -> None:
-        for change in batch.transitions:
-            machine = change.machine
-            self._incidents.presence_changed(machine.org, machine.name, change.before, change.after, change.at)
-        for machine in batch.clones:
-            log.warning("two copies of %s/%s run: their outboxes take turns", machine.org, machine.name)
-            streams = (machine.identity.stream, machine.identity.replaced)
-            self._incidents.identity_shared(machine.org, machine.name, streams, self._now())
-        batch.incidents = self._incidents.changed()
-        batch.alerts = self._alerts.changed()
-
-    def _count_machines(self, org: str) -> int:
-        return sum(machine.org == org for machine in self._fleet.values())
 
     # The fleet in memory.
 
@@ -454,38 +371,33 @@ class Ingestor:
         self._leases.begin(self._now())
         self._duties.step(hearing=False)
         self._load()
-        self._blind(batch := Batch(), self._fleet.values())
+        self._watch.blind(batch := Batch(), self._roster.machines)
         self._store.write(batch, self._heartbeat())
-        self.metrics.beat(self._fleet.values(), now=self._now())
+        self.metrics.beat(self._roster.machines, now=self._now())
         mine = self._probe.subscriptions if self._duties.shares is None else self._duties.subscriptions()
         self._transport = self._open_transport(subscriptions=mine)
         return self._transport
 
     def _change_duties(self, transport: Transport) -> None:
         """Take up what is this ingestor's now, keep what was, and forget what is another's."""
-        before = self._fleet
+        before = self._roster.machines
         self._load()
-        self._fleet |= {key: before[key] for key in before.keys() & self._fleet.keys()}
+        new = self._roster.keep(before)
         self._put_off = [message for message in self._put_off if self._duties.takes(topics.parse(message.topic))]
-        self._blind(batch := Batch(), [machine for key, machine in self._fleet.items() if key not in before])
+        self._watch.blind(batch := Batch(), new)
         self._store.write(batch)
-        if batch and self._hearing_since is not None:
-            self._hearing_since = self._now()
+        if batch:
+            self._watch.listen_anew()
         if self._duties.shares is not None:
             transport.subscribe(self._duties.subscriptions())
         self._configs.publish(transport, everything=True)
 
     def _load(self) -> None:
         self._acks.clear()
-        self._unknown.clear()
         self._configs.load()
         self._store.share_work(timers=self._duties.leads)
-        mine = (machine for machine in self._store.machines() if self._duties.stores(machine.org))
-        self._fleet = {(machine.org, machine.name): machine for machine in mine}
-        quiet = ((machine.org, machine.name, machine.state) for machine in self._fleet.values())
-        still_open = (incident for incident in self._store.open_incidents() if self._duties.owns(incident.org))
-        self._incidents = Incidents(still_open, quiet, now=self._now())
-        self._alerts.load(*self._store.alerts())
+        self._roster.load()
+        self._watch.load()
         self._admission.load()
         self._acting.load()
 
@@ -493,25 +405,13 @@ class Ingestor:
         if self._transport is not None:
             self._transport.close()
         self._transport = None
-        self._hearing_since = None
+        self._watch.hearing_since = None
         self._store.holding.let_go()
         self._put_off.clear()
-        self._fleet = {}
+        self._roster.clear()
         self._acks.clear()
         self._acting.clear()
         self._retry_at = self._monotonic() + retry_seconds
-
-    def _find(self, org: str, name: str) -> Machine | None:
-        found = self._fleet.get((org, name))
-        if found is None and self._duties.stores(org) and self._monotonic() >= self._unknown.get((org, name), 0):
-            found = self._store.machine(org, name)
-            if found is None:
-                if len(self._unknown) >= UNKNOWN_MACHINES_MAX:
-                    self._unknown.clear()
-                self._unknown[org, name] = self._monotonic() + UNKNOWN_MACHINE_SECONDS
-            else:
-                self._fleet[org, name] = found
-        return found
 
     # Time.
 
@@ -525,6 +425,6 @@ class Ingestor:
         return {
             "started_at": self._started_at,
             "beat_at": self._now(),
-            "broker_connected": self._hearing_since is not None and not stopping,
+            "broker_connected": self._watch.is_hearing and not stopping,
             "counters": dict(self.counters),
         }

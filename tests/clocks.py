@@ -6,12 +6,18 @@ class Clock:
 
     def __init__(self) -> None:
         self.milliseconds = 1_700_000_000_000
+        self._set_by = 0
 
     def now(self) -> int:
         return self.milliseconds
 
     def monotonic(self) -> float:
-        return self.milliseconds / 1000
+        return (self.milliseconds - self._set_by) / 1000
+
+    def set_by(self, seconds: float) -> None:
+        """Set the wall clock by so much: no time passes."""
+        self.milliseconds += round(seconds * 1000)
+        self._set_by += round(seconds * 1000)
 
     def advance(self, seconds: float) -> None:
         self.milliseconds += round(seconds * 1000)

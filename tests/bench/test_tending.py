@@ -1,7 +1,7 @@
 """How fast the ingestor stores while it rolls up, or prunes, beside one that has nothing of the kind to do.
 
-Both lanes take turns in one run. The short form looks at processor time only: it is one thread that does both, so what
-tending takes is what storing lacks.
+Both lanes take turns in one run, over as much data. The short form looks at processor time only: it is one thread that
+does both, so what tending takes is what storing lacks.
 """
 
 import os
@@ -51,6 +51,13 @@ def to_roll_up(engine: Engine) -> None:
         store.write(Batch(samples=old_samples(engine, minute, hours_ago=3)))
 
 
+def rolled_up(engine: Engine) -> None:
+    """Leave the same minutes, none of which is due."""
+    to_roll_up(engine)
+    with engine.begin() as connection:
+        connection.execute(tables.dirty.delete())
+
+
 def to_prune(engine: Engine) -> None:
     """Leave many samples that were rolled up and kept for long enough."""
     for minute in range(OLD_MINUTES):
@@ -59,6 +66,13 @@ def to_prune(engine: Engine) -> None:
             connection.execute(
                 tables.sample.insert(), [dict(zip(SAMPLE_COLUMNS, (*row[:-1], None), strict=True)) for row in rows]
             )
+
+
+def to_keep(engine: Engine) -> None:
+    """Leave as many, which are kept for longer."""
+    to_prune(engine)
+    with engine.begin() as connection:
+        connection.execute(tables.org.update().values(retention={"samples_seconds": 30 * 24 * HOUR // 1000}))
 
 
 def marks(engine: Engine) -> int:
@@ -77,9 +91,16 @@ def _count(engine: Engine, query: object) -> int:
         return int(connection.scalar(query) or 0)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize(("prepare", "left"), [(to_roll_up, marks), (to_prune, old)], ids=["roll-up", "pruning"])
+@pytest.mark.parametrize(
+    ("prepare", "done", "left"),
+    [(to_roll_up, rolled_up, marks), (to_prune, to_keep, old)],
+    ids=["roll-up", "pruning"],
+)
 def test_storing_goes_on_at_nine_tenths_of_its_speed(
-    prepare: Callable[[Engine], None], left: Callable[[Engine], int], tmp_path: Path
+    prepare: Callable[[Engine], None],
+    done: Callable[[Engine], None],
+    left: Callable[[Engine], int],
+    tmp_path: Path,
 ) -> None:
     places = [tmp_path / name for name in ("alone", "beside")]
     urls = [sqlite_url(place / "fleet.db") for place in places]
@@ -87,7 +108,7 @@ def test_storing_goes_on_at_nine_tenths_of_its_speed(
         place.mkdir()
     engine = open_engine(urls[1])
     with (
-        ingestor_lane(places[0], urls[0], machines=MACHINES) as alone,
+        ingestor_lane(places[0], urls[0], machines=MACHINES, prepare=done) as alone,
         ingestor_lane(places[1], urls[1], machines=MACHINES, prepare=prepare) as beside,
     ):
         waiting = [0]
