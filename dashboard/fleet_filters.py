@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard import choice_queries, fleet_state, live, markup, text
+from dashboard import choice_queries, fleet_state, live, markup, search_box, text
 from dashboard.choice_queries import Choices
 from dashboard.fleet_state import CHOSEN_MAX, MAP, Place
 from dashboard.language import Marked, _, marked
@@ -67,17 +67,7 @@ def settle() -> None:
 def draw(context: Context) -> None:
     """The row of filters. It stands outside what refreshes, so that nobody's typing is disturbed."""
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
-        st.text_input(
-            _("Search"),
-            key=_SEARCH,
-            type="search",
-            live="300ms",
-            max_chars=100,
-            placeholder=_("Search name, host, system, label"),
-            label_visibility="collapsed",
-            icon=":material/search:",
-            on_change=_searched,
-        )
+        search_box.draw(_SEARCH, _("Search name, host, system, label"), _searched)
         _popover(context)
         with st.container(horizontal=True, vertical_alignment="center", width="content", key="fleet_healths"):
             st.html(markup.note(_("Health")), width="content")

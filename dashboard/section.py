@@ -9,10 +9,13 @@ Invariant: `show` runs in a fragment that refreshes; what it asks for is opened 
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dashboard.language import Marked
+import streamlit as st
+
+from dashboard import cells, table
+from dashboard.language import Marked, _
 from dashboard.view import Show
 
 
@@ -34,3 +37,13 @@ def discover() -> Sequence[tuple[Section, Show]]:
         section = importlib.import_module(f"dashboard.sections.{module.name}")
         found.append((section.SECTION, section.show))
     return sorted(found, key=lambda pair: (pair[0].order, pair[0].code))
+
+
+def draw_table(
+    section: Section, columns: tuple[tuple[str, Marked], ...], rows: table.Cells, ask: Mapping[str, Callable[[], None]]
+) -> None:
+    """Draw what a section lists. `ask`: what opens the dialog about a row, by the row's id."""
+    opened = table.draw(f"settings_{section.code}", _(section.title), cells.columns(columns), rows, total=len(rows))
+    if opened in ask:
+        ask[opened]()
+        st.rerun()

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard import cells, change_dialog, live, markup, settings_queries, table, text
+from dashboard import cells, change_dialog, live, markup, settings_queries, text
 from dashboard.actions import NotAllowedError
 from dashboard.change_dialog import Draft
 from dashboard.language import _, marked
-from dashboard.section import Section
+from dashboard.section import Section, draw_table
 from dashboard.text import Word
 from dashboard.view import Context
 from schemas.keys import KeyChange, listed, new_key, public_key
@@ -65,12 +65,8 @@ def show(context: Context) -> None:
         st.html(markup.empty(_(_NONE_TITLE), _(_NONE, org=context.org)))
         return
     own = _own(context)
-    rows = [_row(context, key, own) for key in found]
-    opened = table.draw("settings_keys", _(SECTION.title), cells.columns(_COLUMNS), rows, total=len(rows))
-    for key in found:
-        if key["id"] == opened:
-            change_dialog.ask(key["id"], _one, key=key, own=own)
-            st.rerun()
+    ask = {key["id"]: partial(change_dialog.ask, key["id"], _one, key=key, own=own) for key in found}
+    draw_table(SECTION, _COLUMNS, [_row(context, key, own) for key in found], ask)
 
 
 def _own(context: Context) -> str:

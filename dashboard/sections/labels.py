@@ -11,14 +11,14 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard import cells, change_dialog, choice_queries, command_queries, live, markup, settings_queries, table, text
+from dashboard import cells, change_dialog, choice_queries, command_queries, live, markup, settings_queries, text
 from dashboard.action_draft import how_many, names
 from dashboard.actions import NotAllowedError
 from dashboard.change_dialog import Draft
 from dashboard.language import _, marked
 from dashboard.machine_configuration import CONFIGURE, Wish
 from dashboard.queries import Filters
-from dashboard.section import Section
+from dashboard.section import Section, draw_table
 from dashboard.shared_words import retold
 from dashboard.view import Context
 from schemas.offers import target
@@ -57,11 +57,11 @@ def show(context: Context) -> None:
     rows = [
         cells.row(label, f"/settings?section={SECTION.code}", *_cells(label, machines)) for label, machines in found
     ]
-    opened = table.draw("settings_labels", _(SECTION.title), cells.columns(_COLUMNS), rows, total=len(rows))
-    for label, machines in found:
-        if label == opened:
-            change_dialog.ask(_shown(label), _one, label=label, machines=machines)
-            st.rerun()
+    ask = {
+        label: partial(change_dialog.ask, _shown(label), _one, label=label, machines=machines)
+        for label, machines in found
+    }
+    draw_table(SECTION, _COLUMNS, rows, ask)
 
 
 def _cells(label: str, machines: int) -> tuple[dict[str, Any], ...]:

@@ -7,12 +7,12 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard import cells, change_dialog, markup, table, text
+from dashboard import cells, change_dialog, markup, text
 from dashboard.accounts import Role
 from dashboard.change_dialog import Draft
 from dashboard.language import _, marked, ngettext
 from dashboard.people import Admin, People
-from dashboard.section import Section
+from dashboard.section import Section, draw_table
 from dashboard.view import ROLES, Context
 
 SECTION = Section(title=marked("People"), code="people", order=1)
@@ -51,12 +51,8 @@ def show(context: Context) -> None:
     new = partial(change_dialog.ask, _("Let a person sign in"), partial(_new, people))
     st.button(_("Add a person …"), type="primary", key="settings.people.new", on_click=new)
     found = people.listed(context.org)
-    rows = [_row(context, row) for row in found]
-    opened = table.draw("settings_people", _(SECTION.title), cells.columns(_COLUMNS), rows, total=len(rows))
-    for row in found:
-        if row.name == opened:
-            change_dialog.ask(row.name, partial(_one, people), row=row)
-            st.rerun()
+    ask = {row.name: partial(change_dialog.ask, row.name, partial(_one, people), row=row) for row in found}
+    draw_table(SECTION, _COLUMNS, [_row(context, row) for row in found], ask)
 
 
 def _row(context: Context, row: Row[Any]) -> dict[str, Any]:

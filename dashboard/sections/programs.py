@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from sqlalchemy import Row
 
 from broker.credentials import hash_secret, new_secret
-from dashboard import cells, change_dialog, live, markup, settings_queries, table, text
+from dashboard import cells, change_dialog, live, markup, settings_queries, text
 from dashboard.change_dialog import Draft
 from dashboard.language import _, marked
-from dashboard.section import Section
+from dashboard.section import Section, draw_table
 from dashboard.text import Word
 from dashboard.view import Context
 from schemas.administration import AddPrincipal, RevokePrincipal, RotatePrincipal
@@ -56,11 +56,8 @@ def show(context: Context) -> None:
             st.html(markup.empty(_(_NONE_TITLE), _(_NONE)))
         return
     rows = [_row(context, row) for row in found]
-    opened = table.draw("settings_programs", _(SECTION.title), cells.columns(_COLUMNS), rows, total=len(rows))
-    for row in found:
-        if row.name == opened:
-            change_dialog.ask(row.name, _one, row=row)
-            st.rerun()
+    ask = {row.name: partial(change_dialog.ask, row.name, _one, row=row) for row in found}
+    draw_table(SECTION, _COLUMNS, rows, ask)
 
 
 def state(row: Row[Any]) -> Word:

@@ -7,11 +7,11 @@ import streamlit as st
 from sqlalchemy import Row
 
 from broker.credentials import hash_secret, new_token
-from dashboard import cells, change_dialog, live, markup, settings_queries, table, text
+from dashboard import cells, change_dialog, live, markup, settings_queries, text
 from dashboard.change_dialog import Draft
 from dashboard.installing import CA_NAME
 from dashboard.language import _, marked, ngettext, pgettext
-from dashboard.section import Section
+from dashboard.section import Section, draw_table
 from dashboard.text import Word
 from dashboard.view import Context
 from schemas.administration import TOKEN_USES_MAX, AddToken, RevokeToken
@@ -55,17 +55,8 @@ def show(context: Context) -> None:
         if found is not None:
             st.html(markup.empty(_(_NONE_TITLE), _(_NONE)))
         return
-    opened = table.draw(
-        "settings_tokens",
-        _(SECTION.title),
-        cells.columns(_COLUMNS),
-        [_row(context, row) for row in found],
-        total=len(found),
-    )
-    for row in found:
-        if row.name == opened:
-            change_dialog.ask(row.name, _one, row=row)
-            st.rerun()
+    ask = {row.name: partial(change_dialog.ask, row.name, _one, row=row) for row in found}
+    draw_table(SECTION, _COLUMNS, [_row(context, row) for row in found], ask)
 
 
 def state(row: Row[Any], now: int) -> Word:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard import activity_rows, cells, command_queries, live, markup, table, text
+from dashboard import activity_rows, cells, command_queries, live, markup, search_box, table, text
 from dashboard.action_draft import how_many
 from dashboard.actions import NotAllowedError
 from dashboard.command_queries import OUTCOMES, Batch, Wanted
@@ -64,7 +64,7 @@ def _back(context: Context) -> None:
 
 def _filters(context: Context) -> None:
     wanted = st.query_params.get("outcome", "")
-    st.session_state.setdefault(_SEARCH, st.query_params.get("q", "")[:100])
+    st.session_state.setdefault(_SEARCH, st.query_params.get("q", "")[: search_box.LENGTH_MAX])
     st.session_state.setdefault(_OUTCOME, wanted if wanted in OUTCOMES else None)
     with st.container(horizontal=True, vertical_alignment="center", key="activity_title"):
         st.html(markup.heading(_(VIEW.title), 1), width="content")
@@ -72,17 +72,7 @@ def _filters(context: Context) -> None:
         if _CHANGES in context.pages:
             st.page_link(context.pages[_CHANGES], label=_("Changes of the organisation"), icon=":material/history:")
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
-        st.text_input(
-            _("Search"),
-            key=_SEARCH,
-            type="search",
-            live="300ms",
-            max_chars=100,
-            placeholder=_("Search who, action, machine"),
-            label_visibility="collapsed",
-            icon=":material/search:",
-            on_change=_narrowed,
-        )
+        search_box.draw(_SEARCH, _("Search who, action, machine"), _narrowed)
         st.pills(
             _("Outcome"),
             list(_LABELS),

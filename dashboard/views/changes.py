@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard import cells, live, markup, settings_queries, table, text
+from dashboard import cells, live, markup, search_box, settings_queries, table, text
 from dashboard.accounts import Role
 from dashboard.activity_rows import who
 from dashboard.language import Marked, _, marked
@@ -74,17 +74,7 @@ def show(context: Context) -> None:
     with st.container(key="back"):
         st.page_link(context.pages[_ACTIVITY], label=_("Activity"), icon=":material/arrow_back:")
     st.html(markup.heading(_(_TITLE), 1))
-    st.text_input(
-        _("Search"),
-        key=_SEARCH,
-        type="search",
-        live="300ms",
-        max_chars=100,
-        placeholder=_("Search who, what"),
-        label_visibility="collapsed",
-        icon=":material/search:",
-        on_change=_narrowed,
-    )
+    search_box.draw(_SEARCH, _("Search who, what"), _narrowed)
     live.refresh(partial(_list, context), seconds=context.refresh_seconds, key="changes_list")
 
 
