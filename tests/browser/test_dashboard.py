@@ -86,9 +86,9 @@ def test_the_fleet_shows_its_machines_the_worst_first(visit: Visit, scheme: str)
 def test_no_column_is_out_of_sight_where_the_table_does_not_scroll(visit: Visit, path: str) -> None:
     page = visit(path, user="admin")
     expect(page.locator(".df-fleet tbody tr").first).to_be_visible()
+    beyond = "table => table.scrollWidth - table.parentElement.clientWidth"
     for width in (1210, 1300, 1440, 1600, 1760, 1920):
         page.set_viewport_size({"width": width, "height": 900})
-        beyond = "table => table.scrollWidth - table.parentElement.clientWidth"
         wait_until(lambda: page.locator(".df-fleet").evaluate(beyond) <= 0, seconds=5, what=f"room at {width}")
 
 
