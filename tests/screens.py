@@ -7,6 +7,9 @@ from playwright.sync_api import Page, expect
 
 SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
 GRAVE = ("serious", "critical")
+LABELLED = """() => [...document.querySelectorAll('.stButton button')].every(
+  (button) => button.querySelector('[data-testid=stMarkdownContainer]')?.textContent)"""
+"""Streamlit loads what draws the label of a button when the first one is there."""
 
 
 def photograph(page: Page, name: str) -> None:
@@ -20,6 +23,7 @@ def settled(page: Page) -> None:
     drawn = page.locator(".stApp[data-test-connection-state=CONNECTED][data-test-script-state=notRunning]")
     expect(drawn).to_be_attached()
     expect(page.locator("[data-stale=true], [data-testid=stSkeleton]")).to_have_count(0)
+    page.wait_for_function(LABELLED)
 
 
 def grave(page: Page) -> list[str]:

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import streamlit as st
 from sqlalchemy import Engine
 
 from dashboard import (
     action_dialog,
-    command_queries,
     downloads,
     fleet_filters,
     fleet_map,
     fleet_rows,
+    fleet_selection,
     fleet_state,
     history_queries,
     live,
@@ -25,7 +25,7 @@ from dashboard import (
     tile_queries,
 )
 from dashboard.component import component
-from dashboard.fleet_state import DEFAULT, PAGE_SIZE, Place, Selection, Snapshot
+from dashboard.fleet_state import DEFAULT, PAGE_SIZE, Place, Snapshot
 from dashboard.language import _, marked, ngettext
 from dashboard.queries import Counts
 from dashboard.view import Context, View
@@ -37,7 +37,7 @@ _MACHINE: Final = "machine"
 _SETTINGS: Final = "settings"
 _SNAPSHOT: Final = "fleet.snapshot"
 _PAGER: Final = "fleet.pager"
-_SELECTION: Final = "fleet.selection"
+_TABLE: Final = "fleet_table"
 
 _CARDS_HTML: Final = '<div class="df-cards-frame"><div class="df-cards" role="group"></div></div>'
 _PAGER_WIDTH: Final = 330
@@ -116,7 +116,7 @@ def _page_of(context: Context) -> int | None:
     if snapshot is None or not snapshot.names:
         return None if snapshot is None else 0
     _table_of(context, snapshot)
-    _selection_bar(context, snapshot.total)
+    fleet_selection.bar(context, snapshot.place.filters, snapshot.total)
     _foot(context, snapshot)
     return snapshot.total
 
@@ -154,16 +154,16 @@ def _table_of(context: Context, snapshot: Snapshot) -> None:
     minute = now // history.MINUTE * history.MINUTE
     trends = live.read(context, "fleet.trends", partial(_trends, context.engine, context.org, snapshot.names, minute))
     opened = table.draw(
-        "fleet_table",
+        _TABLE,
         _("Machines"),
         fleet_rows.columns(snapshot.place.filters),
         fleet_rows.rows(found or [], now, thresholds, trends, path=f"/{_MACHINE}"),
         total=snapshot.total,
         order_age=now - snapshot.at,
-        ticks=_ticks(snapshot) if context.may_act else None,
+        ticks=fleet_selection.shown(snapshot.names) if context.may_act else None,
         on_sorted=_header_clicked,
         on_aged=_reorder,
-        on_ticks=partial(_ticked, context),
+        on_ticks=partial(fleet_selection.ticked, context, _TABLE),
     )
     if opened:
         st.switch_page(context.pages[_MACHINE], query_params={"id": opened})
@@ -177,59 +177,6 @@ _trends = live.shared(_cpu_by_minute, seconds=_TREND_SECONDS)
 _thresholds = live.shared(queries.thresholds, seconds=_THRESHOLDS_SECONDS)
 _shared_counts = live.shared(queries.counts, seconds=_SHARED_SECONDS)
 _shared_tiles = live.shared(tile_queries.tiles, seconds=_SHARED_SECONDS)
-
-
-def _selection_bar(context: Context, total: int) -> None:
-    """What can be done with the machines that are ticked; nothing while none is."""
-    chosen = _selection().names
-    if not chosen or not context.may_act:
-        return
-    why = live.obstacle(context)
-    with st.container(horizontal=True, vertical_alignment="center", key="selection"):
-        st.html(
-            markup.selected(ngettext("{n} selected", "{n} selected", len(chosen)), fleet_state.summary(chosen), why)
-        )
-        st.space("stretch")
-        if len(chosen) < total:
-            wanted = min(total, command_queries.SELECTION_MAX)
-            st.button(
-                ngettext("Select the {n} that matches", "Select all {n} that match", wanted),
-                on_click=partial(_select_all, context),
-                type="tertiary",
-            )
-        st.button(_("Clear"), on_click=_select_none)
-        st.button(_("Act …"), type="primary", on_click=partial(_act, context), disabled=bool(why))
-
-
-def _selection() -> Selection:
-    chosen: Selection = st.session_state.setdefault(_SELECTION, Selection())
-    return chosen
-
-
-def _ticks(snapshot: Snapshot) -> dict[str, Any]:
-    chosen = _selection()
-    return {"revision": chosen.revision, "selected": [name for name in snapshot.names if name in set(chosen.names)]}
-
-
-def _ticked(context: Context) -> None:
-    if context.may_act:
-        st.session_state[_SELECTION] = _selection().ticked(table.ticks("fleet_table"))
-
-
-def _select_all(context: Context) -> None:
-    read = partial(command_queries.matching_names, context.engine, context.org, fleet_filters.place().filters)
-    names = live.fresh(read) if context.may_act else None
-    if names is not None:
-        st.session_state[_SELECTION] = _selection().set(names)
-
-
-def _select_none() -> None:
-    st.session_state[_SELECTION] = _selection().set(())
-
-
-def _act(context: Context) -> None:
-    if context.may_act:
-        action_dialog.ask(_selection().names)
 
 
 def _foot(context: Context, snapshot: Snapshot) -> None:
@@ -310,7 +257,7 @@ def _card_pressed() -> None:
 
 def _header_clicked() -> None:
     fleet_filters.go(
-        fleet_filters.place().narrowed(fleet_state.sort(fleet_filters.place().filters, table.sorted_by("fleet_table")))
+        fleet_filters.place().narrowed(fleet_state.sort(fleet_filters.place().filters, table.sorted_by(_TABLE)))
     )
 
 

@@ -96,6 +96,7 @@ def pick(page: Page, dialog: Locator, title: str) -> None:
 def test_nor_has_anything_that_opens(visit: Visit, findings: Findings, answerer: Answerer, scheme: str) -> None:
     answerer.ending, answerer.refusal, answerer.silent = succeeds, "", False
     page = visit(user="olga", scheme=scheme)
+    settled(page)
     page.get_by_role("button", name="Filters").click()
     expect(page.get_by_role("combobox", name="Operating system")).to_be_visible()
     findings.look(page, "filters")

@@ -136,7 +136,9 @@ def test_the_page_leads_from_nothing_to_a_machine(a_page: Any, clone: Path, tmp_
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", name="No machine yet")).to_be_visible()
         photograph(page, "first-machine-empty-light")
-        create, join = page.locator(".st-key-card_empty pre code").all_inner_texts()
+        lines = page.locator(".st-key-card_empty pre code")
+        expect(lines).to_have_count(2)
+        create, join = lines.all_inner_texts()
         token = server.run(create).strip().splitlines()[-1]
         shutil.copy(tmp_path / "server" / "state" / "tls" / "ca.pem", clone)
         offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}

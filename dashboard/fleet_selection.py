@@ -1,0 +1,73 @@
+"""The machines ticked on the fleet page, and what can be done with them: a selection is of machines, not of rows.
+
+Invariant: who may act is asked again in every handler; that something could be ticked proves nothing.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+import streamlit as st
+
+from dashboard import action_dialog, command_queries, fleet_state, live, markup, table
+from dashboard.fleet_state import Selection
+from dashboard.language import _, ngettext
+from dashboard.queries import Filters
+from dashboard.view import Context
+
+_SELECTION: Final = "fleet.selection"
+
+
+def shown(names: Sequence[str]) -> dict[str, Any]:
+    """What the table needs to know of the selection to show these machines."""
+    chosen = _selection()
+    return {"revision": chosen.revision, "selected": [name for name in names if name in set(chosen.names)]}
+
+
+def ticked(context: Context, key: str) -> None:
+    """Take up what the table of this key says is ticked."""
+    if context.may_act:
+        st.session_state[_SELECTION] = _selection().ticked(table.ticks(key))
+
+
+def bar(context: Context, filters: Filters, total: int) -> None:
+    """What can be done with the machines that are ticked, of `total` that match; nothing while none is."""
+    chosen = _selection().names
+    if not chosen or not context.may_act:
+        return
+    why = live.obstacle(context)
+    with st.container(horizontal=True, vertical_alignment="center", key="selection"):
+        st.html(
+            markup.selected(ngettext("{n} selected", "{n} selected", len(chosen)), fleet_state.summary(chosen), why)
+        )
+        st.space("stretch")
+        if len(chosen) < total:
+            wanted = min(total, command_queries.SELECTION_MAX)
+            st.button(
+                ngettext("Select the {n} that matches", "Select all {n} that match", wanted),
+                on_click=partial(_select_all, context, filters),
+                type="tertiary",
+            )
+        st.button(_("Clear"), on_click=_select_none)
+        st.button(_("Act …"), type="primary", on_click=partial(_act, context), disabled=bool(why))
+
+
+def _selection() -> Selection:
+    chosen: Selection = st.session_state.setdefault(_SELECTION, Selection())
+    return chosen
+
+
+def _select_all(context: Context, filters: Filters) -> None:
+    read = partial(command_queries.matching_names, context.engine, context.org, filters)
+    names = live.fresh(read) if context.may_act else None
+    if names is not None:
+        st.session_state[_SELECTION] = _selection().set(names)
+
+
+def _select_none() -> None:
+    st.session_state[_SELECTION] = _selection().set(())
+
+
+def _act(context: Context) -> None:
+    if context.may_act:
+        action_dialog.ask(_selection().names)
