@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
 GRAVE = ("serious", "critical")
 LABELLED = """() => [...document.querySelectorAll('.stButton button')].every(
-  (button) => button.querySelector('[data-testid=stMarkdownContainer]')?.textContent)"""
+  (button) => button.ariaLabel || button.querySelector('[data-testid=stMarkdownContainer]')?.textContent)"""
 """Streamlit loads what draws the label of a button when the first one is there."""
 
 
@@ -28,6 +28,7 @@ def settled(page: Page) -> None:
 
 def grave(page: Page) -> list[str]:
     """What axe-core finds serious or critical, each with its element."""
+    page.wait_for_function(LABELLED)
     return [
         f"{found['impact']} {found['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
         for found in Axe().run(page).response["violations"]
