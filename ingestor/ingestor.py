@@ -48,8 +48,9 @@ GATHER_SECONDS = 0.05
 
 GATHER_FROM = 5
 
-BUSY_FROM = 200
-"""With so many messages in a batch, some thousand a second, what can wait gets no more than its share of the time."""
+BUSY_FROM = 1000
+"""With so many messages in a batch no time is left, and what can wait gets its share. With less, a large
+fleet's roll-ups would never keep pace."""
 
 PUT_OFF_SECONDS = 0.01
 LOOK_AGAIN_ROUNDS = 15

@@ -1,7 +1,6 @@
 """When the ingestor does what can wait (roll up, prune), so that it never starves, and never slows the ingesting much.
 
-Invariant: while the ingestor is busy, it gets at most SHARE of the time. That is several times what rolling up needs
-that keeps pace, as a machine has one minute a minute however much it sends (`tests/bench/test_tending.py`).
+Invariant: while the ingestor is busy, it gets at most SHARE of the time.
 """
 
 from collections.abc import Callable
