@@ -30,6 +30,7 @@ from schemas.urls import sqlite_url
 
 ORG = "acme"
 SECRET = "made-up"
+LOG_TAIL = 4000
 PROBE = Path(__file__).parent / "probe" / "agent_process.py"
 INGESTOR = Principal(Role.INGESTOR, "", "ingestor")
 READER = Principal(Role.READER, ORG, "watch")
@@ -314,6 +315,10 @@ def running_fleet(
     fleet = Fleet(directory, broker=broker, database=database, server=server)
     try:
         yield fleet
+    except BaseException:
+        for log in sorted(directory.glob("*.log")):  # pytest shows it with the failure
+            sys.stdout.write(f"--- {log.name} ends with\n{log.read_text(errors='replace')[-LOG_TAIL:]}\n")
+        raise
     finally:
         fleet.stop()
 

@@ -50,6 +50,8 @@ def test_a_backup_at_full_ingest_is_one_moment_of_the_fleet(tmp_path: Path, brok
             fleet.engine, Extent(*SCALE.backed_up), directory=tmp_path, until=time.time_ns() // 10**6 // HOUR * HOUR
         )
         fleet.add_machine("alpha")
+        for name in PUBLISHERS:  # before the start: a running broker looks once a second for who is new
+            add_principal(fleet.engine, Principal(Role.MACHINE, ORG, name), SECRET, now=lambda: time.time_ns() // 10**6)
         fleet.ingestor.environment |= UNLIMITED
         fleet.start()
         with publishing(fleet):
@@ -93,8 +95,6 @@ def elsewhere(fleet: Fleet) -> Iterator[tuple[str, Engine]]:
 @contextmanager
 def publishing(fleet: Fleet) -> Iterator[None]:
     """Meanwhile machines publish as fast as the broker takes it."""
-    for name in PUBLISHERS:
-        add_principal(fleet.engine, Principal(Role.MACHINE, ORG, name), SECRET, now=lambda: time.time_ns() // 10**6)
     argv = [sys.executable, str(PROGRAM), str(fleet.port), *PUBLISHERS]
     process = Process("publishers", argv, ready="ready: ", log=fleet.directory / "publishers.log")
     process.start()

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -111,6 +112,9 @@ def acting(directory: Path, broker: str, database: str) -> Iterator[tuple[Fleet,
         operator = Operator(fleet, seed, file)
         try:
             yield fleet, operator, file
+        except BaseException:
+            sys.stdout.write(f"--- the commands were {_states(fleet)}, the machines {fleet.look()}\n")
+            raise
         finally:
             operator.close()
 
@@ -185,10 +189,14 @@ def test_three_agents_restart_once_each_though_the_broker_restarts_in_between(
 
 def _ended(fleet: Fleet) -> dict[str, tuple[str, str]]:
     """State and reason of every command; nothing while one has not ended."""
+    found = _states(fleet)
+    return found if all(state in FINAL for state, _ in found.values()) else {}
+
+
+def _states(fleet: Fleet) -> dict[str, tuple[str, str]]:
     query = select(tables.command.c.id, tables.command.c.state, tables.command.c.reason)
     with fleet.engine.connect() as connection:
-        found = {row.id: (row.state, row.reason) for row in connection.execute(query)}
-    return found if all(state in FINAL for state, _ in found.values()) else {}
+        return {row.id: (row.state, row.reason) for row in connection.execute(query)}
 
 
 def _orders(request: Request) -> list[Order]:
