@@ -234,6 +234,8 @@ class Mqtt:
             return f"nothing answers at {self._address.host}:{self._address.port}"
         if isinstance(error, TimeoutError):
             return f"{self._address.host}:{self._address.port} did not answer in time"
+        if isinstance(error, ConnectionResetError):
+            return _IN_WORDS["Unspecified error"]
         return str(error) or type(error).__name__
 
     def _wait_for_the_opener(self, wait: float) -> None:
@@ -258,9 +260,9 @@ class Mqtt:
         if sock is None:
             self._lost("the connection closed")
             return
-        if client.want_write():
-            client.loop_write()
-        client.send_gathered()
+        self._write(client)
+        if client.socket() is not sock:  # writing found that it is over
+            return
         reading_writing = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.gathered_bytes else 0)
         if self._selector.get_key(sock).events != reading_writing:
             self._selector.modify(sock, reading_writing)
@@ -268,10 +270,13 @@ class Mqtt:
         ready = self._selector.select(0 if buffered else wait)
         if buffered or any(mask & selectors.EVENT_READ for _, mask in ready):
             self._read(client, limit)
+        self._write(client)
+        client.loop_misc()
+
+    def _write(self, client: BulkClient) -> None:
         if client.want_write():
             client.loop_write()
         client.send_gathered()
-        client.loop_misc()
 
     def _read(self, client: BulkClient, limit: int) -> None:
         while len(self._events) < limit:

@@ -1,5 +1,8 @@
 """The promises of `broker.transport`, kept by every implementation on every broker."""
 
+import socket
+import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -26,6 +29,7 @@ TELEMETRY = topics.TELEMETRY.at(org="home", machine="attic")
 ACK = topics.ACK.at(org="home", machine="attic")
 UPWARD = tuple((topic.filter(), 1) for topic in (topics.STATUS, topics.TELEMETRY))
 PASSWORD = "made-up"
+CONNACK = b"\x20\x02\x00\x00"
 
 
 @dataclass
@@ -256,6 +260,34 @@ def test_connecting_to_a_silent_address_does_not_hold_up_the_caller(monkeypatch:
     transport.close()
     assert isinstance(event, Disconnected)
     assert not event.refused
+
+
+@pytest.mark.parametrize("greeted", [False, True])
+def test_a_connection_that_is_reset_before_something_is_sent_is_one_more_that_ended(*, greeted: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport = Mqtt(
+            ServerAddress(host="127.0.0.1", port=server.getsockname()[1], tls=False),
+            username=MACHINE.username,
+            password=PASSWORD,
+            backoff=Backoff(60, 60),
+        )
+        transport.receive(1, 0)  # begins to connect
+        peer, _ = server.accept()
+        wait_until(lambda: "mqtt-opener" not in [thread.name for thread in threading.enumerate()], what="it is open")
+        if greeted:
+            peer.sendall(CONNACK)
+            receive_until(transport, connected)
+            assert transport.publish(Message(TELEMETRY, b"one", 0))
+        reset(peer)
+        event = receive_until(transport, disconnected)[-1]
+        transport.close()
+    assert event == Disconnected("the broker closed the connection, or the network lost it")
+
+
+def reset(peer: socket.socket) -> None:
+    """End a connection as the kernel does for a process that was killed with unread data."""
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
 
 
 def test_backoff_is_uniform_below_a_bound_that_doubles_up_to_its_most() -> None:
