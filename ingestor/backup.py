@@ -18,13 +18,17 @@ from sqlalchemy import JSON, Column, Engine, MetaData, Table, func, insert, insp
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
+from ingestor import sample_days
 from schemas import files
 from schemas.database import DatabaseError, migrate, newest_revision, open_engine, shown_url, upgrade
 from schemas.errors import StartError
+from schemas.history import DAY
 from schemas.tables import machine, metadata, sample
 from schemas.urls import sqlite_url
 
 ROWS_AT_ONCE = 1000
+DAYS_MAX = 60
+"""For which PostgreSQL gets a partition of samples; the others' are in one together, as those of wrong clocks are."""
 
 Told = Callable[[str, int], None]
 """Called with a table's name and how many more of its rows have been copied."""
@@ -123,10 +127,21 @@ def _send(source: Engine, target: Engine, tell: Told) -> None:
     with target.begin() as writing:
         migrate(writing)
         with source.connect() as reading:
+            days = _days_of(reading)
+            while sample_days.make_day(writing, days):
+                pass
             _copy(reading, writing, tell)
         for table in metadata.sorted_tables:
             if (column := table.autoincrement_column) is not None:
                 _go_on_counting(writing, table, column)
+
+
+def _days_of(reading: Connection) -> list[int]:
+    """The days, since 1970, from which most samples are."""
+    day = (sample.c.sampled_at // DAY).label("day")
+    query = select(day).where(sample.c.sampled_at.between(0, sample_days.LAST))
+    query = query.group_by(day).order_by(func.count().desc()).limit(DAYS_MAX)
+    return [int(found) for found in reading.scalars(query)]
 
 
 def _copy(reading: Connection, writing: Connection, tell: Told) -> None:

@@ -6,17 +6,22 @@ Invariants:
 - One step is one small transaction: a few hours of one machine, or some hundred rows. What an hour's work is made of
   is worked out on the way, so that no step grows with the fleet.
 - A machine's minutes are never pruned further than its samples, and no limit ever moves back.
+- On PostgreSQL samples go with their day (`ingestor.sample_days`), all at once. One by one go only those that are still
+  there a day later: another organisation keeps that day, or they are of no day.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Engine, Table, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
 
+from ingestor import sample_days
 from ingestor.rollup import Begin
-from schemas.history import HOUR, MINUTE, Retention
+from schemas.history import DAY, HOUR, MINUTE, Retention
 from schemas.tables import (
     alert,
     command,
@@ -42,8 +47,10 @@ PAGES_AT_ONCE: Final = 200
 FREE_SHARE: Final = 0.1
 """Of the pages of a SQLite file, so many may be free, for what comes next; the rest goes back to the file system."""
 
-TOKENS_KEPT: Final = 30 * 24 * HOUR
+TOKENS_KEPT: Final = 30 * DAY
 """After they expired, so that `dashfleet token list` says for a while what became of one."""
+
+log = logging.getLogger(__name__)
 
 Unit = Callable[[Connection], bool]
 """Deletes a little; returns whether there is more of the same."""
@@ -71,9 +78,15 @@ class Pruning:
             self._planned_for = this_hour
             self._todo = self._plan(now)
             return True
-        with self._begin() as connection:
-            if not self._unit(connection):
-                self._unit = None
+        try:
+            with self._begin() as connection:
+                if not self._unit(connection):
+                    self._unit = None
+        except OperationalError as error:
+            if not sample_days.is_in_use(error):
+                raise
+            log.info("the table of samples is read for long: its days are looked after in an hour")
+            self._unit = None
         return True
 
     def _plan(self, now: int) -> Iterator[Unit]:
@@ -84,6 +97,8 @@ class Pruning:
             kept = {
                 row.id: Retention.read(row.retention) for row in connection.execute(select(org.c.id, org.c.retention))
             }
+        if not self._sqlite:
+            yield from self._days(kept.values(), now)
         for machine_id, org_id in machines:
             yield from self._of_machine(machine_id, kept.get(org_id, Retention()), now)
         for org_id, retention in kept.items():
@@ -97,8 +112,16 @@ class Pruning:
         if self._sqlite:
             yield _give_back
 
+    def _days(self, kept: Collection[Retention], now: int) -> list[Unit]:
+        """Of the table of samples on PostgreSQL."""
+        before = now - max((retention.samples_seconds for retention in kept), default=0) * 1000
+        return [
+            lambda connection: sample_days.drop_day(connection, before),
+            lambda connection: sample_days.make_day(connection, sample_days.wanted(now, before)),
+        ]
+
     def _of_machine(self, machine_id: int, kept: Retention, now: int) -> list[Unit]:
-        samples_before = _whole_hours(now - kept.samples_seconds * 1000)
+        samples_before = _whole_hours(now - kept.samples_seconds * 1000) - (0 if self._sqlite else DAY)
         minutes_before = _whole_hours(now - kept.minutes_seconds * 1000)
         return [
             lambda connection: self._samples(connection, machine_id, samples_before),

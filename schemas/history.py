@@ -18,7 +18,8 @@ from schemas.messages import Part
 
 MINUTE: Final = 60_000
 HOUR: Final = 3_600_000
-_DAY_SECONDS: Final = 86_400
+DAY: Final = 24 * HOUR
+_DAY_SECONDS: Final = DAY // 1000
 
 Kept = Annotated[int, Field(ge=3600, le=36_500 * _DAY_SECONDS)]
 

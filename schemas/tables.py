@@ -205,6 +205,7 @@ sample = Table(
     *vital_columns(Hundredths),
     Column("extra", JSON(none_as_null=True)),
     sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (sampled_at)",  # by day: `ingestor.sample_days`
 )
 
 minute = Table(

@@ -35,7 +35,7 @@ def postgresql_empty_url(postgresql_url: str) -> str:
     """That PostgreSQL, with nothing in its tables."""
     engine = open_engine(postgresql_url)
     with engine.begin() as connection:
-        connection.execute(text(f"TRUNCATE {', '.join(tables.metadata.tables)} CASCADE"))
+        connection.execute(text(f"TRUNCATE {', '.join(tables.metadata.tables)} RESTART IDENTITY CASCADE"))
     engine.dispose()
     return postgresql_url
 

@@ -6,19 +6,33 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, func, select
 
 from ingestor.fleet import Machine, Stream
 from ingestor.intake import Arrived, Batch
 from ingestor.rollup import HOUR_DELAY
 from ingestor.store import Store
 from schemas import tables
-from schemas.history import HOUR, MINUTE
+from schemas.history import DAY, HOUR, MINUTE
 from schemas.messages import VITALS, Sample, Vitals
 
 START = 1_700_000_000_000 // HOUR * HOUR
 READINGS = st.integers(0, 10_000).map(lambda hundredths: hundredths / 100)
 """As fine as they are stored."""
+
+CLOCKS = st.sampled_from((0, 0, 0, -30 * HOUR, 30 * HOUR, 500 * DAY))
+"""How far machines' clocks are behind."""
+
+Step = tuple[str, int, float, int]
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), st.integers(0, 20 * 24 * 12), READINGS, CLOCKS),
+        st.tuples(st.just("pass"), st.integers(1, 24 * 8), st.just(0.0), st.just(0)),
+        st.tuples(st.just("crash"), st.just(0), st.just(0.0), st.just(0)),
+    ),
+    max_size=30,
+)
+"""What happens to a store: a sample so many times five minutes after the start, so many hours, or a new beginning."""
 
 NAMES = ("cpu_percent", "network_sent_bytes")
 
@@ -86,6 +100,40 @@ class Keeper:
                 assert summary == pytest.approx(
                     [len(extras), min(extras), math.fsum(extras) / len(extras), max(extras)]
                 )
+
+
+def tend(keeper: Keeper, *, hours: float = 0) -> None:
+    """Let time pass, and do all that is to be done, then and in the next hour."""
+    keeper.now += round(hours * HOUR)
+    for wait in (0, HOUR_DELAY, HOUR):
+        keeper.now += wait
+        while keeper.store.tend(keeper.now):
+            pass
+
+
+def count(keeper: Keeper, name: str) -> int:
+    with keeper.engine.connect() as connection:
+        return connection.scalar(select(func.count()).select_from(tables.metadata.tables[name])) or 0
+
+
+def follow(engine: Engine, steps: list[Step]) -> None:
+    """Let all of this happen to a store without history; hours must be what summing up from scratch gives."""
+    with engine.begin() as connection:
+        for name in ("sample", "minute", "hour", "dirty", "pruned"):
+            connection.execute(delete(tables.metadata.tables[name]))
+    keeper = Keeper(engine)
+    for seq, (act, number, cpu, offset) in enumerate(steps):
+        if act == "write":
+            keeper.write(arrived(1, START + number * 5 * MINUTE, seq + 1, offset=offset, cpu=cpu, extra=cpu))
+        elif act == "pass":
+            tend(keeper, hours=number)
+        else:
+            keeper.restart()
+    tend(keeper)
+    tend(keeper, hours=20 * 24)
+    tend(keeper, hours=1)
+    keeper.check("hour", HOUR, since=keeper.now - 399 * DAY)
+    assert count(keeper, "dirty") == 0
 
 
 def _same(row: dict[str, Any], vital: str, readings: list[float | None]) -> None:

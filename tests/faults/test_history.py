@@ -33,10 +33,10 @@ AWAY = ("barn", "cellar", "mill")
 """Machines of which only history is there."""
 
 KEPT_HOURS = 2
-MINUTES_KEPT_HOURS = 6
-"""Longer than the samples."""
+MINUTES_KEPT_HOURS = 30
+"""Longer than the samples, also where those go by the day (`ingestor.sample_days`)."""
 
-PRUNED_HOURS = max(40, SCALE.history_breaks)
+PRUNED_HOURS = 24 * SCALE.history_breaks // 2
 WINDOW_HOURS = PRUNED_HOURS + KEPT_HOURS + MINUTES_KEPT_HOURS
 """So old is the oldest sample."""
 

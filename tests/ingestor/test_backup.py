@@ -14,9 +14,11 @@ from waiting import wait_until
 
 from ingestor.backup import back_up, look_into, restore
 from ingestor.machines import list_machines
+from ingestor.sample_days import parts
 from schemas import tables
 from schemas.database import newest_revision, open_engine, require_current
 from schemas.errors import StartError
+from schemas.history import DAY
 from schemas.messages import OrgConfig
 from schemas.urls import sqlite_url
 
@@ -87,10 +89,14 @@ def test_a_backup_restored_into_postgresql_goes_on_with_the_next_numbers(
     fleet: Fleet, tmp_path: Path, postgresql_url: str
 ) -> None:
     file = tmp_path / "fleet.backup"
+    fleet.samples(fleet.machine("mill"), [5, 10**15], cpu_percent=1.0)  # clocks of 1970, and of the year 33658
     back_up(fleet.engine, file)
     with empty_postgresql(postgresql_url) as url, opened(url) as engine:
         restore(file, engine)
         require_current(engine)
+        with engine.connect() as connection:
+            assert fleet.now // DAY * DAY in [part.first for part in parts(connection)]
+            assert connection.scalar(text("SELECT sampled_at FROM sample_other")) == 10**15
         assert rows(engine) == rows(fleet.engine)
         with engine.begin() as connection:
             new = connection.execute(

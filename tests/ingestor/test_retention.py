@@ -7,20 +7,16 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from rollups import READINGS, START, Keeper, arrived
-from sqlalchemy import Engine, delete, func, insert, select, update
+from rollups import START, STEPS, Keeper, Step, arrived, count, follow, tend
+from sqlalchemy import Engine, func, insert, select, update
 
 from broker.access import Principal, Role
 from ingestor.admin import add_org, add_principal
 from ingestor.retention import PAGES_AT_ONCE, TOKENS_KEPT
-from ingestor.rollup import HOUR_DELAY
 from ingestor.tokens import list_tokens, new_token
 from schemas import tables
 from schemas.database import open_engine
-from schemas.history import HOUR, MINUTE, Retention
-
-DAY = 24 * HOUR
+from schemas.history import DAY, HOUR, MINUTE, Retention
 
 
 @pytest.fixture
@@ -29,20 +25,6 @@ def keeper(database: Engine) -> Keeper:
         add_org(database, org, now=lambda: 0)
         add_principal(database, Principal(Role.MACHINE, org, "attic"), "made-up", now=lambda: 0)
     return Keeper(database)
-
-
-def tend(keeper: Keeper, *, hours: float = 0) -> None:
-    """Let time pass, and do all that is to be done, then and in the next hour."""
-    keeper.now += round(hours * HOUR)
-    for wait in (0, HOUR_DELAY, HOUR):
-        keeper.now += wait
-        while keeper.store.tend(keeper.now):
-            pass
-
-
-def count(keeper: Keeper, name: str) -> int:
-    with keeper.engine.connect() as connection:
-        return connection.scalar(select(func.count()).select_from(tables.metadata.tables[name])) or 0
 
 
 def test_samples_go_after_two_days_minutes_after_two_weeks_hours_after_thirteen_months(keeper: Keeper) -> None:
@@ -101,37 +83,12 @@ def test_nothing_is_pruned_before_it_is_rolled_up(keeper: Keeper) -> None:
     assert count(keeper, "sample") == 1
 
 
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("write"), st.integers(0, 20 * 24 * 12), READINGS),
-        st.tuples(st.just("pass"), st.integers(1, 24 * 8), st.just(0.0)),
-        st.tuples(st.just("crash"), st.just(0), st.just(0.0)),
-    ),
-    max_size=30,
-)
-
-
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_hours_stay_what_summing_up_from_scratch_gives_however_late_samples_come(
-    keeper: Keeper, steps: list[tuple[str, int, float]]
+    keeper: Keeper, steps: list[Step]
 ) -> None:
-    with keeper.engine.begin() as connection:
-        for name in ("sample", "minute", "hour", "dirty", "pruned"):
-            connection.execute(delete(tables.metadata.tables[name]))
-    keeper = Keeper(keeper.engine)
-    for seq, (act, number, cpu) in enumerate(steps):
-        if act == "write":
-            keeper.write(arrived(1, START + number * 5 * MINUTE, seq + 1, cpu=cpu, extra=cpu))
-        elif act == "pass":
-            tend(keeper, hours=number)
-        else:
-            keeper.restart()
-    tend(keeper)
-    tend(keeper, hours=20 * 24)
-    tend(keeper, hours=1)
-    keeper.check("hour", HOUR, since=keeper.now - 399 * DAY)
-    assert count(keeper, "dirty") == 0
+    follow(keeper.engine, steps)
 
 
 def test_events_go_with_their_time_and_what_is_not_over_stays(keeper: Keeper) -> None:

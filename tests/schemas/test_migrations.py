@@ -1,5 +1,6 @@
 """What is stored before a migration is there after it, on both databases."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 from alembic import command
 from sqlalchemy import Engine, make_url, select, text
 
+from ingestor.sample_days import DAYS_AHEAD, make_day, parts, wanted
 from schemas.database import _alembic_configuration, open_engine, upgrade
+from schemas.history import DAY
 from schemas.tables import metadata, sample
 from schemas.urls import sqlite_url
 
@@ -86,6 +89,28 @@ def test_rollups_keep_their_readings_when_they_become_smaller(empty: Engine, nam
         found = connection.execute(select(table)).mappings().one()
     assert {column: found[column] for column in row} == {**row, "extra": {"fan_rpm": [6, 900.0, 950.5, 1000.0]}}
     assert found["load_1m_min"] is None
+
+
+def test_samples_stay_when_they_are_divided_by_day(empty: Engine) -> None:
+    now = time.time_ns() // 1_000_000
+    times = [0, now - DAY, now, now + 2 * DAY, 10**15]  # also of clocks that are wrong
+    _bring_to(empty, "0008")
+    with empty.begin() as connection:
+        connection.execute(text("INSERT INTO org (id, name, config, created_at) VALUES (1, 'home', '{}', 1)"))
+        connection.execute(text("INSERT INTO machine (id, org_id, name, created_at) VALUES (1, 1, 'attic', 1)"))
+        key = {"machine_id": 1, "stream_number": 1, "delay_milliseconds": 0, "cpu_percent": 12.5}
+        connection.execute(sample.insert(), [{**key, "sampled_at": at, "seq": i} for i, at in enumerate(times)])
+    upgrade(empty)
+    with empty.begin() as connection:
+        if empty.dialect.name == "postgresql":
+            while make_day(connection, wanted(now, 0)):
+                pass
+            bounds = [(part.first, part.end) for part in parts(connection)]
+            assert bounds[0] == (None, bounds[1][0])
+            assert bounds[-1][1] == (now // DAY + DAYS_AHEAD + 1) * DAY
+            assert connection.scalar(text("SELECT seq FROM sample_other")) == 4
+        found = connection.execute(select(sample.c.sampled_at, sample.c.cpu_percent).order_by(sample.c.seq)).all()
+    assert [tuple(row) for row in found] == [(at, 12.5) for at in times]
 
 
 @pytest.mark.parametrize("reading", [0.0, 0.01, 0.29, 33.33, 57.9, 99.99, 100.0, -40.55, None])
