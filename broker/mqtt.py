@@ -109,7 +109,9 @@ class Mqtt:
         self._password = password
         self._client_id = client_id or username
         self._subscriptions = list(subscriptions)
+        self._made: list[tuple[str, int]] = []
         self._asked: list[tuple[str, int]] = []
+        self._asking: int | None = None
         self._ask_at: float | None = None
         self._will = will
         self._keep_alive_seconds = keep_alive_seconds
@@ -318,21 +320,30 @@ class Mqtt:
 
     def _ask(self, client: paho.Client) -> bool:
         """Ask for the subscriptions. False when there are none."""
-        self._asked, self._ask_at = self._subscriptions, None
-        if self._asked:
-            client.subscribe(self._asked)
-        return bool(self._asked)
+        self._made, self._ask_at = self._subscriptions, None
+        return self._ask_for(client, self._subscriptions)
+
+    def _ask_for(self, client: paho.Client, wanted: Sequence[tuple[str, int]]) -> bool:
+        self._asked = list(wanted)
+        _, self._asking = client.subscribe(self._asked) if wanted else (None, None)
+        return bool(wanted)
 
     def _on_subscribe(
-        self, client: paho.Client, _userdata: object, _mid: int, reasons: list[ReasonCode], _properties: object
+        self, client: paho.Client, _userdata: object, mid: int, reasons: list[ReasonCode], _properties: object
     ) -> None:
-        refused = tuple(topic for (topic, _), reason in zip(self._asked, reasons, strict=False) if reason.is_failure)
+        if mid != self._asking:  # an answer to what was asked before the subscriptions changed
+            return
+        refused = [wanted for wanted, reason in zip(self._asked, reasons, strict=False) if reason.is_failure]
+        if any(qos for _, qos in refused):  # a cluster that has lost a node may grant 0 and refuse 1
+            self._ask_for(client, [(filter_, 0) for filter_, _ in refused])
+            return
         self._ask_at = self._monotonic() + ASK_AGAIN_SECONDS if refused else None
+        topics = tuple(filter_ for filter_, _ in refused)
         if self._state is _State.CONNECTED:
-            if refused:
-                log.error("the broker refused these subscriptions, it is asked again: %s", ", ".join(refused))
-        elif self._asked is self._subscriptions or not self._ask(client):  # else they were changed meanwhile
-            self._established(refused)
+            if topics:
+                log.error("the broker refused these subscriptions, it is asked again: %s", ", ".join(topics))
+        elif self._made is self._subscriptions or not self._ask(client):  # else they were changed meanwhile
+            self._established(topics)
 
     def _established(self, refused: tuple[str, ...]) -> None:
         self._enter(_State.CONNECTED)

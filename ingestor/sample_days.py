@@ -85,7 +85,7 @@ def drop_day(connection: Connection, before: int) -> bool:
     if oldest is None or oldest.end > before:
         return False
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_MILLISECONDS}ms'"))
-    connection.execute(text("LOCK TABLE sample IN ACCESS EXCLUSIVE MODE"))  # from here on nothing of it is marked anew
+    connection.execute(text("LOCK TABLE sample, machine IN ACCESS EXCLUSIVE MODE"))  # machine: for the foreign key
     waiting = select(exists().where(dirty.c.length == MINUTE, dirty.c.at < oldest.end))
     if connection.scalar(waiting):
         return False

@@ -192,6 +192,10 @@ class RunningNats:
     def wait_until_ready(self) -> None:
         wait_until(lambda: listens(self.port), seconds=40, what="NATS listens")
 
+    def wait_until_said(self, what: str) -> None:
+        log = self.settings.directory / "log"
+        wait_until(lambda: what.encode() in log.read_bytes(), seconds=40, what=f"NATS saying {what!r}")
+
     def kill(self) -> None:
         process, self._process = self._process, None
         if process is not None:

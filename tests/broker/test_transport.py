@@ -5,7 +5,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ ACK = topics.ACK.at(org="home", machine="attic")
 UPWARD = tuple((topic.filter(), 1) for topic in (topics.STATUS, topics.TELEMETRY))
 PASSWORD = "made-up"
 CONNACK = b"\x20\x02\x00\x00"
+CONNECT, SUBSCRIBE = 0x10, 0x82
 
 
 @dataclass
@@ -372,3 +373,40 @@ def test_a_subscription_that_was_refused_is_asked_for_again() -> None:
 
         wait_until(heard, what="a message on the subscription that was refused at first")
         transport.close()
+
+
+def test_a_subscription_that_is_refused_at_qos_1_is_made_at_qos_0() -> None:
+    """As by a NATS cluster that has lost a node."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport = Mqtt(
+            ServerAddress(host="127.0.0.1", port=server.getsockname()[1], tls=False),
+            username=INGESTOR.username,
+            password=PASSWORD,
+            subscriptions=UPWARD,
+        )
+        transport.receive(1, 0)  # begins to connect
+        peer, _ = server.accept()
+        peer.setblocking(False)
+        assert arrived(transport, peer)[0] == CONNECT
+        peer.sendall(CONNACK)
+        first = arrived(transport, peer)
+        assert (first[0], first[-1]) == (SUBSCRIBE, 1)
+        peer.sendall(b"\x90\x04" + first[2:4] + b"\x01\x80")  # the first is granted, the second refused
+        second = arrived(transport, peer)
+        assert (second[0], second[6:-1], second[-1]) == (SUBSCRIBE, UPWARD[1][0].encode(), 0)
+        peer.sendall(b"\x90\x03" + second[2:4] + b"\x00")
+        assert receive_until(transport, connected) == [Connected()]
+        transport.close()
+        peer.close()
+
+
+def arrived(transport: Transport, peer: socket.socket) -> bytes:
+    """What a client sends next to a socket that does not block."""
+
+    def received() -> bytes:
+        transport.receive(1, 0.01)
+        with suppress(BlockingIOError):
+            return peer.recv(1000)
+        return b""
+
+    return wait_until(received, what="a packet of the client")

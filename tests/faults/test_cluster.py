@@ -11,7 +11,7 @@ from faults.crowd import connects, many_agents, presences
 from faults.fleet import Fleet, running_fleet
 from faults.oracle import assert_clean, say
 from faults.processes import Process
-from faults.scale import IS_WHOLE, SCALE
+from faults.scale import SCALE
 from servers import free_port
 from sqlalchemy import func, select
 from waiting import wait_until
@@ -46,10 +46,12 @@ def cluster(fleet: Fleet) -> Iterator[list[RunningNats]]:
             running = RunningNats(NatsSettings.model_validate(fields), TableDirectory(fleet.engine), follow_seconds=1.0)
             stack.callback(running.stop)
             nodes.append(running)
-        for running in nodes:
-            running.start(wait=False)
-        for running in nodes:
-            running.wait_until_ready()
+        # NATS 2.10 may leave one out for good when all begin in the same moment: the last waits for the others.
+        for some, until in ((nodes[:2], "Route connection created"), (nodes[2:], "metadata leader")):
+            for running in some:
+                running.start(wait=False)
+            for running in some:
+                running.wait_until_said(until)
         yield nodes
 
 
@@ -74,8 +76,6 @@ def kill_and_bring_back(fleet: Fleet, node: RunningNats, crowd: list[Process], e
     return time.monotonic() - began
 
 
-@pytest.mark.skipif(not IS_WHOLE, reason="only in the whole form: DASHFLEET_FAULTS=whole")
-@pytest.mark.xfail(reason="NATS 2.9.10 refuses new subscriptions while one node of three is away: docs/scale.md")
 @pytest.mark.timeout(1800)
 def test_a_node_of_three_is_killed_under_load_and_nothing_is_lost(tmp_path: Path) -> None:
     with running_fleet(tmp_path, broker="mosquitto", database="postgresql") as fleet, cluster(fleet) as nodes:
