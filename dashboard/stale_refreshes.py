@@ -2,7 +2,8 @@
 
 A browser asks for refreshes until it has heard of another page. Streamlit answers one that comes after the change by
 announcing the page before; the browser then throws away all that it has of the new one, and stops at the next refresh
-of it ("Bad delta path index"). `_run_script` is private to Streamlit, so its version is pinned and a test holds this.
+of it ("Bad delta path index"). What a person did there is not left out. `_run_script` is private to Streamlit, so its
+version is pinned and a test holds this.
 """
 
 from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
@@ -17,7 +18,6 @@ def leave_out() -> None:
 
 
 def _run_unless_stale(runner: ScriptRunner, rerun_data: RerunData) -> None:
-    asked = rerun_data.fragment_id_queue
     there = runner._fragment_storage  # noqa: SLF001 - the same
-    if not asked or any(there.contains(fragment) for fragment in asked):
+    if not rerun_data.is_auto_rerun or any(there.contains(asked) for asked in rerun_data.fragment_id_queue):
         _run_script(runner, rerun_data)

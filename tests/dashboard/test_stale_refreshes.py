@@ -30,12 +30,21 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[RerunData], list[RerunData
 
 
 def test_refreshes_of_the_page_before_are_left_out(run: Callable[[RerunData], list[RerunData]]) -> None:
-    assert run(RerunData(fragment_id_queue=["before", "the banner before"])) == []
+    assert run(RerunData(fragment_id_queue=["before", "the banner before"], is_auto_rerun=True)) == []
 
 
-@pytest.mark.parametrize("asked", [[], ["here"], ["before", "here"]])
-def test_the_page_itself_and_its_refreshes_run(run: Callable[[RerunData], list[RerunData]], asked: list[str]) -> None:
-    assert run(data := RerunData(fragment_id_queue=asked)) == [data]
+@pytest.mark.parametrize(
+    "asked",
+    [
+        RerunData(),
+        RerunData(fragment_id_queue=["here"], is_auto_rerun=True),
+        RerunData(fragment_id_queue=["before", "here"], is_auto_rerun=True),
+        RerunData(fragment_id_queue=["before"]),
+    ],
+    ids=["the page", "its refresh", "also its refresh", "a click"],
+)
+def test_the_page_its_refreshes_and_clicks_run(run: Callable[[RerunData], list[RerunData]], asked: RerunData) -> None:
+    assert run(asked) == [asked]
 
 
 def test_streamlit_has_what_is_replaced_here() -> None:
