@@ -66,8 +66,15 @@ OPTIONS: Final[dict[str, object]] = {
 
 
 def dialog_style(scheme: str | None) -> str:
-    """Tells a dialog its scheme, which it does not inherit: it lies beside the page."""
-    return f"<style>.stDialog {{ color-scheme: {'dark' if scheme == 'dark' else 'light'} }}</style>"
+    """Tells a dialog its scheme, which it does not inherit: it lies beside the page.
+
+    And hides the buttons of the step before, which Streamlit keeps while they have the focus: they push those of this
+    step aside until the mouse goes down on one, which then moves away from under it, and the click is lost.
+    """
+    return f"""<style>
+        .stDialog {{ color-scheme: {"dark" if scheme == "dark" else "light"} }}
+        .stDialog [data-retained]:has(.stButton) {{ display: none }}
+    </style>"""
 
 
 def ink(scheme: str | None) -> str:

@@ -275,6 +275,33 @@ def test_what_is_not_recorded_yet_is_shown_as_on_its_way(visit: Visit, answerer:
     assert len(orders(answerer)) == 1
 
 
+WATCH_CLOSE = """() => {
+  window.places = [];
+  const look = () => {
+    const button = document.querySelector(".st-key-act-close button");
+    const left = button && button.getBoundingClientRect().left;
+    if (button && window.places.at(-1) !== left) window.places.push(left);
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
+def test_the_button_that_closes_the_dialog_does_not_move_aside_under_a_click(visit: Visit) -> None:
+    """Streamlit keeps the buttons that were there before in the same row for a while: they must not push it."""
+    page = visit("/machine?id=db-02", user="olga")
+    page.get_by_role("button", name="Act …").click()
+    dialog = page.get_by_role("dialog")
+    pick(page, dialog, "Ping")
+    dialog.get_by_role("button", name="Continue").click()
+    page.evaluate(WATCH_CLOSE)
+    dialog.get_by_role("button", name="Ping: 1 machine").click()
+    expect(dialog.get_by_text("1 Succeeded")).to_be_visible()
+    dialog.locator(".st-key-act-close button").focus()
+    expect(dialog.get_by_role("button", name="Ping: 1 machine")).to_have_count(0)
+    assert len(page.evaluate("window.places")) == 1
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_machines_page_acts_on_it_and_lists_its_last_commands(visit: Visit, scheme: str) -> None:
     page = visit("/machine?id=db-02", user="olga", scheme=scheme)
