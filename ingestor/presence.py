@@ -16,6 +16,7 @@ Invariants:
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import ceil
 
 from schemas.messages import OrgConfig, Status
 
@@ -91,6 +92,22 @@ def on_live(state: State, session: int, now: int) -> State:
     return replace(heard, presence=Presence.ONLINE, reason=reason, since_at=now)
 
 
+def heard_lately(config: OrgConfig, now: int, *, until_next_seconds: float = 0.0) -> range:
+    """The times of arrival from which no silence of a machine of this organisation can have run out (`needs_tick`)."""
+    silence = min(config.stale_seconds, config.offline_seconds) - until_next_seconds
+    return range(now - ceil(silence * 1000) + 1, now + 1)
+
+
+def needs_tick(state: State, lately: range) -> bool:
+    """Whether time may have changed this: with nearly all of a fleet it cannot, at each tick."""
+    return (
+        state.presence is not Presence.ONLINE
+        or not state.verified
+        or state.dying_at is not None
+        or (state.last_seen_at or 0) not in lately
+    )
+
+
 def on_tick(
     state: State, config: OrgConfig, now: int, *, hearing_since: int | None, until_next_seconds: float = 0.0
 ) -> State:
@@ -98,7 +115,7 @@ def on_tick(
 
     A silence that would run out before the next tick, in `until_next_seconds`, runs out now: never later than it says.
     """
-    if hearing_since is None or _was_just_heard(state, config, now, until_next_seconds):
+    if hearing_since is None:
         return state
     if state.presence in PRESENT:
         return _on_tick_present(state, config, now, hearing_since, until_next_seconds)
@@ -135,14 +152,6 @@ def _on_birth(state: State, status: Status, now: int, *, retained: bool) -> Stat
         session = state.session if state.presence is Presence.OFFLINE else status.session
         return replace(state, session=session, connected=True, interval_seconds=status.interval_seconds)
     return replace(on_live(state, status.session, now), interval_seconds=status.interval_seconds)
-
-
-def _was_just_heard(state: State, config: OrgConfig, now: int, until_next_seconds: float) -> bool:
-    """Whether nothing can have run out: so it is with nearly all of a fleet, at each tick."""
-    if state.presence is not Presence.ONLINE or not state.verified or state.dying_at is not None:
-        return False
-    silent = (now - (state.last_seen_at or 0)) / 1000
-    return silent >= 0 and silent + until_next_seconds < min(config.stale_seconds, config.offline_seconds)
 
 
 def _on_tick_present(state: State, config: OrgConfig, now: int, hearing_since: int, until_next_seconds: float) -> State:

@@ -16,7 +16,7 @@ from ingestor.incidents import Incidents
 from ingestor.intake import Batch, Intake
 from ingestor.limits import Key
 from ingestor.org_configs import OrgConfigs
-from ingestor.presence import State, on_blind, on_tick
+from ingestor.presence import State, heard_lately, needs_tick, on_blind, on_tick
 from ingestor.roster import Roster
 from ingestor.store import Store
 
@@ -130,8 +130,8 @@ class Watch:
             log.warning("the clock was set, or this process stood still: presence is unverified until heard again")
             self.hearing_since = now
             self.blind(batch, self._roster.machines)
-        if self._duties.decides:
-            self.change(batch, self._roster.machines, self._ticked_by(now))
+        if self._duties.decides and self.is_hearing:
+            self._let_silences_run_out(batch, now)
         for (org, name), number in dropped.items():
             self._incidents.noise(org, name, number, now)
         self._incidents.tick(self._roster.count, now)
@@ -150,14 +150,19 @@ class Watch:
         batch.incidents = self._incidents.changed()
         batch.alerts = self._alerts.changed()
 
-    def _ticked_by(self, now: int) -> Callable[[Machine], State]:
-        """What time has made of a machine."""
-        return lambda machine: on_tick(
-            machine.state,
-            self._configs.of(machine.org),
-            now,
-            hearing_since=self.hearing_since,
-            until_next_seconds=TICK_SECONDS + LATE_SECONDS,
+    def _let_silences_run_out(self, batch: Batch, now: int) -> None:
+        lasts = TICK_SECONDS + LATE_SECONDS
+        orgs = {machine.org for machine in self._roster.machines}
+        lately = {org: heard_lately(self._configs.of(org), now, until_next_seconds=lasts) for org in orgs}
+
+        def ticked(machine: Machine) -> State:
+            config = self._configs.of(machine.org)
+            return on_tick(machine.state, config, now, hearing_since=self.hearing_since, until_next_seconds=lasts)
+
+        self.change(
+            batch,
+            [machine for machine in self._roster.machines if needs_tick(machine.state, lately[machine.org])],
+            ticked,
         )
 
     def _time_flowed(self, now: int) -> bool:

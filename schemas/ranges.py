@@ -54,7 +54,7 @@ class Ranges:
     def around(self, number: int) -> tuple[int, int] | None:
         """The range that holds this number."""
         index = bisect_right(self._firsts, number) - 1
-        return (self._firsts[index], self._lasts[index]) if number in self else None
+        return (self._firsts[index], self._lasts[index]) if index >= 0 and number <= self._lasts[index] else None
 
     def within(self, first: int, last: int) -> int:
         """How many of the numbers from `first` to `last` are in the set."""

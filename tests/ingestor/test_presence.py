@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestor.presence import WILL_GRACE_SECONDS, Presence, State, on_blind, on_live, on_status, on_tick
+from ingestor.presence import (
+    WILL_GRACE_SECONDS,
+    Presence,
+    State,
+    heard_lately,
+    needs_tick,
+    on_blind,
+    on_live,
+    on_status,
+    on_tick,
+)
 from schemas.messages import OfflineReason, OrgConfig, Status
 
 NOW = 1_700_000_000_000
@@ -207,3 +217,28 @@ def test_sessions_never_go_back_and_times_never_run_ahead(events: list[tuple[str
         assert state.since_at <= now
         assert (state.last_seen_at or 0) <= now
         assert (state.presence is before.presence) or state.since_at == now
+
+
+STATES = st.builds(
+    State,
+    presence=st.sampled_from(Presence),
+    since_at=st.just(NOW - 1_000_000),
+    verified=st.booleans(),
+    session=st.just(7),
+    interval_seconds=st.sampled_from([0.5, 10.0, 60.0]),
+    last_seen_at=st.none() | st.integers(NOW - 60_000, NOW + 5_000) | st.integers(NOW - 46_000, NOW - 44_000),
+    dying_at=st.none() | st.integers(NOW - 3_000, NOW),
+)
+
+
+@given(STATES, st.sampled_from([0.0, 0.0005, 0.6]), st.integers(NOW - 100_000, NOW))
+def test_a_tick_leaves_everyone_as_they_are_who_need_none(state: State, until: float, hearing_since: int) -> None:
+    lately = heard_lately(CONFIG, NOW, until_next_seconds=until)
+    after = on_tick(state, CONFIG, NOW, hearing_since=hearing_since, until_next_seconds=until)
+    assert needs_tick(state, lately) or after is state
+
+
+def test_nobody_who_was_just_heard_needs_a_tick() -> None:
+    assert not needs_tick(ONLINE, heard_lately(CONFIG, NOW + 1000, until_next_seconds=0.6))
+    assert needs_tick(ONLINE, heard_lately(CONFIG, NOW + 44_400, until_next_seconds=0.6))
+    assert needs_tick(replace(ONLINE, last_seen_at=None), heard_lately(CONFIG, NOW))
