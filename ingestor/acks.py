@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from ingestor.fleet import Machine, Stream
-from schemas.messages import ACK_MAX_RANGES, ACK_MAX_RESULTS, Ack, Range
+from schemas.messages import ACK_MAX_RANGES, ACK_MAX_RESULTS, Ack
 
 
 class Acks:
@@ -36,10 +36,10 @@ class Acks:
         self._queue(machine)
         self._results.setdefault(machine, {})[command] = None
 
-    def due(self) -> list[tuple[Machine, Ack]]:
-        """The messages to send now."""
+    def due(self) -> list[tuple[Machine, bytes]]:
+        """The payloads to send now."""
         now = self._monotonic()
-        found: list[tuple[Machine, Ack]] = []
+        found: list[tuple[Machine, bytes]] = []
         while self._turns and self._turns[0][0] <= now:
             machine = heapq.heappop(self._turns)[2]
             if self._waits(machine):
@@ -61,19 +61,15 @@ class Acks:
             due_at = -math.inf if at_once else self._sent_at.get(machine, -math.inf) + self._every_seconds
             heapq.heappush(self._turns, (due_at, next(self._count), machine))
 
-    def _take(self, machine: Machine, now: float) -> list[Ack]:
+    def _take(self, machine: Machine, now: float) -> list[bytes]:
         self._sent_at[machine] = now
         acks = [_ack(stream, numbers) for stream, numbers in self._waiting.pop(machine, {}).values()]
         results = list(self._results.pop(machine, ()))
         pieces = [results[at : at + ACK_MAX_RESULTS] for at in range(0, len(results), ACK_MAX_RESULTS)]
-        return acks + [Ack(results=tuple(piece)) for piece in pieces]
+        return acks + [Ack(results=tuple(piece)).encode() for piece in pieces]
 
 
-def _ack(stream: Stream, numbers: set[int]) -> Ack:
-    """The whole stored ranges around the numbers: this also says again what an ack that was lost had said.
-
-    Made without checks, which take longer than all the rest: what is stored is sound.
-    """
-    ranges = sorted({found for number in numbers if (found := stream.stored.around(number))})[:ACK_MAX_RANGES]
-    pieces = tuple(Range.model_construct(first=first, last=last) for first, last in ranges)
-    return Ack.model_construct(stream=stream.name, ranges=pieces)
+def _ack(stream: Stream, numbers: set[int]) -> bytes:
+    """The whole stored ranges around the numbers: this also says again what an ack that was lost had said."""
+    ranges = sorted({found for number in numbers if (found := stream.stored.around(number))})
+    return Ack.encode_ranges(stream.name, ranges[:ACK_MAX_RANGES])

@@ -332,9 +332,9 @@ class Ingestor:
         self._alerts.committed(batch.alerts)
 
     def _acknowledge(self, transport: Transport) -> None:
-        for machine, ack in self._acks.due():
+        for machine, payload in self._acks.due():
             topic = topics.ACK.at(org=machine.org, machine=machine.name)
-            handed_over = transport.publish(Message(topic, ack.encode(), topics.ACK.qos, topics.ACK.retain))
+            handed_over = transport.publish(Message(topic, payload, topics.ACK.qos, topics.ACK.retain))
             self.counters["acks"] += handed_over
 
     # Hearing, and being blind.

@@ -7,9 +7,11 @@ Invariants:
 - Types are strict: `"30"` is not a number. NaN and infinities are refused in both directions.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import to_json
 
 from schemas.topics import ID_PATTERN
 
@@ -295,6 +297,15 @@ class Ack(Message):
         if (self.stream is None) != (not self.ranges) or not (self.ranges or self.results):
             raise ValueError("an ack has a stream with ranges, or results, or both")
         return self
+
+    @classmethod
+    def encode_ranges(cls, stream: str, ranges: Iterable[tuple[int, int]]) -> bytes:
+        """The payload of an ack of these ranges, first and last of each, of what is known to be sound.
+
+        Written for nearly every sample, so without the model, which takes five times as long.
+        """
+        pieces = [{"first": first, "last": last} for first, last in ranges]
+        return to_json({"v": 1, "stream": stream, "ranges": pieces, "results": ()})
 
 
 class Signed(Part):

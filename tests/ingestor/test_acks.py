@@ -2,7 +2,7 @@ from clocks import Clock
 
 from ingestor.acks import Acks
 from ingestor.fleet import Machine, Stream
-from schemas.messages import Range
+from schemas.messages import Ack, Range
 from schemas.ranges import Ranges
 
 ATTIC, CELLAR = Machine(1, "home", "attic"), Machine(2, "home", "cellar")
@@ -20,7 +20,7 @@ def test_the_first_number_is_acknowledged_at_once_and_the_next_after_the_pause(c
     acks.add(ATTIC, heard, [3], awaited=False)
     assert acks.due() == []
     clock.advance(2)
-    assert [ack.ranges for _, ack in acks.due()] == [(Range(first=1, last=3),)]
+    assert [Ack.decode(payload).ranges for _, payload in acks.due()] == [(Range(first=1, last=3),)]
     assert acks.due() == []
 
 
@@ -43,7 +43,7 @@ def test_one_machine_does_not_hold_up_another(clock: Clock) -> None:
 def test_an_acknowledgement_says_again_what_an_earlier_one_that_was_lost_had_said(clock: Clock) -> None:
     acks = Acks(every_seconds=2.0, monotonic=clock.monotonic)
     acks.add(ATTIC, stream((1, 5), (8, 10)), [10], awaited=False)
-    assert acks.due()[0][1].ranges == (Range(first=8, last=10),)
+    assert Ack.decode(acks.due()[0][1]).ranges == (Range(first=8, last=10),)
 
 
 def test_what_was_forgotten_is_not_acknowledged(clock: Clock) -> None:

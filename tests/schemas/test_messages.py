@@ -27,6 +27,7 @@ from schemas.messages import (
     Info,
     Message,
     OrgConfig,
+    Range,
     Sample,
     Status,
     Telemetry,
@@ -382,3 +383,10 @@ def test_a_batch_has_500_samples_at_most() -> None:
 def test_nan_is_refused_when_writing_too() -> None:
     with pytest.raises(ValidationError):
         Sample(seq=1, sampled_at=1, vitals=Vitals(), extra={"fan_rpm": math.nan})
+
+
+@given(st.lists(st.tuples(st.integers(1, 2**53 - 1), st.integers(1, 2**53 - 1)).map(sorted), min_size=1, max_size=5))
+def test_an_ack_of_ranges_is_written_as_its_model_is(ranges: list[list[int]]) -> None:
+    stream = "00000000000000aa"
+    model = Ack(stream=stream, ranges=tuple(Range(first=first, last=last) for first, last in ranges))
+    assert Ack.encode_ranges(stream, [(first, last) for first, last in ranges]) == model.encode()
