@@ -68,12 +68,13 @@ OPTIONS: Final[dict[str, object]] = {
 def dialog_style(scheme: str | None) -> str:
     """Tells a dialog its scheme, which it does not inherit: it lies beside the page.
 
-    And hides the buttons of the step before, which Streamlit keeps while they have the focus: they push those of this
-    step aside until the mouse goes down on one, which then moves away from under it, and the click is lost.
+    And takes out of its rows the buttons of the step before, which Streamlit keeps while they have the focus: they push
+    those of this step aside until the mouse goes down on one, which then moves away from under it, and the click is
+    lost. The focus stays where it is, as only from within does Escape close a dialog.
     """
     return f"""<style>
         .stDialog {{ color-scheme: {"dark" if scheme == "dark" else "light"} }}
-        .stDialog [data-retained]:has(.stButton) {{ display: none }}
+        .stDialog [data-retained]:has(.stButton) {{ position: absolute; opacity: 0; pointer-events: none }}
     </style>"""
 
 

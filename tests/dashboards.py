@@ -27,7 +27,7 @@ _CHROMIUM = [
     "--disable-component-update",
     "--disable-sync",
 ]
-_FIRST_PAGE_MILLISECONDS = 20_000
+_FIRST_PAGE_MILLISECONDS = 60_000
 """Streamlit's first page is 5 MB of scripts."""
 
 

@@ -200,6 +200,7 @@ def test_the_agent_does_what_is_asked_of_it_in_the_browser(up: Up, page: Page) -
     expect(dialog.get_by_text("1 Succeeded")).to_be_visible()
     page.screenshot(path=SCREENSHOTS / "up-action.png")
     dialog.get_by_role("link", name="Activity").click()
+    expect(page.locator(".df-fleet .df-name")).to_have_count(1)  # not yet so on the page that is left
     page.locator(".df-fleet .df-name").click()
     expect(page.get_by_role("heading", name=re.compile("ping on"))).to_be_visible()
     page.screenshot(path=SCREENSHOTS / "up-command.png", full_page=True)

@@ -177,7 +177,7 @@ def watched(visitors: Visitors) -> Iterator[Open]:
         context.on("page", watch)
         opened.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.goto(visitors.url + path)
         return page
 

@@ -20,7 +20,7 @@ TILE = 30
 """How wide a tile is when there are few."""
 
 NAMES_HERE = "() => document.querySelector('.df-map-names')?.tiles !== undefined"
-THREE_GROUPS = "() => document.querySelector('.df-map').view.data.groups.length === 3"
+THREE_GROUPS = "() => document.querySelector('.df-map')?.view?.data.groups.length === 3"
 
 
 def photograph(page: Page, name: str) -> None:
