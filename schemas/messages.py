@@ -302,7 +302,7 @@ class Ack(Message):
     def encode_ranges(cls, stream: str, ranges: Iterable[tuple[int, int]]) -> bytes:
         """The payload of an ack of these ranges, first and last of each, of what is known to be sound.
 
-        Written for nearly every sample, so without the model, which takes five times as long.
+        Written for nearly every sample, so without the model, which takes four times as long.
         """
         pieces = [{"first": first, "last": last} for first, last in ranges]
         return to_json({"v": 1, "stream": stream, "ranges": pieces, "results": ()})

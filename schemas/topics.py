@@ -32,7 +32,7 @@ _LENGTHS = {
 class Topic:
     """One kind of topic: its pattern below `dashfleet/v1/`, and the QoS (0 or 1) and retain flag of its messages.
 
-    There is one of each, so they are compared by identity, which takes a tenth of the time.
+    There is one of each, so they are compared by identity, which is quicker than by their values.
     """
 
     pattern: str
