@@ -9,7 +9,6 @@ Invariants:
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -86,7 +85,8 @@ class Gate:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
-        serving = asyncio.ensure_future(self._app(_identified(scope, session), receive, send))
+        browser = _Browser(send)
+        serving = asyncio.ensure_future(self._app(_identified(scope, session), receive, browser.send))
         ending = asyncio.ensure_future(self._ended(connection))
         try:
             await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -96,8 +96,13 @@ class Gate:
             ending.cancel()
             if not serving.done():
                 serving.cancel()
-            with suppress(asyncio.CancelledError):
+            try:
                 await serving
+            except asyncio.CancelledError:
+                pass
+            except RuntimeError:  # Streamlit goes on listening after it could not send
+                if not browser.gone:
+                    raise
 
     async def _ended(self, connection: HTTPConnection) -> None:
         """Return when the connection's session has ended."""
@@ -109,6 +114,21 @@ class Gate:
     async def _session(self, connection: HTTPConnection, *, used: bool) -> Session | None:
         token = self._cookie(connection)
         return await run_in_threadpool(self._sessions.find, token, used=used) if token else None
+
+
+class _Browser:
+    """The other end of a WebSocket: whether it was gone when something was sent."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.gone = False
+
+    async def send(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:
+            self.gone = True
+            raise
 
 
 def is_same_origin(headers: Headers) -> bool:

@@ -79,13 +79,19 @@ class Dashboard:
 
 @contextmanager
 def serving(
-    directory: Path, server: str, database: str = "", *, port: int = 0, more: dict[str, Any] | None = None
+    directory: Path,
+    server: str,
+    database: str = "",
+    *,
+    port: int = 0,
+    preparation: str = "",
+    more: dict[str, Any] | None = None,
 ) -> Iterator[Dashboard]:
     """A dashboard over the databases in a directory; nothing of it is left, and its log holds no traceback.
 
-    `more` are settings of a test's own.
+    `preparation` is Python that it runs before it starts, and `more` are settings, of a test's own.
     """
-    dashboard = Dashboard(directory, port or free_port(), server, database, more=more or {})
+    dashboard = Dashboard(directory, port or free_port(), server, database, preparation, more=more or {})
     dashboard.start()
     try:
         yield dashboard

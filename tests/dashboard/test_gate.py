@@ -1,6 +1,8 @@
 """The gate and the sign-in together, in front of a stand-in for Streamlit."""
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 
 import httpx2
 import pytest
@@ -12,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dashboard import gate
@@ -192,6 +195,36 @@ def test_an_open_websocket_is_cut_when_its_session_ends(
         with pytest.raises(WebSocketDisconnect) as cut:
             websocket.receive_json()
     assert cut.value.code == 1008
+
+
+async def stumbles(scope: Scope, receive: Receive, send: Send) -> None:
+    """As Streamlit does: a refresh that cannot be sent is left at that, and then it wants to hear more."""
+    websocket = WebSocket(scope, receive, send)
+    await websocket.accept()
+    with suppress(WebSocketDisconnect):
+        await websocket.send_text("a refresh")
+    await websocket.receive_text()
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_only_when_the_browser_has_gone_is_it_no_error_that_streamlit_stumbles(
+    client: TestClient, sessions: Sessions, gone: bool
+) -> None:
+    sign_in(client)
+    token = client.cookies["dashfleet-8501"]
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "websocket.send" and gone:
+            raise ConnectionResetError
+
+    headers = [(b"host", b"testserver"), (b"origin", HERE.encode())]
+    scope = {"type": "websocket", "path": "/_stcore/stream", "query_string": b"", "headers": headers}
+    serving = Gate(stumbles, sessions=sessions, cookie=lambda _connection: token)(scope, receive, send)
+    with nullcontext() if gone else pytest.raises(RuntimeError, match="receive"):
+        asyncio.run(serving)
 
 
 def test_every_answer_carries_the_security_headers(client: TestClient) -> None:
