@@ -26,7 +26,7 @@ from sqlalchemy import Engine
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from dashboard import component, language, stale_refreshes, theme
+from dashboard import component, ended_runs, language, stale_refreshes, theme
 from dashboard.accounts import open_accounts
 from dashboard.actions import PUBLISHERS, Publisher
 from dashboard.downloads import Downloads
@@ -91,6 +91,7 @@ def build(
 ) -> st.App:
     """The ASGI application."""
     stale_refreshes.leave_out()
+    ended_runs.keep()
     sessions = Sessions(
         accounts,
         idle_seconds=settings.session_idle_seconds,

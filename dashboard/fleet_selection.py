@@ -1,6 +1,9 @@
 """The machines ticked on the fleet page, and what can be done with them: a selection is of machines, not of rows.
 
-Invariant: who may act is asked again in every handler; that something could be ticked proves nothing.
+Invariants:
+- Who may act is asked again in every handler; that something could be ticked proves nothing.
+- An action is about what is ticked when it is asked for: a tick and the click after it may come in one request, and
+  Streamlit calls the button's handler first.
 """
 
 from collections.abc import Sequence
@@ -30,8 +33,8 @@ def ticked(context: Context, key: str) -> None:
         st.session_state[_SELECTION] = _selection().ticked(table.ticks(key))
 
 
-def bar(context: Context, filters: Filters, total: int) -> None:
-    """What can be done with the machines that are ticked, of `total` that match; nothing while none is."""
+def bar(context: Context, key: str, filters: Filters, total: int) -> None:
+    """What can be done with the machines ticked in the table of this key, of `total` that match; nothing without."""
     chosen = _selection().names
     if not chosen or not context.may_act:
         return
@@ -49,7 +52,7 @@ def bar(context: Context, filters: Filters, total: int) -> None:
                 type="tertiary",
             )
         st.button(_("Clear"), on_click=_select_none)
-        st.button(_("Act …"), type="primary", on_click=partial(_act, context), disabled=bool(why))
+        st.button(_("Act …"), type="primary", on_click=partial(_act, context, key), disabled=bool(why))
 
 
 def _selection() -> Selection:
@@ -68,6 +71,7 @@ def _select_none() -> None:
     st.session_state[_SELECTION] = _selection().set(())
 
 
-def _act(context: Context) -> None:
+def _act(context: Context, key: str) -> None:
+    ticked(context, key)
     if context.may_act:
         action_dialog.ask(_selection().names)

@@ -116,7 +116,7 @@ def _page_of(context: Context) -> int | None:
     if snapshot is None or not snapshot.names:
         return None if snapshot is None else 0
     _table_of(context, snapshot)
-    fleet_selection.bar(context, snapshot.place.filters, snapshot.total)
+    fleet_selection.bar(context, _TABLE, snapshot.place.filters, snapshot.total)
     _foot(context, snapshot)
     return snapshot.total
 
