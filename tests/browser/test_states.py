@@ -45,9 +45,10 @@ class World:
     """All parts, each of which can be taken away."""
 
     def __init__(self, directory: Path, postgresql: Postgresql, stack: ExitStack) -> None:
-        self.directory, self.postgresql, self._stack = directory, postgresql, stack
+        self.directory, self.postgresql = directory, postgresql
         self.postgresql.start()
         self.engine = open_engine(postgresql.url)
+        stack.callback(self.engine.dispose)
         upgrade(self.engine)
         self.site = Site(self.engine, "home")
         stack.callback(elsewhere, self.site.stop)
@@ -80,7 +81,6 @@ def world(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterato
     with ExitStack() as stack:
         stack.callback(postgresql.remove)
         elsewhere(lambda: made.append(World(tmp_path_factory.mktemp("world"), postgresql, stack)))
-        stack.callback(made[0].engine.dispose)
         yield made[0]
 
 
