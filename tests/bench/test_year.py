@@ -1,8 +1,8 @@
 """A year of a fleet: how much room it takes, and how soon a machine's year is read, on both databases.
 
 Inside `make test` for a few machines, from which the room for a thousand is worked out: each table's bytes a row times
-a thousand machines' rows. Its query's CPU is measured against reading the hours as they are. The whole form writes those, which takes some 10 GB in the temporary directory on SQLite,
-and twice as much on PostgreSQL:
+a thousand machines' rows. Its query's CPU is measured against reading the hours as they are. The whole form writes
+those of a thousand, which takes some 10 GB in the temporary directory on SQLite, and twice as much on PostgreSQL:
 
     DASHFLEET_BENCH_MACHINES=1000 .venv/bin/python -m pytest tests/bench/test_year.py -s
 """
