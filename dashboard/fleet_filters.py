@@ -27,6 +27,7 @@ _HEALTHS: Final = "fleet.healths"
 _OUTDATED: Final = "fleet.outdated"
 _COMING: Final = "fleet.coming"
 _DRAWN: Final = "fleet.drawn"
+_LEFT: Final = "fleet.left"
 _CHOICES: Final = "fleet.choices"
 _CHOICES_SECONDS: Final = 60
 _choices = live.shared(choice_queries.choices, seconds=_CHOICES_SECONDS)
@@ -43,11 +44,16 @@ _MORE: Final = {"systems": _SYSTEM, "versions": marked("Agent version"), "labels
 
 
 def arrive(context: Context) -> None:
-    """Take the filters from the address when it is new; coming back from another page, keep those of before."""
+    """Take the filters from the address when it is new; coming back from another page, keep those of before.
+
+    An address that was left is not new: the browser has not heard of the one after it.
+    """
     query = dict(st.query_params)
     before = st.session_state.get(_PLACE)
     coming = context.arrived or st.session_state.get(_COMING, False)
-    if before is None or (query != fleet_state.address(before) and (query or not coming)):
+    left = None if context.arrived else st.session_state.get(_LEFT)
+    known = before is not None and query in (fleet_state.address(before), left)
+    if before is None or not (known or (coming and not query)):
         before = fleet_state.parse(query)
         coming = True
     for key, value in _widgets(before).items():
@@ -61,7 +67,7 @@ def settle() -> None:
     """To be called by what refreshes: the browser has answered what was drawn, unless this is the same run."""
     drawn = st.session_state.pop(_DRAWN, False)
     if not drawn and dict(st.query_params) == fleet_state.address(place()):
-        st.session_state[_COMING] = False
+        st.session_state.update({_COMING: False, _LEFT: None})
 
 
 def draw(context: Context) -> None:
@@ -109,8 +115,9 @@ def place() -> Place:
 def go(wanted: Place) -> None:
     """Be at a place, and let the address say so."""
     st.session_state[_PLACE] = wanted
-    query = fleet_state.address(wanted)
-    if dict(st.query_params) != query:
+    query, shown = fleet_state.address(wanted), dict(st.query_params)
+    if shown != query:
+        st.session_state.update({_LEFT: shown, _DRAWN: True})
         st.query_params.from_dict(query)
 
 

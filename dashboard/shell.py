@@ -52,7 +52,7 @@ def render() -> None:
     st.html(f"<style>{asset('style.css')}</style>")
     language.arrive()
     st.html(f"<script>{_spoken()}{asset('language.js')}</script>", unsafe_allow_javascript=True)
-    st.html(f"<script>{asset('watcher.js')}</script>", unsafe_allow_javascript=True)
+    st.html(f"<script>{asset('watcher.js')}{asset('escape.js')}</script>", unsafe_allow_javascript=True)
     context = _context()
     refused = [_refusal(view, context.role) for view, _show in discover() if context.role not in view.roles]
     chosen = st.navigation([*context.pages.values(), *refused], position="hidden")

@@ -14,6 +14,10 @@ STEPS_MAX = 40
 
 _HAS_FOCUS = "element => element === document.activeElement"
 _WHERE = "document.activeElement.outerHTML.slice(0, 200)"
+_ESCAPE_FROM_NOWHERE = """() => {  // at once, before Streamlit gives the focus to something
+  document.activeElement.blur();
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+}"""
 _LOOK = """element => {
   const looks = [];
   for (let depth = 0; element && depth < 5; depth += 1, element = element.parentElement) {
@@ -90,4 +94,13 @@ def test_machines_are_ticked_sorted_and_asked_without_a_mouse(visit: Visit, answ
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("listitem")).to_have_count(2)
     page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+
+def test_escape_closes_a_dialog_also_while_nothing_has_the_focus(visit: Visit) -> None:
+    page = visit("/machine?id=db-01", user="olga")
+    press(page, page.get_by_role("button", name="Act …"))
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("combobox", name=re.compile("Action"))).to_be_visible()
+    page.evaluate(_ESCAPE_FROM_NOWHERE)
     expect(dialog).to_have_count(0)

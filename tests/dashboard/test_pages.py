@@ -88,6 +88,37 @@ def test_the_address_sets_the_filters_and_the_filters_the_address(fleet: Fleet, 
     assert dict(at.query_params) == {"q": "web-1", "sort": "cpu", "dir": "desc"}
 
 
+def answered(at: AppTest) -> None:
+    """What a refresh finds when the browser has the page and asks with its address."""
+    at.session_state["fleet.coming"] = False
+    at.session_state["fleet.left"] = None
+
+
+def test_what_was_searched_in_a_run_that_was_cut_short_is_kept_though_the_address_is_of_before(
+    fleet: Fleet, visit: Open
+) -> None:
+    fleet.machine("web-1")
+    at = visit("fleet", sort="cpu")
+    answered(at)
+    at.text_input[0].set_value("web").run()
+    del at.query_params["q"]  # the browser has nothing of that run
+    at.run()
+    assert at.text_input[0].value == "web"
+    assert dict(at.query_params) == {"q": "web", "sort": "cpu"}
+
+
+def test_an_address_that_somebody_goes_back_to_sets_the_filters(fleet: Fleet, visit: Open) -> None:
+    fleet.machine("web-1")
+    at = visit("fleet", sort="cpu")
+    answered(at)
+    at.text_input[0].set_value("web").run()
+    answered(at)
+    del at.query_params["q"]
+    at.run()
+    assert at.text_input[0].value == ""
+    assert dict(at.query_params) == {"sort": "cpu"}
+
+
 def test_systems_versions_and_labels_are_chosen_counted_and_cleared(fleet: Fleet, visit: Open) -> None:
     fleet.machine("web-1", labels={"site": "paris"})
     fleet.machine("web-2", os="FreeBSD", labels={"site": "lyon"})
