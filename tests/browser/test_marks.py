@@ -90,6 +90,7 @@ def test_every_page_is_marked(visit: Visit, readings: Readings) -> None:
         expect(page.get_by_role("heading", level=1).first).to_be_visible()
         settled(page)
         readings.look(page, view.path)
+        page.close()  # or it would refresh until the end, beside all others
     readings.expect_none()
 
 
@@ -99,6 +100,7 @@ def test_so_is_one_that_is_empty_or_refuses(visit: Visit, readings: Readings) ->
         expect(page.get_by_role("heading").first).to_be_visible()
         settled(page)
         readings.look(page, f"{view.path} without anything")
+        page.close()
     page = visit("/settings", user="vera")
     expect(page.get_by_text("not for your role")).to_be_visible()
     readings.look(page, "a page for others")
@@ -171,4 +173,5 @@ def test_so_is_every_section_of_the_settings_and_what_it_opens(visit: Visit, rea
             readings.look(page, f"{section.code}, {i + 1}")
             page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
             expect(page.get_by_role("dialog")).to_have_count(0)
+        page.close()
     readings.expect_none()

@@ -31,7 +31,10 @@ def page(name: str, context: "Context") -> None:  # its source runs alone
     live.refresh(lambda: live.banner(context), seconds=2.0, key="banner")
     fleet = st.Page(lambda: None, title="Fleet", url_path="fleet", default=True)
     st.navigation([fleet], position="hidden")
-    import_module(f"dashboard.views.{name}").show(replace(context, pages={"fleet": fleet, "machine": fleet}))
+    arrived = st.session_state.get("page") != name
+    st.session_state["page"] = name
+    pages = {"fleet": fleet, "machine": fleet}
+    import_module(f"dashboard.views.{name}").show(replace(context, arrived=arrived, pages=pages))
 
 
 @pytest.fixture
