@@ -70,7 +70,7 @@ def dialog_style(scheme: str | None) -> str:
 
     And takes out of its rows the buttons of the step before, which Streamlit keeps while they have the focus: they push
     those of this step aside until the mouse goes down on one, which then moves away from under it, and the click is
-    lost. The focus stays where it is, as only from within does Escape close a dialog.
+    lost. The focus stays where it is: from within, Streamlit hears Escape by itself; `assets/escape.js` does the rest.
     """
     return f"""<style>
         .stDialog {{ color-scheme: {"dark" if scheme == "dark" else "light"} }}
