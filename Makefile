@@ -31,10 +31,10 @@ bench: $(VENV)/.dev servers ## Measure, and print tables
 	DASHFLEET_BENCH_SECONDS=300 $(BIN)/python -m pytest tests/bench tests/browser/test_selection.py -s --timeout=3600
 
 servers: ## The servers that the tests run: installed by root on Debian, named elsewhere
-	@tests/servers.sh
+	@tests/support/servers.sh
 
 messages: $(VENV)/.dev ## Bring the texts of the code into the dashboard's catalogues; with NEW=de begin another language
-	$(BIN)/python tests/catalogues.py $(NEW)
+	$(BIN)/python tests/support/catalogues.py $(NEW)
 
 requirements: $(VENV)/.dev ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade --extra all --extra editable --output-file requirements/run.txt

@@ -5,9 +5,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import access, actions, agent, backup, brokers, commands, export, fleet, keys, parts, people, report
-from schemas.errors import StartError
-from schemas.version import VERSION
+from cli import access, agent, backup, brokers, commands, export, fleet, keys, parts, people, report
+from cli.act import act
+from runtime.errors import StartError
+from runtime.version import VERSION
 
 app = typer.Typer(
     help="See every machine, act on any machine, over MQTT.",
@@ -27,7 +28,7 @@ app.add_typer(access.org, name="org")
 app.add_typer(access.token, name="token")
 app.add_typer(access.principal, name="principal")
 app.add_typer(people.app, name="user")
-app.add_typer(actions.app)
+app.add_typer(act.app)
 app.add_typer(commands.app, name="commands")
 app.add_typer(keys.app, name="key")
 

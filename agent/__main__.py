@@ -1,7 +1,7 @@
 """The agent's process: `python -m agent`, with its settings resolved by `dashfleet agent` in the environment.
 
 The command line and the settings' sources cost more memory than the agent itself, so `dashfleet agent` reads them and
-then becomes this process (`schemas.process.become`).
+then becomes this process (`runtime.process.become`).
 """
 
 import ctypes
@@ -21,18 +21,18 @@ from agent import action
 from agent.agent import Agent
 from agent.collector import Runner, discover
 from agent.configuration import Configuration
-from agent.executor import Executor
 from agent.inventory import boot_id
-from agent.journal import Journal
-from agent.keys import KEYS_FILE, Keys
-from agent.outbox import Outbox
-from agent.sessions import Sessions
-from broker.mqtt import Mqtt
-from broker.transport import Backoff, Transport, WillMaker
-from schemas.errors import StartError
-from schemas.logs import start_logging
-from schemas.process import Stop, begin_again, handed_over, say_ready
-from schemas.settings import AgentSettings, SettingsError
+from agent.orders.executor import Executor
+from agent.orders.journal import Journal
+from agent.orders.trusted_keys import KEYS_FILE, Keys
+from agent.outbox.outbox import Outbox
+from agent.session_counter import Sessions
+from broker.client.mqtt import Mqtt
+from broker.client.transport import Backoff, Transport, WillMaker
+from runtime.errors import StartError
+from runtime.logging_setup import start_logging
+from runtime.process import Stop, begin_again, handed_over, say_ready
+from runtime.settings import AgentSettings, SettingsError
 
 _MEMORY_FILES = Path("/dev/shm")  # noqa: S108 - only a directory of our own there is used
 

@@ -20,9 +20,9 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from schemas.commands import Order
-from schemas.messages import ActionDescription, OfflineReason
-from schemas.settings import AgentSettings
+from runtime.settings import AgentSettings
+from schemas.contract.commands import Order
+from schemas.contract.messages import ActionDescription, OfflineReason
 
 SECONDS = 60.0
 """What an action takes at most, unless it says otherwise; then it counts as failed and its thread is left alone."""

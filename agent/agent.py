@@ -6,7 +6,7 @@ Invariants:
   next when the ingestor has acknowledged the last. So the ingestor sets the pace and an outage never becomes a storm.
 - Samples leave the outbox only by `down/ack`. A PUBACK means nothing here.
 - Every connection begins with a session number of its own, in the will, the birth and every message.
-- Orders are `agent.executor`'s; here they are received, and their results published.
+- Orders are `agent.orders.executor`'s; here they are received, and their results published.
 """
 
 import hashlib
@@ -20,14 +20,15 @@ from pydantic import ValidationError
 
 from agent.collector import Runner
 from agent.configuration import Configuration
-from agent.executor import Executor
 from agent.inventory import inventory
-from agent.outbox import SPILL_SECONDS, Batch, Outbox
-from agent.resend import Resend
-from agent.sessions import Sessions
-from broker.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker
-from schemas import topics
-from schemas.messages import (
+from agent.orders.executor import Executor
+from agent.outbox.backfill_pacing import Resend
+from agent.outbox.outbox import SPILL_SECONDS, Batch, Outbox
+from agent.session_counter import Sessions
+from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker
+from runtime.settings import AgentSettings
+from schemas.contract import topics
+from schemas.contract.messages import (
     EARLIER_STREAMS_MAX,
     EXTRA_MAX,
     Ack,
@@ -38,7 +39,6 @@ from schemas.messages import (
     Status,
     Telemetry,
 )
-from schemas.settings import AgentSettings
 
 EVENTS_AT_ONCE = 100
 STEP_SECONDS = 1.0
@@ -133,7 +133,7 @@ class Agent:
         if self._executor is not None:
             self._executor.close()
 
-    # What an action may ask for: `agent.work.Host`.
+    # What an action may ask for: `agent.orders.action_thread.Host`.
 
     def sample_now(self) -> int:
         """Take a sample and publish it; its number."""

@@ -25,8 +25,8 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from schemas.messages import EXTRA_MAX, METRICS_MAX, VITALS, Metric, Reading, Vitals
-from schemas.settings import AgentSettings
+from runtime.settings import AgentSettings
+from schemas.contract.messages import EXTRA_MAX, METRICS_MAX, VITALS, Metric, Reading, Vitals
 
 Readings = Mapping[str, float | int | None]
 

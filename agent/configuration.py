@@ -15,10 +15,10 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from agent import state
+from agent import atomic_file
 from agent.action import Arguments
-from schemas.messages import METRICS_MAX, Count, Labels, MetricName, Milliseconds, Part
-from schemas.settings import AgentSettings
+from runtime.settings import AgentSettings
+from schemas.contract.messages import METRICS_MAX, Count, Labels, MetricName, Milliseconds, Part
 
 TRIAL_SECONDS = 60.0
 
@@ -137,7 +137,7 @@ class Configuration:
     def _write(self, file: _File) -> str:
         """What went wrong, or nothing."""
         try:
-            state.write(self._path, file.model_dump_json(indent=2) + "\n")
+            atomic_file.write(self._path, file.model_dump_json(indent=2) + "\n")
         except OSError as error:
             return f"cannot write {self._path}: {error.strerror}"
         self._file = file

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import psutil
 
-from schemas.messages import EarlierStream, Info, Metric
-from schemas.settings import AgentSettings
-from schemas.version import VERSION
+from runtime.settings import AgentSettings
+from runtime.version import VERSION
+from schemas.contract.messages import EarlierStream, Info, Metric
 
 DISK_SECONDS = 1.0
 

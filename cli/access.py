@@ -22,7 +22,7 @@ Username = Annotated[str, typer.Argument(help="As `dashfleet principal list` sho
 @org.command("add")
 def add_org(name: OrgName, data: Data = None, database: Database = None) -> None:
     """Make an organisation: machines and readers of its own, walled off from all others."""
-    from ingestor.admin import new_org
+    from ingestor.admin.access import new_org
 
     with fleet_database(data, database) as engine:
         new_org(engine, name, now=_now)
@@ -31,7 +31,7 @@ def add_org(name: OrgName, data: Data = None, database: Database = None) -> None
 @org.command("list")
 def list_orgs(data: Data = None, database: Database = None, as_json: Json = False) -> None:
     """List the organisations, and how much each has."""
-    from ingestor.admin import list_orgs as listed
+    from ingestor.admin.access import list_orgs as listed
 
     with fleet_database(data, database, read_only=True) as engine:
         found = listed(engine)
@@ -50,9 +50,9 @@ def configure_org(
     as_json: Json = False,
 ) -> None:
     """Change settings of an organisation: presence, health, retention. Without any, show them."""
-    from ingestor.admin import configure_org as configure
-    from ingestor.admin import org_settings
-    from schemas.organisation import SETTINGS
+    from ingestor.admin.access import configure_org as configure
+    from ingestor.admin.access import org_settings
+    from schemas.fleet.organisation import SETTINGS
 
     changes = dict(_setting(text) for text in settings or ())
     with fleet_database(data, database, read_only=not changes) as engine:
@@ -76,8 +76,8 @@ def remove_org(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove an organisation with all it has: machines, samples, commands, keys. Its credentials are revoked."""
-    from ingestor.admin import list_orgs as listed
-    from ingestor.admin import remove_org as remove
+    from ingestor.admin.access import list_orgs as listed
+    from ingestor.admin.access import remove_org as remove
 
     with fleet_database(data, database) as engine:
         machines = next((row["machines"] for row in listed(engine) if row["org"] == name), 0)
@@ -95,8 +95,8 @@ def create_token(
     expires: Annotated[str, typer.Option(help="For how long it is good, such as 15m, 1h or 7d.")] = "1h",
 ) -> None:
     """Make a token that machines enrol with, and print it, only this once."""
-    from ingestor.tokens import new_token
-    from schemas.layout import Layout
+    from ingestor.admin.tokens import new_token
+    from runtime.state_directory import Layout
 
     with fleet_database(data, database) as engine:
         made = new_token(engine, org_name, uses=uses, seconds=to_seconds(expires), created_by=somebody(), now=_now)
@@ -114,7 +114,7 @@ def create_token(
 @token.command("list")
 def list_tokens(data: Data = None, database: Database = None, org_name: OfOrg = None, as_json: Json = False) -> None:
     """List the tokens, without their secrets: what each may make and has made, and until when."""
-    from ingestor.tokens import list_tokens as listed
+    from ingestor.admin.tokens import list_tokens as listed
 
     with fleet_database(data, database, read_only=True) as engine:
         found = listed(engine, org_name)
@@ -128,7 +128,7 @@ def revoke_token(
     database: Database = None,
 ) -> None:
     """End a token before its time. The machines that it made stay."""
-    from ingestor.tokens import revoke_token as revoke
+    from ingestor.admin.tokens import revoke_token as revoke
 
     with fleet_database(data, database) as engine:
         revoke(engine, name, now=_now)
@@ -143,8 +143,8 @@ def add_principal(
     org_name: Annotated[str, typer.Option("--org", help="The organisation.")] = "home",
 ) -> None:
     """Let a program connect to the topics, or a machine without enrolling. Prints the secret, only this once."""
-    from broker.access import Principal, Role
-    from ingestor.admin import new_principal
+    from broker.access.policy import Principal, Role
+    from ingestor.admin.access import new_principal
 
     with fleet_database(data, database) as engine:
         secret = new_principal(engine, org_name, name, role, now=_now)
@@ -156,7 +156,7 @@ def list_principals(
     data: Data = None, database: Database = None, org_name: OfOrg = None, as_json: Json = False
 ) -> None:
     """List who has a credential: user name, role, since when, and whether it is revoked."""
-    from ingestor.admin import list_principals as listed
+    from ingestor.admin.access import list_principals as listed
 
     with fleet_database(data, database, read_only=True) as engine:
         found = listed(engine, org_name)
@@ -171,7 +171,7 @@ def rotate_principal(
     overlap: Annotated[str, typer.Option(help="For how long the secret before stays good; 0 for not at all.")] = "1d",
 ) -> None:
     """Give somebody another secret and print it, only this once. The one before stays good for a while."""
-    from ingestor.admin import rotate_principal as rotate
+    from ingestor.admin.access import rotate_principal as rotate
 
     with fleet_database(data, database) as engine:
         seconds = 0.0 if overlap == "0" else to_seconds(overlap)
@@ -182,7 +182,7 @@ def rotate_principal(
 @principal.command("revoke")
 def revoke_principal(username: Username, data: Data = None, database: Database = None) -> None:
     """Let somebody connect no more. Sessions end within seconds; a machine is retired, and what it retained cleared."""
-    from ingestor.admin import revoke_principal as revoke
+    from ingestor.admin.access import revoke_principal as revoke
 
     with fleet_database(data, database) as engine:
         revoke(engine, username, now=_now)
@@ -190,8 +190,8 @@ def revoke_principal(username: Username, data: Data = None, database: Database =
 
 def _setting(text: str) -> tuple[str, float]:
     """The setting and the number that `SETTING=VALUE` says; a length of time as 90s or 2d. Raises StartError."""
-    from schemas.errors import StartError
-    from schemas.organisation import SETTINGS
+    from runtime.errors import StartError
+    from schemas.fleet.organisation import SETTINGS
 
     name, equals, value = text.partition("=")
     if not equals or name not in SETTINGS:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import Check, Configuration, Data, Server, data_directory, effective
-from schemas.errors import StartError
+from runtime.errors import StartError
 
 if TYPE_CHECKING:
-    from schemas.enrolment import Token
+    from schemas.contract.enrolment import Token
 
 TOKEN = "DASHFLEET_TOKEN"  # noqa: S105 - a variable's name
 STANDARD_INPUT = Path("-")
@@ -38,12 +38,12 @@ def agent(
     """
     if context.invoked_subcommand is not None:
         return
-    from schemas.settings import AgentSettings
+    from runtime.settings import AgentSettings
 
     settings = effective(
         AgentSettings, data, config, check, server=server, org=org, machine=machine, interval_seconds=interval
     )
-    from schemas.process import become
+    from runtime.process import become
 
     become("agent", settings)
 
@@ -64,12 +64,12 @@ def enrol(
 
     Asks for the token, unless it is in --token-file, DASHFLEET_TOKEN or standard input.
     """
-    from schemas.settings import AgentSettings
+    from runtime.settings import AgentSettings
 
     given = {"server": server, "machine": machine, "ca_file": ca_file}
     settings = effective(AgentSettings, data, config, False, **given)
-    from agent.enrol import Enrolment, enrolled_as, over_mqtt
-    from schemas.logs import start_logging
+    from agent.enrolment import Enrolment, enrolled_as, over_mqtt
+    from runtime.logging_setup import start_logging
 
     known = enrolled_as(settings.data)
     if known is not None:
@@ -88,8 +88,8 @@ def enrol(
 
 def _token(path: Path | None) -> "Token":
     """The token, from where it does not show. Raises StartError."""
-    from schemas.enrolment import Token
-    from schemas.settings import read_secret
+    from runtime.settings import read_secret
+    from schemas.contract.enrolment import Token
 
     if path is not None and path != STANDARD_INPUT:
         text = read_secret(path)

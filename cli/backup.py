@@ -10,7 +10,7 @@ import typer
 from cli.options import Data, Database, effective, fleet_database
 
 if TYPE_CHECKING:
-    from ingestor.backup import Contents, Told
+    from ingestor.admin.backup import Contents, Told
 
 app = typer.Typer()
 
@@ -22,7 +22,7 @@ def backup(
     database: Database = None,
 ) -> None:
     """Copy the fleet's database into one file, while everything runs."""
-    from ingestor.backup import back_up
+    from ingestor.admin.backup import back_up
 
     with fleet_database(data, database) as engine, _progress("Backing up") as tell:
         contents = back_up(engine, file, tell=tell)
@@ -36,9 +36,9 @@ def restore(
     database: Database = None,
 ) -> None:
     """Bring a backup into a database that is empty or not there yet."""
-    from ingestor.backup import restore as bring_back
-    from schemas.database import open_engine, shown_url
-    from schemas.settings import IngestorSettings
+    from ingestor.admin.backup import restore as bring_back
+    from runtime.settings import IngestorSettings
+    from schemas.database.engine import open_engine, shown_url
 
     settings = effective(IngestorSettings, data, None, False, database=database)
     engine = open_engine(settings.database.get_secret_value())

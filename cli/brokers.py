@@ -31,9 +31,9 @@ def tls(
     ] = False,
 ) -> None:
     """Make a certificate authority and the broker's certificate, for a first set-up."""
-    from broker.certificates import LOOPBACK, SERVER_DAYS, create
-    from broker.certificates import renew as renewed
-    from schemas.layout import Layout
+    from broker.tls.certificates import LOOPBACK, SERVER_DAYS, create
+    from broker.tls.certificates import renew as renewed
+    from runtime.state_directory import Layout
 
     wanted = [*(names or _names_of_this_machine()), *LOOPBACK]
     place = (renewed if renew else create)(
@@ -59,17 +59,17 @@ def mosquitto(
     check: Check = False,
 ) -> None:
     """Run Mosquitto with this installation's principals and rules, and keep both up to date."""
-    from schemas.settings import MosquittoSettings
+    from runtime.settings import MosquittoSettings
 
     given = {"bind": bind, "port": port, "database": database, "insecure": insecure}
     settings = effective(
         MosquittoSettings, data, config, check, **given, certificate=certificate, private_key=private_key
     )
-    from broker.mosquitto_process import run
-    from broker.principals import TableDirectory
-    from schemas.database import open_engine, require_current
-    from schemas.logs import start_logging
-    from schemas.process import Stop, say_ready
+    from broker.access.principals import TableDirectory
+    from broker.external.mosquitto_process import run
+    from runtime.logging_setup import start_logging
+    from runtime.process import Stop, say_ready
+    from schemas.database.engine import open_engine, require_current
 
     start_logging(settings)
     engine = open_engine(settings.database.get_secret_value(), read_only=True)
@@ -94,17 +94,17 @@ def nats(
     check: Check = False,
 ) -> None:
     """Write what one node of a NATS cluster is told, and keep it in step with the principals and rules of DashFleet."""
-    from schemas.settings import NatsSettings
+    from runtime.settings import NatsSettings
 
     given = {"node": node, "bind": bind, "port": port, "database": database, "insecure": insecure}
     nodes = {"cluster_listen": cluster_listen, "routes": route or None}
     tls = {"certificate": certificate, "private_key": private_key}
     settings = effective(NatsSettings, data, config, check, **given, **nodes, **tls)
-    from broker.nats_process import run
-    from broker.principals import TableDirectory
-    from schemas.database import open_engine, require_current
-    from schemas.logs import start_logging
-    from schemas.process import Stop, say_ready
+    from broker.access.principals import TableDirectory
+    from broker.external.nats_process import run
+    from runtime.logging_setup import start_logging
+    from runtime.process import Stop, say_ready
+    from schemas.database.engine import open_engine, require_current
 
     start_logging(settings)
     engine = open_engine(settings.database.get_secret_value(), read_only=True)
@@ -117,12 +117,12 @@ def nats(
 @app.command()
 def emqx(data: Data = None, database: Database = None) -> None:
     """Print the configuration with which EMQX asks the fleet's database on PostgreSQL who may do what."""
-    from schemas.settings import IngestorSettings
+    from runtime.settings import IngestorSettings
 
     settings = effective(IngestorSettings, data, None, False, database=database)
-    from broker.emqx import configuration
-    from schemas.errors import StartError
-    from schemas.urls import postgresql_server
+    from broker.external.emqx import configuration
+    from runtime.errors import StartError
+    from runtime.urls import postgresql_server
 
     found = postgresql_server(settings.database.get_secret_value())
     if found is None:

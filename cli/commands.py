@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.act.progress import Progress
+from cli.act.publishing import Org, client_of, note, person, publish
 from cli.options import Data, Database, Json, Server, effective, fleet_database, show, table, utc
-from cli.progress import Progress
-from cli.publishing import Org, client_of, note, person, publish
-from schemas.errors import StartError
+from runtime.errors import StartError
 
 if TYPE_CHECKING:
     pass
@@ -29,7 +29,7 @@ def list_commands(
     """List commands: who asked what of which machine, and what became of it."""
     if context.invoked_subcommand is not None:
         return
-    from ingestor.command_list import list_commands as listed
+    from schemas.database.queries.command_list import list_commands as listed
 
     with fleet_database(data, database, read_only=True) as engine:
         found = listed(engine, org=org, machine=machine, state=state, limit=limit)
@@ -45,7 +45,7 @@ def show_command(
     as_json: Json = False,
 ) -> None:
     """Show one command with what it printed and each change of its state."""
-    from ingestor.command_list import show_command as shown
+    from schemas.database.queries.command_list import show_command as shown
 
     with fleet_database(data, database, read_only=True) as engine:
         found = shown(engine, id_)
@@ -68,9 +68,9 @@ def cancel(
     database: Database = None,
 ) -> None:
     """Take commands back, those that were not sent to their machines yet."""
-    from broker import requests
-    from ingestor.targets import command_states
-    from schemas.settings import ActSettings
+    from broker.client import request_client
+    from runtime.settings import ActSettings
+    from schemas.database.queries.targets import command_states
 
     settings: ActSettings = effective(ActSettings, data, None, False, server=server, org=org)
     with fleet_database(data, database, read_only=True) as engine:
@@ -78,7 +78,7 @@ def cancel(
         if unknown:
             raise StartError(f"there is no command {', '.join(unknown)}: dashfleet commands lists them")
         with client_of(settings) as client:
-            publish(settings, client, requests.cancel(ids, actor=person()), Progress({}))
+            publish(settings, client, request_client.cancel(ids, actor=person()), Progress({}))
         after = command_states(engine, ids)
     for id_ in ids:
         typer.echo(f"{id_}  {after[id_]['state']}")
@@ -86,7 +86,7 @@ def cancel(
 
 
 def _row(command: dict[str, Any]) -> dict[str, str]:
-    from broker.watch import printable
+    from broker.client.topic_tail import printable
 
     plain = {name: printable(str(command[name])) for name in ("id", "machine", "action", "state")}
     why = printable(command["detail"] or command["reason"])
@@ -103,7 +103,7 @@ def _tell(found: dict[str, Any]) -> None:
     import json
     from datetime import UTC, datetime
 
-    from broker.watch import printable
+    from broker.client.topic_tail import printable
 
     row = _row(found)
     typer.echo(f"{row['action']} on {found['org']}/{row['machine']}: {row['state']}")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import Data, Database, Output, fleet_database, to_file, to_moment
-from schemas.errors import StartError
+from runtime.errors import StartError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from dashboard.export import Wanted
+    from dashboard.export.history import Wanted
 
 app = typer.Typer()
 
@@ -51,8 +51,8 @@ def export(
     database: Database = None,
 ) -> None:
     """Write the history of an organisation's machines as CSV, JSON lines or Parquet."""
-    from dashboard.export import Wanted, unknown
-    from schemas.history import HOURS, MINUTES, SAMPLES
+    from dashboard.export.history import Wanted, unknown
+    from schemas.fleet.history import HOURS, MINUTES, SAMPLES
 
     now = time.time_ns() // 1_000_000
     kept = {Finely.SAMPLES: SAMPLES, Finely.MINUTES: MINUTES, Finely.HOURS: HOURS}[resolution]
@@ -75,7 +75,7 @@ def _write(engine: "Engine", wanted: "Wanted", form: Form, output: Path | None) 
     from rich.console import Console
     from rich.progress import Progress
 
-    from dashboard.export import count, rows, writing
+    from dashboard.export.history import count, rows, writing
 
     done = 0
     try:

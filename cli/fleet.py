@@ -14,7 +14,7 @@ app = typer.Typer()
 @app.command()
 def machines(data: Data = None, database: Database = None, as_json: Json = False) -> None:
     """List the machines: who is there, how they are, when they were heard."""
-    from ingestor.machines import machine_table
+    from cli.machines import machine_table
 
     found = _list_machines(data, database)
     show(found if as_json else machine_table(found, now=time.time()))
@@ -23,7 +23,7 @@ def machines(data: Data = None, database: Database = None, as_json: Json = False
 @app.command()
 def ledger(data: Data = None, database: Database = None, as_json: Json = False) -> None:
     """Say of every machine where its samples are: stored, late, dropped, still waiting, lost."""
-    from ingestor.machines import ledger_table
+    from cli.machines import ledger_table
 
     found = _list_machines(data, database)
     plain = [{name: row[name] for name in ("org", "machine", "ledger")} for row in found]
@@ -41,7 +41,7 @@ def alerts(
     as_json: Json = False,
 ) -> None:
     """List the alerts that last: what is wrong with which machine, and since when."""
-    from ingestor.alert_list import list_alerts
+    from schemas.database.queries.alert_list import list_alerts
 
     with fleet_database(data, database, read_only=True) as engine:
         found = list_alerts(engine, org=org, machine=machine, over=over, limit=limit)
@@ -50,7 +50,7 @@ def alerts(
 
 
 def _alert_row(alert: dict[str, Any]) -> dict[str, str]:
-    from broker.watch import printable
+    from broker.client.topic_tail import printable
 
     plain = {name: printable(alert[name]) for name in ("org", "machine", "detail", "severity")}
     until = "" if alert["ended_at"] is None else utc(alert["ended_at"])
@@ -65,17 +65,17 @@ def watch(
     as_json: Json = False,
 ) -> None:
     """Subscribe to an organisation's topics and print what passes, until Ctrl-C."""
-    from schemas.settings import WatchSettings
+    from runtime.settings import WatchSettings
 
     settings = effective(WatchSettings, data, None, False, server=server, org=org)
-    from broker.watch import as_json_lines, as_text
-    from broker.watch import watch as run
+    from broker.client.topic_tail import as_json_lines, as_text
+    from broker.client.topic_tail import watch as run
 
     run(settings, show=as_json_lines if as_json else as_text)
 
 
 def _list_machines(data: Path | None, database: str | None) -> list[dict[str, Any]]:
-    from ingestor.machines import list_machines
+    from cli.machines import list_machines
 
     with fleet_database(data, database, read_only=True) as engine:
         return list_machines(engine)

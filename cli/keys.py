@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.options import Data, Database, Json, data_directory, fleet_database, show, table, to_seconds
-from schemas.errors import StartError
+from runtime.errors import StartError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -45,9 +45,9 @@ def create(
     database: Database = None,
 ) -> None:
     """Make a key. The first of an organisation signs for itself; each later one is signed by a key that you hold."""
-    from ingestor.keys import add_key, has_keys
-    from schemas.keys import new_key
-    from schemas.settings import write_secret
+    from ingestor.admin.key_changes import add_key, has_keys
+    from runtime.settings import write_secret
+    from schemas.contract.signing import new_key
 
     kept = file or _default_file(data, org)
     if kept.exists():
@@ -73,7 +73,7 @@ def create(
 @app.command("list")
 def list_them(data: Data = None, org: Org = "home", database: Database = None, as_json: Json = False) -> None:
     """List the keys that there are and were: id, name, created, expires, revoked."""
-    from ingestor.keys import list_keys
+    from ingestor.admin.key_changes import list_keys
 
     with fleet_database(data, database, read_only=True) as engine:
         _require_org(engine, org)
@@ -91,7 +91,7 @@ def revoke(
     database: Database = None,
 ) -> None:
     """Let machines obey a key no more, for ever. A key may sign its own end."""
-    from ingestor.keys import revoke_key
+    from ingestor.admin.key_changes import revoke_key
 
     with fleet_database(data, database) as engine:
         revoke_key(engine, org, id_, signer=_signer(data, org, signed_by), now=_now)
@@ -110,8 +110,8 @@ def _signer(data: Path | None, org: str, given: Path | None) -> str:
 
 def read_key(path: Path) -> str:
     """The private key in a file. Raises StartError."""
-    from schemas.keys import public_key
-    from schemas.settings import read_secret
+    from runtime.settings import read_secret
+    from schemas.contract.signing import public_key
 
     seed = read_secret(path)
     try:
@@ -122,15 +122,15 @@ def read_key(path: Path) -> str:
 
 
 def _require_org(engine: "Engine", org: str) -> None:
-    from ingestor.targets import has_org
+    from schemas.database.queries.targets import has_org
 
     if not has_org(engine, org):
         raise StartError(f"there is no organisation {org}")
 
 
 def _default_file(data: Path | None, org: str) -> Path:
-    from schemas.layout import Layout
-    from schemas.topics import ORG_MAX_LENGTH, is_id
+    from runtime.state_directory import Layout
+    from schemas.contract.topics import ORG_MAX_LENGTH, is_id
 
     if not is_id(org, ORG_MAX_LENGTH):
         raise StartError(f"{org!r} cannot be an organisation: use lower-case letters, digits and hyphens")

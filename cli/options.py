@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from schemas.errors import StartError
+from runtime.errors import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,10 +46,10 @@ Output = Annotated[
 @contextmanager
 def fleet_database(data: Path | None, database: str | None = None, *, read_only: bool = False) -> "Iterator[Engine]":
     """The fleet's database, of this version. Raises DatabaseError."""
-    from schemas.settings import IngestorSettings
+    from runtime.settings import IngestorSettings
 
     settings = effective(IngestorSettings, data, None, False, database=database)
-    from schemas.database import open_engine, require_current
+    from schemas.database.engine import open_engine, require_current
 
     engine = open_engine(settings.database.get_secret_value(), read_only=read_only)
     try:
@@ -65,7 +65,7 @@ def to_file(output: Path | None) -> "Iterator[Path | None]":
 
     Raises StartError when there is such a file, or it cannot be written.
     """
-    from schemas import files
+    from runtime import files
 
     try:
         with nullcontext() if output is None else files.new(output) as file:
@@ -102,7 +102,7 @@ def show(what: "list[dict[str, Any]] | Table") -> None:
 
 def effective(kind: type[Any], data: Path | None, config: Path | None, check: bool, **given: Any) -> Any:  # noqa: ANN401
     """The effective settings of a part; with `check`, print them and exit."""
-    from schemas.settings import load, masked
+    from runtime.settings import load, masked
 
     directory = data_directory(data)
     settings = load(kind, directory, given, defaults=_defaults(kind.part, directory), configuration=config)
@@ -114,7 +114,7 @@ def effective(kind: type[Any], data: Path | None, config: Path | None, check: bo
 
 def to_seconds(text: str) -> float:
     """The length of time that an option says. Raises StartError."""
-    from schemas import durations
+    from runtime import durations
 
     try:
         return durations.seconds(text)
@@ -127,7 +127,7 @@ def to_moment(text: str, now: int) -> int:
 
     It is UTC if it says no zone. Raises StartError.
     """
-    from schemas import durations
+    from runtime import durations
 
     try:
         return now - round(durations.seconds(text) * 1000)
@@ -154,8 +154,8 @@ def data_directory(given: Path | None) -> Path:
 
 def _defaults(part: str, data: Path) -> "Mapping[str, Any]":
     """What depends on the state directory, and on the last `dashfleet up` in it."""
-    from schemas.layout import Layout
-    from schemas.topics import slug
+    from runtime.state_directory import Layout
+    from schemas.contract.topics import slug
 
     layout = Layout(data)
     client = {"server": layout.server, "password_file": layout.secret(part), "ca_file": layout.authority}

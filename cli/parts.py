@@ -43,8 +43,8 @@ def up(
     ] = None,
 ) -> None:
     """Run everything on this machine: broker, ingestor, an agent, dashboard."""
-    from installation import Installation, Options
-    from schemas.process import Stop
+    from cli.up.installation import Installation, Options
+    from runtime.process import Stop
 
     os.umask(0o077)  # what the parts write is nobody else's to read, also in a directory that others may enter
     stop = Stop()
@@ -69,9 +69,9 @@ def setup(
     ] = "ingestor",
 ) -> None:
     """Make what parts that run on their own need: tables, an organisation, their secrets, the first key that signs."""
-    from installation import furnish
-    from schemas.layout import Layout
-    from schemas.settings import IngestorSettings
+    from cli.up.installation import furnish
+    from runtime.settings import IngestorSettings
+    from runtime.state_directory import Layout
 
     os.umask(0o077)
     directory = data_directory(data)
@@ -96,15 +96,15 @@ def broker(
     check: Check = False,
 ) -> None:
     """Run the embedded broker."""
-    from schemas.settings import BrokerSettings
+    from runtime.settings import BrokerSettings
 
     given = {"bind": bind, "port": port, "database": database, "insecure": insecure}
     settings = effective(BrokerSettings, data, config, check, **given, certificate=certificate, private_key=private_key)
-    from broker.embedded import run
-    from broker.principals import TableDirectory
-    from schemas.database import open_engine, require_current
-    from schemas.logs import start_logging
-    from schemas.process import say_ready, watch_the_supervisor
+    from broker.access.principals import TableDirectory
+    from broker.embedded.server import run
+    from runtime.logging_setup import start_logging
+    from runtime.process import say_ready, watch_the_supervisor
+    from schemas.database.engine import open_engine, require_current
 
     start_logging(settings)
     engine = open_engine(settings.database.get_secret_value(), read_only=True)
@@ -126,8 +126,8 @@ def ingestor(
     check: Check = False,
 ) -> None:
     """Store what machines publish, and decide who is online."""
-    from schemas.layout import Layout
-    from schemas.settings import IngestorSettings
+    from runtime.settings import IngestorSettings
+    from runtime.state_directory import Layout
 
     given = {"server": server, "database": database, "name": name}
     secret = Layout(data_directory(data)).secret(name) if name is not None else None
@@ -135,7 +135,7 @@ def ingestor(
         IngestorSettings, data, config, check, **given, password_file=secret if secret and secret.exists() else None
     )
     from ingestor.run import run
-    from schemas.logs import start_logging
+    from runtime.logging_setup import start_logging
 
     start_logging(settings)
     run(settings)
@@ -144,7 +144,7 @@ def ingestor(
 @app.command()
 def heartbeat(data: Data = None, database: Database = None) -> None:
     """Say whether an ingestor lives and hears; exits with 1 when not. For health checks."""
-    from ingestor.heartbeat import trouble
+    from schemas.database.queries.heartbeat import trouble
 
     with fleet_database(data, database, read_only=True) as engine:
         wrong = trouble(engine, now=time.time_ns() // 1_000_000)
@@ -162,13 +162,13 @@ def dashboard(
     check: Check = False,
 ) -> None:
     """Serve the dashboard."""
-    from schemas.settings import DashboardSettings
+    from runtime.settings import DashboardSettings
 
     settings = effective(DashboardSettings, data, config, check, bind=bind, port=port, database=database)
-    from dashboard.app import run
-    from schemas.database import open_engine, require_current
-    from schemas.logs import start_logging
-    from schemas.process import say_ready, watch_the_supervisor
+    from dashboard.server.app import run
+    from runtime.logging_setup import start_logging
+    from runtime.process import say_ready, watch_the_supervisor
+    from schemas.database.engine import open_engine, require_current
 
     start_logging(settings)
     require_current(open_engine(settings.database.get_secret_value(), read_only=True))

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import Data, Database, Output, fleet_database, to_file, to_moment
-from schemas.errors import StartError
+from runtime.errors import StartError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from dashboard.availability import Span
+    from schemas.fleet.availability import Span
 
 app = typer.Typer()
 
@@ -42,7 +42,7 @@ def report(
     database: Database = None,
 ) -> None:
     """Write a report as one HTML file: availability, incidents, health, consumers, disks, completeness."""
-    from dashboard.language import LANGUAGES, known, speaking
+    from dashboard.i18n.language import LANGUAGES, known, speaking
 
     if not known(language):
         raise StartError(f"there is no language {language!r}: name one of {', '.join(LANGUAGES)}")
@@ -63,9 +63,9 @@ def _written(engine: "Engine", org: str, within: "Span", now: int) -> str:
     from rich.console import Console
     from rich.progress import Progress
 
-    from dashboard.report import gather
-    from dashboard.report_page import page
-    from dashboard.report_queries import count_hours, is_known
+    from dashboard.report.html import page
+    from dashboard.report.summary import gather
+    from schemas.database.queries.report import count_hours, is_known
 
     if not is_known(engine, org):
         raise StartError(f"there is no organisation {org}")

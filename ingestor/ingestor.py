@@ -5,7 +5,8 @@ Invariants:
   the batch, and all that was known in memory, is thrown away, the connection is closed, and everything is taken up anew
   when the database is back. The agents still have their samples.
 - A batch that the database refuses for good is stored message by message; only the message at fault is set aside.
-- Of several ingestors each reads, and keeps in memory, only what its duties say (`ingestor.duties`). Whoever gains or
+- Of several ingestors each reads, and keeps in memory, only what its duties say
+  (`ingestor.cluster.work_assignment`). Whoever gains or
   loses some takes up anew what is not its own as before, and gives what it gained time to be heard.
 """
 
@@ -19,28 +20,28 @@ from typing import Protocol
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from broker.transport import Connected, Disconnected, Event, Message, Transport
-from ingestor import rules
-from ingestor.acks import Acks
-from ingestor.acting import Acting
-from ingestor.admission import Admission
-from ingestor.alerts import Alerts
-from ingestor.duties import Duties
-from ingestor.fleet import Machine
-from ingestor.heartbeat import HEARTBEAT_SECONDS
-from ingestor.intake import Batch, Intake, Rejected, counted
-from ingestor.leases import FencedError
-from ingestor.limits import Limits
+from broker.client.transport import Connected, Disconnected, Event, Message, Transport
+from ingestor.alerts import rules
+from ingestor.alerts.engine import Alerts
+from ingestor.alerts.rule import discover
+from ingestor.cluster.leases import FencedError
+from ingestor.cluster.shared_subscription_probe import Probe
+from ingestor.cluster.work_assignment import Duties
+from ingestor.commands.acting import Acting
+from ingestor.domain.machine import Machine
+from ingestor.domain.presence import is_there
+from ingestor.history.maintenance import Tending
+from ingestor.intake.acks import Acks
+from ingestor.intake.ingress import Admission
+from ingestor.intake.limits import Limits
+from ingestor.intake.machine_cache import Roster
+from ingestor.intake.message_handlers import Batch, Intake, Rejected, counted
 from ingestor.metrics import Metrics
-from ingestor.org_configs import OrgConfigs
-from ingestor.presence import is_there
-from ingestor.probe import Probe
-from ingestor.roster import Roster
-from ingestor.rule import discover
-from ingestor.store import Store
-from ingestor.tending import Tending
-from ingestor.watch import LATE_SECONDS, TICK_SECONDS, Watch
-from schemas import topics
+from ingestor.presence.monitor import LATE_SECONDS, TICK_SECONDS, Watch
+from ingestor.presence.org_configs import OrgConfigs
+from ingestor.storage.store import Store
+from schemas.contract import topics
+from schemas.database.queries.heartbeat import HEARTBEAT_SECONDS
 
 RECEIVE_SECONDS = LATE_SECONDS
 GATHER_SECONDS = 0.05

@@ -20,10 +20,10 @@ from prometheus_client import CollectorRegistry, Histogram, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ingestor.fleet import Machine
-from ingestor.heartbeat import judgement
-from ingestor.presence import Presence
-from schemas.settings import ListenAddress, SettingsError
+from ingestor.domain.machine import Machine
+from ingestor.domain.presence import Presence
+from runtime.settings import ListenAddress, SettingsError
+from schemas.database.queries.heartbeat import judgement
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment

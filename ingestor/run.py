@@ -5,16 +5,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from broker.access import Principal, Role
-from broker.mqtt import Mqtt
-from broker.transport import Backoff, Transport
+from broker.access.policy import Principal, Role
+from broker.client.mqtt import Mqtt
+from broker.client.transport import Backoff, Transport
 from ingestor.ingestor import Ingestor
-from ingestor.limits import Limits, Rate
+from ingestor.intake.limits import Limits, Rate
 from ingestor.metrics import serving
-from ingestor.store import Store
-from schemas.database import open_engine, shown_url, upgrade
-from schemas.process import Stop, say_ready
-from schemas.settings import IngestorSettings
+from ingestor.storage.store import Store
+from runtime.process import Stop, say_ready
+from runtime.settings import IngestorSettings
+from schemas.database.engine import open_engine, shown_url, upgrade
 
 PRINCIPAL = Principal(Role.INGESTOR, "", "ingestor")
 """Of the only ingestor, or the first one."""

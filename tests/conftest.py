@@ -10,9 +10,9 @@ from sqlalchemy import Engine, text
 from xdist.remote import Producer
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-from schemas import tables
-from schemas.database import open_engine, upgrade
-from schemas.urls import sqlite_url
+from runtime.urls import sqlite_url
+from schemas.database import tables
+from schemas.database.engine import open_engine, upgrade
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def database(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-ORDER = {"faults": 0, "bench": 0, "test_command_line.py": 1, "test_up.py": 3, "browser": 4}
+ORDER = {"faults": 0, "bench": 0, "cli": 1, "end_to_end": 3, "browser": 4}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

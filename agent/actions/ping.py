@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from agent.action import Arguments, Context, Outcome, action
-from schemas.version import VERSION
+from runtime.version import VERSION
 
 
 class PingArguments(Arguments):

@@ -14,8 +14,8 @@ from typing import Annotated
 from pydantic import Field
 
 from agent.action import Arguments, Begun, Context, Outcome, Situation, action
-from agent.environment import clean_environment
-from schemas.settings import AgentSettings
+from agent.orders.child_environment import clean_environment
+from runtime.settings import AgentSettings
 
 COMMAND_SECONDS = 30.0
 PATIENCE_SECONDS = 600

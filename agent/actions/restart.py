@@ -1,7 +1,7 @@
 """The agent, begun again."""
 
 from agent.action import Begun, Context, NoArguments, Outcome, Situation, action
-from schemas.version import VERSION
+from runtime.version import VERSION
 
 PATIENCE_MILLISECONDS = 120_000
 

@@ -1,4 +1,5 @@
-"""A command line that the machine's owner has named in its settings (`commands`). See `schemas.command_lines`."""
+"""A command line that the machine's owner has named in its settings (`commands`). See
+`schemas.contract.named_commands`."""
 
 import json
 import os
@@ -9,12 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from agent import warden
 from agent.action import Arguments, Context, Outcome, action
-from agent.environment import clean_environment
-from schemas.command_lines import VALUE_MAX, CommandLine
-from schemas.commands import OUTPUT_MAX
-from schemas.settings import AgentSettings
+from agent.orders import process_reaper
+from agent.orders.child_environment import clean_environment
+from runtime.settings import AgentSettings
+from schemas.contract.commands import OUTPUT_MAX
+from schemas.contract.named_commands import VALUE_MAX, CommandLine
 
 
 class RunArguments(Arguments):
@@ -63,7 +64,7 @@ def _alternative(name: str, line: CommandLine) -> dict[str, Any]:
     title="Run a command",
     describe=_describe,
     check=_check,
-    seconds=86_400 + 2 * warden.END_SECONDS,  # the command's own timeout is the shorter one
+    seconds=86_400 + 2 * process_reaper.END_SECONDS,  # the command's own timeout is the shorter one
 )
 def run(arguments: RunArguments, context: Context) -> Outcome:
     """Runs it without a shell, and ends its whole tree of processes when its time is over."""
@@ -77,7 +78,7 @@ def run(arguments: RunArguments, context: Context) -> Outcome:
 def _guarded(words: list[str], seconds: float) -> tuple[dict[str, Any], bytes]:
     """Have a warden run it: its answer, and what the command printed."""
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", str(Path(warden.__file__).resolve())],
+        [sys.executable, "-I", "-S", str(Path(process_reaper.__file__).resolve())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -3,8 +3,8 @@
 import psutil
 
 from agent.collector import Collector, Readings
-from schemas.messages import Metric
-from schemas.settings import AgentSettings
+from runtime.settings import AgentSettings
+from schemas.contract.messages import Metric
 
 SHORTEST_SECONDS = 0.1
 """The kernel counts in hundredths of a second; over less than this, the share would be noise."""

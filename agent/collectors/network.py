@@ -5,7 +5,7 @@ import re
 import psutil
 
 from agent.collector import Collector, Readings
-from schemas.messages import Metric
+from schemas.contract.messages import Metric
 
 _LOOPBACK = re.compile(r"lo\d*$|Loopback")
 

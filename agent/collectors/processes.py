@@ -3,7 +3,7 @@
 import psutil
 
 from agent.collector import Collector, Readings
-from schemas.messages import Metric
+from schemas.contract.messages import Metric
 
 
 class Processes(Collector):

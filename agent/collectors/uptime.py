@@ -5,7 +5,7 @@ import time
 import psutil
 
 from agent.collector import Collector, Readings
-from schemas.messages import Metric
+from schemas.contract.messages import Metric
 
 
 class Uptime(Collector):

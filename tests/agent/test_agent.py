@@ -11,12 +11,13 @@ from outboxes import Machine
 
 from agent.agent import BACKFILL_MAX_BYTES, STEP_SECONDS, Agent
 from agent.collector import Collector, Readings, Runner
-from agent.outbox import SPILL_SECONDS, Outbox
-from agent.sessions import Sessions
-from broker.memory import MemoryBroker, MemoryTransport
-from broker.transport import Backoff, Message, Transport, WillMaker
-from schemas import topics
-from schemas.messages import (
+from agent.outbox.outbox import SPILL_SECONDS, Outbox
+from agent.session_counter import Sessions
+from broker.client.memory import MemoryBroker, MemoryTransport
+from broker.client.transport import Backoff, Message, Transport, WillMaker
+from runtime.settings import AgentSettings
+from schemas.contract import topics
+from schemas.contract.messages import (
     BACKFILL_MAX_SAMPLES,
     INTEGER_MAX,
     SESSION_MAX,
@@ -30,8 +31,7 @@ from schemas.messages import (
     Status,
     Telemetry,
 )
-from schemas.messages import Message as Payload
-from schemas.settings import AgentSettings
+from schemas.contract.messages import Message as Payload
 
 OWN = {"org": "home", "machine": "attic"}
 M = TypeVar("M", bound=Payload)

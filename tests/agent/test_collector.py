@@ -12,8 +12,8 @@ from waiting import wait_until
 
 import agent.collectors
 from agent.collector import Collector, Readings, Runner, discover
-from schemas.messages import EXTRA_MAX, METRICS_MAX, VITALS, Metric
-from schemas.settings import AgentSettings
+from runtime.settings import AgentSettings
+from schemas.contract.messages import EXTRA_MAX, METRICS_MAX, VITALS, Metric
 
 SETTINGS = AgentSettings(data=Path("unused"), machine="attic")
 
@@ -195,7 +195,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[M
 
 COLLECTOR = """
 from agent.collector import Collector
-from schemas.messages import Metric
+from schemas.contract.messages import Metric
 
 class {name}(Collector):
     metrics = (Metric(name="{metric}", unit="rpm", title="Fan"),)

@@ -10,7 +10,7 @@ from obeying import Obedient
 from waiting import wait_until
 
 from agent.configuration import TRIAL_SECONDS, Wish
-from schemas.messages import Signed
+from schemas.contract.messages import Signed
 
 OWNERS = 10.0
 """The interval that the owner has set, in seconds."""

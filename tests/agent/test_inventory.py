@@ -9,9 +9,9 @@ import pytest
 
 from agent import inventory as inventory_module
 from agent.inventory import boot_id, hardware_id, inventory
-from schemas.messages import Info, Metric
-from schemas.settings import AgentSettings
-from schemas.version import VERSION
+from runtime.settings import AgentSettings
+from runtime.version import VERSION
+from schemas.contract.messages import Info, Metric
 
 HEX = set(string.hexdigits.lower())
 

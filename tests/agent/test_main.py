@@ -7,7 +7,7 @@ import pytest
 
 from agent import __main__ as main_module
 from agent.__main__ import build
-from schemas.settings import AgentSettings, SettingsError
+from runtime.settings import AgentSettings, SettingsError
 
 
 def settings_of(data: Path, **values: object) -> AgentSettings:

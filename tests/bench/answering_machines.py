@@ -13,13 +13,14 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from brokers import RawClient, publish_packet
 from faults.fleet import ORG, SECRET
 
-from schemas import topics
-from schemas.commands import Command, Order, Result
-from schemas.messages import Status, Telemetry, Vitals
+from schemas.contract import topics
+from schemas.contract.commands import Command, Order, Result
+from schemas.contract.messages import Status, Telemetry, Vitals
 
 INTERVAL_SECONDS = 10.0
 STREAM = "00000000000000aa"

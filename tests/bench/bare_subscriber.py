@@ -10,7 +10,7 @@ import sys
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from schemas import topics
+from schemas.contract import topics
 
 
 class Subscriber:

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from seeding import ACTIONS, INFO, Fleet
 from sqlalchemy import Engine, Float, Insert, bindparam, cast, insert, literal, select, update
 
-from schemas import tables
-from schemas.database import open_engine
-from schemas.health import health
-from schemas.history import MINUTE
+from schemas.database import tables
+from schemas.database.engine import open_engine
+from schemas.fleet.health import health
+from schemas.fleet.history import MINUTE
 
 PERIOD_SECONDS = 5.0
 SHARES = 10

@@ -19,8 +19,8 @@ from servers import free_port, mosquitto, stop
 from sqlalchemy import Engine, func, insert, select
 from waiting import wait_until
 
-from schemas import tables
-from schemas.database import open_engine, upgrade
+from schemas.database import tables
+from schemas.database.engine import open_engine, upgrade
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

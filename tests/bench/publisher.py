@@ -14,11 +14,12 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from brokers import RawClient, publish_packet
 from telemetry import telemetry
 
-from schemas import topics
+from schemas.contract import topics
 
 ORGS = 10
 TICK_SECONDS = 0.01

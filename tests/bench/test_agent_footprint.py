@@ -12,7 +12,7 @@ from pathlib import Path
 from brokers import embedded_broker
 from waiting import wait_until
 
-from broker.access import Principal, Role
+from broker.access.policy import Principal, Role
 
 SECONDS = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "20"))
 MOST_PSS_MIB = 35.0

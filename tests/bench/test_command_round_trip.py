@@ -16,13 +16,13 @@ from faults.fleet import ORG, SECRET, running_fleet
 from faults.processes import Process
 from waiting import wait_until
 
-from broker.access import Principal, Role
-from broker.mqtt import Mqtt
-from broker.transport import Connected, Message
-from ingestor.admin import add_principal
-from schemas import topics
-from schemas.commands import Update
-from schemas.settings import ServerAddress
+from broker.access.policy import Principal, Role
+from broker.client.mqtt import Mqtt
+from broker.client.transport import Connected, Message
+from ingestor.admin.access import add_principal
+from runtime.settings import ServerAddress
+from schemas.contract import topics
+from schemas.contract.commands import Update
 
 SECONDS = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "3"))
 MACHINES = 500

@@ -19,7 +19,7 @@ from brokers import PASSWORD, RawClient, publish_packet
 from servers import free_port, listens, stop
 from waiting import wait_until
 
-from schemas import topics
+from schemas.contract import topics
 
 ROOT = Path(__file__).parents[2]
 SECONDS = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "3"))
@@ -47,10 +47,10 @@ asyncio.run(serve())
 GUARDED = f"""
 import sys
 from pathlib import Path
-from broker.access import Principal, Role
-from broker.embedded import run
-from broker.principals import MemoryDirectory
-from schemas.settings import BrokerSettings
+from broker.access.policy import Principal, Role
+from broker.embedded.server import run
+from broker.access.principals import MemoryDirectory
+from runtime.settings import BrokerSettings
 
 clients = (Principal(Role.MACHINE, "home", "attic"), Principal(Role.READER, "home", "reader"))
 settings = BrokerSettings(data=Path(), database="sqlite://", port=int(sys.argv[1]))

@@ -24,9 +24,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, WebSocket
 from servers import stop
 from visiting import PASSWORD, sign_in
 
-from dashboard.accounts import add_user, open_accounts
-from schemas.database import open_engine, upgrade
-from schemas.urls import sqlite_url
+from dashboard.auth.accounts import add_user, open_accounts
+from runtime.urls import sqlite_url
+from schemas.database.engine import open_engine, upgrade
 
 SECONDS = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "8"))
 MACHINES = 10_000

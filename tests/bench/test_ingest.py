@@ -12,7 +12,7 @@ import pytest
 from bench.lanes import bare_lane, ingestor_lane
 from servers import postgresql
 
-from schemas.urls import sqlite_url
+from runtime.urls import sqlite_url
 
 SECONDS = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "3"))
 IS_WHOLE = SECONDS >= 60

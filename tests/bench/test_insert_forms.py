@@ -1,7 +1,7 @@
 """The forms of insert that PostgreSQL has, side by side, over the rows that the ingestor writes.
 
 CPU of the client and of the server per row, in one run, each form in turns. `make bench` takes more rows; the short
-form shows that the one in use (`ingestor.bulk`) is the cheapest for the client.
+form shows that the one in use (`ingestor.storage.bulk`) is the cheapest for the client.
 """
 
 import json
@@ -19,12 +19,12 @@ from sqlalchemy import Engine, Table, select
 from sqlalchemy.engine import Connection
 from telemetry import telemetry
 
-from ingestor.bulk import CopiedRows, PreparedRows, Rows
-from ingestor.fleet import Machine, Stream
-from ingestor.intake import Arrived
-from ingestor.rows import SAMPLE_COLUMNS, STREAM_COLUMNS, sample_rows, stream_rows
-from schemas import tables
-from schemas.database import open_engine, upgrade
+from ingestor.domain.machine import Machine, Stream
+from ingestor.intake.message_handlers import Arrived
+from ingestor.storage.bulk import CopiedRows, PreparedRows, Rows
+from ingestor.storage.row_encoding import SAMPLE_COLUMNS, STREAM_COLUMNS, sample_rows, stream_rows
+from schemas.database import tables
+from schemas.database.engine import open_engine, upgrade
 
 IS_WHOLE = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "3")) >= 60
 ROWS = 2_000 if IS_WHOLE else 1_000

@@ -14,9 +14,9 @@ from bench.lanes import ingestor_lane
 from bench.publisher import FIRST_SEQ
 from sqlalchemy import select
 
-from schemas import tables
-from schemas.database import open_engine
-from schemas.urls import sqlite_url
+from runtime.urls import sqlite_url
+from schemas.database import tables
+from schemas.database.engine import open_engine
 
 IS_WHOLE = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "3")) >= 60
 MACHINES = 10_000 if IS_WHOLE else 1_000

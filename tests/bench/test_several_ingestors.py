@@ -17,9 +17,10 @@ from faults.processes import Process
 from sqlalchemy import func, insert, select
 from waiting import wait_until
 
-from ingestor.heartbeat import trouble
-from schemas import tables, topics
-from schemas.messages import Telemetry, Vitals
+from schemas.contract import topics
+from schemas.contract.messages import Telemetry, Vitals
+from schemas.database import tables
+from schemas.database.queries.heartbeat import trouble
 
 SECONDS = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "3"))
 MACHINES = 10_000

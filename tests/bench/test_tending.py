@@ -17,15 +17,15 @@ from servers import postgresql
 from sqlalchemy import Engine, func, select
 from telemetry import telemetry
 
-from ingestor.fleet import Machine, Stream
-from ingestor.intake import Arrived, Batch
-from ingestor.rows import SAMPLE_COLUMNS, sample_rows
-from ingestor.sample_days import make_day
-from ingestor.store import Store
-from schemas import tables
-from schemas.database import open_engine
-from schemas.history import DAY, HOUR, MINUTE
-from schemas.urls import sqlite_url
+from ingestor.domain.machine import Machine, Stream
+from ingestor.history.partitions import make_day
+from ingestor.intake.message_handlers import Arrived, Batch
+from ingestor.storage.row_encoding import SAMPLE_COLUMNS, sample_rows
+from ingestor.storage.store import Store
+from runtime.urls import sqlite_url
+from schemas.database import tables
+from schemas.database.engine import open_engine
+from schemas.fleet.history import DAY, HOUR, MINUTE
 
 IS_WHOLE = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "3")) >= 60
 MACHINES = 10_000 if IS_WHOLE else 1_000

@@ -17,8 +17,9 @@ import pytest
 from bench.year import UNTIL, Extent, generate
 from sqlalchemy import Engine, text
 
-from dashboard import charts, history_queries
-from schemas.history import Resolution, Retention, resolution
+from dashboard.widgets import charts
+from schemas.database.queries import history
+from schemas.fleet.history import Resolution, Retention, resolution
 
 MACHINES = int(os.environ.get("DASHFLEET_BENCH_MACHINES", "8"))
 WHOLE = MACHINES >= 100
@@ -105,7 +106,7 @@ def read(engine: Engine, keys: Sequence[int], length: int) -> tuple[Resolution, 
     took, worked, points = [], [], 0
     for key in keys[:: max(1, len(keys) // ASKED)]:
         started, began = time.perf_counter(), time.thread_time()
-        rows = history_queries.history(engine, key, start=UNTIL - length, end=UNTIL, step=step, resolution=kept)
+        rows = history.history(engine, key, start=UNTIL - length, end=UNTIL, step=step, resolution=kept)
         took.append(time.perf_counter() - started)
         worked.append(time.thread_time() - began)
         points = max(points, len(rows))

@@ -31,13 +31,13 @@ from sqlalchemy import (
 )
 from telemetry import telemetry
 
-from ingestor.fleet import Machine, Stream
-from ingestor.intake import Arrived
-from schemas import tables
-from schemas.database import open_engine, upgrade
-from schemas.history import HOUR, MINUTE, Retention
-from schemas.messages import Sample
-from schemas.urls import sqlite_url
+from ingestor.domain.machine import Machine, Stream
+from ingestor.intake.message_handlers import Arrived
+from runtime.urls import sqlite_url
+from schemas.contract.messages import Sample
+from schemas.database import tables
+from schemas.database.engine import open_engine, upgrade
+from schemas.fleet.history import HOUR, MINUTE, Retention
 
 DAY: Final = 24 * HOUR
 UNTIL: Final = START + 400 * DAY

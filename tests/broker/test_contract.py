@@ -16,9 +16,9 @@ from brokers import KINDS, PASSWORD, Gone, RawClient, broker_of_kind, connect_pa
 from paho.mqtt.enums import CallbackAPIVersion
 from waiting import wait_until
 
-from broker.access import Principal, Role
-from broker.principals import MemoryDirectory
-from schemas import topics
+from broker.access.policy import Principal, Role
+from broker.access.principals import MemoryDirectory
+from schemas.contract import topics
 
 ATTIC = Principal(Role.MACHINE, "home", "attic")
 CELLAR = Principal(Role.MACHINE, "home", "cellar")

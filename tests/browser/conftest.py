@@ -21,12 +21,12 @@ from playwright.sync_api import (
 from seeding import ACTIONS, INFO, Fleet
 from visiting import PASSWORD, Scheme, Size, Visitors
 
-from broker.requests import DASHBOARD
-from dashboard.accounts import add_user, open_accounts
-from schemas.database import open_engine, upgrade
-from schemas.keys import new_key
-from schemas.settings import write_secret
-from schemas.urls import sqlite_url
+from broker.client.request_client import DASHBOARD
+from dashboard.auth.accounts import add_user, open_accounts
+from runtime.settings import write_secret
+from runtime.urls import sqlite_url
+from schemas.contract.signing import new_key
+from schemas.database.engine import open_engine, upgrade
 
 
 def now() -> int:

@@ -13,8 +13,8 @@ from answering import Answerer, succeeds
 from playwright.sync_api import Locator, Page, expect
 from screens import grave, settled
 
-from dashboard import section
-from dashboard import view as views
+from dashboard.page import page as views
+from dashboard.settings import section
 
 Visit = Callable[..., Page]
 QUERIES: Final = {"machine": "?id=web-paris&range=6h"}

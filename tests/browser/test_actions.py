@@ -14,8 +14,8 @@ from sqlalchemy import delete, select
 from visiting import elsewhere
 from waiting import wait_until
 
-from schemas import tables
-from schemas.commands import Act, Order
+from schemas.contract.commands import Act, Order
+from schemas.database import tables
 
 Visit = Callable[..., Page]
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"

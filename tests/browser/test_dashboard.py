@@ -14,7 +14,7 @@ from servers import listens
 from sqlalchemy import select
 from waiting import wait_until
 
-from schemas.tables import machine
+from schemas.database.tables import machine
 
 Visit = Callable[..., Page]
 

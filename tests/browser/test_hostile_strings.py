@@ -18,15 +18,15 @@ from sites import Site, now
 from visiting import PASSWORD, elsewhere
 from waiting import wait_until
 
-from broker.requests import DASHBOARD
-from dashboard.accounts import add_user, open_accounts
-from dashboard.view import discover
-from ingestor.admin import add_principal, new_principal
-from ingestor.machines import list_machines
-from schemas.database import open_engine, upgrade
-from schemas.keys import new_key
-from schemas.settings import write_secret
-from schemas.urls import sqlite_url
+from broker.client.request_client import DASHBOARD
+from cli.machines import list_machines
+from dashboard.auth.accounts import add_user, open_accounts
+from dashboard.page.page import discover
+from ingestor.admin.access import add_principal, new_principal
+from runtime.settings import write_secret
+from runtime.urls import sqlite_url
+from schemas.contract.signing import new_key
+from schemas.database.engine import open_engine, upgrade
 
 SIZES: Final = {"desk": (1440, 900), "telephone": (390, 844)}
 COUNT_WHAT_RUNS: Final = "window.ran = []; window.hacked = (number) => { window.ran.push(number); };"

@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from screens import photograph, settled
 from visiting import PASSWORD, sign_in
 
-from dashboard import language
-from dashboard.language import Marked, _, speaking
+from dashboard.i18n import language
+from dashboard.i18n.language import Marked, _, speaking
 
 LOCALES: Final = {"en": "en-GB", "fr": "fr-FR", "es": "es-ES", "ru": "ru-RU"}
 PAGES: Final = {"fleet": "/", "machine": "/machine?id=web-paris&range=6h", "activity": "/activity", "map": "/?view=map"}

@@ -12,7 +12,7 @@ from seeding import Fleet
 from sqlalchemy import select
 from waiting import wait_until
 
-from schemas.tables import machine
+from schemas.database.tables import machine
 
 Visit = Callable[..., Page]
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"

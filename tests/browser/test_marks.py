@@ -15,8 +15,8 @@ from screens import settled
 from seeding import Fleet
 from unmarked import PREPARATION, data_of, unmarked
 
-from dashboard.section import discover as sections
-from dashboard.view import discover
+from dashboard.page.page import discover
+from dashboard.settings.section import discover as sections
 
 Visit = Callable[..., Page]
 QUERIES: Final = {"machine": "?id=web-paris&range=6h"}

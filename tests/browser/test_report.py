@@ -8,9 +8,9 @@ from playwright.sync_api import Browser, Page, Request
 from screens import grave
 from seeding import Fleet
 
-from dashboard.forecast import DAY
-from dashboard.report import gather
-from dashboard.report_page import page as written
+from dashboard.report.html import page as written
+from dashboard.report.summary import gather
+from schemas.fleet.forecast import DAY
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from seeding import Fleet
 from sqlalchemy import select, update
 from waiting import wait_until
 
-from schemas import tables
-from schemas.commands import Act, Order
+from schemas.contract.commands import Act, Order
+from schemas.database import tables
 
 Visit = Callable[..., Page]
 TRIES = 100 if "DASHFLEET_BENCH_SECONDS" in os.environ else 3

@@ -22,14 +22,15 @@ from sqlalchemy import select
 from visiting import PASSWORD, Visitors, sign_in
 from waiting import wait_until
 
-from broker.mqtt import Mqtt
-from dashboard.accounts import add_user, open_accounts
-from schemas import tables, topics
-from schemas.database import open_engine
-from schemas.enrolment import Token
-from schemas.keys import key_id, public_key
-from schemas.settings import ServerAddress, write_secret
-from schemas.urls import sqlite_url
+from broker.client.mqtt import Mqtt
+from dashboard.auth.accounts import add_user, open_accounts
+from runtime.settings import ServerAddress, write_secret
+from runtime.urls import sqlite_url
+from schemas.contract import topics
+from schemas.contract.enrolment import Token
+from schemas.contract.signing import key_id, public_key
+from schemas.database import tables
+from schemas.database.engine import open_engine
 
 Visit = Callable[..., Page]
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"

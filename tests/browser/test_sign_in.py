@@ -17,11 +17,11 @@ from servers import free_port
 from sqlalchemy import Engine, delete, update
 from visiting import PASSWORD
 
-from dashboard.accounts import Role, add_user, attempt, open_accounts, remove_user, set_password
-from dashboard.gate import SINGLE_SIGN_ON_BACK
-from dashboard.view import discover
-from schemas.settings import write_secret
-from schemas.urls import sqlite_url
+from dashboard.auth.accounts import Role, add_user, attempt, open_accounts, remove_user, set_password
+from dashboard.auth.middleware import SINGLE_SIGN_ON_BACK
+from dashboard.page.page import discover
+from runtime.settings import write_secret
+from runtime.urls import sqlite_url
 
 Visit = Callable[..., Page]
 WITHIN_SECONDS: Final = 5.0

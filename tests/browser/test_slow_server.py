@@ -9,13 +9,13 @@ from playwright.sync_api import Browser, Page, expect
 
 SLOWLY: Final = """
 import time
-from dashboard import history_queries
+from schemas.database.queries import history
 
-def slowly(*given, read=history_queries.history, **named):
+def slowly(*given, read=history.history, **named):
     time.sleep(3)
     return read(*given, **named)
 
-history_queries.history = slowly
+history.history = slowly
 """
 FAINTEST: Final = """async () => {
   const shown = element => {

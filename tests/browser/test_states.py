@@ -16,13 +16,13 @@ from servers import Postgresql
 from sites import Site, now
 from visiting import elsewhere
 
-from broker.requests import DASHBOARD
-from dashboard.accounts import add_user, open_accounts
-from ingestor.admin import add_principal
-from schemas.database import open_engine, upgrade
-from schemas.keys import new_key
-from schemas.settings import write_secret
-from schemas.urls import sqlite_url
+from broker.client.request_client import DASHBOARD
+from dashboard.auth.accounts import add_user, open_accounts
+from ingestor.admin.access import add_principal
+from runtime.settings import write_secret
+from runtime.urls import sqlite_url
+from schemas.contract.signing import new_key
+from schemas.database.engine import open_engine, upgrade
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 PASSWORD = "correct horse battery"

@@ -6,10 +6,10 @@ from argon2 import PasswordHasher
 from seeding import Fleet
 from sqlalchemy import Engine
 
-from dashboard import accounts as accounts_module
-from dashboard.accounts import open_accounts
-from schemas.database import open_engine
-from schemas.urls import sqlite_url
+from dashboard.auth import accounts as accounts_module
+from dashboard.auth.accounts import open_accounts
+from runtime.urls import sqlite_url
+from schemas.database.engine import open_engine
 
 
 @pytest.fixture

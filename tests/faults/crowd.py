@@ -10,10 +10,10 @@ from faults.fleet import ORG, SECRET, Fleet
 from faults.processes import Process
 from sqlalchemy import select
 
-from broker.access import Principal, Role
-from ingestor.admin import add_principal
-from schemas import tables
-from schemas.settings import AgentSettings
+from broker.access.policy import Principal, Role
+from ingestor.admin.access import add_principal
+from runtime.settings import AgentSettings
+from schemas.database import tables
 
 PROCESSES = 2
 

@@ -18,15 +18,15 @@ from sqlalchemy.exc import OperationalError
 from waiting import wait_until
 
 from agent.__main__ import _hot_path
-from broker.access import Principal, Role
-from ingestor.admin import add_org, add_principal
-from ingestor.machines import list_machines
-from schemas import tables
-from schemas.database import open_engine, upgrade
-from schemas.messages import OrgConfig
-from schemas.ranges import Ranges
-from schemas.settings import AgentSettings
-from schemas.urls import sqlite_url
+from broker.access.policy import Principal, Role
+from cli.machines import list_machines
+from ingestor.admin.access import add_org, add_principal
+from runtime.settings import AgentSettings
+from runtime.urls import sqlite_url
+from schemas.contract.messages import OrgConfig
+from schemas.database import tables
+from schemas.database.engine import open_engine, upgrade
+from schemas.fleet.ranges import Ranges
 
 ORG = "acme"
 SECRET = "made-up"

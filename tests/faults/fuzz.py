@@ -7,9 +7,9 @@ from typing import Any
 
 from faults.fleet import ORG
 
-from broker.transport import Message
-from schemas import topics
-from schemas.messages import Ack, Backfill, Info, OrgConfig, Range, Sample, Status, Telemetry, Vitals
+from broker.client.transport import Message
+from schemas.contract import topics
+from schemas.contract.messages import Ack, Backfill, Info, OrgConfig, Range, Sample, Status, Telemetry, Vitals
 
 STREAM = "0123456789abcdef"
 VALUES: tuple[Any, ...] = (

@@ -19,8 +19,8 @@ from faults.fleet import Fleet, Machine
 from faults.probe.collectors.probe import readings_of
 from sqlalchemy import select
 
-from schemas import tables
-from schemas.ranges import Ranges
+from schemas.database import tables
+from schemas.fleet.ranges import Ranges
 
 ARRIVAL_SECONDS = 5.0
 

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from schemas.history import Retention
+from schemas.fleet.history import Retention
 
 
 @dataclass(frozen=True, slots=True)

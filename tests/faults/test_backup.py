@@ -19,13 +19,13 @@ from faults.scale import SCALE
 from sqlalchemy import Engine, select, text
 from waiting import wait_until
 
-from broker.access import Principal, Role
-from ingestor.admin import add_principal
-from schemas import tables
-from schemas.database import open_engine
-from schemas.history import HOUR
-from schemas.ranges import Ranges
-from schemas.urls import sqlite_url
+from broker.access.policy import Principal, Role
+from ingestor.admin.access import add_principal
+from runtime.urls import sqlite_url
+from schemas.database import tables
+from schemas.database.engine import open_engine
+from schemas.fleet.history import HOUR
+from schemas.fleet.ranges import Ranges
 
 PUBLISHERS = tuple(f"press-{number}" for number in range(8))
 PROGRAM = Path(__file__).parent / "probe" / "publishers_process.py"

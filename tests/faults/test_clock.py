@@ -11,7 +11,7 @@ from servers import require_program
 from sqlalchemy import select
 from waiting import wait_until
 
-from schemas import tables
+from schemas.database import tables
 
 DAY = 86_400
 TOLERANCE = 2.5

@@ -16,11 +16,11 @@ from servers import free_port
 from sqlalchemy import func, select
 from waiting import wait_until
 
-from broker.principals import TableDirectory
-from ingestor.heartbeat import trouble
-from ingestor.machines import list_machines
-from schemas import tables
-from schemas.settings import NatsSettings
+from broker.access.principals import TableDirectory
+from cli.machines import list_machines
+from runtime.settings import NatsSettings
+from schemas.database import tables
+from schemas.database.queries.heartbeat import trouble
 
 BACK_SECONDS = 60.0
 NODES = ("n1", "n2", "n3")

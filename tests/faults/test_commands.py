@@ -17,18 +17,19 @@ from faults.test_kills import STACKS, kills
 from sqlalchemy import select
 from waiting import wait_until
 
-from agent.keys import KEYS_FILE, write_keys
-from broker.access import Principal, Role
-from broker.mqtt import Mqtt
-from broker.requests import OPERATOR_NAME, RequestClient, act, orders
-from broker.transport import Message
-from ingestor.admin import add_principal
-from ingestor.keys import add_key
-from schemas import tables, topics
-from schemas.commands import FINAL, Act, Order, Request
-from schemas.enrolment import EnrolledKey
-from schemas.keys import new_key, public_key
-from schemas.settings import ServerAddress
+from agent.orders.trusted_keys import KEYS_FILE, write_keys
+from broker.access.policy import Principal, Role
+from broker.client.mqtt import Mqtt
+from broker.client.request_client import OPERATOR_NAME, RequestClient, act, orders
+from broker.client.transport import Message
+from ingestor.admin.access import add_principal
+from ingestor.admin.key_changes import add_key
+from runtime.settings import ServerAddress
+from schemas.contract import topics
+from schemas.contract.commands import FINAL, Act, Order, Request
+from schemas.contract.enrolment import EnrolledKey
+from schemas.contract.signing import new_key, public_key
+from schemas.database import tables
 
 MACHINES = ("alpha", "beta", "gamma")
 OPERATOR = Principal(Role.OPERATOR, ORG, OPERATOR_NAME)

@@ -13,7 +13,7 @@ from faults.oracle import assert_clean, judge, say
 from faults.scale import IS_WHOLE, SCALE, brokers
 from waiting import wait_until
 
-from agent.outbox import Outbox
+from agent.outbox.outbox import Outbox
 
 NORMAL_SECONDS = 10.0
 DISK_FAILED = b"the disk queue failed"

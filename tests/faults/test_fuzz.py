@@ -14,9 +14,9 @@ from faults.scale import SCALE
 from sqlalchemy import func, select
 from waiting import wait_until
 
-from broker.mqtt import Mqtt
-from schemas import tables
-from schemas.settings import ServerAddress
+from broker.client.mqtt import Mqtt
+from runtime.settings import ServerAddress
+from schemas.database import tables
 
 SEED = 20_240_101
 GROWTH_MEBIBYTES = 50

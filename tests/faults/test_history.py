@@ -18,23 +18,23 @@ from rollups import Keeper, arrived
 from sqlalchemy import ColumnElement, Engine, Table, func, select, update
 from waiting import wait_until
 
-from broker.access import Principal, Role
-from ingestor.admin import add_principal
-from ingestor.fleet import Machine, Stream
-from ingestor.intake import Arrived
-from schemas import tables
-from schemas.database import open_engine
-from schemas.history import HOUR, MINUTE, Retention
-from schemas.messages import VITALS, Sample, Vitals
-from schemas.ranges import Ranges
-from schemas.urls import sqlite_url
+from broker.access.policy import Principal, Role
+from ingestor.admin.access import add_principal
+from ingestor.domain.machine import Machine, Stream
+from ingestor.intake.message_handlers import Arrived
+from runtime.urls import sqlite_url
+from schemas.contract.messages import VITALS, Sample, Vitals
+from schemas.database import tables
+from schemas.database.engine import open_engine
+from schemas.fleet.history import HOUR, MINUTE, Retention
+from schemas.fleet.ranges import Ranges
 
 AWAY = ("barn", "cellar", "mill")
 """Machines of which only history is there."""
 
 KEPT_HOURS = 2
 MINUTES_KEPT_HOURS = 30
-"""Longer than the samples, also where those go by the day (`ingestor.sample_days`)."""
+"""Longer than the samples, also where those go by the day (`ingestor.history.partitions`)."""
 
 PRUNED_HOURS = 24 * SCALE.history_breaks // 2
 WINDOW_HOURS = PRUNED_HOURS + KEPT_HOURS + MINUTES_KEPT_HOURS

@@ -4,10 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from broker.transport import Backoff
-from ingestor.incidents import CLONE_QUIET_SECONDS, MASS_WINDOW_SECONDS, Identity, Incident, Incidents, Kind, is_mass
-from ingestor.presence import RECONNECT_SECONDS, Presence, State, on_tick
-from schemas.messages import OrgConfig
+from broker.client.transport import Backoff
+from ingestor.domain.incidents import (
+    CLONE_QUIET_SECONDS,
+    MASS_WINDOW_SECONDS,
+    Identity,
+    Incident,
+    Incidents,
+    Kind,
+    is_mass,
+)
+from ingestor.domain.presence import RECONNECT_SECONDS, Presence, State, on_tick
+from schemas.contract.messages import OrgConfig
 
 ONLINE = State(presence=Presence.ONLINE, reason="heard")
 STALE = State(presence=Presence.STALE, reason="silent")

@@ -20,16 +20,16 @@ from faults.scale import SCALE
 from obeying import recorded, recorder
 from waiting import wait_until
 
-from agent.keys import KEYS_FILE, write_keys
-from broker.access import Principal, Role
-from broker.mqtt import Mqtt
-from broker.transport import Connected, Message
-from schemas import topics
-from schemas.commands import Command, Order, Result
-from schemas.enrolment import EnrolledKey
-from schemas.keys import public_key, sign
-from schemas.messages import Ack, Info, Signed, Status
-from schemas.settings import AgentSettings
+from agent.orders.trusted_keys import KEYS_FILE, write_keys
+from broker.access.policy import Principal, Role
+from broker.client.mqtt import Mqtt
+from broker.client.transport import Connected, Message
+from runtime.settings import AgentSettings
+from schemas.contract import topics
+from schemas.contract.commands import Command, Order, Result
+from schemas.contract.enrolment import EnrolledKey
+from schemas.contract.messages import Ack, Info, Signed, Status
+from schemas.contract.signing import public_key, sign
 
 OWN = {"org": "home", "machine": "attic"}
 MACHINE = Principal(Role.MACHINE, "home", "attic")

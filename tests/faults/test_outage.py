@@ -17,18 +17,18 @@ from sqlalchemy import Engine, func, select
 from agent.agent import Agent
 from agent.collector import Runner
 from agent.inventory import boot_id
-from agent.outbox import Outbox
-from agent.sessions import Sessions
-from broker.access import Principal, Role
-from broker.memory import MemoryBroker, MemoryTransport
-from broker.transport import Backoff, WillMaker
-from ingestor.admin import add_org, add_principal
+from agent.outbox.outbox import Outbox
+from agent.session_counter import Sessions
+from broker.access.policy import Principal, Role
+from broker.client.memory import MemoryBroker, MemoryTransport
+from broker.client.transport import Backoff, WillMaker
+from cli.machines import list_machines
+from ingestor.admin.access import add_org, add_principal
 from ingestor.ingestor import Ingestor
-from ingestor.machines import list_machines
-from ingestor.store import Store
-from schemas import tables
-from schemas.messages import Vitals
-from schemas.settings import AgentSettings
+from ingestor.storage.store import Store
+from runtime.settings import AgentSettings
+from schemas.contract.messages import Vitals
+from schemas.database import tables
 
 MEBIBYTE = 1 << 20
 DAY = 86_400.0
@@ -173,7 +173,7 @@ def test_past_its_bound_the_outbox_drops_the_oldest_and_the_ledger_counts_them_e
 def test_on_a_full_disk_what_finds_no_room_in_memory_is_dropped_and_counted(
     tmp_path: Path, database: Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.outbox.HOT_MAX_BYTES", 128 << 10)
+    monkeypatch.setattr("agent.outbox.outbox.HOT_MAX_BYTES", 128 << 10)
     with small_disk(tmp_path / "agent") as disk:
         fill(disk)
         run = Simulation(tmp_path, database, clock, max_bytes=MEBIBYTE)

@@ -12,8 +12,8 @@ from faults.oracle import assert_clean, say
 from faults.scale import SCALE, brokers
 from waiting import wait_until
 
-from schemas import topics
-from schemas.messages import Status
+from schemas.contract import topics
+from schemas.contract.messages import Status
 
 TICK = 0.7  # a silence that would run out before the ingestor looks at the clock again runs out now
 BUSY = 0.5  # the most that a machine that is busy with other tests may put a look off

@@ -12,8 +12,8 @@ from faults.scale import SCALE
 from sqlalchemy import select
 from waiting import wait_until
 
-from ingestor.leases import LEASE_SECONDS, TIMERS
-from schemas import tables
+from ingestor.cluster.leases import LEASE_SECONDS, TIMERS
+from schemas.database import tables
 
 TAKE_OVER_SECONDS = LEASE_SECONDS + 10
 MACHINES = ("alpha", "beta", "gamma")

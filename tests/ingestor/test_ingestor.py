@@ -11,10 +11,11 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.exc import OperationalError
 
-from broker.transport import Message
-from ingestor.machines import list_machines
-from schemas import tables, topics
-from schemas.messages import Ack, EarlierStream, OrgConfig, Range, Vitals
+from broker.client.transport import Message
+from cli.machines import list_machines
+from schemas.contract import topics
+from schemas.contract.messages import Ack, EarlierStream, OrgConfig, Range, Vitals
+from schemas.database import tables
 
 ATTIC = {"org": "home", "machine": "attic"}
 
@@ -314,8 +315,8 @@ def test_what_an_outbox_dropped_of_an_earlier_stream_is_counted(bench: Bench, sp
 def test_a_machine_cannot_grow_the_ledger_without_bound(
     bench: Bench, speaker: Speaker, fleet: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingestor.fleet.STREAMS_MAX", 3)
-    monkeypatch.setattr("ingestor.intake.RANGES_MAX", 3)
+    monkeypatch.setattr("ingestor.domain.machine.STREAMS_MAX", 3)
+    monkeypatch.setattr("ingestor.intake.message_handlers.RANGES_MAX", 3)
     for number in range(5):
         speaker.stream = f"{number:016x}"
         bench.publish(speaker.telemetry(1))

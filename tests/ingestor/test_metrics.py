@@ -16,10 +16,10 @@ from sqlalchemy import Engine
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.exc import OperationalError
 
-from broker.transport import Message
+from broker.client.transport import Message
 from ingestor.metrics import REASONS, Metrics, serving
-from schemas import topics
-from schemas.settings import IngestorSettings, ListenAddress, SettingsError, load
+from runtime.settings import IngestorSettings, ListenAddress, SettingsError, load
+from schemas.contract import topics
 
 PREFIX = "dashfleet_ingestor_"
 
@@ -135,11 +135,11 @@ def test_a_port_in_use_is_said_in_one_sentence(port: int) -> None:
 
 
 def test_every_reason_of_the_code_is_a_label_and_no_other() -> None:
-    sources = {path.name: path.read_text() for path in (Path(__file__).parents[2] / "ingestor").glob("*.py")}
+    sources = {path.name: path.read_text() for path in (Path(__file__).parents[2] / "ingestor").rglob("*.py")}
     source = "".join(sources.values())
     raised = set(re.findall(r'(?:RefusedError|TooManyError)\("([a-z-]+)"', source))
     raised |= set(re.findall(r'Rejected\([^"\n]*"([a-z-]+)"', source))
-    raised |= set(re.findall(r'(?:return|reason, detail =) "([a-z-]+)", ', sources["intake.py"]))
+    raised |= set(re.findall(r'(?:return|reason, detail =) "([a-z-]+)", ', sources["message_handlers.py"]))
     raised |= {"not-json", "invalid"}  # one expression
 
     assert raised == set(REASONS)

@@ -14,7 +14,7 @@ import agent.actions
 import agent.agent
 import agent.collectors
 from agent.__main__ import main
-from broker.transport import Backoff
+from broker.client.transport import Backoff
 
 agent.actions.__path__.append(str(Path(__file__).parent / "actions"))
 agent.collectors.__path__[:] = [str(Path(__file__).parent / "collectors")]

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from agent.agent import Agent
 from agent.collector import Runner
 from agent.inventory import boot_id
-from agent.outbox import Outbox
-from agent.sessions import Sessions
-from broker.mqtt import Mqtt
-from broker.transport import Backoff, Connected, Event, WillMaker
-from schemas.process import Stop, say_ready
-from schemas.settings import AgentSettings
+from agent.outbox.outbox import Outbox
+from agent.session_counter import Sessions
+from broker.client.mqtt import Mqtt
+from broker.client.transport import Backoff, Connected, Event, WillMaker
+from runtime.process import Stop, say_ready
+from runtime.settings import AgentSettings
 
 
 class Told(Mqtt):

@@ -9,14 +9,15 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
 from brokers import RawClient, publish_packet
 from faults.fleet import ORG, SECRET
 from ingestion import STREAM
 from telemetry import telemetry
 
-from schemas import topics
-from schemas.messages import Status
+from schemas.contract import topics
+from schemas.contract.messages import Status
 
 AT_ONCE = 25
 

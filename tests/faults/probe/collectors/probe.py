@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agent.collector import Collector, Readings
-from schemas.messages import Metric
-from schemas.settings import AgentSettings
+from runtime.settings import AgentSettings
+from schemas.contract.messages import Metric
 
 JOURNAL = "PROBE_JOURNAL"
 UPTIME = Path("/proc/uptime")

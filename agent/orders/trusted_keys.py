@@ -1,0 +1,111 @@
+"""The keys whose orders this machine obeys, in a file that only its owner can read or change.
+
+Invariants:
+- The first keys come with the enrolment (`write_keys`); every later one only by a change that a held key has signed.
+- What was revoked stays revoked, also after a restart.
+- A file that is missing, damaged or another organisation's means that nothing is obeyed: it is said, and the machine
+  goes on measuring. Nothing but `write_keys` replaces it.
+"""
+
+import logging
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import Field, ValidationError
+
+from agent import atomic_file
+from schemas.contract.commands import OrgName
+from schemas.contract.enrolment import EnrolledKey
+from schemas.contract.messages import KeyId, Part, Signed
+from schemas.contract.signing import Key, KeyRing
+
+KEYS_FILE = "keys.json"
+"""In the agent's own directory, `agent` below the state directory."""
+
+P = TypeVar("P", bound=Part)
+log = logging.getLogger(__name__)
+
+
+class _File(Part):
+    """What the file holds."""
+
+    org: OrgName
+    keys: Annotated[tuple[EnrolledKey, ...], Field(strict=False)] = ()
+    revoked: Annotated[tuple[KeyId, ...], Field(strict=False)] = ()
+
+
+def write_keys(path: Path, org: str, keys: Iterable[EnrolledKey], *, revoked: Iterable[str] = ()) -> None:
+    """Write the keys that the machine is to obey from its next start on. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = _File(org=org, keys=tuple(keys), revoked=tuple(sorted(revoked)))
+    atomic_file.write(path, file.model_dump_json(indent=2) + "\n")
+
+
+class Keys:
+    """The keys of one machine. `org` is the organisation that it belongs to."""
+
+    def __init__(self, path: Path, org: str) -> None:
+        self._path = path
+        self._ring = KeyRing(org)
+        self._unwritten = False
+        self._read()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What `Signed.key` calls the keys that are held."""
+        return tuple(sorted(self._ring.keys))
+
+    def open(self, signed: Signed, kind: type[P], now: int) -> P:
+        """The statement, when a key that is held and has not expired has signed it. Raises SignatureError."""
+        return self._ring.open(signed, kind, now)
+
+    def follow(self, changes: Iterable[Signed], now: int) -> bool:
+        """Take up the changes that a held key has signed; whether there were any.
+
+        They are in force at once. What cannot be written is tried again with the next call.
+        """
+        changed = self._ring.apply(changes, now)
+        if changed:
+            log.warning("the keys that are obeyed have changed: %s", ", ".join(self.ids) or "none is left")
+        if changed or self._unwritten:
+            self._write()
+        return changed
+
+    def _write(self) -> None:
+        held = [
+            EnrolledKey(public_key=key.public_key, name=key.name, expires_at=key.expires_at)
+            for key in self._ring.keys.values()
+        ]
+        try:
+            write_keys(self._path, self._ring.org, held, revoked=self._ring.revoked)
+            self._unwritten = False
+        except OSError as error:
+            self._unwritten = True
+            log.error("cannot write %s: %s", self._path, error.strerror)
+
+    def _read(self) -> None:
+        try:
+            _require_private(self._path)
+            file = _File.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            log.info("there is no %s: no order is obeyed until this machine is enrolled", self._path)
+            return
+        except (OSError, ValidationError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is damaged"
+            log.error("cannot use %s, no order is obeyed: %s", self._path, reason)
+            return
+        if file.org != self._ring.org:
+            log.error("the keys in %s are those of another organisation: no order is obeyed", self._path)
+            return
+        self._ring.revoked.update(file.revoked)
+        self._ring.hold(Key(key.public_key, key.name, key.expires_at) for key in file.keys)
+
+
+def _require_private(path: Path) -> None:
+    """Who can write the file decides who is obeyed. Raises OSError when that may be somebody else."""
+    found = path.stat()
+    if os.name == "posix" and (stat.S_IMODE(found.st_mode) & 0o022 or found.st_uid not in (0, os.geteuid())):
+        raise PermissionError(1, "others can write it: let only the agent's user do so, mode 0600")

@@ -1,0 +1,1 @@
+"""Samples on disk from the moment they are taken until the ingestor acknowledges them."""

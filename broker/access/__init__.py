@@ -1,0 +1,1 @@
+"""Principals, their credentials, and the rules that decide which topics they may use."""

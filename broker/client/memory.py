@@ -1,0 +1,177 @@
+"""The transport inside one process: the same promises as `broker.client.mqtt`, without a network.
+
+For tests and for embedding. `MemoryBroker` routes; each `MemoryTransport` is one client of it. Held by the same
+contract tests as the real one.
+"""
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from broker.access.policy import covers
+from broker.client.transport import Connected, Disconnected, Event, Message, WillMaker, never_a_will, unshared
+
+
+class MemoryBroker:
+    """Routes messages between the transports made with it. Safe to use from several threads.
+
+    `shares`: whether it knows shared subscriptions, which it otherwise refuses.
+    """
+
+    def __init__(self, *, shares: bool = False) -> None:
+        self.shares = shares
+        self._turns = itertools.count()
+        self.changed = threading.Condition()
+        self.running = True
+        self.retained: dict[str, Message] = {}
+        self.clients: dict[str, MemoryTransport] = {}
+
+    def stop(self) -> None:
+        """Go away as a killed broker does: every client is cut, retained messages are forgotten, wills are not sent."""
+        with self.changed:
+            self.running = False
+            self.retained.clear()
+            for client in list(self.clients.values()):
+                client.cut("the broker stopped", send_will=False)
+
+    def start(self) -> None:
+        """Accept connections (again)."""
+        self.running = True
+
+    def route(self, message: Message) -> None:
+        """Deliver to every matching subscription, and keep or clear what is retained."""
+        with self.changed:
+            if message.retain and message.payload:
+                self.retained[message.topic] = message
+            elif message.retain:
+                self.retained.pop(message.topic, None)
+            members: dict[str, list[MemoryTransport]] = {}
+            for client in self.clients.values():
+                client.deliver(message)
+                for filter_ in client.shared_filters(message.topic):
+                    members.setdefault(filter_, []).append(client)
+            for filter_, clients in members.items():
+                clients[next(self._turns) % len(clients)].deliver(message, filter_)
+            self.changed.notify_all()
+
+
+@dataclass(slots=True)
+class _Connection:
+    will: Message | None
+
+
+class MemoryTransport:
+    """One client of a MemoryBroker. `pass_time`, when given, is called instead of really waiting (a test's clock)."""
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        *,
+        client_id: str,
+        subscriptions: Sequence[tuple[str, int]] = (),
+        will: WillMaker = never_a_will,
+        pass_time: Callable[[float], None] | None = None,
+    ) -> None:
+        self._broker = broker
+        self._client_id = client_id
+        self._subscriptions = list(subscriptions)
+        self._will = will
+        self._pass_time = pass_time
+        self._connection: _Connection | None = None
+        self._closed = False
+        self._events: list[Event] = []
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can be published now."""
+        return self._connection is not None
+
+    def receive(self, limit: int, wait: float) -> Sequence[Event]:
+        """What happened, up to `limit` events; see `Transport`."""
+        with self._broker.changed:
+            self._connect_if_possible()
+            if not self._events and wait > 0:
+                if self._pass_time is None:
+                    self._broker.changed.wait_for(lambda: self._events, wait)
+                else:
+                    self._pass_time(wait)
+            taken, self._events = self._events[:limit], self._events[limit:]
+            return taken
+
+    def publish(self, message: Message) -> bool:
+        """Deliver a message at once; see `Transport`."""
+        with self._broker.changed:
+            if self._connection is None:
+                return False
+            self._broker.route(message)
+            return True
+
+    def subscribe(self, subscriptions: Sequence[tuple[str, int]]) -> None:
+        """Have other subscriptions from now on; see `Transport`."""
+        with self._broker.changed:
+            self._subscriptions = list(subscriptions)
+            if self._connection is not None:
+                self._take_retained()
+
+    def flush(self, seconds: float) -> bool:  # noqa: ARG002 - nothing is ever on its way here
+        """Whether the connection stands; see `Transport`."""
+        return self.connected
+
+    def close(self) -> None:
+        """Disconnect cleanly; see `Transport`."""
+        with self._broker.changed:
+            self._closed = True
+            self._connection = None
+            self._leave()
+
+    def cut(self, reason: str = "cut", *, send_will: bool = True) -> None:
+        """End the connection as a network failure does: the broker publishes the will."""
+        with self._broker.changed:
+            connection, self._connection = self._connection, None
+            if connection is None:
+                return
+            self._leave()
+            self._events.append(Disconnected(reason))
+            if send_will and connection.will is not None:
+                self._broker.route(connection.will)
+            self._broker.changed.notify_all()
+
+    def shared_filters(self, topic: str) -> list[str]:
+        """Its shared subscriptions that match."""
+        return [filter_ for filter_, _ in self._subscriptions if unshared(filter_)[0] and _matches(filter_, topic)]
+
+    def deliver(self, message: Message, shared_filter: str | None = None) -> None:
+        """Take a message from the broker when a subscription matches it: this shared one, or any that is not."""
+        granted = [
+            qos
+            for filter_, qos in self._subscriptions
+            if (filter_ == shared_filter if shared_filter else not unshared(filter_)[0])
+            and _matches(filter_, message.topic)
+        ]
+        if granted:
+            self._events.append(replace(message, qos=min(message.qos, max(granted)), retain=False))
+
+    def _leave(self) -> None:
+        if self._broker.clients.get(self._client_id) is self:
+            del self._broker.clients[self._client_id]
+
+    def _connect_if_possible(self) -> None:
+        if self._connection is not None or self._closed or self._events or not self._broker.running:
+            return
+        if (other := self._broker.clients.get(self._client_id)) is not None:
+            other.cut("another client with this id connected", send_will=False)
+        self._connection = _Connection(self._will())
+        self._broker.clients[self._client_id] = self
+        refused = [filter_ for filter_, _ in self._subscriptions if unshared(filter_)[0] and not self._broker.shares]
+        self._events.append(Connected(tuple(refused)))
+        self._take_retained()
+
+    def _take_retained(self) -> None:
+        for message in self._broker.retained.values():
+            if any(covers(filter_, message.topic) for filter_, _ in self._subscriptions):
+                self._events.append(message)
+
+
+def _matches(filter_: str, topic: str) -> bool:
+    return covers(unshared(filter_)[1], topic)

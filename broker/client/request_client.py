@@ -1,0 +1,211 @@
+"""Asking the ingestor for something: signed orders in requests, published until they are accepted, and their updates.
+
+For whoever may act: the command line, the dashboard, and programs that embed DashFleet.
+
+    requests = act(orders, seed, actor="ada")
+    client = RequestClient(transport, principal, now=…, monotonic=…)
+    for request in requests: client.send("home", request, until=orders[0].expires_at)
+    while …: for update in client.step(0.5): …
+
+Invariants:
+- An order is signed for one machine. Orders and requests keep their ids however often they are published, so saying it
+  again does nothing twice.
+- A request is published again, on every new connection and after a pause, until an update says that it was accepted or
+  refused, or until nobody needs it any more (`until`).
+- Driven by `step`; no thread and no clock of its own. What arrives and cannot be read is counted and passed over.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from broker.access.policy import Principal, Role
+from broker.client.transport import Connected, Disconnected, Message, Transport
+from schemas.contract import topics
+from schemas.contract.administration import Administration
+from schemas.contract.commands import ORDERS_MAX, Act, Cancel, Order, Request, Rollout, Update
+from schemas.contract.messages import Signed
+from schemas.contract.signing import sign
+
+REQUEST_BYTES_MAX = 128 << 10
+"""Of signed orders in one request, so that it is half of what a broker takes in one packet."""
+
+RETRY_SECONDS = 5.0
+"""Between two publications of a request that nobody has answered."""
+
+OPERATOR_NAME = "act"
+"""What `dashfleet act` is called in its organisation."""
+
+DASHBOARD = Principal(Role.DASHBOARD, "", "dashboard")
+"""The dashboard, which acts for the people of every organisation."""
+
+CANCEL_MAX = 1000
+_ORDER_OVERHEAD = 64  # what JSON puts around an order in its request
+
+
+def new_id() -> str:
+    """A new id of an order, a batch or a request."""
+    return secrets.token_hex(16)
+
+
+def orders(
+    machines: Iterable[str],
+    action: str,
+    arguments: Mapping[str, Any],
+    *,
+    org: str,
+    now: int,
+    lifetime_seconds: float,
+    new_id: Callable[[], str] = new_id,
+) -> list[Order]:
+    """One order for each machine, to be carried out within `lifetime_seconds`. Raises ValueError when it cannot be."""
+    return [
+        Order(
+            id=new_id(),
+            org=org,
+            machine=machine,
+            action=action,
+            arguments=dict(arguments),
+            issued_at=now,
+            expires_at=now + round(lifetime_seconds * 1000),
+        )
+        for machine in machines
+    ]
+
+
+def act(
+    wanted: Sequence[Order],
+    seed: str,
+    *,
+    actor: str,
+    rollout: Rollout | None = None,
+    new_id: Callable[[], str] = new_id,
+) -> list[Request]:
+    """The requests that carry these orders, signed with this private key: one batch, in as many as it takes."""
+    batch, chosen = new_id(), rollout or Rollout()
+    return [
+        Request(id=new_id(), actor=actor, change=Act(batch=batch, orders=tuple(chunk), rollout=chosen))
+        for chunk in _chunks(sign(order, seed) for order in wanted)
+    ]
+
+
+def cancel(commands: Sequence[str], *, actor: str, new_id: Callable[[], str] = new_id) -> list[Request]:
+    """The requests that take these commands back."""
+    chunks = (tuple(commands[start : start + CANCEL_MAX]) for start in range(0, len(commands), CANCEL_MAX))
+    return [Request(id=new_id(), actor=actor, change=Cancel(commands=chunk)) for chunk in chunks]
+
+
+def administer(change: Administration, *, actor: str, new_id: Callable[[], str] = new_id) -> Request:
+    """The request for a change of an organisation."""
+    return Request(id=new_id(), actor=actor, change=change)
+
+
+def _chunks(signed: Iterable[Signed]) -> Iterator[list[Signed]]:
+    chunk: list[Signed] = []
+    size = 0
+    for order in signed:
+        weight = len(order.model_dump_json()) + _ORDER_OVERHEAD
+        if chunk and (len(chunk) == ORDERS_MAX or size + weight > REQUEST_BYTES_MAX):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(order)
+        size += weight
+    if chunk:
+        yield chunk
+
+
+@dataclass(slots=True)
+class _Pending:
+    message: Message
+    until: int
+    due: float
+
+
+class RequestClient:
+    """Publishes a principal's requests and returns the updates about them."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        principal: Principal,
+        *,
+        now: Callable[[], int],
+        monotonic: Callable[[], float],
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        self._transport = transport
+        self._level = principal.level
+        self._now = now
+        self._monotonic = monotonic
+        self._retry_seconds = retry_seconds
+        self._pending: dict[str, _Pending] = {}
+        self.refused = ""
+        """Why the broker lets this principal not in, or not read its updates; empty when it does."""
+        self.trouble = ""
+        """Why there is no connection; empty while there is one."""
+        self.unreadable = 0
+
+    @staticmethod
+    def subscriptions(principal: Principal) -> list[tuple[str, int]]:
+        """What the transport must subscribe to: the updates of one organisation, or of all for the system's own."""
+        levels = {"org": principal.org} if principal.org else {}
+        return [(topics.UPDATE.filter(**levels, principal=principal.level), topics.UPDATE.qos)]
+
+    @property
+    def connected(self) -> bool:
+        """Whether a request would reach the broker now."""
+        return self._transport.connected
+
+    @property
+    def pending(self) -> frozenset[str]:
+        """The ids of the requests that nobody has answered yet."""
+        return frozenset(self._pending)
+
+    def send(self, org: str, request: Request, *, until: int) -> None:
+        """Publish a request with the next step, and again until it is answered or `until` (milliseconds) has come."""
+        topic = topics.REQUEST.at(org=org, principal=self._level)
+        message = Message(topic, request.encode(), topics.REQUEST.qos, topics.REQUEST.retain)
+        self._pending.setdefault(request.id, _Pending(message, until, due=self._monotonic()))
+
+    def step(self, wait: float) -> list[Update]:
+        """Publish what is due, do the network's work for up to `wait` seconds, and return the updates that came."""
+        self._publish()
+        updates = []
+        for event in self._transport.receive(100, wait):
+            match event:
+                case Message():
+                    updates += self._read(event)
+                case Connected():
+                    self._arrived(event)
+                case Disconnected():
+                    self.trouble, self.refused = event.reason, event.reason if event.refused else ""
+        self._publish()
+        return updates
+
+    def _arrived(self, event: Connected) -> None:
+        self.trouble = ""
+        self.refused = f"the broker refused to show {', '.join(event.refused)}" if event.refused else ""
+        for pending in self._pending.values():
+            pending.due = self._monotonic()
+
+    def _read(self, message: Message) -> list[Update]:
+        address = topics.parse(message.topic)
+        if address is None or address.topic is not topics.UPDATE:
+            return []
+        try:
+            update = Update.decode(message.payload)
+        except ValidationError:
+            self.unreadable += 1
+            return []
+        self._pending.pop(update.request, None)  # whatever it says, the request has been received
+        return [update]
+
+    def _publish(self) -> None:
+        now, monotonic = self._now(), self._monotonic()
+        self._pending = {id_: pending for id_, pending in self._pending.items() if now < pending.until}
+        for pending in self._pending.values():
+            if pending.due <= monotonic and self._transport.publish(pending.message):
+                pending.due = monotonic + self._retry_seconds

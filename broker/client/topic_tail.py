@@ -1,0 +1,83 @@
+"""What passes on an organisation's topics, as any third party with a reader's credential sees it.
+
+Invariants:
+- Whatever somebody publishes is shown; what is no JSON, or none that others can read (NaN), as a text.
+- Nothing that is shown to a person steers the terminal.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from broker.access.policy import Principal, Role
+from broker.client.mqtt import Mqtt
+from broker.client.transport import Connected, Disconnected, Event, Message
+from runtime.errors import StartError
+from runtime.process import Stop
+from runtime.settings import WatchSettings
+from schemas.contract import topics
+
+READER_NAME = "watch"
+_WATCHED = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT, topics.ORG_CONFIG)
+
+
+def watch(settings: WatchSettings, *, show: Callable[[Event], None]) -> None:
+    """Subscribe and show every event until told to stop. Raises StartError when the broker refuses the credential."""
+    stop = Stop()
+    transport = Mqtt(
+        settings.address,
+        username=Principal(Role.READER, settings.org, READER_NAME).username,
+        password=settings.secret(),
+        subscriptions=[(topic.filter(org=settings.org), topic.qos) for topic in _WATCHED],
+        keep_alive_seconds=settings.keep_alive_seconds,
+        ca_file=settings.ca_file,
+    )
+    try:
+        while not stop.asked:
+            for event in transport.receive(100, 0.5):
+                if isinstance(event, Disconnected) and event.refused:
+                    raise StartError(f"the broker at {settings.server} refused the reader's secret: {event.reason}")
+                if isinstance(event, Connected) and event.refused:
+                    raise StartError(f"the broker refused to show {', '.join(event.refused)}")
+                show(event)
+    finally:
+        transport.close()
+
+
+def as_json_lines(event: Event) -> None:
+    """Print a message as one line of JSON: topic, whether it was retained, payload."""
+    if isinstance(event, Message):
+        head = {"topic": event.topic, "retained": event.retain}
+        _print(_encoded(event.payload, lambda payload: {**head, "payload": payload}))
+
+
+def as_text(event: Event) -> None:
+    """Print an event for a person; connections go to standard error."""
+    match event:
+        case Connected():
+            sys.stderr.write("connected\n")
+        case Disconnected():
+            sys.stderr.write(f"not connected: {event.reason}\n")
+        case Message():
+            _print(f"{printable(event.topic)}{' (retained)' if event.retain else ''}")
+            _print(f"    {printable(_encoded(event.payload, ensure_ascii=False))}")
+
+
+def printable(text: str) -> str:
+    """Text from a machine without the characters that would steer a terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _encoded(payload: bytes, wrapped: Callable[[Any], Any] = lambda it: it, *, ensure_ascii: bool = True) -> str:
+    """A payload as JSON on one line, inside of what `wrapped` puts around it."""
+    try:
+        return json.dumps(wrapped(json.loads(payload)), allow_nan=False, ensure_ascii=ensure_ascii)
+    except (ValueError, RecursionError):  # no JSON; NaN; nested so deeply that only an attacker writes it
+        text = payload.decode("utf-8", "backslashreplace")
+        return json.dumps(wrapped(text), ensure_ascii=ensure_ascii)
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

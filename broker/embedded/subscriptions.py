@@ -1,0 +1,73 @@
+"""Who subscribed to what: a tree of filter levels, asked with a topic.
+
+The cost of a question depends on the levels of the topic, not on how many subscriptions there are: each machine has a
+few filters of its own.
+
+Invariants:
+- Only well-formed filters are added (`broker.embedded.codec.is_filter`).
+- `match` returns a copy, so that subscriptions may come and go while somebody works through it.
+- A subscriber appears once for each topic, with the highest QoS of those of its filters that match.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+S = TypeVar("S", bound=Hashable)
+
+
+@dataclass(slots=True)
+class _Node(Generic[S]):
+    below: dict[str, "_Node[S]"] = field(default_factory=dict)
+    here: dict[S, int] = field(default_factory=dict)
+
+
+class Subscriptions(Generic[S]):
+    """Subscribers by filter, each with a QoS."""
+
+    def __init__(self) -> None:
+        self._root: _Node[S] = _Node()
+
+    def add(self, filter_: str, subscriber: S, qos: int) -> None:
+        """Subscribe, or change the QoS of the subscription to the same filter."""
+        node = self._root
+        for level in filter_.split("/"):
+            node = node.below.setdefault(level, _Node())
+        node.here[subscriber] = qos
+
+    def discard(self, filter_: str, subscriber: S) -> None:
+        """Unsubscribe, if it was subscribed; leaves no empty branches behind."""
+        path = [self._root]
+        levels = filter_.split("/")
+        for level in levels:
+            below = path[-1].below.get(level)
+            if below is None:
+                return
+            path.append(below)
+        path[-1].here.pop(subscriber, None)
+        for level, parent, node in zip(reversed(levels), reversed(path[:-1]), reversed(path[1:]), strict=True):
+            if node.here or node.below:
+                return
+            del parent.below[level]
+
+    def match(self, topic: str) -> dict[S, int]:
+        """The subscribers of a topic."""
+        found: dict[S, int] = {}
+        _collect(self._root, topic.split("/"), 0, found)
+        return found
+
+
+def _collect(node: _Node[S], levels: Sequence[str], depth: int, found: dict[S, int]) -> None:
+    if "#" in node.below:  # also matches the level above it [MQTT-4.7.1-2]
+        _merge(node.below["#"].here, found)
+    if depth == len(levels):
+        _merge(node.here, found)
+        return
+    for level in (levels[depth], "+"):
+        if level in node.below:
+            _collect(node.below[level], levels, depth + 1, found)
+
+
+def _merge(here: dict[S, int], found: dict[S, int]) -> None:
+    for subscriber, qos in here.items():
+        found[subscriber] = max(qos, found.get(subscriber, 0))

@@ -1,0 +1,1 @@
+"""Adaptors that configure Mosquitto, EMQX and NATS from the table of principals."""

@@ -1,0 +1,90 @@
+"""What Mosquitto is told: its configuration, who has a credential, and who may do what.
+
+Invariants:
+- The rules are those of `broker.access.policy.grants`, filter by filter; what no line allows is denied.
+- Only records of secrets are written, in files that only their owner can read.
+- A row that would not be exactly one line of these files is left out: nobody can write rules by having a name.
+- A client id is its user name (`use_username_as_clientid`), so nobody can take another's session or queue. Machines
+  that enrol with one token at the same moment take turns, as only here they have one client id.
+- After a rotation only the new secret is good: the file of passwords has one line for a user name.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from broker.access.policy import grants
+from broker.access.principals import Entry
+from runtime.settings import MosquittoSettings
+
+RELOADED = "Reloading config."
+"""What Mosquitto says when it reads its files again."""
+
+RUNNING = re.compile(r"mosquitto version \S+ running")
+
+KEEP_ALIVE_MAX_SECONDS = 1200
+_NAME = re.compile(r"[a-z0-9._-]+")
+_RECORD = re.compile(r"\$7\$[0-9]{1,6}\$[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+")
+
+
+def configuration(settings: MosquittoSettings, passwords: Path, rules: Path) -> str:
+    """mosquitto.conf: nobody without a credential, nothing without a rule, and a limit on all that waits."""
+    lines = [
+        "# Written by dashfleet mosquitto at every start. Your own lines belong into conf.d.",
+        "log_dest stderr",
+        "log_timestamp false",
+        "log_type error",
+        "log_type warning",
+        "log_type notice",
+        "log_type information",
+        "connection_messages false",
+        "sys_interval 0",
+        "persistence false",
+        "allow_anonymous false",
+        f"password_file {passwords}",
+        f"acl_file {rules}",
+        f"max_packet_size {settings.max_packet_bytes}",
+        f"max_keepalive {KEEP_ALIVE_MAX_SECONDS}",
+        "max_inflight_messages 2048",
+        f"max_inflight_bytes {16 << 20}",
+        "max_queued_messages 100000",
+        f"max_queued_bytes {48 << 20}",
+        "persistent_client_expiration 1d",
+        f"listener {settings.port} {settings.bind}",
+        f"max_connections {settings.max_connections}",
+        "use_username_as_clientid true",
+    ]
+    if settings.certificate is not None and settings.private_key is not None:
+        lines += [f"certfile {settings.certificate}", f"keyfile {settings.private_key}", "tls_version tlsv1.2"]
+    if os.geteuid() == 0:  # it would become somebody else, who cannot read these files
+        lines.insert(1, "user root")
+    return "\n".join([*lines, f"include_dir {settings.directory / 'conf.d'}", ""])
+
+
+def passwords(entries: Iterable[Entry]) -> str:
+    """The file of passwords: a record for each user name."""
+    return "".join(f"{entry.principal.username}:{entry.secret_hash}\n" for entry in _writable(entries))
+
+
+def rules(entries: Iterable[Entry]) -> str:
+    """The file of rules: what each user name may write and read. With no user at all it would allow everything."""
+    return "topic deny #\n" + "".join(_rules_of(entry) for entry in _writable(entries))
+
+
+def _rules_of(entry: Entry) -> str:
+    granted = grants(entry.principal)
+    both = set(granted.publish) & set(granted.read)
+    lines = [f"user {entry.principal.username}"]
+    lines += [f"topic {'readwrite' if topic in both else 'write'} {topic}" for topic in granted.publish]
+    lines += [f"topic read {topic}" for topic in granted.read if topic not in both]
+    return "\n".join(lines) + "\n"
+
+
+def _writable(entries: Iterable[Entry]) -> Iterable[Entry]:
+    """In the order of user names, so that the same principals make the same files."""
+    return (
+        entry
+        for entry in sorted(entries, key=lambda entry: entry.principal.username)
+        if _NAME.fullmatch(entry.principal.username) and _RECORD.fullmatch(entry.secret_hash)
+    )

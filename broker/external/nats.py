@@ -1,0 +1,91 @@
+"""What NATS is told: who has a credential, and who may do what, on MQTT 3.1.1 over JetStream.
+
+Invariants:
+- The rules are those of `broker.access.policy.grants`, filter by filter, as subjects; what no line allows is denied.
+- NATS takes only bcrypt records. Somebody without one, or with a name that would not be one plain word, is left out.
+- Nobody but MQTT clients may use these accounts (`allowed_connection_types`).
+"""
+
+import re
+from collections.abc import Iterable
+
+from broker.access.policy import grants
+from broker.access.principals import Entry
+from runtime.settings import NatsSettings
+
+ACKNOWLEDGED = "$MQTT.sub.>"
+"""Where NATS delivers subscriptions of QoS 1: each client's own, under a name that nobody can guess."""
+
+REPLICAS = 3
+"""Of what NATS stores, in a cluster that has so many nodes: one may be away."""
+
+_NAME = re.compile(r"[a-z0-9._-]+")
+_BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
+
+
+def configuration(settings: NatsSettings) -> str:
+    """nats.conf of one node. The users are in a file beside it."""
+    routes = "".join(f"\n    nats-route://{route}" for route in settings.routes)
+    lines = [
+        "# Written by dashfleet nats at every start. Run it with: nats-server -c nats.conf",
+        f"server_name: {settings.node}",
+        'listen: "127.0.0.1:-1"  # for clients that speak NATS, of which there are none',
+        f'pid_file: "{settings.directory / "nats.pid"}"',
+        f'jetstream {{ store_dir: "{settings.directory / "jetstream"}" }}',
+        f"max_payload: {settings.max_packet_bytes}",
+        "mqtt {",
+        f'  listen: "{settings.bind}:{settings.port}"',
+        "  max_ack_pending: 65535",
+    ]
+    if settings.certificate is not None and settings.private_key is not None:
+        tls = f'cert_file: "{settings.certificate}", key_file: "{settings.private_key}"'
+        lines.append(f"  tls {{ {tls} }}")
+    # Said, as NATS 2.9 takes 2 of itself, of which neither may be away.
+    lines += [f"  stream_replicas: {REPLICAS if len(settings.routes) >= REPLICAS - 1 else 1}", "}"]
+    if settings.cluster_listen:
+        lines += [
+            "cluster {",
+            "  name: dashfleet",
+            f'  listen: "{settings.cluster_listen}"',
+            f"  routes: [{routes}\n  ]",
+        ]
+        lines += ["}"]
+    return "\n".join([*lines, "include users.conf", ""])
+
+
+def users(entries: Iterable[Entry]) -> str:
+    """users.conf: each user name, the record of its secret, and what it may publish and subscribe to."""
+    written = "".join(_user(entry) for entry in sorted(entries, key=lambda entry: entry.principal.username))
+    return f"authorization {{\n  users: [\n{written}  ]\n}}\n"
+
+
+def left_out(entries: Iterable[Entry]) -> list[str]:
+    """The user names that NATS cannot let in, as there is no record of their secrets that it takes."""
+    return sorted(entry.principal.username for entry in entries if not _is_writable(entry))
+
+
+def _user(entry: Entry) -> str:
+    if not _is_writable(entry):
+        return ""
+    granted = grants(entry.principal)
+    publish = _quoted(_subject(topic) for topic in granted.publish)
+    subscribe = _quoted([*(_subject(topic) for topic in granted.read), ACKNOWLEDGED])
+    permissions = f"publish: {{ allow: [{publish}] }}, subscribe: {{ allow: [{subscribe}] }}"
+    if not granted.publish:
+        permissions = f'publish: {{ deny: [">"] }}, subscribe: {{ allow: [{subscribe}] }}'
+    who = f'user: "{entry.principal.username}", password: "{entry.bcrypt}", allowed_connection_types: ["MQTT"]'
+    return f"    {{ {who}, permissions: {{ {permissions} }} }}\n"
+
+
+def _subject(filter_: str) -> str:
+    """A topic filter of ours as NATS calls it: no level of ours has a dot, and there is no `#`."""
+    return filter_.replace("/", ".").replace("+", "*")
+
+
+def _quoted(subjects: Iterable[str]) -> str:
+    return ", ".join(f'"{subject}"' for subject in subjects)
+
+
+def _is_writable(entry: Entry) -> bool:
+    name, record = entry.principal.username, entry.bcrypt
+    return _NAME.fullmatch(name) is not None and record is not None and _BCRYPT.fullmatch(record) is not None

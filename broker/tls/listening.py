@@ -1,0 +1,59 @@
+"""How a broker may listen: with TLS, or on loopback, or in the clear because somebody said so.
+
+Invariants:
+- TLS 1.2 at least. Clients prove who they are with their credential, not with a certificate.
+- What cannot serve stops the start, with a sentence that names it.
+"""
+
+import ipaddress
+import ssl
+from pathlib import Path
+
+from runtime.errors import StartError
+from runtime.settings import ListenerSettings, require_private
+
+
+class BrokerError(StartError):
+    """The broker cannot start; the message is one sentence for the person who runs it."""
+
+
+def listening_context(settings: ListenerSettings) -> ssl.SSLContext | None:
+    """What to listen with, None for no TLS. Raises BrokerError, or SettingsError when others can read the key."""
+    if (settings.certificate is None) != (settings.private_key is None):
+        raise BrokerError("certificate and private_key belong together: set both, or neither")
+    if settings.certificate is not None and settings.private_key is not None:
+        return _context(settings.certificate, settings.private_key)
+    if not address_of(settings.bind).is_loopback and not settings.insecure:
+        raise BrokerError(
+            f"the broker does not listen on {settings.bind} without TLS, as secrets would cross the network in the "
+            "clear: make a certificate with dashfleet tls, or bind it to 127.0.0.1 (--insecure listens all the same)"
+        )
+    return None
+
+
+def address_of(bind: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address to listen on; a name might mean another one tomorrow. Raises BrokerError."""
+    try:
+        return ipaddress.ip_address(bind)
+    except ValueError:
+        raise BrokerError(f"bind must be an IP address such as 127.0.0.1, not {bind!r}") from None
+
+
+def _context(certificate: Path, private_key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        require_private(private_key)
+        context.load_cert_chain(certificate, private_key, password=_no_password)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise BrokerError(f"the key in {private_key} does not belong to the certificate in {certificate}") from None
+        raise BrokerError(f"{certificate} and {private_key} are not a certificate and its key in PEM") from None
+    except OSError as error:
+        raise BrokerError(f"cannot read {error.filename or certificate}: {error.strerror}") from None
+    return context
+
+
+def _no_password() -> str:
+    """A key that asks for a password would ask the terminal, of which a service has none."""
+    return ""

@@ -1,0 +1,1 @@
+"""`dashfleet act`: from words on the command line to signed orders, and their progress."""

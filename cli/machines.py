@@ -1,0 +1,106 @@
+"""The fleet as a list, for the command line: what each machine is, whether it is there, and its ledger."""
+
+from typing import Any
+
+from rich.table import Table
+from sqlalchemy import Engine, select
+
+from runtime.durations import duration
+from schemas.contract.messages import VITALS
+from schemas.database import tables
+from schemas.fleet.ledger import Ledger
+
+
+def list_machines(engine: Engine) -> list[dict[str, Any]]:
+    """Every machine as a plain dict, in the form that `dashfleet machines --json` documents."""
+    query = (
+        select(
+            tables.machine.c.id,
+            tables.org.c.name.label("org"),
+            tables.machine.c.name.label("machine"),
+            tables.machine.c.hostname,
+            *(column for column in tables.state.c if column.name != "machine_id"),
+        )
+        .select_from(tables.machine.join(tables.org).outerjoin(tables.state))
+        .order_by(tables.org.c.name, tables.machine.c.name)
+    )
+    ledgers: dict[int, Ledger] = {}
+    with engine.connect() as connection:
+        rows = connection.execute(query).all()
+        for stream in connection.execute(select(tables.stream)):
+            ledgers.setdefault(stream.machine_id, Ledger()).add(stream)
+    return [_plain(row, ledgers.get(row.id, Ledger())) for row in rows]
+
+
+def _plain(row: Any, ledger: Ledger) -> dict[str, Any]:  # noqa: ANN401 - a row of the query above
+    return {
+        "org": row.org,
+        "machine": row.machine,
+        "hostname": row.hostname,
+        "presence": row.presence or "unknown",
+        "reason": row.reason or "",
+        "since": row.since_at,
+        "verified": row.verified is not False,
+        "health": {"score": row.health_score, "status": row.health_status or "unknown"},
+        "last_seen": row.last_seen_at,
+        "clock_offset_milliseconds": row.clock_offset_milliseconds,
+        "vitals": {name: getattr(row, name) for name in VITALS},
+        "extra": row.extra or {},
+        "ledger": {name: getattr(ledger, name) for name in Ledger.__slots__},
+    }
+
+
+def machine_table(found: list[dict[str, Any]], *, now: float) -> Table:
+    """The list for a terminal. `now`: seconds since 1970."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    named = _names(found)
+    for title in ("Machine", "Status", "Why", "Health"):
+        shown.add_column(title, no_wrap=True)
+    for title in ("CPU", "Memory", "Disk", "Up", "Last seen"):
+        shown.add_column(title, justify="right", no_wrap=True)
+    for row in found:
+        vitals, health, seen = row["vitals"], row["health"], row["last_seen"]
+        shown.add_row(
+            named[row["org"], row["machine"]],
+            _coloured(row["presence"], row["presence"] if row["verified"] else f"{row['presence']}?"),
+            row["reason"],
+            _coloured(health["status"], f"{health['status']} {'' if health['score'] is None else health['score']}"),
+            *(_percent(vitals[name]) for name in ("cpu_percent", "memory_percent", "disk_percent")),
+            "" if vitals["uptime_seconds"] is None else duration(vitals["uptime_seconds"]),
+            "never" if seen is None else duration(now - seen / 1000),
+        )
+    return shown
+
+
+def ledger_table(found: list[dict[str, Any]]) -> Table:
+    """The ledgers for a terminal."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("Machine", no_wrap=True)
+    for name in Ledger.__slots__:
+        shown.add_column(name.capitalize(), justify="right", no_wrap=True)
+    named = _names(found)
+    for row in found:
+        figures = {name: f"{row['ledger'][name]:,}" for name in Ledger.__slots__}
+        if row["ledger"]["lost"]:
+            figures["lost"] = f"[red]{figures['lost']}[/]"
+        shown.add_row(named[row["org"], row["machine"]], *figures.values())
+    return shown
+
+
+def _names(found: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
+    """What to call each machine: its id, behind its organisation where there are several."""
+    several = len({row["org"] for row in found}) > 1
+    return {
+        (row["org"], row["machine"]): f"{row['org']}/{row['machine']}" if several else row["machine"] for row in found
+    }
+
+
+def _coloured(status: str, text: str) -> str:
+    return f"[{_COLOURS.get(status, 'dim')}]{text}[/]"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f} %"
+
+
+_COLOURS = {"online": "green", "stale": "yellow", "offline": "red", "ok": "green", "warn": "yellow", "critical": "red"}

@@ -1,0 +1,1 @@
+"""`dashfleet up`: the state directory it prepares and the processes it supervises."""

@@ -1,0 +1,1 @@
+"""The dialog that runs an action: its form, its confirmation and its progress."""

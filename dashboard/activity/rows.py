@@ -1,0 +1,127 @@
+"""What the activity page says: batches and commands as rows of a table and as facts. Pure."""
+
+import json
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from sqlalchemy import Row
+
+from broker.client.request_client import DASHBOARD
+from dashboard.actions.draft import how_many
+from dashboard.i18n import text
+from dashboard.i18n.language import _, marked
+from dashboard.widgets import cells
+from dashboard.widgets.cells import Heads
+from schemas.database.queries.commands import Batch
+
+_WHEN: Final = ("when", marked("When"))
+_ACTION: Final = ("action", marked("Action"))
+_OUTCOME: Final = ("outcome", marked("Outcome"))
+_WHY: Final = ("why", marked("Why"))
+_WHO: Final = ("who", marked("Who"))
+BATCHES: Final[Heads] = (_WHEN, _ACTION, ("machine", marked("Machines")), _OUTCOME, _WHO)
+COMMANDS: Final[Heads] = (("machine", marked("Machine")), _OUTCOME, _WHY, ("when", marked("Ended")))
+OF_A_MACHINE: Final[Heads] = (_WHEN, _ACTION, _OUTCOME, _WHY, _WHO)
+
+
+def batches(found: Sequence[Batch], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
+    """What was asked, a row each."""
+    return [
+        _row(
+            path,
+            {"batch": batch.id},
+            cells.plain(text.moment(batch.at, now, zone)),
+            cells.name(batch.action or text.command("refused").label),
+            cells.plain(batch.machine if batch.machines == 1 else how_many(batch.machines)),
+            cells.chips(outcome(batch)),
+            cells.plain(who(batch.actor, batch.principal)),
+        )
+        for batch in found
+    ]
+
+
+def commands(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
+    """The commands of a batch, a row each."""
+    return [
+        _row(
+            path,
+            {"command": row.id},
+            cells.name(row.hostname or row.machine, row.machine if row.hostname not in (None, row.machine) else ""),
+            _state(row.state),
+            cells.plain(text.command_reason(row.reason, row.detail)),
+            cells.plain(text.moment(row.ended_at, now, zone) if row.ended_at else text.UNKNOWN),
+        )
+        for row in found
+    ]
+
+
+def of_a_machine(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
+    """A machine's last commands, a row each."""
+    return [
+        _row(
+            path,
+            {"command": row.id},
+            cells.plain(text.moment(row.created_at, now, zone)),
+            cells.name(row.action),
+            _state(row.state),
+            cells.plain(text.command_reason(row.reason, row.detail)),
+            cells.plain(who(row.actor, row.principal)),
+        )
+        for row in found
+    ]
+
+
+def outcome(batch: Batch) -> list[dict[str, str]]:
+    """How many commands are in which state, as chips."""
+    shown = [(text.command(code), batch.states[code]) for code in text.COMMANDS if code in batch.states]
+    alone = len(shown) == 1 and shown[0][1] == 1
+    chips = [(word.label if alone else f"{text.count(n)} {word.label}", word.tone) for word, n in shown]
+    if batch.refused:
+        chips.append((text.command("refused").label, text.command("refused").tone))
+    return [{"text": label, "tone": tone} for label, tone in chips]
+
+
+def who(actor: str, principal: str) -> str:
+    """Who asked: the person, and behind it the principal, when it is not the dashboard's own."""
+    if actor and principal == DASHBOARD.username:
+        return actor
+    return f"{actor} ({principal})" if actor and principal else actor or principal or text.UNKNOWN
+
+
+def facts(row: Row[Any], now: int, zone: tzinfo) -> list[tuple[str, str]]:
+    """Everything about one command but its history and its output."""
+    pairs = [
+        (_("Asked by"), who(row.actor, row.principal)),
+        (_("Asked at"), text.moment(row.created_at, now, zone)),
+        (_("Arguments"), json.dumps(row.arguments, ensure_ascii=False) if row.arguments else _("none")),
+        (_("Not after"), text.moment(row.expires_at, now, zone)),
+        (_("Attempts"), text.count(row.attempts)),
+        (_("Exit code"), "" if row.exit_code is None else str(row.exit_code)),
+        (_("Why"), text.command_reason(row.reason, row.detail)),
+        (_("Signed by key"), row.key),
+        (_("Command"), row.id),
+    ]
+    return [(name, value) for name, value in pairs if value]
+
+
+def events(rows: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, text.Word, str]]:
+    """Changes of a command's state as lines of a timeline."""
+    return [
+        (
+            text.moment(row.at, now, zone),
+            text.command(row.after),
+            " · ".join(part for part in (row.by, text.command_reason(row.reason, row.detail)) if part),
+        )
+        for row in rows
+    ]
+
+
+def _row(path: str, query: dict[str, str], *shown: dict[str, Any]) -> dict[str, Any]:
+    (id_,) = query.values()
+    return cells.row(id_, f"{path}?{urlencode(query)}", *shown)
+
+
+def _state(code: str) -> dict[str, Any]:
+    return cells.chip(text.command(code))

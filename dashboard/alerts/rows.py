@@ -1,0 +1,70 @@
+"""What the pages say of alerts: rows of a table and lines of a timeline. Pure."""
+
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from sqlalchemy import Row
+
+from dashboard.i18n import text
+from dashboard.i18n.alert_words import translated
+from dashboard.i18n.language import _, marked
+from dashboard.i18n.text import Word
+from dashboard.widgets import cells
+
+HEADS: Final[cells.Heads] = (
+    ("alert", marked("Alert")),
+    ("machine", marked("Machine")),
+    ("state", marked("State")),
+    ("since", marked("Since")),
+    ("lasted", marked("For")),
+)
+
+
+def rows(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
+    """Alerts, a row each, which leads to the machine."""
+    return [
+        cells.row(
+            row.name,
+            f"{path}?{urlencode({'id': row.name})}",
+            cells.name(translated(row.title), translated(row.detail)),
+            cells.plain(row.hostname or row.name),
+            cells.chip(state(row)),
+            cells.plain(text.moment(row.started_at, now, zone)),
+            cells.plain(_lasted(row, now)),
+        )
+        for row in found
+    ]
+
+
+def lines(found: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, Word, str]]:
+    """A machine's alerts as lines of a timeline."""
+    return [
+        (
+            text.moment(row.started_at, now, zone),
+            state(row),
+            " · ".join(part for part in (translated(row.title), translated(row.detail), _lasted(row, now)) if part),
+        )
+        for row in found
+    ]
+
+
+def chips(found: Sequence[Row[Any]]) -> list[Word]:
+    """Those of a machine's alerts that last, in a word each."""
+    return [
+        Word(" · ".join(filter(None, (translated(row.title), translated(row.detail)))), state(row).tone)
+        for row in found
+        if row.ended_at is None
+    ]
+
+
+def state(row: Row[Any]) -> Word:
+    """How bad it is, or that it is over."""
+    if row.ended_at is not None:
+        return Word(_("Over"), "plain")
+    return Word(_("Critical"), "bad") if row.severity == "critical" else Word(_("Warning"), "fair")
+
+
+def _lasted(row: Row[Any], now: int) -> str:
+    return text.duration(max(0, (row.ended_at or now) - row.started_at) / 1000)

@@ -1,0 +1,181 @@
+"""The gate in front of everything: no session, no page, no WebSocket.
+
+Invariants:
+- Whoever has no session gets the sign-in page and Streamlit's own public files, nothing else.
+- Who somebody is comes from their session. What a request claims in `X-Df-*` headers is thrown away.
+- A WebSocket from another origin is refused before Streamlit sees it, and an open one is cut when its session ends.
+- Every answer carries the security headers.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dashboard.auth.sessions import Session, Sessions
+
+SIGN_IN: Final = "/sign-in"
+SINGLE_SIGN_ON: Final = "/sign-in/provider"
+SINGLE_SIGN_ON_BACK: Final = "/sign-in/provider/back"
+SIGN_OUT: Final = "/sign-out"
+WHO_AM_I: Final = "/whoami"
+READY: Final = "/readyz"
+
+IDENTITY_HEADERS: Final = {"X-Df-User": "name", "X-Df-Org": "org", "X-Df-Role": "role", "X-Df-Session": "session"}
+"""What the gate tells Streamlit about a visitor, and what it is called in `st.user`."""
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+"""What Streamlit's pages need, and nothing from any other host."""
+
+_SECURITY_HEADERS: Final = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "cross-origin-opener-policy": "same-origin",
+}
+_PUBLIC: Final = frozenset({SIGN_IN, SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK, SIGN_OUT, READY, "/favicon.png"})
+_PUBLIC_PREFIX: Final = "/static/"
+_RECHECK_SECONDS: Final = 2.0
+
+
+class Gate:
+    """The ASGI middleware in front of the whole application."""
+
+    def __init__(self, app: ASGIApp, *, sessions: Sessions, cookie: Callable[[HTTPConnection], str]) -> None:
+        self._app = app
+        self._sessions = sessions
+        self._cookie = cookie
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it."""
+        if scope["type"] == "http":
+            await self._request(scope, receive, _hardened(send))
+        elif scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _is_public(scope["path"]):
+            await self._app(_identified(scope, None), receive, send)
+            return
+        connection = HTTPConnection(scope)
+        session = await self._session(connection, used=_is_use(connection))
+        if session is None:
+            await _refusal(connection)(scope, receive, send)
+        else:
+            await self._app(_identified(scope, session), receive, send)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = HTTPConnection(scope)
+        session = await self._session(connection, used=True) if is_same_origin(connection.headers) else None
+        if session is None:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        browser = _Browser(send)
+        serving = asyncio.ensure_future(self._app(_identified(scope, session), receive, browser.send))
+        ending = asyncio.ensure_future(self._ended(connection))
+        try:
+            await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                await send({"type": "websocket.close", "code": 1008})
+        finally:
+            ending.cancel()
+            if not serving.done():
+                serving.cancel()
+            try:
+                await serving
+            except asyncio.CancelledError:
+                pass
+            except RuntimeError:  # Streamlit goes on listening after it could not send
+                if not browser.gone:
+                    raise
+
+    async def _ended(self, connection: HTTPConnection) -> None:
+        """Return when the connection's session has ended."""
+        while True:
+            if await self._session(connection, used=False) is None:
+                return
+            await asyncio.sleep(_RECHECK_SECONDS)
+
+    async def _session(self, connection: HTTPConnection, *, used: bool) -> Session | None:
+        token = self._cookie(connection)
+        return await run_in_threadpool(self._sessions.find, token, used=used) if token else None
+
+
+class _Browser:
+    """The other end of a WebSocket: whether it was gone when something was sent."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.gone = False
+
+    async def send(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:
+            self.gone = True
+            raise
+
+
+def is_same_origin(headers: Headers) -> bool:
+    """Whether a request that changes something, or a WebSocket, comes from a page of ours."""
+    origin = headers.get("origin", "")
+    return urlsplit(origin).netloc == headers.get("host") and headers.get("sec-fetch-site", "same-origin") in (
+        "same-origin",
+        "none",
+    )
+
+
+def _is_public(path: str) -> bool:
+    return path in _PUBLIC or (path.startswith(_PUBLIC_PREFIX) and ".." not in path)
+
+
+def _is_use(connection: HTTPConnection) -> bool:
+    """The watcher asks every few seconds; it says `active` only when somebody touched the page since."""
+    return connection.url.path != WHO_AM_I or "active" in connection.query_params
+
+
+def _identified(scope: Scope, session: Session | None) -> Scope:
+    """The scope with our own identity headers, and none that the request brought."""
+    headers = [(name, value) for name, value in scope["headers"] if not name.lower().startswith(b"x-df-")]
+    if session is not None:
+        person = session.person
+        for header, value in zip(
+            IDENTITY_HEADERS, (person.name, person.org, person.role.value, session.id), strict=True
+        ):
+            headers.append((header.lower().encode(), value.encode()))
+    return {**scope, "headers": headers}
+
+
+def _refusal(connection: HTTPConnection) -> Response:
+    """Pages lead to the sign-in; anything else only learns that it may not."""
+    if connection.scope["method"] in ("GET", "HEAD") and "text/html" in connection.headers.get("accept", ""):
+        wanted = connection.url.path + (f"?{connection.url.query}" if connection.url.query else "")
+        target = SIGN_IN if wanted == "/" else f"{SIGN_IN}?next={quote(wanted, safe='/')}"
+        return RedirectResponse(target, 303, headers={"cache-control": "no-store"})
+    return PlainTextResponse("sign in first\n", 401, headers={"cache-control": "no-store"})
+
+
+def _hardened(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return sending

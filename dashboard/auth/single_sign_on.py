@@ -1,0 +1,189 @@
+"""Signing in at an OpenID Connect provider, beside the passwords of ours. Only there when the settings name a provider.
+
+Invariants:
+- Only an ID token counts that the provider signed, for us, in answer to an attempt of this browser: authorisation
+  code with PKCE, state and nonce. Authlib does and checks all of it.
+- An attempt is in a signed cookie of ten minutes, of this path only; what comes back without it is refused.
+- A provider that is away or talks nonsense costs a sign-in there, and nothing else. The page says which it was, the log
+  why; no token and no secret is in either.
+"""
+
+import json
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx2
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.starlette_client import OAuth
+from joserfc.errors import JoseError
+from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dashboard.auth import sso_accounts
+from dashboard.auth.accounts import AccountError
+from dashboard.auth.middleware import SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK
+from dashboard.auth.sign_in import SignIn, safe_next
+from dashboard.i18n.language import _, marked
+from runtime.settings import DashboardSettings, SettingsError, read_secret
+
+_SECONDS: Final = 600
+_PATIENCE_SECONDS: Final = 10.0
+_WANTED: Final = "next"
+_UNSIGNED: Final = "none"
+_WRONG: Final = (AuthlibBaseError, JoseError, RuntimeError, ValueError, KeyError, TypeError, AttributeError)
+"""What a provider causes that answers something else than it should."""
+
+_AWAY: Final = marked("{host} does not answer. Sign in with a password, or try again later.")
+_REFUSED: Final = marked("The sign-in at {host} did not come to an end. Try again.")
+_NOTHING: Final = marked(
+    "You are signed in at {host}, but nothing here is granted to you: ask who runs this dashboard."
+)
+_TAKEN: Final = marked("Somebody else has your name here already: ask who runs this dashboard.")
+
+_log = logging.getLogger(__name__)
+
+
+class SingleSignOn:
+    """The routes to a provider and back. `sign_in` shows the page and lets people in."""
+
+    def __init__(self, settings: DashboardSettings, accounts: Engine, sign_in: SignIn) -> None:
+        if not settings.oidc_client_id or not settings.oidc_grants:
+            raise SettingsError(
+                "oidc_issuer needs oidc_client_id and oidc_grants beside it: without them nobody gets in"
+            )
+        self._issuer = settings.oidc_issuer.rstrip("/")
+        self._client_id, self._claim = settings.oidc_client_id, settings.oidc_claim
+        self._grants = settings.oidc_grants
+        self._accounts, self._sign_in = accounts, sign_in
+        self.host = settings.oidc_host
+        self._cookie = f"dashfleet-{settings.port}-attempt"
+        secret = read_secret(settings.oidc_secret_file) if settings.oidc_secret_file else None
+        self._provider = OAuth().register(
+            "provider",
+            client_id=self._client_id,
+            client_secret=secret,
+            server_metadata_url=f"{self._issuer}/.well-known/openid-configuration",
+            client_kwargs={
+                "scope": settings.oidc_scope,
+                "code_challenge_method": "S256",
+                "timeout": _PATIENCE_SECONDS,
+                "token_endpoint_auth_method": "client_secret_basic" if secret else "none",
+            },
+        )
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """What to mount beside the sign-in."""
+        attempt = [Middleware(_Attempt, cookie=self._cookie, key=secrets.token_urlsafe(32))]
+        return [
+            Route(SINGLE_SIGN_ON, self._begin, methods=["GET"], middleware=attempt),
+            Route(SINGLE_SIGN_ON_BACK, self._end, methods=["GET"], middleware=attempt),
+        ]
+
+    async def _begin(self, request: Request) -> Response:
+        wanted = safe_next(request.query_params.get(_WANTED, ""))
+        request.session.clear()
+        request.session[_WANTED] = wanted
+        back = str(request.url.replace(path=SINGLE_SIGN_ON_BACK, query="", fragment=""))
+        try:
+            self._require_ours(await self._provider.load_server_metadata())
+            response: Response = await self._provider.authorize_redirect(request, back)
+        except httpx2.HTTPError as error:
+            return self._failed(request, wanted, _(_AWAY, host=self.host), error, 502)
+        except _WRONG as error:
+            return self._failed(request, wanted, _(_REFUSED, host=self.host), error, 502)
+        return response
+
+    async def _end(self, request: Request) -> Response:
+        wanted = safe_next(str(request.session.get(_WANTED, "")))
+        try:
+            claims = await self._claims(request)
+        except httpx2.HTTPError as error:
+            return self._failed(request, wanted, _(_AWAY, host=self.host), error, 502)
+        except _WRONG as error:
+            return self._failed(request, wanted, _(_REFUSED, host=self.host), error, 401)
+        finally:
+            request.session.clear()
+        subject = json.dumps([self._issuer, claims["sub"]])
+        grant = sso_accounts.granted(_values(claims, self._claim), self._grants)
+        if grant is None:
+            await run_in_threadpool(sso_accounts.turn_away, self._accounts, subject)
+            return self._sign_in.refused(request, wanted, _(_NOTHING, host=self.host), 403)
+        name = sso_accounts.name_of(claims, self.host)
+        try:
+            person = await run_in_threadpool(sso_accounts.settle, self._accounts, subject, name, grant)
+        except AccountError as error:
+            return self._failed(request, wanted, _(_TAKEN), error, 403)
+        return await self._sign_in.let_in(request, person, wanted)
+
+    async def _claims(self, request: Request) -> Mapping[str, Any]:
+        """What the provider says of somebody, from the ID token; what that lacks, from its userinfo."""
+        expected = {
+            "iss": {"essential": True, "values": [self._provider.server_metadata.get("issuer", self._issuer)]},
+            "aud": {"essential": True, "values": [self._client_id]},
+        }
+        self._require_ours(await self._provider.load_server_metadata())
+        token = await self._provider.authorize_access_token(request, claims_options=expected)
+        claims: dict[str, Any] = dict(token["userinfo"])  # of the ID token, which Authlib has checked
+        if not _values(claims, self._claim) and self._provider.server_metadata.get("userinfo_endpoint"):
+            more = await self._provider.userinfo(token=token)
+            if more["sub"] != claims["sub"]:
+                raise ValueError("the userinfo is about somebody else")
+            claims = {**more, **claims}
+        return claims
+
+    def _require_ours(self, metadata: dict[str, Any]) -> None:
+        """Raise ValueError unless these are of the provider that the settings name, and reached as safely."""
+        if str(metadata["issuer"]).rstrip("/") != self._issuer:
+            raise ValueError(f"it calls itself {metadata['issuer']!r}")
+        scheme = urlsplit(self._issuer).scheme
+        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+            if urlsplit(str(metadata[name])).scheme not in (scheme, "https"):
+                raise ValueError(f"its {name} is not encrypted")
+        signed = metadata.get("id_token_signing_alg_values_supported") or []
+        metadata["id_token_signing_alg_values_supported"] = [each for each in signed if each != _UNSIGNED]
+
+    def _failed(self, request: Request, wanted: str, message: str, error: Exception, status: int) -> Response:
+        _log.warning("signing in at %s failed: %r", self.host, error)
+        return self._sign_in.refused(request, wanted, message, status)
+
+
+class _Attempt:
+    """Keeps `request.session` in a cookie; one that is only sent encrypted when the request came so."""
+
+    def __init__(self, app: ASGIApp, *, cookie: str, key: str) -> None:
+        self._by_scheme = {
+            scheme: SessionMiddleware(
+                app,
+                key,
+                session_cookie=cookie,
+                max_age=_SECONDS,
+                path=SINGLE_SIGN_ON,
+                same_site="lax",
+                https_only=scheme == "https",
+            )
+            for scheme in ("http", "https")
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._by_scheme[scope["scheme"]](scope, receive, send)
+
+
+def _values(claims: Mapping[str, Any], claim: str) -> list[str]:
+    """The texts in a claim; with dots in its name, in a claim of a claim: `realm_access.roles`."""
+    found: Any = claims.get(claim)
+    if found is None:
+        found = claims
+        for step in claim.split("."):
+            found = found.get(step) if isinstance(found, Mapping) else None
+    if isinstance(found, str):
+        return [found]
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []

@@ -1,0 +1,1 @@
+"""Downloads: the fleet and its history as CSV, JSON lines or Parquet."""

@@ -1,0 +1,1 @@
+"""The fleet page: filters, table rows, map, selection."""

@@ -1,0 +1,79 @@
+"""The machines ticked on the fleet page, and what can be done with them: a selection is of machines, not of rows.
+
+Invariants:
+- Who may act is asked again in every handler; that something could be ticked proves nothing.
+- An action is about what is ticked when it is asked for: a tick and the click after it may come in one request, and
+  Streamlit calls the button's handler first.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+import streamlit as st
+
+from dashboard.actions import dialog
+from dashboard.fleet import state
+from dashboard.fleet.state import Selection
+from dashboard.i18n.language import _, ngettext
+from dashboard.page import refresh
+from dashboard.page.page import Context
+from dashboard.widgets import markup, table
+from schemas.database.queries import commands
+from schemas.database.queries.machines import Filters
+
+_SELECTION: Final = "fleet.selection"
+
+
+def shown(names: Sequence[str]) -> dict[str, Any]:
+    """What the table needs to know of the selection to show these machines."""
+    chosen = _selection()
+    return {"revision": chosen.revision, "selected": [name for name in names if name in set(chosen.names)]}
+
+
+def ticked(context: Context, key: str) -> None:
+    """Take up what the table of this key says is ticked."""
+    if context.may_act:
+        st.session_state[_SELECTION] = _selection().ticked(table.ticks(key))
+
+
+def bar(context: Context, key: str, filters: Filters, total: int) -> None:
+    """What can be done with the machines ticked in the table of this key, of `total` that match; nothing without."""
+    chosen = _selection().names
+    if not chosen or not context.may_act:
+        return
+    why = refresh.obstacle(context)
+    with st.container(horizontal=True, vertical_alignment="center", key="selection"):
+        st.html(markup.selected(ngettext("{n} selected", "{n} selected", len(chosen)), state.summary(chosen), why))
+        st.space("stretch")
+        if len(chosen) < total:
+            wanted = min(total, commands.SELECTION_MAX)
+            st.button(
+                ngettext("Select the {n} that matches", "Select all {n} that match", wanted),
+                on_click=partial(_select_all, context, filters),
+                type="tertiary",
+            )
+        st.button(_("Clear"), on_click=_select_none)
+        st.button(_("Act …"), type="primary", on_click=partial(_act, context, key), disabled=bool(why))
+
+
+def _selection() -> Selection:
+    chosen: Selection = st.session_state.setdefault(_SELECTION, Selection())
+    return chosen
+
+
+def _select_all(context: Context, filters: Filters) -> None:
+    read = partial(commands.matching_names, context.engine, context.org, filters)
+    names = refresh.fresh(read) if context.may_act else None
+    if names is not None:
+        st.session_state[_SELECTION] = _selection().set(names)
+
+
+def _select_none() -> None:
+    st.session_state[_SELECTION] = _selection().set(())
+
+
+def _act(context: Context, key: str) -> None:
+    ticked(context, key)
+    if context.may_act:
+        dialog.ask(_selection().names)

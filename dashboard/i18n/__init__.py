@@ -1,0 +1,1 @@
+"""Languages: catalogues, translated texts, and the format of dates, numbers and durations."""

@@ -1,0 +1,107 @@
+"""Which charts a machine's history makes. Pure.
+
+Vitals have charts of their own; every other metric that the machine describes in its `info` gets one by its own title
+and unit, so that a new collector shows up here with nothing edited.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dashboard.i18n import agent_words, text
+from dashboard.i18n.language import _, pgettext
+from dashboard.i18n.text import Scale
+from dashboard.widgets import charts
+from dashboard.widgets.charts import Line, Row
+from schemas.contract.messages import VITALS
+
+_ZERO_UP: Final = (0.0, None)
+_OPEN: Final = (None, None)
+_PLAIN: Final = Scale("", 1.0)
+_PERCENT: Final = Scale("%", 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A reading beyond the vitals, as the machine describes it."""
+
+    name: str
+    title: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A titled chart. `key` stays the same over refreshes; `wide` ones take the whole width."""
+
+    key: str
+    title: str
+    lines: Sequence[Line]
+    scale: Scale
+    bounds: tuple[float | None, float | None] = _ZERO_UP
+    wide: bool = False
+
+
+def metrics(info: Mapping[str, Any] | None) -> list[Metric]:
+    """What the machine says it sends beyond the vitals."""
+    described = (info or {}).get("metrics") or ()
+    return [
+        Metric(
+            str(each["name"]),
+            text.readable(agent_words.translated(str(each.get("title") or each["name"]))),
+            str(each.get("unit", "")),
+        )
+        for each in described
+        if each["name"] not in VITALS
+    ]
+
+
+def of_history(rows: Sequence[Row], extras: Sequence[Metric], *, spacing: float) -> list[Chart]:
+    """The charts for these rows; one without any value is left out."""
+    every = [*_vital_charts(rows, spacing), *(_extra_chart(rows, metric, spacing) for metric in extras)]
+    return [chart for chart in every if any(charts.has_values(line.points) for line in chart.lines)]
+
+
+def _vital_charts(rows: Sequence[Row], spacing: float) -> list[Chart]:
+    def line(name: str, title: str) -> Line:
+        return _line(rows, name, title, spacing)
+
+    shares = [line("cpu_percent", _("CPU")), line("memory_percent", _("Memory")), line("disk_percent", _("Disk"))]
+    swap = line("swap_percent", _("Swap"))
+    traffic = [
+        Line(pgettext("network", "Received"), charts.rates(rows, "network_received_bytes", spacing=spacing)),
+        Line(pgettext("network", "Sent"), charts.rates(rows, "network_sent_bytes", spacing=spacing)),
+    ]
+    if any(value for _, value in swap.points):
+        shares.append(swap)
+    return [
+        Chart("usage", _("CPU, memory and disk"), shares, _PERCENT, (0.0, 100.0), wide=True),
+        Chart("network", _("Network"), traffic, text.rate_scale(charts.top(traffic))),
+        Chart("load", _("Load, 1 minute"), [line("load_1m", _("Load"))], _PLAIN),
+        Chart("processes", _("Processes"), [line("process_count", _("Processes"))], _PLAIN),
+        Chart(
+            "temperature",
+            _("Temperature"),
+            [line("temperature_celsius", _("Temperature"))],
+            Scale(text.unit_symbol("celsius"), 1.0),
+            _OPEN,
+        ),
+    ]
+
+
+def _extra_chart(rows: Sequence[Row], metric: Metric, spacing: float) -> Chart:
+    lines = [_line(rows, f"extra.{metric.name}", metric.title, spacing)]
+    scale = text.size_scale(charts.top(lines)) if metric.unit == "bytes" else Scale(text.unit_symbol(metric.unit), 1.0)
+    bounds = (0.0, 100.0) if metric.unit == "percent" else _OPEN
+    return Chart(f"extra.{metric.name}", metric.title, lines, scale, bounds)
+
+
+def _line(rows: Sequence[Row], name: str, title: str, spacing: float) -> Line:
+    """A column as a line; with its lowest and highest where the rows have them."""
+
+    def points(column: str) -> Sequence[charts.Point]:
+        return charts.readings(rows, column, spacing=spacing)
+
+    if not rows or f"{name}:min" not in rows[0]:
+        return Line(title, points(name))
+    return Line(title, points(name), low=points(f"{name}:min"), high=points(f"{name}:max"))

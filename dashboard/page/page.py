@@ -1,0 +1,87 @@
+"""The contract of a page: one file in `views/` that exposes `VIEW` and `show`. Nothing else is edited to add one.
+
+VIEW = View(title=marked("Fleet"), path="fleet", icon=":material/grid_view:", order=0)
+
+def show(context: Context) -> None: ...
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Any
+
+from sqlalchemy import Engine
+
+from dashboard.auth.accounts import Role
+from dashboard.auth.people import People
+from dashboard.i18n.language import Marked, marked
+from dashboard.page.install_command import Entrance
+from dashboard.publishing.publisher import MAY_ACT, MAY_ADMINISTER, Publisher
+
+EVERYONE = frozenset(Role)
+ROLES: Mapping[str, Marked] = {
+    Role.VIEWER: marked("Viewer"),
+    Role.OPERATOR: marked("Operator"),
+    Role.ADMIN: marked("Admin"),
+}
+"""What people call a role."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A page: its name in the menu, its path in the address, and who may see it. The lowest order is the first page."""
+
+    title: Marked | str
+    path: str
+    icon: str
+    order: int = 100
+    roles: frozenset[Role] = EVERYONE
+    in_menu: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a page gets. `org` comes from the session; a page asks for no other organisation's data.
+
+    `arrived`: the visitor comes from another page, or from nowhere. `pages` leads to the others, by path. `publisher`
+    is what a page acts with, `entrance` where machines connect, `people` who may sign in, for admins.
+    """
+
+    engine: Engine
+    org: str
+    user: str
+    role: Role
+    zone: tzinfo
+    refresh_seconds: float
+    now: Callable[[], int]
+    arrived: bool = True
+    pages: Mapping[str, Any] = field(default_factory=dict)
+    publisher: Publisher | None = None
+    entrance: Entrance = field(default_factory=Entrance)
+    people: People | None = None
+
+    @property
+    def may_act(self) -> bool:
+        """Whether this visitor may have machines do something."""
+        return self.role in MAY_ACT and self.publisher is not None
+
+    @property
+    def may_administer(self) -> bool:
+        """Whether this visitor may change the organisation."""
+        return self.role in MAY_ADMINISTER and self.publisher is not None
+
+
+Show = Callable[[Context], None]
+
+
+def discover() -> Sequence[tuple[View, Show]]:
+    """Every page in `views/`, in the order of the menu."""
+    import dashboard.pages
+
+    found = []
+    for module in pkgutil.iter_modules(dashboard.pages.__path__):
+        page = importlib.import_module(f"dashboard.pages.{module.name}")
+        found.append((page.VIEW, page.show))
+    return sorted(found, key=lambda pair: (pair[0].order, pair[0].path))

@@ -1,0 +1,45 @@
+"""What is wrong with single machines now, and what was."""
+
+from functools import partial
+from typing import Final
+
+import streamlit as st
+
+from dashboard.alerts import rows as alert_rows
+from dashboard.i18n.language import _, marked, ngettext
+from dashboard.page import refresh
+from dashboard.page.page import Context, View
+from dashboard.widgets import cells, markup, table
+from schemas.database.queries import alerts
+
+VIEW = View(title=marked("Alerts"), path="alerts", icon=":material/notifications:", order=2)
+
+_MACHINE: Final = "machine"
+_SHOWN: Final = 200
+_NONE_TITLE: Final = marked("No alert")
+_NONE: Final = marked(
+    "An alert is raised when a machine stays away, runs out of CPU, memory or disk, has a wrong clock, or cannot be "
+    "measured. Many machines that go quiet together are an incident instead."
+)
+
+
+def show(context: Context) -> None:
+    """Draw the page."""
+    st.html(markup.heading(_(VIEW.title), 1))
+    refresh.refresh(partial(_alerts, context), seconds=context.refresh_seconds, key="alerts")
+
+
+def _alerts(context: Context) -> None:
+    found = refresh.read(context, "alerts", partial(alerts.alerts, context.engine, context.org, limit=_SHOWN))
+    if found is None:
+        refresh.wait(context)
+        return
+    if not found:
+        st.html(markup.empty(_(_NONE_TITLE), _(_NONE)))
+        return
+    lasting = sum(row.ended_at is None for row in found)
+    st.html(markup.note(ngettext("{n} alert lasts", "{n} alerts last", lasting)))
+    rows = alert_rows.rows(found, context.now(), context.zone, path=f"/{_MACHINE}")
+    opened = table.draw("alerts_table", _(VIEW.title), cells.columns(alert_rows.HEADS), rows, total=len(rows))
+    if opened:
+        st.switch_page(context.pages[_MACHINE], query_params={"id": opened})

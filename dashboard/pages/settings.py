@@ -1,0 +1,58 @@
+"""What admins set: the organisation, its people, and who may connect to it. A section at a time, from `sections/`."""
+
+from functools import partial
+from typing import Final
+
+import streamlit as st
+
+from dashboard.auth.accounts import Role
+from dashboard.i18n.language import _, marked
+from dashboard.page import refresh
+from dashboard.page.page import Context, Show, View
+from dashboard.settings import change_dialog, pending_changes, section
+from dashboard.widgets import markup
+
+VIEW = View(
+    title=marked("Settings"), path="settings", icon=":material/settings:", order=90, roles=frozenset({Role.ADMIN})
+)
+
+PARAMETER: Final = "section"
+_CHOSEN: Final = "settings.section"
+_NAVIGATION: Final = marked("Section")
+
+
+def show(context: Context) -> None:
+    """Draw the page."""
+    sections = {each.code: (each, draw) for each, draw in section.discover()}
+    st.html(markup.heading(_(VIEW.title), 1))
+    wanted = st.query_params.get(PARAMETER, "")
+    if context.arrived or _CHOSEN not in st.session_state:
+        st.session_state[_CHOSEN] = wanted if wanted in sections else next(iter(sections))
+    st.segmented_control(
+        _(_NAVIGATION),
+        list(sections),
+        key=_CHOSEN,
+        required=True,
+        format_func=lambda code: _(sections[code][0].title),
+        label_visibility="collapsed",
+        on_change=_chosen,
+    )
+    change_dialog.open_if_asked(context)
+    code = st.session_state[_CHOSEN]
+    draw = partial(_section, context, sections[code][1])
+    refresh.refresh(draw, seconds=context.refresh_seconds, key=f"settings_{code}")
+
+
+def _section(context: Context, draw: Show) -> None:
+    """What refreshes: what was asked for, and the section."""
+    if change_dialog.asked():
+        st.rerun()
+    why = refresh.obstacle(context, signed=False)
+    if why:
+        st.html(markup.note(why))
+    pending_changes.draw(context)
+    draw(context)
+
+
+def _chosen() -> None:
+    st.query_params[PARAMETER] = st.session_state[_CHOSEN]

@@ -1,0 +1,1 @@
+"""Publishing signed requests from the dashboard."""

@@ -1,0 +1,1 @@
+"""The report of an organisation: gathered, summed up, drawn as one HTML file."""

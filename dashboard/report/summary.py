@@ -1,0 +1,134 @@
+"""What a report says about an organisation in a time: gathered and summed up, not yet written. See `report_page`.
+
+Invariants:
+- Memory grows with machines and days, not with hours: those go by once.
+- An hour is judged by its averages; what was not measured makes it unknown.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Engine, Row
+
+from schemas.contract.messages import Thresholds
+from schemas.database.queries import machines as queries
+from schemas.database.queries import report as report_queries
+from schemas.fleet.availability import Availability, Change, Span, availability
+from schemas.fleet.forecast import DAY, Forecast, forecast
+from schemas.fleet.health import health
+from schemas.fleet.ledger import Ledger
+
+BLIND: Final = "blind"
+
+
+@dataclass(slots=True)
+class Load:
+    """Readings of one kind, summed up over hours."""
+
+    count: int = 0
+    total: float = 0.0
+    highest: float | None = None
+
+    def add(self, count: int, average: float | None, highest: float | None) -> None:
+        """One hour."""
+        if average is None or highest is None:
+            return
+        self.count += count
+        self.total += count * average
+        self.highest = highest if self.highest is None else max(self.highest, highest)
+
+    @property
+    def average(self) -> float | None:
+        """Of all readings; None when there is none."""
+        return self.total / self.count if self.count else None
+
+
+@dataclass(slots=True)
+class Machine:
+    """One machine in the time: `healths` counts hours by status, `disk` is the used percentage on each day."""
+
+    name: str
+    hostname: str
+    health_now: str
+    availability: Availability
+    ledger: Ledger
+    samples: int = 0
+    cpu: Load = field(default_factory=Load)
+    memory: Load = field(default_factory=Load)
+    healths: Counter[str] = field(default_factory=Counter)
+    disk: dict[int, Load] = field(default_factory=dict)
+
+    @property
+    def days(self) -> list[tuple[int, float]]:
+        """The disk's used percentage on each day, the oldest first."""
+        return [(day, load.average) for day, load in sorted(self.disk.items()) if load.average is not None]
+
+    @property
+    def forecast(self) -> Forecast:
+        """When its disk will be full."""
+        return forecast(self.days)
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that is said. `days` counts the machines' hours by status, for each day."""
+
+    org: str
+    within: Span
+    made_at: int
+    machines: list[Machine]
+    incidents: list[Row[Any]]
+    days: dict[int, Counter[str]] = field(default_factory=dict)
+
+
+def gather(
+    engine: Engine, org_name: str, within: Span, *, now: int, tell: Callable[[int], None] = lambda _: None
+) -> Report:
+    """Read what the report says. `tell` is called with how many more hours of machines have gone by."""
+    incidents = report_queries.incidents(engine, org_name, within)
+    blind = [(row.started_at, row.ended_at or within[1]) for row in incidents if row.kind == BLIND]
+    before = report_queries.last_changes(engine, org_name, within[0])
+    changes = report_queries.changes(engine, org_name, within)
+    ledgers = report_queries.ledgers(engine, org_name)
+    machines = {}
+    for row in report_queries.machines(engine, org_name):
+        since = _first(before.get(row.id), changes.get(row.id), row, within)
+        went = [change for _, change in changes.get(row.id, ())]
+        there = availability(since, went, within=within, blind=blind)
+        ledger = ledgers.get(row.id, Ledger())
+        machines[row.id] = Machine(row.name, row.hostname or row.name, row.health_status or "unknown", there, ledger)
+    report = Report(org_name, within, now, list(machines.values()), incidents)
+    thresholds = queries.thresholds(engine, org_name)
+    for some in report_queries.hours(engine, org_name, within):
+        for row in some:
+            if (found := machines.get(row.machine_id)) is not None:
+                _add(report, found, row, thresholds)
+        tell(len(some))
+    return report
+
+
+def _first(
+    before: list[tuple[str, Change]] | None, after: list[tuple[str, Change]] | None, row: Row[Any], within: Span
+) -> str:
+    """What a machine was when the time began."""
+    if before:
+        return before[-1][1].presence
+    if after:
+        return after[0][0]
+    is_so_since = row.since_at is not None and row.since_at <= within[0]
+    return str(row.presence) if is_so_since else "unknown"
+
+
+def _add(report: Report, machine: Machine, row: Row[Any], thresholds: Thresholds) -> None:
+    """Count one hour of a machine."""
+    day = row.at // DAY * DAY
+    machine.samples += row.samples
+    machine.cpu.add(row.cpu_percent_count, row.cpu_percent_avg, row.cpu_percent_max)
+    machine.memory.add(row.memory_percent_count, row.memory_percent_avg, row.memory_percent_max)
+    disk = machine.disk.setdefault(day, Load())
+    disk.add(row.disk_percent_count, row.disk_percent_avg, row.disk_percent_max)
+    status = health(row.cpu_percent_avg, row.memory_percent_avg, row.disk_percent_avg, thresholds).status
+    machine.healths[status] += 1
+    report.days.setdefault(day, Counter())[status] += 1

@@ -1,1 +1,0 @@
-"""The sections of the settings page, a file each; see `dashboard.section`."""

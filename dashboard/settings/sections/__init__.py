@@ -1,0 +1,1 @@
+"""The sections of the settings page, a file each; see `dashboard.settings.section`."""

@@ -1,0 +1,1 @@
+"""Elements that pages are built from: tables, cells, charts, markup, components."""

@@ -1,0 +1,207 @@
+"""From rows of history to chart options. Pure: no database, no Streamlit, no clock.
+
+Invariants:
+- Where nothing was measured, nothing is drawn: a missing stretch is a gap, never a line across it.
+- The x axis is the range that was asked for, so that two points never look like an hour.
+- A counter that fell (a reboot) has no rate there, rather than a wrong one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dashboard.i18n.text import Scale
+
+GAP_INTERVALS: Final = 2.5
+POINTS_MAX: Final = 1000
+
+Point = tuple[int, float | None]
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a chart. Of averages, `low` and `high` are the lowest and highest at the same times."""
+
+    name: str
+    points: Sequence[Point]
+    low: Sequence[Point] = ()
+    high: Sequence[Point] = ()
+
+
+def step(range_milliseconds: int, interval_seconds: float, row_milliseconds: int = 0) -> int:
+    """The time between two points, so that a range never has more than POINTS_MAX of them, wherever it begins.
+
+    At least half an interval: two samples that follow each other closely never become one. Whole rows, where a row is
+    a minute or an hour.
+    """
+    least = max(1, round(interval_seconds * 500), -(-range_milliseconds // (POINTS_MAX - 1)))
+    return -(-least // row_milliseconds) * row_milliseconds if row_milliseconds else least
+
+
+def spacing(step_milliseconds: int, interval_seconds: float) -> float:
+    """The milliseconds between two points when nothing is missing."""
+    return max(float(step_milliseconds), interval_seconds * 1000)
+
+
+def readings(rows: Iterable[Row], name: str, *, spacing: float) -> list[Point]:
+    """A column as points. `spacing` is the milliseconds between two of them when nothing is missing."""
+    return with_gaps(((row["at"], row[name]) for row in rows), spacing=spacing)
+
+
+def rates(rows: Iterable[Row], name: str, *, spacing: float) -> list[Point]:
+    """A counter as its growth per second."""
+    points: list[Point] = []
+    before: Point | None = None
+    for row in rows:
+        now: Point = (row["at"], row[name])
+        if before is not None:
+            points.append((now[0], _rate(before, now, spacing)))
+        before = now
+    return with_gaps(points, spacing=spacing)
+
+
+def with_gaps(points: Iterable[Point], *, spacing: float) -> list[Point]:
+    """The points with a None between any two that are further apart than 2.5 times the spacing."""
+    result: list[Point] = []
+    for at, value in points:
+        if result and at - result[-1][0] > GAP_INTERVALS * spacing:
+            result.append((result[-1][0] + round(spacing), None))
+        result.append((at, value))
+    return result
+
+
+def has_values(points: Iterable[Point]) -> bool:
+    """Whether there is anything to draw."""
+    return any(value is not None for _, value in points)
+
+
+def top(lines: Iterable[Line]) -> float:
+    """The largest of these values, for an axis in a unit in which it reads well."""
+    return max((abs(value) for line in lines for _, value in line.points if value is not None), default=0.0)
+
+
+def options(
+    lines: Sequence[Line],
+    *,
+    start: int,
+    end: int,
+    scale: Scale,
+    bounds: tuple[float | None, float | None],
+    day: str,
+    ink: str,
+) -> dict[str, Any]:
+    """The chart of these lines over a fixed range. `bounds` are the ends of the y axis, None for as needed.
+
+    `ink` is the colour of its words, `day` how it writes a date: a template of ECharts.
+    """
+    low, high = bounds
+    words = {"color": ink, "fontSize": 12}
+    return {
+        "animation": False,
+        "grid": {"left": 8, "right": 16, "top": 34 if len(lines) > 1 else 14, "bottom": 4, "containLabel": True},
+        "legend": {
+            "show": len(lines) > 1,
+            "top": 0,
+            "left": 0,
+            "icon": "roundRect",
+            "itemWidth": 12,
+            "itemHeight": 4,
+            "textStyle": words,
+        },
+        "tooltip": {"trigger": "axis", "axisPointer": {"animation": False}},
+        "xAxis": {
+            "type": "time",
+            "min": start,
+            "max": end,
+            "splitLine": {"show": False},
+            "axisLabel": {**words, "hideOverlap": True, "formatter": {"month": day, "day": day}},
+        },
+        "yAxis": {
+            "type": "value",
+            "min": low,
+            "max": high,
+            "splitNumber": 4,
+            "interval": (high - low) / 4 if low is not None and high is not None else None,
+            "axisLabel": {**words, "formatter": f"{{value}} {_template_safe(scale.unit)}".strip()},
+        },
+        "series": [
+            *(_series(line, scale, filled=len(lines) == 1 and not line.high) for line in lines),
+            *(series for line in lines if line.high for series in _band(line, scale)),
+        ],
+    }
+
+
+def _series(line: Line, scale: Scale, *, filled: bool) -> dict[str, Any]:
+    series: dict[str, Any] = {
+        "type": "line",
+        "name": line.name,
+        "connectNulls": False,
+        "symbol": "none",
+        "lineStyle": {"width": 1.6},
+        "emphasis": {"disabled": True},
+        "data": _data(line.points, scale.factor),
+    }
+    return {**series, "areaStyle": {"opacity": 0.12}} if filled else series
+
+
+def _band(line: Line, scale: Scale) -> list[dict[str, Any]]:
+    """The area from lowest to highest: a line that is not seen, and an area stacked on it.
+
+    They bear the line's name, so that they have its colour and come and go with it.
+    """
+    heights = [
+        (at, None if low is None or high is None else high - low)
+        for (at, low), (_, high) in zip(line.low, line.high, strict=True)
+    ]
+    common = {
+        "type": "line",
+        "name": line.name,
+        "stack": f"band of {line.name}",
+        "stackStrategy": "all",
+        "connectNulls": False,
+        "symbol": "none",
+        "silent": True,
+        "lineStyle": {"opacity": 0},
+        "emphasis": {"disabled": True},
+        "tooltip": {"show": False},
+    }
+    return [
+        {**common, "data": _plain_data(line.low, scale.factor)},
+        {**common, "data": _plain_data(heights, scale.factor), "areaStyle": {"opacity": 0.18}},
+    ]
+
+
+def _plain_data(points: Sequence[Point], factor: float) -> list[Any]:
+    return [[at, None if value is None else _rounded(value / factor)] for at, value in points]
+
+
+def _data(points: Sequence[Point], factor: float) -> list[Any]:
+    """Points as ECharts takes them. One that stands alone has no line, so it gets a dot."""
+    data: list[Any] = []
+    for i, (at, value) in enumerate(points):
+        if value is None:
+            data.append([at, None])
+            continue
+        shown = [at, _rounded(value / factor)]
+        alone = (i == 0 or points[i - 1][1] is None) and (i + 1 == len(points) or points[i + 1][1] is None)
+        data.append({"value": shown, "symbol": "circle", "symbolSize": 4} if alone else shown)
+    return data
+
+
+def _rate(before: Point, now: Point, spacing: float) -> float | None:
+    seconds = (now[0] - before[0]) / 1000
+    if before[1] is None or now[1] is None or seconds <= 0 or seconds * 1000 > GAP_INTERVALS * spacing:
+        return None
+    growth = now[1] - before[1]
+    return growth / seconds if growth >= 0 else None
+
+
+def _rounded(value: float) -> float:
+    """Four significant figures: what a screen can show."""
+    return float(f"{value:.4g}")
+
+
+def _template_safe(unit: str) -> str:
+    """A unit without what ECharts would read as a placeholder."""
+    return unit.replace("{", "").replace("}", "")

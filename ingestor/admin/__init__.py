@@ -1,0 +1,1 @@
+"""Administration of the fleet's database: organisations, principals, tokens, keys, enrolment, backup."""

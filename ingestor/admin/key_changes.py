@@ -1,0 +1,111 @@
+"""Which keys an organisation's machines obey, as the admin commands write and list them.
+
+Invariants:
+- The list only grows: a key that was once revoked is never taken again, and machines follow the list from its start.
+- The first key of an organisation signs for itself; every later change is signed by a key that is in force.
+- Only public halves come here.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Engine, insert, select
+from sqlalchemy.engine import Connection
+
+from ingestor.admin.access import org_id, require_org
+from runtime.errors import StartError
+from schemas.contract.messages import KEY_CHANGES_MAX, Signed
+from schemas.contract.signing import KeyChange, SignatureError, current, key_id, listed, opened, public_key, sign
+from schemas.database import tables
+
+Now = Callable[[], int]
+
+
+def add_key(
+    engine: Engine, org: str, seed: str, *, signer: str | None, name: str, expires_at: int | None, now: Now
+) -> str:
+    """Let machines obey the key of this seed; returns its id. `signer` is the seed that signs, None for the first key.
+
+    Raises StartError when there is no such organisation, or when `signer` may not sign here.
+    """
+    change = KeyChange(change="add", org=org, public_key=public_key(seed), name=name, at=now(), expires_at=expires_at)
+    with engine.begin() as connection:
+        _write(connection, change, signer if signer is not None else seed, first=signer is None)
+    return key_id(change.public_key)
+
+
+def revoke_key(engine: Engine, org: str, id_: str, *, signer: str, now: Now) -> None:
+    """Let machines obey this key no more. Raises StartError."""
+    with engine.begin() as connection:
+        known = {row["id"]: row for row in listed(_changes(connection, org), org, now())}
+        if id_ not in known:
+            raise StartError(f"{org} has no key {id_}: dashfleet key list --org {org} names them")
+        if known[id_]["revoked_at"] is None:
+            change = KeyChange(change="revoke", org=org, public_key=known[id_]["public_key"], at=now())
+            _write(connection, change, signer, first=False)
+
+
+def list_keys(engine: Engine, org: str, *, now: Now) -> list[dict[str, Any]]:
+    """Every key that there ever was, in the form that `dashfleet key list --json` documents."""
+    with engine.connect() as connection:
+        return listed(_changes(connection, org), org, now())
+
+
+def has_keys(engine: Engine, org: str) -> bool:
+    """Whether the organisation has, or had, any key."""
+    with engine.connect() as connection:
+        return bool(_changes(connection, org))
+
+
+def take(connection: Connection, org: str, signed: Signed, now: int) -> str:
+    """Write a change that somebody has signed elsewhere, and say what it is. Raises StartError.
+
+    The last key is not revoked so: nobody could ever sign for another one.
+    """
+    before = _changes(connection, org)
+    key = current(before, org, now).get(signed.key)
+    if key is None:
+        raise StartError(f"the key {signed.key} is not in force in {org}: it cannot sign this")
+    try:
+        change = opened(signed, key.public_key, KeyChange)
+    except SignatureError as error:
+        raise StartError(str(error)) from None
+    known = key_id(change.public_key) in {row["id"] for row in listed(before, org, now)}
+    if change.org != org:
+        raise StartError(f"it is signed for {change.org}, and this is {org}")
+    if known == (change.change == "add"):
+        raise StartError(f"{org} {'has, or had,' if known else 'has no'} key {key_id(change.public_key)}")
+    if not current([*before, signed], org, now):
+        raise StartError(f"{org} would be left without a key in force: add another one first")
+    _insert(connection, org, before, signed)
+    return f"{'added' if change.change == 'add' else 'revoked'} {key_id(change.public_key)} {change.name}".rstrip()
+
+
+def _write(connection: Connection, change: KeyChange, signer: str, *, first: bool) -> None:
+    require_org(connection, change.org)
+    before = _changes(connection, change.org)
+    if first == bool(before):
+        raise StartError(
+            f"{change.org} has a key already: the next one must be signed by it, so name its file with --signed-by"
+            if first
+            else f"{change.org} has no key yet: dashfleet key create --org {change.org} makes the first"
+        )
+    if not first and key_id(public_key(signer)) not in current(before, change.org, change.at):
+        raise StartError(f"the key {key_id(public_key(signer))} is not in force in {change.org}: it cannot sign this")
+    _insert(connection, change.org, before, sign(change, signer))
+
+
+def _insert(connection: Connection, org: str, before: list[Signed], signed: Signed) -> None:
+    if len(before) >= KEY_CHANGES_MAX:
+        raise StartError(f"{org} has had {KEY_CHANGES_MAX} changes of keys, and its machines take no more")
+    connection.execute(insert(tables.key_change).values(org_id=org_id(connection, org), **signed.model_dump()))
+
+
+def _changes(connection: Connection, org: str) -> list[Signed]:
+    query = (
+        select(tables.key_change.c.statement, tables.key_change.c.key, tables.key_change.c.signature)
+        .join_from(tables.key_change, tables.org)
+        .where(tables.org.c.name == org)
+        .order_by(tables.key_change.c.id)
+    )
+    return [Signed.model_validate(dict(row)) for row in connection.execute(query).mappings()]

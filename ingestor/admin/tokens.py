@@ -1,0 +1,83 @@
+"""Enrolment tokens as admins make them: each is a principal that may only ask for a machine's place.
+
+Invariant: a token is shown once, whole; what is stored of it is the record of its secret.
+"""
+
+from typing import Any
+
+from sqlalchemy import Engine, select
+from sqlalchemy.engine import Connection
+
+from broker.access.credentials import bcrypt_record, hash_secret
+from broker.access.credentials import new_token as new_credential
+from broker.access.policy import Principal, Role
+from ingestor.admin.access import Now, insert_principal, note_bcrypt, require_org
+from runtime.errors import StartError
+from schemas.contract.administration import TOKEN_LIFE_MAX_SECONDS, TOKEN_USES_MAX
+from schemas.contract.enrolment import Token
+from schemas.database import tables
+
+
+def new_token(engine: Engine, org: str, *, uses: int, seconds: float, created_by: str, now: Now) -> Token:
+    """A token that makes so many machines within so many seconds. Raises StartError."""
+    if not 1 <= uses <= TOKEN_USES_MAX:
+        raise StartError(f"a token makes 1 to {TOKEN_USES_MAX} machines, not {uses}")
+    if not 0 < seconds <= TOKEN_LIFE_MAX_SECONDS:
+        raise StartError("a token lives for 30 days at most: see --expires")
+    token = new_credential(org)
+    with engine.begin() as connection:
+        require_org(connection, org)
+        until = now() + round(seconds * 1000)
+        insert_token(connection, org, token.name, hash_secret(token.secret), uses, until, created_by, now())
+        note_bcrypt(connection, Principal(Role.ENROL, org, token.name).username, bcrypt_record(token.secret))
+    return token
+
+
+def insert_token(
+    connection: Connection, org: str, name: str, secret_hash: str, uses: int, until: int, created_by: str, now: int
+) -> None:
+    """Write a token by the record of its secret. Raises StartError when there is, or was, a principal of this name."""
+    principal = Principal(Role.ENROL, org, name)
+    known = tables.principal.c.username == principal.username
+    if connection.execute(select(tables.principal.c.username).where(known)).first() is not None:
+        raise StartError(f"there is, or was, a {principal.username}: choose another name")
+    insert_principal(connection, principal, secret_hash, now)
+    values = {"username": principal.username, "uses": uses, "expires_at": until, "created_at": now}
+    connection.execute(tables.token.insert().values(**values, created_by=created_by[:128]))
+
+
+def list_tokens(engine: Engine, org: str | None = None) -> list[dict[str, Any]]:
+    """Every token, by the name that `dashfleet token revoke` takes: what it may make, has made, and until when."""
+    table, principal = tables.token, tables.principal
+    query = select(
+        table.c.username.label("token"),
+        principal.c.org,
+        table.c.uses,
+        table.c.used,
+        table.c.created_at.label("created"),
+        table.c.created_by,
+        table.c.expires_at.label("expires"),
+        principal.c.revoked_at.label("revoked"),
+    ).select_from(table.join(principal))
+    if org is not None:
+        query = query.where(principal.c.org == org)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query.order_by(table.c.created_at)).mappings()]
+
+
+def revoke_token(engine: Engine, name: str, *, now: Now) -> None:
+    """End a token before its time: the machines that it made stay. Raises StartError."""
+    with engine.begin() as connection:
+        end_token(connection, name, now())
+
+
+def end_token(connection: Connection, username: str, now: int) -> None:
+    """End a token. Raises StartError."""
+    table = tables.principal
+    mine = (table.c.username == username) & (table.c.role == Role.ENROL.value)
+    found = connection.execute(select(table.c.revoked_at).where(mine)).first()
+    if found is None:
+        raise StartError(f"there is no token {username}: see dashfleet token list")
+    if found.revoked_at is not None:
+        raise StartError(f"the token {username} is revoked already")
+    connection.execute(table.update().where(mine).values(revoked_at=now))

@@ -1,0 +1,1 @@
+"""Alerts: the contract of a rule, and the engine that evaluates rules."""

@@ -1,0 +1,1 @@
+"""The alert rules, a file each; see `ingestor.alerts.rule`."""

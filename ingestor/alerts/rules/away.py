@@ -1,0 +1,20 @@
+"""A machine that went without a goodbye, and has stayed away."""
+
+from ingestor.alerts.rule import Facts, rule
+from ingestor.domain.presence import Presence
+
+SENTENCES = {
+    "lost": "the connection was lost",
+    "silent": "nothing was heard from it",
+    "expired": "nothing was heard from it for too long",
+}
+
+
+@rule(title="Away", severity="critical", after_seconds=60, over_after_seconds=0)
+def away(facts: Facts) -> str | None:
+    """Who said goodbye is not missed. Many that went together are one incident, not an alert each."""
+    state = facts.machine.state
+    if state.presence not in (Presence.OFFLINE, Presence.EXPIRED):
+        return "" if state.verified else None
+    sentence = SENTENCES.get(state.reason, "")
+    return None if sentence and facts.together else sentence

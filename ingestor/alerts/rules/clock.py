@@ -1,0 +1,15 @@
+"""A machine whose clock is wrong by so much that people and programs on it suffer."""
+
+from ingestor.alerts.rule import Facts, rule
+
+TOLERANCE_SECONDS = 60
+
+
+@rule(title="Wrong clock", severity="warning", after_seconds=300)
+def clock(facts: Facts) -> str | None:
+    """The history is corrected for it; logs and certificates on the machine are not."""
+    offset = facts.machine.clock.milliseconds
+    if offset is None:
+        return None
+    seconds = round(abs(offset) / 1000)
+    return "" if seconds < TOLERANCE_SECONDS else f"{'-' if offset > 0 else '+'}{seconds} s"

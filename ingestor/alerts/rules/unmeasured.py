@@ -1,0 +1,15 @@
+"""A machine that reports, but cannot read one of the vitals that its health is judged by."""
+
+from ingestor.alerts.rule import Facts, rule
+from ingestor.alerts.rules.vitals import reports
+
+VITALS = {"cpu_percent": "CPU", "memory_percent": "Memory", "disk_percent": "Disk"}
+
+
+@rule(title="Cannot measure", severity="warning", after_seconds=600)
+def unmeasured(facts: Facts) -> str | None:
+    """A health that nobody knows is not a good one."""
+    latest = facts.machine.latest
+    if not reports(facts) or latest.sampled_at is None:
+        return None
+    return ", ".join(word for name, word in VITALS.items() if getattr(latest.vitals, name) is None)

@@ -1,0 +1,1 @@
+"""Several ingestors on one fleet: leases, and how they divide the work."""

@@ -1,0 +1,1 @@
+"""Commands: from an operator's request to the messages that machines receive."""

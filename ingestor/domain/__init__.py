@@ -1,0 +1,1 @@
+"""Pure rules and records: presence, commands, rollouts, incidents. No SQL, no transport, no clock."""

@@ -1,0 +1,132 @@
+"""What becomes of a command: pure functions over (what was known, what happened, the server's time).
+
+Invariants:
+- Only the server's clock decides when a command expires or times out; a machine's clock appears nowhere here.
+- Nothing follows a final state, and only `schemas.contract.commands.TRANSITIONS` happen. What changes nothing
+  returns the same
+  object.
+- A command is published only before its expiry. One that was never published expires; of one that was, nobody but its
+  machine knows, so it times out, and a late result still wins.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from schemas.contract.commands import FINAL, Result, State
+from schemas.contract.messages import Signed
+
+RUNNING_SECONDS = 15 * 60.0
+"""A command that runs for longer is timed out, whatever its action: a sound one says more about itself long before."""
+
+ANSWER_SECONDS = 60.0
+"""After its expiry, for what its machine said in time and is still on its way."""
+
+RETRY_FLOOR_SECONDS = 1.0
+RETRY_FIRST_SECONDS = 4.0
+RETRY_MOST_SECONDS = 300.0
+
+OPEN = frozenset((State.QUEUED, State.SENT, State.RUNNING))
+"""States in which there is something to do, now or at some time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One order of one machine, and where it is. Times are milliseconds of the server's clock."""
+
+    id: str
+    machine_id: int
+    org: str
+    machine: str
+    request: str
+    principal: str
+    """The user name of who asked."""
+    batch: str
+    gated: bool
+    """Whether a rollout may hold it back (`ingestor.domain.rollout`)."""
+    action: str
+    order: Signed
+    expires_at: int
+    created_at: int
+    state: State = State.QUEUED
+    reason: str = ""
+    detail: str = ""
+    exit_code: int | None = None
+    output: str | None = None
+    output_truncated: bool = False
+    attempts: int = 0
+    sent_at: int | None = None
+    """The last attempt."""
+    running_at: int | None = None
+    ended_at: int | None = None
+
+
+def may_send(command: Command, now: int) -> bool:
+    """Whether it may be published (again)."""
+    return command.state in (State.QUEUED, State.SENT) and now < command.expires_at
+
+
+def on_send(command: Command, now: int) -> Command:
+    """It is published to its machine, which is there."""
+    if not may_send(command, now):
+        return command
+    return replace(command, state=State.SENT, reason="", detail="", attempts=command.attempts + 1, sent_at=now)
+
+
+def on_result(command: Command, result: Result, now: int) -> Command:
+    """Its machine says how far it is."""
+    if command.state in FINAL:
+        return command
+    if result.state != "running":
+        return replace(
+            command,
+            state=State(result.state),
+            reason=result.reason,
+            detail=result.detail,
+            exit_code=result.exit_code,
+            output=result.output,
+            output_truncated=result.output_truncated,
+            ended_at=now,
+        )
+    if command.running_at is not None:  # said again; a command runs once
+        return command
+    return replace(
+        command, state=State.RUNNING, reason=result.reason, detail=result.detail, running_at=now, ended_at=None
+    )
+
+
+def on_cancel(command: Command, reason: str, detail: str, now: int) -> Command:
+    """Somebody takes it back, which counts while it was not sent."""
+    return _ended(command, State.CANCELLED, reason, detail, now) if command.state is State.QUEUED else command
+
+
+def on_time(command: Command, now: int) -> Command:
+    """Time has passed."""
+    if command.state not in OPEN or now < ends_at(command):
+        return command
+    match command.state:
+        case State.QUEUED:
+            return _ended(command, State.EXPIRED, "expired", "its machine was not there in time", now)
+        case State.SENT:
+            return _ended(command, State.TIMED_OUT, "no-answer", "it was sent, and its machine never answered", now)
+        case _:
+            return _ended(command, State.TIMED_OUT, "no-result", "it began, and no outcome came", now)
+
+
+def ends_at(command: Command) -> int:
+    """When an open command has waited long enough."""
+    match command.state:
+        case State.QUEUED:
+            return command.expires_at
+        case State.SENT:
+            return command.expires_at + round(ANSWER_SECONDS * 1000)
+        case _:
+            return (command.running_at or 0) + round(RUNNING_SECONDS * 1000)
+
+
+def retry_seconds(attempts: int, random: Callable[[], float]) -> float:
+    """How long to wait for an answer to the last of so many attempts: full jitter over a bound that doubles."""
+    return RETRY_FLOOR_SECONDS + random() * min(RETRY_MOST_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(attempts - 1, 32))
+
+
+def _ended(command: Command, state: State, reason: str, detail: str, now: int) -> Command:
+    return replace(command, state=state, reason=reason, detail=detail, ended_at=now)

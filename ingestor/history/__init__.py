@@ -1,0 +1,1 @@
+"""History: roll-ups, retention, and the partitions of samples."""

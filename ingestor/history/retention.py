@@ -1,0 +1,217 @@
+"""Deletes what has been kept for long enough, a little at a time, and gives the space back.
+
+Invariants:
+- Samples and minutes go only when they have been rolled up; how far is written in the same transaction (table
+  `pruned`), so that nothing is rolled up twice.
+- One step is one small transaction: a few hours of one machine, or some hundred rows. What an hour's work is made of
+  is worked out on the way, so that no step grows with the fleet.
+- A machine's minutes are never pruned further than its samples, and no limit ever moves back.
+- On PostgreSQL samples go with their day (`ingestor.history.partitions`), all at once. One by one go only those that
+  are still
+  there a day later: another organisation keeps that day, or they are of no day.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Engine, Table, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
+
+from ingestor.history import partitions
+from ingestor.history.rollup import Begin
+from schemas.database.tables import (
+    alert,
+    command,
+    dead_letter,
+    dirty,
+    hour,
+    incident,
+    machine,
+    minute,
+    org,
+    principal,
+    pruned,
+    request,
+    sample,
+    token,
+    transition,
+)
+from schemas.fleet.history import DAY, HOUR, MINUTE, Retention
+
+SAMPLES_AT_ONCE: Final = 6 * HOUR
+MINUTES_AT_ONCE: Final = 72 * HOUR
+ROWS_AT_ONCE: Final = 500
+PAGES_AT_ONCE: Final = 200
+FREE_SHARE: Final = 0.1
+"""Of the pages of a SQLite file, so many may be free, for what comes next; the rest goes back to the file system."""
+
+TOKENS_KEPT: Final = 30 * DAY
+"""After they expired, so that `dashfleet token list` says for a while what became of one."""
+
+log = logging.getLogger(__name__)
+
+Unit = Callable[[Connection], bool]
+"""Deletes a little; returns whether there is more of the same."""
+
+
+class Pruning:
+    """What is to be done in this hour, and one step of it at a time."""
+
+    def __init__(self, engine: Engine, begin: Begin) -> None:
+        self._engine = engine
+        self._begin = begin
+        self._sqlite = engine.dialect.name == "sqlite"
+        self._insert: Any = (sqlite if self._sqlite else postgresql).insert
+        self._todo: Iterator[Unit] = iter(())
+        self._unit: Unit | None = None
+        self._planned_for = -1
+
+    def step(self, now: int) -> bool:
+        """Do a little. Returns whether there is more to do."""
+        self._unit = self._unit or next(self._todo, None)
+        if self._unit is None:
+            this_hour = now // HOUR
+            if this_hour == self._planned_for:
+                return False
+            self._planned_for = this_hour
+            self._todo = self._plan(now)
+            return True
+        try:
+            with self._begin() as connection:
+                if not self._unit(connection):
+                    self._unit = None
+        except OperationalError as error:
+            if not partitions.is_in_use(error):
+                raise
+            log.info("the table of samples is read for long: its days are looked after in an hour")
+            self._unit = None
+        return True
+
+    def _plan(self, now: int) -> Iterator[Unit]:
+        with self._engine.connect() as connection:
+            machines: Sequence[tuple[int, int]] = [
+                (row.id, row.org_id) for row in connection.execute(select(machine.c.id, machine.c.org_id))
+            ]
+            kept = {
+                row.id: Retention.read(row.retention) for row in connection.execute(select(org.c.id, org.c.retention))
+            }
+        if not self._sqlite:
+            yield from self._days(kept.values(), now)
+        for machine_id, org_id in machines:
+            yield from self._of_machine(machine_id, kept.get(org_id, Retention()), now)
+        for org_id, retention in kept.items():
+            yield from self._of_org(org_id, now - retention.events_seconds * 1000)
+        before = now - max((retention.events_seconds for retention in kept.values()), default=0) * 1000
+        if kept:
+            yield _some(dead_letter, dead_letter.c.id, dead_letter.c.received_at < before)
+            yield _some(incident, incident.c.id, _over(None, before))
+        expired = select(token.c.username).where(token.c.expires_at < now - TOKENS_KEPT)
+        yield _some(principal, principal.c.username, principal.c.username.in_(expired))
+        if self._sqlite:
+            yield _give_back
+
+    def _days(self, kept: Collection[Retention], now: int) -> list[Unit]:
+        """Of the table of samples on PostgreSQL."""
+        before = now - max((retention.samples_seconds for retention in kept), default=0) * 1000
+        return [
+            lambda connection: partitions.drop_day(connection, before),
+            lambda connection: partitions.make_day(connection, partitions.wanted(now, before)),
+        ]
+
+    def _of_machine(self, machine_id: int, kept: Retention, now: int) -> list[Unit]:
+        samples_before = _whole_hours(now - kept.samples_seconds * 1000) - (0 if self._sqlite else DAY)
+        minutes_before = _whole_hours(now - kept.minutes_seconds * 1000)
+        return [
+            lambda connection: self._samples(connection, machine_id, samples_before),
+            lambda connection: self._minutes(connection, machine_id, minutes_before),
+            _some_of(hour, machine_id, hour.c.at, now - kept.hours_seconds * 1000),
+            _some_of(transition, machine_id, transition.c.at, now - kept.events_seconds * 1000, key=transition.c.id),
+            _some_of(alert, machine_id, alert.c.ended_at, now - kept.events_seconds * 1000, key=alert.c.id),
+        ]
+
+    def _of_org(self, org_id: int, before: int) -> list[Unit]:
+        waiting = select(command.c.request_id).where(command.c.ended_at.is_(None), command.c.expires_at >= before)
+        old = (request.c.org_id == org_id) & (request.c.created_at < before) & request.c.id.not_in(waiting)
+        return [_some(request, request.c.id, old), _some(incident, incident.c.id, _over(org_id, before))]
+
+    def _samples(self, connection: Connection, machine_id: int, before: int) -> bool:
+        at = sample.c.sampled_at + sample.c.clock_offset_milliseconds
+        oldest = connection.scalar(select(func.min(at)).where(sample.c.machine_id == machine_id))
+        if oldest is None or oldest >= before:
+            return False
+        upto = min(before, _whole_hours(oldest) + SAMPLES_AT_ONCE)
+        if self._waits(connection, machine_id, upto, MINUTE):
+            return False
+        connection.execute(delete(sample).where(sample.c.machine_id == machine_id, at < upto))
+        self._note(connection, machine_id, pruned.c.samples_before, upto)
+        return upto < before
+
+    def _minutes(self, connection: Connection, machine_id: int, before: int) -> bool:
+        limits = connection.execute(select(pruned).where(pruned.c.machine_id == machine_id)).first()
+        before = min(before, limits.samples_before if limits else 0)
+        mine = minute.c.machine_id == machine_id
+        oldest = connection.scalar(select(func.min(minute.c.at)).where(mine))
+        if oldest is None or oldest >= before:
+            return False
+        upto = min(before, _whole_hours(oldest) + MINUTES_AT_ONCE)
+        if self._waits(connection, machine_id, upto, MINUTE) or self._waits(connection, machine_id, upto, HOUR):
+            return False
+        connection.execute(delete(minute).where(mine, minute.c.at < upto))
+        self._note(connection, machine_id, pruned.c.minutes_before, upto)
+        return upto < before
+
+    def _waits(self, connection: Connection, machine_id: int, before: int, length: int) -> bool:
+        """Whether something of this machine is still to be rolled up."""
+        same = (dirty.c.machine_id == machine_id) & (dirty.c.length == length)
+        return connection.execute(select(dirty.c.at).where(same, dirty.c.at < before).limit(1)).first() is not None
+
+    def _note(self, connection: Connection, machine_id: int, limit: ColumnElement[int], before: int) -> None:
+        values = {"machine_id": machine_id, "samples_before": 0, "minutes_before": 0, limit.name: before}
+        statement = self._insert(pruned).values(values)
+        higher = {limit.name: before}
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[pruned.c.machine_id], set_=higher, where=limit < statement.excluded[limit.name]
+            )
+        )
+
+
+def _some(table: Table, key: ColumnElement[Any], condition: ColumnElement[bool]) -> Unit:
+    """Deletes rows of a table by a condition, the oldest keys first."""
+    keys = select(key).where(condition).limit(ROWS_AT_ONCE)
+    statement = delete(table).where(key.in_(keys))
+    return lambda connection: connection.execute(statement).rowcount == ROWS_AT_ONCE
+
+
+def _some_of(
+    table: Table, machine_id: int, at: ColumnElement[int], before: int, *, key: ColumnElement[int] | None = None
+) -> Unit:
+    """Deletes a machine's oldest rows."""
+    mine = table.c.machine_id == machine_id
+    keys = select(at if key is None else key).where(mine, at < before).limit(ROWS_AT_ONCE)
+    statement = delete(table).where(mine, (at if key is None else key).in_(keys))
+    return lambda connection: connection.execute(statement).rowcount == ROWS_AT_ONCE
+
+
+def _over(org_id: int | None, before: int) -> ColumnElement[bool]:
+    """Incidents of an organisation, or of the whole system, that ended before."""
+    whose = incident.c.org_id.is_(None) if org_id is None else incident.c.org_id == org_id
+    return whose & (incident.c.ended_at < before)
+
+
+def _give_back(connection: Connection) -> bool:
+    """Return free pages of a SQLite file to the file system, from its end."""
+    free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
+    pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    if free <= max(PAGES_AT_ONCE, pages * FREE_SHARE):
+        return False
+    driver: Any = connection.connection.driver_connection
+    driver.executescript(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")  # `execute` would return one page only
+    return True
+
+
+def _whole_hours(at: int) -> int:
+    return at // HOUR * HOUR

@@ -1,0 +1,1 @@
+"""From received messages to one batch to store: limits, handlers, acknowledgements."""

@@ -1,1 +1,0 @@
-"""The alert rules, a file each; see `ingestor.rule`."""

@@ -1,0 +1,1 @@
+"""All SQL that the ingestor writes with."""

@@ -1,0 +1,127 @@
+"""What a batch holds as rows for the driver: tuples in the order of the columns named here, each value as it is stored.
+
+These are the three tables that every report touches; going around SQLAlchemy's conversion of each value makes storing
+them a third as expensive (`tests/bench/test_ingest.py`).
+"""
+
+import json
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import Any
+
+from ingestor.domain.machine import Machine, Stream
+from ingestor.intake.message_handlers import Arrived
+from schemas.contract.messages import VITALS
+from schemas.database import tables
+
+Row = tuple[Any, ...]
+
+_readings = attrgetter(*VITALS)
+_IS_FRACTION = tuple(isinstance(tables.sample.c[name].type, tables.Hundredths) for name in VITALS)
+
+SAMPLE_COLUMNS = (
+    "machine_id",
+    "sampled_at",
+    "stream_number",
+    "seq",
+    "delay_milliseconds",
+    "clock_offset_milliseconds",
+    *VITALS,
+    "extra",
+)
+STATE_COLUMNS = (
+    "machine_id",
+    "presence",
+    "reason",
+    "since_at",
+    "verified",
+    "connected",
+    "session",
+    "interval_seconds",
+    "last_seen_at",
+    "clock_offset_milliseconds",
+    "sampled_at",
+    *VITALS,
+    "extra",
+    "health_score",
+    "health_status",
+    "writer",
+)
+STREAM_COLUMNS = (
+    "machine_id",
+    "name",
+    "number",
+    "created_at",
+    "highest_seq",
+    "oldest_seq",
+    "dropped",
+    "late",
+    "duplicate",
+    "stored",
+    "booted_at",
+)
+
+
+def sample_rows(samples: Iterable[Arrived]) -> list[Row]:
+    """Of SAMPLE_COLUMNS, for the table `sample`."""
+    return [
+        (
+            arrived.machine.id,
+            arrived.sample.sampled_at,
+            arrived.stream.number,
+            arrived.sample.seq,
+            arrived.received_at - arrived.sample.sampled_at,
+            arrived.clock_offset,
+            *[
+                round(reading * tables.HUNDRED) if fraction and reading is not None else reading
+                for reading, fraction in zip(_readings(arrived.sample.vitals), _IS_FRACTION, strict=True)
+            ],
+            json.dumps(arrived.sample.extra) if arrived.sample.extra else None,
+        )
+        for arrived in samples
+    ]
+
+
+def state_rows(machines: Iterable[Machine], writer: int) -> list[Row]:
+    """Of STATE_COLUMNS, for the table `state`. `writer`: see `ingestor.storage.row_locks`."""
+    return [
+        (
+            machine.id,
+            machine.state.presence.value,
+            machine.state.reason,
+            machine.state.since_at,
+            machine.state.verified,
+            machine.state.connected,
+            machine.state.session,
+            machine.state.interval_seconds,
+            machine.state.last_seen_at,
+            machine.clock.milliseconds,
+            machine.latest.sampled_at,
+            *_readings(machine.latest.vitals),
+            json.dumps(machine.latest.extra) if machine.latest.extra else "{}",
+            machine.latest.health.score,
+            machine.latest.health.status.value,
+            writer,
+        )
+        for machine in machines
+    ]
+
+
+def stream_rows(streams: Iterable[tuple[Machine, Stream]]) -> list[Row]:
+    """Of STREAM_COLUMNS, for the table `stream`."""
+    return [
+        (
+            machine.id,
+            stream.name,
+            stream.number,
+            stream.created_at,
+            stream.highest_seq,
+            stream.oldest_seq,
+            stream.dropped,
+            stream.late,
+            stream.duplicate,
+            str(stream.stored),
+            stream.boot.milliseconds,
+        )
+        for machine, stream in streams
+    ]

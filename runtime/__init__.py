@@ -1,0 +1,1 @@
+"""How a process of DashFleet is configured, logs, keeps files and ends."""

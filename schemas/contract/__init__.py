@@ -1,0 +1,1 @@
+"""The contract: topics, messages, orders, signatures. Everything that travels."""

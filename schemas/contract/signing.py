@@ -1,0 +1,185 @@
+"""Signing: which keys an organisation's machines obey, and what they have signed. Ed25519 (RFC 8032), by PyNaCl.
+
+Invariants:
+- A statement is verified as the bytes that travelled, before anything of it is read.
+- Each statement says its kind, so that a signature for one purpose is worth nothing for another.
+- A new key is taken only when a key that is held has signed for it; so nobody can add one who controls the broker or
+  the database alone. A key may sign its own end.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeVar
+
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+from pydantic import Field, ValidationError
+
+from schemas.contract.commands import OrgName
+from schemas.contract.messages import Milliseconds, Part, Signed
+
+PublicKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+P = TypeVar("P", bound=Part)
+
+
+class SignatureError(Exception):
+    """A signed statement is not to be believed; the message says why."""
+
+
+class KeyChange(Part):
+    """A key is to be obeyed from now on, or no longer. The statement of a `Signed`, by a key that is held already."""
+
+    kind: Literal["key-change"] = "key-change"
+    change: Literal["add", "revoke"]
+    org: OrgName
+    public_key: PublicKey
+    name: Annotated[str, Field(max_length=64)] = ""
+    at: Milliseconds
+    expires_at: Milliseconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key that is obeyed, until `expires_at` if it has an end (milliseconds)."""
+
+    public_key: str
+    name: str = ""
+    expires_at: int | None = None
+
+    @property
+    def id(self) -> str:
+        """What `Signed.key` calls it."""
+        return key_id(self.public_key)
+
+
+@dataclass(slots=True)
+class KeyRing:
+    """The keys of one organisation. `revoked` are the ids of those that are never taken again."""
+
+    org: str
+    keys: dict[str, Key] = field(default_factory=dict)
+    revoked: set[str] = field(default_factory=set)
+
+    def hold(self, keys: Iterable[Key]) -> None:
+        """Take these keys on trust, as at an enrolment."""
+        self.keys.update({key.id: key for key in keys if key.id not in self.revoked})
+
+    def apply(self, changes: Iterable[Signed], now: int) -> bool:
+        """Follow the changes that a held key has signed, in their order; whether anything changed."""
+        before = (dict(self.keys), set(self.revoked))
+        for signed in changes:
+            try:
+                change = self.open(signed, KeyChange, now)
+            except SignatureError:
+                continue
+            if change.org == self.org:
+                self._follow(change)
+        return before != (self.keys, self.revoked)
+
+    def open(self, signed: Signed, kind: type[P], now: int) -> P:
+        """The statement, when a key that is held and has not expired has signed it. Raises SignatureError."""
+        key = self.keys.get(signed.key)
+        if key is None:
+            known = "revoked" if signed.key in self.revoked else "unknown"
+            raise SignatureError(f"the key {signed.key} is {known} here")
+        if key.expires_at is not None and now >= key.expires_at:
+            raise SignatureError(f"the key {signed.key} has expired")
+        return opened(signed, key.public_key, kind)
+
+    def _follow(self, change: KeyChange) -> None:
+        key = Key(change.public_key, change.name, change.expires_at)
+        if change.change == "revoke":
+            self.keys.pop(key.id, None)
+            self.revoked.add(key.id)
+        elif key.id not in self.revoked:
+            self.keys.setdefault(key.id, key)
+
+
+def new_key() -> str:
+    """The seed of a new private key: 64 hex digits, secret."""
+    return bytes(SigningKey.generate()).hex()
+
+
+def public_key(seed: str) -> str:
+    """The public key of a seed. Raises ValueError when it is none."""
+    return bytes(SigningKey(bytes.fromhex(seed)).verify_key).hex()
+
+
+def key_id(public: str) -> str:
+    """The id of a public key: the start of its SHA-256."""
+    return hashlib.sha256(bytes.fromhex(public)).hexdigest()[:16]
+
+
+def sign(statement: Part, seed: str) -> Signed:
+    """A statement with its signature."""
+    text = statement.model_dump_json()
+    key = SigningKey(bytes.fromhex(seed))
+    signature = key.sign(text.encode()).signature.hex()
+    return Signed(statement=text, key=key_id(bytes(key.verify_key).hex()), signature=signature)
+
+
+def opened(signed: Signed, public: str, kind: type[P]) -> P:
+    """The statement, when this public key has signed it and it is of this kind. Raises SignatureError."""
+    try:
+        VerifyKey(bytes.fromhex(public)).verify(signed.statement.encode(), bytes.fromhex(signed.signature))
+    except (BadSignatureError, ValueError):
+        raise SignatureError("the signature does not fit") from None
+    try:
+        return kind.model_validate_json(signed.statement)
+    except ValidationError as error:
+        raise SignatureError(f"what was signed cannot be read: {error.errors()[0]['msg']}") from None
+
+
+def current(changes: Iterable[Signed], org: str, now: int) -> Mapping[str, Key]:
+    """The keys that a list of changes leaves in force, the first change being a key that signed for itself.
+
+    Each change counts as of its own time: what a key signed before it expired stays.
+    """
+    ring = KeyRing(org)
+    for signed in changes:
+        if not ring.keys and not ring.revoked:
+            ring.hold(_first(signed, org))
+        ring.apply([signed], _made_at(signed, now))
+    return {id_: key for id_, key in ring.keys.items() if key.expires_at is None or now < key.expires_at}
+
+
+def _made_at(signed: Signed, now: int) -> int:
+    try:
+        return min(now, KeyChange.model_validate_json(signed.statement).at)
+    except ValidationError:
+        return now
+
+
+def _first(signed: Signed, org: str) -> list[Key]:
+    """The key that founds a list: it has signed for itself."""
+    try:
+        change = KeyChange.model_validate_json(signed.statement)
+        opened(signed, change.public_key, KeyChange)
+    except (ValidationError, SignatureError):
+        return []
+    return [Key(change.public_key, change.name, change.expires_at)] if change.org == org else []
+
+
+def listed(changes: Sequence[Signed], org: str, now: int) -> list[dict[str, Any]]:
+    """Every key that there ever was, in the form that `dashfleet key list --json` documents."""
+    in_force = current(changes, org, now)
+    found: dict[str, dict[str, Any]] = {}
+    for signed in changes:
+        change = KeyChange.model_validate_json(signed.statement)
+        row = found.setdefault(key_id(change.public_key), _described(change))
+        if change.change == "revoke":
+            row["revoked_at"] = change.at
+    return [{**row, "in_force": id_ in in_force} for id_, row in found.items()]
+
+
+def _described(change: KeyChange) -> dict[str, Any]:
+    return {
+        "id": key_id(change.public_key),
+        "name": change.name,
+        "public_key": change.public_key,
+        "created_at": change.at,
+        "expires_at": change.expires_at,
+        "revoked_at": None,
+    }

@@ -1,0 +1,129 @@
+"""The topic tree of the contract, version 1. The only file that spells a slash.
+
+    dashfleet/v1/{org}/{machine}/{up|down}/{leaf}
+
+Invariants:
+- Every topic of a machine has six levels, so that `+` filters read well.
+- An id never starts with `_`, so levels that do are reserved and can never be a machine.
+- Nothing here allows or denies; who may use a topic is `broker.access.policy`.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+ROOT = "dashfleet/v1"
+ORG_MAX_LENGTH = 32
+MACHINE_MAX_LENGTH = 63
+ID_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+
+_ID = re.compile(ID_PATTERN)
+_FIELD = re.compile(r"\{(\w+)\}")
+_LENGTHS = {
+    "org": ORG_MAX_LENGTH,
+    "machine": MACHINE_MAX_LENGTH,
+    "principal": MACHINE_MAX_LENGTH,
+    "rule": 63,
+    "way": 63,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Topic:
+    """One kind of topic: its pattern below `dashfleet/v1/`, and the QoS (0 or 1) and retain flag of its messages.
+
+    There is one of each, so they are compared by identity, which is quicker than by their values.
+    """
+
+    pattern: str
+    qos: int
+    retain: bool
+
+    def at(self, **levels: str) -> str:
+        """The full topic at these levels. Raises KeyError when one is missing."""
+        return f"{ROOT}/{self.pattern.format(**levels)}"
+
+    def filter(self, **levels: str) -> str:
+        """The full topic filter, with `+` for every level that is not given."""
+        return f"{ROOT}/{_FIELD.sub(lambda field: levels.get(field[1], '+'), self.pattern)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a message was published. A level that its topic does not have is an empty string."""
+
+    topic: Topic
+    org: str = ""
+    machine: str = ""
+    principal: str = ""
+    rule: str = ""
+    way: str = ""
+
+
+STATUS = Topic("{org}/{machine}/up/status", qos=1, retain=True)
+INFO = Topic("{org}/{machine}/up/info", qos=1, retain=True)
+TELEMETRY = Topic("{org}/{machine}/up/telemetry", qos=1, retain=False)
+BACKFILL = Topic("{org}/{machine}/up/backfill", qos=1, retain=False)
+RESULT = Topic("{org}/{machine}/up/result", qos=1, retain=False)
+COMMAND = Topic("{org}/{machine}/down/command", qos=1, retain=False)
+ACK = Topic("{org}/{machine}/down/ack", qos=0, retain=False)
+CONFIG = Topic("{org}/{machine}/down/config", qos=1, retain=True)
+REQUEST = Topic("{org}/_actions/{principal}/request", qos=1, retain=False)
+UPDATE = Topic("{org}/_actions/{principal}/update", qos=1, retain=False)
+ALERT = Topic("{org}/_alerts/{machine}/{rule}", qos=1, retain=True)
+ORG_CONFIG = Topic("{org}/_config", qos=1, retain=True)
+ENROL_REQUEST = Topic("{org}/_enrol/{principal}/request", qos=1, retain=False)
+ENROL_ANSWER = Topic("{org}/_enrol/{principal}/answer", qos=1, retain=False)
+PROBE = Topic("_ingestors/{principal}/probe/{way}", qos=1, retain=False)
+
+ALL = (
+    STATUS,
+    INFO,
+    TELEMETRY,
+    BACKFILL,
+    RESULT,
+    COMMAND,
+    ACK,
+    CONFIG,
+    REQUEST,
+    UPDATE,
+    ALERT,
+    ORG_CONFIG,
+    ENROL_REQUEST,
+    ENROL_ANSWER,
+    PROBE,
+)
+
+
+def is_id(text: str, max_length: int = MACHINE_MAX_LENGTH) -> bool:
+    """Whether `text` may be an id: lower-case letters, digits and inner hyphens, 1 to `max_length` characters."""
+    return len(text) <= max_length and _ID.fullmatch(text) is not None
+
+
+def slug(text: str, max_length: int = MACHINE_MAX_LENGTH) -> str:
+    """The nearest id to `text` (a hostname, a name), or `machine` when nothing of it can stay."""
+    joined = re.sub(r"[^a-z0-9]+", "-", text.lower())[:max_length].strip("-")
+    return joined or "machine"
+
+
+@lru_cache(maxsize=1 << 16)
+def parse(topic: str) -> Address | None:
+    """The address behind a full topic, or None when the contract has no such topic or a level is not an id."""
+    for known, pattern in _PARSERS:
+        match = pattern.fullmatch(topic)
+        if match:
+            levels = match.groupdict()
+            if all(is_id(level.removeprefix("_"), _LENGTHS[name]) for name, level in levels.items()):
+                return Address(known, **levels)
+    return None
+
+
+def _parser(topic: Topic) -> re.Pattern[str]:
+    """Levels of a pattern as named groups. Only a principal's level may start with `_` (see `broker.access.policy`)."""
+    levels = _FIELD.sub(
+        lambda field: f"(?P<{field[1]}>{'_?' if field[1] == 'principal' else ''}[a-z0-9-]+)", topic.pattern
+    )
+    return re.compile(f"{ROOT}/{levels}")
+
+
+_PARSERS = tuple((topic, _parser(topic)) for topic in ALL)

@@ -1,0 +1,170 @@
+"""Opening the fleet's database: engines, and its version.
+
+Invariants:
+- SQLite runs in WAL mode with foreign keys on, so that readers never wait for the writer.
+- A read-only engine cannot write, whatever is sent through it.
+- `upgrade` moves an older database forward and refuses a newer one; it never moves one back.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+
+from runtime.errors import StartError
+from runtime.urls import without_password
+
+_SQLITE_BUSY_MILLISECONDS = 10_000
+_INCREMENTAL = 2
+"""Of SQLite's `auto_vacuum`."""
+
+_SQLITE = ("sqlite", "sqlite+pysqlite")
+_POSTGRESQL = ("postgresql", "postgresql+psycopg")
+_POSTGRESQL_TIMES = {  # a server that vanished without a word is noticed within about ten seconds
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class DatabaseError(StartError):
+    """The database cannot be used; the message is one sentence for the person who runs it."""
+
+
+def open_engine(url: str, *, read_only: bool = False) -> Engine:
+    """An engine for a SQLAlchemy URL, sqlite:///… or postgresql+psycopg://…. Raises DatabaseError for any other."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # ValueError: the port is no number
+        raise DatabaseError("the database must be a URL such as sqlite:////var/lib/dashfleet/dashfleet.db") from None
+    if parsed.drivername in _SQLITE:
+        return _sqlite(parsed, read_only=read_only)
+    if parsed.drivername not in _POSTGRESQL:
+        raise DatabaseError(f"the database must be sqlite:///… or postgresql+psycopg://…, not {parsed.drivername}://…")
+    try:
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args=_POSTGRESQL_TIMES)
+    except ImportError:
+        raise DatabaseError("the database needs PostgreSQL's driver: install dashfleet[postgresql]") from None
+    if read_only:
+        event.listen(engine, "connect", _postgresql_read_only)
+    return engine
+
+
+def upgrade(engine: Engine) -> None:
+    """Create the tables or bring them to this version. Raises DatabaseError when they are newer, or out of reach."""
+    from alembic.util import CommandError
+
+    try:
+        with engine.begin() as connection:
+            migrate(connection)
+        if engine.dialect.name == "sqlite":
+            _let_the_file_shrink(engine)
+    except CommandError as error:
+        if "Can't locate revision" in str(error):
+            raise DatabaseError(
+                f"{_shown(engine)} was written by a newer version of DashFleet: install that version, or use another "
+                "database"
+            ) from None
+        raise
+    except DBAPIError as error:
+        raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations in this connection's transaction. Raises alembic's and the database's errors as they are."""
+    from alembic import command
+
+    configuration = _alembic_configuration()
+    configuration.attributes["connection"] = connection
+    command.upgrade(configuration, "head")
+
+
+def require_current(engine: Engine) -> None:
+    """Raise DatabaseError unless the tables are of exactly this version. Does without Alembic, to be quick."""
+    try:
+        with engine.connect() as connection:
+            found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    except OperationalError as error:
+        if "no such table" not in str(error.orig):
+            raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
+        found = None
+    except ProgrammingError:  # PostgreSQL: the table is not there
+        found = None
+    except DBAPIError as error:  # SQLite: the file is not a database
+        raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
+    if found != newest_revision():
+        raise DatabaseError(
+            f"{_shown(engine)} is not of this version of DashFleet (it is at {found or 'nothing'}): "
+            "start the ingestor of this version first, or install the version that wrote it"
+        )
+
+
+def newest_revision() -> str:
+    """The revision that this version's tables have: the highest number of a file in `schemas/migrations/versions`."""
+    return max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def shown_url(engine: Engine) -> str:
+    """The engine's URL without its password."""
+    return without_password(engine.url.render_as_string(hide_password=False))
+
+
+def storable(text: str) -> str:
+    """The text as every database takes it: PostgreSQL takes no NUL in text, and none takes a lone surrogate."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+def _sqlite(url: URL, *, read_only: bool) -> Engine:
+    if read_only:
+        url = url.set(database=f"file:{quote(url.database or '', safe='/:')}", query={"mode": "ro", "uri": "true"})
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: object) -> None:  # noqa: ANN401 - sqlite3's connection behind any driver
+        connection.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MILLISECONDS}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if read_only:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)  # or ATTACH would open the same file for writing
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+
+    return engine
+
+
+def _let_the_file_shrink(engine: Engine) -> None:
+    """Have deleted pages of a SQLite file given back a few at a time. An older one is written anew for it."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() != _INCREMENTAL:
+            connection.exec_driver_sql(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+            connection.exec_driver_sql("VACUUM")
+
+
+def _postgresql_read_only(connection: Any, _: object) -> None:  # noqa: ANN401 - psycopg's connection
+    connection.read_only = True
+
+
+def _alembic_configuration() -> Any:  # noqa: ANN401 - alembic is imported only where it is used
+    from alembic.config import Config
+
+    configuration = Config()
+    configuration.set_main_option("script_location", str(_MIGRATIONS))
+    return configuration
+
+
+def _shown(engine: Engine) -> str:
+    if engine.dialect.name == "sqlite":
+        name = engine.url.database or ""
+        return f"the database {unquote(name.removeprefix('file:')) if name.startswith('file:') else name}"
+    return f"the database {shown_url(engine)}"
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).partition("\n")[0]

@@ -1,0 +1,14 @@
+"""Alembic's entry: runs the migrations on the connection that `schemas.database.engine.upgrade` hands over."""
+
+from alembic import context
+
+from schemas.database.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    compare_server_default=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

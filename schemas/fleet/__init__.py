@@ -1,0 +1,1 @@
+"""What holds for a fleet wherever it is computed: health, ledger, ranges, history, availability."""

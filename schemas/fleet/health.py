@@ -1,0 +1,67 @@
+"""The health score: one pure function that agent, ingestor and dashboard share.
+
+A component (CPU, memory, disk) is worth 1 up to its knee and falls linearly to 0 at 100 percent:
+
+    component = clamp((100 - percent) / (100 - knee), 0, 1)
+    score     = round(100 × Σ weight × component)
+
+Invariants:
+- A missing component makes the status `unknown` and the score None: what was not measured is never guessed.
+- One exhausted component cannot hide behind two good ones: at or below 0.1 it makes the status critical, at or below
+  0.5 at least warn.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from schemas.contract.messages import Thresholds
+
+
+class HealthStatus(StrEnum):
+    """What the score means to a person."""
+
+    OK = "ok"
+    WARN = "warn"
+    CRITICAL = "critical"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The verdict: a score 0..100, or None while a component is missing, and its status."""
+
+    score: int | None
+    status: HealthStatus
+
+
+DEFAULT_THRESHOLDS = Thresholds()
+
+
+def health(
+    cpu_percent: float | None,
+    memory_percent: float | None,
+    disk_percent: float | None,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+) -> Health:
+    """Judge a machine by three percentages, each 0..100 or None when it could not be read."""
+    if cpu_percent is None or memory_percent is None or disk_percent is None:
+        return Health(None, HealthStatus.UNKNOWN)
+    cpu = worth(cpu_percent, thresholds.cpu.knee_percent)
+    memory = worth(memory_percent, thresholds.memory.knee_percent)
+    disk = worth(disk_percent, thresholds.disk.knee_percent)
+    weighted = thresholds.cpu.weight * cpu + thresholds.memory.weight * memory + thresholds.disk.weight * disk
+    score = round(100 * weighted)
+    return Health(score, _status(score, min(cpu, memory, disk), thresholds))
+
+
+def worth(percent: float, knee_percent: float) -> float:
+    """What a component is worth at so many percent: 1 up to its knee, 0 at 100."""
+    return min(1.0, max(0.0, (100.0 - percent) / (100.0 - knee_percent)))
+
+
+def _status(score: int, worst: float, thresholds: Thresholds) -> HealthStatus:
+    if score < thresholds.warn_score or worst <= thresholds.component_critical:
+        return HealthStatus.CRITICAL
+    if score < thresholds.ok_score or worst <= thresholds.component_warn:
+        return HealthStatus.WARN
+    return HealthStatus.OK

@@ -1,0 +1,40 @@
+"""Where the samples of a machine are: the arithmetic over its streams, the same for every reader."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.fleet.ranges import Ranges
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Where the samples of a machine are, over all its streams.
+
+    expected = stored + waiting + dropped + lost. `late` came by backfill, `duplicate` came again; `waiting` are still
+    in the agent's outbox, `dropped` had to make room there, and `lost` are the rest, which should be none.
+    """
+
+    expected: int = 0
+    stored: int = 0
+    late: int = 0
+    duplicate: int = 0
+    dropped: int = 0
+    waiting: int = 0
+    lost: int = 0
+
+    def add(self, stream: Any) -> None:  # noqa: ANN401 - a row of the table stream
+        """Count one stream."""
+        ranges = Ranges.parse(stream.stored)
+        missing = stream.highest_seq - len(ranges)
+        waiting = 0
+        if stream.oldest_seq <= stream.highest_seq:
+            span = stream.highest_seq - stream.oldest_seq + 1
+            waiting = span - ranges.within(stream.oldest_seq, stream.highest_seq)
+        dropped = min(stream.dropped, missing - waiting)
+        self.expected += stream.highest_seq
+        self.stored += len(ranges)
+        self.late += stream.late
+        self.duplicate += stream.duplicate
+        self.dropped += dropped
+        self.waiting += waiting
+        self.lost += missing - waiting - dropped

@@ -1,0 +1,157 @@
+"""What can be set of an organisation: one table for the contract, the command line and the dashboard.
+
+Invariants:
+- A setting is a number, and has one name everywhere. Lengths of time are in seconds.
+- What a value may be is said by the models that hold it (`OrgConfig`, `Retention`); what values may be together by
+  `changed`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Final, Literal
+
+from pydantic import ValidationError
+
+from runtime.durations import duration
+from schemas.contract.messages import OrgConfig
+from schemas.fleet.history import Retention
+
+Kind = Literal["duration", "percent", "number"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One number: its name, what it is for people, and where it is: `path` in OrgConfig or, if `kept`, in Retention."""
+
+    name: str
+    title: str
+    path: tuple[str, ...]
+    kind: Kind = "number"
+    kept: bool = False
+
+    def shown(self, value: float) -> str:
+        """A value as people read it."""
+        if self.kind == "duration":
+            return duration(value) if value >= 1 else f"{value:g} s"
+        return f"{value:g} %" if self.kind == "percent" else f"{value:g}"
+
+
+def _component(name: str, title: str) -> tuple[Setting, Setting]:
+    place = ("thresholds", name)
+    return (
+        Setting(f"{name}_weight", f"Share of {title} in the score, 0 to 1", (*place, "weight")),
+        Setting(f"{name}_knee_percent", f"{title} counts in full up to", (*place, "knee_percent"), "percent"),
+    )
+
+
+def _judged(name: str, title: str) -> Setting:
+    return Setting(name, title, ("thresholds", name))
+
+
+def _silence(name: str, title: str, kind: Kind = "duration") -> Setting:
+    return Setting(name, title, (name,), kind)
+
+
+def _kept(name: str, title: str) -> Setting:
+    return Setting(f"keep_{name}_seconds", title, (f"{name}_seconds",), "duration", kept=True)
+
+
+PRESENCE: Final = (
+    _silence("stale_seconds", "Stale when silent for"),
+    _silence("stale_intervals", "and for so many of its intervals", "number"),
+    _silence("offline_seconds", "Offline when silent for"),
+    _silence("offline_intervals", "and for so many of its intervals", "number"),
+    _silence("time_to_live_seconds", "Expired when not heard for"),
+)
+HEALTH: Final = (
+    *_component("cpu", "CPU"),
+    *_component("memory", "Memory"),
+    *_component("disk", "Disk"),
+    _judged("ok_score", "Healthy from a score of"),
+    _judged("warn_score", "Not critical from a score of"),
+    _judged("component_warn", "At most fair when one of them is worth no more than, 0 to 1"),
+    _judged("component_critical", "Critical when one of them is worth no more than, 0 to 1"),
+)
+RETENTION: Final = (
+    _kept("samples", "Samples are kept for"),
+    _kept("minutes", "Minutes are kept for"),
+    _kept("hours", "Hours are kept for"),
+    _kept("events", "Events, requests and commands are kept for"),
+)
+SETTINGS: Final[Mapping[str, Setting]] = {setting.name: setting for setting in (*PRESENCE, *HEALTH, *RETENTION)}
+"""By name, in the order in which people read them."""
+
+_ORDERED: Final = (
+    ("stale_seconds", "offline_seconds"),
+    ("stale_intervals", "offline_intervals"),
+    ("warn_score", "ok_score"),
+    ("component_critical", "component_warn"),
+    ("keep_samples_seconds", "keep_minutes_seconds"),
+    ("keep_minutes_seconds", "keep_hours_seconds"),
+)
+"""Of each pair the first may not be larger than the second."""
+
+
+def read_config(stored: object) -> OrgConfig:
+    """What is stored of an organisation; the defaults when it cannot be read."""
+    try:
+        return OrgConfig.model_validate(stored or {})
+    except ValidationError:
+        return OrgConfig()
+
+
+def values(config: OrgConfig, retention: Retention) -> dict[str, float]:
+    """Every setting's value, by its name."""
+    found = {}
+    for setting in SETTINGS.values():
+        value: Any = retention if setting.kept else config
+        for name in setting.path:
+            value = getattr(value, name)
+        found[setting.name] = value
+    return found
+
+
+def changed(config: OrgConfig, retention: Retention, changes: Mapping[str, float]) -> tuple[OrgConfig, Retention]:
+    """Both with these settings changed. Raises ValueError with a sentence."""
+    plain: dict[bool, dict[str, Any]] = {False: config.model_dump(), True: retention.model_dump()}
+    for name, value in changes.items():
+        if name not in SETTINGS:
+            raise ValueError(f"there is no setting {name}")
+        setting = SETTINGS[name]
+        *levels, last = setting.path
+        place = plain[setting.kept]
+        for level in levels:
+            place = place[level]
+        place[last] = int(value) if isfinite(value) and value == int(value) else value
+    try:
+        found = OrgConfig.model_validate(plain[False]), Retention.model_validate(plain[True])
+    except ValidationError as error:
+        raise ValueError(_sentence(error)) from None
+    _require_order(values(*found), changes)
+    return found
+
+
+def differences(before: Mapping[str, float], after: Mapping[str, float]) -> str:
+    """What has changed, for people: `cpu_knee_percent 50 % → 60 %`."""
+    return ", ".join(
+        f"{name} {SETTINGS[name].shown(before[name])} → {SETTINGS[name].shown(value)}"
+        for name, value in after.items()
+        if value != before[name]
+    )
+
+
+def _require_order(found: Mapping[str, float], changes: Mapping[str, float]) -> None:
+    for lower, upper in _ORDERED:
+        if found[lower] > found[upper] and (lower in changes or upper in changes):
+            raise ValueError(f"{lower} may not be more than {upper}")
+
+
+def _sentence(error: ValidationError) -> str:
+    """What is wrong, by the setting's own name."""
+    (problem, *_) = error.errors(include_input=False, include_url=False)
+    place = tuple(str(level) for level in problem["loc"])
+    names = [setting.name for setting in SETTINGS.values() if setting.path == place]
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    return f"{names[0]}: {message}" if names else message

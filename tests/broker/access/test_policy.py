@@ -1,0 +1,266 @@
+"""Who may do what."""
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.access.policy import Principal, Role, Verb, allowed, covers, grants, may_administer
+from schemas.contract import topics
+
+MACHINE = Principal(Role.MACHINE, "home", "attic")
+READER = Principal(Role.READER, "home", "grafana")
+OPERATOR = Principal(Role.OPERATOR, "home", "ann")
+DASHBOARD = Principal(Role.DASHBOARD, "", "dashboard")
+INGESTOR = Principal(Role.INGESTOR, "", "ingestor")
+TOKEN = Principal(Role.ENROL, "home", "token-1")
+EVERYBODY = (MACHINE, READER, OPERATOR, DASHBOARD, INGESTOR, TOKEN)
+
+ORGS = ("home", "work")
+LEVELS = {
+    "machine": ("attic", "cellar"),
+    "principal": ("ann", "bob", "token-1", "_dashboard"),
+    "rule": ("disk-full",),
+    "way": ("shared",),
+}
+
+
+def every_topic() -> list[str]:
+    """Every topic of the contract, at every combination of a few organisations, machines and principals."""
+    found = []
+    for topic in topics.ALL:
+        names = [name for name in ("machine", "principal", "rule", "way") if "{" + name + "}" in topic.pattern]
+        for org, *levels in product(ORGS, *(LEVELS[name] for name in names)):
+            found.append(topic.at(org=org, **dict(zip(names, levels, strict=True))))
+    return found
+
+
+def granted(principal: Principal, verb: Verb) -> set[str]:
+    return {topic for topic in every_topic() if allowed(principal, verb, topic)}
+
+
+def at(*wanted: topics.Topic, org: str = "home", **levels: str) -> set[str]:
+    levels = {"machine": "attic", "principal": "ann", "rule": "disk-full", "way": "shared", **levels}
+    return {topic.at(org=org, **levels) for topic in wanted}
+
+
+UPWARD = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
+
+
+def test_a_username_says_the_organisation_and_what_is_no_machine_starts_with_an_underscore() -> None:
+    assert [principal.username for principal in EVERYBODY] == [
+        "home.attic",
+        "home._grafana",
+        "home._ann",
+        "_dashboard",
+        "_ingestor",
+        "home._token-1",
+    ]
+
+
+def test_no_two_kinds_of_principal_can_share_a_username() -> None:
+    assert Principal(Role.MACHINE, "home", "ann").username != Principal(Role.OPERATOR, "home", "ann").username
+    assert Principal(Role.INGESTOR, "", "home").username != Principal(Role.OPERATOR, "home", "home").username
+
+
+def test_a_machine_publishes_what_is_its_own_and_nothing_else() -> None:
+    assert granted(MACHINE, Verb.PUBLISH) == at(*UPWARD)
+
+
+def test_a_machine_reads_what_is_sent_to_it_its_own_status_and_the_configuration_of_its_organisation() -> None:
+    expected = at(topics.COMMAND, topics.ACK, topics.CONFIG, topics.STATUS, topics.ORG_CONFIG)
+    assert granted(MACHINE, Verb.RECEIVE) == expected
+    assert granted(MACHINE, Verb.SUBSCRIBE) == expected
+
+
+def test_a_reader_reads_all_that_its_organisation_reports_and_publishes_nothing() -> None:
+    reports = {topic for machine in LEVELS["machine"] for topic in at(*UPWARD, topics.ALERT, machine=machine)}
+    assert granted(READER, Verb.RECEIVE) == reports | at(topics.ORG_CONFIG)
+    assert granted(READER, Verb.PUBLISH) == set()
+
+
+def test_an_operator_also_requests_and_hears_of_its_own_requests_only() -> None:
+    assert granted(OPERATOR, Verb.PUBLISH) == at(topics.REQUEST, principal="ann")
+    assert granted(OPERATOR, Verb.RECEIVE) == granted(READER, Verb.RECEIVE) | at(topics.UPDATE, principal="ann")
+
+
+def test_the_dashboard_requests_in_every_organisation_under_its_own_name() -> None:
+    requests = {topic for org in ORGS for topic in at(topics.REQUEST, org=org, principal="_dashboard")}
+    updates = {topic for org in ORGS for topic in at(topics.UPDATE, org=org, principal="_dashboard")}
+    assert granted(DASHBOARD, Verb.PUBLISH) == requests
+    assert granted(DASHBOARD, Verb.RECEIVE) == updates
+
+
+def test_a_token_asks_for_a_place_and_hears_the_answer_and_nothing_else() -> None:
+    assert granted(TOKEN, Verb.PUBLISH) == at(topics.ENROL_REQUEST, principal="token-1")
+    assert granted(TOKEN, Verb.RECEIVE) == at(topics.ENROL_ANSWER, principal="token-1")
+
+
+def test_nobody_but_the_ingestor_answers_to_a_token() -> None:
+    answer = topics.ENROL_ANSWER.at(org="home", principal="token-1")
+    assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, answer)] == [INGESTOR]
+
+
+def test_only_a_token_is_called_otherwise_than_its_user_name_and_only_with_32_hex_digits_behind_it() -> None:
+    assert all(p.may_be_called(p.username) for p in EVERYBODY if p is not TOKEN)
+    assert not any(p.may_be_called(f"{p.username}.{'a' * 32}") for p in EVERYBODY if p is not TOKEN)
+    assert TOKEN.may_be_called(f"home._token-1.{'0a' * 16}")
+    wrong = (
+        "",
+        "home._token-1",
+        f"home._token-2.{'0a' * 16}",
+        f"home._token-1.{'0A' * 16}",
+        f"home._token-1.{'0' * 31}",
+    )
+    assert [name for name in wrong if TOKEN.may_be_called(name)] == []
+
+
+def test_an_operator_called_dashboard_is_not_the_dashboard() -> None:
+    impostor = Principal(Role.OPERATOR, "home", "dashboard")
+    assert not allowed(impostor, Verb.PUBLISH, topics.REQUEST.at(org="home", principal="_dashboard"))
+
+
+def test_the_ingestor_reads_all_reports_and_requests_of_all_organisations() -> None:
+    upward = [topic.filter() for topic in (*UPWARD, topics.REQUEST, topics.ENROL_REQUEST)]
+    assert granted(INGESTOR, Verb.RECEIVE) == {
+        topic for topic in every_topic() if any(covers(filter_, topic) for filter_ in upward)
+    }
+    assert all(allowed(INGESTOR, Verb.SUBSCRIBE, filter_) for filter_ in upward)
+
+
+def test_the_ingestor_alone_commands() -> None:
+    command = topics.COMMAND.at(org="home", machine="attic")
+    assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, command)] == [INGESTOR]
+
+
+def test_nobody_speaks_for_a_machine_but_itself_and_the_ingestor_that_retires_it() -> None:
+    for topic in at(topics.TELEMETRY, topics.BACKFILL, topics.RESULT):
+        assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [MACHINE]
+    for topic in at(topics.STATUS, topics.INFO):
+        assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [MACHINE, INGESTOR]
+
+
+@pytest.mark.parametrize("principal", [MACHINE, READER, OPERATOR, TOKEN])
+@pytest.mark.parametrize("verb", Verb)
+def test_nobody_of_one_organisation_reaches_another(principal: Principal, verb: Verb) -> None:
+    assert not {topic for topic in granted(principal, verb) if topic.startswith(f"{topics.ROOT}/work/")}
+
+
+@pytest.mark.parametrize("principal", EVERYBODY)
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "#",
+        "+",
+        "+/#",
+        "dashfleet/#",
+        "dashfleet/v1/#",
+        "dashfleet/v1/home/#",
+        "dashfleet/v1/home/attic/#",
+        "dashfleet/v1/home/attic/+/+",
+        "dashfleet/v1/+/+/+/+",
+        "$SYS/#",
+        "$SYS/broker/uptime",
+        "$share/ingestors/dashfleet/v1/+/+/up/telemetry",
+        "",
+        "/",
+        "dashfleet/v1/home/attic",
+        "dashfleet/v1/home/attic/up/status/more",
+        "dashfleet/v1/home/attic/up/#",
+        "/dashfleet/v1/home/attic/up/status",
+    ],
+)
+def test_a_filter_that_asks_for_more_than_is_granted_is_denied(principal: Principal, wanted: str) -> None:
+    assert not allowed(principal, Verb.SUBSCRIBE, wanted)
+
+
+def test_a_plus_may_be_asked_for_only_where_a_plus_is_granted() -> None:
+    assert allowed(READER, Verb.SUBSCRIBE, "dashfleet/v1/home/+/up/telemetry")
+    assert not allowed(READER, Verb.SUBSCRIBE, "dashfleet/v1/+/+/up/telemetry")
+    assert not allowed(READER, Verb.SUBSCRIBE, "dashfleet/v1/home/+/+/telemetry")
+    assert not allowed(MACHINE, Verb.SUBSCRIBE, "dashfleet/v1/home/+/down/command")
+
+
+@pytest.mark.parametrize("principal", EVERYBODY)
+@pytest.mark.parametrize("verb", [Verb.PUBLISH, Verb.RECEIVE])
+def test_a_wildcard_is_no_topic(principal: Principal, verb: Verb) -> None:
+    mine = grants(principal)
+    for filter_ in (*mine.publish, *mine.read):
+        if "+" in filter_:
+            assert not allowed(principal, verb, filter_)
+
+
+def test_a_wildcard_for_machines_does_not_reach_what_is_reserved() -> None:
+    assert not covers("dashfleet/v1/home/+/x", "dashfleet/v1/home/_actions/x")
+    assert not covers("dashfleet/v1/home/+/x", "dashfleet/v1/home/_alerts/x")
+
+
+@given(st.text())
+def test_asking_never_raises(topic: str) -> None:
+    for principal, verb in product(EVERYBODY, Verb):
+        allowed(principal, verb, topic)
+
+
+level = st.sampled_from(("a", "b", "_actions", ""))
+granted_filter = st.lists(level | st.just("+"), min_size=1, max_size=4).map("/".join)
+wanted_filter = st.builds(
+    lambda levels, rest: "/".join([*levels, *rest]),
+    st.lists(level | st.just("+"), min_size=1, max_size=4),
+    st.sampled_from(((), ("#",))),
+)
+
+
+@given(granted_filter, wanted_filter, st.lists(level, min_size=1, max_size=5))
+def test_what_a_covered_filter_matches_is_matched_by_the_grant(grant: str, wanted: str, levels: list[str]) -> None:
+    topic = "/".join(levels)
+    if covers(grant, wanted) and matches(wanted, topic):
+        assert matches(grant, topic)
+
+
+def test_a_covered_filter_matches_nothing_beyond_the_grant_in_a_whole_small_world() -> None:
+    names = ("a", "b", "_actions")
+    filters = ["/".join(levels) for n in (1, 2, 3) for levels in product((*names, "+", "#"), repeat=n)]
+    world = ["/".join(levels) for n in (1, 2, 3, 4) for levels in product(names, repeat=n)]
+    reach = {
+        filter_: frozenset(topic for topic in world if matches(filter_, topic))
+        for filter_ in filters
+        if "#" not in filter_[:-1]
+    }
+    pairs = [(grant, wanted) for grant in reach if "#" not in grant for wanted in reach if covers(grant, wanted)]
+    assert len(pairs) > 100
+    assert [pair for pair in pairs if not reach[pair[1]] <= reach[pair[0]]] == []
+
+
+@given(granted_filter, st.lists(st.sampled_from(("a", "b", "")), min_size=1, max_size=4))
+def test_a_topic_without_reserved_levels_is_covered_by_every_filter_that_matches_it(
+    grant: str, levels: list[str]
+) -> None:
+    topic = "/".join(levels)
+    assert covers(grant, topic) == matches(grant, topic)
+
+
+def matches(filter_: str, topic: str) -> bool:
+    """MQTT's matching, as its specification tells it (4.7)."""
+    wanted, levels = filter_.split("/"), topic.split("/")
+    for index, own in enumerate(wanted):
+        if own == "#":
+            return True
+        if index >= len(levels) or own not in ("+", levels[index]):
+            return False
+    return len(wanted) == len(levels)
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("org", ["", "acme"])
+def test_only_the_dashboard_may_publish_where_an_organisation_can_be_changed(role: Role, org: str) -> None:
+    for name in ("dashboard", "x"):
+        principal = Principal(role, org, name)
+        levels = ("_dashboard", "_x", "__x", principal.level)
+        reached = [
+            level
+            for level in levels
+            if may_administer(level)
+            and allowed(principal, Verb.PUBLISH, topics.REQUEST.at(org="acme", principal=level))
+        ]
+        assert not reached or (role is Role.DASHBOARD and set(reached) == {principal.level})

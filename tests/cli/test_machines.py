@@ -1,0 +1,53 @@
+from ingestion import Bench, Speaker
+from rich.console import Console
+from sqlalchemy import Engine
+
+from cli.machines import ledger_table, list_machines, machine_table
+from schemas.database import tables
+
+
+def test_a_machine_that_was_never_heard_is_listed_as_unknown(fleet: Engine) -> None:
+    row = list_machines(fleet)[0]
+    assert (row["org"], row["machine"], row["presence"], row["last_seen"]) == ("home", "attic", "unknown", None)
+    assert row["health"] == {"score": None, "status": "unknown"}
+    assert row["ledger"]["expected"] == 0
+    assert set(row["vitals"]) >= {"cpu_percent", "memory_percent", "disk_percent", "uptime_seconds"}
+
+
+def test_the_table_names_every_machine_and_fits_a_terminal(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
+    bench.publish(speaker.status(), speaker.telemetry(1))
+    bench.step()
+    console = Console(width=100, no_color=True, record=True)
+    with console.capture() as captured:
+        console.print(machine_table(list_machines(fleet), now=bench.clock.now() / 1000 + 5))
+    lines = captured.get().splitlines()
+    assert lines[0].split() == ["Machine", "Status", "Why", "Health", "CPU", "Memory", "Disk", "Up", "Last", "seen"]
+    assert lines[1].split()[:6] == ["home/attic", "online", "connected", "ok", "100", "10.0"]
+    assert lines[1].rstrip().endswith("5 s")
+    assert lines[2].split()[:2] == ["office/attic", "unknown"]
+
+
+def test_no_figure_of_a_machine_breaks_the_table(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
+    bench.publish(speaker.status(), speaker.telemetry(1))
+    bench.step()
+    found = list_machines(fleet)
+    with fleet.begin() as connection:
+        connection.execute(tables.state.update().values(uptime_seconds=2**63 - 1, last_seen_at=-(2**63)))
+    far = [row for row in list_machines(fleet) if row["last_seen"] is not None]
+    console = Console(width=120, no_color=True)
+    with console.capture() as captured:
+        console.print(machine_table(far, now=bench.clock.now() / 1000))
+    assert len(found) == 2
+    assert captured.get().splitlines()[1].rstrip().endswith("over 99,999 d  over 99,999 d")
+
+
+def test_the_ledger_says_where_the_samples_of_every_machine_are(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
+    bench.publish(*(speaker.telemetry(seq) for seq in range(1, 1001)), speaker.telemetry(1003, oldest_seq=1002))
+    bench.step(steps=11)
+    console = Console(width=100, no_color=True)
+    with console.capture() as captured:
+        console.print(ledger_table(list_machines(fleet)))
+    head, home, office = captured.get().splitlines()
+    assert head.split() == ["Machine", "Expected", "Stored", "Late", "Duplicate", "Dropped", "Waiting", "Lost"]
+    assert home.split() == ["home/attic", "1,003", "1,001", "0", "0", "0", "1", "1"]
+    assert office.split() == ["office/attic", *["0"] * 7]

@@ -1,0 +1,112 @@
+from typing import Any
+
+from seeding import NOW, Fleet
+from sqlalchemy import Engine
+
+from dashboard.fleet import rows
+from schemas.database.queries import machines
+from schemas.database.queries.machines import Counts, Filters
+
+
+def cells(fleet: Fleet, reader: Engine, **given: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - columns of any type
+    fleet.machine("m", **given)
+    (row,) = rows.rows(machines.rows(reader, "home", ["m"]), NOW, None, path="/machine")
+    return dict(zip((column.code for column in rows.COLUMNS), row["cells"], strict=True))
+
+
+def test_a_row_leads_to_its_machine(fleet: Fleet, reader: Engine) -> None:
+    fleet.machine("web-1")
+    (row,) = rows.rows(machines.rows(reader, "home", ["web-1"]), NOW, None, path="/machine")
+    assert (row["id"], row["href"]) == ("web-1", "/machine?id=web-1")
+
+
+def test_an_ordinary_machine(fleet: Fleet, reader: Engine) -> None:
+    row = cells(fleet, reader, hostname="kassa7.example.org")
+    assert row["machine"] == {"kind": "name", "text": "kassa7.example.org", "detail": "m"}
+    assert row["status"] == {"kind": "chip", "text": "Online", "tone": "good", "hint": "Since 1 h"}
+    assert row["cpu"] == {"kind": "bar", "text": "20 %", "percent": 20, "tone": "plain"}
+    assert row["seen"]["text"] == "2 s ago"
+    assert row["system"]["text"] == "Debian GNU/Linux 12"
+
+
+def test_the_id_is_left_out_where_the_hostname_says_it(fleet: Fleet, reader: Engine) -> None:
+    assert cells(fleet, reader, hostname="M.example.org")["machine"]["detail"] == ""
+
+
+def test_what_is_unknown_is_a_dash(fleet: Fleet, reader: Engine) -> None:
+    row = cells(fleet, reader, stated=False, os=None, os_version=None, agent_version=None, hostname=None)
+    assert row["machine"]["text"] == "m"
+    assert row["status"]["text"] == "Unknown"
+    assert row["cpu"] == {"kind": "bar", "text": "–", "percent": None, "tone": "plain"}
+    assert (row["uptime"]["text"], row["seen"]["text"], row["agent"]["text"]) == ("–", "never", "–")
+
+
+def test_an_unverified_presence_carries_a_question_mark_and_says_why(fleet: Fleet, reader: Engine) -> None:
+    status = cells(fleet, reader, verified=False)["status"]
+    assert status["text"] == "Online?"
+    assert status["hint"].startswith("Unverified: the ingestor was blind")
+
+
+def test_an_offline_machine_says_why_and_for_how_long(fleet: Fleet, reader: Engine) -> None:
+    status = cells(fleet, reader, presence="offline", reason="lost", since_at=NOW - 7_200_000)["status"]
+    assert (status["text"], status["tone"]) == ("Offline", "bad")
+    assert status["hint"] == "The connection was lost, since 2 h"
+
+
+def test_bars_are_coloured_as_the_score_counts(fleet: Fleet, reader: Engine) -> None:
+    row = cells(fleet, reader, cpu_percent=74.0, memory_percent=81.0, disk_percent=97.5)
+    assert [row[code]["tone"] for code in ("cpu", "memory", "disk")] == ["plain", "fair", "bad"]
+
+
+def test_cards_leave_out_what_no_machine_is_but_not_the_usual_three() -> None:
+    counts = Counts({("online", "ok"): 1, ("online", "warn"): 2, ("expired", "ok"): 1, ("retired", "warn"): 5})
+    cards = rows.cards(counts, Filters())
+    shown = [(card["code"], card["count"]) for card in cards]
+    assert shown == [
+        ("all", "4"),
+        ("online", "3"),
+        ("stale", "0"),
+        ("offline", "0"),
+        ("expired", "1"),
+        ("retired", "5"),
+        ("attention", "2"),
+    ]
+    assert [card["code"] for card in cards if card["pressed"]] == ["all"]
+
+
+def test_a_card_counts_what_is_left_when_it_is_pressed() -> None:
+    counts = Counts({("online", "ok"): 5, ("online", "critical"): 3, ("offline", "critical"): 2, ("stale", "ok"): 1})
+    filters = Filters(presences=("online",), healths=("critical",))
+    shown = {card["code"]: card["count"] for card in rows.cards(counts, filters)}
+    assert shown == {"all": "11", "online": "3", "stale": "0", "offline": "2", "attention": "3"}
+
+
+def test_a_card_that_filters_is_pressed_and_stays_when_it_counts_nothing() -> None:
+    cards = rows.cards(Counts({("online", "ok"): 1}), Filters(presences=("retired",)))
+    assert [card["code"] for card in cards if card["pressed"]] == ["retired"]
+
+
+def test_the_header_says_what_it_is_sorted_by() -> None:
+    columns = rows.columns(Filters(order="cpu", descending=True))
+    assert {column["code"]: column["sorted"] for column in columns if column.get("sorted", "none") != "none"} == {
+        "cpu": "descending"
+    }
+    assert {column["code"] for column in columns if "sorted" in column} == set(machines.ORDERS)
+
+
+def test_labels_are_few_and_the_hint_names_them_all(fleet: Fleet, reader: Engine) -> None:
+    row = cells(fleet, reader, labels={"site": "paris", "role": "=cmd()", "floor": "<b>3</b>"})
+    assert row["labels"]["tags"] == ["floor: <b>3</b>", "role: =cmd()"]
+    assert row["labels"]["more"] == "+1"
+    assert row["labels"]["hint"] == "floor: <b>3</b>, role: =cmd(), site: paris"
+
+
+def test_the_course_of_the_cpu_has_gaps_and_is_told_in_words(fleet: Fleet, reader: Engine) -> None:
+    fleet.machine("m")
+    found = machines.rows(reader, "home", ["m"])
+    (row,) = rows.rows(found, NOW, None, {"m": [None, 10.4, None, 29.8]}, path="/machine")
+    (line,) = [cell for cell in row["cells"] if cell["kind"] == "line"]
+    assert line["points"] == " 5 ?"
+    assert line["text"] == "CPU from 10 % to 30 %, 20 % on average"
+    (row,) = rows.rows(found, NOW, None, {"m": [None, None]}, path="/machine")
+    assert row["cells"][4] == {"kind": "text", "text": "–", "hint": ""}

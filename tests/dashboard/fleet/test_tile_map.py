@@ -1,0 +1,42 @@
+from dashboard.fleet import tile_map
+from dashboard.fleet.tile_map import word
+from dashboard.i18n.text import Word
+from schemas.database.queries.tiles import BY_HEALTH, BY_PRESENCE, OTHERS, UNJUDGED, UNVERIFIED, Tiles
+
+LETTERS = (*BY_HEALTH.values(), *BY_PRESENCE.values(), UNJUDGED, UNVERIFIED)
+
+
+def map_of(looks: str, groups: tuple[tuple[str, int], ...] = ()) -> Tiles:
+    names = tuple(f"m-{i}" for i in range(len(looks)))
+    return Tiles(names, names, looks, groups, len(looks))
+
+
+def test_no_two_letters_have_the_same_sign_or_the_same_words() -> None:
+    drawn = tile_map.legend(map_of("".join(LETTERS)))
+    assert len(drawn) == len(set(LETTERS)) == len({each["sign"] for each in drawn})
+    assert len({each["label"] for each in drawn}) == len(LETTERS)
+
+
+def test_the_legend_says_what_occurs_in_an_order_of_its_own() -> None:
+    drawn = tile_map.legend(map_of("ocgog"))
+    assert [(each["label"], each["count"]) for each in drawn] == [
+        ("Online, OK", "2"),
+        ("Online, Critical", "1"),
+        ("Offline", "2"),
+    ]
+
+
+def test_only_a_machine_that_is_well_has_no_sign() -> None:
+    assert [each["look"] for each in tile_map.legend(map_of("".join(LETTERS))) if not each["sign"]] == ["g"]
+
+
+def test_a_tone_is_that_of_the_table() -> None:
+    assert word("c") == Word("Online, Critical", "bad")
+    assert word("s") == Word("Stale", "fair")
+    assert word(UNJUDGED) == Word("Online, Unknown", "plain")
+    assert word(UNVERIFIED) == Word("Unverified", "plain")
+
+
+def test_groups_have_headings_with_numbers() -> None:
+    drawn = tile_map.groups(map_of("ggg", (("paris", 1500), ("", 2), (OTHERS, 1))))
+    assert [each["title"] for each in drawn] == ["paris · 1,500", "Without · 2", "Others · 1"]

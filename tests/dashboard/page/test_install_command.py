@@ -1,0 +1,43 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboard.page.install_command import Entrance
+from runtime.settings import DashboardSettings, SettingsError, load
+
+URLS: dict[str, Any] = {"database": "sqlite://", "auth_database": "sqlite://"}
+
+
+def entrance(**given: Any) -> Entrance:  # noqa: ANN401
+    return Entrance.of(DashboardSettings(data=Path(), **URLS, **given))
+
+
+def test_loopback_is_no_address_for_a_machine() -> None:
+    found = entrance()
+    assert not found.is_known
+    assert "--server mqtts://SERVER --ca-file ca.pem" in found.line
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"server": "mqtts://broker.example:8883"}, "--server mqtts://broker.example:8883 && dashfleet agent"),
+        ({"machines_server": "mqtts://fleet.example"}, "--server mqtts://fleet.example && dashfleet agent"),
+        ({"server": "mqtt://10.0.0.5:1883"}, "--server mqtt://10.0.0.5:1883 && dashfleet agent"),
+    ],
+)
+def test_the_line_says_where_the_broker_is_for_machines(given: dict[str, str], words: str) -> None:
+    found = entrance(**given)
+    assert found.is_known
+    assert words in found.line
+
+
+def test_an_authority_of_our_own_is_to_be_trusted() -> None:
+    assert "--ca-file ca.pem" in Entrance("mqtts://fleet.example", Path("tls/ca.pem")).line
+    assert "--ca-file" not in Entrance("mqtt://10.0.0.5", Path("tls/ca.pem")).line
+
+
+def test_an_address_for_machines_that_is_none_stops_the_start() -> None:
+    with pytest.raises(SettingsError, match="machines_server"):
+        load(DashboardSettings, Path(), {**URLS, "machines_server": "somewhere"})

@@ -1,0 +1,124 @@
+"""What was drawn, and ends of fragments' runs, that wait to be sent."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+from streamlit.proto.ClientState_pb2 import ClientState
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime import Runtime
+from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.script_data import ScriptData
+from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+
+from dashboard.server import ended_runs
+
+SCRIPT = """
+import streamlit as st
+for name in ("dialog", "table"):
+    st.fragment(lambda name=name: st.write(name), key=name)()
+"""
+ENDED = ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY
+EARLY = ForwardMsg.FINISHED_EARLY_FOR_RERUN
+
+
+@pytest.fixture(autouse=True)
+def _kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    for owner, name in (
+        (ForwardMsgQueue, "clear"),
+        (AppSession, "_create_scriptrunner"),
+        (AppSession, "_handle_scriptrunner_event_on_event_loop"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # to be put back
+    ended_runs.keep()
+    ended_runs.keep()
+
+
+def drawn(fragment: str) -> ForwardMsg:
+    message = ForwardMsg()
+    message.delta.fragment_id = fragment
+    message.delta.new_element.markdown.body = fragment
+    return message
+
+
+def ended(*fragments: str, status: ForwardMsg.ScriptFinishedStatus.ValueType = ENDED) -> ForwardMsg:
+    message = ForwardMsg(script_finished=status)
+    message.metadata.run.fragment_ids.extend(fragments)
+    return message
+
+
+def after(again: list[str] | None, *waiting: ForwardMsg) -> list[tuple[str, ...]]:
+    """What is sent of what was waiting, when these fragments, or the whole page, began to run again."""
+    queue = ForwardMsgQueue()
+    for message in waiting:
+        queue.enqueue(message)
+    queue.clear(retain_lifecycle_msgs=True, fragment_ids_this_run=again)
+    return [
+        ("drawn", message.delta.fragment_id)
+        if message.HasField("delta")
+        else (ForwardMsg.ScriptFinishedStatus.Name(message.script_finished), *message.metadata.run.fragment_ids)
+        for message in queue.flush()
+    ]
+
+
+def test_the_end_of_one_fragments_run_is_told_when_another_runs_before_it_was_sent() -> None:
+    assert after(["table"], drawn("dialog"), ended("dialog")) == [
+        ("drawn", "dialog"),
+        ("FINISHED_FRAGMENT_RUN_SUCCESSFULLY", "dialog"),
+    ]
+
+
+def test_what_a_fragment_drew_is_dropped_when_it_runs_again_and_that_it_ended_with_it() -> None:
+    assert after(["dialog"], drawn("dialog"), ended("dialog")) == [("FINISHED_EARLY_FOR_RERUN", "dialog")]
+    assert after(["table"], drawn("table"), drawn("dialog"), ended("table", "dialog")) == [
+        ("drawn", "dialog"),
+        ("FINISHED_FRAGMENT_RUN_SUCCESSFULLY", "dialog"),
+    ]
+
+
+def test_the_rest_is_as_without_it() -> None:
+    assert after(None, drawn("dialog"), ended("dialog")) == [("FINISHED_EARLY_FOR_RERUN", "dialog")]
+    assert after(["table"], ended("dialog", status=EARLY)) == [("FINISHED_EARLY_FOR_RERUN", "dialog")]
+    assert after(["table"], ended(status=ForwardMsg.FINISHED_SUCCESSFULLY)) == [("FINISHED_SUCCESSFULLY",)]
+
+
+async def ended_of(script: Path, ask: Callable[[AppSession, list[str]], None]) -> list[list[int]]:
+    """Which fragments' runs are told to have ended, by their numbers, when `ask` is done to a page that is drawn."""
+    sent: list[ForwardMsg] = []
+
+    def deliver() -> None:
+        sent.extend(session.flush_browser_queue())
+        session.on_flushed_messages_sent()
+
+    session = AppSession(ScriptData(str(script), False), MemoryUploadedFileManager("/"), ScriptCache(), deliver, {})
+    session.track_settling()
+    async with asyncio.timeout(30):
+        session.request_rerun(ClientState())
+        await session.wait_until_settled()
+        fragments = list(session._fragment_storage._fragments)  # type: ignore[attr-defined] # no public way to ask
+        sent.clear()
+        ask(session, fragments)
+        await session.wait_until_settled()
+    session.shutdown()
+    ended = [message.metadata.run.fragment_ids for message in sent if message.script_finished == ENDED]
+    return [[fragments.index(fragment) for fragment in each] for each in ended]
+
+
+def test_what_a_thread_that_ended_drew_is_sent_though_another_was_started_before_it_was_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(session: AppSession, fragments: list[str]) -> None:
+        session.request_rerun(ClientState(fragment_id=fragments[0]))
+        assert session._scriptrunner is not None
+        assert session._scriptrunner._script_thread is not None
+        session._scriptrunner._script_thread.join()  # the loop is busy meanwhile
+        session.request_rerun(ClientState(fragment_id=fragments[1]))
+
+    monkeypatch.setattr(Runtime, "_instance", MagicMock())  # keeps files for pages, of which this one has none
+    script = tmp_path / "page.py"
+    script.write_text(SCRIPT)
+    assert asyncio.run(ended_of(script, ask)) == [[0], [1]]

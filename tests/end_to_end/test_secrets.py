@@ -1,0 +1,169 @@
+"""No secret is anywhere but where it belongs: the whole product runs, a machine enrols, and everything is searched."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from servers import free_port, stop
+from waiting import wait_until
+
+from schemas.contract.enrolment import Token
+
+READY_SECONDS = 90.0
+DATABASES = ("*.db", "*.db-wal")
+
+
+@dataclass
+class Running:
+    """`dashfleet up`, and a second machine that has enrolled. `secrets` has every secret there is, by what it is."""
+
+    server: Path
+    machine: Path
+    dashboard_port: int
+    said: list[str] = field(default_factory=list)
+    secrets: dict[str, str] = field(default_factory=dict)
+    password: str = ""
+
+    @property
+    def output(self) -> str:
+        """What was printed, but for the one line that shows the first password."""
+        return "\n".join(line.replace(self.password, "") for line in self.said)
+
+
+def dashfleet(*arguments: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "dashfleet", *arguments]
+    return subprocess.run(argv, input=typed, capture_output=True, text=True, timeout=120, check=True)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    found = Running(tmp_path_factory.mktemp("server"), tmp_path_factory.mktemp("machine"), free_port())
+    broker_port = free_port()
+    argv = [sys.executable, "-m", "dashfleet", "up", "--data", str(found.server), "--interval", "1",
+            "--broker-port", str(broker_port), "--dashboard-port", str(found.dashboard_port)]  # fmt: skip
+    environment = {**os.environ, **{f"DASHFLEET_{part}_LOG_LEVEL": "debug" for part in ("BROKER", "INGESTOR", "AGENT")}}
+    up = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    agent: subprocess.Popen[bytes] | None = None
+    threads = [threading.Thread(target=_listen, args=(up, found.said), daemon=True)]
+    threads[0].start()
+    try:
+        wait_until(lambda: "Ctrl-C stops" in "\n".join(found.said), seconds=READY_SECONDS, what="dashfleet up")
+        agent = _enrol(found, f"mqtt://127.0.0.1:{broker_port}", environment)
+        threads.append(threading.Thread(target=_listen, args=(agent, found.said), daemon=True))
+        threads[1].start()
+        wait_until(lambda: _online(found) == 2, seconds=60, what="both machines online")
+        yield found
+    finally:
+        for process in (agent, up):
+            if process is not None:
+                stop(process, seconds=40)
+        for thread in threads:
+            thread.join(10)
+        for process in (agent, up):
+            if process is not None and process.stdout is not None:
+                process.stdout.close()
+
+
+def _enrol(found: Running, server: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Enrol a machine with a token, and start its agent; note every secret that there is then."""
+    printed = dashfleet("token", "create", "--data", str(found.server))
+    token = Token.parse(printed.stdout)
+    program = dashfleet("principal", "add", "grafana", "--role", "reader", "--data", str(found.server))
+    rotated = dashfleet("principal", "rotate", "home._grafana", "--data", str(found.server))
+    done = dashfleet("agent", "enrol", "--data", str(found.machine), "--server", server, typed=printed.stdout)
+    found.said += [printed.stderr, program.stderr, rotated.stderr, done.stdout, done.stderr]
+    password = re.search(r"with the password (\S+)", "\n".join(found.said))
+    assert password is not None
+    found.password = password[1]
+    found.secrets = {
+        "the first password": found.password,
+        "the token": token.secret,
+        "a program's secret": program.stdout.strip(),
+        "a rotated secret": rotated.stdout.strip(),
+        **{str(path): secret for data in (found.server, found.machine) for path, secret in _kept(data / "secrets")},
+    }
+    argv = [sys.executable, "-m", "dashfleet", "agent", "--data", str(found.machine)]
+    return subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def _kept(directory: Path) -> list[tuple[Path, str]]:
+    """The secrets in files: credentials whole, and of a file with more in it every long word."""
+    words = [
+        (path, word)
+        for path in directory.rglob("*")
+        if path.is_file()
+        for word in re.findall(r"[A-Za-z0-9_-]{40,}", path.read_text())
+    ]
+    return [(path / str(number), word) for number, (path, word) in enumerate(words)]
+
+
+def _online(found: Running) -> int:
+    listed = json.loads(dashfleet("machines", "--json", "--data", str(found.server)).stdout)
+    return sum(row["presence"] == "online" for row in listed)
+
+
+def _listen(process: subprocess.Popen[bytes], said: list[str]) -> None:
+    said.extend(line.decode(errors="replace").rstrip() for line in process.stdout or ())
+
+
+def shown_in(running: Running, text: bytes) -> list[str]:
+    """Which secrets are in there."""
+    return [name for name, secret in running.secrets.items() if secret.encode() in text]
+
+
+def test_there_is_something_to_look_for(running: Running) -> None:
+    names = " ".join(running.secrets)
+    assert all(part in names for part in ("ingestor", "agent", "watch", "dashboard", "signing"))
+    assert shown_in(running, f"x{running.secrets['the token']}x".encode()) == ["the token"]
+
+
+def test_no_process_shows_a_secret_in_its_arguments(running: Running) -> None:
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(path.read_bytes())
+        except OSError:
+            continue  # it has ended
+    assert len([line for line in lines if str(running.server).encode() in line]) >= 4
+    assert shown_in(running, b"\n".join(lines)) == []
+
+
+def test_no_page_shows_a_secret(running: Running) -> None:
+    for path in ("/", "/nothing-here", "/machine?id=%00", "/_stcore/nothing"):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{running.dashboard_port}{path}", timeout=20) as answer:
+                page = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                page = error.read()
+        assert shown_in(running, page) == []
+
+
+def test_no_log_and_no_output_holds_a_secret(running: Running) -> None:
+    logs = list((running.server / "logs").iterdir())
+    assert {"broker.log", "ingestor.log", "agent.log"} <= {path.name for path in logs}
+    assert shown_in(running, b"\n".join(path.read_bytes() for path in logs)) == []
+    assert shown_in(running, running.output.encode()) == []
+
+
+def test_no_database_holds_a_secret(running: Running) -> None:
+    files = [path for data in (running.server, running.machine) for kind in DATABASES for path in data.rglob(kind)]
+    assert {"dashfleet.db", "people.db", "outbox.db"} <= {path.name for path in files}
+    for path in files:
+        assert shown_in(running, path.read_bytes()) == [], path
+
+
+def test_a_secret_is_in_its_own_file_and_in_no_other(running: Running) -> None:
+    for data in (running.server, running.machine):
+        others = [path for path in data.rglob("*") if path.is_file() and "secrets" not in path.parts]
+        for path in others:
+            assert shown_in(running, path.read_bytes()) == [], path

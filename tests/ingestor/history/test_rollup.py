@@ -1,0 +1,188 @@
+"""Roll-ups: equal to a recomputation from scratch, whatever came late, twice, out of order, or after a crash."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rollups import LENGTHS, READINGS, START, Keeper, arrived
+from servers import postgresql
+from sqlalchemy import Engine, delete, event, select
+
+from broker.access.policy import Principal, Role
+from ingestor.admin.access import add_org, add_principal
+from ingestor.history.rollup import GRACE, HOUR_DELAY
+from ingestor.intake.message_handlers import Arrived, Batch
+from schemas.database import tables
+from schemas.database.engine import open_engine, upgrade
+from schemas.fleet.history import HOUR, MINUTE
+
+SECOND = 1000
+
+
+def fill(engine: Engine) -> Engine:
+    """Two machines, with the numbers 1 and 2."""
+    add_org(engine, "home", now=lambda: 0)
+    for name in ("attic", "cellar"):
+        add_principal(engine, Principal(Role.MACHINE, "home", name), "made-up", now=lambda: 0)
+    return engine
+
+
+@pytest.fixture
+def keeper(database: Engine) -> Keeper:
+    return Keeper(fill(database))
+
+
+def empty(engine: Engine) -> None:
+    with engine.begin() as connection:
+        for name in ("sample", "minute", "hour", "dirty", "pruned"):
+            connection.execute(delete(tables.metadata.tables[name]))
+
+
+POINTS = st.lists(
+    st.tuples(
+        st.integers(1, 2),
+        st.integers(0, 3 * HOUR),
+        st.sampled_from([0, 0, 0, -7 * MINUTE, 90 * MINUTE + 1, -400 * HOUR]),
+        st.one_of(st.none(), READINGS),
+        st.one_of(st.none(), st.floats(-1e300, 1e300)),
+    ),
+    min_size=1,
+    max_size=40,
+)
+ACTS = st.lists(st.sampled_from(["write", "write again", "roll up", "wait", "restart"]), max_size=40)
+
+
+def play(keeper: Keeper, points: list[tuple[int, int, int, float | None, float | None]], acts: list[str]) -> None:
+    samples = [
+        arrived(machine, START + at, seq + 1, offset=offset, cpu=cpu, extra=extra)
+        for seq, (machine, at, offset, cpu, extra) in enumerate(points)
+    ]
+    waiting, written = list(samples), list[Arrived]()
+    for act in [*acts, "rest"]:
+        if act == "write" and waiting:
+            written = [waiting.pop()]
+            keeper.write(*written)
+        elif act == "write again" and written:
+            keeper.store.write(Batch(samples=written))
+        elif act == "roll up":
+            keeper.rollup.step(keeper.now)
+        elif act == "wait":
+            keeper.now += 25 * MINUTE
+        elif act == "restart":
+            keeper.restart()
+        elif act == "rest":
+            keeper.write(*waiting)
+    keeper.finish()
+    for name, length in LENGTHS.items():
+        keeper.check(name, length)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(points=POINTS, acts=ACTS)
+def test_roll_ups_are_what_summing_up_from_scratch_gives(
+    keeper: Keeper, points: list[tuple[int, int, int, float | None, float | None]], acts: list[str]
+) -> None:
+    empty(keeper.engine)
+    play(Keeper(keeper.engine), points, acts)
+
+
+@pytest.fixture(scope="module")
+def postgresql_engine() -> Iterator[Engine]:
+    with postgresql() as url:
+        engine = open_engine(url)
+        upgrade(engine)
+        yield fill(engine)
+        engine.dispose()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(points=POINTS, acts=ACTS)
+def test_so_they_are_on_postgresql(
+    postgresql_engine: Engine, points: list[tuple[int, int, int, float | None, float | None]], acts: list[str]
+) -> None:
+    empty(postgresql_engine)
+    play(Keeper(postgresql_engine), points, acts)
+
+
+def test_a_minute_is_rolled_up_once_it_is_over_and_an_hour_a_while_later(keeper: Keeper) -> None:
+    keeper.write(arrived(1, START + 10 * SECOND, 1))
+    assert not keeper.rollup.step(START + MINUTE + GRACE - 1)
+    assert keeper.rollup.step(START + MINUTE + GRACE)
+    assert set(keeper.stored("minute")) == {(1, START)}
+    assert not keeper.rollup.step(START + MINUTE + GRACE)
+    assert keeper.rollup.step(START + MINUTE + GRACE + HOUR_DELAY)
+    assert set(keeper.stored("hour")) == {(1, START)}
+
+
+def test_a_minute_is_marked_once_however_many_samples_it_has(keeper: Keeper) -> None:
+    written: list[str] = []
+    event.listen(keeper.engine, "before_cursor_execute", lambda *a: written.append(a[2]))
+    for seq in range(1, 7):
+        keeper.write(arrived(1, START + seq * 9 * SECOND, seq))
+    assert sum("INSERT INTO dirty" in statement for statement in written) == 1
+
+
+def test_a_sample_that_comes_after_its_minute_was_rolled_up_corrects_it(keeper: Keeper) -> None:
+    keeper.write(arrived(1, START + SECOND, 1, cpu=10.0))
+    keeper.finish()
+    keeper.write(arrived(1, START + 2 * SECOND, 2, cpu=30.0))
+    keeper.finish()
+    for name in LENGTHS:
+        row = keeper.stored(name)[1, START]
+        assert [row[f"cpu_percent_{part}"] for part in ("count", "min", "avg", "max")] == [2, 10.0, 20.0, 30.0]
+
+
+def test_a_crash_between_two_steps_loses_nothing(keeper: Keeper) -> None:
+    keeper.write(*(arrived(1, START + seq * 20 * SECOND, seq) for seq in range(1, 30)))
+
+    def crash(*call: object) -> None:
+        if "INSERT INTO minute" in str(call[2]):
+            raise KeyboardInterrupt
+
+    event.listen(keeper.engine, "after_cursor_execute", crash)
+    with pytest.raises(KeyboardInterrupt):
+        keeper.finish()
+    event.remove(keeper.engine, "after_cursor_execute", crash)
+    assert not keeper.stored("minute")
+    keeper.restart()
+    keeper.finish()
+    for name, length in LENGTHS.items():
+        keeper.check(name, length)
+
+
+def test_a_machine_that_was_removed_leaves_nothing_to_roll_up(keeper: Keeper) -> None:
+    keeper.write(arrived(1, START, 1), arrived(2, START, 1))
+    with keeper.engine.begin() as connection:
+        connection.execute(delete(tables.machine).where(tables.machine.c.id == 1))
+    keeper.finish()
+    assert set(keeper.stored("minute")) == {(2, START)}
+
+
+def test_what_was_stored_before_there_were_roll_ups_is_marked_by_the_migration(tmp_path: Path) -> None:
+    from alembic import command
+
+    from schemas.database.engine import _alembic_configuration
+
+    engine = open_engine(f"sqlite:///{tmp_path}/old.db")
+    with engine.begin() as connection:
+        configuration = _alembic_configuration()
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "0002")
+        connection.exec_driver_sql("INSERT INTO org (name, config, created_at) VALUES ('home', '{}', 1)")
+        connection.exec_driver_sql("INSERT INTO machine (org_id, name, created_at) VALUES (1, 'attic', 1)")
+        for at, offset in ((START, 0), (START + 70_000, 0), (START - HOUR, HOUR)):
+            connection.exec_driver_sql(
+                "INSERT INTO sample (machine_id, sampled_at, stream_number, seq, received_at, "
+                "clock_offset_milliseconds, cpu_percent) VALUES (1, ?, 1, 1, 1, ?, 5)",
+                (at, offset),
+            )
+    upgrade(engine)
+    keeper = Keeper(engine)
+    keeper.finish()
+    assert {at: row["samples"] for (_, at), row in keeper.stored("minute").items()} == {START: 2, START + MINUTE: 1}
+    with engine.connect() as connection:
+        assert connection.execute(select(tables.dirty)).first() is None
+        assert connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() == 2
+    engine.dispose()

@@ -1,0 +1,35 @@
+"""Whether an ingestor lives, as a health check asks."""
+
+import pytest
+from sqlalchemy import Engine
+
+from schemas.database import tables
+from schemas.database.queries.heartbeat import trouble
+
+NOW = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("beats", "said"),
+    [
+        ([], "no ingestor has run yet"),
+        ([(NOW - 10_000, True)], ""),
+        ([(NOW - 10_001, True)], "no ingestor said anything for 10 s"),
+        ([(NOW - 60_000, True), (NOW - 30_000, False)], "no ingestor said anything for 30 s"),
+        ([(NOW, False)], "the ingestor is not connected to the broker"),
+        ([(NOW - 60_000, True), (NOW, False)], "the ingestor is not connected to the broker"),
+        ([(NOW - 60_000, False), (NOW, True)], ""),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(database: Engine, beats: list[tuple[int, bool]], said: str) -> None:
+    with database.begin() as connection:
+        for number, (beat_at, connected) in enumerate(beats):
+            row = {
+                "name": str(number),
+                "started_at": 1,
+                "beat_at": beat_at,
+                "broker_connected": connected,
+                "counters": {},
+            }
+            connection.execute(tables.ingestor.insert().values(row))
+    assert trouble(database, now=NOW) == said

@@ -1,0 +1,217 @@
+"""The fleet's database: made by migrations alone, never taken back, and read-only for those who only read."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, inspect, make_url, text
+from sqlalchemy.exc import DatabaseError as SqlError
+
+from runtime.state_directory import Layout
+from runtime.urls import sqlite_url
+from schemas.contract.messages import VITALS
+from schemas.database.engine import DatabaseError, newest_revision, open_engine, require_current, shown_url, upgrade
+from schemas.database.tables import metadata, sample, state
+
+STATEMENTS = [
+    "INSERT INTO org (name, config, created_at) VALUES ('x', '{}', 1)",
+    "UPDATE org SET name = 'x'",
+    "DELETE FROM org",
+    "DROP TABLE org",
+    "CREATE TABLE mine (x)",
+    "PRAGMA user_version = 7",
+    "ATTACH '{path}' AS other",
+    "ATTACH 'file:{path}?mode=rw' AS other",
+    "VACUUM INTO '{path}.copy'",
+]
+
+
+@pytest.fixture
+def reader(database: Engine, database_url: str) -> Iterator[Engine]:
+    assert database
+    engine = open_engine(database_url, read_only=True)
+    yield engine
+    engine.dispose()
+
+
+def test_the_migrations_make_exactly_the_tables(database: Engine) -> None:
+    with database.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    assert set(inspect(database).get_table_names()) == {*metadata.tables, "alembic_version"}
+
+
+def test_the_migrations_give_columns_the_same_defaults(database: Engine, tmp_path: Path) -> None:
+    made = open_engine(sqlite_url(tmp_path / "made.db"))
+    metadata.create_all(made)
+    for name in metadata.tables:
+        pragma = text(f"SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info('{name}')")  # noqa: S608
+        with database.connect() as migrated, made.connect() as direct:
+            assert set(migrated.execute(pragma)) == set(direct.execute(pragma))
+    made.dispose()
+
+
+def test_the_vitals_are_columns_in_the_order_of_the_contract() -> None:
+    for table in (sample, state):
+        assert tuple(column.name for column in table.columns if column.name in VITALS) == VITALS
+
+
+def test_upgrading_twice_changes_nothing(database: Engine) -> None:
+    with database.begin() as connection:
+        connection.execute(text(STATEMENTS[0]))
+    upgrade(database)
+    require_current(database)
+
+    with database.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM org")) == 1
+
+
+def test_a_database_of_this_version_is_current(database: Engine) -> None:
+    require_current(database)
+    with database.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == newest_revision()
+
+
+def test_a_newer_database_is_refused_and_left_alone(database: Engine) -> None:
+    with database.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(DatabaseError, match="was written by a newer version of DashFleet: install that version"):
+        upgrade(database)
+    with pytest.raises(DatabaseError, match=r"not of this version of DashFleet \(it is at 9999\)"):
+        require_current(database)
+    with database.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+
+
+def test_an_empty_database_is_not_current(tmp_path: Path) -> None:
+    engine = open_engine(sqlite_url(tmp_path / "empty.db"))
+    with pytest.raises(DatabaseError, match=r"\(it is at nothing\): start the ingestor of this version first"):
+        require_current(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path: Path, read_only: bool) -> None:
+    (tmp_path / "fleet.db").write_bytes(b"x" * 5000)
+    engine = open_engine(sqlite_url(tmp_path / "fleet.db"), read_only=read_only)
+
+    for use in (require_current, upgrade):
+        with pytest.raises(DatabaseError, match=f"^cannot open the database {tmp_path}/fleet.db: file is not"):
+            use(engine)
+    engine.dispose()
+
+
+def test_a_database_that_is_not_there_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    engine = open_engine(sqlite_url(tmp_path / "missing.db"), read_only=True)
+    with pytest.raises(DatabaseError, match=f"^cannot open the database {tmp_path}/missing.db: unable to open"):
+        require_current(engine)
+    engine.dispose()
+    assert not (tmp_path / "missing.db").exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "fleet.db", "/var/lib/fleet.db", "sqlite:fleet.db", "postgresql://host:port/fleet", "sqlite://x:y/z"]
+)
+def test_what_is_no_url_is_refused_with_a_sentence(url: str) -> None:
+    with pytest.raises(DatabaseError, match="must be a URL such as"):
+        open_engine(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://anna:made-up@host/fleet", "foo://host", "postgresql+asyncpg://host/fleet", "postgresql+foo://host/fleet",
+     "sqlite+foo:///fleet.db"],
+)  # fmt: skip
+def test_another_database_is_refused_with_a_sentence(url: str) -> None:
+    with pytest.raises(
+        DatabaseError, match=r"^the database must be sqlite:///… or postgresql\+psycopg://…, not"
+    ) as refused:
+        open_engine(url)
+    assert "made-up" not in str(refused.value)
+
+
+def test_postgresql_without_its_driver_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(DatabaseError, match=r"install dashfleet\[postgresql\]"):
+        open_engine("postgresql+psycopg://host/fleet")
+
+
+def test_a_databases_password_is_not_in_what_is_shown_of_it() -> None:
+    engine = open_engine("postgresql+psycopg://anna:made-up@host/fleet?sslpassword=made-up")
+    assert shown_url(engine) == "postgresql+psycopg://anna:***@host/fleet?sslpassword=***"
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_a_read_only_engine_cannot_write_whatever_is_sent_through_it(
+    reader: Engine, tmp_path: Path, statement: str
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    with (
+        reader.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        pytest.raises(SqlError, match=r"readonly|too many attached"),
+    ):
+        connection.exec_driver_sql(statement.replace("{path}", str(tmp_path / "fleet.db")))
+
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_reader_sees_what_the_writer_committed_while_it_goes_on_writing(database: Engine, reader: Engine) -> None:
+    with database.begin() as writing:
+        writing.execute(text(STATEMENTS[0]))
+        with reader.connect() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM org")) == 0
+    with reader.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM org")) == 1
+
+
+def test_what_belongs_to_an_organisation_goes_with_it(database: Engine) -> None:
+    with database.begin() as connection:
+        connection.execute(text(STATEMENTS[0]))
+        connection.execute(text("INSERT INTO machine (org_id, name, created_at) VALUES (1, 'attic', 1)"))
+        connection.execute(text("DELETE FROM org"))
+        assert connection.scalar(text("SELECT count(*) FROM machine")) == 0
+
+
+@pytest.mark.parametrize("name", ["a b", "c#", "what?", "100%25", "ü@:&="])
+def test_a_state_directory_of_any_name_will_do(tmp_path: Path, name: str) -> None:
+    layout = Layout(tmp_path / name)
+    layout.data.mkdir()
+    assert make_url(layout.database_url).database == str(layout.data / "dashfleet.db")
+    assert make_url(layout.people_url).database == str(layout.data / "people.db")
+    engine = open_engine(layout.database_url)
+    upgrade(engine)
+    reader = open_engine(layout.database_url, read_only=True)
+    require_current(reader)
+
+    assert (layout.data / "dashfleet.db").exists()
+    engine.dispose()
+    reader.dispose()
+
+
+def test_what_the_last_start_left_is_remembered(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.remember(server="mqtt://127.0.0.1:6", machine="attic")
+    layout.remember(server="mqtt://127.0.0.1:7", machine="attic")
+
+    assert (Layout(tmp_path).server, Layout(tmp_path).machine) == ("mqtt://127.0.0.1:7", "attic")
+
+
+def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.remember(server="mqtt://127.0.0.1:7", machine="attic")
+    before = (tmp_path / "up.json").stat()
+    layout.remember(server="mqtt://127.0.0.1:7", machine="attic")
+
+    assert (tmp_path / "up.json").stat() == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"7", b"\xff", b'{"server":'])
+def test_a_damaged_memory_is_as_good_as_none(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "up.json").write_bytes(content)
+
+    assert Layout(tmp_path).server == "mqtt://127.0.0.1:1883"
+    assert Layout(tmp_path).machine is None

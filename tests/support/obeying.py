@@ -1,0 +1,272 @@
+"""An agent that takes orders, on a broker in memory and a clock that is told to move, and its operator."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from acting import Operator, order_of
+from clocks import Clock
+from waiting import wait_until
+
+import agent.actions
+from agent.action import Action, Arguments, Context, NoArguments, Outcome, action, discover
+from agent.agent import Agent
+from agent.collector import Collector, Readings, Runner
+from agent.configuration import Configuration
+from agent.orders.executor import Executor
+from agent.orders.journal import Journal
+from agent.orders.trusted_keys import KEYS_FILE, Keys, write_keys
+from agent.outbox.outbox import Outbox
+from agent.session_counter import Sessions
+from broker.client.memory import MemoryBroker, MemoryTransport
+from broker.client.transport import Backoff, Message, Transport, WillMaker
+from runtime.settings import AgentSettings
+from schemas.contract import topics
+from schemas.contract.commands import Command, Desired, Result
+from schemas.contract.enrolment import EnrolledKey
+from schemas.contract.messages import Ack, Info, Metric, OfflineReason, Signed, Status, Telemetry
+from schemas.contract.signing import public_key
+
+OWN = {"org": "home", "machine": "attic"}
+
+
+class Warmth(Collector):
+    metrics = (Metric(name="warmth", unit="celsius", title="Warmth"),)
+
+    def collect(self) -> Readings:
+        return {"warmth": 20.0}
+
+
+class Load(Collector):
+    metrics = (Metric(name="load_1m", unit="processes", title="Load"),)
+
+    def collect(self) -> Readings:
+        return {"load_1m": 0.5}
+
+
+class Line(Arguments):
+    text: str
+
+
+def appending(file: Path) -> Action[Line]:
+    """An action `append` that adds a line to a file."""
+
+    @action(Line, title="Append")
+    def append(arguments: Line, _context: Context) -> Outcome:
+        with file.open("a") as out:
+            out.write(f"{arguments.text}\n")
+        return Outcome.succeeded("appended")
+
+    return append
+
+
+def calling(do: Callable[[], Outcome | None], *, name: str = "call", seconds: float = 60.0) -> Action[NoArguments]:
+    """An action that does what a test wants."""
+
+    def run(_arguments: NoArguments, _context: Context) -> Outcome | None:
+        return do()
+
+    return Action(name, name.title(), NoArguments, run, seconds=seconds)
+
+
+class Asked:
+    """A context that notes what an action asked for."""
+
+    def __init__(self, clock: Clock, **settings: Any) -> None:  # noqa: ANN401 - fields of AgentSettings
+        self.settings = AgentSettings(data=Path(), machine="attic", **settings)
+        self.order = order_of(Operator(clock).order())
+        self.received_at = clock.now()
+        self.now = clock.now
+        self.asked: list[object] = []
+
+    def sample(self) -> int:
+        self.asked.append("sample")
+        return 1
+
+    def configure(self, wish: object) -> str:
+        self.asked.append(wish)
+        return ""
+
+    def leave(self, reason: OfflineReason) -> None:
+        self.asked.append(("leave", reason))
+
+    def expect(self, reason: OfflineReason) -> None:
+        self.asked.append(("expect", reason))
+
+
+class Obedient:
+    """The agent, its operator, and an observer that hears all it says. `start` it again after `kill` or `stop`."""
+
+    def __init__(self, directory: Path, clock: Clock, *actions: Action[Any], **settings: Any) -> None:  # noqa: ANN401
+        self.directory, self.clock = directory, clock
+        self.operator = Operator(clock)
+        self.file = directory / "appended"
+        self.boot = "b" * 32
+        self.processes = 0
+        self.monotonic = clock.monotonic
+        self.broker = MemoryBroker()
+        self.heard: list[Message] = []
+        self._observer = MemoryTransport(
+            self.broker, client_id="observer", subscriptions=[("dashfleet/v1/+/+/up/+", 1)], pass_time=lambda _: None
+        )
+        self._observer.receive(1, 0)
+        self.actions: dict[str, Action[Any]] = {**discover(agent.actions), "append": appending(self.file)}
+        self.actions |= {found.name: found for found in actions}
+        fields: Mapping[str, Any] = {"allowed_actions": sorted(self.actions), **settings}
+        self.settings = AgentSettings(data=directory, machine="attic", **fields)
+        self.enrol(self.operator.seed)
+        self.start()
+
+    def enrol(self, *seeds: str) -> None:
+        keys = [EnrolledKey(public_key=public_key(seed)) for seed in seeds]
+        write_keys(self.directory / KEYS_FILE, "home", keys)
+
+    def start(self, **settings: Any) -> None:  # noqa: ANN401 - fields of AgentSettings
+        self.settings = self.settings.model_copy(update=settings)
+        self.processes += 1
+        self.journal = Journal(self.directory / "journal.db", now=self.clock.now)
+        self.executor = Executor(
+            self.settings,
+            actions=self.actions,
+            keys=Keys(self.directory / KEYS_FILE, "home"),
+            journal=self.journal,
+            configuration=Configuration(
+                self.directory / "configuration.json", self.settings, monotonic=self.clock.monotonic
+            ),
+            process=f"process-{self.processes}",
+            boot=self.boot,
+            now=self.clock.now,
+            monotonic=self.clock.monotonic,
+        )
+        self.runner = Runner([Warmth(self.settings), Load(self.settings)], timeout_seconds=5)
+        self.outbox = Outbox(
+            self.directory / "outbox.db", self.directory / "hot.db", max_bytes=1 << 20, boot="boot", now=self.clock.now
+        )
+        self.agent = Agent(
+            self.settings,
+            open_transport=self._open_transport,
+            outbox=self.outbox,
+            runner=self.runner,
+            sessions=Sessions(self.directory / "session", now=self.clock.now),
+            now=self.clock.now,
+            monotonic=self.clock.monotonic,
+            executor=self.executor,
+        )
+        self.step(3)
+
+    def stop(self) -> None:
+        self.agent.stop()
+
+    def kill(self) -> None:
+        """What a SIGKILL leaves. What runs goes on in its thread, and nobody hears of it."""
+        self.transport.close()
+        self.journal.close()
+        self.outbox.close()
+
+    def step(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.agent.step()
+
+    def run(self, seconds: float) -> None:
+        end = self.clock.monotonic() + seconds
+        while self.clock.monotonic() < end:
+            self.step()
+
+    def publish(self, topic: topics.Topic, payload: bytes, *, retain: bool = False) -> None:
+        levels = {"org": "home"} if topic is topics.ORG_CONFIG else OWN
+        self.broker.route(Message(topic.at(**levels), payload, topic.qos, retain))
+
+    def send(self, order: Signed, *, attempt: int = 1) -> None:
+        self.publish(topics.COMMAND, Command(order=order, attempt=attempt).encode())
+        self.step(2)
+
+    def desire(self, version: int, order: Signed) -> None:
+        self.publish(topics.CONFIG, Desired(version=version, order=order).encode(), retain=True)
+        self.step(2)
+
+    def ack(self, *ids: str) -> None:
+        self.publish(topics.ACK, Ack(results=ids).encode())
+        self.step(2)
+
+    def outcome(self, order: Signed) -> Result:
+        """Send an order and wait for its final result."""
+        self.send(order)
+        return self.final(order)
+
+    def final(self, order: Signed) -> Result:
+        id_ = id_of(order)
+
+        def found() -> list[Result]:
+            self.step()
+            return [result for result in self.results(id_) if result.state != "running"]
+
+        return wait_until(found, what=f"the outcome of {id_}")[-1]
+
+    def results(self, id_: str | None = None) -> list[Result]:
+        found = [Result.decode(message.payload) for message in self._heard(topics.RESULT)]
+        return [result for result in found if id_ in (None, result.id)]
+
+    def states(self, order: Signed) -> list[str]:
+        return [result.state for result in self.results(id_of(order))]
+
+    @property
+    def infos(self) -> list[Info]:
+        return [Info.decode(message.payload) for message in self._heard(topics.INFO)]
+
+    @property
+    def statuses(self) -> list[Status]:
+        return [Status.decode(message.payload) for message in self._heard(topics.STATUS)]
+
+    @property
+    def samples(self) -> list[Telemetry]:
+        return [Telemetry.decode(message.payload) for message in self._heard(topics.TELEMETRY)]
+
+    @property
+    def lines(self) -> list[str]:
+        return self.file.read_text().splitlines() if self.file.exists() else []
+
+    def forget(self) -> None:
+        self._heard(topics.RESULT)
+        self.heard.clear()
+
+    def _heard(self, topic: topics.Topic) -> list[Message]:
+        self.heard += [event for event in self._observer.receive(100_000, 0) if isinstance(event, Message)]
+        return [message for message in self.heard if message.topic == topic.at(**OWN)]
+
+    def _open_transport(self, *, subscriptions: list[tuple[str, int]], will: WillMaker, backoff: Backoff) -> Transport:
+        del backoff
+        self.transport = MemoryTransport(
+            self.broker,
+            client_id="home.attic",
+            subscriptions=subscriptions,
+            will=will,
+            pass_time=lambda seconds: self.clock.advance(max(seconds, 0.001)),
+        )
+        return self.transport
+
+
+def id_of(order: Signed) -> str:
+    """The id in an order's statement."""
+    return order.statement.partition('"id":"')[2][:32]
+
+
+def recorder(directory: Path, name: str, *, code: int = 0) -> Path:
+    """A program that notes its argv and does nothing else. See `recorded`."""
+    program = directory / name
+    noted = shlex.quote(str(program.with_suffix(".argv")))
+    program.write_text(f'#!/bin/sh\nprintf "%s\\0" "$#" "$@" >> {noted}\necho recorded\nexit {code}\n')
+    program.chmod(0o755)
+    return program
+
+
+def recorded(program: Path) -> list[list[str]]:
+    """What a recorder has noted: argv without the program, of each time that it ran."""
+    noted = program.with_suffix(".argv")
+    words = noted.read_bytes().decode().split("\0")[:-1] if noted.exists() else []
+    found = []
+    while words:
+        count = int(words[0])
+        found.append(words[1 : 1 + count])
+        words = words[1 + count :]
+    return found
