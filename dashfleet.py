@@ -7,7 +7,7 @@ import typer
 
 from cli import access, agent, backup, brokers, commands, export, fleet, keys, parts, people, report
 from cli.act import act
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.version import VERSION
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ def main() -> NoReturn:
     """Run the command line; what the user can mend exits with 2 and one sentence."""
     try:
         app()
-    except StartError as error:
+    except UserError as error:
         sys.stderr.write(f"dashfleet: {error}\n")
         sys.exit(2)
     sys.exit(0)

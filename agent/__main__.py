@@ -29,7 +29,7 @@ from agent.outbox.outbox import Outbox
 from agent.session_counter import Sessions
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Transport, WillMaker
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.logging_setup import start_logging
 from runtime.process import Stop, begin_again, handed_over, say_ready
 from runtime.settings import AgentSettings, SettingsError
@@ -44,7 +44,7 @@ def main() -> int:
     try:
         start_logging(settings)
         running = build(settings)
-    except StartError as error:
+    except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     _give_memory_back()

@@ -3,7 +3,7 @@
 Invariants:
 - An action runs in a thread of its own, one at a time, after everything was checked and its order's id is on disk. So
   it may take its time, and it is never run a second time for the same order.
-- It touches the agent only through its `Context`. It may raise: that is its failure, and nobody else's.
+- It touches the agent only through its `ActionContext`. It may raise: that is its failure, and nobody else's.
 - One whose outcome shows later (`restart`: when the agent is back) returns None and has a `settle`, which is asked
   until it knows, also by the next process. Every other that was interrupted counts as failed.
 - Arguments are strict, and extra ones are refused; what is allowed is described to all in `info`.
@@ -66,7 +66,7 @@ class Outcome:
         return cls("failed", reason, detail)
 
 
-class Context(Protocol):
+class ActionContext(Protocol):
     """What an action knows, and what it may ask of the agent, which answers in its own thread."""
 
     settings: AgentSettings
@@ -123,7 +123,7 @@ class Begun:
 class Run(Protocol[A_contra]):
     """Does it, and says how it ended; None: it shows later."""
 
-    def __call__(self, arguments: A_contra, context: Context, /) -> Outcome | None:
+    def __call__(self, arguments: A_contra, context: ActionContext, /) -> Outcome | None:
         """May raise."""
         ...
 

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from agent import atomic_file
 from agent.action import Arguments
 from runtime.settings import AgentSettings
-from schemas.contract.messages import METRICS_MAX, Count, Labels, MetricName, Milliseconds, Part
+from schemas.contract.messages import METRICS_MAX, ContractModel, Count, Labels, MetricName, Milliseconds
 
 TRIAL_SECONDS = 60.0
 
@@ -33,7 +33,7 @@ class Wish(Arguments):
     collectors_off: Annotated[list[MetricName], Field(max_length=METRICS_MAX)] = Field(default_factory=list)
 
 
-class Dated(Part):
+class Dated(ContractModel):
     """A wish, when its order was issued, and the version that the ingestor gave it, 0 before it has."""
 
     wish: Wish = Wish()
@@ -41,7 +41,7 @@ class Dated(Part):
     version: Count = 0
 
 
-class _File(Part):
+class _File(ContractModel):
     """What is on disk. `trial`: what is in force has not proved itself, and `before` comes back if it does not."""
 
     in_force: Dated = Dated()

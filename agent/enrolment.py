@@ -27,9 +27,9 @@ from broker.access.policy import Principal, Role
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, Transport
 from runtime import files
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.settings import AgentSettings, write_secret
-from runtime.state_directory import Layout
+from runtime.state_directory import StateDirectory
 from schemas.contract import topics
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest, Token
 
@@ -85,7 +85,7 @@ class Enrolment:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._layout = Layout(settings.data)
+        self._layout = StateDirectory(settings.data)
         self._token = token
         self._principal = Principal(Role.ENROL, token.org, token.name)
         self._open_transport = open_transport
@@ -94,18 +94,18 @@ class Enrolment:
         self._wish = self._pending_wish() or Wish(self._principal.username, nonce, settings.machine, new_secret())
 
     def run(self) -> str:
-        """Enrol, and return the machine's id. Raises StartError with what is in the way."""
+        """Enrol, and return the machine's id. Raises UserError with what is in the way."""
         try:
             self._pending.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             files.replace(self._pending, json.dumps(asdict(self._wish)) + "\n")
             answer = self._ask()
             if answer.machine is None:
                 self._pending.unlink()
-                raise StartError(REFUSALS.get(answer.refused, "the server refused this machine, and did not say why"))
+                raise UserError(REFUSALS.get(answer.refused, "the server refused this machine, and did not say why"))
             self._prove(answer.machine)
             self._settle(answer, answer.machine)
         except OSError as error:
-            raise StartError(f"cannot write in {self._settings.data} ({error.strerror}): see --data") from None
+            raise UserError(f"cannot write in {self._settings.data} ({error.strerror}): see --data") from None
         return answer.machine
 
     def _pending_wish(self) -> Wish | None:
@@ -147,12 +147,12 @@ class Enrolment:
             if transport.connected and self._monotonic() >= ask_at:
                 transport.publish(question)
                 ask_at = self._monotonic() + 1.0 + backoff.next()
-        raise StartError(f"{last}; run the same command again, which goes on where this one stopped")
+        raise UserError(f"{last}; run the same command again, which goes on where this one stopped")
 
     def _explain(self, event: Disconnected, seconds: float) -> str:
-        """Why there is no connection after so many seconds. Raises StartError when the token is not good."""
+        """Why there is no connection after so many seconds. Raises UserError when the token is not good."""
         if event.refused and seconds > NEWS_SECONDS:
-            raise StartError(f"{self._settings.server} refused the token: it is wrong, revoked, or another server's")
+            raise UserError(f"{self._settings.server} refused the token: it is wrong, revoked, or another server's")
         why = f"there is no connection to {self._settings.server}: {event.reason}"
         log.log(logging.DEBUG if event.refused else logging.WARNING, "%s", why)
         return why
@@ -178,7 +178,7 @@ class Enrolment:
                         return
                     if isinstance(event, Disconnected):
                         last = event.reason
-        raise StartError(
+        raise UserError(
             f"{self._token.org}/{machine} has its place, but {self._settings.server} does not let it in yet ({last}); "
             "run the same command again"
         )
@@ -231,7 +231,7 @@ def over_mqtt(settings: AgentSettings) -> OpenTransport:
 
 def enrolled_as(data: Path) -> str | None:
     """What the machine of this state directory is called already, None when it is not enrolled."""
-    layout = Layout(data)
+    layout = StateDirectory(data)
     if not layout.secret("agent").exists():
         return None
     known = layout.enrolled

@@ -96,14 +96,14 @@ def create_token(
 ) -> None:
     """Make a token that machines enrol with, and print it, only this once."""
     from ingestor.admin.tokens import new_token
-    from runtime.state_directory import Layout
+    from runtime.state_directory import StateDirectory
 
     with fleet_database(data, database) as engine:
         made = new_token(engine, org_name, uses=uses, seconds=to_seconds(expires), created_by=somebody(), now=_now)
     typer.echo(str(made))
     machines = "one machine" if uses == 1 else f"{uses} machines"
     typer.echo(f"That token makes {machines} of {org_name} within {expires}; it is shown only this once.", err=True)
-    authority = Layout(data_directory(data)).authority
+    authority = StateDirectory(data_directory(data)).authority
     trust = f" --ca-file {authority.name}" if authority is not None else ""
     typer.echo("On the machine, in a clone of DashFleet; it asks for the token:", err=True)
     typer.echo(f"    pip install '.[agent]' && dashfleet agent enrol --server mqtts://SERVER{trust}", err=True)
@@ -189,19 +189,19 @@ def revoke_principal(username: Username, data: Data = None, database: Database =
 
 
 def _setting(text: str) -> tuple[str, float]:
-    """The setting and the number that `SETTING=VALUE` says; a length of time as 90s or 2d. Raises StartError."""
-    from runtime.errors import StartError
+    """The setting and the number that `SETTING=VALUE` says; a length of time as 90s or 2d. Raises UserError."""
+    from runtime.errors import UserError
     from schemas.fleet.organisation import SETTINGS
 
     name, equals, value = text.partition("=")
     if not equals or name not in SETTINGS:
-        raise StartError(f"{text!r} is no SETTING=VALUE: dashfleet org configure NAME lists the settings")
+        raise UserError(f"{text!r} is no SETTING=VALUE: dashfleet org configure NAME lists the settings")
     if SETTINGS[name].kind == "duration":
         return name, to_seconds(value)
     try:
         return name, float(value)
     except ValueError:
-        raise StartError(f"{name} is a number, not {value!r}") from None
+        raise UserError(f"{name} is a number, not {value!r}") from None
 
 
 def _show_secret(username: str, secret: str) -> None:

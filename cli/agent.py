@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import Check, Configuration, Data, Server, data_directory, effective
-from runtime.errors import StartError
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from schemas.contract.enrolment import Token
@@ -76,7 +76,7 @@ def enrol(
         typer.echo(f"This machine is enrolled already, as {known}: start it with {_start(data)}")
         return
     if not (settings.address.tls or settings.address.is_loopback or insecure):
-        raise StartError(
+        raise UserError(
             f"the token would cross the network to {settings.server} in the clear: use mqtts://, or --insecure on a "
             "network that nobody else is on"
         )
@@ -87,7 +87,7 @@ def enrol(
 
 
 def _token(path: Path | None) -> "Token":
-    """The token, from where it does not show. Raises StartError."""
+    """The token, from where it does not show. Raises UserError."""
     from runtime.settings import read_secret
     from schemas.contract.enrolment import Token
 
@@ -102,7 +102,7 @@ def _token(path: Path | None) -> "Token":
     try:
         return Token.parse(text)
     except ValueError as error:
-        raise StartError(str(error)) from None
+        raise UserError(str(error)) from None
 
 
 def _start(data: Path | None) -> str:

@@ -33,11 +33,11 @@ def tls(
     """Make a certificate authority and the broker's certificate, for a first set-up."""
     from broker.tls.certificates import LOOPBACK, SERVER_DAYS, create
     from broker.tls.certificates import renew as renewed
-    from runtime.state_directory import Layout
+    from runtime.state_directory import StateDirectory
 
     wanted = [*(names or _names_of_this_machine()), *LOOPBACK]
     place = (renewed if renew else create)(
-        directory or Layout(data_directory(data)).tls, wanted, now=datetime.datetime.now(datetime.UTC)
+        directory or StateDirectory(data_directory(data)).tls, wanted, now=datetime.datetime.now(datetime.UTC)
     )
     typer.echo(f"The broker's certificate, good for {SERVER_DAYS} days as {', '.join(dict.fromkeys(wanted))}:")
     typer.echo(f"  {place.certificate} and {place.key}")
@@ -121,12 +121,12 @@ def emqx(data: Data = None, database: Database = None) -> None:
 
     settings = effective(IngestorSettings, data, None, False, database=database)
     from broker.external.emqx import configuration
-    from runtime.errors import StartError
+    from runtime.errors import UserError
     from runtime.urls import postgresql_server
 
     found = postgresql_server(settings.database.get_secret_value())
     if found is None:
-        raise StartError("EMQX needs the fleet's database on PostgreSQL: name it in --database")
+        raise UserError("EMQX needs the fleet's database on PostgreSQL: name it in --database")
     typer.echo(configuration(server=found[0], database=found[1], username=found[2]), nl=False)
 
 

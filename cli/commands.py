@@ -7,7 +7,7 @@ import typer
 from cli.act.progress import Progress
 from cli.act.publishing import Org, client_of, note, person, publish
 from cli.options import Data, Database, Json, Server, effective, fleet_database, show, table, utc
-from runtime.errors import StartError
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     pass
@@ -50,7 +50,7 @@ def show_command(
     with fleet_database(data, database, read_only=True) as engine:
         found = shown(engine, id_)
     if found is None:
-        raise StartError(f"there is no command {id_}: dashfleet commands lists them")
+        raise UserError(f"there is no command {id_}: dashfleet commands lists them")
     if as_json:
         import json
 
@@ -76,7 +76,7 @@ def cancel(
     with fleet_database(data, database, read_only=True) as engine:
         unknown = [id_ for id_ in ids if id_ not in command_states(engine, ids)]
         if unknown:
-            raise StartError(f"there is no command {', '.join(unknown)}: dashfleet commands lists them")
+            raise UserError(f"there is no command {', '.join(unknown)}: dashfleet commands lists them")
         with client_of(settings) as client:
             publish(settings, client, request_client.cancel(ids, actor=person()), Progress({}))
         after = command_states(engine, ids)

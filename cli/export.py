@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import Data, Database, Output, fleet_database, to_file, to_moment
-from runtime.errors import StartError
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -59,12 +59,12 @@ def export(
     until = to_moment(end, now) if end is not None else now
     wanted = Wanted(org, tuple(machine or ()), to_moment(start, now), until, kept)
     if wanted.start >= wanted.end:
-        raise StartError("--from must be before --to")
+        raise UserError("--from must be before --to")
     if output is None and form is Form.PARQUET:
-        raise StartError("a Parquet file cannot go to standard output: name it with --output")
+        raise UserError("a Parquet file cannot go to standard output: name it with --output")
     with fleet_database(data, database, read_only=True) as engine:
         if said := unknown(engine, wanted):
-            raise StartError(said)
+            raise UserError(said)
         written = _write(engine, wanted, form, output)
     if output is not None:
         typer.echo(f"Exported {written:,} rows to {output}.")
@@ -87,5 +87,5 @@ def _write(engine: "Engine", wanted: "Wanted", form: Form, output: Path | None) 
                     done += len(some)
                     progress.advance(task, len(some))
     except ImportError:
-        raise StartError("Parquet files need pyarrow: install dashfleet[dashboard]") from None
+        raise UserError("Parquet files need pyarrow: install dashfleet[dashboard]") from None
     return done

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.options import Data, Database, Json, data_directory, fleet_database, show, table, to_seconds
-from runtime.errors import StartError
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -51,7 +51,7 @@ def create(
 
     kept = file or _default_file(data, org)
     if kept.exists():
-        raise StartError(f"{kept} holds a key already: say with --file where the new one goes")
+        raise UserError(f"{kept} holds a key already: say with --file where the new one goes")
     until = None if expires is None else _now() + round(1000 * to_seconds(expires))
     seed = new_key()
     with fleet_database(data, database) as engine:
@@ -60,7 +60,7 @@ def create(
         try:
             write_secret(kept, seed)
         except OSError as error:
-            raise StartError(f"cannot write {kept}: {error.strerror}") from None
+            raise UserError(f"cannot write {kept}: {error.strerror}") from None
         try:
             id_ = add_key(engine, org, seed, signer=signer, name=name, expires_at=until, now=_now)
         except BaseException:
@@ -98,10 +98,10 @@ def revoke(
 
 
 def _signer(data: Path | None, org: str, given: Path | None) -> str:
-    """The private key that signs a change. Raises StartError."""
+    """The private key that signs a change. Raises UserError."""
     path = given or _default_file(data, org)
     if not path.exists():
-        raise StartError(
+        raise UserError(
             f"{org} has a key, and a change must be signed by it, but there is no {path}: run this where that file is, "
             "or name it with --signed-by"
         )
@@ -109,7 +109,7 @@ def _signer(data: Path | None, org: str, given: Path | None) -> str:
 
 
 def read_key(path: Path) -> str:
-    """The private key in a file. Raises StartError."""
+    """The private key in a file. Raises UserError."""
     from runtime.settings import read_secret
     from schemas.contract.signing import public_key
 
@@ -117,7 +117,7 @@ def read_key(path: Path) -> str:
     try:
         public_key(seed)
     except ValueError:
-        raise StartError(f"{path} holds no private key: dashfleet key create makes one") from None
+        raise UserError(f"{path} holds no private key: dashfleet key create makes one") from None
     return seed
 
 
@@ -125,16 +125,16 @@ def _require_org(engine: "Engine", org: str) -> None:
     from schemas.database.queries.targets import has_org
 
     if not has_org(engine, org):
-        raise StartError(f"there is no organisation {org}")
+        raise UserError(f"there is no organisation {org}")
 
 
 def _default_file(data: Path | None, org: str) -> Path:
-    from runtime.state_directory import Layout
+    from runtime.state_directory import StateDirectory
     from schemas.contract.topics import ORG_MAX_LENGTH, is_id
 
     if not is_id(org, ORG_MAX_LENGTH):
-        raise StartError(f"{org!r} cannot be an organisation: use lower-case letters, digits and hyphens")
-    return Layout(data_directory(data)).signing / org
+        raise UserError(f"{org!r} cannot be an organisation: use lower-case letters, digits and hyphens")
+    return StateDirectory(data_directory(data)).signing / org
 
 
 def _shown(key: dict[str, Any]) -> dict[str, str]:

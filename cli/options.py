@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runtime.errors import StartError
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ def fleet_database(data: Path | None, database: str | None = None, *, read_only:
 def to_file(output: Path | None) -> "Iterator[Path | None]":
     """Where to write a file that has its name only when it is whole; None, for standard output, stays so.
 
-    Raises StartError when there is such a file, or it cannot be written.
+    Raises UserError when there is such a file, or it cannot be written.
     """
     from runtime import files
 
@@ -71,11 +71,11 @@ def to_file(output: Path | None) -> "Iterator[Path | None]":
         with nullcontext() if output is None else files.new(output) as file:
             yield file
     except FileExistsError:
-        raise StartError(f"there is a file {output} already: name one that does not exist") from None
+        raise UserError(f"there is a file {output} already: name one that does not exist") from None
     except BrokenPipeError:  # whoever read our output has enough
         raise typer.Exit(1) from None
     except OSError as error:
-        raise StartError(f"cannot write {output or 'the output'}: {error.strerror}") from None
+        raise UserError(f"cannot write {output or 'the output'}: {error.strerror}") from None
 
 
 def table(found: "list[dict[str, str]]", columns: tuple[str, ...]) -> "Table":
@@ -113,19 +113,19 @@ def effective(kind: type[Any], data: Path | None, config: Path | None, check: bo
 
 
 def to_seconds(text: str) -> float:
-    """The length of time that an option says. Raises StartError."""
+    """The length of time that an option says. Raises UserError."""
     from runtime import durations
 
     try:
         return durations.seconds(text)
     except ValueError as error:
-        raise StartError(str(error)) from None
+        raise UserError(str(error)) from None
 
 
 def to_moment(text: str, now: int) -> int:
     """The moment that an option says, in milliseconds: a date or time by ISO 8601, or how long ago.
 
-    It is UTC if it says no zone. Raises StartError.
+    It is UTC if it says no zone. Raises UserError.
     """
     from runtime import durations
 
@@ -137,7 +137,7 @@ def to_moment(text: str, now: int) -> int:
         found = datetime.fromisoformat(text)
         return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
     except (ValueError, OverflowError):
-        raise StartError(f"{text!r} is no moment: write it as 2026-11-25, 2026-11-25T08:30 or 24h (ago)") from None
+        raise UserError(f"{text!r} is no moment: write it as 2026-11-25, 2026-11-25T08:30 or 24h (ago)") from None
 
 
 def utc(at: int) -> str:
@@ -154,10 +154,10 @@ def data_directory(given: Path | None) -> Path:
 
 def _defaults(part: str, data: Path) -> "Mapping[str, Any]":
     """What depends on the state directory, and on the last `dashfleet up` in it."""
-    from runtime.state_directory import Layout
+    from runtime.state_directory import StateDirectory
     from schemas.contract.topics import slug
 
-    layout = Layout(data)
+    layout = StateDirectory(data)
     client = {"server": layout.server, "password_file": layout.secret(part), "ca_file": layout.authority}
     database = {"database": layout.database_url}
     defaults: dict[str, dict[str, Any]] = {

@@ -71,12 +71,12 @@ def setup(
     """Make what parts that run on their own need: tables, an organisation, their secrets, the first key that signs."""
     from cli.up.installation import furnish
     from runtime.settings import IngestorSettings
-    from runtime.state_directory import Layout
+    from runtime.state_directory import StateDirectory
 
     os.umask(0o077)
     directory = data_directory(data)
     settings = effective(IngestorSettings, data, None, False, database=database, server=server, name=ingestor_name)
-    layout = Layout(directory)
+    layout = StateDirectory(directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     furnish(layout, settings.database.get_secret_value(), machine=machine_id, ingestor=settings.name)
     layout.remember(server=server, machine=machine_id or layout.machine or "")
@@ -127,10 +127,10 @@ def ingestor(
 ) -> None:
     """Store what machines publish, and decide who is online."""
     from runtime.settings import IngestorSettings
-    from runtime.state_directory import Layout
+    from runtime.state_directory import StateDirectory
 
     given = {"server": server, "database": database, "name": name}
-    secret = Layout(data_directory(data)).secret(name) if name is not None else None
+    secret = StateDirectory(data_directory(data)).secret(name) if name is not None else None
     settings = effective(
         IngestorSettings, data, config, check, **given, password_file=secret if secret and secret.exists() else None
     )

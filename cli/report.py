@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import Data, Database, Output, fleet_database, to_file, to_moment
-from runtime.errors import StartError
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -45,7 +45,7 @@ def report(
     from dashboard.i18n.language import LANGUAGES, known, speaking
 
     if not known(language):
-        raise StartError(f"there is no language {language!r}: name one of {', '.join(LANGUAGES)}")
+        raise UserError(f"there is no language {language!r}: name one of {', '.join(LANGUAGES)}")
     now = time.time_ns() // 1_000_000
     until = to_moment(end, now) if end is not None else now
     within = (until - _DAYS[period] * _DAY, until)
@@ -68,7 +68,7 @@ def _written(engine: "Engine", org: str, within: "Span", now: int) -> str:
     from schemas.database.queries.report import count_hours, is_known
 
     if not is_known(engine, org):
-        raise StartError(f"there is no organisation {org}")
+        raise UserError(f"there is no organisation {org}")
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Reading hours", total=count_hours(engine, org, within))
         found = gather(engine, org, within, now=now, tell=lambda hours: progress.advance(task, hours))

@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import isfinite
 from typing import Final
 
-from runtime.translatable import Sentence
+from runtime.translatable import Translatable
 
 UNKNOWN: Final = "–"
 MOST_DAYS: Final = 99_999
@@ -45,7 +45,7 @@ def seconds(text: str) -> float:
     found = _WRITTEN.fullmatch(text.strip().lower())
     if found is None or float(found[1]) == 0:
         unreadable = "{text} is no length of time: write it as 90s, 15m, 1h or 7d"
-        raise ValueError(Sentence(unreadable, text=repr(text)))
+        raise ValueError(Translatable(unreadable, text=repr(text)))
     return float(found[1]) * _WORTH[found[2]]
 
 

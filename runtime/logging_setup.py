@@ -13,7 +13,7 @@ import time
 from io import TextIOWrapper
 from pathlib import Path
 
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.settings import Settings
 
 _TIME = "%Y-%m-%dT%H:%M:%S"
@@ -36,7 +36,7 @@ class JsonLines(logging.Formatter):
 
 
 def start_logging(settings: Settings) -> None:
-    """Log as a part's settings say. Raises StartError when the file cannot be written."""
+    """Log as a part's settings say. Raises UserError when the file cannot be written."""
     logging.Formatter.converter = time.gmtime
     text = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", _TIME)
     handler = logging.StreamHandler(sys.stderr) if settings.log_file is None else _to_file(settings, settings.log_file)
@@ -59,4 +59,4 @@ def _to_file(settings: Settings, path: Path) -> logging.Handler:
             path, maxBytes=settings.log_file_max_bytes, backupCount=settings.log_files_kept, encoding="utf-8"
         )
     except OSError as error:
-        raise StartError(f"cannot write the log file {path}: {error.strerror}: set log_file to another") from None
+        raise UserError(f"cannot write the log file {path}: {error.strerror}: set log_file to another") from None

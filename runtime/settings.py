@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from runtime import files
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.urls import DatabaseUrl
 from schemas.contract.messages import Labels, MetricName
 from schemas.contract.named_commands import CommandLine
@@ -44,7 +44,7 @@ GrantText = Annotated[str, Field(pattern=rf"{ID_PATTERN[:-1]}:(viewer|operator|a
 S = TypeVar("S", bound="Settings")
 
 
-class SettingsError(StartError):
+class SettingsError(UserError):
     """A setting is wrong; the message is one sentence for the person who set it."""
 
 

@@ -8,7 +8,7 @@ from runtime.files import replace
 from runtime.urls import sqlite_url
 
 
-class Layout:
+class StateDirectory:
     """Where things are in a state directory."""
 
     def __init__(self, data: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 
-class Sentence(str):
+class Translatable(str):
     """`template` with `values` in it, by name."""
 
     __slots__ = ("template", "values")
@@ -11,7 +11,7 @@ class Sentence(str):
     template: str
     values: Mapping[str, object]
 
-    def __new__(cls, template: str, **values: object) -> "Sentence":
+    def __new__(cls, template: str, **values: object) -> "Translatable":
         """The sentence in English."""
         made = super().__new__(cls, template.format(**values))
         made.template, made.values = template, values

@@ -1,6 +1,6 @@
 """Another interval, other labels, collectors off or on."""
 
-from agent.action import Begun, Context, Outcome, Situation, action
+from agent.action import ActionContext, Begun, Outcome, Situation, action
 from agent.configuration import TRIAL_SECONDS, Wish
 
 _PATIENCE_MILLISECONDS = round(10 * TRIAL_SECONDS * 1000)
@@ -20,7 +20,7 @@ def _proved(begun: Begun, situation: Situation) -> Outcome | None:
 
 
 @action(Wish, title="Configure", settle=_proved)
-def configure(arguments: Wish, context: Context) -> Outcome | None:
+def configure(arguments: Wish, context: ActionContext) -> Outcome | None:
     """Takes it up at once, and connects anew to prove that it can."""
     problem = context.configure(arguments)
     return Outcome.failed("not-taken-up", problem) if problem else None

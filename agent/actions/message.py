@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from agent.action import Arguments, Context, Outcome, action
+from agent.action import ActionContext, Arguments, Outcome, action
 from agent.orders.child_environment import clean_environment
 
 SHOW_SECONDS = 10.0
@@ -114,7 +114,7 @@ def show(attempt: Attempt) -> str:
 
 
 @action(MessageArguments, title="Show a message")
-def message(arguments: MessageArguments, _context: Context) -> Outcome:
+def message(arguments: MessageArguments, _context: ActionContext) -> Outcome:
     """Shown to everybody who is logged in at a desktop; it fails when nobody is."""
     if sys.platform == "win32":
         return _message_box(arguments)

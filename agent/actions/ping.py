@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from agent.action import Arguments, Context, Outcome, action
+from agent.action import ActionContext, Arguments, Outcome, action
 from runtime.version import VERSION
 
 
@@ -16,7 +16,7 @@ class PingArguments(Arguments):
 
 
 @action(PingArguments, title="Ping")
-def ping(arguments: PingArguments, context: Context) -> Outcome:
+def ping(arguments: PingArguments, context: ActionContext) -> Outcome:
     """Says when the order came and was answered, by the machine's clock."""
     facts = {
         "echo": arguments.echo,

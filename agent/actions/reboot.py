@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from agent.action import Arguments, Begun, Context, Outcome, Situation, action
+from agent.action import ActionContext, Arguments, Begun, Outcome, Situation, action
 from agent.orders.child_environment import clean_environment
 from runtime.settings import AgentSettings
 
@@ -61,7 +61,7 @@ def _is_back(begun: Begun, situation: Situation) -> Outcome | None:
 
 
 @action(RebootArguments, title="Reboot the machine", settle=_is_back)
-def reboot(arguments: RebootArguments, context: Context) -> Outcome | None:
+def reboot(arguments: RebootArguments, context: ActionContext) -> Outcome | None:
     """Tells the system to go down, and succeeds when the machine is back."""
     context.expect("rebooting")  # first: the system may stop the agent at any moment from here on
     try:

@@ -1,6 +1,6 @@
 """The agent, begun again."""
 
-from agent.action import Begun, Context, NoArguments, Outcome, Situation, action
+from agent.action import ActionContext, Begun, NoArguments, Outcome, Situation, action
 from runtime.version import VERSION
 
 PATIENCE_MILLISECONDS = 120_000
@@ -16,6 +16,6 @@ def _is_back(begun: Begun, situation: Situation) -> Outcome | None:
 
 
 @action(NoArguments, title="Restart the agent", settle=_is_back)
-def restart(_arguments: NoArguments, context: Context) -> None:
+def restart(_arguments: NoArguments, context: ActionContext) -> None:
     """Says goodbye and replaces the process by a new one, with the settings of its start."""
     context.leave("restarting")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from agent.action import Arguments, Context, Outcome, action
+from agent.action import ActionContext, Arguments, Outcome, action
 from agent.orders import process_reaper
 from agent.orders.child_environment import clean_environment
 from runtime.settings import AgentSettings
@@ -66,7 +66,7 @@ def _alternative(name: str, line: CommandLine) -> dict[str, Any]:
     check=_check,
     seconds=86_400 + 2 * process_reaper.END_SECONDS,  # the command's own timeout is the shorter one
 )
-def run(arguments: RunArguments, context: Context) -> Outcome:
+def run(arguments: RunArguments, context: ActionContext) -> Outcome:
     """Runs it without a shell, and ends its whole tree of processes when its time is over."""
     if os.name != "posix":
         return Outcome.failed("unsupported", "commands run on Linux and macOS only")

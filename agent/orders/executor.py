@@ -22,7 +22,7 @@ from agent.orders.journal import Entry, Journal, JournalError
 from agent.orders.trusted_keys import Keys
 from agent.orders.validation import Orders, Reason, Refused
 from runtime.settings import AgentSettings
-from schemas.contract.commands import OUTPUT_MAX, Command, Desired, Order, Result
+from schemas.contract.commands import OUTPUT_MAX, CommandMessage, Desired, Order, Result
 
 QUEUE_MAX = 16
 REPEAT_SECONDS = 10.0
@@ -102,7 +102,7 @@ class Executor:
 
     def take(self, payload: bytes) -> None:
         """A command. Raises ValidationError when it is none."""
-        command = Command.decode(payload)
+        command = CommandMessage.decode(payload)
         try:
             order = self._orders.authentic(command.order)
             if self._is_answered(order):

@@ -19,17 +19,17 @@ from pydantic import Field, ValidationError
 from agent import atomic_file
 from schemas.contract.commands import OrgName
 from schemas.contract.enrolment import EnrolledKey
-from schemas.contract.messages import KeyId, Part, Signed
+from schemas.contract.messages import ContractModel, KeyId, Signed
 from schemas.contract.signing import Key, KeyRing
 
 KEYS_FILE = "keys.json"
 """In the agent's own directory, `agent` below the state directory."""
 
-P = TypeVar("P", bound=Part)
+P = TypeVar("P", bound=ContractModel)
 log = logging.getLogger(__name__)
 
 
-class _File(Part):
+class _File(ContractModel):
     """What the file holds."""
 
     org: OrgName

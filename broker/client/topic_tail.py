@@ -13,7 +13,7 @@ from typing import Any
 from broker.access.policy import Principal, Role
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Connected, Disconnected, Event, Message
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.process import Stop
 from runtime.settings import WatchSettings
 from schemas.contract import topics
@@ -23,7 +23,7 @@ _WATCHED = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topic
 
 
 def watch(settings: WatchSettings, *, show: Callable[[Event], None]) -> None:
-    """Subscribe and show every event until told to stop. Raises StartError when the broker refuses the credential."""
+    """Subscribe and show every event until told to stop. Raises UserError when the broker refuses the credential."""
     stop = Stop()
     transport = Mqtt(
         settings.address,
@@ -37,9 +37,9 @@ def watch(settings: WatchSettings, *, show: Callable[[Event], None]) -> None:
         while not stop.asked:
             for event in transport.receive(100, 0.5):
                 if isinstance(event, Disconnected) and event.refused:
-                    raise StartError(f"the broker at {settings.server} refused the reader's secret: {event.reason}")
+                    raise UserError(f"the broker at {settings.server} refused the reader's secret: {event.reason}")
                 if isinstance(event, Connected) and event.refused:
-                    raise StartError(f"the broker refused to show {', '.join(event.refused)}")
+                    raise UserError(f"the broker refused to show {', '.join(event.refused)}")
                 show(event)
     finally:
         transport.close()

@@ -62,7 +62,7 @@ class Mosquitto:
         self._asked = 0
 
     def start(self) -> None:
-        """Write its files, start it, and wait until it listens. Raises StartError."""
+        """Write its files, start it, and wait until it listens. Raises UserError."""
         listening_context(self._settings)
         program = shutil.which(self._settings.program)
         if program is None:
@@ -183,7 +183,7 @@ def run(
     stopping: Callable[[], bool],
     wait: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Run Mosquitto until it is time to stop; `on_ready` is called once it listens. Raises StartError."""
+    """Run Mosquitto until it is time to stop; `on_ready` is called once it listens. Raises UserError."""
     broker = Mosquitto(settings, directory)
     broker.start()
     try:

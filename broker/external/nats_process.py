@@ -33,7 +33,7 @@ class NatsFiles:
         self._left_out: list[str] = []
 
     def start(self) -> None:
-        """Write everything. Raises StartError."""
+        """Write everything. Raises UserError."""
         listening_context(self._settings)
         place = self._settings.directory
         self._directory.refresh()
@@ -79,7 +79,7 @@ def run(
     stopping: Callable[[], bool],
     wait: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Write the files, and keep them in step until it is time to stop. Raises StartError."""
+    """Write the files, and keep them in step until it is time to stop. Raises UserError."""
     written = NatsFiles(settings, directory)
     written.start()
     on_ready()

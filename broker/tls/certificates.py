@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from runtime import files
-from runtime.errors import StartError
+from runtime.errors import UserError
 
 AUTHORITY_DAYS = 7300
 SERVER_DAYS = 397
@@ -67,11 +67,11 @@ class Pair:
 
 
 def create(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> Files:
-    """Make an authority and a server's certificate for these names and addresses. Raises StartError."""
+    """Make an authority and a server's certificate for these names and addresses. Raises UserError."""
     place = Files(directory)
     for path in (place.authority, place.authority_key, place.certificate, place.key):
         if path.exists():
-            raise StartError(f"{path} exists: renew the certificate with --renew, or choose another --directory")
+            raise UserError(f"{path} exists: renew the certificate with --renew, or choose another --directory")
     authority = new_authority(now)
     server = new_server(authority, names, now)
     try:
@@ -79,18 +79,18 @@ def create(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> 
         _write(authority, place.authority, place.authority_key)
         _write(server, place.certificate, place.key)
     except OSError as error:
-        raise StartError(f"cannot write in {directory}: {error.strerror}") from None
+        raise UserError(f"cannot write in {directory}: {error.strerror}") from None
     return place
 
 
 def renew(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> Files:
-    """Replace the server's certificate by a new one of the same authority. Raises StartError."""
+    """Replace the server's certificate by a new one of the same authority. Raises UserError."""
     place = Files(directory)
     server = new_server(_read(place.authority, place.authority_key), names, now)
     try:
         _write(server, place.certificate, place.key)
     except OSError as error:
-        raise StartError(f"cannot write in {directory}: {error.strerror}") from None
+        raise UserError(f"cannot write in {directory}: {error.strerror}") from None
     return place
 
 
@@ -107,7 +107,7 @@ def new_authority(now: datetime.datetime) -> Pair:
 
 
 def new_server(authority: Pair, names: Sequence[str], now: datetime.datetime, *, days: int = SERVER_DAYS) -> Pair:
-    """A server's certificate for these names and addresses. Raises StartError when one is neither."""
+    """A server's certificate for these names and addresses. Raises UserError when one is neither."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "DashFleet broker")])
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
@@ -161,7 +161,7 @@ def _general(name: str) -> x509.GeneralName:
     except UnicodeError:
         host = ""
     if not host:
-        raise StartError(f"{name!r} is neither a host name nor an IP address")
+        raise UserError(f"{name!r} is neither a host name nor an IP address")
     return x509.DNSName(host)
 
 
@@ -179,9 +179,9 @@ def _read(certificate: Path, key: Path) -> Pair:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
         private = serialization.load_pem_private_key(key.read_bytes(), password=None)
     except OSError as error:
-        raise StartError(f"cannot read the authority's {error.filename}: {error.strerror}") from None
+        raise UserError(f"cannot read the authority's {error.filename}: {error.strerror}") from None
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        raise StartError(f"{certificate} and {key} are not an authority that dashfleet tls made") from None
+        raise UserError(f"{certificate} and {key} are not an authority that dashfleet tls made") from None
     if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != found.public_key():
-        raise StartError(f"{certificate} and {key} are not an authority that dashfleet tls made")
+        raise UserError(f"{certificate} and {key} are not an authority that dashfleet tls made")
     return Pair(found, private)

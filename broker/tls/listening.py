@@ -9,11 +9,11 @@ import ipaddress
 import ssl
 from pathlib import Path
 
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.settings import ListenerSettings, require_private
 
 
-class BrokerError(StartError):
+class BrokerError(UserError):
     """The broker cannot start; the message is one sentence for the person who runs it."""
 
 

@@ -12,7 +12,7 @@ from cli.act.progress import Progress, outputs
 from cli.act.publishing import ACCEPT_SECONDS, Org, client_of, follow, note, now, person, publish, shown
 from cli.keys import read_key
 from cli.options import Data, Database, Json, Server, effective, fleet_database, show, table, to_seconds
-from runtime.errors import StartError
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -142,7 +142,7 @@ def _orders(org: str, chosen: plan.Plan, lifetime_seconds: float) -> list[Any]:
     from schemas.contract.commands import LIFETIME_MAX_SECONDS
 
     if lifetime_seconds > LIFETIME_MAX_SECONDS:
-        raise StartError(f"--expires is {LIFETIME_MAX_SECONDS // 86_400} days at most")
+        raise UserError(f"--expires is {LIFETIME_MAX_SECONDS // 86_400} days at most")
     names = [target.name for target in chosen.targets]
     return orders(names, chosen.action, chosen.arguments, org=org, now=now(), lifetime_seconds=lifetime_seconds)
 
@@ -150,7 +150,7 @@ def _orders(org: str, chosen: plan.Plan, lifetime_seconds: float) -> list[Any]:
 def _key(settings: "ActSettings", given: Path | None) -> str:
     path = given or (settings.signing_keys or settings.data) / settings.org
     if not path.exists():
-        raise StartError(
+        raise UserError(
             f"there is no key to sign with in {path}: dashfleet key create --org {settings.org} makes one, or name "
             "its file with --key"
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import StartError
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -51,40 +51,40 @@ def wish(words: Sequence[str], labels: Sequence[str], status: str | None, *, eve
     """Read the words. The first is the action; words with `=` are its arguments; the others are machines."""
     action, *rest = words
     if "=" in action:
-        raise StartError(f"say first which action: dashfleet act ACTION MACHINE {action}")
+        raise UserError(f"say first which action: dashfleet act ACTION MACHINE {action}")
     machines = tuple(dict.fromkeys(word for word in rest if "=" not in word))
     described = bool(labels or status or everybody)
     if machines and described:
-        raise StartError("name machines, or describe them with --label, --status or --all, but not both")
+        raise UserError("name machines, or describe them with --label, --status or --all, but not both")
     if not machines and not described:
-        raise StartError(f"on which machines? Name them (dashfleet act {action} MACHINE), or use --label or --all")
+        raise UserError(f"on which machines? Name them (dashfleet act {action} MACHINE), or use --label or --all")
     given = _pairs((word for word in rest if "=" in word), "argument")
     return Wish(action, machines, given, _pairs(labels, "--label"), status, everybody)
 
 
 def plan(engine: "Engine", org: str, wanted: Wish) -> Plan:
-    """Find the machines and check that they allow it, with these arguments. Raises StartError."""
+    """Find the machines and check that they allow it, with these arguments. Raises UserError."""
     from schemas.contract.action_catalogue import offers
     from schemas.contract.action_schema import ArgumentError, common, fault, parsed
     from schemas.database.queries.targets import find_targets, has_org
 
     if not has_org(engine, org):
-        raise StartError(f"there is no organisation {org}")
+        raise UserError(f"there is no organisation {org}")
     found = find_targets(engine, org, machines=wanted.machines, labels=wanted.labels, presence=wanted.status)
     _require_found(found, org, wanted)
     known = offers(found)
     offer = next((offer for offer in known if offer.name == wanted.action), None)
     if offer is None or (offer.missing and wanted.named):
-        raise StartError(_not_allowed(wanted.action, found, sorted(each.name for each in known if not each.missing)))
+        raise UserError(_not_allowed(wanted.action, found, sorted(each.name for each in known if not each.missing)))
     targets = tuple(target for target in found if wanted.action in target.actions)
     try:
         arguments = parsed(common(offer.schemas), wanted.arguments)
     except ArgumentError as error:
-        raise StartError(f"{wanted.action}: {error}") from None
+        raise UserError(f"{wanted.action}: {error}") from None
     for target in targets:
         wrong = fault(target.actions[wanted.action].arguments_schema, arguments)
         if wrong:
-            raise StartError(f"{wanted.action} on {target.name}: {wrong}")
+            raise UserError(f"{wanted.action} on {target.name}: {wrong}")
     return Plan(wanted.action, offer.title, arguments, targets, offer.missing)
 
 
@@ -96,9 +96,9 @@ def require_meant(chosen: Plan, ask: Callable[[str], bool] | None) -> None:
         return
     names = named([target.name for target in chosen.targets])
     if ask is None:
-        raise StartError(f"{chosen.action} on {names} needs a yes, and nobody can be asked here: add --yes")
+        raise UserError(f"{chosen.action} on {names} needs a yes, and nobody can be asked here: add --yes")
     if not ask(f"{chosen.action} on {names}: go on?"):
-        raise StartError("nothing was sent")
+        raise UserError("nothing was sent")
 
 
 def named(names: Sequence[str]) -> str:
@@ -116,9 +116,9 @@ def strangers(chosen: Plan, key: str) -> list[str]:
 def _require_found(found: "Sequence[Target]", org: str, wanted: Wish) -> None:
     unknown = [name for name in wanted.machines if name not in {target.name for target in found}]
     if unknown and wanted.status is None:
-        raise StartError(f"{org} has no machine {', '.join(unknown)}: dashfleet machines lists them")
+        raise UserError(f"{org} has no machine {', '.join(unknown)}: dashfleet machines lists them")
     if not found:
-        raise StartError("no machine is like that: dashfleet machines lists them")
+        raise UserError("no machine is like that: dashfleet machines lists them")
 
 
 def _not_allowed(action: str, found: "Sequence[Target]", by_all: Sequence[str]) -> str:
@@ -132,8 +132,8 @@ def _pairs(words: Iterable[str], what: str) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if not name or not equals:
-            raise StartError(f"{what} {word!r} must look like name=value")
+            raise UserError(f"{what} {word!r} must look like name=value")
         if name in pairs:
-            raise StartError(f"{what} {name} is given twice")
+            raise UserError(f"{what} {name} is given twice")
         pairs[name] = value
     return pairs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.act.progress import Progress, line, picture, summary
-from runtime.errors import StartError
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -55,17 +55,17 @@ def publish(
     progress: Progress,
     live: "Live | None" = None,
 ) -> bool:
-    """Publish until every request is answered; whether they were in time. Raises StartError when that cannot be."""
+    """Publish until every request is answered; whether they were in time. Raises UserError when that cannot be."""
     until = now() + round(ACCEPT_SECONDS * 1000)
     for request in asked:
         client.send(settings.org, request, until=until)
     while client.pending:
         _hear(client, progress, live)
         if client.refused:
-            raise StartError(f"the broker at {settings.server} refused the operator's secret: {client.refused}")
+            raise UserError(f"the broker at {settings.server} refused the operator's secret: {client.refused}")
         if now() >= until:
             if client.trouble:
-                raise StartError(f"cannot reach the broker at {settings.server}: {client.trouble}")
+                raise UserError(f"cannot reach the broker at {settings.server}: {client.trouble}")
             return False
     return True
 

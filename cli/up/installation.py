@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.settings import read_secret, write_secret
-from runtime.state_directory import Layout
+from runtime.state_directory import StateDirectory
 from schemas.contract.topics import slug
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Options:
 class Installation:
     """A state directory that is ready for the parts to run in."""
 
-    def __init__(self, layout: Layout, options: Options, machine: str) -> None:
+    def __init__(self, layout: StateDirectory, options: Options, machine: str) -> None:
         self.layout = layout
         self.options = options
         self.machine = machine
@@ -72,8 +72,8 @@ class Installation:
     @classmethod
     @contextmanager
     def prepare(cls, data: Path, options: Options) -> Iterator["Installation"]:
-        """Check and create what is needed, and hold the directory. Raises StartError."""
-        layout = Layout(data)
+        """Check and create what is needed, and hold the directory. Raises UserError."""
+        layout = StateDirectory(data)
         _require_openable(layout, options)
         with _held(layout):
             for port, option in ((options.broker_port, "--broker-port"), (options.dashboard_port, "--dashboard-port")):
@@ -82,11 +82,11 @@ class Installation:
             try:
                 installation._create()
             except OSError as error:
-                raise StartError(_cannot_write(layout, error)) from None
+                raise UserError(_cannot_write(layout, error)) from None
             yield installation
 
     def run(self, *, say: Callable[[str], None], stopping: Callable[[], bool]) -> None:
-        """Run the parts until it is time to stop. Raises StartError when one cannot start."""
+        """Run the parts until it is time to stop. Raises UserError when one cannot start."""
         from cli.up.supervisor import Supervisor
 
         supervisor = Supervisor(self._parts(), stop_order=STOP_ORDER, logs=self.layout.logs, say=say, stopping=stopping)
@@ -148,20 +148,20 @@ class Installation:
 
     def _first_password(self) -> str | None:
         """Make the first person and return the password, once there is somebody to read it."""
-        from dashboard.auth.accounts import Role, add_user, has_users, new_password, open_accounts
+        from dashboard.auth.accounts import PersonRole, add_user, has_users, new_password, open_accounts
 
         people = open_accounts(self.layout.people_url)
         try:
             if has_users(people):
                 return None
             password = new_password()
-            add_user(people, ADMIN, password, role=Role.ADMIN, org=ORG, by="dashfleet up")
+            add_user(people, ADMIN, password, role=PersonRole.ADMIN, org=ORG, by="dashfleet up")
             return password
         finally:
             people.dispose()
 
 
-def furnish(layout: Layout, database_url: str, *, machine: str | None, ingestor: str | None = None) -> None:
+def furnish(layout: StateDirectory, database_url: str, *, machine: str | None, ingestor: str | None = None) -> None:
     """Create what is missing for the parts to run: tables, the organisation, a secret for each, and the first key.
 
     `ingestor`: the name of one more than the first.
@@ -195,7 +195,7 @@ def furnish(layout: Layout, database_url: str, *, machine: str | None, ingestor:
     engine.dispose()
 
 
-def _create_key(engine: "Engine", layout: Layout, *, agent: bool) -> None:
+def _create_key(engine: "Engine", layout: StateDirectory, *, agent: bool) -> None:
     """Make the first key that signs orders, once, and let the agent here obey what is in force."""
     from agent.orders.trusted_keys import KEYS_FILE, write_keys
     from ingestor.admin.key_changes import add_key, has_keys, list_keys
@@ -215,41 +215,41 @@ def _create_key(engine: "Engine", layout: Layout, *, agent: bool) -> None:
 
 
 @contextmanager
-def _held(layout: Layout) -> Iterator[None]:
+def _held(layout: StateDirectory) -> Iterator[None]:
     """Hold the state directory against another `up`."""
     lock = FileLock(layout.lock, blocking=False)
     try:
         layout.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock.acquire()
     except Timeout:
-        raise StartError(
+        raise UserError(
             f"another dashfleet up uses {layout.data}: stop it first, or choose another directory with --data"
         ) from None
     except OSError as error:
-        raise StartError(_cannot_write(layout, error)) from None
+        raise UserError(_cannot_write(layout, error)) from None
     try:
         yield
     finally:
         lock.release()
 
 
-def _require_openable(layout: Layout, options: Options) -> None:
+def _require_openable(layout: StateDirectory, options: Options) -> None:
     if options.listen is None:
         return
     try:
         ipaddress.ip_address(options.listen)
     except ValueError:
-        raise StartError(f"--listen must be an IP address of this machine or 0.0.0.0, not {options.listen!r}") from None
+        raise UserError(f"--listen must be an IP address of this machine or 0.0.0.0, not {options.listen!r}") from None
     if not all(path.exists() for path in _certificate(layout)):
-        raise StartError("--listen needs a certificate: run dashfleet tls NAME first, with the name machines will use")
+        raise UserError("--listen needs a certificate: run dashfleet tls NAME first, with the name machines will use")
 
 
-def _certificate(layout: Layout) -> tuple[Path, Path]:
+def _certificate(layout: StateDirectory) -> tuple[Path, Path]:
     """The broker's certificate and key, as `dashfleet tls` makes them."""
     return layout.tls / "server.pem", layout.tls / "server.key"
 
 
-def _cannot_write(layout: Layout, error: OSError) -> str:
+def _cannot_write(layout: StateDirectory, error: OSError) -> str:
     return f"cannot write in {layout.data} ({error.strerror}): choose another state directory with --data"
 
 
@@ -259,7 +259,7 @@ def _require_free(port: int, option: str) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise StartError(f"port {port} is taken: stop what uses it, or choose another with {option}") from None
+            raise UserError(f"port {port} is taken: stop what uses it, or choose another with {option}") from None
 
 
 def _now() -> int:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from broker.client.transport import Backoff
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.process import SUPERVISED
 
 LOG_MAX_BYTES = 5 << 20
@@ -161,18 +161,18 @@ class Supervisor:
         try:
             self.children = [Child(part, logs) for part in parts]
         except OSError as error:
-            raise StartError(f"cannot write the log {error.filename}: {error.strerror}") from None
+            raise UserError(f"cannot write the log {error.filename}: {error.strerror}") from None
         self._stop_order = stop_order
         self._say = say
         self._stopping = stopping
 
     def start(self) -> None:
-        """Start all parts in order. Raises StartError, with nothing left running, when one of them cannot."""
+        """Start all parts in order. Raises UserError, with nothing left running, when one of them cannot."""
         try:
             for child in self.children:
                 if not self._stopping():
                     self._start_first(child)
-        except StartError:
+        except UserError:
             self.stop()
             raise
 
@@ -195,7 +195,7 @@ class Supervisor:
         try:
             child.start()
         except OSError as error:
-            raise StartError(f"the {child.part.name} cannot be started: {error.strerror}") from None
+            raise UserError(f"the {child.part.name} cannot be started: {error.strerror}") from None
         self._wait_until_ready(child)
 
     def _wait_until_ready(self, child: Child) -> None:
@@ -204,9 +204,9 @@ class Supervisor:
             if child.exit_code is not None:
                 child.reap()
                 last = child.last_words[-1] if child.last_words else f"the {name} ended at once"
-                raise StartError(last.removeprefix("dashfleet: "))
+                raise UserError(last.removeprefix("dashfleet: "))
             if time.monotonic() > deadline:
-                raise StartError(f"the {name} is not ready after {READY_SECONDS:g} s: see {self._log_of(child)}")
+                raise UserError(f"the {name} is not ready after {READY_SECONDS:g} s: see {self._log_of(child)}")
             time.sleep(0.02)
         if child.ready is not None:
             self._say(f"{name:<10} {child.ready}")

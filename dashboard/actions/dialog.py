@@ -18,7 +18,7 @@ from dashboard.actions.draft import CONFIRM, DEFAULT_LIFETIME, FORM, LIFETIMES, 
 from dashboard.i18n import agent_words, text
 from dashboard.i18n.language import _, marked
 from dashboard.page import refresh
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.widgets import markup, theme
 from schemas.contract.action_catalogue import Offer
@@ -47,7 +47,7 @@ def asked() -> bool:
     return _OPENING in st.session_state
 
 
-def open_if_asked(context: Context) -> None:
+def open_if_asked(context: PageContext) -> None:
     """Open the dialog, when somebody asked for it and may."""
     names, action, arguments = st.session_state.pop(_OPENING, ((), "", {}))
     if not names or not context.may_act:
@@ -62,7 +62,7 @@ def open_if_asked(context: Context) -> None:
     st.dialog(_("Act on machines"), width="medium")(_dialog)(context)
 
 
-def _dialog(context: Context) -> None:
+def _dialog(context: PageContext) -> None:
     draft: Draft = st.session_state[_DRAFT]
     st.html(theme.dialog_style(st.context.theme.type))
     if not draft.targets:
@@ -75,7 +75,7 @@ def _dialog(context: Context) -> None:
         _form(context, draft)
 
 
-def _form(context: Context, draft: Draft) -> None:
+def _form(context: PageContext, draft: Draft) -> None:
     st.html(markup.heading(action_draft.how_many(len(draft.targets)), 3))
     _who(draft)
     offered = draft.offered
@@ -112,7 +112,7 @@ def _form(context: Context, draft: Draft) -> None:
         st.button(_("Continue"), type="primary", on_click=_continue, args=(draft,), key=draft.key("on"))
 
 
-def _stopped(context: Context, draft: Draft) -> bool:
+def _stopped(context: PageContext, draft: Draft) -> bool:
     """Say why nothing can be sent now, and offer to look again, which draws the dialog anew. False when it can."""
     why = refresh.obstacle(context)
     if why:
@@ -162,7 +162,7 @@ def _one_after_another(draft: Draft) -> None:
         st.number_input(_("Stop when more than so many percent did not succeed"), 0, 100, 100, key=draft.key("stop"))
 
 
-def _confirmation(context: Context, draft: Draft) -> None:
+def _confirmation(context: PageContext, draft: Draft) -> None:
     st.html(markup.heading(draft.title, 3))
     _who(draft)
     st.html(markup.facts(action_draft.conditions(draft)))
@@ -191,7 +191,7 @@ def _confirmation(context: Context, draft: Draft) -> None:
         )
 
 
-def _warn_of_strangers(context: Context, draft: Draft) -> None:
+def _warn_of_strangers(context: PageContext, draft: Draft) -> None:
     try:
         key = context.publisher.key(context.org) if context.publisher else ""
     except NotAllowedError:
@@ -213,7 +213,7 @@ def _written(draft: Draft) -> tuple[str, ...]:
     return tuple(draft.key(name) for name in ("action", "argument.", "lifetime", "canary", "pace", "stop"))
 
 
-def _send(context: Context, draft: Draft) -> None:
+def _send(context: PageContext, draft: Draft) -> None:
     """Publish, once."""
     if draft.phase != CONFIRM or draft.offer is None or context.publisher is None:
         return

@@ -12,7 +12,7 @@ from dashboard.actions.draft import Draft
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.page import refresh
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import Sent
 from dashboard.widgets import markup
 from schemas.database.queries.commands import WAITING, recorded, refusals
@@ -27,7 +27,7 @@ Line = tuple[str, str, str]
 """A machine, the code of its state, and why."""
 
 
-def draw(context: Context, draft: Draft) -> None:
+def draw(context: PageContext, draft: Draft) -> None:
     """Draw the progress of what was sent, live until there is nothing more to see."""
     sent = draft.sent
     if sent is None:
@@ -43,7 +43,7 @@ def draw(context: Context, draft: Draft) -> None:
             st.rerun()
 
 
-def _lines(context: Context, sent: Sent) -> None:
+def _lines(context: PageContext, sent: Sent) -> None:
     ids = [order.id for order in sent.orders]
     known = refresh.read(context, "act.recorded", partial(recorded, context.engine, context.org, ids))
     refused = refresh.read(context, "act.refused", partial(refusals, context.engine, context.org, list(sent.requests)))

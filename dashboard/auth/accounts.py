@@ -37,7 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from runtime.errors import StartError
+from runtime.errors import UserError
 from schemas.contract.topics import ORG_MAX_LENGTH, is_id
 from schemas.database.engine import DatabaseError, open_engine, shown_url
 
@@ -104,11 +104,11 @@ CHANGES = ("add-person", "set-role", "set-password", "sign-out", "remove-person"
 _KEPT_MILLISECONDS = 400 * 86_400_000
 
 
-class AccountError(StartError):
+class AccountError(UserError):
     """A person cannot be added or changed; the message is one sentence for whoever tried."""
 
 
-class Role(StrEnum):
+class PersonRole(StrEnum):
     """What a person may do: look, act, or manage."""
 
     VIEWER = "viewer"
@@ -122,7 +122,7 @@ class Person:
 
     id: int
     name: str
-    role: Role
+    role: PersonRole
     org: str
 
 
@@ -148,15 +148,15 @@ def has_users(engine: Engine) -> bool:
         return connection.execute(select(user.c.id).limit(1)).first() is not None
 
 
-def add_user(engine: Engine, name: str, password: str, role: Role | str, org: str, *, by: str = "") -> None:
+def add_user(engine: Engine, name: str, password: str, role: PersonRole | str, org: str, *, by: str = "") -> None:
     """Let a person sign in. Raises AccountError when the name is taken or something given is not allowed."""
     _check(name, role, org)
     hashed = hash_password(password)
     with engine.begin() as connection:
-        insert_user(connection, name, hashed, Role(role), org, by)
+        insert_user(connection, name, hashed, PersonRole(role), org, by)
 
 
-def insert_user(connection: Connection, name: str, hashed: str, role: Role, org: str, by: str) -> None:
+def insert_user(connection: Connection, name: str, hashed: str, role: PersonRole, org: str, by: str) -> None:
     """Write a person. Raises AccountError, after which nothing else can be done in this transaction."""
     _check(name, role, org)
     row = {"name": name, "password_hash": hashed, "role": role.value, "org": org}
@@ -237,13 +237,13 @@ def verify(engine: Engine, name: str, password: str) -> Person | None:
     if _HASHER.check_needs_rehash(stored):
         with engine.begin() as connection:
             connection.execute(update(user).where(user.c.id == row.id).values(password_hash=_HASHER.hash(password)))
-    return Person(row.id, row.name, Role(row.role), row.org)
+    return Person(row.id, row.name, PersonRole(row.role), row.org)
 
 
 def find_user(connection: Connection, name: str) -> Person | None:
     """The person of this name."""
     row = connection.execute(select(user).where(user.c.name == name)).first()
-    return None if row is None else Person(row.id, row.name, Role(row.role), row.org)
+    return None if row is None else Person(row.id, row.name, PersonRole(row.role), row.org)
 
 
 def _require_user(connection: Connection, name: str) -> Person:
@@ -261,11 +261,11 @@ def _matches(stored: str, password: str) -> bool:
             return False
 
 
-def _check(name: str, role: Role | str, org: str) -> None:
+def _check(name: str, role: PersonRole | str, org: str) -> None:
     if not _NAME.fullmatch(name):
         raise AccountError("a user's name is 1 to 64 lower-case letters, digits, dots, hyphens or underscores")
-    if role not in list(Role):
-        raise AccountError(f"there is no role {role}: it is one of {', '.join(Role)}")
+    if role not in list(PersonRole):
+        raise AccountError(f"there is no role {role}: it is one of {', '.join(PersonRole)}")
     if not is_id(org, ORG_MAX_LENGTH):
         raise AccountError(f"{org!r} cannot be an organisation: use lower-case letters, digits and hyphens")
 

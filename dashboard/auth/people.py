@@ -17,7 +17,7 @@ from sqlalchemy import Engine, Row, exists, func, or_, select
 from sqlalchemy.engine import Connection
 
 from dashboard.auth import accounts
-from dashboard.auth.accounts import AccountError, Person, Role, account_change, identity, session, user
+from dashboard.auth.accounts import AccountError, Person, PersonRole, account_change, identity, session, user
 from dashboard.auth.sessions import Sessions
 
 
@@ -80,7 +80,7 @@ class People:
             newest = query.order_by(account_change.c.at.desc(), account_change.c.id.desc()).limit(limit)
             return list(connection.execute(newest))
 
-    def add(self, admin: Admin, name: str, role: Role) -> str:
+    def add(self, admin: Admin, name: str, role: PersonRole) -> str:
         """Let a person sign in; returns their password. Raises AccountError."""
         password = accounts.new_password()
         hashed = accounts.hash_password(password)
@@ -88,7 +88,7 @@ class People:
             accounts.insert_user(connection, name, hashed, role, admin.org, admin.name)
         return password
 
-    def set_role(self, admin: Admin, name: str, role: Role) -> None:
+    def set_role(self, admin: Admin, name: str, role: PersonRole) -> None:
         """Give a person another role, and sign them out, as what they may is settled when they sign in."""
         with self._of(admin, name, ours=True) as (connection, person):
             accounts.change_user(connection, person, admin.name, "set-role", role.value, role=role.value)
@@ -115,7 +115,7 @@ class People:
     def _as(self, admin: Admin) -> Iterator[Connection]:
         with self._engine.begin() as connection:
             asking = accounts.find_user(connection, admin.name)
-            if asking is None or asking.org != admin.org or asking.role is not Role.ADMIN:
+            if asking is None or asking.org != admin.org or asking.role is not PersonRole.ADMIN:
                 raise AccountError("only admins may change this")
             yield connection
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from dashboard.auth.accounts import Person, Role, attempt, session, user
+from dashboard.auth.accounts import Person, PersonRole, attempt, session, user
 
 Now = Callable[[], int]
 
@@ -72,7 +72,7 @@ class Sessions:
         if used and now - row.seen_at >= _SEEN_GRAIN_MILLISECONDS:
             with self._engine.begin() as connection:
                 connection.execute(update(session).where(session.c.token_hash == key).values(seen_at=now))
-        return Session(_hash(key)[:16], Person(row.id, row.name, Role(row.role), row.org))
+        return Session(_hash(key)[:16], Person(row.id, row.name, PersonRole(row.role), row.org))
 
     def living(self) -> ColumnElement[bool]:
         """The condition for sessions that have not ended."""

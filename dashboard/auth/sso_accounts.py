@@ -19,12 +19,12 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.auth import accounts
-from dashboard.auth.accounts import AccountError, Person, Role, identity, session, user
+from dashboard.auth.accounts import AccountError, Person, PersonRole, identity, session, user
 
 _NAME_MAX: Final = 64
 _ADDRESS: Final = re.compile(r"[a-z0-9][a-z0-9._+-]*@[a-z0-9][a-z0-9.-]*")
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9._+-]+")
-_ROLES: Final = tuple(Role)
+_ROLES: Final = tuple(PersonRole)
 """From the least to the most."""
 
 
@@ -33,13 +33,13 @@ class Grant:
     """What somebody may do, and where."""
 
     org: str
-    role: Role
+    role: PersonRole
 
     @classmethod
     def parse(cls, text: str) -> "Grant":
         """From `org:role`, as the settings have it."""
         org, _, role = text.partition(":")
-        return cls(org, Role(role))
+        return cls(org, PersonRole(role))
 
 
 def granted(values: Sequence[str], grants: Mapping[str, str]) -> Grant | None:
@@ -68,7 +68,7 @@ def settle(engine: Engine, subject: str, name: str, grant: Grant) -> Person:
         if row is None:
             return _insert(connection, subject, name, grant)
         if (row.org, row.role) != (grant.org, grant.role.value):
-            known = Person(row.id, row.name, Role(row.role), row.org)
+            known = Person(row.id, row.name, PersonRole(row.role), row.org)
             values = {"org": grant.org, "role": grant.role.value}
             accounts.change_user(connection, known, row.name, "set-role", grant.role.value, **values)
         return Person(row.id, row.name, grant.role, grant.org)

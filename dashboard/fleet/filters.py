@@ -18,7 +18,7 @@ from dashboard.fleet.state import CHOSEN_MAX, MAP, Place
 from dashboard.i18n import text
 from dashboard.i18n.language import Marked, _, marked
 from dashboard.page import refresh
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.widgets import markup, search_box
 from schemas.database.queries import choices
 from schemas.database.queries.choices import Choices
@@ -47,7 +47,7 @@ _MORE: Final = {"systems": _SYSTEM, "versions": marked("Agent version"), "labels
 """The fields of the filters that are behind "Filters", with what the page calls them."""
 
 
-def arrive(context: Context) -> None:
+def arrive(context: PageContext) -> None:
     """Take the filters from the address when it is new; coming back from another page, keep those of before.
 
     An address that was left is not new: the browser has not heard of the one after it.
@@ -74,7 +74,7 @@ def settle() -> None:
         st.session_state.update({_COMING: False, _LEFT: None})
 
 
-def draw(context: Context) -> None:
+def draw(context: PageContext) -> None:
     """The row of filters. It stands outside what refreshes, so that nobody's typing is disturbed."""
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
         search_box.draw(_SEARCH, _("Search name, host, system, label"), _searched)
@@ -92,7 +92,7 @@ def draw(context: Context) -> None:
             )
 
 
-def head(context: Context, title: str) -> None:
+def head(context: PageContext, title: str) -> None:
     """The page's heading, and beside it which view of the fleet is shown and what groups the map's tiles."""
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_head"):
         st.html(markup.heading(title, 1), width="content")
@@ -150,7 +150,7 @@ def outdated() -> bool:
     return bool(st.session_state.pop(_OUTDATED, False))
 
 
-def _grouping(context: Context) -> None:
+def _grouping(context: PageContext) -> None:
     keys = dict.fromkeys(label.partition("=")[0] for label in _offered(context).labels)
     codes = dict.fromkeys(("", BY_SYSTEM, *(f"{BY_LABEL}{key}" for key in keys), place().group))
     named = {"": _("Not grouped"), BY_SYSTEM: _(_SYSTEM)}
@@ -165,11 +165,11 @@ def _grouping(context: Context) -> None:
     )
 
 
-def _offered(context: Context) -> Choices:
+def _offered(context: PageContext) -> Choices:
     return refresh.read(context, _CHOICES, partial(_choices, context.engine, context.org)) or Choices()
 
 
-def _popover(context: Context) -> None:
+def _popover(context: PageContext) -> None:
     filters = place().filters
     active = sum(len(getattr(filters, field)) for field in _MORE)
     offered = _offered(context)

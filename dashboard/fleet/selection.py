@@ -17,7 +17,7 @@ from dashboard.fleet import state
 from dashboard.fleet.state import Selection
 from dashboard.i18n.language import _, ngettext
 from dashboard.page import refresh
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.widgets import markup, table
 from schemas.database.queries import commands
 from schemas.database.queries.machines import Filters
@@ -31,13 +31,13 @@ def shown(names: Sequence[str]) -> dict[str, Any]:
     return {"revision": chosen.revision, "selected": [name for name in names if name in set(chosen.names)]}
 
 
-def ticked(context: Context, key: str) -> None:
+def ticked(context: PageContext, key: str) -> None:
     """Take up what the table of this key says is ticked."""
     if context.may_act:
         st.session_state[_SELECTION] = _selection().ticked(table.ticks(key))
 
 
-def bar(context: Context, key: str, filters: Filters, total: int) -> None:
+def bar(context: PageContext, key: str, filters: Filters, total: int) -> None:
     """What can be done with the machines ticked in the table of this key, of `total` that match; nothing without."""
     chosen = _selection().names
     if not chosen or not context.may_act:
@@ -62,7 +62,7 @@ def _selection() -> Selection:
     return chosen
 
 
-def _select_all(context: Context, filters: Filters) -> None:
+def _select_all(context: PageContext, filters: Filters) -> None:
     read = partial(commands.matching_names, context.engine, context.org, filters)
     names = refresh.fresh(read) if context.may_act else None
     if names is not None:
@@ -73,7 +73,7 @@ def _select_none() -> None:
     st.session_state[_SELECTION] = _selection().set(())
 
 
-def _act(context: Context, key: str) -> None:
+def _act(context: PageContext, key: str) -> None:
     ticked(context, key)
     if context.may_act:
         dialog.ask(_selection().names)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from dashboard.i18n.language import _, marked
-from runtime.translatable import Sentence
+from runtime.translatable import Translatable
 
 WORDS: Final = (
     marked("the argument {name} is missing: {what}"),
@@ -27,4 +27,4 @@ WORDS: Final = (
 def retold(said: str | Exception) -> str:
     """A sentence, or that of an error, in the current language where its words are known."""
     sentence = said.args[0] if isinstance(said, Exception) and said.args else said
-    return _(sentence.template, **sentence.values) if isinstance(sentence, Sentence) else str(said)
+    return _(sentence.template, **sentence.values) if isinstance(sentence, Translatable) else str(said)

@@ -19,7 +19,7 @@ from dashboard.i18n.language import _, marked, pgettext
 from dashboard.i18n.shared_words import retold
 from dashboard.i18n.text import Word
 from dashboard.page import refresh
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.settings import change_dialog
 from dashboard.settings.change_dialog import Draft
 from dashboard.widgets import markup
@@ -110,7 +110,7 @@ def _names_shown(names: tuple[str, ...]) -> str:
     return ", ".join(names) or text.UNKNOWN
 
 
-def draw(context: Context, row: Row[Any]) -> None:
+def draw(context: PageContext, row: Row[Any]) -> None:
     """Draw what is desired and reported, and the way to change it."""
     read = partial(settings.desired, context.engine, context.org, row.name)
     stored = refresh.read(context, f"desired.{row.name}", read)
@@ -142,7 +142,7 @@ def draw(context: Context, row: Row[Any]) -> None:
     )
 
 
-def _obstacle(context: Context, row: Row[Any]) -> str:
+def _obstacle(context: PageContext, row: Row[Any]) -> str:
     """Why it cannot be configured now; empty when it can."""
     if row.info is None:
         return _(_NOT_HEARD)
@@ -155,7 +155,7 @@ def _collectors(row: Row[Any], wish: Wish) -> list[str]:
     return sorted({*(info.get("collectors") or ()), *(info.get("collectors_off") or ()), *wish.collectors_off})
 
 
-def _form(_context: Context, draft: Draft) -> None:
+def _form(_context: PageContext, draft: Draft) -> None:
     wish, found = draft.about["wish"], draft.about["found"]
     interval = wish.interval_seconds if wish.interval_seconds is not None else found.interval_seconds
     labels = wish.labels if wish.labels is not None else found.labels

@@ -8,7 +8,7 @@ from sqlalchemy import Row
 
 from dashboard.i18n.language import _, marked
 from dashboard.page import refresh
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.settings import change_dialog
 from dashboard.settings.change_dialog import Draft
 from dashboard.widgets import markup
@@ -28,7 +28,7 @@ _REINSTATE: Final = marked(
 )
 
 
-def draw(context: Context, row: Row[Any]) -> None:
+def draw(context: PageContext, row: Row[Any]) -> None:
     """Draw what can be done about a machine's service, for whoever may."""
     retired = row.presence == machines.RETIRED
     st.html(markup.note(_(_RETIRED) if retired else _(_IN_SERVICE)))
@@ -44,20 +44,20 @@ def draw(context: Context, row: Row[Any]) -> None:
     )
 
 
-def _retire(context: Context, draft: Draft) -> None:
+def _retire(context: PageContext, draft: Draft) -> None:
     name = str(draft.about["machine"])
     st.html(markup.banner(_(_RETIRE, machine=name)))
     st.text_input(_("To be sure, type its name: {word}", word=markup.plain(name)), key=draft.key("typed"), live="300ms")
     change_dialog.buttons(draft, _("Retire"), partial(_send, context, draft), disabled=draft.value("typed") != name)
 
 
-def _send(context: Context, draft: Draft) -> None:
+def _send(context: PageContext, draft: Draft) -> None:
     name = str(draft.about["machine"])
     if draft.value("typed") == name:
         change_dialog.request(context, draft, RetireMachine(machine=name))
 
 
-def _reinstate(context: Context, draft: Draft) -> None:
+def _reinstate(context: PageContext, draft: Draft) -> None:
     name = str(draft.about["machine"])
     st.html(markup.banner(_(_REINSTATE, machine=name)))
     change = ReinstateMachine(machine=name)

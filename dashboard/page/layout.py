@@ -16,14 +16,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 from sqlalchemy import Engine
 
-from dashboard.auth.accounts import Role
+from dashboard.auth.accounts import PersonRole
 from dashboard.auth.middleware import SIGN_OUT
 from dashboard.auth.people import PEOPLE
 from dashboard.i18n import language, streamlit_words
 from dashboard.i18n.language import _, marked
 from dashboard.page import refresh
 from dashboard.page.install_command import Entrance
-from dashboard.page.page import ROLES, Context, Show, View, discover
+from dashboard.page.page import ROLES, Page, PageContext, Show, discover
 from dashboard.publishing.publisher import PUBLISHERS
 from dashboard.widgets import markup
 from dashboard.widgets.asset_files import ASSETS, asset
@@ -63,12 +63,12 @@ def render() -> None:
     chosen.run()
 
 
-def _banner(context: Context, path: str) -> None:
+def _banner(context: PageContext, path: str) -> None:
     seconds = min(context.refresh_seconds, refresh.BANNER_SECONDS)
     refresh.refresh(partial(refresh.banner, context), seconds=seconds, key=f"banner_{path or 'first'}")
 
 
-def _menu(context: Context) -> None:
+def _menu(context: PageContext) -> None:
     with st.sidebar:
         st.html(markup.brand(asset("logo.svg")))
         for view, _show in discover():
@@ -105,14 +105,14 @@ def _spoken() -> str:
     return f"window.dashfleet = {json.dumps(told)};".replace("<", "\\u003c")
 
 
-def _context() -> Context:
+def _context() -> PageContext:
     visitor: dict[str, Any] = st.user.to_dict()
     if not visitor.get("name"):
         st.stop()
     settings = st.secrets[SECRETS]
-    role, process = Role(str(visitor["role"])), str(settings["process"])
+    role, process = PersonRole(str(visitor["role"])), str(settings["process"])
     pages: dict[str, Any] = {}
-    context = Context(
+    context = PageContext(
         engine=_engine(settings["database"]),
         org=str(visitor["org"]),
         user=str(visitor["name"]),
@@ -122,7 +122,7 @@ def _context() -> Context:
         now=_now,
         pages=pages,
         publisher=PUBLISHERS.get(process),
-        people=PEOPLE.get(process) if role is Role.ADMIN else None,
+        people=PEOPLE.get(process) if role is PersonRole.ADMIN else None,
         entrance=Entrance(str(settings["machines_server"]), Path(settings["ca_file"]) if settings["ca_file"] else None),
     )
     for view, show in discover():
@@ -131,7 +131,7 @@ def _context() -> Context:
     return context
 
 
-def _page(view: View, show: Show, context: Context, *, default: bool) -> Any:  # noqa: ANN401 - st.Page has no public type
+def _page(view: Page, show: Show, context: PageContext, *, default: bool) -> Any:  # noqa: ANN401 - st.Page has no public type
     def body() -> None:
         arrived = st.session_state.get("page") != view.path
         st.session_state["page"] = view.path
@@ -147,11 +147,11 @@ def _page(view: View, show: Show, context: Context, *, default: bool) -> Any:  #
     )
 
 
-def _refusal(view: View, role: Role) -> Any:  # noqa: ANN401 - as above
+def _refusal(view: Page, role: PersonRole) -> Any:  # noqa: ANN401 - as above
     """What stands at the address of a page that the visitor may not see."""
 
     def body() -> None:
-        allowed = ", ".join(_(ROLES[each]) for each in Role if each in view.roles)
+        allowed = ", ".join(_(ROLES[each]) for each in PersonRole if each in view.roles)
         why = _(_REFUSED, page=_(view.title), allowed=allowed, role=_(ROLES[role]))
         st.html(markup.empty(_(_REFUSED_TITLE), why))
 

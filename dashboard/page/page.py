@@ -1,6 +1,6 @@
-"""The contract of a page: one file in `views/` that exposes `VIEW` and `show`. Nothing else is edited to add one.
+"""The contract of a page: one file in `pages/` that exposes `PAGE` and `show`. Nothing else is edited to add one.
 
-VIEW = View(title=marked("Fleet"), path="fleet", icon=":material/grid_view:", order=0)
+PAGE = Page(title=marked("Fleet"), path="fleet", icon=":material/grid_view:", order=0)
 
 def show(context: Context) -> None: ...
 """
@@ -14,35 +14,35 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from dashboard.auth.accounts import Role
+from dashboard.auth.accounts import PersonRole
 from dashboard.auth.people import People
 from dashboard.i18n.language import Marked, marked
 from dashboard.page.install_command import Entrance
 from dashboard.publishing.publisher import MAY_ACT, MAY_ADMINISTER, Publisher
 
-EVERYONE = frozenset(Role)
+EVERYONE = frozenset(PersonRole)
 ROLES: Mapping[str, Marked] = {
-    Role.VIEWER: marked("Viewer"),
-    Role.OPERATOR: marked("Operator"),
-    Role.ADMIN: marked("Admin"),
+    PersonRole.VIEWER: marked("Viewer"),
+    PersonRole.OPERATOR: marked("Operator"),
+    PersonRole.ADMIN: marked("Admin"),
 }
 """What people call a role."""
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Page:
     """A page: its name in the menu, its path in the address, and who may see it. The lowest order is the first page."""
 
     title: Marked | str
     path: str
     icon: str
     order: int = 100
-    roles: frozenset[Role] = EVERYONE
+    roles: frozenset[PersonRole] = EVERYONE
     in_menu: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class PageContext:
     """What a page gets. `org` comes from the session; a page asks for no other organisation's data.
 
     `arrived`: the visitor comes from another page, or from nowhere. `pages` leads to the others, by path. `publisher`
@@ -52,7 +52,7 @@ class Context:
     engine: Engine
     org: str
     user: str
-    role: Role
+    role: PersonRole
     zone: tzinfo
     refresh_seconds: float
     now: Callable[[], int]
@@ -73,15 +73,15 @@ class Context:
         return self.role in MAY_ADMINISTER and self.publisher is not None
 
 
-Show = Callable[[Context], None]
+Show = Callable[[PageContext], None]
 
 
-def discover() -> Sequence[tuple[View, Show]]:
+def discover() -> Sequence[tuple[Page, Show]]:
     """Every page in `views/`, in the order of the menu."""
     import dashboard.pages
 
     found = []
     for module in pkgutil.iter_modules(dashboard.pages.__path__):
         page = importlib.import_module(f"dashboard.pages.{module.name}")
-        found.append((page.VIEW, page.show))
+        found.append((page.PAGE, page.show))
     return sorted(found, key=lambda pair: (pair[0].order, pair[0].path))

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.widgets import markup
 from schemas.database.queries import machines
 from schemas.database.queries.machines import Beat
@@ -52,7 +52,7 @@ _CANNOT_ASK_BROKER: Final = marked(
 )
 
 
-def read(context: Context, key: str, query: Callable[[], T]) -> T | None:
+def read(context: PageContext, key: str, query: Callable[[], T]) -> T | None:
     """What the query says; when the database is away what it said last on this page, or None when it never did."""
     kept = f"kept.{key}"
     try:
@@ -108,7 +108,7 @@ def refresh(draw: Callable[[], None], *, seconds: float, key: str) -> None:
         st.fragment(body, run_every=seconds, key=key)()
 
 
-def wait(context: Context) -> None:
+def wait(context: PageContext) -> None:
     """In place of a page that has nothing to show while the database is away: draw it when it is back."""
 
     def wait() -> None:
@@ -118,7 +118,7 @@ def wait(context: Context) -> None:
     refresh(wait, seconds=context.refresh_seconds, key="wait")
 
 
-def banner(context: Context) -> None:
+def banner(context: PageContext) -> None:
     """Say at the top of a page what is wrong with what it shows; nothing when all is well."""
     try:
         beat = machines.beat(context.engine)
@@ -133,7 +133,7 @@ def banner(context: Context) -> None:
         st.html(markup.banner(message))
 
 
-def warning(beat: Beat | None, context: Context) -> str:
+def warning(beat: Beat | None, context: PageContext) -> str:
     """What the ingestor's last sign of life means for a reader, and what to do; empty when all is well."""
     now = context.now()
     if beat is None:
@@ -143,7 +143,7 @@ def warning(beat: Beat | None, context: Context) -> str:
     return "" if beat.broker_connected else f"{_(_NO_BROKER)} {_(_SEE_BROKER)}"
 
 
-def obstacle(context: Context, *, signed: bool = True) -> str:
+def obstacle(context: PageContext, *, signed: bool = True) -> str:
     """Why nobody can act now, in a sentence; empty when they can. The banner says what to do about it.
 
     `signed`: about orders for machines, which need a key.

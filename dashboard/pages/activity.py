@@ -12,13 +12,13 @@ from dashboard.activity import rows as activity_rows
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
 from dashboard.page import refresh
-from dashboard.page.page import Context, View
+from dashboard.page.page import Page, PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.widgets import cells, markup, search_box, table
 from schemas.database.queries import commands
 from schemas.database.queries.commands import OUTCOMES, Batch, Wanted
 
-VIEW = View(title=marked("Activity"), path="activity", icon=":material/bolt:", order=3)
+PAGE = Page(title=marked("Activity"), path="activity", icon=":material/bolt:", order=3)
 
 PAGE_SIZE: Final = 50
 COMMANDS_MAX: Final = 500
@@ -43,7 +43,7 @@ _CHANGES: Final = "changes"
 _CUT: Final = marked("The output was longer and has been cut.")
 
 
-def show(context: Context) -> None:
+def show(context: PageContext) -> None:
     """Draw the page."""
     query = st.query_params
     if "command" in query:
@@ -57,21 +57,21 @@ def show(context: Context) -> None:
         _live(context, "activity_all", partial(_all, context))
 
 
-def _live(context: Context, key: str, draw: Callable[[], None]) -> None:
+def _live(context: PageContext, key: str, draw: Callable[[], None]) -> None:
     refresh.refresh(draw, seconds=context.refresh_seconds, key=key)
 
 
-def _back(context: Context) -> None:
+def _back(context: PageContext) -> None:
     with st.container(key="back"):
-        st.page_link(context.pages[VIEW.path], label=_(VIEW.title), icon=":material/arrow_back:")
+        st.page_link(context.pages[PAGE.path], label=_(PAGE.title), icon=":material/arrow_back:")
 
 
-def _filters(context: Context) -> None:
+def _filters(context: PageContext) -> None:
     wanted = st.query_params.get("outcome", "")
     st.session_state.setdefault(_SEARCH, st.query_params.get("q", "")[: search_box.LENGTH_MAX])
     st.session_state.setdefault(_OUTCOME, wanted if wanted in OUTCOMES else None)
     with st.container(horizontal=True, vertical_alignment="center", key="activity_title"):
-        st.html(markup.heading(_(VIEW.title), 1), width="content")
+        st.html(markup.heading(_(PAGE.title), 1), width="content")
         st.space("stretch")
         if _CHANGES in context.pages:
             st.page_link(context.pages[_CHANGES], label=_("Changes of the organisation"), icon=":material/history:")
@@ -93,7 +93,7 @@ def _narrowed() -> None:
     st.query_params.from_dict({name: value for name, value in query.items() if value})
 
 
-def _all(context: Context) -> None:
+def _all(context: PageContext) -> None:
     wanted = Wanted(st.session_state.get(_SEARCH, ""), st.session_state.get(_OUTCOME) or "")
     number = int(st.session_state.setdefault(_PAGE, 0))
     read = partial(commands.batches, context.engine, context.org, wanted, offset=number * PAGE_SIZE)
@@ -104,9 +104,9 @@ def _all(context: Context) -> None:
         title, why = (_NONE_TITLE, _NONE) if wanted == Wanted() else (_NO_MATCH_TITLE, _NO_MATCH)
         st.html(markup.empty(_(title), _(why)))
         return
-    rows = activity_rows.batches(found[:PAGE_SIZE], context.now(), context.zone, path=f"/{VIEW.path}")
+    rows = activity_rows.batches(found[:PAGE_SIZE], context.now(), context.zone, path=f"/{PAGE.path}")
     columns = cells.columns(activity_rows.BATCHES)
-    opened = table.draw("activity_table", _(VIEW.title), columns, rows, total=len(rows))
+    opened = table.draw("activity_table", _(PAGE.title), columns, rows, total=len(rows))
     if opened:
         _go(context, batch=opened)
     with st.container(horizontal=True, vertical_alignment="center", key="activity_foot"):
@@ -120,11 +120,11 @@ def _turn(by: int) -> None:
     st.session_state[_PAGE] = max(0, int(st.session_state.get(_PAGE, 0)) + by)
 
 
-def _go(context: Context, **query: str) -> None:
-    st.switch_page(context.pages[VIEW.path], query_params=query)
+def _go(context: PageContext, **query: str) -> None:
+    st.switch_page(context.pages[PAGE.path], query_params=query)
 
 
-def _batch(context: Context, id_: str) -> None:
+def _batch(context: PageContext, id_: str) -> None:
     """One thing that somebody asked, machine by machine."""
     read = partial(commands.batch, context.engine, context.org, id_)
     found = refresh.read(context, f"activity.batch.{id_}", lambda: [batch for batch in [read()] if batch is not None])
@@ -144,11 +144,11 @@ def _batch(context: Context, id_: str) -> None:
     _commands(context, batch)
 
 
-def _commands(context: Context, batch: Batch) -> None:
+def _commands(context: PageContext, batch: Batch) -> None:
     read = partial(commands.commands_of, context.engine, context.org, batch.id, limit=COMMANDS_MAX)
     rows = refresh.read(context, f"activity.commands.{batch.id}", read) or []
     _take_back(context, [row.id for row in rows if row.state == "queued"])
-    shown = activity_rows.commands(rows, context.now(), context.zone, path=f"/{VIEW.path}")
+    shown = activity_rows.commands(rows, context.now(), context.zone, path=f"/{PAGE.path}")
     columns = cells.columns(activity_rows.COMMANDS)
     opened = table.draw("batch_table", _("Commands"), columns, shown, total=len(shown))
     if opened:
@@ -157,7 +157,7 @@ def _commands(context: Context, batch: Batch) -> None:
         st.html(markup.note(text.and_more(batch.machines - len(rows))))
 
 
-def _command(context: Context, id_: str) -> None:
+def _command(context: PageContext, id_: str) -> None:
     """One command with its history and what it printed."""
     read = partial(commands.one_command, context.engine, context.org, id_)
     found = refresh.read(context, f"activity.command.{id_}", lambda: [row for row in [read()] if row is not None])
@@ -175,7 +175,7 @@ def _command(context: Context, id_: str) -> None:
     with st.container(horizontal=True):
         if "machine" in context.pages:
             st.page_link(context.pages["machine"], label=_("Machine"), query_params={"id": row.machine})
-        st.page_link(context.pages[VIEW.path], label=_("All of this request"), query_params={"batch": row.batch})
+        st.page_link(context.pages[PAGE.path], label=_("All of this request"), query_params={"batch": row.batch})
     _take_back(context, [row.id] if row.state == "queued" else [])
     left, right = st.columns(2)
     with left.container(border=True, key="card_command"):
@@ -197,7 +197,7 @@ def _command(context: Context, id_: str) -> None:
                 st.html(markup.note(_(_CUT)))
 
 
-def _history(context: Context, row: Row[Any]) -> None:
+def _history(context: PageContext, row: Row[Any]) -> None:
     read = partial(commands.history, context.engine, context.org, row.id)
     st.html(
         markup.timeline(
@@ -208,7 +208,7 @@ def _history(context: Context, row: Row[Any]) -> None:
     )
 
 
-def _take_back(context: Context, waiting: list[str]) -> None:
+def _take_back(context: PageContext, waiting: list[str]) -> None:
     """The way to cancel what has not been sent, for those who may."""
     said = st.session_state.pop(_SAID, "")
     if said:
@@ -222,7 +222,7 @@ def _take_back(context: Context, waiting: list[str]) -> None:
             st.html(markup.note(why))
 
 
-def _cancel(context: Context, waiting: list[str]) -> None:
+def _cancel(context: PageContext, waiting: list[str]) -> None:
     if context.publisher is None:
         return
     try:

@@ -8,11 +8,11 @@ import streamlit as st
 from dashboard.alerts import rows as alert_rows
 from dashboard.i18n.language import _, marked, ngettext
 from dashboard.page import refresh
-from dashboard.page.page import Context, View
+from dashboard.page.page import Page, PageContext
 from dashboard.widgets import cells, markup, table
 from schemas.database.queries import alerts
 
-VIEW = View(title=marked("Alerts"), path="alerts", icon=":material/notifications:", order=2)
+PAGE = Page(title=marked("Alerts"), path="alerts", icon=":material/notifications:", order=2)
 
 _MACHINE: Final = "machine"
 _SHOWN: Final = 200
@@ -23,13 +23,13 @@ _NONE: Final = marked(
 )
 
 
-def show(context: Context) -> None:
+def show(context: PageContext) -> None:
     """Draw the page."""
-    st.html(markup.heading(_(VIEW.title), 1))
+    st.html(markup.heading(_(PAGE.title), 1))
     refresh.refresh(partial(_alerts, context), seconds=context.refresh_seconds, key="alerts")
 
 
-def _alerts(context: Context) -> None:
+def _alerts(context: PageContext) -> None:
     found = refresh.read(context, "alerts", partial(alerts.alerts, context.engine, context.org, limit=_SHOWN))
     if found is None:
         refresh.wait(context)
@@ -40,6 +40,6 @@ def _alerts(context: Context) -> None:
     lasting = sum(row.ended_at is None for row in found)
     st.html(markup.note(ngettext("{n} alert lasts", "{n} alerts last", lasting)))
     rows = alert_rows.rows(found, context.now(), context.zone, path=f"/{_MACHINE}")
-    opened = table.draw("alerts_table", _(VIEW.title), cells.columns(alert_rows.HEADS), rows, total=len(rows))
+    opened = table.draw("alerts_table", _(PAGE.title), cells.columns(alert_rows.HEADS), rows, total=len(rows))
     if opened:
         st.switch_page(context.pages[_MACHINE], query_params={"id": opened})

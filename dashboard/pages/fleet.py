@@ -16,7 +16,7 @@ from dashboard.fleet.state import DEFAULT, PAGE_SIZE, Place, Snapshot
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
 from dashboard.page import refresh as live
-from dashboard.page.page import Context, View
+from dashboard.page.page import Page, PageContext
 from dashboard.widgets import markup, table
 from dashboard.widgets.component import component
 from schemas.database.queries import history as history_queries
@@ -25,7 +25,7 @@ from schemas.database.queries import tiles as tile_queries
 from schemas.database.queries.machines import Counts
 from schemas.fleet import history
 
-VIEW = View(title=marked("Fleet"), path="fleet", icon=":material/dns:", order=0)
+PAGE = Page(title=marked("Fleet"), path="fleet", icon=":material/dns:", order=0)
 
 _MACHINE: Final = "machine"
 _SETTINGS: Final = "settings"
@@ -57,21 +57,21 @@ _NO_MATCH_TITLE: Final = marked("No machine matches")
 _NO_MATCH: Final = marked("Change the filters, or clear them.")
 
 
-def show(context: Context) -> None:
+def show(context: PageContext) -> None:
     """Draw the page."""
     fleet_filters.arrive(context)
     counts = _counts(context)
     filtered = counts is not None and not _is_empty(counts)
     if filtered:
-        fleet_filters.head(context, _(VIEW.title))
+        fleet_filters.head(context, _(PAGE.title))
         fleet_filters.draw(context)
     else:
-        st.html(markup.heading(_(VIEW.title), 1))
+        st.html(markup.heading(_(PAGE.title), 1))
     dialog.open_if_asked(context)
     live.refresh(partial(_fleet, context, filtered=filtered), seconds=context.refresh_seconds, key="fleet")
 
 
-def _counts(context: Context) -> Counts | None:
+def _counts(context: PageContext) -> Counts | None:
     filters = fleet_filters.place().filters.described
     return live.read(context, "fleet.counts", partial(_shared_counts, context.engine, context.org, filters))
 
@@ -81,7 +81,7 @@ def _is_empty(counts: Counts) -> bool:
     return not counts.numbers and fleet_filters.place().filters.described == DEFAULT
 
 
-def _fleet(context: Context, *, filtered: bool) -> None:
+def _fleet(context: PageContext, *, filtered: bool) -> None:
     """What refreshes: the counts, the table, and its foot. `filtered`: the filters are drawn already."""
     fleet_filters.settle()
     counts = _counts(context)
@@ -104,7 +104,7 @@ def _fleet(context: Context, *, filtered: bool) -> None:
         _no_match()
 
 
-def _page_of(context: Context) -> int | None:
+def _page_of(context: PageContext) -> int | None:
     """The table; how many machines match, or None when that cannot be known."""
     snapshot = _snapshot(context, fleet_filters.place())
     if snapshot is None or not snapshot.names:
@@ -115,7 +115,7 @@ def _page_of(context: Context) -> int | None:
     return snapshot.total
 
 
-def _map_of(context: Context) -> int | None:
+def _map_of(context: PageContext) -> int | None:
     """The map; how many machines match, or None when that cannot be known."""
     place = fleet_filters.place()
     tiles = live.read(
@@ -135,13 +135,13 @@ def _map_of(context: Context) -> int | None:
     return tiles.total
 
 
-def _stamp(context: Context) -> None:
+def _stamp(context: PageContext) -> None:
     """What is at the right of every foot: the files, and when this was read."""
     st.html(downloads.links(downloads.FLEET, state.exported(fleet_filters.place())), width="content")
     st.html(markup.live_stamp(_("Updated {at}", at=text.clock(context.now(), context.zone))), width="content")
 
 
-def _table_of(context: Context, snapshot: Snapshot) -> None:
+def _table_of(context: PageContext, snapshot: Snapshot) -> None:
     found = live.read(context, "fleet.rows", partial(machines.rows, context.engine, context.org, snapshot.names))
     thresholds = live.read(context, "thresholds", partial(_thresholds, context.engine, context.org))
     now = context.now()
@@ -173,7 +173,7 @@ _shared_counts = live.shared(machines.counts, seconds=_SHARED_SECONDS)
 _shared_tiles = live.shared(tile_queries.tiles, seconds=_SHARED_SECONDS)
 
 
-def _foot(context: Context, snapshot: Snapshot) -> None:
+def _foot(context: PageContext, snapshot: Snapshot) -> None:
     first = (snapshot.place.number - 1) * PAGE_SIZE + 1
     last = first + len(snapshot.names) - 1
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_foot"):
@@ -204,7 +204,7 @@ def _foot(context: Context, snapshot: Snapshot) -> None:
         _stamp(context)
 
 
-def _no_machine(context: Context) -> None:
+def _no_machine(context: PageContext) -> None:
     with st.container(border=True, key="card_empty"):
         st.html(markup.heading(_(_EMPTY_TITLE)))
         st.markdown(_(_EMPTY))
@@ -227,7 +227,7 @@ def _no_match() -> None:
         fleet_filters.clear_button("fleet_no_match_clear")
 
 
-def _snapshot(context: Context, place: Place) -> Snapshot | None:
+def _snapshot(context: PageContext, place: Place) -> Snapshot | None:
     def find(wanted: Place) -> tuple[tuple[str, ...], int]:
         offset = (wanted.number - 1) * PAGE_SIZE
         return machines.page(context.engine, context.org, wanted.filters, offset=offset, limit=PAGE_SIZE)

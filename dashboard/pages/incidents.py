@@ -11,11 +11,11 @@ from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext, pgettext
 from dashboard.i18n.text import Word
 from dashboard.page import refresh
-from dashboard.page.page import Context, View
+from dashboard.page.page import Page, PageContext
 from dashboard.widgets import markup
 from schemas.database.queries import machines
 
-VIEW = View(title=marked("Incidents"), path="incidents", icon=":material/emergency_home:", order=5)
+PAGE = Page(title=marked("Incidents"), path="incidents", icon=":material/emergency_home:", order=5)
 
 _SHOWN: Final = 100
 _NONE_TITLE: Final = marked("No incident")
@@ -24,13 +24,13 @@ _NONE: Final = marked(
 )
 
 
-def show(context: Context) -> None:
+def show(context: PageContext) -> None:
     """Draw the page."""
-    st.html(markup.heading(_(VIEW.title), 1))
+    st.html(markup.heading(_(PAGE.title), 1))
     refresh.refresh(partial(_incidents, context), seconds=context.refresh_seconds, key="incidents")
 
 
-def _incidents(context: Context) -> None:
+def _incidents(context: PageContext) -> None:
     found = refresh.read(context, "incidents", partial(machines.incidents, context.engine, context.org, limit=_SHOWN))
     if found is None:
         return

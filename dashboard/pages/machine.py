@@ -18,7 +18,7 @@ from dashboard.machine import charts as machine_charts
 from dashboard.machine import configuration, decommission, facts
 from dashboard.machine.charts import Chart
 from dashboard.page import refresh
-from dashboard.page.page import Context, View
+from dashboard.page.page import Page, PageContext
 from dashboard.settings import change_dialog, pending_changes
 from dashboard.widgets import cells, charts, markup, table, theme
 from schemas.contract.topics import is_id
@@ -28,7 +28,7 @@ from schemas.database.queries import history as history_queries
 from schemas.database.queries.history import RANGES
 from schemas.fleet import history
 
-VIEW = View(title=marked("Machine"), path="machine", icon=":material/computer:", order=10, in_menu=False)
+PAGE = Page(title=marked("Machine"), path="machine", icon=":material/computer:", order=10, in_menu=False)
 
 _FLEET: Final = "fleet"
 _ACTIVITY: Final = "activity"
@@ -50,7 +50,7 @@ _NO_EVENTS: Final = marked("No change yet.")
 _NO_COMMANDS: Final = marked("Nothing has been asked of this machine yet.")
 
 
-def show(context: Context) -> None:
+def show(context: PageContext) -> None:
     """Draw the page."""
     name = st.query_params.get("id", "")
     with st.container(key="back"):
@@ -69,13 +69,13 @@ def show(context: Context) -> None:
     refresh.refresh(partial(_history, context, name), seconds=context.refresh_seconds, key="machine_history")
 
 
-def _detail(context: Context, name: str) -> list[Row[Any]]:
+def _detail(context: PageContext, name: str) -> list[Row[Any]]:
     """The machine, or nothing."""
     row = machines.detail(context.engine, context.org, name)
     return [] if row is None else [row]
 
 
-def _now(context: Context, name: str) -> None:
+def _now(context: PageContext, name: str) -> None:
     """What refreshes above the range: the header and the vitals."""
     if dialog.asked():
         st.rerun()
@@ -91,7 +91,7 @@ def _now(context: Context, name: str) -> None:
         st.html(facts.vitals(row, machine_charts.metrics(row.info), thresholds, recent))
 
 
-def _title(context: Context, row: Row[Any]) -> None:
+def _title(context: PageContext, row: Row[Any]) -> None:
     """The machine's name, and what may be done with it by whoever may."""
     if not context.may_act or row.presence == machines.RETIRED:
         st.html(facts.title(row))
@@ -111,12 +111,12 @@ def _title(context: Context, row: Row[Any]) -> None:
         st.html(markup.note(why))
 
 
-def _act(context: Context, name: str) -> None:
+def _act(context: PageContext, name: str) -> None:
     if context.may_act:
         dialog.ask((name,))
 
 
-def _recent(context: Context, row: Row[Any]) -> list[dict[str, Any]]:
+def _recent(context: PageContext, row: Row[Any]) -> list[dict[str, Any]]:
     """The last few samples."""
     step, end = charts.step(0, row.interval_seconds or _INTERVAL_SECONDS), context.now()
     return history_queries.history(context.engine, row.id, start=end - 10 * step, end=end, step=step)
@@ -150,7 +150,7 @@ def _range_chosen() -> None:
     st.query_params["range"] = st.session_state[_RANGE]
 
 
-def _history(context: Context, name: str) -> None:
+def _history(context: PageContext, name: str) -> None:
     """What refreshes below the range: the charts, the inventory, the events."""
     if change_dialog.asked():
         st.rerun()
@@ -178,7 +178,7 @@ def _history(context: Context, name: str) -> None:
         _commands(context, row)
 
 
-def _charts(context: Context, row: Row[Any]) -> None:
+def _charts(context: PageContext, row: Row[Any]) -> None:
     chosen = st.session_state[_RANGE]
     length, end = RANGES[chosen], context.now()
     interval = row.interval_seconds or _INTERVAL_SECONDS
@@ -239,7 +239,7 @@ def _alt(chart: Chart) -> str:
     return _("{title} over the chosen time", title=chart.title)
 
 
-def _alerts(context: Context, place: DeltaGenerator, name: str) -> None:
+def _alerts(context: PageContext, place: DeltaGenerator, name: str) -> None:
     """What is and was wrong with it; nothing when nothing ever was."""
     found = _found_alerts(context, name)
     if found:
@@ -248,12 +248,12 @@ def _alerts(context: Context, place: DeltaGenerator, name: str) -> None:
             st.html(markup.timeline(alert_rows.lines(found, context.now(), context.zone)))
 
 
-def _found_alerts(context: Context, name: str) -> Sequence[Row[Any]]:
+def _found_alerts(context: PageContext, name: str) -> Sequence[Row[Any]]:
     read = partial(alert_queries.of_machine, context.engine, context.org, name, limit=_ALERTS)
     return refresh.read(context, f"alerts.{name}", read) or ()
 
 
-def _events(context: Context, row: Row[Any]) -> None:
+def _events(context: PageContext, row: Row[Any]) -> None:
     read = partial(machines.transitions, context.engine, row.id, limit=_TRANSITIONS)
     found = refresh.read(context, f"transitions.{row.name}", read)
     if found:
@@ -262,7 +262,7 @@ def _events(context: Context, row: Row[Any]) -> None:
         st.html(markup.note(_(_NO_EVENTS)))
 
 
-def _commands(context: Context, row: Row[Any]) -> None:
+def _commands(context: PageContext, row: Row[Any]) -> None:
     read = partial(commands.last_commands, context.engine, context.org, row.name, limit=_COMMANDS)
     found = refresh.read(context, f"commands.{row.name}", read)
     if not found:
@@ -276,7 +276,7 @@ def _commands(context: Context, row: Row[Any]) -> None:
         st.switch_page(context.pages[_ACTIVITY], query_params={"command": opened})
 
 
-def _ledger(context: Context, row: Row[Any]) -> None:
+def _ledger(context: PageContext, row: Row[Any]) -> None:
     found = refresh.read(context, f"ledger.{row.name}", partial(machines.ledger, context.engine, row.id))
     if found is not None:
         st.html(markup.facts(facts.ledger(found)))

@@ -5,15 +5,15 @@ from typing import Final
 
 import streamlit as st
 
-from dashboard.auth.accounts import Role
+from dashboard.auth.accounts import PersonRole
 from dashboard.i18n.language import _, marked
 from dashboard.page import refresh
-from dashboard.page.page import Context, Show, View
+from dashboard.page.page import Page, PageContext, Show
 from dashboard.settings import change_dialog, pending_changes, section
 from dashboard.widgets import markup
 
-VIEW = View(
-    title=marked("Settings"), path="settings", icon=":material/settings:", order=90, roles=frozenset({Role.ADMIN})
+PAGE = Page(
+    title=marked("Settings"), path="settings", icon=":material/settings:", order=90, roles=frozenset({PersonRole.ADMIN})
 )
 
 PARAMETER: Final = "section"
@@ -21,10 +21,10 @@ _CHOSEN: Final = "settings.section"
 _NAVIGATION: Final = marked("Section")
 
 
-def show(context: Context) -> None:
+def show(context: PageContext) -> None:
     """Draw the page."""
     sections = {each.code: (each, draw) for each, draw in section.discover()}
-    st.html(markup.heading(_(VIEW.title), 1))
+    st.html(markup.heading(_(PAGE.title), 1))
     wanted = st.query_params.get(PARAMETER, "")
     if context.arrived or _CHOSEN not in st.session_state:
         st.session_state[_CHOSEN] = wanted if wanted in sections else next(iter(sections))
@@ -43,7 +43,7 @@ def show(context: Context) -> None:
     refresh.refresh(draw, seconds=context.refresh_seconds, key=f"settings_{code}")
 
 
-def _section(context: Context, draw: Show) -> None:
+def _section(context: PageContext, draw: Show) -> None:
     """What refreshes: what was asked for, and the section."""
     if change_dialog.asked():
         st.rerun()

@@ -8,16 +8,16 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard.activity.rows import who
-from dashboard.auth.accounts import Role
+from dashboard.auth.accounts import PersonRole
 from dashboard.i18n import text
 from dashboard.i18n.language import Marked, _, marked
 from dashboard.i18n.text import Word
 from dashboard.page import refresh
-from dashboard.page.page import ROLES, Context, View
+from dashboard.page.page import ROLES, Page, PageContext
 from dashboard.widgets import cells, markup, search_box, table
 from schemas.database.queries import settings
 
-VIEW = View(title=marked("Changes"), path="changes", icon=":material/history:", order=11, in_menu=False)
+PAGE = Page(title=marked("Changes"), path="changes", icon=":material/history:", order=11, in_menu=False)
 
 PAGE_SIZE: Final = 50
 _ACTIVITY: Final = "activity"
@@ -72,7 +72,7 @@ class Change:
         return _(KINDS[self.kind]) if self.kind in KINDS else self.kind
 
 
-def show(context: Context) -> None:
+def show(context: PageContext) -> None:
     """Draw the page."""
     with st.container(key="back"):
         st.page_link(context.pages[_ACTIVITY], label=_("Activity"), icon=":material/arrow_back:")
@@ -81,7 +81,7 @@ def show(context: Context) -> None:
     refresh.refresh(partial(_list, context), seconds=context.refresh_seconds, key="changes_list")
 
 
-def _list(context: Context) -> None:
+def _list(context: PageContext) -> None:
     """What refreshes: a page of the list."""
     number = int(st.session_state.setdefault(_PAGE, 0))
     words = str(st.session_state.get(_SEARCH, ""))
@@ -93,7 +93,7 @@ def _list(context: Context) -> None:
         st.html(markup.empty(_(_NONE_TITLE), _(_NO_MATCH) if words else _(_NONE)))
         return
     rows = [_row(context, change) for change in found[first : first + PAGE_SIZE]]
-    table.draw("changes_table", _(VIEW.title), cells.columns(_COLUMNS), rows, total=len(rows))
+    table.draw("changes_table", _(PAGE.title), cells.columns(_COLUMNS), rows, total=len(rows))
     with st.container(horizontal=True, vertical_alignment="center", key="activity_foot"):
         st.button(_("Newer"), on_click=partial(_turn, -1), disabled=number == 0)
         st.button(_("Older"), on_click=partial(_turn, 1), disabled=len(found) <= first + PAGE_SIZE)
@@ -102,7 +102,7 @@ def _list(context: Context) -> None:
         st.html(markup.live_stamp(_("Updated {at}", at=at)), width="content")
 
 
-def changes(context: Context, words: str, *, limit: int) -> list[Change]:
+def changes(context: PageContext, words: str, *, limit: int) -> list[Change]:
     """The newest changes: what went through the ingestor, and for admins what was done with people."""
     asked = settings.changes(context.engine, context.org, search=words, limit=limit)
     found = [
@@ -118,15 +118,15 @@ def changes(context: Context, words: str, *, limit: int) -> list[Change]:
 
 
 def _about(name: str, detail: str) -> str:
-    said = _(ROLES[Role(detail)]) if detail in ROLES else detail
+    said = _(ROLES[PersonRole(detail)]) if detail in ROLES else detail
     return f"{name}: {said}" if said else name
 
 
-def _row(context: Context, change: Change) -> dict[str, Any]:
+def _row(context: PageContext, change: Change) -> dict[str, Any]:
     outcome = Word(_("Done"), "good") if change.accepted else Word(_("Refused"), "bad")
     return cells.row(
         change.id,
-        f"/{VIEW.path}",
+        f"/{PAGE.path}",
         cells.plain(text.moment(change.at, context.now(), context.zone)),
         cells.name(change.title),
         cells.plain(change.detail),

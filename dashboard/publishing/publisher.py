@@ -20,16 +20,16 @@ from broker.client import request_client as requests
 from broker.client.mqtt import Mqtt
 from broker.client.request_client import DASHBOARD, RequestClient
 from broker.client.transport import Transport
-from dashboard.auth.accounts import Role
+from dashboard.auth.accounts import PersonRole
 from dashboard.i18n.language import _, marked
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.settings import DashboardSettings, read_secret
 from schemas.contract.administration import Administration, ChangeKeys, RetireMachine
 from schemas.contract.commands import Act, Order, Request, Rollout
 from schemas.contract.signing import KeyChange, key_id, public_key, sign
 
-MAY_ACT: Final = frozenset((Role.OPERATOR, Role.ADMIN))
-MAY_ADMINISTER: Final = frozenset((Role.ADMIN,))
+MAY_ACT: Final = frozenset((PersonRole.OPERATOR, PersonRole.ADMIN))
+MAY_ADMINISTER: Final = frozenset((PersonRole.ADMIN,))
 CHANGE_MILLISECONDS: Final = 60_000
 """How long a change of the organisation is asked for again, while nobody answers."""
 
@@ -137,7 +137,7 @@ class Publisher:
         action: str,
         arguments: Mapping[str, Any],
         *,
-        role: Role,
+        role: PersonRole,
         actor: str,
         lifetime_seconds: float,
         rollout: Rollout,
@@ -154,7 +154,7 @@ class Publisher:
         wanted: Mapping[str, Mapping[str, Any]],
         action: str,
         *,
-        role: Role,
+        role: PersonRole,
         actor: str,
         lifetime_seconds: float,
         rollout: Rollout | None = None,
@@ -174,13 +174,13 @@ class Publisher:
             self._asked.put((org, request, orders[0].expires_at))
         return _sent(orders, asked)
 
-    def cancel(self, org: str, commands: Sequence[str], *, role: Role, actor: str) -> None:
+    def cancel(self, org: str, commands: Sequence[str], *, role: PersonRole, actor: str) -> None:
         """Take commands back that were not sent yet. Raises NotAllowedError."""
         self._require(org, role)
         for request in requests.cancel(commands, actor=actor):
             self._asked.put((org, request, self._now() + _CANCEL_MILLISECONDS))
 
-    def administer(self, org: str, change: Administration, *, role: Role, actor: str) -> str:
+    def administer(self, org: str, change: Administration, *, role: PersonRole, actor: str) -> str:
         """Ask for a change of the organisation; returns the request's id. Raises NotAllowedError.
 
         Whoever acts on machines may also take one out of service; everything else is for admins.
@@ -194,13 +194,13 @@ class Publisher:
         self._asked.put((org, request, self._now() + CHANGE_MILLISECONDS))
         return request.id
 
-    def key_change(self, change: KeyChange, *, role: Role) -> ChangeKeys:
+    def key_change(self, change: KeyChange, *, role: PersonRole) -> ChangeKeys:
         """A change of an organisation's keys, signed with the one that is held here. Raises NotAllowedError."""
         if role not in MAY_ADMINISTER:
             raise NotAllowedError(_(_ONLY_ADMINS))
         return ChangeKeys(change=sign(change, self._seed(change.org)))
 
-    def _require(self, org: str, role: Role) -> None:
+    def _require(self, org: str, role: PersonRole) -> None:
         if role not in MAY_ACT:
             raise NotAllowedError(_("Only operators and admins may act."))
         why = self.unavailable(org)
@@ -214,7 +214,7 @@ class Publisher:
         try:
             seed = read_secret(path)
             public_key(seed)
-        except StartError as error:
+        except UserError as error:
             raise NotAllowedError(_(_BAD_KEY, why=error)) from None
         except ValueError:
             raise NotAllowedError(_(_BAD_KEY, why=_("{file} holds none", file=path))) from None

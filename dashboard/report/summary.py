@@ -46,7 +46,7 @@ class Load:
 
 
 @dataclass(slots=True)
-class Machine:
+class MachineSummary:
     """One machine in the time: `healths` counts hours by status, `disk` is the used percentage on each day."""
 
     name: str
@@ -78,7 +78,7 @@ class Report:
     org: str
     within: Span
     made_at: int
-    machines: list[Machine]
+    machines: list[MachineSummary]
     incidents: list[Row[Any]]
     days: dict[int, Counter[str]] = field(default_factory=dict)
 
@@ -98,7 +98,9 @@ def gather(
         went = [change for _, change in changes.get(row.id, ())]
         there = availability(since, went, within=within, blind=blind)
         ledger = ledgers.get(row.id, Ledger())
-        machines[row.id] = Machine(row.name, row.hostname or row.name, row.health_status or "unknown", there, ledger)
+        machines[row.id] = MachineSummary(
+            row.name, row.hostname or row.name, row.health_status or "unknown", there, ledger
+        )
     report = Report(org_name, within, now, list(machines.values()), incidents)
     thresholds = queries.thresholds(engine, org_name)
     for some in report_queries.hours(engine, org_name, within):
@@ -121,7 +123,7 @@ def _first(
     return str(row.presence) if is_so_since else "unknown"
 
 
-def _add(report: Report, machine: Machine, row: Row[Any], thresholds: Thresholds) -> None:
+def _add(report: Report, machine: MachineSummary, row: Row[Any], thresholds: Thresholds) -> None:
     """Count one hour of a machine."""
     day = row.at // DAY * DAY
     machine.samples += row.samples

@@ -40,7 +40,7 @@ from dashboard.page.layout import SECRETS
 from dashboard.publishing.publisher import PUBLISHERS, Publisher
 from dashboard.server import ended_runs, stale_refreshes
 from dashboard.widgets import component, theme
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.settings import DashboardSettings, is_loopback
 from schemas.database.engine import open_engine
 
@@ -62,7 +62,7 @@ _ERROR_REFERENCE_MODULO: Final = 1_000_000
 _log = logging.getLogger(__name__)
 
 
-class ServeError(StartError):
+class ServeError(UserError):
     """The dashboard cannot listen; the message is one sentence for the person who starts it."""
 
 

@@ -16,7 +16,7 @@ import streamlit as st
 from dashboard.auth.accounts import AccountError
 from dashboard.i18n.language import _, marked
 from dashboard.page import refresh
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.settings import pending_changes
 from dashboard.settings.pending_changes import PENDING, Asked
@@ -37,7 +37,7 @@ class Draft:
     """What the dialog remembers from its opening to its closing. `form` and `reveal` draw its beginning and its end."""
 
     title: str
-    form: "Callable[[Context, Draft], None]"
+    form: "Callable[[PageContext, Draft], None]"
     about: dict[str, Any] = field(default_factory=dict)
     number: int = 0
     confirming: bool = False
@@ -45,7 +45,7 @@ class Draft:
     asked: Asked | None = None
     said: str = ""
     secret: str = field(default="", repr=False)
-    reveal: "Callable[[Context, Draft], None] | None" = None
+    reveal: "Callable[[PageContext, Draft], None] | None" = None
 
     def key(self, name: str) -> str:
         """The name of a widget of this dialog."""
@@ -56,7 +56,7 @@ class Draft:
         return st.session_state.get(self.key(name))
 
 
-Form = Callable[[Context, Draft], None]
+Form = Callable[[PageContext, Draft], None]
 
 
 def ask(title: str, form: Form, **about: Any) -> None:  # noqa: ANN401 - what the form needs
@@ -70,7 +70,7 @@ def asked() -> bool:
     return _OPENING in st.session_state
 
 
-def open_if_asked(context: Context) -> None:
+def open_if_asked(context: PageContext) -> None:
     """Open the dialog, when somebody asked for it. A click beside it does not close it: a secret would be lost."""
     draft: Draft | None = st.session_state.pop(_OPENING, None)
     if draft is not None:
@@ -78,7 +78,7 @@ def open_if_asked(context: Context) -> None:
         st.dialog(markup.plain(draft.title), width="medium", dismissible=False)(_dialog)(context)
 
 
-def request(context: Context, draft: Draft, change: Administration, *, secret: str = "") -> None:
+def request(context: PageContext, draft: Draft, change: Administration, *, secret: str = "") -> None:
     """Ask for a change; the dialog goes on to what becomes of it. `secret` is what it opens, for whoever asked."""
     if draft.asked is not None:
         return
@@ -135,7 +135,7 @@ def _back(draft: Draft) -> None:
     draft.confirming, draft.problem = False, ""
 
 
-def _dialog(context: Context) -> None:
+def _dialog(context: PageContext) -> None:
     draft: Draft | None = st.session_state.get(_DRAFT)
     if draft is None:
         st.rerun()
@@ -156,7 +156,7 @@ def _dialog(context: Context) -> None:
         close()
 
 
-def _progress(context: Context, draft: Draft, asked: Asked) -> None:
+def _progress(context: PageContext, draft: Draft, asked: Asked) -> None:
     (stands,) = pending_changes.look(context, [asked])
     if stands.code == PENDING:
         st.html(markup.banner(f"{stands.word.label}: {stands.detail}"))
@@ -168,7 +168,7 @@ def _progress(context: Context, draft: Draft, asked: Asked) -> None:
         _reveal(context, draft)
 
 
-def _reveal(context: Context, draft: Draft) -> None:
+def _reveal(context: PageContext, draft: Draft) -> None:
     """Show what a change that is done has opened."""
     if draft.secret:
         st.html(markup.note(_(_ONCE)))

@@ -16,7 +16,7 @@ from sqlalchemy import Row
 from dashboard.i18n.language import _, marked
 from dashboard.i18n.text import Word
 from dashboard.page import refresh
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import CHANGE_MILLISECONDS, NotAllowedError
 from dashboard.widgets import markup
 from schemas.contract.administration import Administration
@@ -63,7 +63,7 @@ class Standing:
         return Word(_(label), tone)
 
 
-def ask(context: Context, change: Administration, title: str) -> Asked:
+def ask(context: PageContext, change: Administration, title: str) -> Asked:
     """Ask for a change, and remember it for this visitor. Raises NotAllowedError."""
     if context.publisher is None:
         raise NotAllowedError(_(_NOBODY))
@@ -82,7 +82,7 @@ def standing(asked: Asked, row: Row[Any] | None, now: int) -> Standing:
     return Standing("unanswered", _(_UNANSWERED))
 
 
-def look(context: Context, asked: Sequence[Asked]) -> list[Standing]:
+def look(context: PageContext, asked: Sequence[Asked]) -> list[Standing]:
     """What became of each of these."""
     if not asked:
         return []
@@ -92,13 +92,13 @@ def look(context: Context, asked: Sequence[Asked]) -> list[Standing]:
     return [standing(each, found.get(each.request), context.now()) for each in asked]
 
 
-def pending(context: Context) -> list[Asked]:
+def pending(context: PageContext) -> list[Asked]:
     """What this visitor has asked for and the database does not have yet."""
     asked = _remembered()
     return [each for each, stands in zip(asked, look(context, asked), strict=True) if stands.code == PENDING]
 
 
-def draw(context: Context) -> None:
+def draw(context: PageContext) -> None:
     """What this visitor has asked for on this visit, the newest first, until they clear it."""
     asked = _remembered()
     if not asked:

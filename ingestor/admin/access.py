@@ -2,7 +2,7 @@
 
 Invariants:
 - A secret is hashed before it comes near the database, and is returned to the caller only when it is new.
-- What takes a connection checks before it writes: whatever it refuses, by StartError, has changed nothing.
+- What takes a connection checks before it writes: whatever it refuses, by UserError, has changed nothing.
 - Who is revoked stays in the table, so that brokers and the ingestor see it, and its name is nobody else's meanwhile.
 - What an organisation has goes with it; its principals stay, revoked, until there is one of its name again.
 """
@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from broker.access.credentials import bcrypt_record, hash_secret, new_secret, verify_secret
 from broker.access.policy import Principal, Role
-from runtime.errors import StartError
+from runtime.errors import UserError
 from schemas.contract.messages import OrgConfig
 from schemas.contract.topics import MACHINE_MAX_LENGTH, ORG_MAX_LENGTH, is_id
 from schemas.database import tables
@@ -28,10 +28,10 @@ _PROVISIONED = (Role.READER, Role.OPERATOR, Role.MACHINE)
 
 
 def new_org(engine: Engine, name: str, *, now: Now) -> None:
-    """Make an organisation. Raises StartError when there is one of this name, or the name is wrong."""
+    """Make an organisation. Raises UserError when there is one of this name, or the name is wrong."""
     require_name(name, "an organisation", ORG_MAX_LENGTH)
     if not add_org(engine, name, now=now):
-        raise StartError(f"there is an organisation {name} already")
+        raise UserError(f"there is an organisation {name} already")
 
 
 def add_org(engine: Engine, name: str, *, now: Now) -> bool:
@@ -104,9 +104,9 @@ def add_principal(engine: Engine, principal: Principal, secret: str, *, now: Now
 
 
 def new_principal(engine: Engine, org: str, name: str, role: str, *, now: Now) -> str:
-    """Let somebody new connect, and return the secret. Raises StartError when the name is taken or wrong."""
+    """Let somebody new connect, and return the secret. Raises UserError when the name is taken or wrong."""
     if role not in _PROVISIONED:
-        raise StartError(f"there is no role {role} to give: choose one of {', '.join(_PROVISIONED)}")
+        raise UserError(f"there is no role {role} to give: choose one of {', '.join(_PROVISIONED)}")
     require_name(name, "a principal", MACHINE_MAX_LENGTH)
     secret = new_secret()
     with engine.begin() as connection:
@@ -123,7 +123,7 @@ def provision(connection: Connection, principal: Principal, secret_hash: str, no
     if found is None:
         insert_principal(connection, principal, secret_hash, now)
     elif found.revoked_at is None or found.role != principal.role:
-        raise StartError(f"{principal.username} is there already: rotate or revoke it, or choose another name")
+        raise UserError(f"{principal.username} is there already: rotate or revoke it, or choose another name")
     else:
         _change(connection, principal.username, secret_hash)
     if principal.role is Role.MACHINE:
@@ -148,7 +148,7 @@ def list_principals(engine: Engine, org: str | None = None) -> list[dict[str, An
 
 
 def rotate_principal(engine: Engine, username: str, *, overlap_seconds: float, now: Now) -> str:
-    """Give a principal another secret, and return it; the one before stays good for the overlap. Raises StartError."""
+    """Give a principal another secret, and return it; the one before stays good for the overlap. Raises UserError."""
     secret = new_secret()
     with engine.begin() as connection:
         rotate(connection, username, hash_secret(secret), overlap_seconds, now())
@@ -164,7 +164,7 @@ def rotate(connection: Connection, username: str, secret_hash: str, overlap_seco
 
 
 def revoke_principal(engine: Engine, username: str, *, now: Now) -> None:
-    """Let somebody connect no more: sessions end within seconds, and a machine is retired. Raises StartError."""
+    """Let somebody connect no more: sessions end within seconds, and a machine is retired. Raises UserError."""
     with engine.begin() as connection:
         revoke(connection, username, now())
 
@@ -179,7 +179,7 @@ def reinstate(connection: Connection, username: str) -> None:
     """Let somebody connect again, with the secret that they had."""
     found = _require_known(connection, username)
     if found.revoked_at is None:
-        raise StartError(f"{username} is not revoked")
+        raise UserError(f"{username} is not revoked")
     _change(connection, username, found.secret_hash)
 
 
@@ -189,7 +189,7 @@ def role_of(connection: Connection, username: str) -> str:
 
 
 def configure_org(engine: Engine, name: str, changes: Mapping[str, float]) -> str:
-    """Change these settings of an organisation, and say what was changed. Raises StartError."""
+    """Change these settings of an organisation, and say what was changed. Raises UserError."""
     with engine.begin() as connection:
         hold_org(connection, name)
         return configure(connection, name, changes)
@@ -201,14 +201,14 @@ def configure(connection: Connection, name: str, changes: Mapping[str, float]) -
     try:
         after = organisation.changed(config, retention, changes)
     except ValueError as error:
-        raise StartError(str(error)) from None
+        raise UserError(str(error)) from None
     stored = {"config": after[0].model_dump(mode="json"), "retention": after[1].model_dump(mode="json")}
     connection.execute(tables.org.update().where(tables.org.c.name == name).values(stored))
     return organisation.differences(organisation.values(config, retention), organisation.values(*after))
 
 
 def org_settings(engine: Engine, name: str) -> dict[str, float]:
-    """The value of every setting of an organisation. Raises StartError."""
+    """The value of every setting of an organisation. Raises UserError."""
     with engine.connect() as connection:
         return organisation.values(*_settings(connection, name))
 
@@ -254,15 +254,15 @@ def org_id(connection: Connection, name: str) -> int | None:
 
 
 def require_org(connection: Connection, name: str) -> None:
-    """Raise StartError when there is no organisation of this name."""
+    """Raise UserError when there is no organisation of this name."""
     if org_id(connection, name) is None:
-        raise StartError(f"there is no organisation {name}: see dashfleet org list, or make it with dashfleet org add")
+        raise UserError(f"there is no organisation {name}: see dashfleet org list, or make it with dashfleet org add")
 
 
 def require_name(name: str, what: str, max_length: int) -> None:
-    """Raise StartError unless this may be an id."""
+    """Raise UserError unless this may be an id."""
     if not is_id(name, max_length):
-        raise StartError(
+        raise UserError(
             f"{name!r} cannot be {what}: use lower-case letters, digits and inner hyphens, {max_length} at most"
         )
 
@@ -276,14 +276,14 @@ def _settings(connection: Connection, name: str) -> tuple[OrgConfig, Retention]:
 def _require_known(connection: Connection, username: str) -> Any:  # noqa: ANN401 - a row of the table
     found = connection.execute(select(tables.principal).where(_called(username))).first()
     if found is None:
-        raise StartError(f"there is no principal {username}: see dashfleet principal list")
+        raise UserError(f"there is no principal {username}: see dashfleet principal list")
     return found
 
 
 def _require_valid(connection: Connection, username: str) -> Any:  # noqa: ANN401 - a row of the table
     found = _require_known(connection, username)
     if found.revoked_at is not None:
-        raise StartError(f"{username} is revoked already")
+        raise UserError(f"{username} is revoked already")
     return found
 
 

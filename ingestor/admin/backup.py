@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ingestor.history import partitions
 from runtime import files
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.urls import sqlite_url
 from schemas.database.engine import DatabaseError, migrate, newest_revision, open_engine, shown_url, upgrade
 from schemas.database.tables import machine, metadata, sample
@@ -46,7 +46,7 @@ class Contents:
 def back_up(engine: Engine, file: Path, *, tell: Told = lambda _table, _rows: None) -> Contents:
     """Write the database, as it is at one moment, to a new file that only its owner can read.
 
-    Raises StartError when there is such a file, or when it cannot be written.
+    Raises UserError when there is such a file, or when it cannot be written.
     """
     with _failing_as(f"cannot back up to {file}"), files.new(file) as written:
         if engine.dialect.name == "sqlite":
@@ -60,7 +60,7 @@ def back_up(engine: Engine, file: Path, *, tell: Told = lambda _table, _rows: No
 def restore(file: Path, engine: Engine, *, tell: Told = lambda _table, _rows: None) -> Contents:
     """Bring a backup, of this version or an older one, into a SQLite file that is not there yet or an empty database.
 
-    Raises StartError when something is there, when the file is no backup, or when a newer version wrote it.
+    Raises UserError when something is there, when the file is no backup, or when a newer version wrote it.
     """
     contents = look_into(file)
     with _failing_as(f"cannot restore {file} into {shown_url(engine)}"):
@@ -69,7 +69,7 @@ def restore(file: Path, engine: Engine, *, tell: Told = lambda _table, _rows: No
                 _copy_up(file, written)
         else:
             if set(inspect(engine).get_table_names()) & {*metadata.tables, "alembic_version"}:
-                raise StartError(f"{shown_url(engine)} is not empty, and nothing is overwritten: name an empty one")
+                raise UserError(f"{shown_url(engine)} is not empty, and nothing is overwritten: name an empty one")
             with tempfile.TemporaryDirectory() as directory:
                 copied = Path(directory, file.name)
                 _copy_up(file, copied)
@@ -79,9 +79,9 @@ def restore(file: Path, engine: Engine, *, tell: Told = lambda _table, _rows: No
 
 
 def look_into(file: Path) -> Contents:
-    """What a backup holds, after reading it whole. Raises StartError when it is none, or is damaged."""
+    """What a backup holds, after reading it whole. Raises UserError when it is none, or is damaged."""
     if not file.is_file():
-        raise StartError(f"there is no file {file}")
+        raise UserError(f"there is no file {file}")
     with (
         _failing_as(f"{file} is no backup of DashFleet, or it is damaged"),
         _opened(file, read_only=True) as engine,
@@ -89,9 +89,9 @@ def look_into(file: Path) -> Contents:
     ):
         found = connection.scalar(text("PRAGMA integrity_check"))
         if found != "ok":
-            raise StartError(f"{file} is damaged: {found}")
+            raise UserError(f"{file} is damaged: {found}")
         if connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() > newest_revision():
-            raise StartError(f"{file} was written by a newer version of DashFleet: install that one to restore it")
+            raise UserError(f"{file} was written by a newer version of DashFleet: install that one to restore it")
         machines = connection.scalar(select(func.count()).select_from(machine)) or 0
         samples = connection.scalar(select(func.count()).select_from(sample)) or 0
     return Contents(machines, samples, file.stat().st_size)
@@ -189,6 +189,6 @@ def _failing_as(what: str) -> Iterator[None]:
     except DBAPIError as error:
         raise DatabaseError(f"{what}: {str(error.orig).partition(chr(10))[0]}") from None
     except FileExistsError as error:
-        raise StartError(f"there is a file {error} already: name one that does not exist") from None
+        raise UserError(f"there is a file {error} already: name one that does not exist") from None
     except OSError as error:
-        raise StartError(f"{what}: {error.strerror}") from None
+        raise UserError(f"{what}: {error.strerror}") from None

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, insert, select
 from sqlalchemy.engine import Connection
 
 from ingestor.admin.access import org_id, require_org
-from runtime.errors import StartError
+from runtime.errors import UserError
 from schemas.contract.messages import KEY_CHANGES_MAX, Signed
 from schemas.contract.signing import KeyChange, SignatureError, current, key_id, listed, opened, public_key, sign
 from schemas.database import tables
@@ -26,7 +26,7 @@ def add_key(
 ) -> str:
     """Let machines obey the key of this seed; returns its id. `signer` is the seed that signs, None for the first key.
 
-    Raises StartError when there is no such organisation, or when `signer` may not sign here.
+    Raises UserError when there is no such organisation, or when `signer` may not sign here.
     """
     change = KeyChange(change="add", org=org, public_key=public_key(seed), name=name, at=now(), expires_at=expires_at)
     with engine.begin() as connection:
@@ -35,11 +35,11 @@ def add_key(
 
 
 def revoke_key(engine: Engine, org: str, id_: str, *, signer: str, now: Now) -> None:
-    """Let machines obey this key no more. Raises StartError."""
+    """Let machines obey this key no more. Raises UserError."""
     with engine.begin() as connection:
         known = {row["id"]: row for row in listed(_changes(connection, org), org, now())}
         if id_ not in known:
-            raise StartError(f"{org} has no key {id_}: dashfleet key list --org {org} names them")
+            raise UserError(f"{org} has no key {id_}: dashfleet key list --org {org} names them")
         if known[id_]["revoked_at"] is None:
             change = KeyChange(change="revoke", org=org, public_key=known[id_]["public_key"], at=now())
             _write(connection, change, signer, first=False)
@@ -58,25 +58,25 @@ def has_keys(engine: Engine, org: str) -> bool:
 
 
 def take(connection: Connection, org: str, signed: Signed, now: int) -> str:
-    """Write a change that somebody has signed elsewhere, and say what it is. Raises StartError.
+    """Write a change that somebody has signed elsewhere, and say what it is. Raises UserError.
 
     The last key is not revoked so: nobody could ever sign for another one.
     """
     before = _changes(connection, org)
     key = current(before, org, now).get(signed.key)
     if key is None:
-        raise StartError(f"the key {signed.key} is not in force in {org}: it cannot sign this")
+        raise UserError(f"the key {signed.key} is not in force in {org}: it cannot sign this")
     try:
         change = opened(signed, key.public_key, KeyChange)
     except SignatureError as error:
-        raise StartError(str(error)) from None
+        raise UserError(str(error)) from None
     known = key_id(change.public_key) in {row["id"] for row in listed(before, org, now)}
     if change.org != org:
-        raise StartError(f"it is signed for {change.org}, and this is {org}")
+        raise UserError(f"it is signed for {change.org}, and this is {org}")
     if known == (change.change == "add"):
-        raise StartError(f"{org} {'has, or had,' if known else 'has no'} key {key_id(change.public_key)}")
+        raise UserError(f"{org} {'has, or had,' if known else 'has no'} key {key_id(change.public_key)}")
     if not current([*before, signed], org, now):
-        raise StartError(f"{org} would be left without a key in force: add another one first")
+        raise UserError(f"{org} would be left without a key in force: add another one first")
     _insert(connection, org, before, signed)
     return f"{'added' if change.change == 'add' else 'revoked'} {key_id(change.public_key)} {change.name}".rstrip()
 
@@ -85,19 +85,19 @@ def _write(connection: Connection, change: KeyChange, signer: str, *, first: boo
     require_org(connection, change.org)
     before = _changes(connection, change.org)
     if first == bool(before):
-        raise StartError(
+        raise UserError(
             f"{change.org} has a key already: the next one must be signed by it, so name its file with --signed-by"
             if first
             else f"{change.org} has no key yet: dashfleet key create --org {change.org} makes the first"
         )
     if not first and key_id(public_key(signer)) not in current(before, change.org, change.at):
-        raise StartError(f"the key {key_id(public_key(signer))} is not in force in {change.org}: it cannot sign this")
+        raise UserError(f"the key {key_id(public_key(signer))} is not in force in {change.org}: it cannot sign this")
     _insert(connection, change.org, before, sign(change, signer))
 
 
 def _insert(connection: Connection, org: str, before: list[Signed], signed: Signed) -> None:
     if len(before) >= KEY_CHANGES_MAX:
-        raise StartError(f"{org} has had {KEY_CHANGES_MAX} changes of keys, and its machines take no more")
+        raise UserError(f"{org} has had {KEY_CHANGES_MAX} changes of keys, and its machines take no more")
     connection.execute(insert(tables.key_change).values(org_id=org_id(connection, org), **signed.model_dump()))
 
 

@@ -19,7 +19,7 @@ from ingestor.admin import access, key_changes, tokens
 from ingestor.domain.command_changes import RequestRecord
 from ingestor.storage.command_store import find_request, insert_request
 from runtime.durations import duration
-from runtime.errors import StartError
+from runtime.errors import UserError
 from schemas.contract.administration import (
     AddPrincipal,
     AddToken,
@@ -67,12 +67,12 @@ def _decide(connection: Connection, record: RequestRecord, level: str, change: A
     try:
         record.detail = _apply(connection, record, change)
         record.state = "accepted"
-    except StartError as error:
+    except UserError as error:
         record.detail = str(error)
 
 
 def _apply(connection: Connection, record: RequestRecord, change: Administration) -> str:
-    """Do it, and say what was done. Raises StartError before anything is written."""
+    """Do it, and say what was done. Raises UserError before anything is written."""
     org, now = record.org, record.created_at
     match change:
         case ConfigureOrg():
@@ -114,14 +114,14 @@ def _username(org: str, name: str) -> str:
 
 
 def _require_program(connection: Connection, org: str, name: str) -> None:
-    """Raise StartError unless this is somebody whom an admin may have let in: no token, and no machine."""
+    """Raise UserError unless this is somebody whom an admin may have let in: no token, and no machine."""
     if access.role_of(connection, _username(org, name)) not in _PROGRAMS:
-        raise StartError(f"{name} is neither a reader nor an operator")
+        raise UserError(f"{name} is neither a reader nor an operator")
 
 
 def _machine(connection: Connection, org: str, name: str) -> str:
-    """The user name of a machine. Raises StartError when there is none of this name."""
+    """The user name of a machine. Raises UserError when there is none of this name."""
     known = select(tables.machine.c.id).join(tables.org).where(tables.org.c.name == org, tables.machine.c.name == name)
     if connection.execute(known).first() is None:
-        raise StartError(f"{org} has no machine {name}")
+        raise UserError(f"{org} has no machine {name}")
     return Principal(Role.MACHINE, org, name).username

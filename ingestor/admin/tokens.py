@@ -12,18 +12,18 @@ from broker.access.credentials import bcrypt_record, hash_secret
 from broker.access.credentials import new_token as new_credential
 from broker.access.policy import Principal, Role
 from ingestor.admin.access import Now, insert_principal, note_bcrypt, require_org
-from runtime.errors import StartError
+from runtime.errors import UserError
 from schemas.contract.administration import TOKEN_LIFE_MAX_SECONDS, TOKEN_USES_MAX
 from schemas.contract.enrolment import Token
 from schemas.database import tables
 
 
 def new_token(engine: Engine, org: str, *, uses: int, seconds: float, created_by: str, now: Now) -> Token:
-    """A token that makes so many machines within so many seconds. Raises StartError."""
+    """A token that makes so many machines within so many seconds. Raises UserError."""
     if not 1 <= uses <= TOKEN_USES_MAX:
-        raise StartError(f"a token makes 1 to {TOKEN_USES_MAX} machines, not {uses}")
+        raise UserError(f"a token makes 1 to {TOKEN_USES_MAX} machines, not {uses}")
     if not 0 < seconds <= TOKEN_LIFE_MAX_SECONDS:
-        raise StartError("a token lives for 30 days at most: see --expires")
+        raise UserError("a token lives for 30 days at most: see --expires")
     token = new_credential(org)
     with engine.begin() as connection:
         require_org(connection, org)
@@ -36,11 +36,11 @@ def new_token(engine: Engine, org: str, *, uses: int, seconds: float, created_by
 def insert_token(
     connection: Connection, org: str, name: str, secret_hash: str, uses: int, until: int, created_by: str, now: int
 ) -> None:
-    """Write a token by the record of its secret. Raises StartError when there is, or was, a principal of this name."""
+    """Write a token by the record of its secret. Raises UserError when there is, or was, a principal of this name."""
     principal = Principal(Role.ENROL, org, name)
     known = tables.principal.c.username == principal.username
     if connection.execute(select(tables.principal.c.username).where(known)).first() is not None:
-        raise StartError(f"there is, or was, a {principal.username}: choose another name")
+        raise UserError(f"there is, or was, a {principal.username}: choose another name")
     insert_principal(connection, principal, secret_hash, now)
     values = {"username": principal.username, "uses": uses, "expires_at": until, "created_at": now}
     connection.execute(tables.token.insert().values(**values, created_by=created_by[:128]))
@@ -66,18 +66,18 @@ def list_tokens(engine: Engine, org: str | None = None) -> list[dict[str, Any]]:
 
 
 def revoke_token(engine: Engine, name: str, *, now: Now) -> None:
-    """End a token before its time: the machines that it made stay. Raises StartError."""
+    """End a token before its time: the machines that it made stay. Raises UserError."""
     with engine.begin() as connection:
         end_token(connection, name, now())
 
 
 def end_token(connection: Connection, username: str, now: int) -> None:
-    """End a token. Raises StartError."""
+    """End a token. Raises UserError."""
     table = tables.principal
     mine = (table.c.username == username) & (table.c.role == Role.ENROL.value)
     found = connection.execute(select(table.c.revoked_at).where(mine)).first()
     if found is None:
-        raise StartError(f"there is no token {username}: see dashfleet token list")
+        raise UserError(f"there is no token {username}: see dashfleet token list")
     if found.revoked_at is not None:
-        raise StartError(f"the token {username} is revoked already")
+        raise UserError(f"the token {username} is revoked already")
     connection.execute(table.update().where(mine).values(revoked_at=now))

@@ -57,7 +57,7 @@ class Alert:
     def _payload(self) -> bytes:
         if self.ended_at is not None:
             return b""
-        return messages.Alert(
+        return messages.AlertMessage(
             rule=self.rule, title=self.title, severity=self.severity, since=self.started_at, detail=self.detail
         ).encode()
 

@@ -35,7 +35,7 @@ from ingestor.intake.message_handlers import Batch, RefusedError
 from ingestor.storage.command_store import CommandStore
 from schemas.contract import commands as messages
 from schemas.contract import topics
-from schemas.contract.commands import Result, State
+from schemas.contract.commands import CommandState, Result
 
 LOOKS_EACH_STEP = 500
 
@@ -171,7 +171,7 @@ class Dispatch:
 
     def _why_not(self, command: Command, machine: Machine | None) -> tuple[str, str] | None:
         """Why a command that was not sent should not be any more: a reason's code and a sentence."""
-        if command.state is not State.QUEUED:
+        if command.state is not CommandState.QUEUED:
             return None
         if machine is None or machine.state.presence is Presence.RETIRED:
             return "retired", "its machine was taken out of service"
@@ -187,7 +187,7 @@ class Dispatch:
         held.session = machine.state.session
         held.retry_at = now + round(1000 * retry_seconds(sent.attempts, self._random))
         topic = topics.COMMAND.at(org=sent.org, machine=sent.machine)
-        payload = messages.Command(order=sent.order, attempt=sent.attempts).encode()
+        payload = messages.CommandMessage(order=sent.order, attempt=sent.attempts).encode()
         batch.changes.commands.append(Message(topic, payload, topics.COMMAND.qos, topics.COMMAND.retain))
 
     def _change(self, batch: Batch, before: Command, after: Command, by: str, now: int) -> Command:
@@ -196,7 +196,7 @@ class Dispatch:
             return after
         batch.changes.record(before, after, by, now)
         self._to_look_at.update(dict.fromkeys(self.rollouts.see(batch, after, now)))
-        if after.state is State.SUCCEEDED:
+        if after.state is CommandState.SUCCEEDED:
             self._desired.succeeded(batch, after)
         if after.state not in OPEN:
             self._let_go(after)
@@ -224,7 +224,7 @@ class Dispatch:
     def _schedule(self, held: Held, now: int, *, there: bool) -> None:
         """Look again when its time is over, or at the next attempt while its machine is there."""
         due_at = ends_at(held.command)
-        if there and held.command.state is State.SENT and may_send(held.command, now):
+        if there and held.command.state is CommandState.SENT and may_send(held.command, now):
             due_at = min(due_at, held.retry_at)
         if due_at != held.due_at:
             held.due_at = due_at

@@ -22,7 +22,7 @@ from ingestor.domain.rollout import Progress, RolloutKey
 from ingestor.intake.message_handlers import Batch, RefusedError
 from ingestor.storage.command_store import CommandStore
 from schemas.contract.administration import Administration
-from schemas.contract.commands import Act, Cancel, Order, Request, Rollout, State, Update
+from schemas.contract.commands import Act, Cancel, CommandState, Order, Request, Rollout, Update
 from schemas.contract.messages import Signed
 from schemas.contract.signing import KeyRing, SignatureError
 from schemas.contract.topics import Address
@@ -141,7 +141,7 @@ class Requests:
         try:
             keys.open(command.order, Order, now)
         except SignatureError as error:
-            return replace(command, state=State.REJECTED, reason="signature", detail=str(error), ended_at=now)
+            return replace(command, state=CommandState.REJECTED, reason="signature", detail=str(error), ended_at=now)
         return command
 
     def _rollout(self, batch: Batch, asked: "_Asked", act: Act) -> Rollout | None:
@@ -185,7 +185,7 @@ class Requests:
         detail = f"taken back by {asked.request.actor or asked.principal}"
         after = self._dispatch.cancel(batch, command, asked.principal, "cancelled", detail, asked.now)
         answer = standing(after, asked.request.id, asked.now)
-        if after.state is State.CANCELLED:
+        if after.state is CommandState.CANCELLED:
             return answer
         return answer.model_copy(update={"reason": "too-late", "detail": f"it is {after.state} already"})
 

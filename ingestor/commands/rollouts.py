@@ -7,7 +7,7 @@ from ingestor.domain.command import OPEN, Command
 from ingestor.domain.command_changes import update
 from ingestor.domain.rollout import Progress, RolloutKey
 from ingestor.intake.message_handlers import Batch
-from schemas.contract.commands import State, Update
+from schemas.contract.commands import CommandState, Update
 
 
 class Rollouts:
@@ -59,7 +59,7 @@ class Rollouts:
     def lets(self, command: Command, now: int) -> bool:
         """Whether a command that was never sent may be sent now, which uses its turn up."""
         progress = self.of(command)
-        if progress is None or command.state is not State.QUEUED:
+        if progress is None or command.state is not CommandState.QUEUED:
             return True
         if not progress.lets(command.id):
             return False

@@ -12,7 +12,7 @@ Invariants:
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from schemas.contract.commands import FINAL, Result, State
+from schemas.contract.commands import FINAL, CommandState, Result
 from schemas.contract.messages import Signed
 
 RUNNING_SECONDS = 15 * 60.0
@@ -25,7 +25,7 @@ RETRY_FLOOR_SECONDS = 1.0
 RETRY_FIRST_SECONDS = 4.0
 RETRY_MOST_SECONDS = 300.0
 
-OPEN = frozenset((State.QUEUED, State.SENT, State.RUNNING))
+OPEN = frozenset((CommandState.QUEUED, CommandState.SENT, CommandState.RUNNING))
 """States in which there is something to do, now or at some time."""
 
 
@@ -47,7 +47,7 @@ class Command:
     order: Signed
     expires_at: int
     created_at: int
-    state: State = State.QUEUED
+    state: CommandState = CommandState.QUEUED
     reason: str = ""
     detail: str = ""
     exit_code: int | None = None
@@ -62,14 +62,14 @@ class Command:
 
 def may_send(command: Command, now: int) -> bool:
     """Whether it may be published (again)."""
-    return command.state in (State.QUEUED, State.SENT) and now < command.expires_at
+    return command.state in (CommandState.QUEUED, CommandState.SENT) and now < command.expires_at
 
 
 def on_send(command: Command, now: int) -> Command:
     """It is published to its machine, which is there."""
     if not may_send(command, now):
         return command
-    return replace(command, state=State.SENT, reason="", detail="", attempts=command.attempts + 1, sent_at=now)
+    return replace(command, state=CommandState.SENT, reason="", detail="", attempts=command.attempts + 1, sent_at=now)
 
 
 def on_result(command: Command, result: Result, now: int) -> Command:
@@ -79,7 +79,7 @@ def on_result(command: Command, result: Result, now: int) -> Command:
     if result.state != "running":
         return replace(
             command,
-            state=State(result.state),
+            state=CommandState(result.state),
             reason=result.reason,
             detail=result.detail,
             exit_code=result.exit_code,
@@ -90,13 +90,17 @@ def on_result(command: Command, result: Result, now: int) -> Command:
     if command.running_at is not None:  # said again; a command runs once
         return command
     return replace(
-        command, state=State.RUNNING, reason=result.reason, detail=result.detail, running_at=now, ended_at=None
+        command, state=CommandState.RUNNING, reason=result.reason, detail=result.detail, running_at=now, ended_at=None
     )
 
 
 def on_cancel(command: Command, reason: str, detail: str, now: int) -> Command:
     """Somebody takes it back, which counts while it was not sent."""
-    return _ended(command, State.CANCELLED, reason, detail, now) if command.state is State.QUEUED else command
+    return (
+        _ended(command, CommandState.CANCELLED, reason, detail, now)
+        if command.state is CommandState.QUEUED
+        else command
+    )
 
 
 def on_time(command: Command, now: int) -> Command:
@@ -104,20 +108,22 @@ def on_time(command: Command, now: int) -> Command:
     if command.state not in OPEN or now < ends_at(command):
         return command
     match command.state:
-        case State.QUEUED:
-            return _ended(command, State.EXPIRED, "expired", "its machine was not there in time", now)
-        case State.SENT:
-            return _ended(command, State.TIMED_OUT, "no-answer", "it was sent, and its machine never answered", now)
+        case CommandState.QUEUED:
+            return _ended(command, CommandState.EXPIRED, "expired", "its machine was not there in time", now)
+        case CommandState.SENT:
+            return _ended(
+                command, CommandState.TIMED_OUT, "no-answer", "it was sent, and its machine never answered", now
+            )
         case _:
-            return _ended(command, State.TIMED_OUT, "no-result", "it began, and no outcome came", now)
+            return _ended(command, CommandState.TIMED_OUT, "no-result", "it began, and no outcome came", now)
 
 
 def ends_at(command: Command) -> int:
     """When an open command has waited long enough."""
     match command.state:
-        case State.QUEUED:
+        case CommandState.QUEUED:
             return command.expires_at
-        case State.SENT:
+        case CommandState.SENT:
             return command.expires_at + round(ANSWER_SECONDS * 1000)
         case _:
             return (command.running_at or 0) + round(RUNNING_SECONDS * 1000)
@@ -128,5 +134,5 @@ def retry_seconds(attempts: int, random: Callable[[], float]) -> float:
     return RETRY_FLOOR_SECONDS + random() * min(RETRY_MOST_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(attempts - 1, 32))
 
 
-def _ended(command: Command, state: State, reason: str, detail: str, now: int) -> Command:
+def _ended(command: Command, state: CommandState, reason: str, detail: str, now: int) -> Command:
     return replace(command, state=state, reason=reason, detail=detail, ended_at=now)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from ingestor.domain.presence import PRESENT, Presence, State
+from ingestor.domain.presence import PRESENT, Presence, PresenceState
 
 MASS_WINDOW_SECONDS = 60.0
 MASS_MACHINES_MIN = 3
@@ -72,7 +72,7 @@ def is_mass(quiet: int, machines: int) -> bool:
     return quiet >= max(MASS_MACHINES_MIN, MASS_SHARE * machines)
 
 
-def went_quiet(before: State, after: State) -> bool:
+def went_quiet(before: PresenceState, after: PresenceState) -> bool:
     """Whether a machine stopped to be heard without having said goodbye."""
     return before.presence in PRESENT and after.presence is not Presence.ONLINE and after.reason in _QUIET
 
@@ -83,7 +83,7 @@ class Incidents:
     def __init__(
         self,
         already_open: Iterable[Incident] = (),
-        already_quiet: Iterable[tuple[str, str, State]] = (),
+        already_quiet: Iterable[tuple[str, str, PresenceState]] = (),
         *,
         now: int = 0,
     ) -> None:
@@ -125,7 +125,7 @@ class Incidents:
         self._begin(incident)
         self._changed[id(incident)] = incident
 
-    def presence_changed(self, org: str, machine: str, before: State, after: State, now: int) -> None:
+    def presence_changed(self, org: str, machine: str, before: PresenceState, after: PresenceState, now: int) -> None:
         """A machine came or went."""
         quiet = self._quiet.setdefault(org, {})
         if went_quiet(before, after):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from ingestor.domain.incidents import Identity
-from ingestor.domain.presence import State
+from ingestor.domain.presence import PresenceState
 from schemas.contract.messages import Vitals
 from schemas.fleet.health import Health, HealthStatus
 from schemas.fleet.ranges import Ranges
@@ -97,7 +97,7 @@ class Machine:
     id: int
     org: str
     name: str
-    state: State = field(default_factory=State)
+    state: PresenceState = field(default_factory=PresenceState)
     latest: Latest = field(default_factory=Latest)
     clock: Estimate = field(default_factory=Estimate)
     identity: Identity = field(default_factory=Identity)

@@ -44,7 +44,7 @@ PRESENT = frozenset((Presence.ONLINE, Presence.STALE))
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class PresenceState:
     """What is known of a machine's presence. Times are milliseconds of the server's clock."""
 
     presence: Presence = Presence.UNKNOWN
@@ -59,12 +59,12 @@ class State:
     """When a will for the current session arrived that nothing has taken back yet."""
 
 
-def is_there(state: State) -> bool:
+def is_there(state: PresenceState) -> bool:
     """Whether it was just heard: else it may be gone."""
     return state.verified and state.presence is Presence.ONLINE
 
 
-def on_status(state: State, status: Status, now: int, *, retained: bool) -> State:
+def on_status(state: PresenceState, status: Status, now: int, *, retained: bool) -> PresenceState:
     """A birth, a goodbye or a will arrived. `retained`: the broker had kept it, so it says nothing about now."""
     if state.presence is Presence.RETIRED or status.session < state.session:
         return state
@@ -79,14 +79,16 @@ def on_status(state: State, status: Status, now: int, *, retained: bool) -> Stat
     return state
 
 
-def on_live(state: State, session: int, now: int) -> State:
+def on_live(state: PresenceState, session: int, now: int) -> PresenceState:
     """A message that the machine itself has just sent over its connection `session`."""
     if state.presence is Presence.RETIRED or session < state.session:
         return state
     if session == state.session and state.presence is Presence.OFFLINE and state.reason not in ("lost", "silent"):
         return state
     if state.presence is Presence.ONLINE:  # as almost always, so without `replace`, which takes twice as long
-        return State(Presence.ONLINE, state.reason, state.since_at, True, True, session, state.interval_seconds, now)
+        return PresenceState(
+            Presence.ONLINE, state.reason, state.since_at, True, True, session, state.interval_seconds, now
+        )
     heard = replace(state, session=session, connected=True, last_seen_at=now, verified=True, dying_at=None)
     reason = "connected" if session > state.session or state.presence is Presence.UNKNOWN else "heard"
     return replace(heard, presence=Presence.ONLINE, reason=reason, since_at=now)
@@ -98,7 +100,7 @@ def heard_lately(config: OrgConfig, now: int, *, until_next_seconds: float = 0.0
     return range(now - ceil(silence * 1000) + 1, now + 1)
 
 
-def needs_tick(state: State, lately: range) -> bool:
+def needs_tick(state: PresenceState, lately: range) -> bool:
     """Whether time may have changed this: with nearly all of a fleet it cannot, at each tick."""
     return (
         state.presence is not Presence.ONLINE
@@ -109,8 +111,8 @@ def needs_tick(state: State, lately: range) -> bool:
 
 
 def on_tick(
-    state: State, config: OrgConfig, now: int, *, hearing_since: int | None, until_next_seconds: float = 0.0
-) -> State:
+    state: PresenceState, config: OrgConfig, now: int, *, hearing_since: int | None, until_next_seconds: float = 0.0
+) -> PresenceState:
     """Time has passed. `hearing_since`: since when the observer hears without a break, None while it is blind.
 
     A silence that would run out before the next tick, in `until_next_seconds`, runs out now: never later than it says.
@@ -126,7 +128,7 @@ def on_tick(
     return state
 
 
-def on_revoked(state: State, now: int) -> State:
+def on_revoked(state: PresenceState, now: int) -> PresenceState:
     """The machine's credential was revoked: whatever arrives of it from now on changes nothing."""
     if state.presence is Presence.RETIRED:
         return state
@@ -134,19 +136,19 @@ def on_revoked(state: State, now: int) -> State:
     return replace(retired, connected=False, verified=True, dying_at=None)
 
 
-def on_reinstated(state: State, now: int) -> State:
+def on_reinstated(state: PresenceState, now: int) -> PresenceState:
     """The machine has a credential; one that was retired for want of it may come back."""
     if state.presence is not Presence.RETIRED or state.reason != "revoked":
         return state
     return replace(state, presence=Presence.OFFLINE, reason="reinstated", since_at=now)
 
 
-def on_blind(state: State) -> State:
+def on_blind(state: PresenceState) -> PresenceState:
     """The observer cannot hear: what is shown as present is unverified until it is heard again."""
     return replace(state, verified=False, dying_at=None) if state.presence in PRESENT else state
 
 
-def _on_birth(state: State, status: Status, now: int, *, retained: bool) -> State:
+def _on_birth(state: PresenceState, status: Status, now: int, *, retained: bool) -> PresenceState:
     if retained:
         # A goodbye stays that of its own session: whoever came back unheard is revived by its next live message.
         session = state.session if state.presence is Presence.OFFLINE else status.session
@@ -154,7 +156,9 @@ def _on_birth(state: State, status: Status, now: int, *, retained: bool) -> Stat
     return replace(on_live(state, status.session, now), interval_seconds=status.interval_seconds)
 
 
-def _on_tick_present(state: State, config: OrgConfig, now: int, hearing_since: int, until_next_seconds: float) -> State:
+def _on_tick_present(
+    state: PresenceState, config: OrgConfig, now: int, hearing_since: int, until_next_seconds: float
+) -> PresenceState:
     if state.dying_at is not None and now - state.dying_at >= WILL_GRACE_SECONDS * 1000:
         return _gone(replace(state, connected=False), "lost", now)
     heard_at = state.last_seen_at or 0
@@ -170,5 +174,5 @@ def _on_tick_present(state: State, config: OrgConfig, now: int, hearing_since: i
     return state
 
 
-def _gone(state: State, reason: str, now: int) -> State:
+def _gone(state: PresenceState, reason: str, now: int) -> PresenceState:
     return replace(state, presence=Presence.OFFLINE, reason=reason, since_at=now, dying_at=None, verified=True)

@@ -10,7 +10,7 @@ Invariants:
 
 from dataclasses import dataclass, field
 
-from schemas.contract.commands import Rollout, State
+from schemas.contract.commands import CommandState, Rollout
 
 ENDED_MIN = 3
 """So many must have ended before their share of failures says anything."""
@@ -22,8 +22,8 @@ RolloutKey = tuple[str, str, str]
 """Organisation, user name of who asked, batch: nobody can join the rollout of another."""
 
 _MINUTE_MILLISECONDS = 60_000
-_BADLY = frozenset((State.FAILED, State.REJECTED, State.TIMED_OUT, State.EXPIRED))
-_ENDED = _BADLY | {State.SUCCEEDED}
+_BADLY = frozenset((CommandState.FAILED, CommandState.REJECTED, CommandState.TIMED_OUT, CommandState.EXPIRED))
+_ENDED = _BADLY | {CommandState.SUCCEEDED}
 
 
 @dataclass(slots=True, eq=False)
@@ -36,13 +36,13 @@ class Progress:
     next_at: float = 0.0
     waiting: dict[str, None] = field(default_factory=dict)
     """Commands whose machines are there and that wait for their turn, the first one first."""
-    _states: dict[str, State] = field(default_factory=dict)
+    _states: dict[str, CommandState] = field(default_factory=dict)
     _canaries: set[str] = field(default_factory=set)
     _canaries_chosen: int = 0
     _ended: int = 0
     _badly: int = 0
 
-    def see(self, id_: str, state: State) -> None:
+    def see(self, id_: str, state: CommandState) -> None:
         """A command of this rollout is new, or has come to this state."""
         before = self._states.get(id_)
         if before is None and self._canaries_chosen < self.rollout.canary:
@@ -51,7 +51,7 @@ class Progress:
         self._states[id_] = state
         self._ended += (state in _ENDED) - (before in _ENDED)
         self._badly += (state in _BADLY) - (before in _BADLY)
-        if state in (State.SUCCEEDED, State.CANCELLED):
+        if state in (CommandState.SUCCEEDED, CommandState.CANCELLED):
             self._canaries.discard(id_)
 
     def why_stop(self) -> str:

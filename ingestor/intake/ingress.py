@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from broker.client.transport import Message, Transport
 from ingestor.domain.command_changes import username
 from ingestor.domain.machine import Machine
-from ingestor.domain.presence import State, on_reinstated, on_revoked
+from ingestor.domain.presence import PresenceState, on_reinstated, on_revoked
 from ingestor.intake.limits import Key, Limits
 from ingestor.intake.message_handlers import Batch, RefusedError, Rejected
 from ingestor.storage.store import Store
@@ -21,7 +21,7 @@ from schemas.contract import topics
 from schemas.contract.enrolment import EnrolRequest
 from schemas.contract.topics import Address
 
-Change = Callable[[Collection[Machine], Callable[[Machine], State]], None]
+Change = Callable[[Collection[Machine], Callable[[Machine], PresenceState]], None]
 """Makes of each of these machines' presence what the function says."""
 
 _RETAINED = (topics.STATUS, topics.INFO, topics.CONFIG)
@@ -75,7 +75,7 @@ class Admission:
             self._outgoing.extend(Message(topic, b"", qos=1, retain=True) for topic in retained)
         self._cleared = set(self._revoked)
 
-    def _judged(self, machine: Machine) -> State:
+    def _judged(self, machine: Machine) -> PresenceState:
         revoked = (machine.org, machine.name) in self._revoked
         return (on_revoked if revoked else on_reinstated)(machine.state, self._now())
 

@@ -27,7 +27,7 @@ from ingestor.domain.machine import (
     TooManyError,
     within_tolerance,
 )
-from ingestor.domain.presence import State, on_live, on_status
+from ingestor.domain.presence import PresenceState, on_live, on_status
 from schemas.contract import topics
 from schemas.contract.commands import Result
 from schemas.contract.messages import Backfill, Info, OrgConfig, Sample, Status, Telemetry
@@ -59,8 +59,8 @@ class Transition:
 
     machine: Machine
     at: int
-    before: State
-    after: State
+    before: PresenceState
+    after: PresenceState
 
 
 @dataclass(slots=True)  # not frozen: making one takes a quarter of the time
@@ -154,7 +154,7 @@ class Intake:
             rejected = Rejected(now, message.topic[:_TOPIC_MAX], reason, detail[:_DETAIL_MAX], message.payload)
             batch.rejected.append(rejected)
 
-    def change(self, batch: Batch, machine: Machine, after: State, now: int) -> None:
+    def change(self, batch: Batch, machine: Machine, after: PresenceState, now: int) -> None:
         """Note what a machine's presence has become."""
         before, machine.state = machine.state, after
         batch.machines[machine.id] = machine

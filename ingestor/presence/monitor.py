@@ -13,7 +13,7 @@ from ingestor.alerts.engine import Alerts
 from ingestor.cluster.work_assignment import Duties
 from ingestor.domain.incidents import Incidents
 from ingestor.domain.machine import Machine
-from ingestor.domain.presence import State, heard_lately, needs_tick, on_blind, on_tick
+from ingestor.domain.presence import PresenceState, heard_lately, needs_tick, on_blind, on_tick
 from ingestor.intake.limits import Key
 from ingestor.intake.machine_cache import Roster
 from ingestor.intake.message_handlers import Batch, Intake
@@ -97,7 +97,7 @@ class Watch:
         if self._duties.decides:
             self.change(batch, machines, lambda machine: on_blind(machine.state))
 
-    def change(self, batch: Batch, machines: Iterable[Machine], after: Callable[[Machine], State]) -> None:
+    def change(self, batch: Batch, machines: Iterable[Machine], after: Callable[[Machine], PresenceState]) -> None:
         """Note what time, or an admin, made of these machines."""
         changing = [
             machine
@@ -155,7 +155,7 @@ class Watch:
         orgs = {machine.org for machine in self._roster.machines}
         lately = {org: heard_lately(self._configs.of(org), now, until_next_seconds=lasts) for org in orgs}
 
-        def ticked(machine: Machine) -> State:
+        def ticked(machine: Machine) -> PresenceState:
             config = self._configs.of(machine.org)
             return on_tick(machine.state, config, now, hearing_since=self.hearing_since, until_next_seconds=lasts)
 
@@ -171,7 +171,7 @@ class Watch:
         passed, really = self._ticked[0] - before[0], self._ticked[1] - before[1]
         return abs(passed - really) <= CLOCK_STEP_SECONDS and really <= STALL_SECONDS
 
-    def _note_changed(self, before: Iterable[tuple[Machine, State]]) -> None:
+    def _note_changed(self, before: Iterable[tuple[Machine, PresenceState]]) -> None:
         for machine, state in before:
             if machine.state.presence is not state.presence:
                 self._incidents.presence_changed(machine.org, machine.name, state, machine.state, self._now())

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Row
 from ingestor.domain.command import OPEN, Command
 from ingestor.domain.command_changes import Change, Changes, RequestRecord
 from ingestor.domain.rollout import Progress, RolloutKey
-from schemas.contract.commands import Desired, Rollout, State
+from schemas.contract.commands import CommandState, Desired, Rollout
 from schemas.contract.messages import Signed
 from schemas.database import tables
 from schemas.database.engine import storable
@@ -86,8 +86,8 @@ class CommandStore:
         )
         with self._engine.connect() as connection:
             for row in connection.execute(query):
-                if row.attempts or row.state != State.REJECTED:  # else it was refused here, and is no part of it
-                    progress.see(row.id, State(row.state))
+                if row.attempts or row.state != CommandState.REJECTED:  # else it was refused here, and is no part of it
+                    progress.see(row.id, CommandState(row.state))
                 if row.attempts:
                     progress.sent(row.sent_at)
         return progress
@@ -161,7 +161,7 @@ def _command(row: Row[Any]) -> Command:
         expires_at=row.expires_at,
         created_at=row.created_at,
         **{name: getattr(row, name) for name in _CHANGING if name != "state"},
-        state=State(row.state),
+        state=CommandState(row.state),
     )
 
 

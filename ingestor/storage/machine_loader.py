@@ -7,7 +7,7 @@ from sqlalchemy import ARRAY, ColumnElement, Integer, Select, Table, any_, liter
 from sqlalchemy.engine import Connection, Row
 
 from ingestor.domain.machine import Estimate, Latest, Machine, Stream
-from ingestor.domain.presence import Presence, State
+from ingestor.domain.presence import Presence, PresenceState
 from schemas.contract.messages import VITALS, Vitals
 from schemas.database import tables
 from schemas.fleet.health import Health, HealthStatus
@@ -50,7 +50,7 @@ _MACHINE_COLUMNS = (
 def _machine(row: Row[Any]) -> Machine:
     machine = Machine(row.id, row.org, row.name)
     if row.presence is not None:
-        machine.state = State(
+        machine.state = PresenceState(
             presence=Presence(row.presence),
             reason=row.reason,
             since_at=row.since_at,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
 
-from runtime.translatable import Sentence
+from runtime.translatable import Translatable
 
 FIELDS_MAX: Final = 32
 CHOICES_MAX: Final = 200
@@ -74,8 +74,8 @@ class Field:
                 return self._text_fault(value)
         return ""
 
-    def _must(self, template: str, **values: object) -> Sentence:
-        return Sentence(template, name=self.name, **values)
+    def _must(self, template: str, **values: object) -> Translatable:
+        return Translatable(template, name=self.name, **values)
 
     def _typed(self, text: str) -> Any:  # noqa: ANN401 - any JSON value
         if self.choices:
@@ -161,7 +161,7 @@ def require_all(known: Sequence[Field], values: Mapping[str, Any]) -> None:
     for field in known:
         if field.required and field.name not in values:
             missing = "the argument {name} is missing: {what}"
-            raise ArgumentError(Sentence(missing, name=field.name, what=field.description or field.title))
+            raise ArgumentError(Translatable(missing, name=field.name, what=field.description or field.title))
 
 
 def fault(schema: Mapping[str, Any], values: Mapping[str, Any]) -> str:
@@ -172,7 +172,7 @@ def fault(schema: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     except ArgumentError as error:
         return error.sentence
     for name, value in values.items():
-        unknown = Sentence("there is no argument {name}", name=name)
+        unknown = Translatable("there is no argument {name}", name=name)
         wrong = by_name[name].fault(value) if name in by_name else unknown
         if wrong:
             return wrong

@@ -9,21 +9,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.contract.messages import Identifier, MetricName, Part, Reading, SecretHash, Signed
+from schemas.contract.messages import ContractModel, Identifier, MetricName, Reading, SecretHash, Signed
 
 TOKEN_USES_MAX = 10_000
 TOKEN_LIFE_MAX_SECONDS = 30 * 86_400
 OVERLAP_MAX_SECONDS = 30 * 86_400
 
 
-class ConfigureOrg(Part):
+class ConfigureOrg(ContractModel):
     """Change these settings, by their names in `schemas.fleet.organisation`; the others stay."""
 
     kind: Literal["configure-org"] = "configure-org"
     settings: Annotated[dict[MetricName, int | Reading], Field(min_length=1, max_length=64)]
 
 
-class AddToken(Part):
+class AddToken(ContractModel):
     """Let so many machines enrol with a token of this name, within so many seconds from its arrival."""
 
     kind: Literal["add-token"] = "add-token"
@@ -33,14 +33,14 @@ class AddToken(Part):
     lifetime_seconds: Annotated[int, Field(ge=1, le=TOKEN_LIFE_MAX_SECONDS)]
 
 
-class RevokeToken(Part):
+class RevokeToken(ContractModel):
     """End a token. The machines that it made stay."""
 
     kind: Literal["revoke-token"] = "revoke-token"
     name: Identifier
 
 
-class AddPrincipal(Part):
+class AddPrincipal(ContractModel):
     """Let a program connect, as `{org}._{name}`."""
 
     kind: Literal["add-principal"] = "add-principal"
@@ -49,7 +49,7 @@ class AddPrincipal(Part):
     secret_hash: SecretHash
 
 
-class RotatePrincipal(Part):
+class RotatePrincipal(ContractModel):
     """Give a program another secret; the one before stays good for a while."""
 
     kind: Literal["rotate-principal"] = "rotate-principal"
@@ -58,28 +58,28 @@ class RotatePrincipal(Part):
     overlap_seconds: Annotated[int, Field(ge=0, le=OVERLAP_MAX_SECONDS)] = 0
 
 
-class RevokePrincipal(Part):
+class RevokePrincipal(ContractModel):
     """Let a program connect no more."""
 
     kind: Literal["revoke-principal"] = "revoke-principal"
     name: Identifier
 
 
-class RetireMachine(Part):
+class RetireMachine(ContractModel):
     """Take a machine out of service: it connects no more, and nothing that arrives of it counts."""
 
     kind: Literal["retire-machine"] = "retire-machine"
     machine: Identifier
 
 
-class ReinstateMachine(Part):
+class ReinstateMachine(ContractModel):
     """Take a machine back that was retired, with the secret that it had."""
 
     kind: Literal["reinstate-machine"] = "reinstate-machine"
     machine: Identifier
 
 
-class ChangeKeys(Part):
+class ChangeKeys(ContractModel):
     """Have machines obey another key, or one no more: a `schemas.contract.signing.KeyChange`, signed by a key that
     is in force."""
 

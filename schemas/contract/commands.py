@@ -18,12 +18,12 @@ from pydantic import Field, JsonValue, model_validator
 
 from schemas.contract.administration import Administration
 from schemas.contract.messages import (
+    ContractModel,
     Count,
     Identifier,
-    Message,
     MetricName,
     Milliseconds,
-    Part,
+    Payload,
     RandomId,
     Session,
     Signed,
@@ -44,7 +44,7 @@ OrgName = Annotated[str, Field(pattern=ID_PATTERN, max_length=ORG_MAX_LENGTH)]
 Detail = Annotated[str, Field(max_length=1000)]
 
 
-class State(StrEnum):
+class CommandState(StrEnum):
     """Where a command is. See `TRANSITIONS` for what may follow what."""
 
     QUEUED = "queued"
@@ -66,22 +66,27 @@ class State(StrEnum):
     """Taken back before it was sent."""
 
 
-FINAL = frozenset((State.SUCCEEDED, State.FAILED, State.REJECTED, State.EXPIRED, State.CANCELLED))
+FINAL = frozenset(
+    (CommandState.SUCCEEDED, CommandState.FAILED, CommandState.REJECTED, CommandState.EXPIRED, CommandState.CANCELLED)
+)
 """States that nothing follows."""
 
-_OUTCOMES = frozenset((State.SUCCEEDED, State.FAILED, State.REJECTED))
+_OUTCOMES = frozenset((CommandState.SUCCEEDED, CommandState.FAILED, CommandState.REJECTED))
 
-TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.QUEUED: frozenset((State.SENT, State.RUNNING, State.EXPIRED, State.CANCELLED)) | _OUTCOMES,
-    State.SENT: frozenset((State.RUNNING, State.TIMED_OUT)) | _OUTCOMES,
-    State.RUNNING: frozenset((State.TIMED_OUT,)) | _OUTCOMES,
-    State.TIMED_OUT: frozenset((State.RUNNING,)) | _OUTCOMES,
-    **dict.fromkeys(FINAL, frozenset[State]()),
+TRANSITIONS: Mapping[CommandState, frozenset[CommandState]] = {
+    CommandState.QUEUED: frozenset(
+        (CommandState.SENT, CommandState.RUNNING, CommandState.EXPIRED, CommandState.CANCELLED)
+    )
+    | _OUTCOMES,
+    CommandState.SENT: frozenset((CommandState.RUNNING, CommandState.TIMED_OUT)) | _OUTCOMES,
+    CommandState.RUNNING: frozenset((CommandState.TIMED_OUT,)) | _OUTCOMES,
+    CommandState.TIMED_OUT: frozenset((CommandState.RUNNING,)) | _OUTCOMES,
+    **dict.fromkeys(FINAL, frozenset[CommandState]()),
 }
 """What may follow what. What a machine says counts in every state that is not final."""
 
 
-class Order(Part):
+class Order(ContractModel):
     """What an operator wants of one machine. The statement of a `Signed`; times are the operator's clock."""
 
     kind: Literal["order"] = "order"
@@ -100,14 +105,14 @@ class Order(Part):
         return self
 
 
-class Command(Message):
+class CommandMessage(Payload):
     """One order on its way to its machine, on `down/command`. `attempt` counts from 1."""
 
     order: Signed
     attempt: Annotated[int, Field(ge=1)] = 1
 
 
-class Result(Message):
+class Result(Payload):
     """Progress or outcome of a command, on `up/result`. Sent again until `Ack.results` names it, when it is final.
 
     `reason` is a code (`interrupted`, `signature`, `expired`, `not-allowed`, `arguments`, `timeout`, …), `detail` a
@@ -125,7 +130,7 @@ class Result(Message):
     output_truncated: bool = False
 
 
-class Desired(Message):
+class Desired(Payload):
     """The configuration that a machine should have, retained on `down/config`: its newest `configure` order.
 
     A machine whose configuration has a lower version takes it up, after the same checks as a command's but for its
@@ -136,7 +141,7 @@ class Desired(Message):
     order: Signed
 
 
-class Rollout(Part):
+class Rollout(ContractModel):
     """How many machines act at once. All defaults: everybody at once.
 
     The first `canary` commands must end well before any other is sent; then at most `per_minute` are sent; when more
@@ -148,7 +153,7 @@ class Rollout(Part):
     stop_percent: Annotated[float, Field(ge=0, le=100)] = 100
 
 
-class Act(Part):
+class Act(ContractModel):
     """Run these orders. Requests of the same `batch` share one rollout, that of the first."""
 
     kind: Literal["act"] = "act"
@@ -157,14 +162,14 @@ class Act(Part):
     rollout: Rollout = Rollout()
 
 
-class Cancel(Part):
+class Cancel(ContractModel):
     """Take these commands back, those that were not sent yet."""
 
     kind: Literal["cancel"] = "cancel"
     commands: Annotated[tuple[RandomId, ...], Field(min_length=1, max_length=1000, strict=False)]
 
 
-class Request(Message):
+class Request(Payload):
     """What a principal asks of the ingestor, on its own `request` topic. Administration is for the dashboard alone.
 
     `actor` is who asked, by the principal's word, such as the dashboard's signed-in person. It decides nothing.
@@ -175,7 +180,7 @@ class Request(Message):
     change: Annotated[Act | Cancel | Administration, Field(discriminator="kind")]
 
 
-class Update(Message):
+class Update(Payload):
     """What became of a request or of one of its commands, to the principal that asked.
 
     Without `command` it is about the request as a whole: `state` is `accepted`, `refused`, or `stopped` when its

@@ -14,14 +14,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 
 from schemas.contract.commands import OrgName
-from schemas.contract.messages import Identifier, Message, Milliseconds, Part, RandomId, SecretHash, Text
+from schemas.contract.messages import ContractModel, Identifier, Milliseconds, Payload, RandomId, SecretHash, Text
 from schemas.contract.signing import PublicKey
 from schemas.contract.topics import ORG_MAX_LENGTH, is_id
 
 SECRET_LENGTH = 43
 
 
-class EnrolRequest(Message):
+class EnrolRequest(Payload):
     """A machine asks for a place. `machine` is the id it would like; it gets another one when that is taken."""
 
     nonce: RandomId
@@ -31,7 +31,7 @@ class EnrolRequest(Message):
     secret_hash: SecretHash
 
 
-class EnrolledKey(Part):
+class EnrolledKey(ContractModel):
     """A public key whose orders the machine is to obey."""
 
     public_key: PublicKey
@@ -39,7 +39,7 @@ class EnrolledKey(Part):
     expires_at: Milliseconds | None = None
 
 
-class EnrolAnswer(Message):
+class EnrolAnswer(Payload):
     """The answer to the request with this nonce: the machine's id, or why there is none."""
 
     nonce: RandomId

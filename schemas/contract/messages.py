@@ -50,13 +50,13 @@ SecretHash = Annotated[str, Field(max_length=200, pattern=r"^\$7\$101\$[A-Za-z0-
 OfflineReason = Literal["lost", "stopped", "restarting", "rebooting", "asleep"]
 
 
-class Part(BaseModel):
+class ContractModel(BaseModel):
     """A part of a message: frozen, strict, without NaN, ignoring fields that a later version added."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
 
-class Message(Part):
+class Payload(ContractModel):
     """A whole payload. Decoding raises pydantic's ValidationError, and nothing else, for whatever bytes arrive."""
 
     v: Literal[1] = 1
@@ -71,7 +71,7 @@ class Message(Part):
         return cls.model_validate_json(payload)
 
 
-class Vitals(Part):
+class Vitals(ContractModel):
     """What every machine measures. Totals that do not change (memory, disk) are in `Info`."""
 
     cpu_percent: Percent | None = None
@@ -94,7 +94,7 @@ VITALS = tuple(Vitals.model_fields)
 Extra = Annotated[dict[MetricName, Reading | None], Field(max_length=EXTRA_MAX)]
 
 
-class Status(Message):
+class Status(Payload):
     """Presence, retained on `up/status`: the birth, the goodbye, and (published by the broker) the will.
 
     `session` grows with every connection; a death counts only for the current one. `reason` is set when offline.
@@ -108,7 +108,7 @@ class Status(Message):
     interval_seconds: Annotated[float, Field(gt=0, le=86_400)] = 10.0
 
 
-class Metric(Part):
+class Metric(ContractModel):
     """What a reading is called and how to show it. `unit` is one of the contract's unit names, or free text."""
 
     name: MetricName
@@ -116,7 +116,7 @@ class Metric(Part):
     title: Annotated[str, Field(max_length=64)]
 
 
-class ActionDescription(Part):
+class ActionDescription(ContractModel):
     """An action that a machine allows. `arguments_schema` is the JSON Schema (2020-12) of its arguments."""
 
     name: MetricName
@@ -124,7 +124,7 @@ class ActionDescription(Part):
     arguments_schema: dict[str, Any]
 
 
-class EarlierStream(Part):
+class EarlierStream(ContractModel):
     """What an outbox still knows of a stream before its current one. `oldest_seq` is null when none of it waits."""
 
     stream: StreamId
@@ -133,7 +133,7 @@ class EarlierStream(Part):
     dropped: Count = 0
 
 
-class Info(Message):
+class Info(Payload):
     """Inventory, retained on `up/info`: what changes seldom. Null means "could not be read".
 
     `stream` names the outbox that this machine numbers its samples with, as in `Telemetry`. `keys` are those whose
@@ -168,7 +168,7 @@ class Info(Message):
     collectors_off: Annotated[tuple[MetricName, ...], Field(max_length=METRICS_MAX, strict=False)] = ()
 
 
-class Sample(Part):
+class Sample(ContractModel):
     """One measurement: its place in the stream, the machine's clock, and the readings."""
 
     seq: Sequence
@@ -177,7 +177,7 @@ class Sample(Part):
     extra: Extra = {}
 
 
-class Telemetry(Message, Sample):
+class Telemetry(Payload, Sample):
     """One live sample on `up/telemetry`.
 
     `stream` names the outbox that numbered it and `session` the connection it came over. `oldest_seq` is the smallest
@@ -191,7 +191,7 @@ class Telemetry(Message, Sample):
     dropped: Count = 0
 
 
-class VitalsColumns(Part):
+class VitalsColumns(ContractModel):
     """The vitals of a batch, a column each; a column that is null throughout may be left out."""
 
     cpu_percent: list[Percent | None] | None = None
@@ -208,7 +208,7 @@ class VitalsColumns(Part):
     temperature_celsius: list[Annotated[float, Field(ge=-273.15, le=1000)] | None] | None = None
 
 
-class Backfill(Message):
+class Backfill(Payload):
     """A batch of stored samples on `up/backfill`, columnar: the i-th value of each list belongs to the i-th sample.
 
     1 to 500 samples, ascending in `seq`. All columns have the same length.
@@ -269,7 +269,7 @@ class Backfill(Message):
         return self.model_dump_json(exclude_none=True).encode()
 
 
-class Range(Part):
+class Range(ContractModel):
     """Sequence numbers from `first` to `last`, both included."""
 
     first: Sequence
@@ -282,7 +282,7 @@ class Range(Part):
         return self
 
 
-class Ack(Message):
+class Ack(Payload):
     """What has been committed to the database, on `down/ack`.
 
     The agent may delete these samples of `stream`, and need not send the final results of these commands again.
@@ -308,7 +308,7 @@ class Ack(Message):
         return to_json({"v": 1, "stream": stream, "ranges": pieces, "results": ()})
 
 
-class Signed(Part):
+class Signed(ContractModel):
     """A statement with its signature: `signature` is Ed25519 (RFC 8032) over the UTF-8 bytes of `statement`, by `key`.
 
     What is signed travels as the text that was signed, so that nobody has to agree on how JSON is written.
@@ -319,14 +319,14 @@ class Signed(Part):
     signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
 
-class Component(Part):
+class Component(ContractModel):
     """How one vital counts for health: its share of the score, and the percent up to which it is worth all of it."""
 
     weight: Annotated[float, Field(ge=0, le=1)]
     knee_percent: Annotated[float, Field(ge=0, lt=100)]
 
 
-class Thresholds(Part):
+class Thresholds(ContractModel):
     """The parameters of `schemas.fleet.health.health`. The weights sum to 1."""
 
     cpu: Component = Component(weight=0.35, knee_percent=50)
@@ -344,7 +344,7 @@ class Thresholds(Part):
         return self
 
 
-class OrgConfig(Message):
+class OrgConfig(Payload):
     """What every reader of an organisation needs, retained on `{org}/_config`.
 
     `time_to_live_seconds`: a machine not heard for so long is expired. `stale_*` and `offline_*`: silent for
@@ -363,7 +363,7 @@ class OrgConfig(Message):
     key_changes: Annotated[tuple[Signed, ...], Field(max_length=KEY_CHANGES_MAX, strict=False)] = ()
 
 
-class Alert(Message):
+class AlertMessage(Payload):
     """An alert about a machine, retained on `_alerts/{machine}/{rule}` while it lasts; an empty payload ends it.
 
     `since` is the server's clock: from when on what the rule looks for was so. `title` and `detail` are for people.

@@ -17,18 +17,18 @@ from nacl.signing import SigningKey, VerifyKey
 from pydantic import Field, ValidationError
 
 from schemas.contract.commands import OrgName
-from schemas.contract.messages import Milliseconds, Part, Signed
+from schemas.contract.messages import ContractModel, Milliseconds, Signed
 
 PublicKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-P = TypeVar("P", bound=Part)
+P = TypeVar("P", bound=ContractModel)
 
 
 class SignatureError(Exception):
     """A signed statement is not to be believed; the message says why."""
 
 
-class KeyChange(Part):
+class KeyChange(ContractModel):
     """A key is to be obeyed from now on, or no longer. The statement of a `Signed`, by a key that is held already."""
 
     kind: Literal["key-change"] = "key-change"
@@ -112,7 +112,7 @@ def key_id(public: str) -> str:
     return hashlib.sha256(bytes.fromhex(public)).hexdigest()[:16]
 
 
-def sign(statement: Part, seed: str) -> Signed:
+def sign(statement: ContractModel, seed: str) -> Signed:
     """A statement with its signature."""
     text = statement.model_dump_json()
     key = SigningKey(bytes.fromhex(seed))

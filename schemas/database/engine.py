@@ -15,7 +15,7 @@ from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.urls import without_password
 
 _SQLITE_BUSY_MILLISECONDS = 10_000
@@ -34,7 +34,7 @@ _POSTGRESQL_TIMES = {  # a server that vanished without a word is noticed within
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-class DatabaseError(StartError):
+class DatabaseError(UserError):
     """The database cannot be used; the message is one sentence for the person who runs it."""
 
 

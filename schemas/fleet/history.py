@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from schemas.contract.messages import Part
+from schemas.contract.messages import ContractModel
 
 MINUTE: Final = 60_000
 HOUR: Final = 3_600_000
@@ -24,7 +24,7 @@ _DAY_SECONDS: Final = DAY // 1000
 Kept = Annotated[int, Field(ge=3600, le=36_500 * _DAY_SECONDS)]
 
 
-class Retention(Part):
+class Retention(ContractModel):
     """For how many seconds an organisation's data is kept: samples, minutes, hours, and events.
 
     Events are changes of presence, incidents that are over, requests with their commands, and messages set aside.

@@ -31,7 +31,7 @@ from schemas.contract.messages import (
     Status,
     Telemetry,
 )
-from schemas.contract.messages import Message as Payload
+from schemas.contract.messages import Payload as Payload
 
 OWN = {"org": "home", "machine": "attic"}
 M = TypeVar("M", bound=Payload)

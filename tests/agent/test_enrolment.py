@@ -16,9 +16,9 @@ from agent.orders.trusted_keys import KEYS_FILE, Keys
 from broker.client.transport import Event
 from ingestor.admin import access, tokens
 from ingestor.admin.key_changes import add_key
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.settings import AgentSettings, read_secret
-from runtime.state_directory import Layout
+from runtime.state_directory import StateDirectory
 from schemas.contract.enrolment import Token
 from schemas.contract.signing import key_id, new_key, public_key
 
@@ -45,7 +45,7 @@ def enrolment(server: Site, data: Path, with_: Token, **fields: Any) -> Enrolmen
 
 
 def refusal(server: Site, data: Path, with_: Token) -> str:
-    with pytest.raises(StartError) as raised:
+    with pytest.raises(UserError) as raised:
         enrolment(server, data, with_).run()
     return str(raised.value)
 
@@ -54,7 +54,7 @@ def test_a_machine_gets_its_place_and_everything_the_agent_needs(server: Site, t
     seed = new_key()
     add_key(server.engine, "acme", seed, name="first", signer=None, expires_at=None, now=now)
     assert enrolment(server, tmp_path, token(server)).run() == "attic"
-    layout = Layout(tmp_path)
+    layout = StateDirectory(tmp_path)
     assert layout.enrolled == {"server": server.server, "org": "acme", "machine": "attic"}
     assert Keys(tmp_path / "agent" / KEYS_FILE, "acme").ids == (key_id(public_key(seed)),)
     assert enrolled_as(tmp_path) == "acme/attic"
@@ -156,7 +156,7 @@ def test_machines_that_enrol_with_one_token_at_once_all_get_a_place(server: Site
     for number, name in enumerate(names):
         entry = server.broker.directory.find(f"acme.{name}")
         assert entry is not None
-        assert entry.record_of(read_secret(Layout(tmp_path / str(number)).secret("agent"))) is not None
+        assert entry.record_of(read_secret(StateDirectory(tmp_path / str(number)).secret("agent"))) is not None
 
 
 def test_a_revoked_machine_stays_out_and_its_name_is_not_given_again(server: Site, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from brokers import RawClient, publish_packet
 from faults.fleet import ORG, SECRET
 
 from schemas.contract import topics
-from schemas.contract.commands import Command, Order, Result
+from schemas.contract.commands import CommandMessage, Order, Result
 from schemas.contract.messages import Status, Telemetry, Vitals
 
 INTERVAL_SECONDS = 10.0
@@ -62,9 +62,9 @@ class AnsweringMachine:
             if first >> 4 == 3:
                 end = 2 + int.from_bytes(body[:2])
                 self.client.send(b"\x40\x02" + body[end : end + 2])
-                self._answer(Command.decode(body[end + 2 :]))
+                self._answer(CommandMessage.decode(body[end + 2 :]))
 
-    def _answer(self, command: Command) -> None:
+    def _answer(self, command: CommandMessage) -> None:
         id_ = Order.model_validate_json(command.order.statement).id
         running = Result(session=self._session, id=id_, state="running", at=now())
         self._publish(topics.RESULT, running.encode())

@@ -19,7 +19,7 @@ from broker.access.principals import TableDirectory
 from cli.up.installation import Installation, Options
 from dashboard.auth.accounts import open_accounts, verify
 from runtime.settings import write_secret
-from runtime.state_directory import Layout
+from runtime.state_directory import StateDirectory
 from runtime.version import VERSION
 from schemas.contract.enrolment import Token
 from schemas.database.engine import open_engine, upgrade
@@ -52,7 +52,7 @@ def refusal(*arguments: str, **environment: str) -> str:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A state directory with an empty fleet."""
-    engine = open_engine(Layout(tmp_path).database_url)
+    engine = open_engine(StateDirectory(tmp_path).database_url)
     upgrade(engine)
     engine.dispose()
     return tmp_path
@@ -111,7 +111,7 @@ def test_a_directory_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("command", ["up", "ingestor", "broker", "dashboard", "machines"])
 def test_a_database_of_a_newer_version_is_one_sentence(command: str, data: Path) -> None:
-    engine = open_engine(Layout(data).database_url)
+    engine = open_engine(StateDirectory(data).database_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
@@ -127,7 +127,7 @@ def test_a_missing_password_is_one_sentence(data: Path) -> None:
 
 
 def test_a_secret_that_others_can_read_is_refused_with_the_command_that_mends_it(data: Path) -> None:
-    secret = Layout(data).secret("ingestor")
+    secret = StateDirectory(data).secret("ingestor")
     write_secret(secret, "made-up")
     secret.chmod(0o644)
     assert f"chmod 600 {secret}" in refusal("ingestor", "--data", str(data))
@@ -232,7 +232,7 @@ def test_watch_says_when_there_is_no_secret(tmp_path: Path) -> None:
 
 def fits(data: Path, username: str, secret: str) -> bool:
     """Whether a broker lets this one in now."""
-    engine = open_engine(Layout(data).database_url)
+    engine = open_engine(StateDirectory(data).database_url)
     directory = TableDirectory(engine)
     directory.refresh()
     engine.dispose()
@@ -328,7 +328,7 @@ def test_an_agent_started_where_a_file_is_called_agent_runs_our_agent(data: Path
 
 def test_up_runs_our_parts_wherever_it_is_started(data: Path, hostile: Path) -> None:
     options = Options(broker_port=1, dashboard_port=2, interval_seconds=None, agent=True)
-    for part in Installation(Layout(data), options, "attic")._parts():
+    for part in Installation(StateDirectory(data), options, "attic")._parts():
         command = part.argv[: part.argv.index(part.name)]
         done = subprocess.run([*command, "--version"], cwd=hostile, capture_output=True, text=True, check=False)
         assert done.stdout == f"dashfleet {VERSION}\n", done.stderr
@@ -393,7 +393,7 @@ def people(data: Path) -> list[dict[str, str]]:
 
 
 def signs_in(data: Path, name: str, password: str) -> bool:
-    engine = open_accounts(Layout(data).people_url)
+    engine = open_accounts(StateDirectory(data).people_url)
     try:
         return verify(engine, name, password) is not None
     finally:
@@ -467,7 +467,7 @@ def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_machine_that_is_enrolled_says_so_and_asks_for_no_token(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
+    layout = StateDirectory(tmp_path)
     (tmp_path / "agent").mkdir()
     layout.enrol({"server": "mqtt://127.0.0.1:1", "org": "acme", "machine": "attic"})
     write_secret(layout.secret("agent"), "made-up")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.contract import administration, commands, enrolment, messages, topics
-from schemas.contract.messages import Message, Part
+from schemas.contract.messages import ContractModel, Payload
 from schemas.fleet.organisation import SETTINGS
 
 CONTRACT = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
@@ -16,9 +16,9 @@ MODELS = [
     model
     for module in (messages, enrolment, administration, commands)
     for _, model in inspect.getmembers(module, inspect.isclass)
-    if issubclass(model, Part) and model.__module__ == module.__name__
+    if issubclass(model, ContractModel) and model.__module__ == module.__name__
 ]
-MESSAGES = [model for model in MODELS if issubclass(model, Message) and model is not Message]
+MESSAGES = [model for model in MODELS if issubclass(model, Payload) and model is not Payload]
 
 
 @pytest.mark.parametrize("topic", topics.ALL, ids=lambda topic: topic.pattern)
@@ -28,20 +28,20 @@ def test_every_topic_is_in_the_contract_with_its_qos_and_retain_flag(topic: topi
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_every_field_is_in_the_contract(model: type[Part]) -> None:
+def test_every_field_is_in_the_contract(model: type[ContractModel]) -> None:
     missing = set(model.model_fields) - NAMED
     assert not missing, f"docs/contract.md does not name {sorted(missing)} of {model.__name__}"
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.__name__)
-def test_every_field_of_a_message_is_in_its_own_section(message: type[Message]) -> None:
+def test_every_field_of_a_message_is_in_its_own_section(message: type[Payload]) -> None:
     section = CONTRACT.partition(f"### {message.__name__}\n")[2].partition("\n### ")[0]
     missing = set(message.model_fields) - set(re.findall(r"`([^`]+)`", section))
     assert not missing, f"the section {message.__name__} does not name {sorted(missing)}"
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_every_message_says_what_it_is(model: type[Part]) -> None:
+def test_every_message_says_what_it_is(model: type[ContractModel]) -> None:
     assert model.__doc__
 
 

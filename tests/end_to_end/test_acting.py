@@ -23,7 +23,7 @@ from broker.access.policy import Principal, Role
 from broker.client.request_client import OPERATOR_NAME
 from ingestor.admin.key_changes import list_keys
 from runtime.settings import write_secret
-from runtime.state_directory import Layout
+from runtime.state_directory import StateDirectory
 from schemas.contract.commands import Act, Order
 from schemas.contract.signing import opened, public_key
 from schemas.database.engine import open_engine, upgrade
@@ -75,7 +75,7 @@ ENV = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Iterator[Installed]:
-    layout = Layout(tmp_path)
+    layout = StateDirectory(tmp_path)
     engine = open_engine(layout.database_url)
     upgrade(engine)
     fleet = Fleet(engine, now=now())
@@ -228,7 +228,7 @@ def test_what_cannot_be_done_is_one_sentence(installed: Installed, words: list[s
 
 def test_a_broker_that_says_no_is_one_sentence(installed: Installed) -> None:
     with served(installed):
-        write_secret(Layout(installed.data).secret("act"), "another")
+        write_secret(StateDirectory(installed.data).secret("act"), "another")
         assert "refused the operator's secret" in installed.refusal("act", "ping", "web-0")
 
 

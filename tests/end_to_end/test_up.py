@@ -20,7 +20,7 @@ from servers import free_port, require_program
 from sqlalchemy import Engine, select
 from waiting import wait_until
 
-from runtime.state_directory import Layout
+from runtime.state_directory import StateDirectory
 from schemas.database import tables
 from schemas.database.engine import open_engine
 
@@ -208,7 +208,7 @@ def test_the_agent_does_what_is_asked_of_it_in_the_browser(up: Up, page: Page) -
 
 def test_a_killed_agent_is_offline_within_five_seconds_and_comes_back(up: Up) -> None:
     told = len(up.said)
-    engine = open_engine(Layout(up.data).database_url, read_only=True)
+    engine = open_engine(StateDirectory(up.data).database_url, read_only=True)
     up.part("agent").kill()
     wait_until(lambda: _presence(engine) == ("offline", "lost"), seconds=5.0, what="offline in the database")
     engine.dispose()

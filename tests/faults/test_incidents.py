@@ -14,12 +14,12 @@ from ingestor.domain.incidents import (
     Kind,
     is_mass,
 )
-from ingestor.domain.presence import RECONNECT_SECONDS, Presence, State, on_tick
+from ingestor.domain.presence import RECONNECT_SECONDS, Presence, PresenceState, on_tick
 from schemas.contract.messages import OrgConfig
 
-ONLINE = State(presence=Presence.ONLINE, reason="heard")
-STALE = State(presence=Presence.STALE, reason="silent")
-GOODBYE = State(presence=Presence.OFFLINE, reason="stopped")
+ONLINE = PresenceState(presence=Presence.ONLINE, reason="heard")
+STALE = PresenceState(presence=Presence.STALE, reason="silent")
+GOODBYE = PresenceState(presence=Presence.OFFLINE, reason="stopped")
 FLEET = {"home": 10, "large": 1000}
 
 
@@ -101,7 +101,7 @@ def test_blindness_is_one_incident_from_the_loss_to_the_return_of_the_broker() -
 
 def test_after_blindness_a_machine_is_not_called_stale_before_it_had_the_time_to_connect_again() -> None:
     assert Backoff().most_seconds <= RECONNECT_SECONDS
-    unheard = State(presence=Presence.ONLINE, verified=False, last_seen_at=1000)
+    unheard = PresenceState(presence=Presence.ONLINE, verified=False, last_seen_at=1000)
     soon = 2000 + round(RECONNECT_SECONDS * 1000)
     assert on_tick(unheard, OrgConfig(), soon - 1, hearing_since=2000) is unheard
     late = on_tick(unheard, OrgConfig(), soon, hearing_since=2000)

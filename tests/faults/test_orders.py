@@ -26,7 +26,7 @@ from broker.client.mqtt import Mqtt
 from broker.client.transport import Connected, Message
 from runtime.settings import AgentSettings
 from schemas.contract import topics
-from schemas.contract.commands import Command, Order, Result
+from schemas.contract.commands import CommandMessage, Order, Result
 from schemas.contract.enrolment import EnrolledKey
 from schemas.contract.messages import Ack, Info, Signed, Status
 from schemas.contract.signing import public_key, sign
@@ -52,7 +52,7 @@ class Server:
         return order.id, sign(order, self.operator.seed)
 
     def send(self, order: Signed) -> None:
-        self._publish(topics.COMMAND, Command(order=order).encode())
+        self._publish(topics.COMMAND, CommandMessage(order=order).encode())
 
     def ack(self, id_: str) -> None:
         self._publish(topics.ACK, Ack(results=(id_,)).encode())

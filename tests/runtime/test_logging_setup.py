@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.logging_setup import start_logging
 from runtime.settings import WatchSettings
 
@@ -91,5 +91,5 @@ def test_a_file_is_rotated_by_default_and_is_only_its_owners(tmp_path: Path) -> 
 
 
 def test_a_file_that_cannot_be_written_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match=r"cannot write the log file .*: No such file or directory: set log_file"):
+    with pytest.raises(UserError, match=r"cannot write the log file .*: No such file or directory: set log_file"):
         start_logging(settings(log_file=tmp_path / "away" / "part.log"))

@@ -12,7 +12,7 @@ from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Message
 from schemas.contract import topics
 from schemas.contract.administration import Administration
-from schemas.contract.commands import Act, Cancel, Command, Desired, Order, Request, Result, Rollout, Update
+from schemas.contract.commands import Act, Cancel, CommandMessage, Desired, Order, Request, Result, Rollout, Update
 from schemas.contract.messages import Ack, Signed
 from schemas.contract.signing import new_key, sign
 
@@ -92,8 +92,8 @@ class Ears:
     def states(self, level: str = "ops") -> list[str]:
         return [update.state for update in self.updates(level)]
 
-    def commands(self, machine: str = "attic") -> list[Command]:
-        return [Command.decode(message.payload) for message in self._take(topics.COMMAND, machine=machine)]
+    def commands(self, machine: str = "attic") -> list[CommandMessage]:
+        return [CommandMessage.decode(message.payload) for message in self._take(topics.COMMAND, machine=machine)]
 
     def configs(self, machine: str = "attic") -> list[Desired]:
         return [Desired.decode(message.payload) for message in self._take(topics.CONFIG, machine=machine)]

@@ -13,7 +13,7 @@ from broker.client.mqtt import Mqtt
 from broker.client.transport import Connected, Message
 from runtime.settings import ServerAddress
 from schemas.contract import topics
-from schemas.contract.commands import Command, Result
+from schemas.contract.commands import CommandMessage, Result
 from schemas.contract.messages import Info, Status, Telemetry, Vitals
 
 CORPUS: Final[Mapping[str, Sequence[str]]] = {
@@ -86,7 +86,7 @@ class Impostor:
                     self._publish(topics.STATUS, Status(state="online", session=self._session, at=now()).encode())
                     self._publish(topics.INFO, self._info().encode())
                 elif isinstance(event, Message):
-                    self._answer(Command.decode(event.payload))
+                    self._answer(CommandMessage.decode(event.payload))
             if self._transport.connected and now() >= due:
                 due = now() + 1000
                 self._publish(topics.TELEMETRY, self._telemetry().encode())
@@ -139,7 +139,7 @@ class Impostor:
             oldest_seq=seq,
         )
 
-    def _answer(self, command: Command) -> None:
+    def _answer(self, command: CommandMessage) -> None:
         about = {"session": self._session, "id": json.loads(command.order.statement)["id"], "at": now()}
         self._publish(topics.RESULT, Result.model_validate({**about, "state": "running"}).encode())
         ending = {"reason": self._said(32), "detail": self._said(256), "output": (self._said(512) * 8)[:_OUTPUT]}

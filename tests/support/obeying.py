@@ -10,7 +10,7 @@ from clocks import Clock
 from waiting import wait_until
 
 import agent.actions
-from agent.action import Action, Arguments, Context, NoArguments, Outcome, action, discover
+from agent.action import Action, ActionContext, Arguments, NoArguments, Outcome, action, discover
 from agent.agent import Agent
 from agent.collector import Collector, Readings, Runner
 from agent.configuration import Configuration
@@ -23,7 +23,7 @@ from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Backoff, Message, Transport, WillMaker
 from runtime.settings import AgentSettings
 from schemas.contract import topics
-from schemas.contract.commands import Command, Desired, Result
+from schemas.contract.commands import CommandMessage, Desired, Result
 from schemas.contract.enrolment import EnrolledKey
 from schemas.contract.messages import Ack, Info, Metric, OfflineReason, Signed, Status, Telemetry
 from schemas.contract.signing import public_key
@@ -53,7 +53,7 @@ def appending(file: Path) -> Action[Line]:
     """An action `append` that adds a line to a file."""
 
     @action(Line, title="Append")
-    def append(arguments: Line, _context: Context) -> Outcome:
+    def append(arguments: Line, _context: ActionContext) -> Outcome:
         with file.open("a") as out:
             out.write(f"{arguments.text}\n")
         return Outcome.succeeded("appended")
@@ -64,7 +64,7 @@ def appending(file: Path) -> Action[Line]:
 def calling(do: Callable[[], Outcome | None], *, name: str = "call", seconds: float = 60.0) -> Action[NoArguments]:
     """An action that does what a test wants."""
 
-    def run(_arguments: NoArguments, _context: Context) -> Outcome | None:
+    def run(_arguments: NoArguments, _context: ActionContext) -> Outcome | None:
         return do()
 
     return Action(name, name.title(), NoArguments, run, seconds=seconds)
@@ -178,7 +178,7 @@ class Obedient:
         self.broker.route(Message(topic.at(**levels), payload, topic.qos, retain))
 
     def send(self, order: Signed, *, attempt: int = 1) -> None:
-        self.publish(topics.COMMAND, Command(order=order, attempt=attempt).encode())
+        self.publish(topics.COMMAND, CommandMessage(order=order, attempt=attempt).encode())
         self.step(2)
 
     def desire(self, version: int, order: Signed) -> None:

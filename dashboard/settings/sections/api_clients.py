@@ -12,7 +12,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.i18n.text import Word
 from dashboard.page import refresh
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.settings import change_dialog
 from dashboard.settings.change_dialog import Draft
 from dashboard.settings.section import Section, draw_table
@@ -44,7 +44,7 @@ _ROTATE: Final = marked("{name} gets another secret. The one before stays good f
 _REVIVE: Final = marked("{name} was revoked. It may connect again, with a new secret.")
 
 
-def show(context: Context) -> None:
+def show(context: PageContext) -> None:
     """Draw the section."""
     found = refresh.read(context, "settings.programs", partial(settings.programs, context.engine, context.org))
     st.html(markup.note(_(_WHY)))
@@ -69,7 +69,7 @@ def state(row: Row[Any]) -> Word:
     return Word(_("Valid"), "good") if row.revoked_at is None else Word(_("Revoked"), "muted")
 
 
-def _row(context: Context, row: Row[Any]) -> dict[str, Any]:
+def _row(context: PageContext, row: Row[Any]) -> dict[str, Any]:
     return cells.row(
         row.name,
         f"/settings?section={SECTION.code}",
@@ -81,13 +81,13 @@ def _row(context: Context, row: Row[Any]) -> dict[str, Any]:
     )
 
 
-def _new(context: Context, draft: Draft) -> None:
+def _new(context: PageContext, draft: Draft) -> None:
     st.text_input(_("Its name"), max_chars=63, key=draft.key("name"), placeholder="grafana")
     st.radio(_("What it may do"), list(ROLES), format_func=lambda role: _(ROLES[role]), key=draft.key("role"))
     change_dialog.buttons(draft, _("Let it in"), partial(_add, context, draft))
 
 
-def _add(context: Context, draft: Draft) -> None:
+def _add(context: PageContext, draft: Draft) -> None:
     """The secret is made here, and only its record travels."""
     secret = new_secret()
     known: Row[Any] | None = draft.about.get("row")
@@ -103,14 +103,14 @@ def _add(context: Context, draft: Draft) -> None:
     change_dialog.request(context, draft, change, secret=secret)
 
 
-def _connect(context: Context, draft: Draft) -> None:
+def _connect(context: PageContext, draft: Draft) -> None:
     st.html(markup.note(_(_CONNECT)))
     st.code(draft.about["username"], language=None)
     if context.entrance.is_known:
         st.html(markup.note(_("The broker: {server}", server=context.entrance.server)))
 
 
-def _one(context: Context, draft: Draft) -> None:
+def _one(context: PageContext, draft: Draft) -> None:
     row: Row[Any] = draft.about["row"]
     step = draft.about.get("step", "")
     if step == "revoke":
@@ -122,7 +122,7 @@ def _one(context: Context, draft: Draft) -> None:
         _facts(context, draft, row)
 
 
-def _facts(context: Context, draft: Draft, row: Row[Any]) -> None:
+def _facts(context: PageContext, draft: Draft, row: Row[Any]) -> None:
     now = context.now()
     facts = [
         (_("State"), state(row).label),
@@ -147,7 +147,7 @@ def _go(draft: Draft, step: str) -> None:
     draft.about["step"] = step
 
 
-def _rotate_form(context: Context, draft: Draft, row: Row[Any]) -> None:
+def _rotate_form(context: PageContext, draft: Draft, row: Row[Any]) -> None:
     st.html(markup.note(_(_ROTATE, name=row.name)))
     st.selectbox(
         _("The secret before stays good"),
@@ -159,7 +159,7 @@ def _rotate_form(context: Context, draft: Draft, row: Row[Any]) -> None:
     change_dialog.buttons(draft, _("Make the secret"), partial(_rotate, context, draft, row))
 
 
-def _rotate(context: Context, draft: Draft, row: Row[Any]) -> None:
+def _rotate(context: PageContext, draft: Draft, row: Row[Any]) -> None:
     secret = new_secret()
     overlap = int(draft.value("overlap") or 0)
     change = RotatePrincipal(name=row.name, secret_hash=hash_secret(secret), overlap_seconds=overlap)
@@ -168,6 +168,6 @@ def _rotate(context: Context, draft: Draft, row: Row[Any]) -> None:
     change_dialog.request(context, draft, change, secret=secret)
 
 
-def _revoke(context: Context, draft: Draft, name: str) -> None:
+def _revoke(context: PageContext, draft: Draft, name: str) -> None:
     draft.title = _("Revoke {name}", name=name)
     change_dialog.request(context, draft, RevokePrincipal(name=name))

@@ -12,7 +12,7 @@ from dashboard.i18n.language import _, marked, ngettext, pgettext
 from dashboard.i18n.text import Word
 from dashboard.page import refresh
 from dashboard.page.install_command import CA_NAME
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.settings import change_dialog
 from dashboard.settings.change_dialog import Draft
 from dashboard.settings.section import Section, draw_table
@@ -44,7 +44,7 @@ _TRUST: Final = marked("It trusts this server by the certificate in {file}: brin
 _REVOKE: Final = marked("Nobody can enrol with {name} any more. The machines that it made stay.")
 
 
-def show(context: Context) -> None:
+def show(context: PageContext) -> None:
     """Draw the section."""
     found = refresh.read(context, "settings.tokens", partial(settings.tokens, context.engine, context.org))
     st.html(markup.note(_(_WHY)))
@@ -74,7 +74,7 @@ def state(row: Row[Any], now: int) -> Word:
     return Word(_("Good"), "good")
 
 
-def _row(context: Context, row: Row[Any]) -> dict[str, Any]:
+def _row(context: PageContext, row: Row[Any]) -> dict[str, Any]:
     return cells.row(
         row.name,
         f"/settings?section={SECTION.code}",
@@ -90,7 +90,7 @@ def _used(row: Row[Any]) -> str:
     return _("{used} of {uses}", used=text.count(row.used), uses=text.count(row.uses))
 
 
-def _new(context: Context, draft: Draft) -> None:
+def _new(context: PageContext, draft: Draft) -> None:
     st.number_input(_("How many machines it makes"), 1, TOKEN_USES_MAX, 1, key=draft.key("uses"))
     st.selectbox(
         _("For how long it is good"),
@@ -102,7 +102,7 @@ def _new(context: Context, draft: Draft) -> None:
     change_dialog.buttons(draft, _("Make the token"), partial(_make, context, draft))
 
 
-def _make(context: Context, draft: Draft) -> None:
+def _make(context: PageContext, draft: Draft) -> None:
     """The token is made here, and only the record of its secret travels."""
     token = new_token(context.org)
     change = AddToken(
@@ -115,7 +115,7 @@ def _make(context: Context, draft: Draft) -> None:
     change_dialog.request(context, draft, change, secret=str(token))
 
 
-def _install(context: Context, draft: Draft) -> None:
+def _install(context: PageContext, draft: Draft) -> None:
     entrance = context.entrance
     st.html(markup.note(_(_RUN)))
     st.code(entrance.line, language=None, wrap_lines=True)
@@ -129,7 +129,7 @@ def _install(context: Context, draft: Draft) -> None:
         st.download_button(CA_NAME, content, CA_NAME, on_click="ignore", key=draft.key("ca"))
 
 
-def _one(context: Context, draft: Draft) -> None:
+def _one(context: PageContext, draft: Draft) -> None:
     row: Row[Any] = draft.about["row"]
     word, now = state(row, context.now()), context.now()
     facts = [
@@ -148,6 +148,6 @@ def _one(context: Context, draft: Draft) -> None:
     change_dialog.buttons(draft, _("Revoke"), partial(_revoke, context, draft, row.name))
 
 
-def _revoke(context: Context, draft: Draft, name: str) -> None:
+def _revoke(context: PageContext, draft: Draft, name: str) -> None:
     draft.title = _("Revoke {name}", name=name)
     change_dialog.request(context, draft, RevokeToken(name=name))

@@ -17,7 +17,7 @@ from dashboard.i18n.language import _, marked
 from dashboard.i18n.shared_words import retold
 from dashboard.machine.configuration import CONFIGURE, Wish
 from dashboard.page import refresh
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.settings import change_dialog
 from dashboard.settings.change_dialog import Draft
@@ -49,7 +49,7 @@ _AWAY: Final = marked("Machines that are away do it when they return, within {pe
 _SENT: Final = marked("It is on its way to {machines}.")
 
 
-def show(context: Context) -> None:
+def show(context: PageContext) -> None:
     """Draw the section."""
     found = refresh.read(context, "settings.labels", partial(choices.labels, context.engine, context.org))
     if found is None:
@@ -78,7 +78,7 @@ def _shown(label: str) -> str:
     return f"{name}: {value}"
 
 
-def _one(context: Context, draft: Draft) -> None:
+def _one(context: PageContext, draft: Draft) -> None:
     label, machines = draft.about["label"], draft.about["machines"]
     if draft.confirming:
         _confirmation(context, draft)
@@ -94,7 +94,7 @@ def _one(context: Context, draft: Draft) -> None:
     change_dialog.buttons(draft, _("Continue"), partial(_continue, context, draft))
 
 
-def _continue(context: Context, draft: Draft) -> None:
+def _continue(context: PageContext, draft: Draft) -> None:
     """Settle which machines, and with which labels each, before it is confirmed."""
     name, _equals, before = draft.about["label"].partition("=")
     after = None if draft.value("remove") else str(draft.value("value") or "").strip()
@@ -124,7 +124,7 @@ def relabelled(row: Row[Any], name: str, value: str | None) -> dict[str, Any]:
     return replace(wish, labels=others if value is None else {**others, name: value}).arguments()
 
 
-def _confirmation(context: Context, draft: Draft) -> None:
+def _confirmation(context: PageContext, draft: Draft) -> None:
     label, after, wishes = draft.about["label"], draft.about["after"], draft.about["wishes"]
     becomes = _("none") if after is None else _shown(f"{label.partition('=')[0]}={after}")
     st.html(markup.facts([(_shown(label), f"→ {becomes}")]))
@@ -136,7 +136,7 @@ def _confirmation(context: Context, draft: Draft) -> None:
     change_dialog.buttons(draft, change, partial(_send, context, draft), back=True)
 
 
-def _send(context: Context, draft: Draft) -> None:
+def _send(context: PageContext, draft: Draft) -> None:
     if draft.said or context.publisher is None:
         return
     try:
@@ -155,5 +155,5 @@ def _send(context: Context, draft: Draft) -> None:
     draft.said = _(_SENT, machines=how_many(len(sent.orders)))
 
 
-def _follow(context: Context, draft: Draft) -> None:
+def _follow(context: PageContext, draft: Draft) -> None:
     st.page_link(context.pages["activity"], label=_("Activity"), query_params={"batch": draft.about["batch"]})

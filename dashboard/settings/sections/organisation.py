@@ -10,7 +10,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import Marked, _, marked, ngettext
 from dashboard.i18n.shared_words import retold
 from dashboard.page import refresh
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.settings import change_dialog, pending_changes
 from dashboard.settings.change_dialog import Draft
 from dashboard.settings.section import Section
@@ -59,7 +59,7 @@ _NUMBER: Final = marked("{what} is not a number")
 _DELETES: Final = marked("What is older than a shortened time is deleted within the hour, for good.")
 
 
-def show(context: Context) -> None:
+def show(context: PageContext) -> None:
     """Draw the section."""
     current = _values(context)
     if current is None:
@@ -82,7 +82,7 @@ def show(context: Context) -> None:
             )
 
 
-def _values(context: Context) -> dict[str, float] | None:
+def _values(context: PageContext) -> dict[str, float] | None:
     found = refresh.read(context, "settings", partial(settings_queries.settings, context.engine, context.org))
     return None if found is None else organisation.values(*found)
 
@@ -103,7 +103,7 @@ def _read(setting: Setting, value: float) -> str:
     return f"{text.number(value)} {text.unit_symbol(unit)}".strip() if unit else text.number(value)
 
 
-def _form(context: Context, draft: Draft) -> None:
+def _form(context: PageContext, draft: Draft) -> None:
     if draft.confirming:
         _confirmation(context, draft)
         return
@@ -129,7 +129,7 @@ def _begin(draft: Draft, setting: Setting) -> float:
     return value
 
 
-def _continue(context: Context, draft: Draft) -> None:
+def _continue(context: PageContext, draft: Draft) -> None:
     before: Mapping[str, float] = draft.about["before"]
     found: dict[str, float] = {}
     try:
@@ -146,7 +146,7 @@ def _continue(context: Context, draft: Draft) -> None:
     draft.about["changes"], draft.confirming = found, bool(found)
 
 
-def _confirmation(context: Context, draft: Draft) -> None:
+def _confirmation(context: PageContext, draft: Draft) -> None:
     before, found = draft.about["before"], draft.about["changes"]
     st.html(
         markup.facts(

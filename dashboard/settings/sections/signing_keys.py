@@ -10,7 +10,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.i18n.text import Word
 from dashboard.page import refresh
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.settings import change_dialog
 from dashboard.settings.change_dialog import Draft
@@ -51,7 +51,7 @@ _KEEP: Final = marked(
 )
 
 
-def show(context: Context) -> None:
+def show(context: PageContext) -> None:
     """Draw the section."""
     changes = refresh.read(context, "settings.keys", partial(settings.key_changes, context.engine, context.org))
     if changes is None:
@@ -73,7 +73,7 @@ def show(context: Context) -> None:
     draw_table(SECTION, _COLUMNS, [_row(context, key, own) for key in found], ask)
 
 
-def _own(context: Context) -> str:
+def _own(context: PageContext) -> str:
     """The id of the key that signs here, if there is one."""
     try:
         return context.publisher.key(context.org) if context.publisher else ""
@@ -88,7 +88,7 @@ def state(key: dict[str, Any]) -> Word:
     return Word(_("Good"), "good") if key["in_force"] else Word(_("Expired"), "muted")
 
 
-def _row(context: Context, key: dict[str, Any], own: str) -> dict[str, Any]:
+def _row(context: PageContext, key: dict[str, Any], own: str) -> dict[str, Any]:
     return cells.row(
         key["id"],
         f"/settings?section={SECTION.code}",
@@ -100,11 +100,11 @@ def _row(context: Context, key: dict[str, Any], own: str) -> dict[str, Any]:
     )
 
 
-def _moment(context: Context, at: int | None) -> str:
+def _moment(context: PageContext, at: int | None) -> str:
     return text.UNKNOWN if at is None else text.moment(at, context.now(), context.zone)
 
 
-def _new(context: Context, draft: Draft) -> None:
+def _new(context: PageContext, draft: Draft) -> None:
     st.text_input(_("What to call it, such as whose it is"), max_chars=64, key=draft.key("name"))
     place = st.radio(
         _("Where it is made"), list(_PLACES), format_func=lambda code: _(_PLACES[code]), key=draft.key("place")
@@ -120,7 +120,7 @@ def _new(context: Context, draft: Draft) -> None:
     change_dialog.buttons(draft, _("Add the key"), partial(_add, context, draft))
 
 
-def _add(context: Context, draft: Draft) -> None:
+def _add(context: PageContext, draft: Draft) -> None:
     """A private key that is made here is in the draft alone; its public half is what is signed and sent."""
     seed = new_key() if draft.value("place") == _HERE else ""
     lifetime = int(draft.value("lifetime") or 0)
@@ -136,11 +136,11 @@ def _add(context: Context, draft: Draft) -> None:
     _ask(context, draft, change, secret=seed)
 
 
-def _keep(_context: Context, _draft: Draft) -> None:
+def _keep(_context: PageContext, _draft: Draft) -> None:
     st.html(markup.note(_(_KEEP)))
 
 
-def _one(context: Context, draft: Draft) -> None:
+def _one(context: PageContext, draft: Draft) -> None:
     key: dict[str, Any] = draft.about["key"]
     st.html(
         markup.facts(
@@ -162,7 +162,7 @@ def _one(context: Context, draft: Draft) -> None:
     change_dialog.buttons(draft, _("Revoke"), partial(_revoke, context, draft, key))
 
 
-def _revoke(context: Context, draft: Draft, key: dict[str, Any]) -> None:
+def _revoke(context: PageContext, draft: Draft, key: dict[str, Any]) -> None:
     draft.title = _("Revoke {name}", name=key["id"])
 
     def change() -> KeyChange:
@@ -171,7 +171,7 @@ def _revoke(context: Context, draft: Draft, key: dict[str, Any]) -> None:
     _ask(context, draft, change)
 
 
-def _ask(context: Context, draft: Draft, change: Callable[[], KeyChange], *, secret: str = "") -> None:
+def _ask(context: PageContext, draft: Draft, change: Callable[[], KeyChange], *, secret: str = "") -> None:
     """Sign a change, and ask for it."""
     try:
         wanted = change()

@@ -7,11 +7,11 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard.auth.accounts import Role
+from dashboard.auth.accounts import PersonRole
 from dashboard.auth.people import Admin, People
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
-from dashboard.page.page import ROLES, Context
+from dashboard.page.page import ROLES, PageContext
 from dashboard.settings import change_dialog
 from dashboard.settings.change_dialog import Draft
 from dashboard.settings.section import Section, draw_table
@@ -20,13 +20,13 @@ from dashboard.widgets import cells, markup
 SECTION = Section(title=marked("People"), code="people", order=1)
 
 _MEANING: Final = {
-    Role.VIEWER: marked("looks"),
-    Role.OPERATOR: marked("looks, and acts on machines"),
-    Role.ADMIN: marked("also changes settings, people and credentials"),
+    PersonRole.VIEWER: marked("looks"),
+    PersonRole.OPERATOR: marked("looks, and acts on machines"),
+    PersonRole.ADMIN: marked("also changes settings, people and credentials"),
 }
 _COLUMNS: Final = (
     ("name", marked("Name")),
-    ("role", marked("Role")),
+    ("role", marked("PersonRole")),
     ("sessions", marked("Signed in")),
     ("seen", marked("Last seen")),
     ("when", marked("Since")),
@@ -44,7 +44,7 @@ _SIGN_OUT: Final = marked("{name} is signed out everywhere, and may sign in agai
 _REMOVE: Final = marked("{name} is signed out everywhere, and can sign in no more.")
 
 
-def show(context: Context) -> None:
+def show(context: PageContext) -> None:
     """Draw the section."""
     people = context.people
     if people is None:
@@ -57,7 +57,7 @@ def show(context: Context) -> None:
     draw_table(SECTION, _COLUMNS, [_row(context, row) for row in found], ask)
 
 
-def _row(context: Context, row: Row[Any]) -> dict[str, Any]:
+def _row(context: PageContext, row: Row[Any]) -> dict[str, Any]:
     signed_in = ngettext("{n} session", "{n} sessions", row.sessions) if row.sessions else text.UNKNOWN
     return cells.row(
         row.name,
@@ -70,47 +70,47 @@ def _row(context: Context, row: Row[Any]) -> dict[str, Any]:
     )
 
 
-def _admin(context: Context) -> Admin:
+def _admin(context: PageContext) -> Admin:
     return Admin(context.user, context.org)
 
 
-def _role(draft: Draft, role: Role) -> None:
+def _role(draft: Draft, role: PersonRole) -> None:
     st.radio(
-        _("Role"),
-        list(Role),
-        index=list(Role).index(role),
+        _("PersonRole"),
+        list(PersonRole),
+        index=list(PersonRole).index(role),
         format_func=lambda each: f"{_(ROLES[each])}: {_(_MEANING[each])}",
         key=draft.key("role"),
     )
 
 
-def _new(people: People, context: Context, draft: Draft) -> None:
+def _new(people: People, context: PageContext, draft: Draft) -> None:
     st.text_input(_("The name to sign in with"), max_chars=64, key=draft.key("name"))
-    _role(draft, Role.VIEWER)
+    _role(draft, PersonRole.VIEWER)
     change_dialog.buttons(draft, _("Add"), partial(_add, people, context, draft))
 
 
-def _add(people: People, context: Context, draft: Draft) -> None:
-    name, role = str(draft.value("name") or "").strip().lower(), Role(draft.value("role"))
+def _add(people: People, context: PageContext, draft: Draft) -> None:
+    name, role = str(draft.value("name") or "").strip().lower(), PersonRole(draft.value("role"))
     said = f"{name}: {_(ROLES[role])}"
     _password(draft, name)
     change_dialog.store(draft, lambda: people.add(_admin(context), name, role), said=said)
 
 
 def _password(draft: Draft, name: str) -> None:
-    def reveal(_context: Context, draft: Draft) -> None:
+    def reveal(_context: PageContext, draft: Draft) -> None:
         if draft.secret:
             st.html(markup.note(_(_SIGN_IN, name=name)))
 
     draft.reveal = reveal
 
 
-def _one(people: People, context: Context, draft: Draft) -> None:
+def _one(people: People, context: PageContext, draft: Draft) -> None:
     name, admin = str(draft.about["row"].name), _admin(context)
     match draft.about.get("step", ""):
         case "role":
             st.html(markup.note(_(_ROLE_WARNING, name=name)))
-            _role(draft, Role(draft.about["row"].role))
+            _role(draft, PersonRole(draft.about["row"].role))
             change_dialog.buttons(draft, _("Change the role"), partial(_set_role, people, context, draft, name))
         case "password":
             reset = partial(people.reset_password, admin, name)
@@ -124,10 +124,10 @@ def _one(people: People, context: Context, draft: Draft) -> None:
             _facts(people, context, draft, draft.about["row"])
 
 
-def _facts(people: People, context: Context, draft: Draft, row: Row[Any]) -> None:
+def _facts(people: People, context: PageContext, draft: Draft, row: Row[Any]) -> None:
     now = context.now()
-    role = Role(row.role)
-    st.html(markup.facts([(_("Role"), f"{_(ROLES[role])}: {_(_MEANING[role])}")]))
+    role = PersonRole(row.role)
+    st.html(markup.facts([(_("PersonRole"), f"{_(ROLES[role])}: {_(_MEANING[role])}")]))
     st.html(markup.heading(_("Signed in"), 3))
     sessions = people.sessions_of(context.org, row.name)
     lines = [f"{text.ago(each.seen_at, now)} · {each.address} · {each.browser}" for each in sessions]
@@ -152,7 +152,7 @@ def _confirm(draft: Draft, warning: str, label: str, change: Callable[[], str | 
     change_dialog.buttons(draft, label, partial(change_dialog.store, draft, change, said=name))
 
 
-def _set_role(people: People, context: Context, draft: Draft, name: str) -> None:
-    role = Role(draft.value("role"))
+def _set_role(people: People, context: PageContext, draft: Draft, name: str) -> None:
+    role = PersonRole(draft.value("role"))
     change = partial(people.set_role, _admin(context), name, role)
     change_dialog.store(draft, change, said=f"{name}: {_(ROLES[role])}")

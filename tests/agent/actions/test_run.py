@@ -16,7 +16,7 @@ from injections import INJECTIONS, OWNED
 from obeying import Asked, Obedient, id_of, recorded, recorder
 from waiting import wait_until
 
-from agent.action import Context, Outcome
+from agent.action import ActionContext, Outcome
 from agent.actions.run import RunArguments, run
 from agent.orders import process_reaper
 from schemas.contract.commands import OUTPUT_MAX
@@ -28,7 +28,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a pr
 
 def ordered(clock: Clock, argv: list[str], *, values: dict[str, str] | None = None, **line: Any) -> Outcome:  # noqa: ANN401
     """Run a command line under the name `it`."""
-    context: Context = Asked(clock, commands={"it": CommandLine(argv=argv, **line)})
+    context: ActionContext = Asked(clock, commands={"it": CommandLine(argv=argv, **line)})
     found = run.run(RunArguments(command="it", parameters=values or {}), context)
     assert found is not None
     return found

@@ -9,7 +9,7 @@ from certificates import NOW, certificates
 from cryptography import x509
 
 from broker.tls.certificates import SERVER_DAYS, create, renew
-from runtime.errors import StartError
+from runtime.errors import UserError
 
 
 def names_of(path: Path) -> list[str]:
@@ -36,14 +36,14 @@ def test_the_certificate_is_good_for_names_and_addresses_and_no_longer_than_said
 @pytest.mark.parametrize("name", ["ca.pem", "ca.key", "server.pem", "server.key"])
 def test_what_is_there_is_not_overwritten(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(StartError, match=f"{name} exists"):
+    with pytest.raises(UserError, match=f"{name} exists"):
         certificates(tmp_path)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
 
 
 @pytest.mark.parametrize("name", ["", "a" * 64, "a..b", "über" * 30])
 def test_what_is_neither_a_name_nor_an_address_is_refused_and_nothing_is_written(tmp_path: Path, name: str) -> None:
-    with pytest.raises(StartError, match="neither a host name nor an IP address"):
+    with pytest.raises(UserError, match="neither a host name nor an IP address"):
         create(tmp_path / "tls", [name], now=NOW)
     assert not (tmp_path / "tls").exists()
 
@@ -62,11 +62,11 @@ def test_renewing_changes_the_brokers_certificate_and_not_the_authority(tmp_path
 def test_renewing_without_the_authority_says_so(tmp_path: Path) -> None:
     place = certificates(tmp_path)
     place.authority_key.unlink()
-    with pytest.raises(StartError, match=r"cannot read the authority's .*ca\.key: No such file"):
+    with pytest.raises(UserError, match=r"cannot read the authority's .*ca\.key: No such file"):
         renew(tmp_path, ["x"], now=NOW)
     place.authority_key.write_bytes(place.key.read_bytes())
-    with pytest.raises(StartError, match="are not an authority"):
+    with pytest.raises(UserError, match="are not an authority"):
         renew(tmp_path, ["x"], now=NOW)
     place.authority_key.write_text("no key")
-    with pytest.raises(StartError, match="are not an authority"):
+    with pytest.raises(UserError, match="are not an authority"):
         renew(tmp_path, ["x"], now=NOW)

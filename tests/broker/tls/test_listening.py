@@ -21,7 +21,7 @@ from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Connected, Disconnected, Event
 from broker.embedded.server import EmbeddedBroker
 from broker.tls.certificates import Files
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.settings import BrokerSettings, ServerAddress
 
 ATTIC = Principal(Role.MACHINE, "home", "attic")
@@ -193,5 +193,5 @@ def test_files_that_cannot_serve_stop_the_start_with_a_sentence(
         port=free_port(),
         **{name: files.directory / value for name, value in fields.items()},
     )
-    with pytest.raises(StartError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         asyncio.run(EmbeddedBroker(settings, MemoryDirectory()).start())

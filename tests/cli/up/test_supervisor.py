@@ -11,7 +11,7 @@ from waiting import wait_until
 
 from broker.client.transport import Backoff
 from cli.up.supervisor import Child, Part, Supervisor
-from runtime.errors import StartError
+from runtime.errors import UserError
 
 WAITS = "import signal,sys; print('ready: waiting', flush=True); signal.pause()"
 STOPS_WHEN_TOLD = (
@@ -58,7 +58,7 @@ def test_a_part_that_cannot_start_stops_the_others_with_its_own_sentence(tmp_pat
     good = program(STOPS_WHEN_TOLD, "good", str(order), "good")
     bad = program("import sys; sys.exit('port 1 is taken: choose another')", "bad")
     supervisor, _ = supervise(tmp_path, good, bad, stop_order=("bad", "good"))
-    with pytest.raises(StartError, match="port 1 is taken: choose another"):
+    with pytest.raises(UserError, match="port 1 is taken: choose another"):
         supervisor.start()
     assert order.read_text() == "good\n"
 
@@ -66,7 +66,7 @@ def test_a_part_that_cannot_start_stops_the_others_with_its_own_sentence(tmp_pat
 def test_the_sentence_of_a_part_is_passed_on_without_the_name_of_the_program(tmp_path: Path) -> None:
     bad = program("import sys; sys.exit('dashfleet: port 1 is taken')")
     supervisor, _ = supervise(tmp_path, bad)
-    with pytest.raises(StartError, match=r"^port 1 is taken$"):
+    with pytest.raises(UserError, match=r"^port 1 is taken$"):
         supervisor.start()
 
 
@@ -74,14 +74,14 @@ def test_a_part_that_cannot_even_be_run_stops_the_others_with_a_sentence(tmp_pat
     order = tmp_path / "order"
     good = program(STOPS_WHEN_TOLD, "good", str(order), "good")
     supervisor, _ = supervise(tmp_path, good, Part("bad", ["/nowhere/python"]), stop_order=("bad", "good"))
-    with pytest.raises(StartError, match=r"^the bad cannot be started: No such file"):
+    with pytest.raises(UserError, match=r"^the bad cannot be started: No such file"):
         supervisor.start()
     assert order.read_text() == "good\n"
 
 
 def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "part.log").mkdir()
-    with pytest.raises(StartError, match=f"^cannot write the log {tmp_path}/part.log: Is a directory"):
+    with pytest.raises(UserError, match=f"^cannot write the log {tmp_path}/part.log: Is a directory"):
         supervise(tmp_path, program(WAITS))
 
 
@@ -163,7 +163,7 @@ def test_a_part_ends_when_its_supervisor_does(child: Child, tmp_path: Path) -> N
 
 
 def test_a_part_that_will_not_stop_is_ended_by_force(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("supervisor.STOP_SECONDS", 0.2)
+    monkeypatch.setattr("cli.up.supervisor.STOP_SECONDS", 0.2)
     child.part = program("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready: x', flush=True)\n"
                          "while True: signal.pause()")  # fmt: skip
     child.start()

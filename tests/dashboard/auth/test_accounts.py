@@ -6,7 +6,7 @@ from sqlalchemy import Engine, select
 
 from dashboard.auth.accounts import (
     AccountError,
-    Role,
+    PersonRole,
     add_user,
     has_users,
     list_users,
@@ -33,11 +33,11 @@ def test_only_its_owner_can_read_the_database(accounts: Engine) -> None:
 
 
 def test_an_added_person_can_be_verified(accounts: Engine) -> None:
-    add_user(accounts, "admin", PASSWORD, Role.ADMIN, "home")
+    add_user(accounts, "admin", PASSWORD, PersonRole.ADMIN, "home")
     person = verify(accounts, "admin", PASSWORD)
     assert has_users(accounts)
     assert person is not None
-    assert (person.name, person.role, person.org) == ("admin", Role.ADMIN, "home")
+    assert (person.name, person.role, person.org) == ("admin", PersonRole.ADMIN, "home")
 
 
 def test_the_password_is_stored_as_argon2id_only(accounts: Engine) -> None:

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dashboard.auth import middleware
-from dashboard.auth.accounts import Role, add_user
+from dashboard.auth.accounts import PersonRole, add_user
 from dashboard.auth.middleware import Gate, is_same_origin
 from dashboard.auth.sessions import Attempts, Sessions
 from dashboard.auth.sign_in import SignIn, prefetched, safe_next
@@ -46,7 +46,7 @@ def sessions(accounts: Engine, clock: Clock) -> Sessions:
 
 @pytest.fixture
 def client(accounts: Engine, sessions: Sessions, clock: Clock) -> Iterator[TestClient]:
-    add_user(accounts, "ada", PASSWORD, Role.VIEWER, "acme")
+    add_user(accounts, "ada", PASSWORD, PersonRole.VIEWER, "acme")
     sign_in = SignIn(accounts, sessions, Attempts(accounts, now=clock.now), port=8501)
     inside = [WebSocketRoute("/_stcore/stream", talk), Route("/{path:path}", identity)]
     app = Starlette(

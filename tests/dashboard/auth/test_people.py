@@ -7,7 +7,7 @@ from clocks import Clock
 from sqlalchemy import Engine
 
 from dashboard.auth import sso_accounts
-from dashboard.auth.accounts import AccountError, Role, add_user, verify
+from dashboard.auth.accounts import AccountError, PersonRole, add_user, verify
 from dashboard.auth.people import Admin, People
 from dashboard.auth.sessions import Sessions
 from dashboard.auth.sso_accounts import Grant
@@ -26,9 +26,9 @@ def sessions(accounts: Engine, clock: Clock) -> Sessions:
 @pytest.fixture
 def people(accounts: Engine, sessions: Sessions) -> People:
     for name, role, org in (
-        ("ada", Role.ADMIN, "home"),
-        ("olga", Role.OPERATOR, "home"),
-        ("carl", Role.ADMIN, "acme"),
+        ("ada", PersonRole.ADMIN, "home"),
+        ("olga", PersonRole.OPERATOR, "home"),
+        ("carl", PersonRole.ADMIN, "acme"),
     ):
         add_user(accounts, name, PASSWORD, role, org, by="root")
     return People(accounts, sessions)
@@ -45,7 +45,7 @@ def sign_in(accounts: Engine, sessions: Sessions) -> Callable[[str], str]:
 
 
 CHANGES: dict[str, Callable[[People, Admin, str], object]] = {
-    "role": lambda people, admin, name: people.set_role(admin, name, Role.VIEWER),
+    "role": lambda people, admin, name: people.set_role(admin, name, PersonRole.VIEWER),
     "password": lambda people, admin, name: people.reset_password(admin, name),
     "sign-out": lambda people, admin, name: people.sign_out(admin, name),
     "remove": lambda people, admin, name: people.remove(admin, name),
@@ -54,12 +54,12 @@ EACH = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 
 
 def test_somebody_new_signs_in_with_the_password_that_is_returned(people: People, accounts: Engine) -> None:
-    password = people.add(ADA, "bob", Role.VIEWER)
+    password = people.add(ADA, "bob", PersonRole.VIEWER)
     person = verify(accounts, "bob", password)
     assert person is not None
-    assert (person.role, person.org) == (Role.VIEWER, "home")
+    assert (person.role, person.org) == (PersonRole.VIEWER, "home")
     with pytest.raises(AccountError, match="already"):
-        people.add(ADA, "bob", Role.ADMIN)
+        people.add(ADA, "bob", PersonRole.ADMIN)
 
 
 @EACH
@@ -73,12 +73,12 @@ def test_a_change_ends_all_sessions_of_whom_it_is_about_and_no_others(
 
 
 def test_another_role_counts_and_another_password_replaces_the_one_before(people: People, accounts: Engine) -> None:
-    people.set_role(ADA, "olga", Role.ADMIN)
+    people.set_role(ADA, "olga", PersonRole.ADMIN)
     password = people.reset_password(ADA, "olga")
     assert verify(accounts, "olga", PASSWORD) is None
     person = verify(accounts, "olga", password)
     assert person is not None
-    assert person.role is Role.ADMIN
+    assert person.role is PersonRole.ADMIN
     people.remove(Admin("olga", "home"), "ada")
     assert verify(accounts, "ada", PASSWORD) is None
 
@@ -105,7 +105,7 @@ def test_only_who_is_an_admin_there_now_may_change_anything(
     with pytest.raises(AccountError, match="only admins"):
         change(people, admin, "ada")
     with pytest.raises(AccountError, match="only admins"):
-        people.add(admin, "bob", Role.ADMIN)
+        people.add(admin, "bob", PersonRole.ADMIN)
     assert [row.name for row in people.listed("home")] == ["ada", "olga"]
 
 
@@ -131,7 +131,7 @@ def test_who_is_signed_in_where_is_listed_until_the_session_ends(
 
 
 def test_who_signs_in_with_a_provider_has_no_role_or_password_here(people: People, accounts: Engine) -> None:
-    sso_accounts.settle(accounts, '["https://id.example", "7"]', "eve@id.example", Grant("home", Role.VIEWER))
+    sso_accounts.settle(accounts, '["https://id.example", "7"]', "eve@id.example", Grant("home", PersonRole.VIEWER))
     assert {row.name: row.provided for row in people.listed("home")} == {
         "ada": False,
         "eve@id.example": True,
@@ -146,8 +146,8 @@ def test_who_signs_in_with_a_provider_has_no_role_or_password_here(people: Peopl
 
 
 def test_every_change_is_written_down_with_who_made_it(people: People) -> None:
-    people.add(ADA, "bob", Role.VIEWER)
-    people.set_role(ADA, "bob", Role.OPERATOR)
+    people.add(ADA, "bob", PersonRole.VIEWER)
+    people.set_role(ADA, "bob", PersonRole.OPERATOR)
     people.reset_password(ADA, "bob")
     people.sign_out(ADA, "bob")
     people.remove(ADA, "bob")

@@ -4,7 +4,7 @@ import pytest
 from clocks import Clock
 from sqlalchemy import Engine, delete, select
 
-from dashboard.auth.accounts import Person, Role, add_user, attempt, remove_user, set_password, user, verify
+from dashboard.auth.accounts import Person, PersonRole, add_user, attempt, remove_user, set_password, user, verify
 from dashboard.auth.sessions import ADDRESS_FREE_FAILURES, USER_FREE_FAILURES, Attempts, Sessions
 
 pytestmark = pytest.mark.usefixtures("quick_hashing")
@@ -13,7 +13,7 @@ HOUR = 3600
 
 @pytest.fixture
 def person(accounts: Engine) -> Person:
-    add_user(accounts, "ada", "correct horse battery", Role.OPERATOR, "acme")
+    add_user(accounts, "ada", "correct horse battery", PersonRole.OPERATOR, "acme")
     found = verify(accounts, "ada", "correct horse battery")
     assert found is not None
     return found
@@ -84,7 +84,7 @@ def test_sessions_end_with_their_person(sessions: Sessions, person: Person, acco
 def test_a_new_password_ends_the_sessions_of_that_person_only(
     sessions: Sessions, person: Person, accounts: Engine
 ) -> None:
-    add_user(accounts, "bob", "correct horse battery", Role.VIEWER, "acme")
+    add_user(accounts, "bob", "correct horse battery", PersonRole.VIEWER, "acme")
     other = verify(accounts, "bob", "correct horse battery")
     assert other is not None
     token, others = sessions.start(person), sessions.start(other)

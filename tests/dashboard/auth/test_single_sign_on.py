@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from dashboard.auth.accounts import Role, add_user, list_users, session, verify
+from dashboard.auth.accounts import PersonRole, add_user, list_users, session, verify
 from dashboard.auth.middleware import SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK, Gate
 from dashboard.auth.sessions import Attempts, Sessions
 from dashboard.auth.sign_in import SignIn
@@ -148,7 +148,7 @@ def test_who_is_granted_nothing_stays_outside(site: Site) -> None:
 
 
 def test_a_name_takes_over_nobody(site: Site) -> None:
-    add_user(site.accounts, "ada", "correct horse battery", Role.ADMIN, "acme")
+    add_user(site.accounts, "ada", "correct horse battery", PersonRole.ADMIN, "acme")
     site.go(site.browser(), "1")
     answer = site.go(site.browser(), "4")
     assert answer.status_code == 403
@@ -206,7 +206,7 @@ def test_a_provider_that_is_away_leaves_the_passwords(
     accounts: Engine, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = Site(accounts, clock, tmp_path, Provider(f"http://127.0.0.1:{free_port()}", "us", "a-secret-of-ours"))
-    add_user(accounts, "ada", "correct horse battery", Role.VIEWER, "acme")
+    add_user(accounts, "ada", "correct horse battery", PersonRole.VIEWER, "acme")
     browser = site.browser()
     answer = browser.get(SINGLE_SIGN_ON)
     assert answer.status_code == 502
@@ -238,9 +238,9 @@ def test_a_provider_without_grants_is_refused_at_the_start(
 
 
 def test_the_most_of_the_first_organisation_counts() -> None:
-    assert granted(["guests", "staff"], GRANTS) == Grant("acme", Role.OPERATOR)
-    assert granted(["staff", "fleet-admins"], GRANTS) == Grant("acme", Role.ADMIN)
-    assert granted(["guests"], GRANTS) == Grant("other", Role.VIEWER)
+    assert granted(["guests", "staff"], GRANTS) == Grant("acme", PersonRole.OPERATOR)
+    assert granted(["staff", "fleet-admins"], GRANTS) == Grant("acme", PersonRole.ADMIN)
+    assert granted(["guests"], GRANTS) == Grant("other", PersonRole.VIEWER)
     assert granted([], GRANTS) is None
 
 

@@ -6,7 +6,7 @@ import pytest
 from dashboard.i18n import shared_words
 from dashboard.i18n.language import speaking
 from runtime import durations
-from runtime.translatable import Sentence
+from runtime.translatable import Translatable
 from schemas.contract import action_schema
 from schemas.contract.action_schema import ArgumentError, Field
 
@@ -34,6 +34,6 @@ def test_a_sentence_is_retold_with_its_values() -> None:
 
 
 def test_a_hostile_value_in_a_sentence_stays_a_value() -> None:
-    said = Sentence("{name} must be text", name="{0.__class__}")
+    said = Translatable("{name} must be text", name="{0.__class__}")
     with speaking("es"):
         assert shared_words.retold(said) == "{0.__class__} debe ser texto"

@@ -12,15 +12,15 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.testing.v1 import AppTest
 
-from dashboard.auth.accounts import Role
-from dashboard.page.page import Context
+from dashboard.auth.accounts import PersonRole
+from dashboard.page.page import PageContext
 from runtime.urls import sqlite_url
 from schemas.database.engine import open_engine
 
 Open = Callable[..., AppTest]
 
 
-def page(name: str, context: "Context") -> None:  # its source runs alone
+def page(name: str, context: "PageContext") -> None:  # its source runs alone
     from dataclasses import replace
     from importlib import import_module
 
@@ -40,11 +40,11 @@ def page(name: str, context: "Context") -> None:  # its source runs alone
 @pytest.fixture
 def visit(reader: Engine) -> Open:
     def visit(name: str, *, engine: Engine = reader, org: str = "home", **query: str) -> AppTest:
-        context = Context(
+        context = PageContext(
             engine=engine,
             org=org,
             user="ada",
-            role=Role.VIEWER,
+            role=PersonRole.VIEWER,
             zone=UTC,
             refresh_seconds=5.0,
             now=lambda: NOW,

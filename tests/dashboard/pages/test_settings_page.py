@@ -12,10 +12,10 @@ from sqlalchemy import Engine, insert
 from streamlit.testing.v1 import AppTest
 
 from broker.access.credentials import hash_secret
-from dashboard.auth.accounts import Role, add_user
+from dashboard.auth.accounts import PersonRole, add_user
 from dashboard.auth.people import People
 from dashboard.auth.sessions import Sessions
-from dashboard.page.page import Context
+from dashboard.page.page import PageContext
 from schemas.database import tables
 
 Open = Callable[..., AppTest]
@@ -23,7 +23,7 @@ Open = Callable[..., AppTest]
 pytestmark = pytest.mark.usefixtures("quick_hashing")
 
 
-def page(name: str, context: "Context") -> None:  # its source runs alone
+def page(name: str, context: "PageContext") -> None:  # its source runs alone
     from dataclasses import replace
     from importlib import import_module
 
@@ -37,15 +37,15 @@ def page(name: str, context: "Context") -> None:  # its source runs alone
 
 @pytest.fixture
 def people(accounts: Engine, clock: Clock) -> People:
-    add_user(accounts, "ada", "correct horse battery", Role.ADMIN, "home", by="root")
-    add_user(accounts, "carl", "correct horse battery", Role.ADMIN, "acme", by="root")
+    add_user(accounts, "ada", "correct horse battery", PersonRole.ADMIN, "home", by="root")
+    add_user(accounts, "carl", "correct horse battery", PersonRole.ADMIN, "acme", by="root")
     return People(accounts, Sessions(accounts, idle_seconds=60, max_seconds=60, now=clock.now))
 
 
 @pytest.fixture
 def visit(reader: Engine, people: People) -> Open:
-    def visit(name: str, *, role: Role = Role.ADMIN, **query: str) -> AppTest:
-        context = Context(
+    def visit(name: str, *, role: PersonRole = PersonRole.ADMIN, **query: str) -> AppTest:
+        context = PageContext(
             engine=reader,
             org="home",
             user="ada",
@@ -53,7 +53,7 @@ def visit(reader: Engine, people: People) -> Open:
             zone=UTC,
             refresh_seconds=5.0,
             now=lambda: NOW,
-            people=people if role is Role.ADMIN else None,
+            people=people if role is PersonRole.ADMIN else None,
         )
         at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=20)
         for key, value in query.items():
@@ -104,7 +104,7 @@ def test_changes_are_listed_with_who_made_them_and_can_be_searched(fleet: Fleet,
 
 def test_what_was_done_with_people_is_for_admins_only(fleet: Fleet, visit: Open) -> None:
     asked(fleet, "add-token", "token-1: 1 machine")
-    assert [row[1] for row in rows(visit("settings_changes", role=Role.VIEWER))] == ["Made a token"]
+    assert [row[1] for row in rows(visit("settings_changes", role=PersonRole.VIEWER))] == ["Made a token"]
 
 
 def test_tokens_say_what_is_left_of_them(fleet: Fleet, visit: Open) -> None:

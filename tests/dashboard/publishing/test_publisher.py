@@ -10,7 +10,7 @@ from waiting import wait_until
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.request_client import DASHBOARD, RequestClient
 from broker.client.transport import Message
-from dashboard.auth.accounts import Role
+from dashboard.auth.accounts import PersonRole
 from dashboard.publishing.publisher import NotAllowedError, Publisher, Sent
 from runtime.settings import DashboardSettings, write_secret
 from schemas.contract import topics
@@ -59,7 +59,7 @@ def heard(ingestor: MemoryTransport) -> list[Request]:
     return [Request.decode(message.payload) for message in found]
 
 
-def act(publisher: Publisher, *machines: str, role: Role = Role.OPERATOR, org: str = "home") -> Sent:
+def act(publisher: Publisher, *machines: str, role: PersonRole = PersonRole.OPERATOR, org: str = "home") -> Sent:
     given: dict[str, Any] = {"role": role, "actor": "olga", "lifetime_seconds": 60, "rollout": Rollout(canary=1)}
     return publisher.act(org, machines, "ping", {}, **given)
 
@@ -79,9 +79,9 @@ def test_each_request_says_which_orders_it_carried(publisher: Publisher) -> None
     assert [id_ for ids in sent.requests.values() for id_ in ids] == [order.id for order in sent.orders]
 
 
-@pytest.mark.parametrize("role", [role for role in Role if role not in (Role.OPERATOR, Role.ADMIN)])
+@pytest.mark.parametrize("role", [role for role in PersonRole if role not in (PersonRole.OPERATOR, PersonRole.ADMIN)])
 def test_nobody_else_can_act_whatever_a_page_lets_them(
-    publisher: Publisher, ingestor: MemoryTransport, role: Role
+    publisher: Publisher, ingestor: MemoryTransport, role: PersonRole
 ) -> None:
     with pytest.raises(NotAllowedError, match="Only operators and admins"):
         act(publisher, "a", role=role)
@@ -98,7 +98,7 @@ def test_an_admins_change_is_published_in_their_name_and_needs_no_key(
     publisher: Publisher, ingestor: MemoryTransport, keys: Path
 ) -> None:
     (keys / "home").unlink()
-    id_ = publisher.administer("home", CHANGE, role=Role.ADMIN, actor="ada")
+    id_ = publisher.administer("home", CHANGE, role=PersonRole.ADMIN, actor="ada")
     (request,) = heard(ingestor)
     assert (request.id, request.actor, request.change) == (id_, "ada", CHANGE)
 
@@ -107,15 +107,15 @@ def test_only_admins_change_the_organisation_but_operators_may_retire_a_machine(
     publisher: Publisher, ingestor: MemoryTransport
 ) -> None:
     for role, change in (
-        (Role.VIEWER, CHANGE),
-        (Role.OPERATOR, CHANGE),
-        (Role.VIEWER, RETIRING),
-        (Role.OPERATOR, ReinstateMachine(machine="attic")),
+        (PersonRole.VIEWER, CHANGE),
+        (PersonRole.OPERATOR, CHANGE),
+        (PersonRole.VIEWER, RETIRING),
+        (PersonRole.OPERATOR, ReinstateMachine(machine="attic")),
     ):
         with pytest.raises(NotAllowedError, match="Only admins"):
             publisher.administer("home", change, role=role, actor="olga")
     assert ingestor.receive(10, 0.3) == []
-    publisher.administer("home", RETIRING, role=Role.OPERATOR, actor="olga")
+    publisher.administer("home", RETIRING, role=PersonRole.OPERATOR, actor="olga")
     assert heard(ingestor)[0].change == RETIRING
 
 
@@ -123,30 +123,30 @@ def test_a_change_is_not_asked_for_while_the_broker_is_away(publisher: Publisher
     broker.stop()
     wait_until(lambda: "cannot be reached" in publisher.unreachable(), what="the loss")
     with pytest.raises(NotAllowedError, match="cannot be reached"):
-        publisher.administer("home", CHANGE, role=Role.ADMIN, actor="ada")
+        publisher.administer("home", CHANGE, role=PersonRole.ADMIN, actor="ada")
 
 
 def test_each_machine_may_get_arguments_of_its_own(publisher: Publisher, ingestor: MemoryTransport) -> None:
     wanted: dict[str, dict[str, Any]] = {"a": {"labels": {"site": "paris"}}, "b": {"labels": {}}}
-    given: dict[str, Any] = {"role": Role.OPERATOR, "actor": "olga", "lifetime_seconds": 60}
+    given: dict[str, Any] = {"role": PersonRole.OPERATOR, "actor": "olga", "lifetime_seconds": 60}
     sent = publisher.act_each("home", wanted, "configure", **given)
     heard(ingestor)
     assert {order.machine: order.arguments for order in sent.orders} == wanted
     with pytest.raises(NotAllowedError, match="Only operators and admins"):
-        publisher.act_each("home", wanted, "configure", **{**given, "role": Role.VIEWER})
+        publisher.act_each("home", wanted, "configure", **{**given, "role": PersonRole.VIEWER})
 
 
 def test_a_change_of_keys_is_signed_here_for_admins_only(publisher: Publisher) -> None:
     change = KeyChange(change="add", org="home", public_key=public_key(new_key()), at=1)
-    signed = publisher.key_change(change, role=Role.ADMIN).change
+    signed = publisher.key_change(change, role=PersonRole.ADMIN).change
     assert opened(signed, public_key(SEED), KeyChange) == change
-    for role in (Role.VIEWER, Role.OPERATOR):
+    for role in (PersonRole.VIEWER, PersonRole.OPERATOR):
         with pytest.raises(NotAllowedError, match="Only admins"):
             publisher.key_change(change, role=role)
 
 
 def test_commands_are_taken_back(publisher: Publisher, ingestor: MemoryTransport) -> None:
-    publisher.cancel("home", ["1" * 32], role=Role.ADMIN, actor="olga")
+    publisher.cancel("home", ["1" * 32], role=PersonRole.ADMIN, actor="olga")
     (request,) = heard(ingestor)
     assert isinstance(request.change, Cancel)
 

@@ -10,7 +10,7 @@ from broker.access.credentials import hash_secret, verify_secret
 from broker.access.policy import Principal, Role
 from broker.access.principals import TableDirectory
 from ingestor.admin import access, tokens
-from runtime.errors import StartError
+from runtime.errors import UserError
 from schemas.database import tables
 
 DAY = 86_400.0
@@ -46,7 +46,7 @@ def test_an_organisation_is_made_once_and_listed(acme: Engine, clock: Clock) -> 
     access.new_principal(acme, "acme", "attic", "machine", now=clock.now)
     access.new_principal(acme, "acme", "grafana", "reader", now=clock.now)
     tokens.new_token(acme, "acme", uses=1, seconds=60, created_by="me", now=clock.now)
-    with pytest.raises(StartError, match="acme already"):
+    with pytest.raises(UserError, match="acme already"):
         access.new_org(acme, "acme", now=clock.now)
     assert access.list_orgs(acme) == [
         {"org": "acme", "machines": 1, "principals": 1, "created": clock.now()},
@@ -56,10 +56,10 @@ def test_an_organisation_is_made_once_and_listed(acme: Engine, clock: Clock) -> 
 
 @pytest.mark.parametrize("name", ["", "Acme", "a_b", "a/b", "+", "a" * 33])
 def test_a_wrong_name_is_one_sentence(acme: Engine, clock: Clock, name: str) -> None:
-    with pytest.raises(StartError, match="cannot be an organisation"):
+    with pytest.raises(UserError, match="cannot be an organisation"):
         access.new_org(acme, name, now=clock.now)
     if len(name) != 33:
-        with pytest.raises(StartError, match="cannot be a principal"):
+        with pytest.raises(UserError, match="cannot be a principal"):
             access.new_principal(acme, "acme", name, "reader", now=clock.now)
 
 
@@ -77,14 +77,14 @@ def test_a_new_principal_is_let_in_with_its_secret_which_is_not_stored(
 
 @pytest.mark.parametrize("role", ["ingestor", "dashboard", "enrol", "emperor", ""])
 def test_no_other_role_is_given(acme: Engine, clock: Clock, role: str) -> None:
-    with pytest.raises(StartError, match="no role"):
+    with pytest.raises(UserError, match="no role"):
         access.new_principal(acme, "acme", "ann", role, now=clock.now)
 
 
 def test_a_name_that_is_taken_stays_who_it_was(acme: Engine, clock: Clock) -> None:
     secret = access.new_principal(acme, "acme", "ann", "reader", now=clock.now)
     for role in ("reader", "operator"):
-        with pytest.raises(StartError, match="there already"):
+        with pytest.raises(UserError, match="there already"):
             access.new_principal(acme, "acme", "ann", role, now=clock.now)
     assert let_in(acme, "acme._ann", secret, clock)
 
@@ -94,7 +94,7 @@ def test_who_was_revoked_may_be_added_again_with_another_secret_and_the_same_rol
 ) -> None:
     first = access.new_principal(acme, "acme", "ann", "reader", now=clock.now)
     access.revoke_principal(acme, "acme._ann", now=clock.now)
-    with pytest.raises(StartError, match="there already"):
+    with pytest.raises(UserError, match="there already"):
         access.new_principal(acme, "acme", "ann", "operator", now=clock.now)
     second = access.new_principal(acme, "acme", "ann", "reader", now=clock.now)
     assert let_in(acme, "acme._ann", second, clock)
@@ -102,11 +102,11 @@ def test_who_was_revoked_may_be_added_again_with_another_secret_and_the_same_rol
 
 
 def test_nobody_is_added_to_an_organisation_that_is_not_there(database: Engine, clock: Clock) -> None:
-    with pytest.raises(StartError, match="no organisation nowhere"):
+    with pytest.raises(UserError, match="no organisation nowhere"):
         access.new_principal(database, "nowhere", "ann", "reader", now=clock.now)
-    with pytest.raises(StartError, match="no organisation nowhere"):
+    with pytest.raises(UserError, match="no organisation nowhere"):
         tokens.new_token(database, "nowhere", uses=1, seconds=60, created_by="", now=clock.now)
-    with pytest.raises(StartError, match="no organisation nowhere"):
+    with pytest.raises(UserError, match="no organisation nowhere"):
         access.remove_org(database, "nowhere", now=clock.now)
 
 
@@ -141,9 +141,9 @@ def test_who_is_revoked_is_let_in_with_neither_secret_and_can_only_be_revoked_on
         lambda: access.revoke_principal(acme, "acme._ann", now=clock.now),
         lambda: access.rotate_principal(acme, "acme._ann", overlap_seconds=1, now=clock.now),
     ):
-        with pytest.raises(StartError, match="revoked already"):
+        with pytest.raises(UserError, match="revoked already"):
             change()
-    with pytest.raises(StartError, match=r"no principal acme\._bob"):
+    with pytest.raises(UserError, match=r"no principal acme\._bob"):
         access.revoke_principal(acme, "acme._bob", now=clock.now)
 
 
@@ -238,7 +238,7 @@ def test_a_token_is_a_principal_that_may_only_enrol(acme: Engine, clock: Clock) 
 def test_a_token_that_makes_too_much_or_lives_too_long_is_not_made(
     acme: Engine, clock: Clock, uses: int, seconds: float
 ) -> None:
-    with pytest.raises(StartError):
+    with pytest.raises(UserError):
         tokens.new_token(acme, "acme", uses=uses, seconds=seconds, created_by="", now=clock.now)
 
 
@@ -247,13 +247,13 @@ def test_a_revoked_token_lets_nobody_in(acme: Engine, clock: Clock) -> None:
     name = f"acme._{token.name}"
     tokens.revoke_token(acme, name, now=clock.now)
     assert not let_in(acme, name, token.secret, clock)
-    with pytest.raises(StartError, match="revoked already"):
+    with pytest.raises(UserError, match="revoked already"):
         tokens.revoke_token(acme, name, now=clock.now)
 
 
 def test_only_a_token_is_revoked_as_one(acme: Engine, clock: Clock) -> None:
     access.new_principal(acme, "acme", "ann", "reader", now=clock.now)
-    with pytest.raises(StartError, match=r"no token acme\._ann"):
+    with pytest.raises(UserError, match=r"no token acme\._ann"):
         tokens.revoke_token(acme, "acme._ann", now=clock.now)
 
 

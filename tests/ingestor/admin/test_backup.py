@@ -15,7 +15,7 @@ from waiting import wait_until
 from cli.machines import list_machines
 from ingestor.admin.backup import back_up, look_into, restore
 from ingestor.history.partitions import parts
-from runtime.errors import StartError
+from runtime.errors import UserError
 from runtime.urls import sqlite_url
 from schemas.contract.messages import OrgConfig
 from schemas.database import tables
@@ -105,7 +105,7 @@ def test_a_backup_restored_into_postgresql_goes_on_with_the_next_numbers(
             highest = connection.scalar(select(func.max(tables.org.c.id)))
             assert new.inserted_primary_key is not None
             assert new.inserted_primary_key[0] == highest
-        with pytest.raises(StartError, match="not empty"):
+        with pytest.raises(UserError, match="not empty"):
             restore(file, engine)
 
 
@@ -153,20 +153,20 @@ def _row(table: Any, machine: int, number: int) -> dict[str, Any]:  # noqa: ANN4
 def test_nothing_is_overwritten(fleet: Fleet, tmp_path: Path) -> None:
     file = tmp_path / "fleet.backup"
     file.write_text("mine")
-    with pytest.raises(StartError, match="there is a file"):
+    with pytest.raises(UserError, match="there is a file"):
         back_up(fleet.engine, file)
     assert file.read_text() == "mine"
     other = tmp_path / "other.backup"
     back_up(fleet.engine, other)
-    with pytest.raises(StartError, match=r"not empty|there is a file"):
+    with pytest.raises(UserError, match=r"not empty|there is a file"):
         restore(other, fleet.engine)
-    with opened(sqlite_url(file)) as foreign, pytest.raises(StartError, match="there is a file"):
+    with opened(sqlite_url(file)) as foreign, pytest.raises(UserError, match="there is a file"):
         restore(other, foreign)  # a file that is not ours at all
     assert file.read_text() == "mine"
 
 
 def test_what_cannot_be_written_is_said_in_a_sentence_and_leaves_nothing(fleet: Fleet, tmp_path: Path) -> None:
-    with pytest.raises(StartError, match=r"cannot back up to .*No such file or directory"):
+    with pytest.raises(UserError, match=r"cannot back up to .*No such file or directory"):
         back_up(fleet.engine, tmp_path / "away" / "fleet.backup")
 
 
@@ -174,9 +174,9 @@ def test_what_cannot_be_written_is_said_in_a_sentence_and_leaves_nothing(fleet: 
 def test_a_file_that_is_no_backup_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "file"
     file.write_bytes(content)
-    with pytest.raises(StartError, match="is no backup of DashFleet, or it is damaged"):
+    with pytest.raises(UserError, match="is no backup of DashFleet, or it is damaged"):
         look_into(file)
-    with opened(sqlite_url(tmp_path / "new.db")) as engine, pytest.raises(StartError):
+    with opened(sqlite_url(tmp_path / "new.db")) as engine, pytest.raises(UserError):
         restore(file, engine)
     assert not (tmp_path / "new.db").exists()
 
@@ -186,7 +186,7 @@ def test_a_backup_of_an_older_version_is_brought_up_and_of_a_newer_one_refused(f
     back_up(fleet.engine, file)
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    with opened(sqlite_url(tmp_path / "new.db")) as engine, pytest.raises(StartError, match="newer version"):
+    with opened(sqlite_url(tmp_path / "new.db")) as engine, pytest.raises(UserError, match="newer version"):
         restore(file, engine)
     assert not (tmp_path / "new.db").exists()
 

@@ -3,7 +3,7 @@ from sqlalchemy import Engine, select
 
 from ingestor.admin.access import add_org
 from ingestor.admin.key_changes import add_key, has_keys, list_keys, revoke_key, take
-from runtime.errors import StartError
+from runtime.errors import UserError
 from schemas.contract.commands import Order
 from schemas.contract.messages import Signed
 from schemas.contract.signing import Key, KeyChange, KeyRing, current, key_id, new_key, public_key, sign
@@ -48,15 +48,15 @@ def test_a_machine_that_holds_the_first_key_follows_the_list(home: Engine) -> No
 
 
 def test_nobody_adds_a_key_without_one_that_is_in_force(home: Engine) -> None:
-    with pytest.raises(StartError, match="has no key yet"):
+    with pytest.raises(UserError, match="has no key yet"):
         add(home, SECOND, signer=STRANGER)
     add(home, FIRST, signer=None)
-    with pytest.raises(StartError, match="not in force"):
+    with pytest.raises(UserError, match="not in force"):
         add(home, SECOND, signer=STRANGER)
-    with pytest.raises(StartError, match="must be signed by it"):
+    with pytest.raises(UserError, match="must be signed by it"):
         add(home, SECOND, signer=None)
     revoke_key(home, "home", key_id(public_key(FIRST)), signer=FIRST, now=lambda: 20)
-    with pytest.raises(StartError, match="not in force"):
+    with pytest.raises(UserError, match="not in force"):
         add(home, SECOND, signer=FIRST)
 
 
@@ -64,13 +64,13 @@ def test_what_a_key_signed_before_it_expired_stays(home: Engine) -> None:
     add(home, FIRST, signer=None, expires_at=100)
     add(home, SECOND, signer=FIRST, at=50)
     assert set(current(changes(home), "home", 200)) == {key_id(public_key(SECOND))}
-    with pytest.raises(StartError, match="not in force"):
+    with pytest.raises(UserError, match="not in force"):
         add(home, STRANGER, signer=FIRST, at=150)
 
 
 def test_revoking_is_said_and_what_is_unknown_is_one_sentence(home: Engine) -> None:
     id_ = add(home, FIRST, signer=None)
-    with pytest.raises(StartError, match="has no key 0000"):
+    with pytest.raises(UserError, match="has no key 0000"):
         revoke_key(home, "home", "0000", signer=FIRST, now=lambda: 20)
     revoke_key(home, "home", id_, signer=FIRST, now=lambda: 20)
     (key,) = list_keys(home, "home", now=lambda: 30)
@@ -80,7 +80,7 @@ def test_revoking_is_said_and_what_is_unknown_is_one_sentence(home: Engine) -> N
 
 
 def test_an_organisation_that_does_not_exist_is_one_sentence(database: Engine) -> None:
-    with pytest.raises(StartError, match="no organisation home"):
+    with pytest.raises(UserError, match="no organisation home"):
         add(database, FIRST, signer=None)
 
 
@@ -122,7 +122,7 @@ def test_a_change_that_was_signed_elsewhere_is_taken_as_it_was_signed(home: Engi
 )
 def test_a_change_that_nobody_may_make_changes_nothing(home: Engine, change: Signed, said: str) -> None:
     add(home, FIRST, signer=None)
-    with pytest.raises(StartError, match=said):
+    with pytest.raises(UserError, match=said):
         taken(home, change)
     assert len(changes(home)) == 1
 
@@ -131,7 +131,7 @@ def test_a_key_that_was_revoked_does_not_come_back_and_signs_nothing(home: Engin
     add(home, FIRST, signer=None)
     taken(home, signed(SECOND, FIRST))
     taken(home, signed(FIRST, SECOND, change="revoke"))
-    with pytest.raises(StartError, match="has, or had, key"):
+    with pytest.raises(UserError, match="has, or had, key"):
         taken(home, signed(FIRST, SECOND))
-    with pytest.raises(StartError, match="is not in force"):
+    with pytest.raises(UserError, match="is not in force"):
         taken(home, signed(STRANGER, FIRST))

@@ -13,7 +13,7 @@ from ingestor.admin import access
 from ingestor.alerts.engine import LOOK_SECONDS
 from ingestor.domain.presence import WILL_GRACE_SECONDS
 from schemas.contract import topics
-from schemas.contract.messages import Alert, Vitals
+from schemas.contract.messages import AlertMessage, Vitals
 from schemas.database import tables
 
 FULL = Vitals(cpu_percent=10.0, memory_percent=20.0, disk_percent=99.0)
@@ -32,10 +32,10 @@ def rows(fleet: Engine) -> list[Any]:
         return list(connection.execute(select(tables.alert).order_by(tables.alert.c.id)))
 
 
-def retained(bench: Bench) -> dict[str, Alert]:
+def retained(bench: Bench) -> dict[str, AlertMessage]:
     """The alerts that the broker keeps."""
     kept = bench.broker.retained
-    return {topic: Alert.decode(kept[topic].payload) for topic in kept if "/_alerts/" in topic}
+    return {topic: AlertMessage.decode(kept[topic].payload) for topic in kept if "/_alerts/" in topic}
 
 
 class Attic:

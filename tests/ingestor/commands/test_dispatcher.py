@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from ingestor.commands import dispatcher
 from ingestor.commands.dispatcher import Dispatch
-from ingestor.domain.presence import Presence, State
+from ingestor.domain.presence import Presence, PresenceState
 from ingestor.intake.message_handlers import Batch
 from schemas.database.queries.command_list import list_commands, show_command
 
@@ -240,7 +240,7 @@ def test_what_waits_for_a_machine_that_was_taken_out_of_service_is_cancelled(
     order = operator.order()
     first.publish(operator.act(order))
     first.step()
-    first.ingestor._roster._machines["home", "attic"].state = State(Presence.RETIRED)
+    first.ingestor._roster._machines["home", "attic"].state = PresenceState(Presence.RETIRED)
     first.publish(operator.act(operator.order()))
     first.step()
     assert ears.updates()[-1].reason == "retired", "nothing new is taken for it"

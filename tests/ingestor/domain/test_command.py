@@ -21,7 +21,7 @@ from ingestor.domain.command import (
     retry_seconds,
 )
 from ingestor.domain.command_changes import Changes
-from schemas.contract.commands import FINAL, TRANSITIONS, Result, State
+from schemas.contract.commands import FINAL, TRANSITIONS, CommandState, Result
 from schemas.contract.messages import Signed
 
 HOUR = 3_600_000
@@ -107,24 +107,24 @@ def test_an_open_command_ends_by_itself_when_nothing_more_happens(happened: list
         command = EVENTS[event](command, now)
     if command.state in OPEN:
         assert on_time(command, ends_at(command) - 1) is command
-        assert on_time(command, ends_at(command)).state in (State.EXPIRED, State.TIMED_OUT)
+        assert on_time(command, ends_at(command)).state in (CommandState.EXPIRED, CommandState.TIMED_OUT)
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_a_late_result_still_wins(outcome: str) -> None:
     running = on_result(on_send(NEW, 1), result("running"), 2)
     late = on_time(running, 2 + round(1000 * RUNNING_SECONDS))
-    assert late.state is State.TIMED_OUT
+    assert late.state is CommandState.TIMED_OUT
     assert on_result(late, result(outcome), HOUR).state == outcome
 
 
 def test_one_that_was_never_sent_expires_and_one_that_was_sent_may_have_run() -> None:
-    assert on_time(NEW, HOUR).state is State.EXPIRED
-    assert on_time(on_send(NEW, 1), 2 * HOUR).state is State.TIMED_OUT
+    assert on_time(NEW, HOUR).state is CommandState.EXPIRED
+    assert on_time(on_send(NEW, 1), 2 * HOUR).state is CommandState.TIMED_OUT
 
 
 def test_only_what_was_not_sent_can_be_taken_back() -> None:
-    assert on_cancel(NEW, "cancelled", "", 1).state is State.CANCELLED
+    assert on_cancel(NEW, "cancelled", "", 1).state is CommandState.CANCELLED
     sent = on_send(NEW, 1)
     assert on_cancel(sent, "cancelled", "", 2) is sent
 
@@ -133,7 +133,7 @@ def test_another_attempt_is_counted_and_is_no_change_of_state() -> None:
     changes, sent = Changes(), on_send(NEW, 1)
     again = on_send(sent, 2)
     changes.record(sent, again, "ingestor", 2)
-    assert (again.attempts, again.sent_at, again.state) == (2, 2, State.SENT)
+    assert (again.attempts, again.sent_at, again.state) == (2, 2, CommandState.SENT)
     assert changes.history == []
     assert changes.changed == {NEW.id: again}
 
@@ -144,6 +144,6 @@ def test_attempts_are_never_closer_than_the_floor_nor_farther_than_the_most(atte
 
 
 def test_what_may_follow_is_said_of_every_state() -> None:
-    assert set(TRANSITIONS) == set(State)
+    assert set(TRANSITIONS) == set(CommandState)
     assert all(not TRANSITIONS[state] for state in FINAL)
-    assert all(TRANSITIONS[state] for state in set(State) - FINAL)
+    assert all(TRANSITIONS[state] for state in set(CommandState) - FINAL)

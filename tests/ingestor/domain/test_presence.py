@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ingestor.domain.presence import (
     WILL_GRACE_SECONDS,
     Presence,
-    State,
+    PresenceState,
     heard_lately,
     needs_tick,
     on_blind,
@@ -21,7 +21,9 @@ from schemas.contract.messages import OfflineReason, OrgConfig, Status
 
 NOW = 1_700_000_000_000
 CONFIG = OrgConfig()
-ONLINE = State(presence=Presence.ONLINE, reason="connected", since_at=NOW, connected=True, session=7, last_seen_at=NOW)
+ONLINE = PresenceState(
+    presence=Presence.ONLINE, reason="connected", since_at=NOW, connected=True, session=7, last_seen_at=NOW
+)
 
 
 def status(reason: OfflineReason | None = None, *, session: int = 7, interval_seconds: float = 10.0) -> Status:
@@ -30,26 +32,28 @@ def status(reason: OfflineReason | None = None, *, session: int = 7, interval_se
     return Status.model_validate(values)
 
 
-def ticked(state: State, seconds: float, *, hearing_since: int | None = NOW, config: OrgConfig = CONFIG) -> State:
+def ticked(
+    state: PresenceState, seconds: float, *, hearing_since: int | None = NOW, config: OrgConfig = CONFIG
+) -> PresenceState:
     return on_tick(state, config, NOW + round(seconds * 1000), hearing_since=hearing_since)
 
 
 def test_a_machine_never_heard_of_comes_online_with_its_first_live_message() -> None:
-    state = on_live(State(), 3, NOW)
+    state = on_live(PresenceState(), 3, NOW)
     assert (state.presence, state.reason, state.session) == (Presence.ONLINE, "connected", 3)
     assert state.last_seen_at == NOW
     assert state.verified
 
 
 def test_a_birth_brings_a_machine_online_and_sets_its_interval() -> None:
-    state = on_status(State(), status(interval_seconds=60.0), NOW, retained=False)
+    state = on_status(PresenceState(), status(interval_seconds=60.0), NOW, retained=False)
     assert state.presence is Presence.ONLINE
     assert state.connected
     assert state.interval_seconds == 60
 
 
 def test_a_retained_birth_says_nothing_about_now() -> None:
-    state = on_status(State(), status(), NOW, retained=True)
+    state = on_status(PresenceState(), status(), NOW, retained=True)
     assert state.presence is Presence.UNKNOWN
     assert state.connected
     assert state.last_seen_at is None
@@ -196,7 +200,7 @@ EVENTS = st.lists(
 
 @given(EVENTS)
 def test_sessions_never_go_back_and_times_never_run_ahead(events: list[tuple[str, int, int]]) -> None:
-    state, now = State(), NOW
+    state, now = PresenceState(), NOW
     for kind, session, pause in events:
         now += pause
         before = state
@@ -220,7 +224,7 @@ def test_sessions_never_go_back_and_times_never_run_ahead(events: list[tuple[str
 
 
 STATES = st.builds(
-    State,
+    PresenceState,
     presence=st.sampled_from(Presence),
     since_at=st.just(NOW - 1_000_000),
     verified=st.booleans(),
@@ -232,7 +236,9 @@ STATES = st.builds(
 
 
 @given(STATES, st.sampled_from([0.0, 0.0005, 0.6]), st.integers(NOW - 100_000, NOW))
-def test_a_tick_leaves_everyone_as_they_are_who_need_none(state: State, until: float, hearing_since: int) -> None:
+def test_a_tick_leaves_everyone_as_they_are_who_need_none(
+    state: PresenceState, until: float, hearing_since: int
+) -> None:
     lately = heard_lately(CONFIG, NOW, until_next_seconds=until)
     after = on_tick(state, CONFIG, NOW, hearing_since=hearing_since, until_next_seconds=until)
     assert needs_tick(state, lately) or after is state

@@ -3,13 +3,13 @@
 import pytest
 
 from ingestor.domain.rollout import Progress
-from schemas.contract.commands import Rollout, State
+from schemas.contract.commands import CommandState, Rollout
 
 
 def progress(commands: int, **rollout: float) -> Progress:
     made = Progress(Rollout.model_validate(rollout))
     for number in range(commands):
-        made.see(f"c{number}", State.QUEUED)
+        made.see(f"c{number}", CommandState.QUEUED)
     return made
 
 
@@ -20,16 +20,18 @@ def allowed(rollout: Progress, commands: int) -> list[int]:
 def test_the_canaries_go_first_and_the_others_when_all_of_them_have_ended_well() -> None:
     rollout = progress(5, canary=2)
     assert allowed(rollout, 5) == [0, 1]
-    rollout.see("c0", State.SUCCEEDED)
-    rollout.see("c1", State.RUNNING)
+    rollout.see("c0", CommandState.SUCCEEDED)
+    rollout.see("c1", CommandState.RUNNING)
     assert allowed(rollout, 5) == [1]
-    rollout.see("c1", State.SUCCEEDED)
+    rollout.see("c1", CommandState.SUCCEEDED)
     assert allowed(rollout, 5) == [0, 1, 2, 3, 4]
     assert rollout.why_stop() == ""
 
 
-@pytest.mark.parametrize("state", [State.FAILED, State.REJECTED, State.TIMED_OUT, State.EXPIRED])
-def test_a_canary_that_does_not_end_well_stops_the_rollout(state: State) -> None:
+@pytest.mark.parametrize(
+    "state", [CommandState.FAILED, CommandState.REJECTED, CommandState.TIMED_OUT, CommandState.EXPIRED]
+)
+def test_a_canary_that_does_not_end_well_stops_the_rollout(state: CommandState) -> None:
     rollout = progress(5, canary=2)
     rollout.see("c1", state)
     assert rollout.why_stop() == "1 of 2 canaries did not succeed"
@@ -37,31 +39,33 @@ def test_a_canary_that_does_not_end_well_stops_the_rollout(state: State) -> None
 
 def test_a_canary_that_was_taken_back_is_not_waited_for() -> None:
     rollout = progress(3, canary=1)
-    rollout.see("c0", State.CANCELLED)
+    rollout.see("c0", CommandState.CANCELLED)
     assert allowed(rollout, 3) == [0, 1, 2]
 
 
 def test_a_share_of_failures_counts_from_the_third_that_ended() -> None:
     rollout = progress(10, stop_percent=30)
-    rollout.see("c0", State.FAILED)
-    rollout.see("c1", State.FAILED)
+    rollout.see("c0", CommandState.FAILED)
+    rollout.see("c1", CommandState.FAILED)
     assert rollout.why_stop() == ""
-    rollout.see("c2", State.SUCCEEDED)
+    rollout.see("c2", CommandState.SUCCEEDED)
     assert rollout.why_stop() == "2 of 3 that ended did not succeed"
 
 
 def test_a_late_result_takes_a_failure_back() -> None:
     rollout = progress(10, stop_percent=50)
-    for number, state in enumerate((State.TIMED_OUT, State.TIMED_OUT, State.SUCCEEDED)):
+    for number, state in enumerate((CommandState.TIMED_OUT, CommandState.TIMED_OUT, CommandState.SUCCEEDED)):
         rollout.see(f"c{number}", state)
     assert rollout.why_stop()
-    rollout.see("c0", State.SUCCEEDED)
+    rollout.see("c0", CommandState.SUCCEEDED)
     assert rollout.why_stop() == ""
 
 
 def test_exactly_the_share_does_not_stop() -> None:
     rollout = progress(10, stop_percent=50)
-    for number, state in enumerate((State.FAILED, State.FAILED, State.SUCCEEDED, State.SUCCEEDED)):
+    for number, state in enumerate(
+        (CommandState.FAILED, CommandState.FAILED, CommandState.SUCCEEDED, CommandState.SUCCEEDED)
+    ):
         rollout.see(f"c{number}", state)
     assert rollout.why_stop() == ""
 

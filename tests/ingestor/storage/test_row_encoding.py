@@ -8,7 +8,7 @@ from sqlalchemy import Engine, select
 from telemetry import telemetry
 
 from ingestor.domain.machine import Estimate, Latest, Machine, Stream
-from ingestor.domain.presence import Presence, State
+from ingestor.domain.presence import Presence, PresenceState
 from ingestor.intake.message_handlers import Arrived, Batch
 from ingestor.storage.store import Store
 from schemas.contract.messages import VITALS
@@ -31,7 +31,7 @@ def test_every_column_holds_what_was_meant_for_it(database: Engine, extra: dict[
         connection.execute(tables.machine.insert().values(id=7, org_id=1, name="attic", created_at=1))
     sample = telemetry(3, sampled_at=AT, stream="00000000000000aa", chance=random.Random(1))  # noqa: S311
     sample = sample.model_copy(update={"extra": extra})
-    state = State(Presence.STALE, "silent", 2, False, True, 4, 5.5, 6)
+    state = PresenceState(Presence.STALE, "silent", 2, False, True, 4, 5.5, 6)
     latest = Latest(AT, sample.vitals, extra, Health(90, HealthStatus.OK))
     machine = Machine(7, "home", "attic", state, latest, Estimate(8))
     stream = Stream("00000000000000aa", 9, 10, 11, 12, 13, 14, 15, Ranges([(1, 3)]), Estimate(16))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.contract import commands, enrolment, messages
-from schemas.contract.commands import Command, Desired, Request, Result, Update
+from schemas.contract.commands import CommandMessage, Desired, Request, Result, Update
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
 from schemas.contract.messages import (
     ACK_MAX_RANGES,
@@ -21,12 +21,12 @@ from schemas.contract.messages import (
     SESSION_MAX,
     VITALS,
     Ack,
-    Alert,
+    AlertMessage,
     Backfill,
     Extra,
     Info,
-    Message,
     OrgConfig,
+    Payload,
     Range,
     Sample,
     Status,
@@ -38,10 +38,10 @@ from schemas.contract.messages import (
 
 GOLDEN = Path(__file__).parent / "golden"
 MODULES = (messages, enrolment, commands)
-KINDS: tuple[type[Message], ...] = (
-    *(Status, Info, Telemetry, Backfill, Ack, OrgConfig, Alert),
+KINDS: tuple[type[Payload], ...] = (
+    *(Status, Info, Telemetry, Backfill, Ack, OrgConfig, AlertMessage),
     *(EnrolRequest, EnrolAnswer),
-    *(Command, Result, Desired, Request, Update),
+    *(CommandMessage, Result, Desired, Request, Update),
 )
 STREAM = "3f9a1c0de2b45678"
 
@@ -51,12 +51,12 @@ def golden(name: str) -> dict[str, Any]:
     return found
 
 
-def kind_of(path: Path) -> type[Message]:
+def kind_of(path: Path) -> type[Payload]:
     name = path.stem.removeprefix("newer_").removeprefix("older_").replace("_", "")
-    return next(kind for kind in KINDS if name.startswith(kind.__name__.lower()))
+    return next(kind for kind in KINDS if name.startswith(kind.__name__.removesuffix("Message").lower()))
 
 
-def decode(kind: type[Message], content: object) -> Message:
+def decode(kind: type[Payload], content: object) -> Payload:
     return kind.decode(json.dumps(content).encode())
 
 
@@ -81,7 +81,7 @@ def test_every_message_has_a_golden_file() -> None:
         kind
         for module in MODULES
         for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, Message) and kind is not Message
+        if isinstance(kind, type) and issubclass(kind, Payload) and kind is not Payload
     }
 
     assert {kind_of(path) for path in FILES} == kinds == set(KINDS)
@@ -118,7 +118,7 @@ def test_every_message_says_its_version(path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("version", [0, 2, "1", None, 1.5])
-def test_another_version_is_refused(kind: type[Message], version: object) -> None:
+def test_another_version_is_refused(kind: type[Payload], version: object) -> None:
     path = next(path for path in FILES if kind_of(path) is kind)
     with pytest.raises(ValidationError, match="v\n"):
         decode(kind, {**json.loads(path.read_text()), "v": version})
@@ -147,14 +147,14 @@ def test_another_version_is_refused(kind: type[Message], version: object) -> Non
         b'{"v":1e999}',
     ],
 )
-def test_what_is_no_message_is_refused_in_one_way(kind: type[Message], payload: bytes) -> None:
+def test_what_is_no_message_is_refused_in_one_way(kind: type[Payload], payload: bytes) -> None:
     with pytest.raises(ValidationError):
         kind.decode(payload)
 
 
 @settings(max_examples=300)
 @given(payload=st.binary(max_size=200), kind=st.sampled_from(KINDS))
-def test_arbitrary_bytes_raise_nothing_but_a_validation_error(payload: bytes, kind: type[Message]) -> None:
+def test_arbitrary_bytes_raise_nothing_but_a_validation_error(payload: bytes, kind: type[Payload]) -> None:
     try:
         kind.decode(payload)
     except ValidationError:

@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError as SqlError
 
-from runtime.state_directory import Layout
+from runtime.state_directory import StateDirectory
 from runtime.urls import sqlite_url
 from schemas.contract.messages import VITALS
 from schemas.database.engine import DatabaseError, newest_revision, open_engine, require_current, shown_url, upgrade
@@ -177,7 +177,7 @@ def test_what_belongs_to_an_organisation_goes_with_it(database: Engine) -> None:
 
 @pytest.mark.parametrize("name", ["a b", "c#", "what?", "100%25", "ü@:&="])
 def test_a_state_directory_of_any_name_will_do(tmp_path: Path, name: str) -> None:
-    layout = Layout(tmp_path / name)
+    layout = StateDirectory(tmp_path / name)
     layout.data.mkdir()
     assert make_url(layout.database_url).database == str(layout.data / "dashfleet.db")
     assert make_url(layout.people_url).database == str(layout.data / "people.db")
@@ -192,15 +192,15 @@ def test_a_state_directory_of_any_name_will_do(tmp_path: Path, name: str) -> Non
 
 
 def test_what_the_last_start_left_is_remembered(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
+    layout = StateDirectory(tmp_path)
     layout.remember(server="mqtt://127.0.0.1:6", machine="attic")
     layout.remember(server="mqtt://127.0.0.1:7", machine="attic")
 
-    assert (Layout(tmp_path).server, Layout(tmp_path).machine) == ("mqtt://127.0.0.1:7", "attic")
+    assert (StateDirectory(tmp_path).server, StateDirectory(tmp_path).machine) == ("mqtt://127.0.0.1:7", "attic")
 
 
 def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
+    layout = StateDirectory(tmp_path)
     layout.remember(server="mqtt://127.0.0.1:7", machine="attic")
     before = (tmp_path / "up.json").stat()
     layout.remember(server="mqtt://127.0.0.1:7", machine="attic")
@@ -213,5 +213,5 @@ def test_a_damaged_memory_is_as_good_as_none(tmp_path: Path, content: bytes | No
     if content is not None:
         (tmp_path / "up.json").write_bytes(content)
 
-    assert Layout(tmp_path).server == "mqtt://127.0.0.1:1883"
-    assert Layout(tmp_path).machine is None
+    assert StateDirectory(tmp_path).server == "mqtt://127.0.0.1:1883"
+    assert StateDirectory(tmp_path).machine is None

@@ -3,7 +3,7 @@
 import os
 import time
 
-from agent.action import Arguments, Context, Outcome, action
+from agent.action import ActionContext, Arguments, Outcome, action
 
 
 class Line(Arguments):
@@ -14,7 +14,7 @@ class Line(Arguments):
 
 
 @action(Line, title="Append")
-def append(arguments: Line, context: Context) -> Outcome:
+def append(arguments: Line, context: ActionContext) -> Outcome:
     """Note the order's id, in one write, and take some time."""
     descriptor = os.open(arguments.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(descriptor, f"{context.order.id}\n".encode())
