@@ -135,7 +135,7 @@ def _availability(report: Report) -> Section:
         for each in sorted(machines, key=lambda each: -each.availability.away)
         if each.availability.away
     ]
-    titles = (_("MachineSummary"), _("Availability"), _("There"), _("Away"), _("Announced"), _("Times"), _("Longest"))
+    titles = (_("Machine"), _("Availability"), _("There"), _("Away"), _("Announced"), _("Times"), _("Longest"))
     return Section(
         "availability",
         _("Availability"),
@@ -191,7 +191,7 @@ def _health(report: Report) -> Section:
             Table(_("Share of the machines' hours on each day"), (_("Day"), *titles), by_day, frozenset(range(1, 5))),
             Table(
                 _("Share of each machine's hours, the most critical first"),
-                (_("MachineSummary"), _("Now"), *titles),
+                (_("Machine"), _("Now"), *titles),
                 by_machine,
                 frozenset(range(2, 6)),
             ),
@@ -211,7 +211,7 @@ def _consumers(report: Report) -> Section:
         most = sorted(known, key=lambda entry: (-(entry[2] or 0.0), entry[0]))[:BARS_MOST]
         bars.append(Bars(title, [Bar(name, (mean or 0.0) / 100, _percent(mean)) for name, _load, mean in most]))
         rows = [(name, _percent(mean), _percent(load.highest)) for name, load, mean in most]
-        tables.append(Table(title, (_("MachineSummary"), kind, _("Highest")), rows, frozenset((1, 2))))
+        tables.append(Table(title, (_("Machine"), kind, _("Highest")), rows, frozenset((1, 2))))
     lead = _("The machines that used the most on average, {n} at most.", n=text.count(BARS_MOST))
     return Section("consumers", _("Top consumers"), lead, tables, bars)
 
@@ -239,7 +239,7 @@ def _disks(report: Report) -> Section:
             "A straight line through the used share of each day. Where the line explains less than half of what was "
             "measured, or falls, there is no trend and no date."
         ),
-        [Table(_("Disks, the first to be full first"), (_("MachineSummary"), _("Used"), _("Trend"), _("Full")), rows)],
+        [Table(_("Disks, the first to be full first"), (_("Machine"), _("Used"), _("Trend"), _("Full")), rows)],
         trends=trends,
     )
 
@@ -275,7 +275,7 @@ def _completeness(report: Report) -> Section:
         [
             Table(
                 _("Samples of each machine, the most lost first"),
-                (_("MachineSummary"), _("In this time"), *columns.values()),
+                (_("Machine"), _("In this time"), *columns.values()),
                 rows,
                 frozenset(range(1, 8)),
             )
