@@ -26,7 +26,7 @@ _MEANING: Final = {
 }
 _COLUMNS: Final = (
     ("name", marked("Name")),
-    ("role", marked("PersonRole")),
+    ("role", marked("Role")),
     ("sessions", marked("Signed in")),
     ("seen", marked("Last seen")),
     ("when", marked("Since")),
@@ -76,7 +76,7 @@ def _admin(context: PageContext) -> Admin:
 
 def _role(draft: Draft, role: PersonRole) -> None:
     st.radio(
-        _("PersonRole"),
+        _("Role"),
         list(PersonRole),
         index=list(PersonRole).index(role),
         format_func=lambda each: f"{_(ROLES[each])}: {_(_MEANING[each])}",
@@ -127,7 +127,7 @@ def _one(people: People, context: PageContext, draft: Draft) -> None:
 def _facts(people: People, context: PageContext, draft: Draft, row: Row[Any]) -> None:
     now = context.now()
     role = PersonRole(row.role)
-    st.html(markup.facts([(_("PersonRole"), f"{_(ROLES[role])}: {_(_MEANING[role])}")]))
+    st.html(markup.facts([(_("Role"), f"{_(ROLES[role])}: {_(_MEANING[role])}")]))
     st.html(markup.heading(_("Signed in"), 3))
     sessions = people.sessions_of(context.org, row.name)
     lines = [f"{text.ago(each.seen_at, now)} · {each.address} · {each.browser}" for each in sessions]
