@@ -9,20 +9,21 @@ Invariants:
 - Arguments are strict, and extra ones are refused; what is allowed is described to all in `info`.
 """
 
-import importlib
-import inspect
 import logging
-import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from runtime import plugins
 from runtime.settings import AgentSettings
 from schemas.contract.commands import Order
 from schemas.contract.messages import ActionDescription, OfflineReason
+
+ENTRY_POINTS = "dashfleet.actions"
+"""The entry points of other distributions that provide a function decorated with `@action`."""
 
 SECONDS = 60.0
 """What an action takes at most, unless it says otherwise; then it counts as failed and its thread is left alone."""
@@ -195,24 +196,19 @@ def attempt(work: Callable[[], Outcome | None]) -> Outcome | None:
 
 
 def discover(package: ModuleType) -> dict[str, Action[Any]]:
-    """Every action found in the files of a package, by name; a file that cannot be loaded is logged."""
-    return {found.name: found for module in _modules(package) for found in _actions(module)}
+    """Return the actions in a package and in the entry points of ENTRY_POINTS, by name.
+
+    An action that cannot be loaded is logged and skipped.
+    """
+    return plugins.discover(
+        package,
+        ENTRY_POINTS,
+        accepts=lambda value: isinstance(value, Action),
+        name=lambda found: found.name,
+        source=lambda found: found.run,
+    )
 
 
 def described(actions: Mapping[str, Action[Any]], settings: AgentSettings) -> tuple[ActionDescription, ...]:
     """What `info` says of the actions that the machine's owner allows."""
     return tuple(actions[name].description(settings) for name in sorted(actions) if name in settings.allowed_actions)
-
-
-def _modules(package: ModuleType) -> Iterator[ModuleType]:
-    for entry in sorted(pkgutil.iter_modules(package.__path__), key=lambda entry: entry.name):
-        try:
-            yield importlib.import_module(f"{package.__name__}.{entry.name}")
-        except Exception:  # the same named place: loading a plug-in runs its code
-            log.exception("cannot load the action file %s", entry.name)
-
-
-def _actions(module: ModuleType) -> Iterator[Action[Any]]:
-    for _, found in inspect.getmembers(module, lambda value: isinstance(value, Action)):
-        if found.run.__module__ == module.__name__:
-            yield found

@@ -9,24 +9,26 @@ Invariants:
 - NaN, negative and above-100 percentages never leave here.
 """
 
-import importlib
 import inspect
 import logging
-import pkgutil
 import re
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from runtime import plugins
 from runtime.settings import AgentSettings
 from schemas.contract.messages import EXTRA_MAX, METRICS_MAX, VITALS, Metric, Reading, Vitals
+
+ENTRY_POINTS = "dashfleet.collectors"
+"""The entry points of other distributions that provide a `Collector` class."""
 
 Readings = Mapping[str, float | int | None]
 
@@ -64,7 +66,7 @@ class _Round:
             self.current = collector
             try:
                 self.readings.update(collector.collect())
-            except Exception:  # one of the three named places: a plug-in may raise anything
+            except Exception:  # one of the named places: a plug-in may raise anything
                 log.debug("collector %s failed", _name(collector), exc_info=True)
                 self.failed.append(_name(collector))
         self.current = None
@@ -153,27 +155,27 @@ class Runner:
 
 
 def discover(package: ModuleType, settings: AgentSettings) -> list[Collector]:
-    """One instance of every collector found in the files of a package; a file that cannot be loaded is logged."""
-    return [found for module in _modules(package) for found in _collectors(module, settings)]
+    """Return one instance of every collector in a package and in the entry points of ENTRY_POINTS.
+
+    A collector that cannot be loaded or started is logged and skipped.
+    """
+    kinds = plugins.discover(
+        package,
+        ENTRY_POINTS,
+        accepts=lambda value: inspect.isclass(value) and issubclass(value, Collector) and value is not Collector,
+        name=lambda kind: kind.__name__.lower(),
+        source=lambda kind: kind,
+    )
+    return [collector for kind in kinds.values() if (collector := _started(kind, settings)) is not None]
 
 
-def _modules(package: ModuleType) -> Iterator[ModuleType]:
-    for entry in sorted(pkgutil.iter_modules(package.__path__), key=lambda entry: entry.name):
-        try:
-            yield importlib.import_module(f"{package.__name__}.{entry.name}")
-        except Exception:  # the same named place: loading a plug-in runs its code
-            log.exception("cannot load the collector file %s", entry.name)
-
-
-def _collectors(module: ModuleType, settings: AgentSettings) -> Iterator[Collector]:
-    for _, kind in inspect.getmembers(module, inspect.isclass):
-        if issubclass(kind, Collector) and kind.__module__ == module.__name__:
-            make: Callable[[AgentSettings], Collector] = kind
-            try:
-                _METRICS.validate_python(kind.metrics)
-                yield make(settings)
-            except Exception:  # the same named place
-                log.exception("cannot start the collector %s", kind.__name__)
+def _started(kind: type[Collector], settings: AgentSettings) -> Collector | None:
+    try:
+        _METRICS.validate_python(kind.metrics)
+        return kind(settings)
+    except Exception:  # one of the named places: a plug-in may raise anything
+        log.exception("cannot start the collector %s", kind.__name__)
+        return None
 
 
 def _name(collector: Collector | None) -> str:

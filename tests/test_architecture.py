@@ -33,8 +33,9 @@ ONLY_IN = {
     "joserfc": {"dashboard/auth/single_sign_on.py"},
 }
 MAY_CATCH_EVERYTHING = {
-    "agent/collector.py": 3,  # around a plug-in: loading, starting, running it
-    "agent/action.py": 2,  # around a plug-in: loading it, and one thing that it does
+    "runtime/plugins.py": 1,  # around a plug-in: loading it
+    "agent/collector.py": 2,  # around a plug-in: starting it, running it
+    "agent/action.py": 1,  # around a plug-in: one thing that it does
     "ingestor/intake/message_handlers.py": 1,  # around one message
     "ingestor/alerts/rule.py": 1,  # around one alert rule
     "broker/embedded/broker.py": 1,  # around one decision of access: what fails is denied

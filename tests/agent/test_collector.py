@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from distributions import install
 from waiting import wait_until
 
 import agent.collectors
@@ -188,8 +189,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[M
     directory.mkdir()
     (directory / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
     yield importlib.import_module("plugged_in"), directory
-    for name in [name for name in sys.modules if name.partition(".")[0] == "plugged_in"]:
+    for name in set(sys.modules) - before:
         del sys.modules[name]
 
 
@@ -256,6 +258,30 @@ def test_a_collector_that_a_file_imports_is_not_made_twice(package: tuple[Module
     (directory / "other.py").write_text("from plugged_in.fan import Fan\n")
 
     assert len(discover(module, SETTINGS)) == 1
+
+
+def test_an_installed_distribution_adds_a_collector_through_an_entry_point(
+    package: tuple[ModuleType, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    module, directory = package
+    (directory / "fan.py").write_text(COLLECTOR.format(name="Fan", metric="fan_rpm"))
+    install(
+        directory.parent,
+        "gpu_metrics",
+        "dashfleet.collectors",
+        {"gpu": "gpu_metrics:Gpu", "fan": "gpu_metrics:Fan", "bad": "gpu_metrics:Bad", "broken": "not_there:Broken"},
+        gpu_metrics=COLLECTOR.format(name="Gpu", metric="gpu_percent")
+        + COLLECTOR.format(name="Fan", metric="second_fan_rpm")
+        + COLLECTOR.format(name="Bad", metric="bad").replace("(Metric", "(7, Metric"),
+    )
+
+    runner = Runner(discover(module, SETTINGS), timeout_seconds=5)
+
+    assert runner.names == ("fan", "gpu")
+    assert [metric.name for metric in runner.metrics] == ["fan_rpm", "gpu_percent"]
+    assert runner.collect()[1] == {"fan_rpm": 1.0, "gpu_percent": 1.0}
+    for ignored in ("gpu_metrics:Fan of gpu_metrics", "the collector Bad", "not_there:Broken of gpu_metrics"):
+        assert ignored in caplog.text
 
 
 def test_the_shipped_collectors_describe_every_vital_and_nothing_else() -> None:

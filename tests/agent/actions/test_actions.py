@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from clocks import Clock
+from distributions import install
 from obeying import Asked, Obedient, recorded, recorder
 from pydantic import ValidationError
 from waiting import wait_until
 
+import agent.actions
 from agent import action
 from agent.action import Begun, Outcome, Situation
 from agent.actions import message as messages
@@ -20,6 +22,8 @@ from agent.actions.reboot import PATIENCE_SECONDS, RebootArguments, command, reb
 from runtime.settings import ALLOWED_ACTIONS, AgentSettings
 from runtime.version import VERSION
 from schemas.contract.messages import ActionDescription
+
+SHIPPED = {"configure", "message", "ping", "reboot", "refresh", "restart", "run"}
 
 
 def test_a_ping_comes_back_with_when_it_was_ordered_heard_and_answered(tmp_path: Path, clock: Clock) -> None:
@@ -79,6 +83,34 @@ def test_a_file_that_is_dropped_in_adds_an_action_and_one_that_is_broken_costs_o
     description = found["wave"].description(AgentSettings(data=tmp_path, machine="attic"))
     assert isinstance(description, ActionDescription)
     assert description.arguments_schema["additionalProperties"] is False
+
+
+def test_an_installed_distribution_adds_an_action_through_an_entry_point(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(
+        tmp_path,
+        "gestures",
+        "dashfleet.actions",
+        {"nod": "gestures:nod", "ping": "gestures:ping", "plain": "gestures:plain", "broken": "gestures:missing"},
+        gestures="from agent.action import NoArguments, Outcome, action\n"
+        "@action(NoArguments, title='Nod')\n"
+        "def nod(arguments, context):\n    return Outcome.succeeded('nodded')\n"
+        "@action(NoArguments, title='Another ping')\n"
+        "def ping(arguments, context):\n    return Outcome.succeeded('not the ping of this package')\n"
+        "def plain(arguments, context):\n    return None\n",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert set(action.discover(agent.actions)) == {*SHIPPED, "nod"}
+    for ignored in ("gestures:ping of gestures", "gestures:plain of gestures", "gestures:missing of gestures"):
+        assert ignored in caplog.text
+
+    machine = Obedient(tmp_path, clock, allowed_actions=["nod", "ping"])
+    assert {found.name for found in machine.infos[-1].actions} == {"nod", "ping"}
+    assert machine.outcome(machine.operator.order("nod")).detail == "nodded"
+    assert machine.outcome(machine.operator.order("ping")).detail == "The machine is there."
+    machine.kill()
 
 
 # Messages.
