@@ -76,7 +76,7 @@ def _dialog(context: PageContext) -> None:
 
 
 def _form(context: PageContext, draft: Draft) -> None:
-    st.html(markup.heading(action_draft.how_many(len(draft.targets)), 3))
+    st.html(markup.heading(text.machines(len(draft.targets)), 3))
     _who(draft)
     offered = draft.offered
     if not offered:
@@ -149,9 +149,7 @@ def _who(draft: Draft) -> None:
     st.html(markup.names(shown, _("Machines")))
     away = [target for target in draft.targets if target.presence != "online"]
     if away:
-        st.html(
-            markup.note(_("Not online now: {machines}", machines=action_draft.names([target.name for target in away])))
-        )
+        st.html(markup.note(_("Not online now: {machines}", machines=text.listed([target.name for target in away]))))
 
 
 def _one_after_another(draft: Draft) -> None:
@@ -198,7 +196,7 @@ def _warn_of_strangers(context: PageContext, draft: Draft) -> None:
         return  # sending says so
     strangers = [target.name for target in draft.targets if target.keys and key not in target.keys]
     if strangers:
-        st.html(markup.banner(_(_STRANGERS, names=action_draft.names(strangers))))
+        st.html(markup.banner(_(_STRANGERS, names=text.listed(strangers))))
 
 
 def _back(draft: Draft) -> None:

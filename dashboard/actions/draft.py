@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dashboard.i18n import agent_words, text
-from dashboard.i18n.language import _, ngettext
+from dashboard.i18n.language import _
 from dashboard.i18n.shared_words import retold
 from dashboard.publishing.publisher import Sent
 from schemas.contract.action_catalogue import DISRUPTIVE, Offer, Target, offers
@@ -24,7 +24,6 @@ LIFETIMES: Final = (300, 3600, 86_400, 7 * 86_400)
 """For how many seconds an order may wait for a machine that is away."""
 
 DEFAULT_LIFETIME: Final = 3600
-_NAMED_MAX: Final = 4
 
 
 @dataclass(slots=True)
@@ -67,7 +66,7 @@ class Draft:
             _(
                 "{action}: not allowed by {machines}",
                 action=agent_words.translated(offer.title),
-                machines=names(offer.missing),
+                machines=text.listed(offer.missing),
             )
             for offer in offers(self.targets)
             if offer.missing
@@ -77,7 +76,7 @@ class Draft:
     def title(self) -> str:
         """What will be done to how many, such as Reboot 3 machines."""
         what = agent_words.translated(self.offer.title) if self.offer else _("Act")
-        return _("{action}: {machines}", action=what, machines=how_many(len(self.targets)))
+        return _("{action}: {machines}", action=what, machines=text.machines(len(self.targets)))
 
     @property
     def word(self) -> str:
@@ -150,20 +149,10 @@ def conditions(draft: Draft) -> list[tuple[str, str]]:
     rollout = draft.rollout
     if rollout.canary:
         facts.append(
-            (_("First"), _("{machines}; the others when these have succeeded", machines=how_many(rollout.canary)))
+            (_("First"), _("{machines}; the others when these have succeeded", machines=text.machines(rollout.canary)))
         )
     if rollout.per_minute is not None:
-        facts.append((_("Pace"), _("{machines} a minute", machines=how_many(rollout.per_minute))))
+        facts.append((_("Pace"), _("{machines} a minute", machines=text.machines(rollout.per_minute))))
     if rollout.stop_percent < 100:
         facts.append((_("Stop"), _("when more than {share} do not succeed", share=text.percent(rollout.stop_percent))))
     return facts
-
-
-def names(all_names: Sequence[str]) -> str:
-    """Names for a sentence, the first few of many."""
-    return text.listed(all_names, most=_NAMED_MAX)
-
-
-def how_many(count: int) -> str:
-    """A number of machines in words."""
-    return ngettext("{n} machine", "{n} machines", count)

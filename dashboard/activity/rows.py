@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from sqlalchemy import Row
 
 from broker.client.request_client import DASHBOARD
-from dashboard.actions.draft import how_many
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.widgets import cells
@@ -34,7 +33,7 @@ def batches(found: Sequence[Batch], now: int, zone: tzinfo, *, path: str) -> lis
             {"batch": batch.id},
             cells.plain(text.moment(batch.at, now, zone)),
             cells.name(batch.action or text.command("refused").label),
-            cells.plain(batch.machine if batch.machines == 1 else how_many(batch.machines)),
+            cells.plain(batch.machine if batch.machines == 1 else text.machines(batch.machines)),
             cells.chips(outcome(batch)),
             cells.plain(who(batch.actor, batch.principal)),
         )

@@ -13,8 +13,8 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard.actions import dialog
-from dashboard.fleet import state
 from dashboard.fleet.state import Selection
+from dashboard.i18n import text
 from dashboard.i18n.language import _, ngettext
 from dashboard.page import refresh
 from dashboard.page.page import PageContext
@@ -44,7 +44,7 @@ def bar(context: PageContext, key: str, filters: Filters, total: int) -> None:
         return
     why = refresh.obstacle(context)
     with st.container(horizontal=True, vertical_alignment="center", key="selection"):
-        st.html(markup.selected(ngettext("{n} selected", "{n} selected", len(chosen)), state.summary(chosen), why))
+        st.html(markup.selected(ngettext("{n} selected", "{n} selected", len(chosen)), text.listed(chosen), why))
         st.space("stretch")
         if len(chosen) < total:
             wanted = min(total, commands.SELECTION_MAX)

@@ -12,7 +12,6 @@ from typing import Final
 from urllib.parse import unquote
 
 from dashboard.fleet.rows import ALL, ATTENTION, ATTENTION_HEALTHS, COLUMNS
-from dashboard.i18n import text
 from dashboard.i18n.text import HEALTH, PRESENCE
 from schemas.contract.topics import is_id
 from schemas.database.queries.choices import is_choice, is_label
@@ -29,7 +28,6 @@ CHOSEN_MAX: Final = 20
 """How many systems, versions or labels the fleet is narrowed to at once."""
 
 _SEARCH_MAX: Final = 100
-_NAMED_MAX: Final = 4
 _PAGE_MAX: Final = 100_000
 
 
@@ -165,11 +163,6 @@ def refreshed(snapshot: Snapshot | None, place: Place, find: Find, now: int) -> 
     new = [name for name in names if name not in snapshot.names]
     joined = (*snapshot.names, *new)[:PAGE_SIZE]
     return Snapshot(place, joined, max(total, len(joined)), snapshot.at)
-
-
-def summary(names: Sequence[str]) -> str:
-    """The first few names of a selection."""
-    return text.listed(names, most=_NAMED_MAX)
 
 
 def pages(total: int) -> int:

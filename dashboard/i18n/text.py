@@ -283,8 +283,13 @@ def chart_day() -> str:
     return re.sub("d+|M+", r"{\g<0>}", str(locale().datetime_skeletons["Md"].pattern))
 
 
-def listed(names: Sequence[str], *, most: int) -> str:
-    """Names for a sentence, the first of many."""
+def machines(count: int) -> str:
+    """Return a number of machines in words, such as "3 machines"."""
+    return ngettext("{n} machine", "{n} machines", count)
+
+
+def listed(names: Sequence[str], *, most: int = 4) -> str:
+    """Return the first `most` names, and how many more there are, for use in a sentence."""
     shown, rest = ", ".join(names[:most]), len(names) - most
     return ngettext("{names} and {n} more", "{names} and {n} more", rest, names=shown) if rest > 0 else shown
 

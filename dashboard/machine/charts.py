@@ -22,7 +22,7 @@ _PERCENT: Final = Scale("%", 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class ExtraMetric:
     """A reading beyond the vitals, as the machine describes it."""
 
     name: str
@@ -42,11 +42,11 @@ class Chart:
     wide: bool = False
 
 
-def metrics(info: Mapping[str, Any] | None) -> list[Metric]:
+def metrics(info: Mapping[str, Any] | None) -> list[ExtraMetric]:
     """What the machine says it sends beyond the vitals."""
     described = (info or {}).get("metrics") or ()
     return [
-        Metric(
+        ExtraMetric(
             str(each["name"]),
             text.readable(agent_words.translated(str(each.get("title") or each["name"]))),
             str(each.get("unit", "")),
@@ -56,7 +56,7 @@ def metrics(info: Mapping[str, Any] | None) -> list[Metric]:
     ]
 
 
-def of_history(rows: Sequence[Row], extras: Sequence[Metric], *, spacing: float) -> list[Chart]:
+def of_history(rows: Sequence[Row], extras: Sequence[ExtraMetric], *, spacing: float) -> list[Chart]:
     """The charts for these rows; one without any value is left out."""
     every = [*_vital_charts(rows, spacing), *(_extra_chart(rows, metric, spacing) for metric in extras)]
     return [chart for chart in every if any(charts.has_values(line.points) for line in chart.lines)]
@@ -89,7 +89,7 @@ def _vital_charts(rows: Sequence[Row], spacing: float) -> list[Chart]:
     ]
 
 
-def _extra_chart(rows: Sequence[Row], metric: Metric, spacing: float) -> Chart:
+def _extra_chart(rows: Sequence[Row], metric: ExtraMetric, spacing: float) -> Chart:
     lines = [_line(rows, f"extra.{metric.name}", metric.title, spacing)]
     scale = text.size_scale(charts.top(lines)) if metric.unit == "bytes" else Scale(text.unit_symbol(metric.unit), 1.0)
     bounds = (0.0, 100.0) if metric.unit == "percent" else _OPEN

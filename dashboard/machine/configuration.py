@@ -14,14 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Row
 
 from dashboard.actions import dialog
+from dashboard.changes import change_dialog
+from dashboard.changes.change_dialog import Draft
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, pgettext
 from dashboard.i18n.shared_words import retold
 from dashboard.i18n.text import Word
 from dashboard.page import refresh
 from dashboard.page.page import PageContext
-from dashboard.settings import change_dialog
-from dashboard.settings.change_dialog import Draft
 from dashboard.widgets import markup
 from runtime.durations import seconds, written
 from schemas.contract.action_catalogue import actions

@@ -6,11 +6,11 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
+from dashboard.changes import change_dialog
+from dashboard.changes.change_dialog import Draft
 from dashboard.i18n.language import _, marked
 from dashboard.page import refresh
 from dashboard.page.page import PageContext
-from dashboard.settings import change_dialog
-from dashboard.settings.change_dialog import Draft
 from dashboard.widgets import markup
 from schemas.contract.administration import ReinstateMachine, RetireMachine
 from schemas.database.queries import machines

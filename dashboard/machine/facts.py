@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from dashboard.fleet import rows as fleet_rows
 from dashboard.i18n import text
 from dashboard.i18n.language import _, ngettext, pgettext
-from dashboard.machine.charts import Metric
+from dashboard.machine.charts import ExtraMetric
 from dashboard.widgets import charts, markup
 from schemas.contract.messages import Thresholds
 from schemas.fleet.health import DEFAULT_THRESHOLDS
@@ -35,7 +35,7 @@ def subtitle(row: Row[Any], now: int) -> str:
 
 
 def vitals(
-    row: Row[Any], extras: Sequence[Metric], thresholds: Thresholds | None, recent: Sequence[Mapping[str, Any]]
+    row: Row[Any], extras: Sequence[ExtraMetric], thresholds: Thresholds | None, recent: Sequence[Mapping[str, Any]]
 ) -> str:
     """The figures of now; `recent` are the last samples, for what only grows."""
     judged_by = thresholds or DEFAULT_THRESHOLDS
@@ -108,7 +108,7 @@ def _presence(word: str, length: str, why: str) -> str:
     return _("{presence} for {length}", presence=word, length=length)
 
 
-def _smaller(row: Row[Any], extras: Sequence[Metric]) -> list[str]:
+def _smaller(row: Row[Any], extras: Sequence[ExtraMetric]) -> list[str]:
     readings = [
         (_("Load, 1 min"), None if row.load_1m is None else text.fixed(row.load_1m, 2)),
         (_("Processes"), None if row.process_count is None else text.count(row.process_count)),

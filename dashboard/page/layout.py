@@ -6,6 +6,7 @@ is in no menu, and its address says who may.
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, tzinfo
 from functools import partial
@@ -23,7 +24,7 @@ from dashboard.i18n import language, streamlit_words
 from dashboard.i18n.language import _, marked
 from dashboard.page import refresh
 from dashboard.page.install_command import Entrance
-from dashboard.page.page import ROLES, Page, PageContext, Show, discover
+from dashboard.page.page import ROLES, Page, PageContext, Show
 from dashboard.publishing.publisher import PUBLISHERS
 from dashboard.widgets import markup
 from dashboard.widgets.asset_files import ASSETS, asset
@@ -43,8 +44,8 @@ _LOST = marked(
 )
 
 
-def render() -> None:
-    """Draw the page that the address names."""
+def render(views: Sequence[tuple[Page, Show]]) -> None:
+    """Draw the page that the address names. `views`: all pages, in menu order."""
     st.set_page_config(
         page_title="DashFleet",
         page_icon=str(ASSETS / "icon.png"),
@@ -55,10 +56,10 @@ def render() -> None:
     language.arrive()
     st.html(f"<script>{_spoken()}{asset('language.js')}</script>", unsafe_allow_javascript=True)
     st.html(f"<script>{asset('watcher.js')}{asset('escape.js')}</script>", unsafe_allow_javascript=True)
-    context = _context()
-    refused = [_refusal(view, context.role) for view, _show in discover() if context.role not in view.roles]
+    context = _context(views)
+    refused = [_refusal(view, context.role) for view, _show in views if context.role not in view.roles]
     chosen = st.navigation([*context.pages.values(), *refused], position="hidden")
-    _menu(context)
+    _menu(context, views)
     _banner(context, chosen.url_path)
     chosen.run()
 
@@ -68,10 +69,10 @@ def _banner(context: PageContext, path: str) -> None:
     refresh.refresh(partial(refresh.banner, context), seconds=seconds, key=f"banner_{path or 'first'}")
 
 
-def _menu(context: PageContext) -> None:
+def _menu(context: PageContext, views: Sequence[tuple[Page, Show]]) -> None:
     with st.sidebar:
         st.html(markup.brand(asset("logo.svg")))
-        for view, _show in discover():
+        for view, _show in views:
             if view.in_menu and view.path in context.pages:
                 st.page_link(context.pages[view.path], label=_(view.title), icon=view.icon, width="stretch")
         _languages()
@@ -105,7 +106,7 @@ def _spoken() -> str:
     return f"window.dashfleet = {json.dumps(told)};".replace("<", "\\u003c")
 
 
-def _context() -> PageContext:
+def _context(views: Sequence[tuple[Page, Show]]) -> PageContext:
     visitor: dict[str, Any] = st.user.to_dict()
     if not visitor.get("name"):
         st.stop()
@@ -125,7 +126,7 @@ def _context() -> PageContext:
         people=PEOPLE.get(process) if role is PersonRole.ADMIN else None,
         entrance=Entrance(str(settings["machines_server"]), Path(settings["ca_file"]) if settings["ca_file"] else None),
     )
-    for view, show in discover():
+    for view, show in views:
         if context.role in view.roles:
             pages[view.path] = _page(view, show, context, default=not pages)
     return context

@@ -7,9 +7,11 @@ def show(context: Context) -> None: ...
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 from sqlalchemy import Engine
@@ -76,12 +78,14 @@ class PageContext:
 Show = Callable[[PageContext], None]
 
 
-def discover() -> Sequence[tuple[Page, Show]]:
-    """Every page in `views/`, in the order of the menu."""
-    import dashboard.pages
+def modules_of(package: ModuleType) -> list[ModuleType]:
+    """Import and return the modules of a package of plug-ins."""
+    found = pkgutil.iter_modules(package.__path__)
+    return [importlib.import_module(f"{package.__name__}.{each.name}") for each in found]
 
-    found = []
-    for module in pkgutil.iter_modules(dashboard.pages.__path__):
-        page = importlib.import_module(f"dashboard.pages.{module.name}")
-        found.append((page.PAGE, page.show))
-    return sorted(found, key=lambda pair: (pair[0].order, pair[0].path))
+
+@cache
+def discover(package: ModuleType) -> tuple[tuple[Page, Show], ...]:
+    """Return the pages of a package with their `show`, in menu order. Cached: modules are searched once per process."""
+    found = ((module.PAGE, module.show) for module in modules_of(package))
+    return tuple(sorted(found, key=lambda pair: (pair[0].order, pair[0].path)))

@@ -7,7 +7,6 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard.actions.draft import how_many
 from dashboard.activity import rows as activity_rows
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
@@ -135,7 +134,7 @@ def _batch(context: PageContext, id_: str) -> None:
         return
     (batch,) = found
     what = batch.action or text.command("refused").label
-    st.html(markup.heading(_("{action}: {machines}", action=what, machines=how_many(batch.machines)), 1))
+    st.html(markup.heading(_("{action}: {machines}", action=what, machines=text.machines(batch.machines)), 1))
     asked = activity_rows.who(batch.actor, batch.principal)
     st.html(markup.note(_("Asked by {who}: {at}", who=asked, at=text.moment(batch.at, context.now(), context.zone))))
     if batch.refused:

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard.actions import dialog
 from dashboard.activity import rows as activity_rows
 from dashboard.alerts import rows as alert_rows
+from dashboard.changes import change_dialog, pending_changes
 from dashboard.export import downloads
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
@@ -19,7 +20,6 @@ from dashboard.machine import configuration, decommission, facts
 from dashboard.machine.charts import Chart
 from dashboard.page import refresh
 from dashboard.page.page import Page, PageContext
-from dashboard.settings import change_dialog, pending_changes
 from dashboard.widgets import cells, charts, markup, table, theme
 from schemas.contract.topics import is_id
 from schemas.database.queries import alerts as alert_queries

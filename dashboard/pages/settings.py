@@ -6,10 +6,12 @@ from typing import Final
 import streamlit as st
 
 from dashboard.auth.accounts import PersonRole
+from dashboard.changes import change_dialog, pending_changes
 from dashboard.i18n.language import _, marked
 from dashboard.page import refresh
 from dashboard.page.page import Page, PageContext, Show
-from dashboard.settings import change_dialog, pending_changes, section
+from dashboard.settings import sections
+from dashboard.settings.section import discover_sections
 from dashboard.widgets import markup
 
 PAGE = Page(
@@ -23,23 +25,23 @@ _NAVIGATION: Final = marked("Section")
 
 def show(context: PageContext) -> None:
     """Draw the page."""
-    sections = {each.code: (each, draw) for each, draw in section.discover()}
+    found = {each.code: (each, draw) for each, draw in discover_sections(sections)}
     st.html(markup.heading(_(PAGE.title), 1))
     wanted = st.query_params.get(PARAMETER, "")
     if context.arrived or _CHOSEN not in st.session_state:
-        st.session_state[_CHOSEN] = wanted if wanted in sections else next(iter(sections))
+        st.session_state[_CHOSEN] = wanted if wanted in found else next(iter(found))
     st.segmented_control(
         _(_NAVIGATION),
-        list(sections),
+        list(found),
         key=_CHOSEN,
         required=True,
-        format_func=lambda code: _(sections[code][0].title),
+        format_func=lambda code: _(found[code][0].title),
         label_visibility="collapsed",
         on_change=_chosen,
     )
     change_dialog.open_if_asked(context)
     code = st.session_state[_CHOSEN]
-    draw = partial(_section, context, sections[code][1])
+    draw = partial(_section, context, found[code][1])
     refresh.refresh(draw, seconds=context.refresh_seconds, key=f"settings_{code}")
 
 

@@ -44,7 +44,7 @@ KINDS: Final[Mapping[str, Marked]] = {
 
 _COLUMNS: Final[cells.Heads] = (
     ("when", marked("When")),
-    ("action", marked("Change")),
+    ("action", marked("ChangeEntry")),
     ("why", marked("What")),
     ("outcome", marked("Outcome")),
     ("who", marked("Who")),
@@ -56,7 +56,7 @@ _NO_MATCH: Final = marked("No change matches these words.")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChangeEntry:
     """What somebody changed, or tried to."""
 
     at: int
@@ -102,16 +102,20 @@ def _list(context: PageContext) -> None:
         st.html(markup.live_stamp(_("Updated {at}", at=at)), width="content")
 
 
-def changes(context: PageContext, words: str, *, limit: int) -> list[Change]:
+def changes(context: PageContext, words: str, *, limit: int) -> list[ChangeEntry]:
     """The newest changes: what went through the ingestor, and for admins what was done with people."""
     asked = settings.changes(context.engine, context.org, search=words, limit=limit)
     found = [
-        Change(row.created_at, row.id, row.kind, row.detail, row.state == "accepted", who(row.actor, row.principal))
+        ChangeEntry(
+            row.created_at, row.id, row.kind, row.detail, row.state == "accepted", who(row.actor, row.principal)
+        )
         for row in asked
     ]
     if context.people is not None:
         found += [
-            Change(row.at, f"person-{row.id}", row.kind, _about(row.name, row.detail), True, row.by or text.UNKNOWN)
+            ChangeEntry(
+                row.at, f"person-{row.id}", row.kind, _about(row.name, row.detail), True, row.by or text.UNKNOWN
+            )
             for row in context.people.changes(context.org, search=words, limit=limit)
         ]
     return sorted(found, key=lambda change: (-change.at, change.id))[:limit]
@@ -122,7 +126,7 @@ def _about(name: str, detail: str) -> str:
     return f"{name}: {said}" if said else name
 
 
-def _row(context: PageContext, change: Change) -> dict[str, Any]:
+def _row(context: PageContext, change: ChangeEntry) -> dict[str, Any]:
     outcome = Word(_("Done"), "good") if change.accepted else Word(_("Refused"), "bad")
     return cells.row(
         change.id,

@@ -14,10 +14,10 @@ from typing import Final
 from babel.dates import format_date, format_datetime, format_skeleton
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from dashboard.alerts.incident_text import incident_sentence
 from dashboard.i18n import language, text
 from dashboard.i18n.language import _
 from dashboard.i18n.text import UNKNOWN, Word
-from dashboard.pages.incidents import sentence
 from dashboard.report import charts
 from dashboard.report.charts import Bar, Bars, Stack, Trend
 from dashboard.report.summary import MachineSummary, Report
@@ -155,7 +155,7 @@ def _incidents(report: Report) -> Section:
         (
             _moment(row.started_at),
             Word(_("Open"), "bad") if row.ended_at is None else Word(_("Over"), "plain"),
-            sentence(row, now),
+            incident_sentence(row, now),
         )
         for row in report.incidents
     ]

@@ -26,6 +26,7 @@ from sqlalchemy import Engine
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from dashboard import pages
 from dashboard.auth.accounts import open_accounts
 from dashboard.auth.middleware import IDENTITY_HEADERS, READY, Gate
 from dashboard.auth.people import PEOPLE, People
@@ -37,6 +38,7 @@ from dashboard.i18n import language
 from dashboard.i18n.language import _
 from dashboard.page.install_command import Entrance
 from dashboard.page.layout import SECRETS
+from dashboard.page.page import discover
 from dashboard.publishing.publisher import PUBLISHERS, Publisher
 from dashboard.server import ended_runs, stale_refreshes
 from dashboard.widgets import component, theme
@@ -46,15 +48,8 @@ from schemas.database.engine import open_engine
 
 _SCRIPT: Final = Path(__file__).parent / "main.py"
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1", "[::1]")
-_WARM: Final = (
-    "pandas",
-    "pyarrow",
-    "dashboard.pages.activity",
-    "dashboard.pages.fleet",
-    "dashboard.pages.machine",
-    "dashboard.pages.settings",
-)
-"""What the first page would import, so that its visitor does not wait for it; what is here is never collected."""
+_WARM: Final = ("pandas", "pyarrow")
+"""Imported with all pages at start, so that the first visitor does not wait; `gc.freeze` exempts it from collection."""
 
 _PORT_TAKEN: Final = 1  # what Streamlit exits with when the port was taken after our look at it
 _ERROR_REFERENCE_MODULO: Final = 1_000_000
@@ -156,6 +151,7 @@ def _lifespan(
     async def lifespan(_: st.App) -> AsyncIterator[None]:
         for name in _WARM:
             importlib.import_module(name)
+        discover(pages)
         language.load()
         gc.collect()
         gc.freeze()

@@ -1,6 +1,6 @@
 """Every page as axe-core sees it, in both schemes: no serious finding, no critical one.
 
-The pages are those in `dashboard/views/`: a new one is looked at without a word here.
+The pages are those in `dashboard/pages/`: a new one is tested without an edit here.
 """
 
 import json
@@ -13,8 +13,10 @@ from answering import Answerer, succeeds
 from playwright.sync_api import Locator, Page, expect
 from screens import grave, settled
 
-from dashboard.page import page as views
-from dashboard.settings import section
+from dashboard import pages
+from dashboard.page.page import discover
+from dashboard.settings import sections as settings_sections
+from dashboard.settings.section import discover_sections
 
 Visit = Callable[..., Page]
 QUERIES: Final = {"machine": "?id=web-paris&range=6h"}
@@ -23,8 +25,8 @@ QUERIES: Final = {"machine": "?id=web-paris&range=6h"}
 
 def addresses() -> list[str]:
     """Of every page, section and view there is. The first page is at `/`."""
-    _first, *others = (view.path for view, _show in views.discover())
-    sections = [f"/settings?section={each.code}" for each, _show in section.discover()]
+    _first, *others = (view.path for view, _show in discover(pages))
+    sections = [f"/settings?section={each.code}" for each, _show in discover_sections(settings_sections)]
     return ["/", "/?view=map", *(f"/{path}{QUERIES.get(path, '')}" for path in others), *sections]
 
 

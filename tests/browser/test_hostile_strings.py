@@ -20,6 +20,7 @@ from waiting import wait_until
 
 from broker.client.request_client import DASHBOARD
 from cli.machines import list_machines
+from dashboard import pages
 from dashboard.auth.accounts import add_user, open_accounts
 from dashboard.page.page import discover
 from ingestor.admin.access import add_principal, new_principal
@@ -125,7 +126,7 @@ def harmless(page: Page) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_page_shows_them_as_text(look: Any, size: str) -> None:  # noqa: ANN401 - a function of the fixture's
-    for view, _show in discover()[1:]:
+    for view, _show in discover(pages)[1:]:
         page = look(f"/{view.path}", size)
         photograph(page, f"hostile-{view.path}-{size}")
     look("/?view=map", size)

@@ -1,6 +1,6 @@
 """No page, dialog or sign-in shows a text that is not marked for translation: the dashboard speaks in brackets here.
 
-The pages are those in `dashboard/views/`: a new one is looked at without a word here.
+The pages are those in `dashboard/pages/`: a new one is tested without an edit here.
 """
 
 import json
@@ -15,8 +15,10 @@ from screens import settled
 from seeding import Fleet
 from unmarked import PREPARATION, data_of, unmarked
 
+from dashboard import pages
 from dashboard.page.page import discover
-from dashboard.settings.section import discover as sections
+from dashboard.settings import sections
+from dashboard.settings.section import discover_sections
 
 Visit = Callable[..., Page]
 QUERIES: Final = {"machine": "?id=web-paris&range=6h"}
@@ -85,7 +87,7 @@ def test_what_is_not_marked_is_found(visit: Visit) -> None:
 
 
 def test_every_page_is_marked(visit: Visit, readings: Readings) -> None:
-    for view, _show in discover():
+    for view, _show in discover(pages):
         page = visit(f"/{view.path}{QUERIES.get(view.path, '')}")
         expect(page.get_by_role("heading", level=1).first).to_be_visible()
         settled(page)
@@ -95,7 +97,7 @@ def test_every_page_is_marked(visit: Visit, readings: Readings) -> None:
 
 
 def test_so_is_one_that_is_empty_or_refuses(visit: Visit, readings: Readings) -> None:
-    for view, _show in discover():
+    for view, _show in discover(pages):
         page = visit(f"/{view.path}", user="newcomer")
         expect(page.get_by_role("heading").first).to_be_visible()
         settled(page)
@@ -161,7 +163,7 @@ def test_so_is_what_opens(visit: Visit, readings: Readings, answerer: Answerer) 
 
 def test_so_is_every_section_of_the_settings_and_what_it_opens(visit: Visit, readings: Readings) -> None:
     """A button whose name ends in … opens something."""
-    for section, _show in sections():
+    for section, _show in discover_sections(sections):
         page = visit(f"/settings?section={section.code}")
         opening = page.locator("[data-testid=stMain]").get_by_role("button", name="…")
         settled(page)

@@ -17,6 +17,7 @@ from servers import free_port
 from sqlalchemy import Engine, delete, update
 from visiting import PASSWORD
 
+from dashboard import pages
 from dashboard.auth.accounts import PersonRole, add_user, attempt, open_accounts, remove_user, set_password
 from dashboard.auth.middleware import SINGLE_SIGN_ON_BACK
 from dashboard.page.page import discover
@@ -150,7 +151,7 @@ def rivals(fleet: Fleet, accounts: Engine) -> None:
 
 def walk(page: Page, url: str, role: PersonRole) -> None:
     """Every page that this role has, and what somebody who guesses would ask for."""
-    for view, _show in discover()[1:]:
+    for view, _show in discover(pages)[1:]:
         if role in view.roles:
             page.goto(f"{url}/{view.path}")
             settled(page)

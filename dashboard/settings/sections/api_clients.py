@@ -8,19 +8,19 @@ from pydantic import ValidationError
 from sqlalchemy import Row
 
 from broker.access.credentials import hash_secret, new_secret
+from dashboard.changes import change_dialog
+from dashboard.changes.change_dialog import Draft
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.i18n.text import Word
 from dashboard.page import refresh
 from dashboard.page.page import PageContext
-from dashboard.settings import change_dialog
-from dashboard.settings.change_dialog import Draft
-from dashboard.settings.section import Section, draw_table
+from dashboard.settings.section import SettingsSection, draw_table
 from dashboard.widgets import cells, markup
 from schemas.contract.administration import AddPrincipal, RevokePrincipal, RotatePrincipal
 from schemas.database.queries import settings
 
-SECTION = Section(title=marked("Third parties"), code="programs", order=3)
+SECTION = SettingsSection(title=marked("Third parties"), code="programs", order=3)
 
 ROLES: Final = {
     "reader": marked("Reader: sees what machines publish"),

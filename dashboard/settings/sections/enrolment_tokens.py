@@ -7,20 +7,20 @@ import streamlit as st
 from sqlalchemy import Row
 
 from broker.access.credentials import hash_secret, new_token
+from dashboard.changes import change_dialog
+from dashboard.changes.change_dialog import Draft
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext, pgettext
 from dashboard.i18n.text import Word
 from dashboard.page import refresh
 from dashboard.page.install_command import CA_NAME
 from dashboard.page.page import PageContext
-from dashboard.settings import change_dialog
-from dashboard.settings.change_dialog import Draft
-from dashboard.settings.section import Section, draw_table
+from dashboard.settings.section import SettingsSection, draw_table
 from dashboard.widgets import cells, markup
 from schemas.contract.administration import TOKEN_USES_MAX, AddToken, RevokeToken
 from schemas.database.queries import settings
 
-SECTION = Section(title=marked("Tokens"), code="tokens", order=2)
+SECTION = SettingsSection(title=marked("Tokens"), code="tokens", order=2)
 
 LIFETIMES: Final = (900, 3600, 86_400, 7 * 86_400, 30 * 86_400)
 _COLUMNS: Final = (

@@ -11,7 +11,8 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard.actions.draft import how_many, names
+from dashboard.changes import change_dialog
+from dashboard.changes.change_dialog import Draft
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.i18n.shared_words import retold
@@ -19,15 +20,13 @@ from dashboard.machine.configuration import CONFIGURE, Wish
 from dashboard.page import refresh
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
-from dashboard.settings import change_dialog
-from dashboard.settings.change_dialog import Draft
-from dashboard.settings.section import Section, draw_table
+from dashboard.settings.section import SettingsSection, draw_table
 from dashboard.widgets import cells, markup
 from schemas.contract.action_catalogue import target
 from schemas.database.queries import choices, commands, settings
 from schemas.database.queries.machines import Filters
 
-SECTION = Section(title=marked("Labels"), code="labels", order=5)
+SECTION = SettingsSection(title=marked("Labels"), code="labels", order=5)
 
 LABEL_MAX: Final = 63
 _LIFETIME_SECONDS: Final = 7 * 86_400
@@ -83,7 +82,7 @@ def _one(context: PageContext, draft: Draft) -> None:
     if draft.confirming:
         _confirmation(context, draft)
         return
-    st.html(markup.note(how_many(machines)))
+    st.html(markup.note(text.machines(machines)))
     if not context.may_act or refresh.obstacle(context):
         change_dialog.buttons(draft)
         return
@@ -130,9 +129,9 @@ def _confirmation(context: PageContext, draft: Draft) -> None:
     st.html(markup.facts([(_shown(label), f"→ {becomes}")]))
     st.html(markup.names(wishes, _("Machines")))
     if draft.about["skipped"]:
-        st.html(markup.note(_(_SKIPPED, machines=names(draft.about["skipped"]))))
+        st.html(markup.note(_(_SKIPPED, machines=text.listed(draft.about["skipped"]))))
     st.html(markup.note(_(_AWAY, period=text.period(_LIFETIME_SECONDS))))
-    change = _("Change {machines}", machines=how_many(len(wishes)))
+    change = _("Change {machines}", machines=text.machines(len(wishes)))
     change_dialog.buttons(draft, change, partial(_send, context, draft), back=True)
 
 
@@ -152,7 +151,7 @@ def _send(context: PageContext, draft: Draft) -> None:
         draft.problem = retold(error)
         return
     draft.about["batch"], draft.reveal = sent.batch, _follow
-    draft.said = _(_SENT, machines=how_many(len(sent.orders)))
+    draft.said = _(_SENT, machines=text.machines(len(sent.orders)))
 
 
 def _follow(context: PageContext, draft: Draft) -> None:

@@ -6,14 +6,14 @@ from typing import Final
 
 import streamlit as st
 
+from dashboard.changes import change_dialog, pending_changes
+from dashboard.changes.change_dialog import Draft
 from dashboard.i18n import text
 from dashboard.i18n.language import Marked, _, marked, ngettext
 from dashboard.i18n.shared_words import retold
 from dashboard.page import refresh
 from dashboard.page.page import PageContext
-from dashboard.settings import change_dialog, pending_changes
-from dashboard.settings.change_dialog import Draft
-from dashboard.settings.section import Section
+from dashboard.settings.section import SettingsSection
 from dashboard.widgets import markup
 from runtime import durations
 from schemas.contract.administration import ConfigureOrg
@@ -21,7 +21,7 @@ from schemas.database.queries import settings as settings_queries
 from schemas.fleet import organisation
 from schemas.fleet.organisation import HEALTH, PRESENCE, RETENTION, SETTINGS, Setting
 
-SECTION = Section(title=marked("Organisation"), code="organisation", order=0)
+SECTION = SettingsSection(title=marked("Organisation"), code="organisation", order=0)
 
 TITLES: Final[Mapping[str, Marked]] = {
     "stale_seconds": marked("Stale when silent for"),

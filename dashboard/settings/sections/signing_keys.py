@@ -6,20 +6,20 @@ from typing import Any, Final
 
 import streamlit as st
 
+from dashboard.changes import change_dialog
+from dashboard.changes.change_dialog import Draft
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.i18n.text import Word
 from dashboard.page import refresh
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
-from dashboard.settings import change_dialog
-from dashboard.settings.change_dialog import Draft
-from dashboard.settings.section import Section, draw_table
+from dashboard.settings.section import SettingsSection, draw_table
 from dashboard.widgets import cells, markup
 from schemas.contract.signing import KeyChange, listed, new_key, public_key
 from schemas.database.queries import settings
 
-SECTION = Section(title=marked("Keys"), code="keys", order=4)
+SECTION = SettingsSection(title=marked("Keys"), code="keys", order=4)
 
 LIFETIMES: Final = (0, 30 * 86_400, 90 * 86_400, 365 * 86_400)
 _HERE, _ELSEWHERE = "here", "elsewhere"

@@ -9,15 +9,15 @@ from sqlalchemy import Row
 
 from dashboard.auth.accounts import PersonRole
 from dashboard.auth.people import Admin, People
+from dashboard.changes import change_dialog
+from dashboard.changes.change_dialog import Draft
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
 from dashboard.page.page import ROLES, PageContext
-from dashboard.settings import change_dialog
-from dashboard.settings.change_dialog import Draft
-from dashboard.settings.section import Section, draw_table
+from dashboard.settings.section import SettingsSection, draw_table
 from dashboard.widgets import cells, markup
 
-SECTION = Section(title=marked("People"), code="people", order=1)
+SECTION = SettingsSection(title=marked("People"), code="people", order=1)
 
 _MEANING: Final = {
     PersonRole.VIEWER: marked("looks"),

@@ -1,7 +1,7 @@
 from typing import Any
 
 from dashboard.machine import charts
-from dashboard.machine.charts import Metric
+from dashboard.machine.charts import ExtraMetric
 from schemas.contract.messages import VITALS
 
 
@@ -17,7 +17,7 @@ def test_a_metric_that_a_collector_describes_gets_a_chart_with_nothing_edited() 
         ]
     }
     extras = charts.metrics(info)
-    assert extras == [Metric("fan_rpm", "Fan", "rpm")]
+    assert extras == [ExtraMetric("fan_rpm", "Fan", "rpm")]
     rows = [row(0, **{"extra.fan_rpm": 1000.0}), row(10_000, **{"extra.fan_rpm": 1100.0})]
     (chart,) = charts.of_history(rows, extras, spacing=10_000)
     assert (chart.title, chart.scale.unit) == ("Fan", "rpm")

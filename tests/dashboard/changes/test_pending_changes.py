@@ -4,7 +4,7 @@ import pytest
 from seeding import NOW
 from sqlalchemy import Engine, select, text
 
-from dashboard.settings.pending_changes import Asked, standing
+from dashboard.changes.pending_changes import Asked, standing
 from dashboard.settings.sections import organisation as section
 from schemas.contract.administration import ConfigureOrg
 from schemas.fleet.organisation import SETTINGS, Setting

@@ -14,12 +14,12 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard.auth.accounts import AccountError
+from dashboard.changes import pending_changes
+from dashboard.changes.pending_changes import PENDING, Asked
 from dashboard.i18n.language import _, marked
 from dashboard.page import refresh
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
-from dashboard.settings import pending_changes
-from dashboard.settings.pending_changes import PENDING, Asked
 from dashboard.widgets import markup, theme
 from schemas.contract.administration import Administration
 
