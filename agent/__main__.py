@@ -29,10 +29,10 @@ from agent.outbox.outbox import Outbox
 from agent.session_counter import Sessions
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Transport, WillMaker
-from runtime.errors import UserError
+from runtime.errors import SettingsError, UserError
 from runtime.logging_setup import start_logging
 from runtime.process import Stop, begin_again, handed_over, say_ready
-from runtime.settings import AgentSettings, SettingsError
+from runtime.settings.agent import AgentSettings
 
 _MEMORY_FILES = Path("/dev/shm")  # noqa: S108 - only a directory of our own there is used
 

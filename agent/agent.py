@@ -26,7 +26,7 @@ from agent.outbox.backfill_pacing import Resend
 from agent.outbox.outbox import SPILL_SECONDS, Batch, Outbox
 from agent.session_counter import Sessions
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
 from schemas.contract.messages import (
     EARLIER_STREAMS_MAX,

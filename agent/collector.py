@@ -24,7 +24,7 @@ from typing import ClassVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from runtime import plugins
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import EXTRA_MAX, METRICS_MAX, VITALS, Metric, Reading, Vitals
 
 ENTRY_POINTS = "dashfleet.collectors"

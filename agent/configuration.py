@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from agent import atomic_file
 from agent.action import Arguments
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import METRICS_MAX, ContractModel, Count, Labels, MetricName, Milliseconds
 
 TRIAL_SECONDS = 60.0

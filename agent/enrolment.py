@@ -28,7 +28,8 @@ from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, Transport
 from runtime import files
 from runtime.errors import UserError
-from runtime.settings import AgentSettings, write_secret
+from runtime.settings.agent import AgentSettings
+from runtime.settings.secret_files import write_secret
 from runtime.state_directory import StateDirectory
 from schemas.contract import topics
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest, Token

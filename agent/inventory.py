@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from runtime.version import VERSION
 from schemas.contract.messages import EarlierStream, Info, Metric
 

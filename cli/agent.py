@@ -38,7 +38,7 @@ def agent(
     """
     if context.invoked_subcommand is not None:
         return
-    from runtime.settings import AgentSettings
+    from runtime.settings.agent import AgentSettings
 
     settings = effective(
         AgentSettings, data, config, check, server=server, org=org, machine=machine, interval_seconds=interval
@@ -64,7 +64,7 @@ def enrol(
 
     Asks for the token, unless it is in --token-file, DASHFLEET_TOKEN or standard input.
     """
-    from runtime.settings import AgentSettings
+    from runtime.settings.agent import AgentSettings
 
     given = {"server": server, "machine": machine, "ca_file": ca_file}
     settings = effective(AgentSettings, data, config, False, **given)
@@ -88,7 +88,7 @@ def enrol(
 
 def _token(path: Path | None) -> "Token":
     """The token, from where it does not show. Raises UserError."""
-    from runtime.settings import read_secret
+    from runtime.settings.secret_files import read_secret
     from schemas.contract.enrolment import Token
 
     if path is not None and path != STANDARD_INPUT:

@@ -37,7 +37,7 @@ def restore(
 ) -> None:
     """Bring a backup into a database that is empty or not there yet."""
     from ingestor.admin.backup import restore as bring_back
-    from runtime.settings import IngestorSettings
+    from runtime.settings.ingestor import IngestorSettings
     from schemas.database.engine import open_engine, shown_url
 
     settings = effective(IngestorSettings, data, None, False, database=database)

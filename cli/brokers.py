@@ -59,7 +59,7 @@ def mosquitto(
     check: Check = False,
 ) -> None:
     """Run Mosquitto with this installation's principals and rules, and keep both up to date."""
-    from runtime.settings import MosquittoSettings
+    from runtime.settings.broker import MosquittoSettings
 
     given = {"bind": bind, "port": port, "database": database, "insecure": insecure}
     settings = effective(
@@ -94,7 +94,7 @@ def nats(
     check: Check = False,
 ) -> None:
     """Write what one node of a NATS cluster is told, and keep it in step with the principals and rules of DashFleet."""
-    from runtime.settings import NatsSettings
+    from runtime.settings.broker import NatsSettings
 
     given = {"node": node, "bind": bind, "port": port, "database": database, "insecure": insecure}
     nodes = {"cluster_listen": cluster_listen, "routes": route or None}
@@ -117,7 +117,7 @@ def nats(
 @app.command()
 def emqx(data: Data = None, database: Database = None) -> None:
     """Print the configuration with which EMQX asks the fleet's database on PostgreSQL who may do what."""
-    from runtime.settings import IngestorSettings
+    from runtime.settings.ingestor import IngestorSettings
 
     settings = effective(IngestorSettings, data, None, False, database=database)
     from broker.external.emqx import configuration

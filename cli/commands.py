@@ -69,7 +69,7 @@ def cancel(
 ) -> None:
     """Take commands back, those that were not sent to their machines yet."""
     from broker.client import request_client
-    from runtime.settings import ActSettings
+    from runtime.settings.client import ActSettings
     from schemas.database.queries.targets import command_states
 
     settings: ActSettings = effective(ActSettings, data, None, False, server=server, org=org)

@@ -65,7 +65,7 @@ def watch(
     as_json: Json = False,
 ) -> None:
     """Subscribe to an organisation's topics and print what passes, until Ctrl-C."""
-    from runtime.settings import WatchSettings
+    from runtime.settings.client import WatchSettings
 
     settings = effective(WatchSettings, data, None, False, server=server, org=org)
     from broker.client.topic_tail import as_json_lines, as_text

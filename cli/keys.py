@@ -46,7 +46,7 @@ def create(
 ) -> None:
     """Make a key. The first of an organisation signs for itself; each later one is signed by a key that you hold."""
     from ingestor.admin.key_changes import add_key, has_keys
-    from runtime.settings import write_secret
+    from runtime.settings.secret_files import write_secret
     from schemas.contract.signing import new_key
 
     kept = file or _default_file(data, org)
@@ -110,7 +110,7 @@ def _signer(data: Path | None, org: str, given: Path | None) -> str:
 
 def read_key(path: Path) -> str:
     """The private key in a file. Raises UserError."""
-    from runtime.settings import read_secret
+    from runtime.settings.secret_files import read_secret
     from schemas.contract.signing import public_key
 
     seed = read_secret(path)

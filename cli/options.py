@@ -46,7 +46,7 @@ Output = Annotated[
 @contextmanager
 def fleet_database(data: Path | None, database: str | None = None, *, read_only: bool = False) -> "Iterator[Engine]":
     """The fleet's database, of this version. Raises DatabaseError."""
-    from runtime.settings import IngestorSettings
+    from runtime.settings.ingestor import IngestorSettings
 
     settings = effective(IngestorSettings, data, None, False, database=database)
     from schemas.database.engine import open_engine, require_current
@@ -102,7 +102,7 @@ def show(what: "list[dict[str, Any]] | Table") -> None:
 
 def effective(kind: type[Any], data: Path | None, config: Path | None, check: bool, **given: Any) -> Any:  # noqa: ANN401
     """The effective settings of a part; with `check`, print them and exit."""
-    from runtime.settings import load, masked
+    from runtime.settings.loading import load, masked
 
     directory = data_directory(data)
     settings = load(kind, directory, given, defaults=_defaults(kind.part, directory), configuration=config)

@@ -70,7 +70,7 @@ def setup(
 ) -> None:
     """Make what parts that run on their own need: tables, an organisation, their secrets, the first key that signs."""
     from cli.up.installation import furnish
-    from runtime.settings import IngestorSettings
+    from runtime.settings.ingestor import IngestorSettings
     from runtime.state_directory import StateDirectory
 
     os.umask(0o077)
@@ -96,7 +96,7 @@ def broker(
     check: Check = False,
 ) -> None:
     """Run the embedded broker."""
-    from runtime.settings import BrokerSettings
+    from runtime.settings.broker import BrokerSettings
 
     given = {"bind": bind, "port": port, "database": database, "insecure": insecure}
     settings = effective(BrokerSettings, data, config, check, **given, certificate=certificate, private_key=private_key)
@@ -126,7 +126,7 @@ def ingestor(
     check: Check = False,
 ) -> None:
     """Store what machines publish, and decide who is online."""
-    from runtime.settings import IngestorSettings
+    from runtime.settings.ingestor import IngestorSettings
     from runtime.state_directory import StateDirectory
 
     given = {"server": server, "database": database, "name": name}
@@ -162,7 +162,7 @@ def dashboard(
     check: Check = False,
 ) -> None:
     """Serve the dashboard."""
-    from runtime.settings import DashboardSettings
+    from runtime.settings.dashboard import DashboardSettings
 
     settings = effective(DashboardSettings, data, config, check, bind=bind, port=port, database=database)
     from dashboard.server.app import run

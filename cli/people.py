@@ -68,7 +68,7 @@ def remove_user(name: UserName, data: Data = None) -> None:
 @contextmanager
 def _people(data: Path | None) -> Iterator[Any]:
     """The engine of the auth database."""
-    from runtime.settings import DashboardSettings
+    from runtime.settings.dashboard import DashboardSettings
 
     settings = effective(DashboardSettings, data, None, False)
     from dashboard.auth.accounts import open_accounts

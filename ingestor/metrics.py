@@ -22,7 +22,8 @@ from prometheus_client.registry import Collector
 
 from ingestor.domain.machine import Machine
 from ingestor.domain.presence import Presence
-from runtime.settings import ListenAddress, SettingsError
+from runtime.errors import SettingsError
+from runtime.settings.address import ListenAddress
 from schemas.database.queries.heartbeat import judgement
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ingestor.intake.limits import Limits, Rate
 from ingestor.metrics import serving
 from ingestor.storage.store import Store
 from runtime.process import Stop, say_ready
-from runtime.settings import IngestorSettings
+from runtime.settings.ingestor import IngestorSettings
 from schemas.database.engine import open_engine, shown_url, upgrade
 
 PRINCIPAL = Principal(Role.INGESTOR, "", "ingestor")

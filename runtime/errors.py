@@ -1,8 +1,12 @@
-"""What stops a command."""
+"""Errors that end a command."""
 
 
 class UserError(Exception):
-    """Something stands in the way of a start; the message is one sentence that says what to do about it.
+    """A problem the user can fix; the message is one sentence that says how.
 
-    The command line prints it and exits with 2. Everything else that is raised is a defect, with a traceback.
+    The command line prints it and exits with 2. Any other exception is a defect and prints a traceback.
     """
+
+
+class SettingsError(UserError):
+    """A setting is invalid; the message names it."""

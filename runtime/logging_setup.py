@@ -14,7 +14,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from runtime.errors import UserError
-from runtime.settings import Settings
+from runtime.settings.part_settings import PartSettings
 
 _TIME = "%Y-%m-%dT%H:%M:%S"
 
@@ -35,7 +35,7 @@ class JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
-def start_logging(settings: Settings) -> None:
+def start_logging(settings: PartSettings) -> None:
     """Log as a part's settings say. Raises UserError when the file cannot be written."""
     logging.Formatter.converter = time.gmtime
     text = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", _TIME)
@@ -46,7 +46,7 @@ def start_logging(settings: Settings) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every plug-in it loads
 
 
-def _to_file(settings: Settings, path: Path) -> logging.Handler:
+def _to_file(settings: PartSettings, path: Path) -> logging.Handler:
     from logging.handlers import RotatingFileHandler  # here, as an agent that has no use for it should not carry it
 
     class Private(RotatingFileHandler):

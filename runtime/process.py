@@ -15,12 +15,12 @@ import threading
 from types import FrameType
 from typing import NoReturn, TypeVar
 
-from runtime.settings import Settings
+from runtime.settings.part_settings import PartSettings
 
 SUPERVISED = "DASHFLEET_SUPERVISED"
 _HANDED_OVER = "DASHFLEET_RESOLVED_SETTINGS"
 
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=PartSettings)
 
 
 class Stop:
@@ -56,7 +56,7 @@ def say_ready(what: str) -> None:
     sys.stdout.flush()
 
 
-def become(module: str, settings: Settings) -> NoReturn:
+def become(module: str, settings: PartSettings) -> NoReturn:
     """Replace this process by `python -m module`, handing the resolved settings over in its environment.
 
     A file in the current directory that is called like the module is not run (`-P`).

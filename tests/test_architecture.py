@@ -26,7 +26,7 @@ ONLY_IN = {
     "alembic": {"schemas"},
     "typer": {"dashfleet.py", "cli"},
     "nacl": {"schemas/contract/signing.py"},
-    "pydantic_settings": {"runtime/settings.py"},
+    "pydantic_settings": {"runtime/settings/loading.py"},
     "prometheus_client": {"ingestor/metrics.py"},
     "authlib": {"dashboard/auth/single_sign_on.py"},
     "httpx2": {"dashboard/auth/single_sign_on.py"},

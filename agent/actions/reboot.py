@@ -15,7 +15,7 @@ from pydantic import Field
 
 from agent.action import ActionContext, Arguments, Begun, Outcome, Situation, action
 from agent.orders.child_environment import clean_environment
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 
 COMMAND_SECONDS = 30.0
 PATIENCE_SECONDS = 600

@@ -13,7 +13,7 @@ from pydantic import Field
 from agent.action import ActionContext, Arguments, Outcome, action
 from agent.orders import process_reaper
 from agent.orders.child_environment import clean_environment
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract.commands import OUTPUT_MAX
 from schemas.contract.named_commands import VALUE_MAX, CommandLine
 

@@ -3,7 +3,7 @@
 import psutil
 
 from agent.collector import Collector, Readings
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import Metric
 
 SHORTEST_SECONDS = 0.1

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 from agent.action import Action, Arguments, Outcome, attempt
 from agent.configuration import Configuration, Wish
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract.commands import Order
 from schemas.contract.messages import OfflineReason
 

@@ -21,7 +21,7 @@ from agent.orders.action_thread import Host, Work, WorkContext
 from agent.orders.journal import Entry, Journal, JournalError
 from agent.orders.trusted_keys import Keys
 from agent.orders.validation import Orders, Reason, Refused
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract.commands import OUTPUT_MAX, CommandMessage, Desired, Order, Result
 
 QUEUE_MAX = 16

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from agent.action import Action, Arguments
 from agent.orders.journal import FUTURE_MILLISECONDS
 from agent.orders.trusted_keys import Keys
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract.commands import Order
 from schemas.contract.messages import Signed
 from schemas.contract.signing import SignatureError

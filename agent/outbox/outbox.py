@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from agent.outbox.sample_file import Contents, Meta, Piece, Row, Store, Stream, is_corrupt, is_locked, move_aside
-from runtime.settings import SettingsError
+from runtime.errors import SettingsError
 from schemas.contract.messages import INTEGER_MAX, EarlierStream, Extra, Range, Sample, Vitals
 
 SPILL_SECONDS = 20.0

@@ -26,7 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.client.fast_client import BulkClient
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, WillMaker, never_a_will
-from runtime.settings import ServerAddress
+from runtime.settings.address import ServerAddress
 
 HANDSHAKE_SECONDS = 20.0
 STEADY_SECONDS = 30.0

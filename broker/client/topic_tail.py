@@ -15,7 +15,7 @@ from broker.client.mqtt import Mqtt
 from broker.client.transport import Connected, Disconnected, Event, Message
 from runtime.errors import UserError
 from runtime.process import Stop
-from runtime.settings import WatchSettings
+from runtime.settings.client import WatchSettings
 from schemas.contract import topics
 
 READER_NAME = "watch"

@@ -38,7 +38,7 @@ from broker.embedded.connection import Connection, Credential, Limits
 from broker.embedded.listener import Listener
 from broker.embedded.send_queue import Outgoing
 from broker.embedded.subscriptions import Subscriptions
-from runtime.settings import BrokerSettings
+from runtime.settings.broker import BrokerSettings
 
 Allowed = Callable[[Principal, Verb, str], bool]
 

@@ -25,7 +25,7 @@ from broker.access.principals import Directory
 from broker.embedded.broker import BACKLOG, Allowed, Guard, remembered_allowed
 from broker.embedded.connection import Limits
 from broker.tls.listening import BrokerError, address_of, listening_context
-from runtime.settings import BrokerSettings
+from runtime.settings.broker import BrokerSettings
 
 __all__ = ["BrokerError", "EmbeddedBroker", "run"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from broker.access.policy import grants
 from broker.access.principals import Entry
-from runtime.settings import MosquittoSettings
+from runtime.settings.broker import MosquittoSettings
 
 RELOADED = "Reloading config."
 """What Mosquitto says when it reads its files again."""

@@ -29,7 +29,7 @@ from broker.access.principals import Directory, Entry
 from broker.external import mosquitto
 from broker.tls.listening import BrokerError, listening_context
 from runtime import files
-from runtime.settings import MosquittoSettings
+from runtime.settings.broker import MosquittoSettings
 
 FOLLOW_SECONDS = 1.0
 START_SECONDS = 60.0

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from broker.access.policy import grants
 from broker.access.principals import Entry
-from runtime.settings import NatsSettings
+from runtime.settings.broker import NatsSettings
 
 ACKNOWLEDGED = "$MQTT.sub.>"
 """Where NATS delivers subscriptions of QoS 1: each client's own, under a name that nobody can guess."""

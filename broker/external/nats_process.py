@@ -16,7 +16,7 @@ from broker.access.principals import Directory, Entry
 from broker.external import nats
 from broker.tls.listening import BrokerError, listening_context
 from runtime import files
-from runtime.settings import NatsSettings
+from runtime.settings.broker import NatsSettings
 
 FOLLOW_SECONDS = 1.0
 

@@ -10,7 +10,8 @@ import ssl
 from pathlib import Path
 
 from runtime.errors import UserError
-from runtime.settings import ListenerSettings, require_private
+from runtime.settings.broker import ListenerSettings
+from runtime.settings.secret_files import require_private
 
 
 class BrokerError(UserError):

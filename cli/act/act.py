@@ -17,7 +17,7 @@ from runtime.errors import UserError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from runtime.settings import ActSettings
+    from runtime.settings.client import ActSettings
     from schemas.contract.commands import Request
 
 app = typer.Typer()
@@ -79,7 +79,7 @@ def act(
 ) -> None:
     """Have machines do something."""
     from broker.client import request_client
-    from runtime.settings import ActSettings
+    from runtime.settings.client import ActSettings
     from schemas.contract.commands import Rollout
     from schemas.contract.signing import key_id, public_key
 

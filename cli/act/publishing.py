@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from broker.client.request_client import RequestClient
-    from runtime.settings import ActSettings
+    from runtime.settings.client import ActSettings
     from schemas.contract.commands import Request
 
 Org = Annotated[str | None, typer.Option(help="The organisation whose machines are meant.", show_default="home")]

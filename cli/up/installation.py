@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from runtime.errors import UserError
-from runtime.settings import read_secret, write_secret
+from runtime.settings.secret_files import read_secret, write_secret
 from runtime.state_directory import StateDirectory
 from schemas.contract.topics import slug
 

@@ -33,7 +33,9 @@ from dashboard.auth.accounts import AccountError
 from dashboard.auth.middleware import SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK
 from dashboard.auth.sign_in import SignIn, safe_next
 from dashboard.i18n.language import _, marked
-from runtime.settings import DashboardSettings, SettingsError, read_secret
+from runtime.errors import SettingsError
+from runtime.settings.dashboard import DashboardSettings
+from runtime.settings.secret_files import read_secret
 
 _SECONDS: Final = 600
 _PATIENCE_SECONDS: Final = 10.0

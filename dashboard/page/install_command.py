@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from runtime.settings import DashboardSettings
+from runtime.settings.dashboard import DashboardSettings
 
 SOMEWHERE: Final = "mqtts://SERVER"
 """What stands for an address that nobody has told us."""

@@ -23,7 +23,8 @@ from broker.client.transport import Transport
 from dashboard.auth.accounts import PersonRole
 from dashboard.i18n.language import _, marked
 from runtime.errors import UserError
-from runtime.settings import DashboardSettings, read_secret
+from runtime.settings.dashboard import DashboardSettings
+from runtime.settings.secret_files import read_secret
 from schemas.contract.administration import Administration, ChangeKeys, RetireMachine
 from schemas.contract.commands import Act, Order, Request, Rollout
 from schemas.contract.signing import KeyChange, key_id, public_key, sign

@@ -43,7 +43,8 @@ from dashboard.publishing.publisher import PUBLISHERS, Publisher
 from dashboard.server import ended_runs, stale_refreshes
 from dashboard.widgets import component, theme
 from runtime.errors import UserError
-from runtime.settings import DashboardSettings, is_loopback
+from runtime.settings.address import is_loopback
+from runtime.settings.dashboard import DashboardSettings
 from schemas.database.engine import open_engine
 
 _SCRIPT: Final = Path(__file__).parent / "main.py"

@@ -15,7 +15,7 @@ from agent.outbox.outbox import SPILL_SECONDS, Outbox
 from agent.session_counter import Sessions
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Backoff, Message, Transport, WillMaker
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
 from schemas.contract.messages import (
     BACKFILL_MAX_SAMPLES,

@@ -13,7 +13,7 @@ from waiting import wait_until
 
 import agent.collectors
 from agent.collector import Collector, Readings, Runner, discover
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import EXTRA_MAX, METRICS_MAX, VITALS, Metric
 
 SETTINGS = AgentSettings(data=Path("unused"), machine="attic")

@@ -17,7 +17,8 @@ from broker.client.transport import Event
 from ingestor.admin import access, tokens
 from ingestor.admin.key_changes import add_key
 from runtime.errors import UserError
-from runtime.settings import AgentSettings, read_secret
+from runtime.settings.agent import AgentSettings
+from runtime.settings.secret_files import read_secret
 from runtime.state_directory import StateDirectory
 from schemas.contract.enrolment import Token
 from schemas.contract.signing import key_id, new_key, public_key

@@ -9,7 +9,7 @@ import pytest
 
 from agent import inventory as inventory_module
 from agent.inventory import boot_id, hardware_id, inventory
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from runtime.version import VERSION
 from schemas.contract.messages import Info, Metric
 

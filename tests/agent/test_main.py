@@ -7,7 +7,8 @@ import pytest
 
 from agent import __main__ as main_module
 from agent.__main__ import build
-from runtime.settings import AgentSettings, SettingsError
+from runtime.errors import SettingsError
+from runtime.settings.agent import AgentSettings
 
 
 def settings_of(data: Path, **values: object) -> AgentSettings:

@@ -20,7 +20,7 @@ from broker.access.policy import Principal, Role
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Connected, Message
 from ingestor.admin.access import add_principal
-from runtime.settings import ServerAddress
+from runtime.settings.address import ServerAddress
 from schemas.contract import topics
 from schemas.contract.commands import Update
 

@@ -50,7 +50,7 @@ from pathlib import Path
 from broker.access.policy import Principal, Role
 from broker.embedded.server import run
 from broker.access.principals import MemoryDirectory
-from runtime.settings import BrokerSettings
+from runtime.settings.broker import BrokerSettings
 
 clients = (Principal(Role.MACHINE, "home", "attic"), Principal(Role.READER, "home", "reader"))
 settings = BrokerSettings(data=Path(), database="sqlite://", port=int(sys.argv[1]))

@@ -23,7 +23,7 @@ from visiting import PASSWORD, Scheme, Size, Visitors
 
 from broker.client.request_client import DASHBOARD
 from dashboard.auth.accounts import add_user, open_accounts
-from runtime.settings import write_secret
+from runtime.settings.secret_files import write_secret
 from runtime.urls import sqlite_url
 from schemas.contract.signing import new_key
 from schemas.database.engine import open_engine, upgrade

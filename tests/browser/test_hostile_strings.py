@@ -24,7 +24,7 @@ from dashboard import pages
 from dashboard.auth.accounts import add_user, open_accounts
 from dashboard.page.page import discover
 from ingestor.admin.access import add_principal, new_principal
-from runtime.settings import write_secret
+from runtime.settings.secret_files import write_secret
 from runtime.urls import sqlite_url
 from schemas.contract.signing import new_key
 from schemas.database.engine import open_engine, upgrade

@@ -24,7 +24,8 @@ from waiting import wait_until
 
 from broker.client.mqtt import Mqtt
 from dashboard.auth.accounts import add_user, open_accounts
-from runtime.settings import ServerAddress, write_secret
+from runtime.settings.address import ServerAddress
+from runtime.settings.secret_files import write_secret
 from runtime.urls import sqlite_url
 from schemas.contract import topics
 from schemas.contract.enrolment import Token

@@ -21,7 +21,7 @@ from dashboard import pages
 from dashboard.auth.accounts import PersonRole, add_user, attempt, open_accounts, remove_user, set_password
 from dashboard.auth.middleware import SINGLE_SIGN_ON_BACK
 from dashboard.page.page import discover
-from runtime.settings import write_secret
+from runtime.settings.secret_files import write_secret
 from runtime.urls import sqlite_url
 
 Visit = Callable[..., Page]

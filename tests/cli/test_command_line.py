@@ -18,7 +18,7 @@ from sqlalchemy import text
 from broker.access.principals import TableDirectory
 from cli.up.installation import Installation, Options
 from dashboard.auth.accounts import open_accounts, verify
-from runtime.settings import write_secret
+from runtime.settings.secret_files import write_secret
 from runtime.state_directory import StateDirectory
 from runtime.version import VERSION
 from schemas.contract.enrolment import Token

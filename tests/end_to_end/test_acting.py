@@ -22,7 +22,7 @@ from waiting import wait_until
 from broker.access.policy import Principal, Role
 from broker.client.request_client import OPERATOR_NAME
 from ingestor.admin.key_changes import list_keys
-from runtime.settings import write_secret
+from runtime.settings.secret_files import write_secret
 from runtime.state_directory import StateDirectory
 from schemas.contract.commands import Act, Order
 from schemas.contract.signing import opened, public_key

@@ -14,7 +14,10 @@ import typer
 from compose_spec import PyOptions
 
 import dashfleet
-from runtime.settings import AgentSettings, DashboardSettings, IngestorSettings, MosquittoSettings
+from runtime.settings.agent import AgentSettings
+from runtime.settings.broker import MosquittoSettings
+from runtime.settings.dashboard import DashboardSettings
+from runtime.settings.ingestor import IngestorSettings
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from broker.access.policy import Principal, Role
 from ingestor.admin.access import add_principal
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.database import tables
 
 PROCESSES = 2

@@ -21,7 +21,7 @@ from agent.__main__ import _hot_path
 from broker.access.policy import Principal, Role
 from cli.machines import list_machines
 from ingestor.admin.access import add_org, add_principal
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from runtime.urls import sqlite_url
 from schemas.contract.messages import OrgConfig
 from schemas.database import tables

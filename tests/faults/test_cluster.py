@@ -18,7 +18,7 @@ from waiting import wait_until
 
 from broker.access.principals import TableDirectory
 from cli.machines import list_machines
-from runtime.settings import NatsSettings
+from runtime.settings.broker import NatsSettings
 from schemas.database import tables
 from schemas.database.queries.heartbeat import trouble
 

@@ -24,7 +24,7 @@ from broker.client.request_client import OPERATOR_NAME, RequestClient, act, orde
 from broker.client.transport import Message
 from ingestor.admin.access import add_principal
 from ingestor.admin.key_changes import add_key
-from runtime.settings import ServerAddress
+from runtime.settings.address import ServerAddress
 from schemas.contract import topics
 from schemas.contract.commands import FINAL, Act, Order, Request
 from schemas.contract.enrolment import EnrolledKey

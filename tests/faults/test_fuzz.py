@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from waiting import wait_until
 
 from broker.client.mqtt import Mqtt
-from runtime.settings import ServerAddress
+from runtime.settings.address import ServerAddress
 from schemas.database import tables
 
 SEED = 20_240_101

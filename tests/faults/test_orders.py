@@ -24,7 +24,7 @@ from agent.orders.trusted_keys import KEYS_FILE, write_keys
 from broker.access.policy import Principal, Role
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Connected, Message
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
 from schemas.contract.commands import CommandMessage, Order, Result
 from schemas.contract.enrolment import EnrolledKey

@@ -26,7 +26,7 @@ from cli.machines import list_machines
 from ingestor.admin.access import add_org, add_principal
 from ingestor.ingestor import Ingestor
 from ingestor.storage.store import Store
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import Vitals
 from schemas.database import tables
 

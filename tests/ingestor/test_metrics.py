@@ -18,7 +18,10 @@ from sqlalchemy.exc import OperationalError
 
 from broker.client.transport import Message
 from ingestor.metrics import REASONS, Metrics, serving
-from runtime.settings import IngestorSettings, ListenAddress, SettingsError, load
+from runtime.errors import SettingsError
+from runtime.settings.address import ListenAddress
+from runtime.settings.ingestor import IngestorSettings
+from runtime.settings.loading import load
 from schemas.contract import topics
 
 PREFIX = "dashfleet_ingestor_"

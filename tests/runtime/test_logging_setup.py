@@ -12,7 +12,7 @@ import pytest
 
 from runtime.errors import UserError
 from runtime.logging_setup import start_logging
-from runtime.settings import WatchSettings
+from runtime.settings.client import WatchSettings
 
 HOSTILE = "one\ntwo\x1b[31m \N{SNOWMAN} \u2028"
 log = logging.getLogger("part")
@@ -42,7 +42,7 @@ os.environ["TZ"] = "Pacific/Kiritimati"
 time.tzset()
 from pathlib import Path
 from runtime.logging_setup import start_logging
-from runtime.settings import WatchSettings
+from runtime.settings.client import WatchSettings
 start_logging(WatchSettings(data=Path()))
 logging.getLogger("part").debug("too little")
 logging.getLogger("part").info("hello")

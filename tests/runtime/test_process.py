@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from runtime.process import SUPERVISED, handed_over
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 
 PART = """
 import time
@@ -92,7 +92,7 @@ def test_settings_are_handed_over_without_the_password() -> None:
 import os, sys
 from pathlib import Path
 from runtime import process
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 os.execv = lambda path, argv: print(argv[1:], os.environ["DASHFLEET_RESOLVED_SETTINGS"])
 process.become("agent", AgentSettings(data=Path("/d"), machine="attic", password="made-up", labels={"rack": "b"}))
 """

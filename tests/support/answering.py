@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from broker.access.policy import Principal, Role
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Message
-from runtime.settings import ServerAddress
+from runtime.settings.address import ServerAddress
 from schemas.contract import topics
 from schemas.contract.commands import Act, Cancel, Request, Update
 from schemas.database import tables

@@ -19,7 +19,8 @@ from broker.access.principals import Directory, MemoryDirectory
 from broker.embedded.server import EmbeddedBroker
 from broker.external.mosquitto_process import Mosquitto
 from broker.external.nats_process import NatsFiles
-from runtime.settings import BrokerSettings, MosquittoSettings, NatsSettings, ServerAddress
+from runtime.settings.address import ServerAddress
+from runtime.settings.broker import BrokerSettings, MosquittoSettings, NatsSettings
 
 PASSWORD = "made-up"
 

@@ -17,7 +17,7 @@ from runtime.urls import sqlite_url
 _SERVE = """
 import json, sys
 from dashboard.server.app import run
-from runtime.settings import DashboardSettings
+from runtime.settings.dashboard import DashboardSettings
 run(DashboardSettings(**json.loads(sys.argv[1])), lambda: print("ready", flush=True))
 """
 _CHROMIUM = [

@@ -11,7 +11,7 @@ from sites import now
 
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Connected, Message
-from runtime.settings import ServerAddress
+from runtime.settings.address import ServerAddress
 from schemas.contract import topics
 from schemas.contract.commands import CommandMessage, Result
 from schemas.contract.messages import Info, Status, Telemetry, Vitals

@@ -21,7 +21,7 @@ from agent.outbox.outbox import Outbox
 from agent.session_counter import Sessions
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Backoff, Message, Transport, WillMaker
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
 from schemas.contract.commands import CommandMessage, Desired, Result
 from schemas.contract.enrolment import EnrolledKey

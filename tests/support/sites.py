@@ -19,7 +19,7 @@ from ingestor.ingestor import Ingestor
 from ingestor.intake.limits import Limits
 from ingestor.run import PRINCIPAL
 from ingestor.storage.store import Store
-from runtime.settings import BrokerSettings
+from runtime.settings.broker import BrokerSettings
 
 
 def now() -> int:

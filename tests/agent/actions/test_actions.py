@@ -19,7 +19,7 @@ from agent.action import Begun, Outcome, Situation
 from agent.actions import message as messages
 from agent.actions.message import MessageArguments, attempts, message
 from agent.actions.reboot import PATIENCE_SECONDS, RebootArguments, command, reboot
-from runtime.settings import ALLOWED_ACTIONS, AgentSettings
+from runtime.settings.agent import ALLOWED_ACTIONS, AgentSettings
 from runtime.version import VERSION
 from schemas.contract.messages import ActionDescription
 

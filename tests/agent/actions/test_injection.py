@@ -16,7 +16,7 @@ from waiting import wait_until
 import agent.actions
 from agent.action import discover
 from agent.actions.message import Attempt, MessageArguments, osascript, show
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the recorders are scripts")
 PROGRAMS = ("notify-send", "zenity", "osascript", "shutdown", "sudo", "systemctl", "sh", "bash", "touch")

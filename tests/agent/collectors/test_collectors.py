@@ -19,7 +19,7 @@ from agent.collectors.processes import Processes
 from agent.collectors.swap import Swap
 from agent.collectors.temperature import Temperature
 from agent.collectors.uptime import Uptime
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 
 SETTINGS = AgentSettings(data=Path("unused"), machine="attic")
 linux = pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="reads /proc")

@@ -17,7 +17,7 @@ from servers import require_program
 from agent.outbox import outbox as outbox_module
 from agent.outbox.outbox import Outbox
 from agent.outbox.sample_file import ASIDE_KEPT, Store, move_aside
-from runtime.settings import SettingsError
+from runtime.errors import SettingsError
 from schemas.contract.messages import Range, Vitals
 
 # Numbers and streams.

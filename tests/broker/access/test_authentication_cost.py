@@ -11,7 +11,7 @@ from broker.access.principals import Entry
 from broker.client.transport import Message
 from broker.embedded.broker import Guard, remembered_allowed
 from broker.embedded.connection import Connection, Limits
-from runtime.settings import BrokerSettings
+from runtime.settings.broker import BrokerSettings
 from schemas.contract import topics
 
 PRINCIPALS = 10_000

@@ -12,7 +12,7 @@ from waiting import wait_until
 
 from broker.access.principals import TableDirectory
 from ingestor.admin import access
-from runtime.settings import BrokerSettings
+from runtime.settings.broker import BrokerSettings
 
 HOUR = 3600.0
 NAME = "acme.attic"

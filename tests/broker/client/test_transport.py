@@ -19,7 +19,7 @@ from broker.access.policy import Principal, Role, Verb
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.mqtt import ASK_AGAIN_SECONDS, Mqtt
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker, never_a_will
-from runtime.settings import ServerAddress
+from runtime.settings.address import ServerAddress
 from schemas.contract import topics
 
 MACHINE = Principal(Role.MACHINE, "home", "attic")

@@ -20,7 +20,7 @@ from waiting import wait_until
 from broker.access.policy import Principal, Role
 from broker.access.principals import MemoryDirectory
 from broker.embedded.server import BrokerError, EmbeddedBroker
-from runtime.settings import BrokerSettings
+from runtime.settings.broker import BrokerSettings
 from schemas.contract import topics
 
 ATTIC = Principal(Role.MACHINE, "home", "attic")
@@ -34,7 +34,7 @@ import sys
 from pathlib import Path
 from broker.embedded.server import BrokerError, run
 from broker.access.principals import MemoryDirectory
-from runtime.settings import BrokerSettings
+from runtime.settings.broker import BrokerSettings
 
 settings = BrokerSettings(data=Path(), database="sqlite://", port=int(sys.argv[1]))
 try:

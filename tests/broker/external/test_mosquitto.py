@@ -23,7 +23,8 @@ from broker.client.transport import Connected
 from broker.external import mosquitto
 from broker.external.mosquitto_process import Mosquitto
 from broker.tls.listening import BrokerError
-from runtime.settings import MosquittoSettings, ServerAddress
+from runtime.settings.address import ServerAddress
+from runtime.settings.broker import MosquittoSettings
 from schemas.contract import topics
 
 ATTIC = Principal(Role.MACHINE, "home", "attic")

@@ -9,7 +9,7 @@ from brokers import PASSWORD, RawClient, nats_broker
 from broker.access.policy import Principal, Role, grants
 from broker.access.principals import Entry, MemoryDirectory
 from broker.external import nats
-from runtime.settings import NatsSettings
+from runtime.settings.broker import NatsSettings
 from schemas.contract import topics
 
 MACHINE = Principal(Role.MACHINE, "home", "attic")

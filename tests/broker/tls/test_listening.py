@@ -22,7 +22,8 @@ from broker.client.transport import Backoff, Connected, Disconnected, Event
 from broker.embedded.server import EmbeddedBroker
 from broker.tls.certificates import Files
 from runtime.errors import UserError
-from runtime.settings import BrokerSettings, ServerAddress
+from runtime.settings.address import ServerAddress
+from runtime.settings.broker import BrokerSettings
 
 ATTIC = Principal(Role.MACHINE, "home", "attic")
 CELLAR = Principal(Role.MACHINE, "home", "cellar")

@@ -24,7 +24,9 @@ from dashboard.auth.sessions import Attempts, Sessions
 from dashboard.auth.sign_in import SignIn
 from dashboard.auth.single_sign_on import SingleSignOn
 from dashboard.auth.sso_accounts import Grant, granted, name_of
-from runtime.settings import DashboardSettings, SettingsError, write_secret
+from runtime.errors import SettingsError
+from runtime.settings.dashboard import DashboardSettings
+from runtime.settings.secret_files import write_secret
 
 pytestmark = pytest.mark.usefixtures("quick_hashing")
 HERE = "http://testserver"

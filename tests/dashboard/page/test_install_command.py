@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 
 from dashboard.page.install_command import Entrance
-from runtime.settings import DashboardSettings, SettingsError, load
+from runtime.errors import SettingsError
+from runtime.settings.dashboard import DashboardSettings
+from runtime.settings.loading import load
 
 URLS: dict[str, Any] = {"database": "sqlite://", "auth_database": "sqlite://"}
 

@@ -12,7 +12,8 @@ from broker.client.request_client import DASHBOARD, RequestClient
 from broker.client.transport import Message
 from dashboard.auth.accounts import PersonRole
 from dashboard.publishing.publisher import NotAllowedError, Publisher, Sent
-from runtime.settings import DashboardSettings, write_secret
+from runtime.settings.dashboard import DashboardSettings
+from runtime.settings.secret_files import write_secret
 from schemas.contract import topics
 from schemas.contract.administration import ConfigureOrg, ReinstateMachine, RetireMachine
 from schemas.contract.commands import ORDERS_MAX, Act, Cancel, Request, Rollout

@@ -9,7 +9,7 @@ import pytest
 from servers import free_port
 
 from dashboard.server import app
-from runtime.settings import DashboardSettings
+from runtime.settings.dashboard import DashboardSettings
 from runtime.urls import sqlite_url
 from schemas.database.engine import DatabaseError
 
@@ -17,7 +17,7 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is tested is that this is refused, a
 SERVE = """
 import json, sys
 from dashboard.server.app import run
-from runtime.settings import DashboardSettings
+from runtime.settings.dashboard import DashboardSettings
 run(DashboardSettings(**json.loads(sys.argv[1])), lambda: print("ready", flush=True))
 """
 

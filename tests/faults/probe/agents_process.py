@@ -17,7 +17,7 @@ from agent.session_counter import Sessions
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Connected, Event, WillMaker
 from runtime.process import Stop, say_ready
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 
 
 class Told(Mqtt):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agent.collector import Collector, Readings
-from runtime.settings import AgentSettings
+from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import Metric
 
 JOURNAL = "PROBE_JOURNAL"

@@ -1,0 +1,42 @@
+"""Settings of the agent."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from runtime.settings.client import ClientSettings
+from runtime.settings.part_settings import MachineId, OrgId, Seconds
+from schemas.contract.messages import Labels, MetricName
+from schemas.contract.named_commands import CommandLine
+
+ALLOWED_ACTIONS = ("ping", "refresh", "message", "restart", "configure")
+"""Actions allowed by default: those that cannot harm the machine."""
+
+CommandName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$")]
+
+
+class AgentSettings(ClientSettings):
+    """Settings of the agent of one machine."""
+
+    part: ClassVar[str] = "agent"
+
+    org: OrgId = Field("home", description="Organisation the machine belongs to")
+    machine: MachineId = Field(description="Machine id in topics; derived from the hostname if unset")
+    interval_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = Field(10.0, description="Time between two samples")
+    labels: Labels = Field(default_factory=dict, description="Labels to group machines by")
+    disk_path: Path = Field(Path("/"), description="File system whose usage is reported as the disk vital")
+    collector_timeout_seconds: Seconds = Field(2.0, description="Time limit for all collectors of one sample together")
+    outbox_max_bytes: Annotated[int, Field(ge=1 << 20)] = Field(
+        64 << 20, description="Maximum size of the outbox on disk; the oldest samples are dropped first"
+    )
+    allowed_actions: list[MetricName] = Field(
+        default_factory=lambda: list(ALLOWED_ACTIONS),
+        description="Actions operators may run here; only this file or the environment can change the list",
+    )
+    commands: Annotated[dict[CommandName, CommandLine], Field(max_length=64)] = Field(
+        default_factory=dict, description="Named command lines for the action run"
+    )
+    reboot_command: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="argv of the action reboot; {minutes}, {seconds} and {notice} are substituted"
+    )

@@ -1,0 +1,67 @@
+"""Settings of the dashboard."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from runtime.settings.address import OptionalServerUrl, Port, is_loopback
+from runtime.settings.client import ClientSettings
+from runtime.settings.part_settings import Seconds
+from runtime.urls import DatabaseUrl
+from schemas.contract.topics import ID_PATTERN
+
+HostName = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[^*:/\s]+)$")]
+GrantText = Annotated[str, Field(pattern=rf"{ID_PATTERN[:-1]}:(viewer|operator|admin)$")]
+
+
+class DashboardSettings(ClientSettings):
+    """Settings of the dashboard."""
+
+    part: ClassVar[str] = "dashboard"
+
+    bind: str = Field("127.0.0.1", description="Address to listen on")
+    port: Port = Field(8501, description="Port to listen on")
+    insecure: bool = Field(False, description="Serve plain HTTP beyond loopback, behind a proxy that terminates TLS")
+    hosts: list[HostName] = Field(
+        default_factory=list,
+        description="Accepted host names in addition to loopback, such as a proxy's; *.example.org for all subdomains",
+    )
+    database: DatabaseUrl = Field(description="SQLAlchemy URL of the fleet database, opened read-only")
+    auth_database: DatabaseUrl = Field(description="SQLAlchemy URL of the database of users and their sessions")
+    signing_keys: Path | None = Field(
+        None, description="Directory of the private keys that sign orders, one file per organisation"
+    )
+    machines_server: OptionalServerUrl = Field(
+        "", description="Broker URL as seen from machines, for the install command shown; same as server if empty"
+    )
+    refresh_seconds: Seconds = Field(5.0, description="Time between two refreshes of a page")
+    session_idle_seconds: Annotated[int, Field(ge=60)] = Field(
+        8 * 3600, description="Time without use after which a session ends"
+    )
+    session_max_seconds: Annotated[int, Field(ge=60)] = Field(7 * 86_400, description="Maximum lifetime of a session")
+    oidc_issuer: str = Field(
+        "", description="OpenID Connect provider for single sign-on, such as https://login.example.org; off if empty"
+    )
+    oidc_client_id: str = Field("", description="Client id of this dashboard at the provider")
+    oidc_secret_file: Path | None = Field(None, description="File with the client secret; a public client has none")
+    oidc_scope: str = Field("openid profile email", description="Scopes to request from the provider")
+    oidc_claim: str = Field("groups", description="Claim that determines a user's role")
+    oidc_grants: dict[str, GrantText] = Field(
+        default_factory=dict, description="Map from a value of the claim to ORG:ROLE; other users are denied"
+    )
+
+    @property
+    def oidc_host(self) -> str:
+        """The provider's host name; empty without a provider."""
+        return urlsplit(self.oidc_issuer).hostname or ""
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _require_encryption(cls, text: str) -> str:
+        address = urlsplit(text)
+        encrypted = address.scheme == "https" or (address.scheme == "http" and is_loopback(address.hostname or ""))
+        if text and not (encrypted and address.hostname):
+            raise ValueError("must look like https://login.example.org: identities are asserted by that host")
+        return text

@@ -1,0 +1,56 @@
+"""Settings of the ingestor."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, field_validator
+
+from runtime.settings.address import ListenAddress
+from runtime.settings.client import ClientSettings
+from runtime.settings.part_settings import Seconds
+from runtime.urls import DatabaseUrl
+from schemas.contract.topics import MACHINE_MAX_LENGTH
+
+IngestorName = Annotated[str, Field(pattern=r"^ingestor(-[a-z0-9]+)*$", max_length=MACHINE_MAX_LENGTH)]
+
+
+class IngestorSettings(ClientSettings):
+    """Settings of one ingestor. Limits per minute apply to what clients publish; the excess is dropped."""
+
+    part: ClassVar[str] = "ingestor"
+
+    name: IngestorName = Field(
+        "ingestor", description="Name of this ingestor; with several, each has its own name and password"
+    )
+    database: DatabaseUrl = Field(description="SQLAlchemy URL of the fleet database")
+    batch_max: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        2000, description="Maximum number of messages per transaction"
+    )
+    ack_seconds: Seconds = Field(2.0, description="Minimum time between two acknowledgements of a machine's samples")
+    dead_letter_max: Annotated[int, Field(ge=0)] = Field(10_000, description="Maximum number of dead letters to keep")
+    machine_messages_per_minute: Annotated[int, Field(ge=1)] = Field(
+        3_000, description="Messages per minute per client; the excess is dropped without acknowledgement"
+    )
+    machine_bytes_per_minute: Annotated[int, Field(ge=1 << 20)] = Field(
+        64 << 20, description="Bytes per minute per client"
+    )
+    org_messages_per_minute: Annotated[int, Field(ge=1)] = Field(
+        300_000, description="Messages per minute of all clients of an organisation"
+    )
+    org_bytes_per_minute: Annotated[int, Field(ge=1 << 20)] = Field(
+        1 << 30, description="Bytes per minute of all clients of an organisation"
+    )
+    metrics_listen: str | None = Field(
+        None, description="Address to serve /metrics and /healthz on, such as 127.0.0.1:9300; not served if unset"
+    )
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _require_address(cls, text: str | None) -> str | None:
+        if text is not None:
+            ListenAddress.parse(text)
+        return text
+
+    @property
+    def metrics_address(self) -> ListenAddress | None:
+        """The parsed `metrics_listen`."""
+        return None if self.metrics_listen is None else ListenAddress.parse(self.metrics_listen)
