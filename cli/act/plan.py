@@ -66,11 +66,13 @@ def plan(engine: "Engine", org: str, wanted: Wish) -> Plan:
     """Find the machines and check that they allow it, with these arguments. Raises UserError."""
     from schemas.contract.action_catalogue import offers
     from schemas.contract.action_schema import ArgumentError, common, fault, parsed
-    from schemas.database.queries.targets import find_targets, has_org
+    from schemas.database.queries.settings import has_org
+    from schemas.database.queries.targets import find_targets
 
     if not has_org(engine, org):
         raise UserError(f"there is no organisation {org}")
-    found = find_targets(engine, org, machines=wanted.machines, labels=wanted.labels, presence=wanted.status)
+    names = wanted.machines or None
+    found = [*find_targets(engine, org, names=names, labels=wanted.labels, presence=wanted.status).values()]
     _require_found(found, org, wanted)
     known = offers(found)
     offer = next((offer for offer in known if offer.name == wanted.action), None)

@@ -24,7 +24,7 @@ from dashboard.widgets import markup, theme
 from schemas.contract.action_catalogue import Offer
 from schemas.contract.action_schema import common
 from schemas.contract.commands import Rollout
-from schemas.database.queries.commands import targets
+from schemas.database.queries.targets import find_targets
 
 _DRAFT: Final = "act.draft"
 _OPENING: Final = "act.opening"
@@ -53,10 +53,10 @@ def open_if_asked(context: PageContext) -> None:
     if not names or not context.may_act:
         return
     number = st.session_state[_NUMBER] = st.session_state.get(_NUMBER, 0) + 1
-    found = refresh.fresh(partial(targets, context.engine, context.org, names))
+    found = refresh.fresh(partial(find_targets, context.engine, context.org, names=names))
     if found is None:
         return  # the database is away, and the banner says so
-    draft = st.session_state[_DRAFT] = Draft(tuple(found), number)
+    draft = st.session_state[_DRAFT] = Draft(tuple(found[name] for name in names if name in found), number)
     if action:
         draft.begin_with(action, arguments)
     st.dialog(_("Act on machines"), width="medium")(_dialog)(context)

@@ -15,7 +15,8 @@ from dashboard.page import refresh
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import Sent
 from dashboard.widgets import markup
-from schemas.database.queries.commands import WAITING, recorded, refusals
+from schemas.database.queries.commands import WAITING, find_recorded
+from schemas.database.queries.requests import find_refusals
 
 SHOWN_MAX: Final = 200
 _REFRESH_SECONDS: Final = 1.0
@@ -45,8 +46,10 @@ def draw(context: PageContext, draft: Draft) -> None:
 
 def _lines(context: PageContext, sent: Sent) -> None:
     ids = [order.id for order in sent.orders]
-    known = refresh.read(context, "act.recorded", partial(recorded, context.engine, context.org, ids))
-    refused = refresh.read(context, "act.refused", partial(refusals, context.engine, context.org, list(sent.requests)))
+    known = refresh.read(context, "act.recorded", partial(find_recorded, context.engine, context.org, ids))
+    refused = refresh.read(
+        context, "act.refused", partial(find_refusals, context.engine, context.org, list(sent.requests))
+    )
     rows = lines(sent, known or {}, refused or {})
     st.html(markup.counts(counted(rows)))
     shown = sorted(rows, key=lambda row: row[1] == "succeeded")[:SHOWN_MAX]

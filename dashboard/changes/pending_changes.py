@@ -20,7 +20,7 @@ from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import CHANGE_MILLISECONDS, NotAllowedError
 from dashboard.widgets import markup
 from schemas.contract.administration import Administration
-from schemas.database.queries import settings
+from schemas.database.queries.requests import find_answers
 
 PENDING: Final = "pending"
 _ASKED: Final = "changes.asked"
@@ -87,7 +87,7 @@ def look(context: PageContext, asked: Sequence[Asked]) -> list[Standing]:
     if not asked:
         return []
     ids = [each.request for each in asked]
-    read = partial(settings.answers, context.engine, context.org, ids)
+    read = partial(find_answers, context.engine, context.org, ids)
     found: Mapping[str, Row[Any]] = refresh.read(context, "changes.answers", read) or {}
     return [standing(each, found.get(each.request), context.now()) for each in asked]
 

@@ -39,10 +39,9 @@ COLUMNS: Final = (
 
 def rows(engine: Engine, org_name: str, filters: Filters) -> Iterator[Rows]:
     """The machines some at a time; those that go away meanwhile are left out."""
-    with engine.connect() as connection:
-        names = connection.execute(machines.matching(org_name, filters)).scalars().all()
+    names = machines.matching_names(engine, org_name, filters, limit=None)
     for start in range(0, len(names), MACHINES_AT_ONCE):
-        some = machines.rows(engine, org_name, names[start : start + MACHINES_AT_ONCE])
+        some = machines.find_rows(engine, org_name, names[start : start + MACHINES_AT_ONCE])
         yield [_machine(row) for row in some]
 
 

@@ -34,7 +34,7 @@ _DRAWN: Final = "fleet.drawn"
 _LEFT: Final = "fleet.left"
 _CHOICES: Final = "fleet.choices"
 _CHOICES_SECONDS: Final = 60
-_choices = refresh.shared(choices.choices, seconds=_CHOICES_SECONDS)
+_choices = refresh.shared(choices.list_choices, seconds=_CHOICES_SECONDS)
 
 _VIEW: Final = "fleet.view"
 _GROUP: Final = "fleet.group"

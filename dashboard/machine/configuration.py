@@ -112,7 +112,7 @@ def _names_shown(names: tuple[str, ...]) -> str:
 
 def draw(context: PageContext, row: Row[Any]) -> None:
     """Draw what is desired and reported, and the way to change it."""
-    read = partial(settings.desired, context.engine, context.org, row.name)
+    read = partial(settings.read_desired, context.engine, context.org, row.name)
     stored = refresh.read(context, f"desired.{row.name}", read)
     if stored is None:
         return

@@ -19,8 +19,8 @@ from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup
-from schemas.database.queries import machines
-from schemas.database.queries.machines import Beat
+from schemas.database.queries import heartbeat
+from schemas.database.queries.heartbeat import Heartbeat
 
 SILENT_MILLISECONDS = 7_000
 """More than three of the ingestor's heartbeats, and little enough that its end is on the page within ten seconds."""
@@ -112,7 +112,7 @@ def wait(context: PageContext) -> None:
     """In place of a page that has nothing to show while the database is away: draw it when it is back."""
 
     def wait() -> None:
-        if fresh(partial(machines.beat, context.engine)) is not None:
+        if fresh(partial(heartbeat.latest_heartbeat, context.engine)) is not None:
             st.rerun()
 
     refresh(wait, seconds=context.refresh_seconds, key="wait")
@@ -121,7 +121,7 @@ def wait(context: PageContext) -> None:
 def banner(context: PageContext) -> None:
     """Say at the top of a page what is wrong with what it shows; nothing when all is well."""
     try:
-        beat = machines.beat(context.engine)
+        beat = heartbeat.latest_heartbeat(context.engine)
     except SQLAlchemyError:
         since = st.session_state.get("read_at")
         at = text.moment(since, context.now(), context.zone) if since else ""
@@ -133,7 +133,7 @@ def banner(context: PageContext) -> None:
         st.html(markup.banner(message))
 
 
-def warning(beat: Beat | None, context: PageContext) -> str:
+def warning(beat: Heartbeat | None, context: PageContext) -> str:
     """What the ingestor's last sign of life means for a reader, and what to do; empty when all is well."""
     now = context.now()
     if beat is None:
@@ -151,7 +151,7 @@ def obstacle(context: PageContext, *, signed: bool = True) -> str:
     if context.publisher is None:
         return ""
     try:
-        beat = machines.beat(context.engine)
+        beat = heartbeat.latest_heartbeat(context.engine)
     except SQLAlchemyError:
         return _(_CANNOT_ASK_DATABASE)
     unavailable = context.publisher.unavailable(context.org) if signed else context.publisher.unreachable()
@@ -162,5 +162,5 @@ def obstacle(context: PageContext, *, signed: bool = True) -> str:
     return "" if beat is None or beat.broker_connected else _(_CANNOT_ASK_BROKER)
 
 
-def _is_silent(beat: Beat | None, now: int) -> bool:
+def _is_silent(beat: Heartbeat | None, now: int) -> bool:
     return beat is None or now - beat.at > SILENT_MILLISECONDS

@@ -14,8 +14,9 @@ from dashboard.page import refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.widgets import cells, markup, search_box, table
-from schemas.database.queries import commands
-from schemas.database.queries.commands import OUTCOMES, Batch, Wanted
+from schemas.database.queries import commands, requests
+from schemas.database.queries.commands import OUTCOMES
+from schemas.database.queries.requests import BatchFilter, CommandBatch
 
 PAGE = Page(title=marked("Activity"), path="activity", icon=":material/bolt:", order=3)
 
@@ -93,14 +94,14 @@ def _narrowed() -> None:
 
 
 def _all(context: PageContext) -> None:
-    wanted = Wanted(st.session_state.get(_SEARCH, ""), st.session_state.get(_OUTCOME) or "")
+    wanted = BatchFilter(st.session_state.get(_SEARCH, ""), st.session_state.get(_OUTCOME) or "")
     number = int(st.session_state.setdefault(_PAGE, 0))
-    read = partial(commands.batches, context.engine, context.org, wanted, offset=number * PAGE_SIZE)
+    read = partial(requests.list_batches, context.engine, context.org, wanted, offset=number * PAGE_SIZE)
     found = refresh.read(context, "activity.all", partial(read, limit=PAGE_SIZE + 1))
     if found is None:
         return
     if not found and not number:
-        title, why = (_NONE_TITLE, _NONE) if wanted == Wanted() else (_NO_MATCH_TITLE, _NO_MATCH)
+        title, why = (_NONE_TITLE, _NONE) if wanted == BatchFilter() else (_NO_MATCH_TITLE, _NO_MATCH)
         st.html(markup.empty(_(title), _(why)))
         return
     rows = activity_rows.batches(found[:PAGE_SIZE], context.now(), context.zone, path=f"/{PAGE.path}")
@@ -125,7 +126,7 @@ def _go(context: PageContext, **query: str) -> None:
 
 def _batch(context: PageContext, id_: str) -> None:
     """One thing that somebody asked, machine by machine."""
-    read = partial(commands.batch, context.engine, context.org, id_)
+    read = partial(requests.find_batch, context.engine, context.org, id_)
     found = refresh.read(context, f"activity.batch.{id_}", lambda: [batch for batch in [read()] if batch is not None])
     if found is None:
         return
@@ -143,8 +144,8 @@ def _batch(context: PageContext, id_: str) -> None:
     _commands(context, batch)
 
 
-def _commands(context: PageContext, batch: Batch) -> None:
-    read = partial(commands.commands_of, context.engine, context.org, batch.id, limit=COMMANDS_MAX)
+def _commands(context: PageContext, batch: CommandBatch) -> None:
+    read = partial(commands.list_batch_commands, context.engine, context.org, batch.id, limit=COMMANDS_MAX)
     rows = refresh.read(context, f"activity.commands.{batch.id}", read) or []
     _take_back(context, [row.id for row in rows if row.state == "queued"])
     shown = activity_rows.commands(rows, context.now(), context.zone, path=f"/{PAGE.path}")
@@ -158,7 +159,7 @@ def _commands(context: PageContext, batch: Batch) -> None:
 
 def _command(context: PageContext, id_: str) -> None:
     """One command with its history and what it printed."""
-    read = partial(commands.one_command, context.engine, context.org, id_)
+    read = partial(commands.find_command, context.engine, context.org, id_)
     found = refresh.read(context, f"activity.command.{id_}", lambda: [row for row in [read()] if row is not None])
     if found is None:
         return
@@ -197,7 +198,7 @@ def _command(context: PageContext, id_: str) -> None:
 
 
 def _history(context: PageContext, row: Row[Any]) -> None:
-    read = partial(commands.history, context.engine, context.org, row.id)
+    read = partial(commands.list_command_transitions, context.engine, context.org, row.id)
     st.html(
         markup.timeline(
             activity_rows.events(

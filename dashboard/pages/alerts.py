@@ -30,7 +30,7 @@ def show(context: PageContext) -> None:
 
 
 def _alerts(context: PageContext) -> None:
-    found = refresh.read(context, "alerts", partial(alerts.alerts, context.engine, context.org, limit=_SHOWN))
+    found = refresh.read(context, "alerts", partial(alerts.list_org_alerts, context.engine, context.org, limit=_SHOWN))
     if found is None:
         refresh.wait(context)
         return

@@ -23,6 +23,7 @@ from schemas.database.queries import history as history_queries
 from schemas.database.queries import machines
 from schemas.database.queries import tiles as tile_queries
 from schemas.database.queries.machines import Counts
+from schemas.database.queries.settings import read_settings
 from schemas.fleet import history
 
 PAGE = Page(title=marked("Fleet"), path="fleet", icon=":material/dns:", order=0)
@@ -142,8 +143,8 @@ def _stamp(context: PageContext) -> None:
 
 
 def _table_of(context: PageContext, snapshot: Snapshot) -> None:
-    found = live.read(context, "fleet.rows", partial(machines.rows, context.engine, context.org, snapshot.names))
-    thresholds = live.read(context, "thresholds", partial(_thresholds, context.engine, context.org))
+    found = live.read(context, "fleet.rows", partial(machines.find_rows, context.engine, context.org, snapshot.names))
+    settings = live.read(context, "settings", partial(_settings, context.engine, context.org))
     now = context.now()
     minute = now // history.MINUTE * history.MINUTE
     trends = live.read(context, "fleet.trends", partial(_trends, context.engine, context.org, snapshot.names, minute))
@@ -151,7 +152,7 @@ def _table_of(context: PageContext, snapshot: Snapshot) -> None:
         _TABLE,
         _("Machines"),
         rows.columns(snapshot.place.filters),
-        rows.rows(found or [], now, thresholds, trends, path=f"/{_MACHINE}"),
+        rows.rows(found or [], now, settings[0].thresholds if settings else None, trends, path=f"/{_MACHINE}"),
         total=snapshot.total,
         order_age=now - snapshot.at,
         ticks=selection.shown(snapshot.names) if context.may_act else None,
@@ -164,13 +165,13 @@ def _table_of(context: PageContext, snapshot: Snapshot) -> None:
 
 
 def _cpu_by_minute(engine: Engine, org: str, names: Sequence[str], now: int) -> dict[str, list[float | None]]:
-    return history_queries.cpu_by_minute(engine, org, names, now=now, minutes=rows.TREND_MINUTES)
+    return history_queries.read_cpu_by_minute(engine, org, names, now=now, minutes=rows.TREND_MINUTES)
 
 
 _trends = live.shared(_cpu_by_minute, seconds=_TREND_SECONDS)
-_thresholds = live.shared(machines.thresholds, seconds=_THRESHOLDS_SECONDS)
-_shared_counts = live.shared(machines.counts, seconds=_SHARED_SECONDS)
-_shared_tiles = live.shared(tile_queries.tiles, seconds=_SHARED_SECONDS)
+_settings = live.shared(read_settings, seconds=_THRESHOLDS_SECONDS)
+_shared_counts = live.shared(machines.count_by_status, seconds=_SHARED_SECONDS)
+_shared_tiles = live.shared(tile_queries.find_tiles, seconds=_SHARED_SECONDS)
 
 
 def _foot(context: PageContext, snapshot: Snapshot) -> None:
@@ -230,7 +231,7 @@ def _no_match() -> None:
 def _snapshot(context: PageContext, place: Place) -> Snapshot | None:
     def find(wanted: Place) -> tuple[tuple[str, ...], int]:
         offset = (wanted.number - 1) * PAGE_SIZE
-        return machines.page(context.engine, context.org, wanted.filters, offset=offset, limit=PAGE_SIZE)
+        return machines.find_page(context.engine, context.org, wanted.filters, offset=offset, limit=PAGE_SIZE)
 
     def refresh() -> Snapshot:
         before = st.session_state.get(_SNAPSHOT)

@@ -13,7 +13,7 @@ from dashboard.i18n.text import Word
 from dashboard.page import refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import markup
-from schemas.database.queries import machines
+from schemas.database.queries.incidents import list_incidents
 
 PAGE = Page(title=marked("Incidents"), path="incidents", icon=":material/emergency_home:", order=5)
 
@@ -31,7 +31,7 @@ def show(context: PageContext) -> None:
 
 
 def _incidents(context: PageContext) -> None:
-    found = refresh.read(context, "incidents", partial(machines.incidents, context.engine, context.org, limit=_SHOWN))
+    found = refresh.read(context, "incidents", partial(list_incidents, context.engine, context.org, limit=_SHOWN))
     if found is None:
         return
     if not found:

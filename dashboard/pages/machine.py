@@ -21,12 +21,16 @@ from dashboard.machine.charts import Chart
 from dashboard.page import refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import cells, charts, markup, table, theme
+from schemas.contract.messages import OrgConfig
 from schemas.contract.topics import is_id
 from schemas.database.queries import alerts as alert_queries
 from schemas.database.queries import commands, machines
 from schemas.database.queries import history as history_queries
+from schemas.database.queries import settings as settings_queries
 from schemas.database.queries.history import RANGES
 from schemas.fleet import history
+from schemas.fleet.history import Retention
+from schemas.fleet.ledger import Ledger
 
 PAGE = Page(title=marked("Machine"), path="machine", icon=":material/computer:", order=10, in_menu=False)
 
@@ -71,7 +75,7 @@ def show(context: PageContext) -> None:
 
 def _detail(context: PageContext, name: str) -> list[Row[Any]]:
     """The machine, or nothing."""
-    row = machines.detail(context.engine, context.org, name)
+    row = machines.find_machine(context.engine, context.org, name)
     return [] if row is None else [row]
 
 
@@ -86,7 +90,10 @@ def _now(context: PageContext, name: str) -> None:
         alerts = "".join(markup.chip(word) for word in alert_rows.chips(_found_alerts(context, name)))
         if alerts:  # Streamlit refuses an empty text
             st.html(alerts)
-        thresholds = refresh.read(context, "thresholds", partial(machines.thresholds, context.engine, context.org))
+        settings = refresh.read(
+            context, "settings", partial(settings_queries.read_settings, context.engine, context.org)
+        )
+        thresholds = settings[0].thresholds if settings else None
         recent = refresh.read(context, f"recent.{name}", partial(_recent, context, row)) or []
         st.html(facts.vitals(row, machine_charts.metrics(row.info), thresholds, recent))
 
@@ -119,7 +126,7 @@ def _act(context: PageContext, name: str) -> None:
 def _recent(context: PageContext, row: Row[Any]) -> list[dict[str, Any]]:
     """The last few samples."""
     step, end = charts.step(0, row.interval_seconds or _INTERVAL_SECONDS), context.now()
-    return history_queries.history(context.engine, row.id, start=end - 10 * step, end=end, step=step)
+    return history_queries.read_history(context.engine, row.id, start=end - 10 * step, end=end, step=step)
 
 
 def _range_row(name: str) -> None:
@@ -182,14 +189,14 @@ def _charts(context: PageContext, row: Row[Any]) -> None:
     chosen = st.session_state[_RANGE]
     length, end = RANGES[chosen], context.now()
     interval = row.interval_seconds or _INTERVAL_SECONDS
-    retention = refresh.read(context, "retention", partial(history_queries.retention, context.engine, context.org))
-    if retention is None:
+    settings = _settings(context)
+    if settings is None:
         return
-    kept = history.resolution(step=charts.step(length, 0), age=length, retention=retention)
+    kept = history.resolution(step=charts.step(length, 0), age=length, retention=settings[1])
     step = charts.step(length, interval, kept.length)
     extras = machine_charts.metrics(row.info)
     read = partial(
-        history_queries.history,
+        history_queries.read_history,
         context.engine,
         row.id,
         start=end - length,
@@ -249,12 +256,12 @@ def _alerts(context: PageContext, place: DeltaGenerator, name: str) -> None:
 
 
 def _found_alerts(context: PageContext, name: str) -> Sequence[Row[Any]]:
-    read = partial(alert_queries.of_machine, context.engine, context.org, name, limit=_ALERTS)
+    read = partial(alert_queries.list_machine_alerts, context.engine, context.org, name, limit=_ALERTS)
     return refresh.read(context, f"alerts.{name}", read) or ()
 
 
 def _events(context: PageContext, row: Row[Any]) -> None:
-    read = partial(machines.transitions, context.engine, row.id, limit=_TRANSITIONS)
+    read = partial(machines.list_transitions, context.engine, row.id, limit=_TRANSITIONS)
     found = refresh.read(context, f"transitions.{row.name}", read)
     if found:
         st.html(markup.timeline(facts.events(found, context.now(), context.zone)))
@@ -263,7 +270,7 @@ def _events(context: PageContext, row: Row[Any]) -> None:
 
 
 def _commands(context: PageContext, row: Row[Any]) -> None:
-    read = partial(commands.last_commands, context.engine, context.org, row.name, limit=_COMMANDS)
+    read = partial(commands.list_machine_commands, context.engine, context.org, row.name, limit=_COMMANDS)
     found = refresh.read(context, f"commands.{row.name}", read)
     if not found:
         st.html(markup.note(_(_NO_COMMANDS)))
@@ -276,7 +283,13 @@ def _commands(context: PageContext, row: Row[Any]) -> None:
         st.switch_page(context.pages[_ACTIVITY], query_params={"command": opened})
 
 
+def _settings(context: PageContext) -> tuple[OrgConfig, Retention] | None:
+    return refresh.read(context, "settings", partial(settings_queries.read_settings, context.engine, context.org))
+
+
 def _ledger(context: PageContext, row: Row[Any]) -> None:
-    found = refresh.read(context, f"ledger.{row.name}", partial(machines.ledger, context.engine, row.id))
+    found = refresh.read(
+        context, f"ledger.{row.name}", partial(machines.read_ledgers, context.engine, machine_id=row.id)
+    )
     if found is not None:
-        st.html(markup.facts(facts.ledger(found)))
+        st.html(markup.facts(facts.ledger(found.get(row.id, Ledger()))))

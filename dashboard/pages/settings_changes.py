@@ -15,7 +15,7 @@ from dashboard.i18n.text import Word
 from dashboard.page import refresh
 from dashboard.page.page import ROLES, Page, PageContext
 from dashboard.widgets import cells, markup, search_box, table
-from schemas.database.queries import settings
+from schemas.database.queries.requests import list_changes
 
 PAGE = Page(title=marked("Changes"), path="changes", icon=":material/history:", order=11, in_menu=False)
 
@@ -104,7 +104,7 @@ def _list(context: PageContext) -> None:
 
 def changes(context: PageContext, words: str, *, limit: int) -> list[ChangeEntry]:
     """The newest changes: what went through the ingestor, and for admins what was done with people."""
-    asked = settings.changes(context.engine, context.org, search=words, limit=limit)
+    asked = list_changes(context.engine, context.org, search=words, limit=limit)
     found = [
         ChangeEntry(
             row.created_at, row.id, row.kind, row.detail, row.state == "accepted", who(row.actor, row.principal)

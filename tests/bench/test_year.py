@@ -106,7 +106,7 @@ def read(engine: Engine, keys: Sequence[int], length: int) -> tuple[Resolution, 
     took, worked, points = [], [], 0
     for key in keys[:: max(1, len(keys) // ASKED)]:
         started, began = time.perf_counter(), time.thread_time()
-        rows = history.history(engine, key, start=UNTIL - length, end=UNTIL, step=step, resolution=kept)
+        rows = history.read_history(engine, key, start=UNTIL - length, end=UNTIL, step=step, resolution=kept)
         took.append(time.perf_counter() - started)
         worked.append(time.thread_time() - began)
         points = max(points, len(rows))

@@ -19,7 +19,6 @@ from visiting import PASSWORD, elsewhere
 from waiting import wait_until
 
 from broker.client.request_client import DASHBOARD
-from cli.machines import list_machines
 from dashboard import pages
 from dashboard.auth.accounts import add_user, open_accounts
 from dashboard.page.page import discover
@@ -28,6 +27,7 @@ from runtime.settings.secret_files import write_secret
 from runtime.urls import sqlite_url
 from schemas.contract.signing import new_key
 from schemas.database.engine import open_engine, upgrade
+from schemas.database.queries.machines import list_machines
 
 SIZES: Final = {"desk": (1440, 900), "telephone": (390, 844)}
 COUNT_WHAT_RUNS: Final = "window.ran = []; window.hacked = (number) => { window.ran.push(number); };"

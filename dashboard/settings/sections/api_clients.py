@@ -46,7 +46,7 @@ _REVIVE: Final = marked("{name} was revoked. It may connect again, with a new se
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    found = refresh.read(context, "settings.programs", partial(settings.programs, context.engine, context.org))
+    found = refresh.read(context, "settings.programs", partial(settings.list_programs, context.engine, context.org))
     st.html(markup.note(_(_WHY)))
     st.button(
         _("Let a program in …"),

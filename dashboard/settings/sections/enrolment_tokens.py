@@ -46,7 +46,7 @@ _REVOKE: Final = marked("Nobody can enrol with {name} any more. The machines tha
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    found = refresh.read(context, "settings.tokens", partial(settings.tokens, context.engine, context.org))
+    found = refresh.read(context, "settings.tokens", partial(settings.list_tokens, context.engine, context.org))
     st.html(markup.note(_(_WHY)))
     st.button(
         _("New token …"),

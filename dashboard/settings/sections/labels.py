@@ -23,8 +23,9 @@ from dashboard.publishing.publisher import NotAllowedError
 from dashboard.settings.section import SettingsSection, draw_table
 from dashboard.widgets import cells, markup
 from schemas.contract.action_catalogue import target
-from schemas.database.queries import choices, commands, settings
-from schemas.database.queries.machines import Filters
+from schemas.database.queries import choices
+from schemas.database.queries.machines import Filters, matching_names
+from schemas.database.queries.targets import list_configurations
 
 SECTION = SettingsSection(title=marked("Labels"), code="labels", order=5)
 
@@ -50,7 +51,7 @@ _SENT: Final = marked("It is on its way to {machines}.")
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    found = refresh.read(context, "settings.labels", partial(choices.labels, context.engine, context.org))
+    found = refresh.read(context, "settings.labels", partial(choices.count_labels, context.engine, context.org))
     if found is None:
         return
     st.html(markup.note(_(_WHY)))
@@ -100,8 +101,8 @@ def _continue(context: PageContext, draft: Draft) -> None:
     if after == before:
         draft.problem = _(_SAME)
         return
-    chosen = commands.matching_names(context.engine, context.org, Filters(labels=(draft.about["label"],)))
-    rows = settings.labelled(context.engine, context.org, chosen)
+    chosen = matching_names(context.engine, context.org, Filters(labels=(draft.about["label"],)))
+    rows = list_configurations(context.engine, context.org, chosen)
     wishes = {row.name: relabelled(row, name, after) for row in rows if _may_configure(row)}
     if not wishes:
         draft.problem = _(_NOBODY)

@@ -83,7 +83,7 @@ def show(context: PageContext) -> None:
 
 
 def _values(context: PageContext) -> dict[str, float] | None:
-    found = refresh.read(context, "settings", partial(settings_queries.settings, context.engine, context.org))
+    found = refresh.read(context, "settings", partial(settings_queries.read_settings, context.engine, context.org))
     return None if found is None else organisation.values(*found)
 
 
@@ -138,7 +138,7 @@ def _continue(context: PageContext, draft: Draft) -> None:
             if value != before[setting.name]:
                 found[setting.name] = value
         if found:
-            organisation.changed(*settings_queries.settings(context.engine, context.org), found)
+            organisation.changed(*settings_queries.read_settings(context.engine, context.org), found)
     except ValueError as error:
         draft.problem = retold(error)
         return

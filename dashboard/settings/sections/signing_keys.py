@@ -53,7 +53,7 @@ _KEEP: Final = marked(
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    changes = refresh.read(context, "settings.keys", partial(settings.key_changes, context.engine, context.org))
+    changes = refresh.read(context, "settings.keys", partial(settings.list_key_changes, context.engine, context.org))
     if changes is None:
         return
     found = listed(changes, context.org, context.now())

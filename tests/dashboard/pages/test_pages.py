@@ -219,7 +219,7 @@ def test_when_the_database_goes_away_the_last_figures_stay(
 ) -> None:
     from sqlalchemy.exc import OperationalError
 
-    from schemas.database.queries import history, machines
+    from schemas.database.queries import heartbeat, history, machines, settings
 
     fleet.machine("web-1")
     fleet.beat(NOW)
@@ -228,10 +228,11 @@ def test_when_the_database_goes_away_the_last_figures_stay(
     def away(*_: object, **__: object) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
-    for name in ("beat", "detail", "transitions", "thresholds"):
+    monkeypatch.setattr(heartbeat, "latest_heartbeat", away)
+    monkeypatch.setattr(settings, "read_settings", away)
+    monkeypatch.setattr(history, "read_history", away)
+    for name in ("find_machine", "list_transitions"):
         monkeypatch.setattr(machines, name, away)
-    for name in ("history", "retention"):
-        monkeypatch.setattr(history, name, away)
     at.run()
     assert not at.exception
     assert "The database cannot be read since 22:13:20" in shown(at)
