@@ -22,7 +22,7 @@ from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.widgets import markup, theme
 from schemas.contract.action_catalogue import Offer
-from schemas.contract.action_schema import common
+from schemas.contract.action_schema import common_fields
 from schemas.contract.commands import Rollout
 from schemas.database.queries.targets import find_targets
 
@@ -96,7 +96,7 @@ def _form(context: PageContext, draft: Draft) -> None:
             st.html(markup.lines(draft.not_offered))
     if offer is None:
         return
-    form.draw(common(offer.schemas), prefix=draft.key(f"argument.{offer.name}"))
+    form.draw(common_fields(offer.schemas), prefix=draft.key(f"argument.{offer.name}"))
     st.selectbox(
         _("If a machine is away, it may still do it within"),
         LIFETIMES,
@@ -134,7 +134,7 @@ def _continue(draft: Draft) -> None:
         per_minute=state.get(draft.key("pace")) or None,
         stop_percent=float(state.get(draft.key("stop"), 100)),
     )
-    draft.prepare(form.read(common(draft.offer.schemas), prefix=draft.key(f"argument.{draft.offer.name}")))
+    draft.prepare(form.read(common_fields(draft.offer.schemas), prefix=draft.key(f"argument.{draft.offer.name}")))
 
 
 def _title(offer: Offer) -> str:

@@ -29,7 +29,7 @@ from dashboard.widgets import markup
 from schemas.contract.topics import is_id
 from schemas.database.queries.history import RANGES
 from schemas.database.queries.settings import read_settings
-from schemas.fleet.history import resolution
+from schemas.fleet.history import choose_resolution
 
 FLEET: Final = "/export/fleet"
 MACHINE: Final = "/export/machine"
@@ -89,7 +89,7 @@ class Downloads:
         if length is None:
             return PlainTextResponse("there is no such range\n", 404)
         end = self._now()
-        kept = resolution(step=0, age=length, retention=read_settings(engine, org)[1])
+        kept = choose_resolution(step=0, age=length, retention=read_settings(engine, org)[1])
         wanted = Wanted(org, (name,), end - length, end, kept)
         if not is_id(name) or history.unknown(engine, wanted):
             return PlainTextResponse("there is no such machine\n", 404)

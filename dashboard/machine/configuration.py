@@ -24,7 +24,7 @@ from dashboard.page import refresh
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup
 from runtime.durations import seconds, written
-from schemas.contract.action_catalogue import actions
+from schemas.contract.action_catalogue import read_actions
 from schemas.contract.commands import Desired, Order
 from schemas.contract.messages import Labels
 from schemas.database.queries import settings
@@ -146,7 +146,7 @@ def _obstacle(context: PageContext, row: Row[Any]) -> str:
     """Why it cannot be configured now; empty when it can."""
     if row.info is None:
         return _(_NOT_HEARD)
-    allowed = CONFIGURE in actions(row.info.get("actions"))
+    allowed = CONFIGURE in read_actions(row.info.get("actions"))
     return refresh.obstacle(context) if allowed else _(_NOT_ALLOWED)
 
 

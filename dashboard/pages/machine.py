@@ -192,7 +192,7 @@ def _charts(context: PageContext, row: Row[Any]) -> None:
     settings = _settings(context)
     if settings is None:
         return
-    kept = history.resolution(step=charts.step(length, 0), age=length, retention=settings[1])
+    kept = history.choose_resolution(step=charts.step(length, 0), age=length, retention=settings[1])
     step = charts.step(length, interval, kept.length)
     extras = machine_charts.metrics(row.info)
     read = partial(

@@ -17,8 +17,8 @@ from schemas.database.queries import report as report_queries
 from schemas.database.queries.incidents import list_incidents_within
 from schemas.database.queries.machines import read_ledgers
 from schemas.database.queries.settings import read_settings
-from schemas.fleet.availability import Availability, Change, Span, availability
-from schemas.fleet.forecast import DAY, Forecast, forecast
+from schemas.fleet.availability import Availability, PresenceChange, Span, measure_availability
+from schemas.fleet.forecast import DAY, Forecast, forecast_disk
 from schemas.fleet.health import health
 from schemas.fleet.ledger import Ledger
 
@@ -70,7 +70,7 @@ class MachineSummary:
     @property
     def forecast(self) -> Forecast:
         """When its disk will be full."""
-        return forecast(self.days)
+        return forecast_disk(self.days)
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ def gather(
     for row in report_queries.list_machine_states(engine, org_name):
         since = _first(before.get(row.id), changes.get(row.id), row, within)
         went = [change for _, change in changes.get(row.id, ())]
-        there = availability(since, went, within=within, blind=blind)
+        there = measure_availability(since, went, within=within, blind=blind)
         ledger = ledgers.get(row.id, Ledger())
         machines[row.id] = MachineSummary(
             row.name, row.hostname or row.name, row.health_status or "unknown", there, ledger
@@ -114,7 +114,10 @@ def gather(
 
 
 def _first(
-    before: list[tuple[str, Change]] | None, after: list[tuple[str, Change]] | None, row: Row[Any], within: Span
+    before: list[tuple[str, PresenceChange]] | None,
+    after: list[tuple[str, PresenceChange]] | None,
+    row: Row[Any],
+    within: Span,
 ) -> str:
     """What a machine was when the time began."""
     if before:

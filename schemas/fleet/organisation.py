@@ -101,7 +101,7 @@ def read_config(stored: object) -> OrgConfig:
         return OrgConfig()
 
 
-def values(config: OrgConfig, retention: Retention) -> dict[str, float]:
+def read_values(config: OrgConfig, retention: Retention) -> dict[str, float]:
     """Every setting's value, by its name."""
     found = {}
     for setting in SETTINGS.values():
@@ -112,7 +112,7 @@ def values(config: OrgConfig, retention: Retention) -> dict[str, float]:
     return found
 
 
-def changed(config: OrgConfig, retention: Retention, changes: Mapping[str, float]) -> tuple[OrgConfig, Retention]:
+def apply_changes(config: OrgConfig, retention: Retention, changes: Mapping[str, float]) -> tuple[OrgConfig, Retention]:
     """Both with these settings changed. Raises ValueError with a sentence."""
     plain: dict[bool, dict[str, Any]] = {False: config.model_dump(), True: retention.model_dump()}
     for name, value in changes.items():
@@ -128,11 +128,11 @@ def changed(config: OrgConfig, retention: Retention, changes: Mapping[str, float
         found = OrgConfig.model_validate(plain[False]), Retention.model_validate(plain[True])
     except ValidationError as error:
         raise ValueError(_sentence(error)) from None
-    _require_order(values(*found), changes)
+    _require_order(read_values(*found), changes)
     return found
 
 
-def differences(before: Mapping[str, float], after: Mapping[str, float]) -> str:
+def describe_differences(before: Mapping[str, float], after: Mapping[str, float]) -> str:
     """What has changed, for people: `cpu_knee_percent 50 % → 60 %`."""
     return ", ".join(
         f"{name} {SETTINGS[name].shown(before[name])} → {SETTINGS[name].shown(value)}"

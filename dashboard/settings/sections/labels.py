@@ -22,7 +22,7 @@ from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.settings.section import SettingsSection, draw_table
 from dashboard.widgets import cells, markup
-from schemas.contract.action_catalogue import target
+from schemas.contract.action_catalogue import make_target
 from schemas.database.queries import choices
 from schemas.database.queries.machines import Filters, matching_names
 from schemas.database.queries.targets import list_configurations
@@ -112,7 +112,7 @@ def _continue(context: PageContext, draft: Draft) -> None:
 
 
 def _may_configure(row: Row[Any]) -> bool:
-    known = target(row.name, hostname=None, presence="", actions=row.its_actions, keys=None)
+    known = make_target(row.name, hostname=None, presence="", actions=row.its_actions, keys=None)
     return CONFIGURE in known.actions
 
 

@@ -84,7 +84,7 @@ def show(context: PageContext) -> None:
 
 def _values(context: PageContext) -> dict[str, float] | None:
     found = refresh.read(context, "settings", partial(settings_queries.read_settings, context.engine, context.org))
-    return None if found is None else organisation.values(*found)
+    return None if found is None else organisation.read_values(*found)
 
 
 def _shown(setting: Setting, current: Mapping[str, float], wanted: Mapping[str, float]) -> tuple[str, bool]:
@@ -138,7 +138,7 @@ def _continue(context: PageContext, draft: Draft) -> None:
             if value != before[setting.name]:
                 found[setting.name] = value
         if found:
-            organisation.changed(*settings_queries.read_settings(context.engine, context.org), found)
+            organisation.apply_changes(*settings_queries.read_settings(context.engine, context.org), found)
     except ValueError as error:
         draft.problem = retold(error)
         return

@@ -16,7 +16,7 @@ from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.settings.section import SettingsSection, draw_table
 from dashboard.widgets import cells, markup
-from schemas.contract.signing import KeyChange, listed, new_key, public_key
+from schemas.contract.signing import KeyChange, describe_keys, new_key, public_key
 from schemas.database.queries import settings
 
 SECTION = SettingsSection(title=marked("Keys"), code="keys", order=4)
@@ -56,7 +56,7 @@ def show(context: PageContext) -> None:
     changes = refresh.read(context, "settings.keys", partial(settings.list_key_changes, context.engine, context.org))
     if changes is None:
         return
-    found = listed(changes, context.org, context.now())
+    found = describe_keys(changes, context.org, context.now())
     st.html(markup.note(_(_WHY)))
     st.button(
         _("Add a key …"),

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, select
 from schemas.database.queries.fetch import fetch_all, fetch_scalar
 from schemas.database.queries.machines import select_machines
 from schemas.database.tables import hour, machine, org, state, transition
-from schemas.fleet.availability import Change, Span
+from schemas.fleet.availability import PresenceChange, Span
 
 ROWS_AT_ONCE: Final = 5000
 READINGS: Final = ("cpu_percent", "memory_percent", "disk_percent")
@@ -21,12 +21,12 @@ def list_machine_states(engine: Engine, org_name: str) -> list[Row[Any]]:
     return fetch_all(engine, query.order_by(machine.c.name))
 
 
-def list_presence_changes(engine: Engine, org_name: str, within: Span) -> dict[int, list[tuple[str, Change]]]:
+def list_presence_changes(engine: Engine, org_name: str, within: Span) -> dict[int, list[tuple[str, PresenceChange]]]:
     """Return the presence changes in a time range by machine key, oldest first, each after the presence before it."""
     return _changes(engine, org_name, transition.c.at >= within[0], transition.c.at < within[1])
 
 
-def last_presence_changes(engine: Engine, org_name: str, before: int) -> dict[int, list[tuple[str, Change]]]:
+def last_presence_changes(engine: Engine, org_name: str, before: int) -> dict[int, list[tuple[str, PresenceChange]]]:
     """Return the last presence change before a moment by machine key, in the same form."""
     last = select(func.max(transition.c.id)).where(transition.c.at < before).group_by(transition.c.machine_id)
     return _changes(engine, org_name, transition.c.id.in_(last.scalar_subquery()))
@@ -53,8 +53,10 @@ def _hours(org_name: str, within: Span, *columns: ColumnElement[Any]) -> Select[
     return select(*columns).select_from(joined).where(org.c.name == org_name)
 
 
-def _changes(engine: Engine, org_name: str, *conditions: ColumnElement[bool]) -> dict[int, list[tuple[str, Change]]]:
-    found: dict[int, list[tuple[str, Change]]] = {}
+def _changes(
+    engine: Engine, org_name: str, *conditions: ColumnElement[bool]
+) -> dict[int, list[tuple[str, PresenceChange]]]:
+    found: dict[int, list[tuple[str, PresenceChange]]] = {}
     columns = (transition.c.machine_id, transition.c.before, transition.c.at, transition.c.after, transition.c.reason)
     query = (
         select(*columns)
@@ -63,5 +65,5 @@ def _changes(engine: Engine, org_name: str, *conditions: ColumnElement[bool]) ->
         .order_by(transition.c.at, transition.c.id)
     )
     for row in fetch_all(engine, query):
-        found.setdefault(row.machine_id, []).append((row.before, Change(row.at, row.after, row.reason)))
+        found.setdefault(row.machine_id, []).append((row.before, PresenceChange(row.at, row.after, row.reason)))
     return found

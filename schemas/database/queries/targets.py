@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, Text, cast
 
-from schemas.contract.action_catalogue import Target, target
+from schemas.contract.action_catalogue import Target, make_target
 from schemas.database.queries.fetch import fetch_all, fetch_where_in
 from schemas.database.queries.machines import PRESENCE_NOW, RETIRED, select_machines
 from schemas.database.tables import machine
@@ -41,4 +41,6 @@ def list_configurations(engine: Engine, org_name: str, names: Sequence[str]) -> 
 
 
 def _target(row: Row[Any]) -> Target:
-    return target(row.name, hostname=row.hostname, presence=row.presence, actions=row.its_actions, keys=row.its_keys)
+    return make_target(
+        row.name, hostname=row.hostname, presence=row.presence, actions=row.its_actions, keys=row.its_keys
+    )

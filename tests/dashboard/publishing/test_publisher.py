@@ -17,7 +17,7 @@ from runtime.settings.secret_files import write_secret
 from schemas.contract import topics
 from schemas.contract.administration import ConfigureOrg, ReinstateMachine, RetireMachine
 from schemas.contract.commands import ORDERS_MAX, Act, Cancel, Request, Rollout
-from schemas.contract.signing import KeyChange, key_id, new_key, opened, public_key
+from schemas.contract.signing import KeyChange, key_id, new_key, open_signed, public_key
 
 SEED = new_key()
 
@@ -140,7 +140,7 @@ def test_each_machine_may_get_arguments_of_its_own(publisher: Publisher, ingesto
 def test_a_change_of_keys_is_signed_here_for_admins_only(publisher: Publisher) -> None:
     change = KeyChange(change="add", org="home", public_key=public_key(new_key()), at=1)
     signed = publisher.key_change(change, role=PersonRole.ADMIN).change
-    assert opened(signed, public_key(SEED), KeyChange) == change
+    assert open_signed(signed, public_key(SEED), KeyChange) == change
     for role in (PersonRole.VIEWER, PersonRole.OPERATOR):
         with pytest.raises(NotAllowedError, match="Only admins"):
             publisher.key_change(change, role=role)
