@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 
 from dashboard.auth.accounts import PersonRole
 from dashboard.auth.people import People
+from dashboard.i18n import text
 from dashboard.i18n.language import Marked, marked
 from dashboard.page.install_command import Entrance
 from dashboard.publishing.publisher import MAY_ACT, MAY_ADMINISTER, Publisher
@@ -73,6 +74,10 @@ class PageContext:
     def may_administer(self) -> bool:
         """Whether this visitor may change the organisation."""
         return self.role in MAY_ADMINISTER and self.publisher is not None
+
+    def moment(self, at: int | None) -> str:
+        """Return a time (milliseconds) in the visitor's zone, or a dash for None."""
+        return text.UNKNOWN if at is None else text.moment(at, self.now(), self.zone)
 
 
 Show = Callable[[PageContext], None]

@@ -11,14 +11,14 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard.actions import dialog
 from dashboard.activity import rows as activity_rows
 from dashboard.alerts import rows as alert_rows
-from dashboard.changes import change_dialog, pending_changes
+from dashboard.changes import pending_changes
 from dashboard.export import downloads
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.machine import charts as machine_charts
 from dashboard.machine import configuration, decommission, facts
 from dashboard.machine.charts import Chart
-from dashboard.page import refresh
+from dashboard.page import dialog_steps, refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import cells, charts, markup, table, theme
 from schemas.contract.messages import OrgConfig
@@ -66,7 +66,7 @@ def show(context: PageContext) -> None:
     if not known:
         st.html(markup.empty(_(_UNKNOWN_TITLE), _(_UNKNOWN)))
         return
-    change_dialog.open_if_asked(context)
+    dialog_steps.open_requested(context)
     dialog.open_if_asked(context)
     refresh.refresh(partial(_now, context, name), seconds=context.refresh_seconds, key="machine_now")
     _range_row(name)
@@ -159,7 +159,7 @@ def _range_chosen() -> None:
 
 def _history(context: PageContext, name: str) -> None:
     """What refreshes below the range: the charts, the inventory, the events."""
-    if change_dialog.asked():
+    if dialog_steps.is_requested():
         st.rerun()
     for row in refresh.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
         _charts(context, row)

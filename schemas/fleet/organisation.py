@@ -40,8 +40,8 @@ class Setting:
 def _component(name: str, title: str) -> tuple[Setting, Setting]:
     place = ("thresholds", name)
     return (
-        Setting(f"{name}_weight", f"Share of {title} in the score, 0 to 1", (*place, "weight")),
-        Setting(f"{name}_knee_percent", f"{title} counts in full up to", (*place, "knee_percent"), "percent"),
+        Setting(f"{name}_weight", f"{title} weight", (*place, "weight")),
+        Setting(f"{name}_knee_percent", f"{title} penalty starts at", (*place, "knee_percent"), "percent"),
     )
 
 
@@ -58,26 +58,26 @@ def _kept(name: str, title: str) -> Setting:
 
 
 PRESENCE: Final = (
-    _silence("stale_seconds", "Stale when silent for"),
-    _silence("stale_intervals", "and for so many of its intervals", "number"),
-    _silence("offline_seconds", "Offline when silent for"),
-    _silence("offline_intervals", "and for so many of its intervals", "number"),
-    _silence("time_to_live_seconds", "Expired when not heard for"),
+    _silence("stale_seconds", "Stale after no data for"),
+    _silence("stale_intervals", "and for (number of intervals)", "number"),
+    _silence("offline_seconds", "Offline after no data for"),
+    _silence("offline_intervals", "and for (number of intervals)", "number"),
+    _silence("time_to_live_seconds", "Long offline after no data for"),
 )
 HEALTH: Final = (
     *_component("cpu", "CPU"),
     *_component("memory", "Memory"),
     *_component("disk", "Disk"),
-    _judged("ok_score", "Healthy from a score of"),
-    _judged("warn_score", "Not critical from a score of"),
-    _judged("component_warn", "At most fair when one of them is worth no more than, 0 to 1"),
-    _judged("component_critical", "Critical when one of them is worth no more than, 0 to 1"),
+    _judged("ok_score", "OK at or above"),
+    _judged("warn_score", "Critical below"),
+    _judged("component_warn", "Warning if any component score is at or below"),
+    _judged("component_critical", "Critical if any component score is at or below"),
 )
 RETENTION: Final = (
-    _kept("samples", "Samples are kept for"),
-    _kept("minutes", "Minutes are kept for"),
-    _kept("hours", "Hours are kept for"),
-    _kept("events", "Events, requests and commands are kept for"),
+    _kept("samples", "Keep samples for"),
+    _kept("minutes", "Keep minute roll-ups for"),
+    _kept("hours", "Keep hourly roll-ups for"),
+    _kept("events", "Keep events, requests and commands for"),
 )
 SETTINGS: Final[Mapping[str, Setting]] = {setting.name: setting for setting in (*PRESENCE, *HEALTH, *RETENTION)}
 """By name, in the order in which people read them."""

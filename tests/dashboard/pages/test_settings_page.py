@@ -124,7 +124,7 @@ def test_tokens_say_what_is_left_of_them(fleet: Fleet, visit: Open) -> None:
     at = visit("settings", section="tokens")
     assert [row[:3] for row in rows(at)] == [
         ["gone", "Revoked", "0 of 1"],
-        ["good", "Good", "1 of 3"],
+        ["good", "Valid", "1 of 3"],
         ["late", "Expired", "0 of 1"],
         ["used", "Used up", "1 of 1"],
     ]
@@ -154,7 +154,7 @@ def test_labels_are_counted_over_the_machines_that_have_them(fleet: Fleet, visit
 
 def test_an_organisation_without_a_label_or_a_key_is_told_where_they_come_from(fleet: Fleet, visit: Open) -> None:
     fleet.org()
-    assert "No label yet" in shown(visit("settings", section="labels"))
+    assert "No labels yet" in shown(visit("settings", section="labels"))
     assert "dashfleet key create --org home" in shown(visit("settings", section="keys"))
 
 
