@@ -17,7 +17,7 @@ from dashboard.actions import form, progress
 from dashboard.actions.draft import CONFIRM, DEFAULT_LIFETIME, FORM, LIFETIMES, SENT, Draft
 from dashboard.i18n import agent_words, text
 from dashboard.i18n.language import _, marked
-from dashboard.page import refresh
+from dashboard.page import last_good, system_status
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.widgets import markup, theme
@@ -53,7 +53,7 @@ def open_if_asked(context: PageContext) -> None:
     if not names or not context.may_act:
         return
     number = st.session_state[_NUMBER] = st.session_state.get(_NUMBER, 0) + 1
-    found = refresh.fresh(partial(find_targets, context.engine, context.org, names=names))
+    found = last_good.fresh(partial(find_targets, context.engine, context.org, names=names))
     if found is None:
         return  # the database is away, and the banner says so
     draft = st.session_state[_DRAFT] = Draft(tuple(found[name] for name in names if name in found), number)
@@ -114,7 +114,7 @@ def _form(context: PageContext, draft: Draft) -> None:
 
 def _stopped(context: PageContext, draft: Draft) -> bool:
     """Say why nothing can be sent now, and offer to look again, which draws the dialog anew. False when it can."""
-    why = refresh.obstacle(context)
+    why = system_status.obstacle(context)
     if why:
         st.html(markup.banner(why))
         st.button(_("Check again"), key=draft.key("again"))
@@ -217,14 +217,13 @@ def _send(context: PageContext, draft: Draft) -> None:
         return
     if draft.word and st.session_state.get(draft.key("typed")) != draft.word:
         return
-    if refresh.obstacle(context):
+    if system_status.obstacle(context):
         return  # the confirmation says why
     try:
         draft.sent = context.publisher.act(
             context.org,
-            draft.names,
+            dict.fromkeys(draft.names, draft.arguments),
             draft.offer.name,
-            draft.arguments,
             role=context.role,
             actor=context.user,
             lifetime_seconds=draft.lifetime,

@@ -13,7 +13,7 @@ from typing import Any, Final
 from dashboard.i18n import agent_words, text
 from dashboard.i18n.language import _
 from dashboard.i18n.shared_words import retold
-from dashboard.publishing.publisher import Sent
+from dashboard.publishing.publisher import SentBatch
 from schemas.contract.action_catalogue import DISRUPTIVE, Offer, Target, list_offers
 from schemas.contract.action_schema import ArgumentError, ArgumentField, common_fields, find_fault, require_all
 from schemas.contract.commands import Rollout
@@ -41,7 +41,7 @@ class Draft:
     lifetime: int = DEFAULT_LIFETIME
     rollout: Rollout = field(default_factory=Rollout)
     problem: str = ""
-    sent: Sent | None = None
+    sent: SentBatch | None = None
     prepared: bool = False
     """Somebody chose action and arguments elsewhere: the dialog has no form of its own to go back to."""
 

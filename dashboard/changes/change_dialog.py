@@ -12,7 +12,7 @@ from typing import Final
 
 import streamlit as st
 
-from dashboard.auth.accounts import AccountError
+from dashboard.auth.passwords import AccountError
 from dashboard.changes import pending_changes
 from dashboard.changes.pending_changes import ACCEPTED, PENDING, ChangeRequest
 from dashboard.i18n.language import _, marked
@@ -77,7 +77,7 @@ def show_done(done: str, context: PageContext, state: DialogState) -> None:
 
 
 def _requested(request: ChangeRequest, context: PageContext, state: DialogState) -> None:
-    refresh.refresh(partial(_progress, context, state, request), seconds=_REFRESH_SECONDS, key="change.progress")
+    refresh.auto_refresh(partial(_progress, context, state, request), seconds=_REFRESH_SECONDS, key="change.progress")
     dialog_steps.close_button(state, _("Close"), primary=True)
 
 

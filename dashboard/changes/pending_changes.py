@@ -15,7 +15,7 @@ from sqlalchemy import Row
 
 from dashboard.i18n.language import _, marked
 from dashboard.i18n.text import Word
-from dashboard.page import refresh
+from dashboard.page import last_good
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import CHANGE_MILLISECONDS, NotAllowedError
 from dashboard.widgets import markup
@@ -83,7 +83,7 @@ def read_states(context: PageContext, requests: Sequence[ChangeRequest]) -> list
     if not requests:
         return []
     read = partial(find_answers, context.engine, context.org, [each.id for each in requests])
-    found: Mapping[str, Row[Any]] = refresh.read(context, "changes.answers", read) or {}
+    found: Mapping[str, Row[Any]] = last_good.read(context, "changes.answers", read) or {}
     return [state_of(each, found.get(each.id), context.now()) for each in requests]
 
 

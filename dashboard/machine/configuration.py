@@ -18,7 +18,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.i18n.shared_words import retold
 from dashboard.i18n.text import Word
-from dashboard.page import dialog_steps, refresh
+from dashboard.page import dialog_steps, last_good, system_status
 from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup
@@ -108,7 +108,7 @@ def _names_shown(names: tuple[str, ...]) -> str:
 def draw(context: PageContext, row: Row[Any]) -> None:
     """Draw the desired and the reported configuration, and the button that changes it."""
     read = partial(settings.read_desired, context.engine, context.org, row.name)
-    stored = refresh.read(context, f"desired.{row.name}", read)
+    stored = last_good.read(context, f"desired.{row.name}", read)
     if stored is None:
         return
     found, desired = reported(row), MachineConfig.of(stored.desired)
@@ -134,7 +134,7 @@ def _obstacle(context: PageContext, row: Row[Any]) -> str:
     if row.info is None:
         return _(_NOT_HEARD)
     allowed = CONFIGURE in read_actions(row.info.get("actions"))
-    return refresh.obstacle(context) if allowed else _(_NOT_ALLOWED)
+    return system_status.obstacle(context) if allowed else _(_NOT_ALLOWED)
 
 
 def _collectors(row: Row[Any], desired: MachineConfig) -> list[str]:

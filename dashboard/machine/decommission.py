@@ -8,7 +8,7 @@ from sqlalchemy import Row
 
 from dashboard.changes import change_dialog
 from dashboard.i18n.language import _, marked
-from dashboard.page import dialog_steps, refresh
+from dashboard.page import dialog_steps, system_status
 from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup
@@ -43,7 +43,7 @@ def draw(context: PageContext, row: Row[Any]) -> None:
     st.button(
         label,
         key="machine.service",
-        disabled=bool(refresh.obstacle(context, signed=False)),
+        disabled=bool(system_status.obstacle(context, signed=False)),
         on_click=partial(dialog_steps.request, title, form),
     )
 

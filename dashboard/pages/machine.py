@@ -18,7 +18,7 @@ from dashboard.i18n.language import _, marked
 from dashboard.machine import charts as machine_charts
 from dashboard.machine import configuration, decommission, facts
 from dashboard.machine.charts import Chart
-from dashboard.page import dialog_steps, refresh
+from dashboard.page import dialog_steps, last_good, refresh, system_status
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import cells, charts, markup, table, theme
 from schemas.contract.messages import OrgConfig
@@ -59,18 +59,18 @@ def show(context: PageContext) -> None:
     name = st.query_params.get("id", "")
     with st.container(key="back"):
         st.page_link(context.pages[_FLEET], label=_("Fleet"), icon=":material/arrow_back:")
-    known = refresh.read(context, f"machine.{name}", partial(_detail, context, name)) if is_id(name) else []
+    known = last_good.read(context, f"machine.{name}", partial(_detail, context, name)) if is_id(name) else []
     if known is None:
-        refresh.wait(context)
+        refresh.until_readable(context)
         return
     if not known:
         st.html(markup.empty(_(_UNKNOWN_TITLE), _(_UNKNOWN)))
         return
     dialog_steps.open_requested(context)
     dialog.open_if_asked(context)
-    refresh.refresh(partial(_now, context, name), seconds=context.refresh_seconds, key="machine_now")
+    refresh.auto_refresh(partial(_now, context, name), seconds=context.refresh_seconds, key="machine_now")
     _range_row(name)
-    refresh.refresh(partial(_history, context, name), seconds=context.refresh_seconds, key="machine_history")
+    refresh.auto_refresh(partial(_history, context, name), seconds=context.refresh_seconds, key="machine_history")
 
 
 def _detail(context: PageContext, name: str) -> list[Row[Any]]:
@@ -83,18 +83,18 @@ def _now(context: PageContext, name: str) -> None:
     """What refreshes above the range: the header and the vitals."""
     if dialog.asked():
         st.rerun()
-    for row in refresh.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
+    for row in last_good.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
         _title(context, row)
         pending_changes.draw(context)
         st.html(markup.note(facts.subtitle(row, context.now())) + markup.tags(text.labels(row.labels)))
         alerts = "".join(markup.chip(word) for word in alert_rows.chips(_found_alerts(context, name)))
         if alerts:  # Streamlit refuses an empty text
             st.html(alerts)
-        settings = refresh.read(
+        settings = last_good.read(
             context, "settings", partial(settings_queries.read_settings, context.engine, context.org)
         )
         thresholds = settings[0].thresholds if settings else None
-        recent = refresh.read(context, f"recent.{name}", partial(_recent, context, row)) or []
+        recent = last_good.read(context, f"recent.{name}", partial(_recent, context, row)) or []
         st.html(facts.vitals(row, machine_charts.metrics(row.info), thresholds, recent))
 
 
@@ -103,7 +103,7 @@ def _title(context: PageContext, row: Row[Any]) -> None:
     if not context.may_act or row.presence == machines.RETIRED:
         st.html(facts.title(row))
         return
-    why = refresh.obstacle(context)
+    why = system_status.obstacle(context)
     with st.container(horizontal=True, vertical_alignment="center", key="machine_title"):
         st.html(facts.title(row), width="content")
         st.space("stretch")
@@ -161,7 +161,7 @@ def _history(context: PageContext, name: str) -> None:
     """What refreshes below the range: the charts, the inventory, the events."""
     if dialog_steps.is_requested():
         st.rerun()
-    for row in refresh.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
+    for row in last_good.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
         _charts(context, row)
         left, right = st.columns(2)
         with left.container(border=True, key="card_inventory"):
@@ -205,7 +205,7 @@ def _charts(context: PageContext, row: Row[Any]) -> None:
         resolution=kept,
         extras=[metric.name for metric in extras],
     )
-    rows = refresh.read(context, f"history.{row.name}.{chosen}", read)
+    rows = last_good.read(context, f"history.{row.name}.{chosen}", read)
     if rows is None:
         return
     drawn = machine_charts.of_history(rows, extras, spacing=charts.spacing(step, interval))
@@ -257,12 +257,12 @@ def _alerts(context: PageContext, place: DeltaGenerator, name: str) -> None:
 
 def _found_alerts(context: PageContext, name: str) -> Sequence[Row[Any]]:
     read = partial(alert_queries.list_machine_alerts, context.engine, context.org, name, limit=_ALERTS)
-    return refresh.read(context, f"alerts.{name}", read) or ()
+    return last_good.read(context, f"alerts.{name}", read) or ()
 
 
 def _events(context: PageContext, row: Row[Any]) -> None:
     read = partial(machines.list_transitions, context.engine, row.id, limit=_TRANSITIONS)
-    found = refresh.read(context, f"transitions.{row.name}", read)
+    found = last_good.read(context, f"transitions.{row.name}", read)
     if found:
         st.html(markup.timeline(facts.events(found, context.now(), context.zone)))
     else:
@@ -271,7 +271,7 @@ def _events(context: PageContext, row: Row[Any]) -> None:
 
 def _commands(context: PageContext, row: Row[Any]) -> None:
     read = partial(commands.list_machine_commands, context.engine, context.org, row.name, limit=_COMMANDS)
-    found = refresh.read(context, f"commands.{row.name}", read)
+    found = last_good.read(context, f"commands.{row.name}", read)
     if not found:
         st.html(markup.note(_(_NO_COMMANDS)))
         return
@@ -284,11 +284,11 @@ def _commands(context: PageContext, row: Row[Any]) -> None:
 
 
 def _settings(context: PageContext) -> tuple[OrgConfig, Retention] | None:
-    return refresh.read(context, "settings", partial(settings_queries.read_settings, context.engine, context.org))
+    return last_good.read(context, "settings", partial(settings_queries.read_settings, context.engine, context.org))
 
 
 def _ledger(context: PageContext, row: Row[Any]) -> None:
-    found = refresh.read(
+    found = last_good.read(
         context, f"ledger.{row.name}", partial(machines.read_ledgers, context.engine, machine_id=row.id)
     )
     if found is not None:

@@ -10,7 +10,7 @@ from broker.access.credentials import hash_secret, new_secret
 from dashboard.changes import change_dialog
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
-from dashboard.page import dialog_steps, refresh
+from dashboard.page import dialog_steps, last_good, system_status
 from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
 from dashboard.settings import credential_section
@@ -41,7 +41,7 @@ _REVIVE: Final = marked("{name} is revoked. It can be added again, with a new se
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    found = refresh.read(context, "settings.programs", partial(settings.list_programs, context.engine, context.org))
+    found = last_good.read(context, "settings.programs", partial(settings.list_programs, context.engine, context.org))
     credential_section.draw(
         SECTION,
         intro=_INTRO,
@@ -49,7 +49,7 @@ def show(context: PageContext) -> None:
         columns=_COLUMNS,
         rows=None if found is None else [_row(context, row) for row in found],
         empty=(_("No API clients"), _("Add a client, and configure it with the secret that is shown then.")),
-        blocked=bool(refresh.obstacle(context, signed=False)),
+        blocked=bool(system_status.obstacle(context, signed=False)),
     )
 
 
@@ -85,8 +85,8 @@ def _add(context: PageContext, state: DialogState, name: str, role: Any) -> None
 def _connection(username: str, context: PageContext, _state: DialogState) -> None:
     st.html(markup.note(_("User name and client id for the connection:")))
     st.code(username, language=None)
-    if context.entrance.is_known:
-        st.html(markup.note(_("The broker: {server}", server=context.entrance.server)))
+    if context.broker.is_known:
+        st.html(markup.note(_("The broker: {server}", server=context.broker.server)))
 
 
 def _details(row: Row[Any], context: PageContext, state: DialogState) -> None:

@@ -11,7 +11,7 @@ from dashboard.changes import change_dialog
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
 from dashboard.i18n.text import Word
-from dashboard.page import dialog_steps, refresh
+from dashboard.page import dialog_steps, last_good, system_status
 from dashboard.page.dialog_steps import DialogState
 from dashboard.page.install_command import CA_NAME
 from dashboard.page.page import PageContext
@@ -43,7 +43,7 @@ _REVOKE: Final = marked("No more machines can enrol with {name}. The machines th
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    found = refresh.read(context, "settings.tokens", partial(settings.list_tokens, context.engine, context.org))
+    found = last_good.read(context, "settings.tokens", partial(settings.list_tokens, context.engine, context.org))
     credential_section.draw(
         SECTION,
         intro=_INTRO,
@@ -51,7 +51,7 @@ def show(context: PageContext) -> None:
         columns=_COLUMNS,
         rows=None if found is None else [_row(context, row) for row in found],
         empty=(_("No tokens yet"), _("Create one, and run the command that comes with it on the machine.")),
-        blocked=bool(refresh.obstacle(context, signed=False)),
+        blocked=bool(system_status.obstacle(context, signed=False)),
     )
 
 
@@ -96,16 +96,16 @@ def _create(context: PageContext, state: DialogState) -> None:
 
 
 def _install(context: PageContext, state: DialogState) -> None:
-    entrance = context.entrance
+    broker = context.broker
     st.html(markup.note(_(_RUN)))
-    st.code(entrance.line, language=None, wrap_lines=True)
-    if not entrance.is_known:
+    st.code(broker.install_command, language=None, wrap_lines=True)
+    if not broker.is_known:
         st.html(markup.note(_(_LOCAL)))
-    if CA_NAME not in entrance.line:
+    if CA_NAME not in broker.install_command:
         return
     st.html(markup.note(_(_TRUST, file=CA_NAME)))
-    if entrance.ca_file is not None and entrance.ca_file.exists():
-        content = entrance.ca_file.read_bytes()
+    if broker.ca_file is not None and broker.ca_file.exists():
+        content = broker.ca_file.read_bytes()
         st.download_button(CA_NAME, content, CA_NAME, on_click="ignore", key=state.button_key("ca"))
 
 

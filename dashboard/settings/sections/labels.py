@@ -16,7 +16,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.i18n.shared_words import retold
 from dashboard.machine.configuration import CONFIGURE, MachineConfig
-from dashboard.page import dialog_steps, refresh
+from dashboard.page import dialog_steps, last_good, system_status
 from dashboard.page.dialog_steps import CONFIRMATION, DialogState
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
@@ -46,7 +46,7 @@ _SKIPPED: Final = marked("These machines do not allow remote configuration and s
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    found = refresh.read(context, "settings.labels", partial(choices.count_labels, context.engine, context.org))
+    found = last_good.read(context, "settings.labels", partial(choices.count_labels, context.engine, context.org))
     if found is None:
         return
     st.html(markup.note(_(_INTRO)))
@@ -72,7 +72,7 @@ def _form(label: str, machines: int, context: PageContext, state: DialogState) -
         _confirmation(label, context, state)
         return
     st.html(markup.note(text.machines(machines)))
-    if not context.may_act or refresh.obstacle(context):
+    if not context.may_act or system_status.obstacle(context):
         dialog_steps.buttons(state)
         return
     value = label.partition("=")[2]
@@ -128,7 +128,7 @@ def _send(context: PageContext, state: DialogState) -> None:
     if state.outcome is not None or context.publisher is None:
         return
     try:
-        sent = context.publisher.act_each(
+        sent = context.publisher.act(
             context.org,
             state.about["configs"],
             CONFIGURE,

@@ -10,7 +10,7 @@ from dashboard.changes import change_dialog, pending_changes
 from dashboard.i18n import text
 from dashboard.i18n.language import Marked, _, marked, ngettext
 from dashboard.i18n.shared_words import retold
-from dashboard.page import dialog_steps, refresh
+from dashboard.page import dialog_steps, last_good
 from dashboard.page.dialog_steps import CONFIRMATION, DialogState
 from dashboard.page.page import PageContext
 from dashboard.settings.section import SettingsSection
@@ -56,7 +56,7 @@ _FRACTIONS: Final = ("_weight", "component_warn", "component_critical")
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    found = refresh.read(context, "settings", partial(settings_queries.read_settings, context.engine, context.org))
+    found = last_good.read(context, "settings", partial(settings_queries.read_settings, context.engine, context.org))
     if found is None:
         return
     current = organisation.read_values(*found)

@@ -12,7 +12,7 @@ from dashboard.changes import change_dialog
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.i18n.text import Word
-from dashboard.page import dialog_steps, refresh
+from dashboard.page import dialog_steps, last_good, system_status
 from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
@@ -51,7 +51,7 @@ _KEEP: Final = marked(
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    changes = refresh.read(context, "settings.keys", partial(settings.list_key_changes, context.engine, context.org))
+    changes = last_good.read(context, "settings.keys", partial(settings.list_key_changes, context.engine, context.org))
     if changes is None:
         return
     own = _own(context)
@@ -66,7 +66,7 @@ def show(context: PageContext) -> None:
             _("No keys yet"),
             _("Create the first key on the server: dashfleet key create --org {org}", org=context.org),
         ),
-        blocked=bool(refresh.obstacle(context)),
+        blocked=bool(system_status.obstacle(context)),
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard.auth.accounts import PersonRole
-from dashboard.auth.people import Admin, People
+from dashboard.auth.user_administration import Admin, UserAdministration
+from dashboard.auth.users import UserRole
 from dashboard.changes import change_dialog
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
@@ -22,9 +22,9 @@ from dashboard.widgets import cells, markup
 SECTION = SettingsSection(title=marked("Users"), code="people", order=1)
 
 _PERMISSIONS: Final = {
-    PersonRole.VIEWER: marked("read-only"),
-    PersonRole.OPERATOR: marked("runs actions on machines"),
-    PersonRole.ADMIN: marked("also changes settings, users and credentials"),
+    UserRole.VIEWER: marked("read-only"),
+    UserRole.OPERATOR: marked("runs actions on machines"),
+    UserRole.ADMIN: marked("also changes settings, users and credentials"),
 }
 _COLUMNS: Final = (
     ("name", marked("Name")),
@@ -47,7 +47,7 @@ _REMOVE: Final = marked("{name} is signed out everywhere, and cannot sign in aga
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    people = context.people
+    people = context.users
     if people is not None:
         credential_section.draw(
             SECTION,
@@ -58,7 +58,7 @@ def show(context: PageContext) -> None:
         )
 
 
-def _row(context: PageContext, people: People, row: Row[Any]) -> SectionRow:
+def _row(context: PageContext, people: UserAdministration, row: Row[Any]) -> SectionRow:
     shown = (
         cells.name(row.name, _("you") if row.name == context.user else ""),
         cells.plain(_(ROLES[row.role])),
@@ -69,21 +69,21 @@ def _row(context: PageContext, people: People, row: Row[Any]) -> SectionRow:
     return SectionRow(row.name, shown, partial(_details, people, row))
 
 
-def _role_label(role: PersonRole) -> str:
+def _role_label(role: UserRole) -> str:
     return f"{_(ROLES[role])}: {_(_PERMISSIONS[role])}"
 
 
-def _role_input(state: DialogState, role: PersonRole) -> None:
-    roles = list(PersonRole)
+def _role_input(state: DialogState, role: UserRole) -> None:
+    roles = list(UserRole)
     st.radio(_("Role"), roles, index=roles.index(role), format_func=_role_label, key=state.key("role"))
 
 
-def _new(people: People, context: PageContext, state: DialogState) -> None:
+def _new(people: UserAdministration, context: PageContext, state: DialogState) -> None:
     st.text_input(_("User name"), max_chars=64, key=state.key("name"))
-    _role_input(state, PersonRole.VIEWER)
+    _role_input(state, UserRole.VIEWER)
 
     def add() -> None:
-        name, role = str(state.value("name") or "").strip().lower(), PersonRole(state.value("role"))
+        name, role = str(state.value("name") or "").strip().lower(), UserRole(state.value("role"))
         create = partial(people.add, Admin(context.user, context.org), name, role)
         _store(state, name, create, done=f"{name}: {_(ROLES[role])}")
 
@@ -99,7 +99,7 @@ def _store(state: DialogState, name: str, change: Callable[[], str | None], *, d
     change_dialog.store(state, change, done=done)
 
 
-def _details(people: People, row: Row[Any], context: PageContext, state: DialogState) -> None:
+def _details(people: UserAdministration, row: Row[Any], context: PageContext, state: DialogState) -> None:
     name, admin = str(row.name), Admin(context.user, context.org)
     steps: dict[str, tuple[str, str, Callable[[], str | None]]] = {
         "password": (_(_RESET, name=name), _("Reset password"), partial(people.reset_password, admin, name)),
@@ -116,20 +116,20 @@ def _details(people: People, row: Row[Any], context: PageContext, state: DialogS
         _facts(people, row, context, state)
 
 
-def _role_step(people: People, row: Row[Any], context: PageContext, state: DialogState) -> None:
+def _role_step(people: UserAdministration, row: Row[Any], context: PageContext, state: DialogState) -> None:
     st.html(markup.note(_(_ROLE_WARNING, name=row.name)))
-    _role_input(state, PersonRole(row.role))
+    _role_input(state, UserRole(row.role))
 
     def change() -> None:
-        role = PersonRole(state.value("role"))
+        role = UserRole(state.value("role"))
         set_role = partial(people.set_role, Admin(context.user, context.org), row.name, role)
         _store(state, row.name, set_role, done=f"{row.name}: {_(ROLES[role])}")
 
     dialog_steps.buttons(state, _("Change role"), change)
 
 
-def _facts(people: People, row: Row[Any], context: PageContext, state: DialogState) -> None:
-    st.html(markup.facts([(_("Role"), _role_label(PersonRole(row.role)))]))
+def _facts(people: UserAdministration, row: Row[Any], context: PageContext, state: DialogState) -> None:
+    st.html(markup.facts([(_("Role"), _role_label(UserRole(row.role)))]))
     st.html(markup.heading(_("Signed in"), 3))
     sessions = people.sessions_of(context.org, row.name)
     lines = [f"{text.ago(each.seen_at, context.now())} · {each.address} · {each.browser}" for each in sessions]
