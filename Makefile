@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
 
-.PHONY: help up test check format faults bench servers messages requirements clean
+.PHONY: help up test check format faults bench servers messages reference requirements clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ servers: ## The servers that the tests run: installed by root on Debian, named e
 
 messages: $(VENV)/.dev ## Bring the texts of the code into the dashboard's catalogues; with NEW=de begin another language
 	$(BIN)/python tests/support/catalogues.py $(NEW)
+
+reference: $(VENV)/.dev ## Write docs/cli.md from the commands
+	$(BIN)/python tests/support/cli_reference.py
 
 requirements: $(VENV)/.dev ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade --extra all --extra editable --output-file requirements/run.txt

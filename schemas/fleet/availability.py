@@ -20,7 +20,7 @@ Span = tuple[int, int]
 """From a moment until before another, milliseconds."""
 
 
-class PresenceChange(NamedTuple):
+class Change(NamedTuple):
     """What a machine's presence became, and why."""
 
     at: int
@@ -45,9 +45,7 @@ class Availability:
         return self.there / counted if counted else None
 
 
-def measure_availability(
-    first: str, changes: Sequence[PresenceChange], *, within: Span, blind: Iterable[Span] = ()
-) -> Availability:
+def availability(first: str, changes: Sequence[Change], *, within: Span, blind: Iterable[Span] = ()) -> Availability:
     """Of a machine that began the time as `first` and then changed, the oldest first."""
     found = Availability()
     deaf = _merged(blind)
@@ -68,12 +66,10 @@ def measure_availability(
     return found
 
 
-def _stretches(
-    first: str, changes: Sequence[PresenceChange], within: Span
-) -> Iterator[tuple[int, int, PresenceChange]]:
+def _stretches(first: str, changes: Sequence[Change], within: Span) -> Iterator[tuple[int, int, Change]]:
     """From when until when the machine was what, inside of the time."""
     start, end = within
-    all_changes = [PresenceChange(start, first, ""), *changes]
+    all_changes = [Change(start, first, ""), *changes]
     ends = [min(max(change.at, start), end) for change in all_changes[1:]] + [end]
     since = start
     for change, until in zip(all_changes, ends, strict=True):

@@ -11,11 +11,11 @@ SLOWLY: Final = """
 import time
 from schemas.database.queries import history
 
-def slowly(*given, read=history.read_history, **named):
+def slowly(*given, read=history.history, **named):
     time.sleep(3)
     return read(*given, **named)
 
-history.read_history = slowly
+history.history = slowly
 """
 FAINTEST: Final = """async () => {
   const shown = element => {

@@ -35,7 +35,8 @@ def test_every_field_is_in_the_contract(model: type[ContractModel]) -> None:
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.__name__)
 def test_every_field_of_a_message_is_in_its_own_section(message: type[Payload]) -> None:
-    section = CONTRACT.partition(f"### {message.__name__}\n")[2].partition("\n### ")[0]
+    name = message.__name__.removesuffix("Message")
+    section = CONTRACT.partition(f"### {name}\n")[2].partition("\n### ")[0]
     missing = set(message.model_fields) - set(re.findall(r"`([^`]+)`", section))
     assert not missing, f"the section {message.__name__} does not name {sorted(missing)}"
 

@@ -5,7 +5,6 @@ from datetime import UTC
 from pathlib import Path
 
 import pytest
-from clocks import Clock
 from rollups import Keeper, arrived
 from seeding import NOW, Fleet
 from sqlalchemy import Engine
@@ -13,7 +12,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.testing.v1 import AppTest
 
-from dashboard.auth.users import UserRole
+from dashboard.auth.accounts import PersonRole
 from dashboard.page.page import PageContext
 from runtime.urls import sqlite_url
 from schemas.database.engine import open_engine
@@ -27,9 +26,9 @@ def page(name: str, context: "PageContext") -> None:  # its source runs alone
 
     import streamlit as st
 
-    from dashboard.page import refresh, system_status
+    from dashboard.page import refresh
 
-    refresh.auto_refresh(lambda: system_status.banner(context), seconds=2.0, key="banner")
+    refresh.refresh(lambda: refresh.banner(context), seconds=2.0, key="banner")
     fleet = st.Page(lambda: None, title="Fleet", url_path="fleet", default=True)
     st.navigation([fleet], position="hidden")
     arrived = st.session_state.get("page") != name
@@ -45,10 +44,10 @@ def visit(reader: Engine) -> Open:
             engine=engine,
             org=org,
             user="ada",
-            role=UserRole.VIEWER,
+            role=PersonRole.VIEWER,
             zone=UTC,
             refresh_seconds=5.0,
-            clock=Clock(),
+            now=lambda: NOW,
         )
         at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=20)
         for key, value in query.items():
@@ -204,7 +203,7 @@ def test_a_silent_ingestor_and_a_lost_broker_are_announced(fleet: Fleet, visit: 
     fleet.beat(NOW - 7_000)
     assert "ingestor" not in shown(visit("fleet"))
     fleet.beat(NOW - 7_001)
-    assert "The ingestor has not reported since 22:13:12" in shown(visit("fleet"))
+    assert "The ingestor has been silent since 22:13:12" in shown(visit("fleet"))
     fleet.beat(NOW, broker_connected=False)
     assert "no connection to the broker" in shown(visit("fleet"))
 
@@ -220,7 +219,7 @@ def test_when_the_database_goes_away_the_last_figures_stay(
 ) -> None:
     from sqlalchemy.exc import OperationalError
 
-    from schemas.database.queries import heartbeat, history, machines, settings
+    from schemas.database.queries import history, machines
 
     fleet.machine("web-1")
     fleet.beat(NOW)
@@ -229,11 +228,10 @@ def test_when_the_database_goes_away_the_last_figures_stay(
     def away(*_: object, **__: object) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
-    monkeypatch.setattr(heartbeat, "latest_heartbeat", away)
-    monkeypatch.setattr(settings, "read_settings", away)
-    monkeypatch.setattr(history, "read_history", away)
-    for name in ("find_machine", "list_transitions"):
+    for name in ("beat", "detail", "transitions", "thresholds"):
         monkeypatch.setattr(machines, name, away)
+    for name in ("history", "retention"):
+        monkeypatch.setattr(history, name, away)
     at.run()
     assert not at.exception
     assert "The database cannot be read since 22:13:20" in shown(at)
