@@ -15,8 +15,8 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from agent import atomic_file
 from agent.action import Arguments
+from runtime import files
 from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import METRICS_MAX, ContractModel, Count, Labels, MetricName, Milliseconds
 
@@ -137,7 +137,7 @@ class Configuration:
     def _write(self, file: _File) -> str:
         """What went wrong, or nothing."""
         try:
-            atomic_file.write(self._path, file.model_dump_json(indent=2) + "\n")
+            files.replace(self._path, file.model_dump_json(indent=2) + "\n")
         except OSError as error:
             return f"cannot write {self._path}: {error.strerror}"
         self._file = file

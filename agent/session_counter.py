@@ -8,10 +8,10 @@ cannot be written, the wall clock alone keeps the numbers growing, and the failu
 """
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime import files
 from schemas.contract.messages import SESSION_MAX
 
 _FOLLOWED = SESSION_MAX // 2
@@ -33,7 +33,7 @@ class Sessions:
         """The number for the connection that is about to be made."""
         self.current = max(self.current + 1, self._now())
         try:
-            self._write(self.current)
+            files.replace(self._path, str(self.current))
         except OSError as error:
             log.warning("cannot save the session number: %s", error)
         return self.current
@@ -49,11 +49,3 @@ class Sessions:
         except (OSError, ValueError):
             return 0
         return found if 0 <= found < _FOLLOWED else 0
-
-    def _write(self, session: int) -> None:
-        new = self._path.with_suffix(".new")
-        with new.open("w") as file:
-            file.write(str(session))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)

@@ -29,10 +29,10 @@ def list_commands(
     """List commands: who asked what of which machine, and what became of it."""
     if context.invoked_subcommand is not None:
         return
-    from schemas.database.queries.command_list import list_commands as listed
+    from schemas.database.queries.commands import list_commands as listed
 
     with fleet_database(data, database, read_only=True) as engine:
-        found = listed(engine, org=org, machine=machine, state=state, limit=limit)
+        found = listed(engine, org_name=org, machine_name=machine, state=state, limit=limit)
     columns = ("id", "created", "machine", "action", "by", "state", "detail")
     show(found if as_json else table([_row(command) for command in found], columns))
 
@@ -45,7 +45,7 @@ def show_command(
     as_json: Json = False,
 ) -> None:
     """Show one command with what it printed and each change of its state."""
-    from schemas.database.queries.command_list import show_command as shown
+    from schemas.database.queries.commands import show_command as shown
 
     with fleet_database(data, database, read_only=True) as engine:
         found = shown(engine, id_)
@@ -70,7 +70,7 @@ def cancel(
     """Take commands back, those that were not sent to their machines yet."""
     from broker.client import request_client
     from runtime.settings.client import ActSettings
-    from schemas.database.queries.targets import command_states
+    from schemas.database.queries.commands import command_states
 
     settings: ActSettings = effective(ActSettings, data, None, False, server=server, org=org)
     with fleet_database(data, database, read_only=True) as engine:

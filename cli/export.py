@@ -13,7 +13,7 @@ from runtime.errors import UserError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from dashboard.export.history import Wanted
+    from dashboard.export.history import HistoryRange
 
 app = typer.Typer()
 
@@ -51,13 +51,13 @@ def export(
     database: Database = None,
 ) -> None:
     """Write the history of an organisation's machines as CSV, JSON lines or Parquet."""
-    from dashboard.export.history import Wanted, unknown
+    from dashboard.export.history import HistoryRange, unknown
     from schemas.fleet.history import HOURS, MINUTES, SAMPLES
 
     now = time.time_ns() // 1_000_000
     kept = {Finely.SAMPLES: SAMPLES, Finely.MINUTES: MINUTES, Finely.HOURS: HOURS}[resolution]
     until = to_moment(end, now) if end is not None else now
-    wanted = Wanted(org, tuple(machine or ()), to_moment(start, now), until, kept)
+    wanted = HistoryRange(org, tuple(machine or ()), to_moment(start, now), until, kept)
     if wanted.start >= wanted.end:
         raise UserError("--from must be before --to")
     if output is None and form is Form.PARQUET:
@@ -70,7 +70,7 @@ def export(
         typer.echo(f"Exported {written:,} rows to {output}.")
 
 
-def _write(engine: "Engine", wanted: "Wanted", form: Form, output: Path | None) -> int:
+def _write(engine: "Engine", wanted: "HistoryRange", form: Form, output: Path | None) -> int:
     """The number of rows written."""
     from rich.console import Console
     from rich.progress import Progress
@@ -81,7 +81,7 @@ def _write(engine: "Engine", wanted: "Wanted", form: Form, output: Path | None) 
     try:
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("Exporting", total=count(engine, wanted))
-            with to_file(output) as file, writing(form.value, file, wanted.columns) as write:
+            with to_file(output) as file, writing(form.value, file, wanted) as write:
                 for some in rows(engine, wanted):
                     write(some)
                     done += len(some)

@@ -41,10 +41,10 @@ def alerts(
     as_json: Json = False,
 ) -> None:
     """List the alerts that last: what is wrong with which machine, and since when."""
-    from schemas.database.queries.alert_list import list_alerts
+    from schemas.database.queries.alerts import list_alerts
 
     with fleet_database(data, database, read_only=True) as engine:
-        found = list_alerts(engine, org=org, machine=machine, over=over, limit=limit)
+        found = list_alerts(engine, org_name=org, machine_name=machine, over=over, limit=limit)
     columns = ("org", "machine", "alert", "detail", "severity", "since", "until")
     show(found if as_json else table([_alert_row(alert) for alert in found], columns))
 
@@ -75,7 +75,7 @@ def watch(
 
 
 def _list_machines(data: Path | None, database: str | None) -> list[dict[str, Any]]:
-    from cli.machines import list_machines
+    from schemas.database.queries.machines import list_machines
 
     with fleet_database(data, database, read_only=True) as engine:
         return list_machines(engine)

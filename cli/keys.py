@@ -122,7 +122,7 @@ def read_key(path: Path) -> str:
 
 
 def _require_org(engine: "Engine", org: str) -> None:
-    from schemas.database.queries.targets import has_org
+    from schemas.database.queries.settings import has_org
 
     if not has_org(engine, org):
         raise UserError(f"there is no organisation {org}")

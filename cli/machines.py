@@ -1,53 +1,11 @@
-"""The fleet as a list, for the command line: what each machine is, whether it is there, and its ledger."""
+"""Tables of machines and of their ledgers, for a terminal."""
 
 from typing import Any
 
 from rich.table import Table
-from sqlalchemy import Engine, select
 
 from runtime.durations import duration
-from schemas.contract.messages import VITALS
-from schemas.database import tables
 from schemas.fleet.ledger import Ledger
-
-
-def list_machines(engine: Engine) -> list[dict[str, Any]]:
-    """Every machine as a plain dict, in the form that `dashfleet machines --json` documents."""
-    query = (
-        select(
-            tables.machine.c.id,
-            tables.org.c.name.label("org"),
-            tables.machine.c.name.label("machine"),
-            tables.machine.c.hostname,
-            *(column for column in tables.state.c if column.name != "machine_id"),
-        )
-        .select_from(tables.machine.join(tables.org).outerjoin(tables.state))
-        .order_by(tables.org.c.name, tables.machine.c.name)
-    )
-    ledgers: dict[int, Ledger] = {}
-    with engine.connect() as connection:
-        rows = connection.execute(query).all()
-        for stream in connection.execute(select(tables.stream)):
-            ledgers.setdefault(stream.machine_id, Ledger()).add(stream)
-    return [_plain(row, ledgers.get(row.id, Ledger())) for row in rows]
-
-
-def _plain(row: Any, ledger: Ledger) -> dict[str, Any]:  # noqa: ANN401 - a row of the query above
-    return {
-        "org": row.org,
-        "machine": row.machine,
-        "hostname": row.hostname,
-        "presence": row.presence or "unknown",
-        "reason": row.reason or "",
-        "since": row.since_at,
-        "verified": row.verified is not False,
-        "health": {"score": row.health_score, "status": row.health_status or "unknown"},
-        "last_seen": row.last_seen_at,
-        "clock_offset_milliseconds": row.clock_offset_milliseconds,
-        "vitals": {name: getattr(row, name) for name in VITALS},
-        "extra": row.extra or {},
-        "ledger": {name: getattr(ledger, name) for name in Ledger.__slots__},
-    }
 
 
 def machine_table(found: list[dict[str, Any]], *, now: float) -> Table:

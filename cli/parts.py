@@ -144,10 +144,10 @@ def ingestor(
 @app.command()
 def heartbeat(data: Data = None, database: Database = None) -> None:
     """Say whether an ingestor lives and hears; exits with 1 when not. For health checks."""
-    from schemas.database.queries.heartbeat import trouble
+    from schemas.database.queries.heartbeat import find_trouble
 
     with fleet_database(data, database, read_only=True) as engine:
-        wrong = trouble(engine, now=time.time_ns() // 1_000_000)
+        wrong = find_trouble(engine, now=time.time_ns() // 1_000_000)
     typer.echo(wrong or "an ingestor lives, and is connected to the broker")
     raise typer.Exit(1 if wrong else 0)
 

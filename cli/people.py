@@ -25,7 +25,7 @@ def add_user(
 ) -> None:
     """Let a person sign in. Asks for the password, or makes one."""
     with _people(data) as people:
-        from dashboard.auth.accounts import add_user as add
+        from dashboard.auth.users import add_user as add
 
         password = _new_password(name, generate)
         add(people, name, password, role, org, by=somebody())
@@ -37,7 +37,7 @@ def add_user(
 def list_users(data: Data = None, as_json: Json = False) -> None:
     """List who may sign in: name, role, organisation."""
     with _people(data) as people:
-        from dashboard.auth.accounts import list_users as listed
+        from dashboard.auth.users import list_users as listed
 
         found = listed(people)
     show(found if as_json else table(found, ("name", "role", "org")))
@@ -47,7 +47,7 @@ def list_users(data: Data = None, as_json: Json = False) -> None:
 def change_password(name: UserName, data: Data = None, generate: Generate = False) -> None:
     """Give a person another password, and sign them out everywhere. Asks for it, or makes one."""
     with _people(data) as people:
-        from dashboard.auth.accounts import require_user, set_password
+        from dashboard.auth.users import require_user, set_password
 
         require_user(people, name)
         password = _new_password(name, generate)
@@ -60,7 +60,7 @@ def change_password(name: UserName, data: Data = None, generate: Generate = Fals
 def remove_user(name: UserName, data: Data = None) -> None:
     """Let a person sign in no more, and sign them out everywhere."""
     with _people(data) as people:
-        from dashboard.auth.accounts import remove_user as remove
+        from dashboard.auth.users import remove_user as remove
 
         remove(people, name, by=somebody())
 
@@ -71,9 +71,9 @@ def _people(data: Path | None) -> Iterator[Any]:
     from runtime.settings.dashboard import DashboardSettings
 
     settings = effective(DashboardSettings, data, None, False)
-    from dashboard.auth.accounts import open_accounts
+    from dashboard.auth.auth_database import open_auth_database
 
-    people = open_accounts(settings.auth_database.get_secret_value())
+    people = open_auth_database(settings.auth_database.get_secret_value())
     try:
         yield people
     finally:
@@ -82,7 +82,7 @@ def _people(data: Path | None) -> Iterator[Any]:
 
 def _new_password(name: str, generate: bool) -> str:
     """A new password for somebody: made, or asked for without showing it."""
-    from dashboard.auth.accounts import new_password
+    from dashboard.auth.passwords import new_password
 
     if generate:
         return new_password()

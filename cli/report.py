@@ -65,9 +65,10 @@ def _written(engine: "Engine", org: str, within: "Span", now: int) -> str:
 
     from dashboard.report.html import page
     from dashboard.report.summary import gather
-    from schemas.database.queries.report import count_hours, is_known
+    from schemas.database.queries.report import count_hours
+    from schemas.database.queries.settings import has_org
 
-    if not is_known(engine, org):
+    if not has_org(engine, org):
         raise UserError(f"there is no organisation {org}")
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Reading hours", total=count_hours(engine, org, within))

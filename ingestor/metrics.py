@@ -24,7 +24,7 @@ from ingestor.domain.machine import Machine
 from ingestor.domain.presence import Presence
 from runtime.errors import SettingsError
 from runtime.settings.address import ListenAddress
-from schemas.database.queries.heartbeat import judgement
+from schemas.database.queries.heartbeat import Heartbeat, judge_heartbeats
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -107,7 +107,8 @@ class Metrics(Collector):
 
     def trouble(self, *, now: int) -> str:
         """What is wrong with this ingestor, in one sentence; empty when it is well."""
-        return judgement([] if self._beat_at is None else [(self._beat_at, self._connected())], now=now)
+        beats = [] if self._beat_at is None else [Heartbeat(self._beat_at, self._connected())]
+        return judge_heartbeats(beats, now=now)
 
     def collect(self) -> Iterator[Metric]:
         """The figures as they are. Runs in the thread of a scrape."""

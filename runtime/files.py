@@ -7,8 +7,11 @@ from pathlib import Path
 
 
 def replace(path: Path, text: str) -> None:
-    """Put a text in the place of a file, whole or not at all. Only its owner can read it, from the moment it exists."""
-    from tempfile import mkstemp  # here, as the agent has no use for it and for what it brings
+    """Replace the content of a file, atomically and durably; only the file's owner can read it.
+
+    Raises OSError; the file then has its old content.
+    """
+    from tempfile import mkstemp  # here: it costs memory, which most processes do not need to spend
 
     descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -21,6 +24,7 @@ def replace(path: Path, text: str) -> None:
         with suppress(OSError):
             Path(name).unlink()
         raise
+    sync(path.parent)
 
 
 @contextmanager
@@ -53,7 +57,9 @@ def _give_name(written: Path, path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have a file, or a directory's names, on the disk."""
+    """Flush a file to the disk, or the names in a directory where the system can do that."""
+    if os.name != "posix" and path.is_dir():
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -31,7 +31,7 @@ def argv(arguments: RunArguments, settings: AgentSettings) -> list[str]:
     """The command line with the values in their places. Raises ValueError when the machine has no such command."""
     if arguments.command not in settings.commands:
         raise ValueError("this machine has no command of that name")
-    return settings.commands[arguments.command].filled(arguments.parameters)
+    return settings.commands[arguments.command].fill(arguments.parameters)
 
 
 def _check(arguments: RunArguments, settings: AgentSettings) -> None:

@@ -23,9 +23,9 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from agent import atomic_file
 from agent.action import Begun
 from agent.outbox.sample_file import is_corrupt, move_aside
+from runtime import files
 from schemas.contract.commands import Order, Result
 
 FUTURE_MILLISECONDS = 5 * 60_000
@@ -191,7 +191,7 @@ def _open(path: Path, now: int) -> sqlite3.Connection:
             raise _damage("integrity_check found errors")
         _prepare(database, path, now)
         if not existed:
-            atomic_file.sync_directory(path.parent)
+            files.sync(path.parent)
     except (sqlite3.DatabaseError, OSError):
         database.close()
         raise

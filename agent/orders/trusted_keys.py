@@ -16,7 +16,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field, ValidationError
 
-from agent import atomic_file
+from runtime import files
 from schemas.contract.commands import OrgName
 from schemas.contract.enrolment import EnrolledKey
 from schemas.contract.messages import ContractModel, KeyId, Signed
@@ -41,7 +41,7 @@ def write_keys(path: Path, org: str, keys: Iterable[EnrolledKey], *, revoked: It
     """Write the keys that the machine is to obey from its next start on. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = _File(org=org, keys=tuple(keys), revoked=tuple(sorted(revoked)))
-    atomic_file.write(path, file.model_dump_json(indent=2) + "\n")
+    files.replace(path, file.model_dump_json(indent=2) + "\n")
 
 
 class Keys:

@@ -28,7 +28,7 @@ _ROLES = frozenset(role.value for role in Role)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CredentialEntry:
     """A principal and the record of its secret; after a rotation, for a while, also that of the secret before."""
 
     principal: Principal
@@ -50,11 +50,11 @@ class Entry:
 class Directory(Protocol):
     """Where a broker looks principals up."""
 
-    def find(self, username: str) -> Entry | None:
+    def find(self, username: str) -> CredentialEntry | None:
         """The entry of a username, or None when there is none or it is revoked. Never waits, never raises."""
         ...
 
-    def entries(self) -> Mapping[str, Entry]:
+    def entries(self) -> Mapping[str, CredentialEntry]:
         """Every entry, by username. Never waits, never raises; the mapping does not change."""
         ...
 
@@ -67,8 +67,8 @@ class MemoryDirectory:
     """A directory that is told what it holds: for tests and for embedding. Safe to change from any thread."""
 
     def __init__(self, secrets: Mapping[Principal, str] | None = None) -> None:
-        self._entries: dict[str, Entry] = {}
-        self._seen: dict[str, Entry] = {}
+        self._entries: dict[str, CredentialEntry] = {}
+        self._seen: dict[str, CredentialEntry] = {}
         for principal, secret in (secrets or {}).items():
             self.add(principal, secret)
 
@@ -76,18 +76,18 @@ class MemoryDirectory:
         """Let a principal in with this secret, instead of the one it had."""
         self._entries = {
             **self._entries,
-            principal.username: Entry(principal, hash_secret(secret), bcrypt=bcrypt_record(secret)),
+            principal.username: CredentialEntry(principal, hash_secret(secret), bcrypt=bcrypt_record(secret)),
         }
 
     def revoke(self, username: str) -> None:
         """Let nobody in under this username any more."""
         self._entries = {name: entry for name, entry in self._entries.items() if name != username}
 
-    def find(self, username: str) -> Entry | None:
+    def find(self, username: str) -> CredentialEntry | None:
         """The entry of a username; see `Directory`."""
         return self._entries.get(username)
 
-    def entries(self) -> Mapping[str, Entry]:
+    def entries(self) -> Mapping[str, CredentialEntry]:
         """Every entry; see `Directory`."""
         return self._entries
 
@@ -108,14 +108,14 @@ class TableDirectory:
         self._engine = engine
         self._now = now
         self._rows: list[_Row] = []
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, CredentialEntry] = {}
         self._readable = True
 
-    def find(self, username: str) -> Entry | None:
+    def find(self, username: str) -> CredentialEntry | None:
         """The entry of a username; see `Directory`."""
         return self._entries.get(username)
 
-    def entries(self) -> Mapping[str, Entry]:
+    def entries(self) -> Mapping[str, CredentialEntry]:
         """Every entry; see `Directory`."""
         return self._entries
 
@@ -155,10 +155,10 @@ class TableDirectory:
         return [tuple(row) for row in rows]  # plain tuples are compared much faster
 
 
-def _entries(rows: Iterable[_Row]) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
+def _entries(rows: Iterable[_Row]) -> dict[str, CredentialEntry]:
+    entries: dict[str, CredentialEntry] = {}
     for username, role, org, name, record, previous, bcrypt in rows:
-        entry = Entry(Principal(Role(role), org, name), record, previous, bcrypt) if role in _ROLES else None
+        entry = CredentialEntry(Principal(Role(role), org, name), record, previous, bcrypt) if role in _ROLES else None
         if entry is not None and entry.principal.username == username:
             entries[username] = entry
         else:

@@ -29,7 +29,7 @@ Deliver = Callable[[bytes, bytes, int, bool], None]
 """Takes a message: its topic, payload, QoS, and whether it was retained."""
 
 
-class BulkClient(paho.Client):
+class FastClient(paho.Client):
     """A client for an external loop: call `loop_read`, `loop_write` and `loop_misc`, then `send_gathered`."""
 
     def __init__(self, *arguments: Any, deliver: Deliver, **options: Any) -> None:  # noqa: ANN401 - paho's

@@ -24,7 +24,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from broker.client.fast_client import BulkClient
+from broker.client.fast_client import FastClient
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, WillMaker, never_a_will
 from runtime.settings.address import ServerAddress
 
@@ -121,7 +121,7 @@ class Mqtt:
         self._state = _State.IDLE
         self._next_attempt = monotonic()
         self._changed_at = monotonic()
-        self._client: BulkClient | None = None
+        self._client: FastClient | None = None
         self._opener: threading.Thread | None = None
         self._opening_failed: str | None = None
         self._selector: selectors.BaseSelector = selectors.DefaultSelector()
@@ -225,7 +225,7 @@ class Mqtt:
         self._opener = threading.Thread(target=self._open_socket, args=(client,), name="mqtt-opener", daemon=True)
         self._opener.start()
 
-    def _open_socket(self, client: BulkClient) -> None:
+    def _open_socket(self, client: FastClient) -> None:
         try:
             client.connect(self._address.host, self._address.port, self._keep_alive_seconds)
         except (OSError, ValueError) as error:  # ValueError: an address that paho refuses
@@ -254,7 +254,7 @@ class Mqtt:
         self._selector.register(self._watched, selectors.EVENT_READ)
         self._enter(_State.HANDSHAKE)
 
-    def _pump(self, client: BulkClient, limit: int, wait: float) -> None:
+    def _pump(self, client: FastClient, limit: int, wait: float) -> None:
         """Read and write what the socket allows, until `limit` events wait or nothing more arrives."""
         if self.connected and self._ask_at is not None and self._monotonic() >= self._ask_at:
             self._ask(client)
@@ -275,20 +275,20 @@ class Mqtt:
         self._write(client)
         client.loop_misc()
 
-    def _write(self, client: BulkClient) -> None:
+    def _write(self, client: FastClient) -> None:
         if client.want_write():
             client.loop_write()
         client.send_gathered()
 
-    def _read(self, client: BulkClient, limit: int) -> None:
+    def _read(self, client: FastClient, limit: int) -> None:
         while len(self._events) < limit:
             before = len(self._events) + len(self._early)
             client.loop_read()
             if len(self._events) + len(self._early) == before:
                 return
 
-    def _new_client(self) -> BulkClient:
-        client = BulkClient(
+    def _new_client(self) -> FastClient:
+        client = FastClient(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             clean_session=True,

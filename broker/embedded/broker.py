@@ -31,13 +31,13 @@ from amqtt.mqtt.connack import IDENTIFIER_REJECTED, NOT_AUTHORIZED
 from broker.access import policy
 from broker.access.credentials import hash_secret, new_secret
 from broker.access.policy import Principal, Role, Verb
-from broker.access.principals import Directory, Entry
+from broker.access.principals import CredentialEntry, Directory
 from broker.client.transport import Message
-from broker.embedded.codec import Packet, Refusal, is_filter
-from broker.embedded.connection import Connection, Credential, Limits
+from broker.embedded.codec import ConnectRefused, Packet, is_filter
+from broker.embedded.connection import Connection, ConnectionLimits, Credential
 from broker.embedded.listener import Listener
-from broker.embedded.send_queue import Outgoing
-from broker.embedded.subscriptions import Subscriptions
+from broker.embedded.send_queue import SendQueue
+from broker.embedded.subscriptions import SubscriptionTree
 from runtime.settings.broker import BrokerSettings
 
 Allowed = Callable[[Principal, Verb, str], bool]
@@ -48,14 +48,14 @@ GRANTED_QOS_MAX = 1  # the contract uses 0 and 1; QoS 2 is taken from publishers
 
 log = logging.getLogger(__name__)
 
-remembered_allowed: Allowed = lru_cache(maxsize=1 << 16)(policy.allowed)
+cached_allowed: Allowed = lru_cache(maxsize=1 << 16)(policy.allowed)
 """`broker.access.policy.allowed`, which is pure: the same few topics are asked for again and again."""
 
-_NOBODY = Entry(Principal(Role.READER, "", ""), hash_secret(new_secret()))
+_NOBODY = CredentialEntry(Principal(Role.READER, "", ""), hash_secret(new_secret()))
 """Asked for an unknown user name, so that it takes as long to refuse as a known one."""
 
 
-class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
+class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
     """The embedded broker's inside. Made in a running event loop, with a socket that already listens."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
         directory: Directory,
         listener: socket.socket,
         allowed: Allowed,
-        limits: Limits,
+        limits: ConnectionLimits,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         address = f"{settings.bind}:{settings.port}"
@@ -79,7 +79,7 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
         self._tls = tls
         self._tasks: dict[Connection, asyncio.Task[None] | None] = {}
         self._clients: dict[str, Connection] = {}
-        self._subscribers = Subscriptions[Connection]()
+        self._subscribers = SubscriptionTree[Connection]()
         self._stopping = False
 
     @property
@@ -140,14 +140,14 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
         finally:
             del self._tasks[connection]
 
-    def admit(self, connection: Connection, connect: Packet) -> Outgoing:
+    def admit(self, connection: Connection, connect: Packet) -> SendQueue:
         """Decide on a CONNECT; see `Hub`."""
         credential = self._authenticated(connect.username or "", connect.password or "")
         principal = credential[0]
         if not principal.may_be_called(connect.client_id):
-            raise Refusal(IDENTIFIER_REJECTED, f"the client id of {principal.username} is not its user name")
+            raise ConnectRefused(IDENTIFIER_REJECTED, f"the client id of {principal.username} is not its user name")
         if connect.will_flag and not self._may(principal.username, Verb.PUBLISH, connect.will_topic):
-            raise Refusal(NOT_AUTHORIZED, f"{principal.username} may not publish its will")
+            raise ConnectRefused(NOT_AUTHORIZED, f"{principal.username} may not publish its will")
         if (old := self._clients.get(connect.client_id)) is not None:
             self.count("taken_over")
             old.end("it connected again")
@@ -157,7 +157,7 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
         self.count("connects")
         trusted = principal.role is Role.INGESTOR
         max_bytes = self._limits.ingestor_queue_bytes if trusted else self._limits.queue_bytes
-        return Outgoing(max_bytes=max_bytes, window=self._limits.window)
+        return SendQueue(max_bytes=max_bytes, window=self._limits.window)
 
     def publish(self, username: str, message: Message) -> None:
         """Keep and route a message; see `Hub`."""
@@ -193,7 +193,7 @@ class Guard(Broker):  # type: ignore[misc]  # amqtt is not typed
         entry = self._directory.find(username)
         record = (entry or _NOBODY).record_of(secret)
         if entry is None or record is None:
-            raise Refusal(NOT_AUTHORIZED, "unknown user name or wrong secret")
+            raise ConnectRefused(NOT_AUTHORIZED, "unknown user name or wrong secret")
         return entry.principal, record
 
     def _may(self, username: str, verb: Verb, topic: str) -> bool:

@@ -25,11 +25,11 @@ _PROTOCOL = ("MQTT", 4)
 _OLDER_AND_NEWER = ("MQTT", "MQIsdp")
 
 
-class Violation(Exception):  # noqa: N818 - it is the client's error, not ours
+class ProtocolViolation(Exception):  # noqa: N818 - it is the client's error, not ours
     """A client broke the protocol; its connection ends."""
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not an error
+class ConnectRefused(Exception):  # noqa: N818 - an answer, not an error
     """A CONNECT is answered with this return code, and the connection ends."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -41,9 +41,9 @@ async def read_packet(reader: asyncio.StreamReader, max_bytes: int) -> Packet:
     """The next packet after CONNECT. Raises Violation, or EOFError when the client is gone."""
     header, body = await _read(reader, max_bytes)
     if header.packet_type == CONNECT:
-        raise Violation("a second CONNECT [MQTT-3.1.0-2]")
+        raise ProtocolViolation("a second CONNECT [MQTT-3.1.0-2]")
     if header.packet_type != PUBLISH and header.flags != _FLAGS.get(header.packet_type, 0):
-        raise Violation("reserved flags are set [MQTT-2.2.2-2]")
+        raise ProtocolViolation("reserved flags are set [MQTT-2.2.2-2]")
     return await _decode(header, body)
 
 
@@ -51,16 +51,16 @@ async def read_connect(reader: asyncio.StreamReader, max_bytes: int) -> Packet:
     """The first packet, whose protocol is MQTT 3.1.1. Raises Refusal for another version, Violation and EOFError."""
     header, body = await _read(reader, max_bytes)
     if header.packet_type != CONNECT or header.flags:
-        raise Violation("the first packet is not a CONNECT [MQTT-3.1.0-1]")
+        raise ProtocolViolation("the first packet is not a CONNECT [MQTT-3.1.0-1]")
     try:
         start = await ConnectVariableHeader.from_stream(BufferReader(body), header)
     except _DECODING as error:
-        raise Violation(str(error)) from None
+        raise ProtocolViolation(str(error)) from None
     # Asked before the rest is decoded, which looks different in MQTT 5.
     if (start.proto_name, start.proto_level) != _PROTOCOL:
         if start.proto_name in _OLDER_AND_NEWER:
-            raise Refusal(UNACCEPTABLE_PROTOCOL_VERSION, "only MQTT 3.1.1 is spoken here")
-        raise Violation("not MQTT [MQTT-3.1.2-1]")
+            raise ConnectRefused(UNACCEPTABLE_PROTOCOL_VERSION, "only MQTT 3.1.1 is spoken here")
+        raise ProtocolViolation("not MQTT [MQTT-3.1.2-1]")
     packet = await _decode(header, body)
     _check_connect(packet)
     return packet
@@ -86,11 +86,11 @@ async def _read(reader: asyncio.StreamReader, max_bytes: int) -> tuple[MQTTFixed
     try:
         header = await MQTTFixedHeader.from_stream(StreamReaderAdapter(reader))
     except MQTTError as error:
-        raise Violation(str(error)) from None
+        raise ProtocolViolation(str(error)) from None
     if header is None:
         raise EOFError
     if header.remaining_length > max_bytes:
-        raise Violation(f"a packet of {header.remaining_length} bytes is too large")
+        raise ProtocolViolation(f"a packet of {header.remaining_length} bytes is too large")
     return header, await reader.readexactly(header.remaining_length)
 
 
@@ -98,11 +98,11 @@ async def _decode(header: MQTTFixedHeader, body: bytes) -> Packet:
     try:
         packet = await packet_class(header).from_stream(BufferReader(body), fixed_header=header)
     except _DECODING as error:
-        raise Violation(str(error)) from None
+        raise ProtocolViolation(str(error)) from None
     if isinstance(packet, ConnectPacket) and packet.client_id_is_random:
         packet.client_id = ""  # amqtt invents one
     if _encoded(packet) != body:
-        raise Violation("the packet does not hold what it says [MQTT-1.5.3-1]")
+        raise ProtocolViolation("the packet does not hold what it says [MQTT-1.5.3-1]")
     return packet
 
 
@@ -116,9 +116,9 @@ def _encoded(packet: Packet) -> bytes:
 
 def _check_connect(packet: ConnectPacket) -> None:
     if packet.reserved_flag:
-        raise Violation("the reserved flag is set [MQTT-3.1.2-3]")
+        raise ProtocolViolation("the reserved flag is set [MQTT-3.1.2-3]")
     if packet.will_flag:
         if packet.will_message is None or packet.will_qos > 2 or not is_topic(packet.will_topic):
-            raise Violation("the will cannot be published [MQTT-3.1.2-14]")
+            raise ProtocolViolation("the will cannot be published [MQTT-3.1.2-14]")
     elif packet.will_qos or packet.will_retain_flag:
-        raise Violation("properties of a will without a will [MQTT-3.1.2-11]")
+        raise ProtocolViolation("properties of a will without a will [MQTT-3.1.2-11]")

@@ -27,8 +27,8 @@ from amqtt.mqtt.unsuback import UnsubackPacket
 
 from broker.access.policy import Principal
 from broker.client.transport import Message
-from broker.embedded.codec import Packet, Refusal, Violation, is_topic, read_connect, read_packet
-from broker.embedded.send_queue import Outgoing
+from broker.embedded.codec import ConnectRefused, Packet, ProtocolViolation, is_topic, read_connect, read_packet
+from broker.embedded.send_queue import SendQueue
 
 _PATIENCE = 1.5  # keep-alives [MQTT-3.1.2-24]
 _TURN = 64  # packets of one client before the others have theirs
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """What one client may take of the broker."""
 
     queue_bytes: int = 16 << 20
@@ -54,7 +54,7 @@ class Limits:
 class Hub(Protocol):
     """What a connection asks of the broker it belongs to."""
 
-    def admit(self, connection: "Connection", connect: Packet) -> Outgoing:
+    def admit(self, connection: "Connection", connect: Packet) -> SendQueue:
         """Decide on a CONNECT and make it this client's only connection. Raises Refusal, having changed nothing."""
         ...
 
@@ -91,7 +91,7 @@ class Connection:
         self._hub = hub
         self._reader = reader
         self._writer = writer
-        self._outgoing: Outgoing | None = None
+        self._outgoing: SendQueue | None = None
         self._will: Message | None = None
         self._ended = False
         self._loop = asyncio.get_running_loop()
@@ -109,9 +109,9 @@ class Connection:
             outgoing = self._hub.admit(self, connect)
             self._begin(connect, outgoing)
             await self._speak(outgoing, max_packet_bytes)
-        except Refusal as refusal:
+        except ConnectRefused as refusal:
             self._refuse(refusal)
-        except Violation as violation:
+        except ProtocolViolation as violation:
             self._hub.count("violations")
             self.end(f"it broke the protocol: {violation}")
         except (EOFError, OSError):
@@ -145,9 +145,9 @@ class Connection:
             async with asyncio.timeout(seconds):
                 return await read_connect(self._reader, max_packet_bytes)
         except TimeoutError:
-            raise Violation("its CONNECT took too long") from None
+            raise ProtocolViolation("its CONNECT took too long") from None
 
-    def _begin(self, connect: Packet, outgoing: Outgoing) -> None:
+    def _begin(self, connect: Packet, outgoing: SendQueue) -> None:
         self._outgoing = outgoing
         if connect.will_flag:
             will, retain = bytes(connect.will_message), connect.will_retain_flag
@@ -167,14 +167,14 @@ class Connection:
         else:
             self._timer = self._loop.call_later(self._patience - silent, self._watch)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: ConnectRefused) -> None:
         self._hub.count("refused")
         log.debug("a connection was refused: %s", refusal)
         self._ended = True
         self._writer.write(ConnackPacket.build(0, refusal.code).to_bytes())
         self._writer.close()
 
-    async def _speak(self, outgoing: Outgoing, max_packet_bytes: int) -> None:
+    async def _speak(self, outgoing: SendQueue, max_packet_bytes: int) -> None:
         sender = asyncio.create_task(outgoing.send(self._writer))
         try:
             for turn in itertools.count(1):
@@ -209,15 +209,15 @@ class Connection:
             case kinds.DISCONNECT:
                 self.end("it said so", publish_will=False)
             case _:
-                raise Violation("only a broker sends this packet")
+                raise ProtocolViolation("only a broker sends this packet")
 
     def _handle_publish(self, packet: Packet) -> None:
         """Route a message, then acknowledge it: also one that may not be published, as 3.1.1 has no other answer."""
         qos = packet.qos
         if qos > 2 or (packet.dup_flag and not qos):
-            raise Violation("impossible flags [MQTT-3.3.1-2, MQTT-3.3.1-4]")
+            raise ProtocolViolation("impossible flags [MQTT-3.3.1-2, MQTT-3.3.1-4]")
         if not is_topic(packet.topic_name):
-            raise Violation("nothing can be published there [MQTT-3.3.2-2]")
+            raise ProtocolViolation("nothing can be published there [MQTT-3.3.2-2]")
         packet_id = _packet_id(packet) if qos else 0
         if packet_id not in self._unreleased:
             self._hub.publish(self.username, Message(packet.topic_name, packet.data, qos, packet.retain_flag))
@@ -230,7 +230,7 @@ class Connection:
     def _handle_subscribe(self, packet: Packet) -> None:
         filters = _at_least_one(packet.payload.topics)
         if any(qos > 2 for _, qos in filters):
-            raise Violation("an impossible QoS [MQTT-3.8.3-4]")
+            raise ProtocolViolation("an impossible QoS [MQTT-3.8.3-4]")
         self._reply(SubackPacket.build(_packet_id(packet), self._hub.subscribe(self, filters)))
 
     def _reply(self, packet: Packet) -> None:
@@ -238,7 +238,7 @@ class Connection:
             self._outgoing.reply(packet.to_bytes())
             self._cut_if_overflowing(self._outgoing)
 
-    def _cut_if_overflowing(self, outgoing: Outgoing) -> None:
+    def _cut_if_overflowing(self, outgoing: SendQueue) -> None:
         if outgoing.overflowing:
             self._outgoing = None
             self._hub.count("slow")
@@ -250,11 +250,11 @@ class Connection:
 def _packet_id(packet: Packet) -> int:
     packet_id: int = packet.variable_header.packet_id
     if not packet_id:
-        raise Violation("a packet id is 0 [MQTT-2.3.1-1]")
+        raise ProtocolViolation("a packet id is 0 [MQTT-2.3.1-1]")
     return packet_id
 
 
 def _at_least_one(filters: list[F]) -> list[F]:
     if not filters:
-        raise Violation("no topic filter [MQTT-3.8.3-3]")
+        raise ProtocolViolation("no topic filter [MQTT-3.8.3-3]")
     return filters

@@ -19,7 +19,7 @@ _CHUNK_BYTES = 64 << 10  # handed to the socket at once
 _PACKET_IDS = 65_535
 
 
-class Outgoing:
+class SendQueue:
     """A queue of replies and messages, and the task that empties it."""
 
     def __init__(self, *, max_bytes: int, window: int) -> None:

@@ -22,8 +22,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from broker.access.principals import Directory
-from broker.embedded.broker import BACKLOG, Allowed, Guard, remembered_allowed
-from broker.embedded.connection import Limits
+from broker.embedded.broker import BACKLOG, Allowed, BrokerCore, cached_allowed
+from broker.embedded.connection import ConnectionLimits
 from broker.tls.listening import BrokerError, address_of, listening_context
 from runtime.settings.broker import BrokerSettings
 
@@ -40,16 +40,16 @@ class EmbeddedBroker:
         settings: BrokerSettings,
         directory: Directory,
         *,
-        allowed: Allowed = remembered_allowed,
-        limits: Limits | None = None,
+        allowed: Allowed = cached_allowed,
+        limits: ConnectionLimits | None = None,
         refresh_seconds: float = 1.0,
     ) -> None:
         self._settings = settings
         self._directory = directory
         self._allowed = allowed
-        self._limits = limits or Limits()
+        self._limits = limits or ConnectionLimits()
         self._refresh_seconds = refresh_seconds
-        self._guard: Guard | None = None
+        self._guard: BrokerCore | None = None
         self._following: asyncio.Task[None] | None = None
 
     @property
@@ -73,7 +73,7 @@ class EmbeddedBroker:
         tls = listening_context(self._settings)
         await asyncio.to_thread(self._directory.refresh)
         listener = _listen(self._settings.bind, self._settings.port)
-        guard = Guard(self._settings, self._directory, listener, self._allowed, self._limits, tls)
+        guard = BrokerCore(self._settings, self._directory, listener, self._allowed, self._limits, tls)
         try:
             await guard.start()
         except BaseException:
@@ -91,7 +91,7 @@ class EmbeddedBroker:
         if guard is not None:
             await guard.stop()
 
-    async def _follow_the_directory(self, guard: Guard) -> None:
+    async def _follow_the_directory(self, guard: BrokerCore) -> None:
         """End the sessions of those whose entry changed. Off the loop, since reading it may take long."""
         while True:
             await asyncio.sleep(self._refresh_seconds)

@@ -22,7 +22,7 @@ class _Node(Generic[S]):
     here: dict[S, int] = field(default_factory=dict)
 
 
-class Subscriptions(Generic[S]):
+class SubscriptionTree(Generic[S]):
     """Subscribers by filter, each with a QoS."""
 
     def __init__(self) -> None:

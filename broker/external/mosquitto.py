@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from broker.access.policy import grants
-from broker.access.principals import Entry
+from broker.access.principals import CredentialEntry
 from runtime.settings.broker import MosquittoSettings
 
 RELOADED = "Reloading config."
@@ -62,17 +62,17 @@ def configuration(settings: MosquittoSettings, passwords: Path, rules: Path) -> 
     return "\n".join([*lines, f"include_dir {settings.directory / 'conf.d'}", ""])
 
 
-def passwords(entries: Iterable[Entry]) -> str:
+def passwords(entries: Iterable[CredentialEntry]) -> str:
     """The file of passwords: a record for each user name."""
     return "".join(f"{entry.principal.username}:{entry.secret_hash}\n" for entry in _writable(entries))
 
 
-def rules(entries: Iterable[Entry]) -> str:
+def rules(entries: Iterable[CredentialEntry]) -> str:
     """The file of rules: what each user name may write and read. With no user at all it would allow everything."""
     return "topic deny #\n" + "".join(_rules_of(entry) for entry in _writable(entries))
 
 
-def _rules_of(entry: Entry) -> str:
+def _rules_of(entry: CredentialEntry) -> str:
     granted = grants(entry.principal)
     both = set(granted.publish) & set(granted.read)
     lines = [f"user {entry.principal.username}"]
@@ -81,7 +81,7 @@ def _rules_of(entry: Entry) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _writable(entries: Iterable[Entry]) -> Iterable[Entry]:
+def _writable(entries: Iterable[CredentialEntry]) -> Iterable[CredentialEntry]:
     """In the order of user names, so that the same principals make the same files."""
     return (
         entry

@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from broker.access.principals import Directory, Entry
+from broker.access.principals import CredentialEntry, Directory
 from broker.external import mosquitto
 from broker.tls.listening import BrokerError, listening_context
 from runtime import files
@@ -51,7 +51,7 @@ class Mosquitto:
         self._configuration = settings.directory / "mosquitto.conf"
         self._passwords = settings.directory / "passwords"
         self._rules = settings.directory / "rules"
-        self._entries: Mapping[str, Entry] | None = None
+        self._entries: Mapping[str, CredentialEntry] | None = None
         self._states: list[object] = []
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from broker.access.policy import grants
-from broker.access.principals import Entry
+from broker.access.principals import CredentialEntry
 from runtime.settings.broker import NatsSettings
 
 ACKNOWLEDGED = "$MQTT.sub.>"
@@ -53,18 +53,18 @@ def configuration(settings: NatsSettings) -> str:
     return "\n".join([*lines, "include users.conf", ""])
 
 
-def users(entries: Iterable[Entry]) -> str:
+def users(entries: Iterable[CredentialEntry]) -> str:
     """users.conf: each user name, the record of its secret, and what it may publish and subscribe to."""
     written = "".join(_user(entry) for entry in sorted(entries, key=lambda entry: entry.principal.username))
     return f"authorization {{\n  users: [\n{written}  ]\n}}\n"
 
 
-def left_out(entries: Iterable[Entry]) -> list[str]:
+def left_out(entries: Iterable[CredentialEntry]) -> list[str]:
     """The user names that NATS cannot let in, as there is no record of their secrets that it takes."""
     return sorted(entry.principal.username for entry in entries if not _is_writable(entry))
 
 
-def _user(entry: Entry) -> str:
+def _user(entry: CredentialEntry) -> str:
     if not _is_writable(entry):
         return ""
     granted = grants(entry.principal)
@@ -86,6 +86,6 @@ def _quoted(subjects: Iterable[str]) -> str:
     return ", ".join(f'"{subject}"' for subject in subjects)
 
 
-def _is_writable(entry: Entry) -> bool:
+def _is_writable(entry: CredentialEntry) -> bool:
     name, record = entry.principal.username, entry.bcrypt
     return _NAME.fullmatch(name) is not None and record is not None and _BCRYPT.fullmatch(record) is not None

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from broker.access.principals import Directory, Entry
+from broker.access.principals import CredentialEntry, Directory
 from broker.external import nats
 from broker.tls.listening import BrokerError, listening_context
 from runtime import files
@@ -29,7 +29,7 @@ class NatsFiles:
     def __init__(self, settings: NatsSettings, directory: Directory) -> None:
         self._settings = settings
         self._directory = directory
-        self._entries: Mapping[str, Entry] | None = None
+        self._entries: Mapping[str, CredentialEntry] | None = None
         self._left_out: list[str] = []
 
     def start(self) -> None:

@@ -32,7 +32,7 @@ _EARLIER = datetime.timedelta(hours=24)  # a machine whose clock is behind must 
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class CertificateFiles:
     """Where they are in a directory."""
 
     directory: Path
@@ -59,16 +59,16 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class CertificatePair:
     """A certificate and its key."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
 
-def create(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> Files:
+def create(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> CertificateFiles:
     """Make an authority and a server's certificate for these names and addresses. Raises UserError."""
-    place = Files(directory)
+    place = CertificateFiles(directory)
     for path in (place.authority, place.authority_key, place.certificate, place.key):
         if path.exists():
             raise UserError(f"{path} exists: renew the certificate with --renew, or choose another --directory")
@@ -83,9 +83,9 @@ def create(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> 
     return place
 
 
-def renew(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> Files:
+def renew(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> CertificateFiles:
     """Replace the server's certificate by a new one of the same authority. Raises UserError."""
-    place = Files(directory)
+    place = CertificateFiles(directory)
     server = new_server(_read(place.authority, place.authority_key), names, now)
     try:
         _write(server, place.certificate, place.key)
@@ -94,7 +94,7 @@ def renew(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> F
     return place
 
 
-def new_authority(now: datetime.datetime) -> Pair:
+def new_authority(now: datetime.datetime) -> CertificatePair:
     """An authority that lasts for AUTHORITY_DAYS."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"DashFleet authority of {now:%Y-%m-%d}")])
@@ -103,10 +103,12 @@ def new_authority(now: datetime.datetime) -> Pair:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
     )
-    return Pair(builder.sign(key, hashes.SHA256()), key)
+    return CertificatePair(builder.sign(key, hashes.SHA256()), key)
 
 
-def new_server(authority: Pair, names: Sequence[str], now: datetime.datetime, *, days: int = SERVER_DAYS) -> Pair:
+def new_server(
+    authority: CertificatePair, names: Sequence[str], now: datetime.datetime, *, days: int = SERVER_DAYS
+) -> CertificatePair:
     """A server's certificate for these names and addresses. Raises UserError when one is neither."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "DashFleet broker")])
@@ -119,7 +121,7 @@ def new_server(authority: Pair, names: Sequence[str], now: datetime.datetime, *,
         .add_extension(x509.SubjectAlternativeName([_general(name) for name in dict.fromkeys(names)]), critical=False)
         .add_extension(issuer, critical=False)
     )
-    return Pair(builder.sign(authority.key, hashes.SHA256()), key)
+    return CertificatePair(builder.sign(authority.key, hashes.SHA256()), key)
 
 
 def _builder(
@@ -165,7 +167,7 @@ def _general(name: str) -> x509.GeneralName:
     return x509.DNSName(host)
 
 
-def _write(pair: Pair, certificate: Path, key: Path) -> None:
+def _write(pair: CertificatePair, certificate: Path, key: Path) -> None:
     private = pair.key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -174,7 +176,7 @@ def _write(pair: Pair, certificate: Path, key: Path) -> None:
     certificate.chmod(0o644)
 
 
-def _read(certificate: Path, key: Path) -> Pair:
+def _read(certificate: Path, key: Path) -> CertificatePair:
     try:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
         private = serialization.load_pem_private_key(key.read_bytes(), password=None)
@@ -184,4 +186,4 @@ def _read(certificate: Path, key: Path) -> Pair:
         raise UserError(f"{certificate} and {key} are not an authority that dashfleet tls made") from None
     if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != found.public_key():
         raise UserError(f"{certificate} and {key} are not an authority that dashfleet tls made")
-    return Pair(found, private)
+    return CertificatePair(found, private)

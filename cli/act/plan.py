@@ -64,25 +64,27 @@ def wish(words: Sequence[str], labels: Sequence[str], status: str | None, *, eve
 
 def plan(engine: "Engine", org: str, wanted: Wish) -> Plan:
     """Find the machines and check that they allow it, with these arguments. Raises UserError."""
-    from schemas.contract.action_catalogue import offers
-    from schemas.contract.action_schema import ArgumentError, common, fault, parsed
-    from schemas.database.queries.targets import find_targets, has_org
+    from schemas.contract.action_catalogue import list_offers
+    from schemas.contract.action_schema import ArgumentError, common_fields, find_fault, parse_arguments
+    from schemas.database.queries.settings import has_org
+    from schemas.database.queries.targets import find_targets
 
     if not has_org(engine, org):
         raise UserError(f"there is no organisation {org}")
-    found = find_targets(engine, org, machines=wanted.machines, labels=wanted.labels, presence=wanted.status)
+    names = wanted.machines or None
+    found = [*find_targets(engine, org, names=names, labels=wanted.labels, presence=wanted.status).values()]
     _require_found(found, org, wanted)
-    known = offers(found)
+    known = list_offers(found)
     offer = next((offer for offer in known if offer.name == wanted.action), None)
     if offer is None or (offer.missing and wanted.named):
         raise UserError(_not_allowed(wanted.action, found, sorted(each.name for each in known if not each.missing)))
     targets = tuple(target for target in found if wanted.action in target.actions)
     try:
-        arguments = parsed(common(offer.schemas), wanted.arguments)
+        arguments = parse_arguments(common_fields(offer.schemas), wanted.arguments)
     except ArgumentError as error:
         raise UserError(f"{wanted.action}: {error}") from None
     for target in targets:
-        wrong = fault(target.actions[wanted.action].arguments_schema, arguments)
+        wrong = find_fault(target.actions[wanted.action].arguments_schema, arguments)
         if wrong:
             raise UserError(f"{wanted.action} on {target.name}: {wrong}")
     return Plan(wanted.action, offer.title, arguments, targets, offer.missing)

@@ -72,7 +72,7 @@ def publish(
 
 def follow(client: "RequestClient", engine: "Engine", progress: Progress, deadline: float, live: "Live | None") -> None:
     """Take up updates as they come, and what the database says, as an update may have been missed."""
-    from schemas.database.queries.targets import command_states
+    from schemas.database.queries.commands import command_states
 
     read_at = 0.0
     while not progress.settled and time.monotonic() < deadline:

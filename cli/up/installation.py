@@ -148,14 +148,16 @@ class Installation:
 
     def _first_password(self) -> str | None:
         """Make the first person and return the password, once there is somebody to read it."""
-        from dashboard.auth.accounts import PersonRole, add_user, has_users, new_password, open_accounts
+        from dashboard.auth.auth_database import open_auth_database
+        from dashboard.auth.passwords import new_password
+        from dashboard.auth.users import UserRole, add_user, has_users
 
-        people = open_accounts(self.layout.people_url)
+        people = open_auth_database(self.layout.people_url)
         try:
             if has_users(people):
                 return None
             password = new_password()
-            add_user(people, ADMIN, password, role=PersonRole.ADMIN, org=ORG, by="dashfleet up")
+            add_user(people, ADMIN, password, role=UserRole.ADMIN, org=ORG, by="dashfleet up")
             return password
         finally:
             people.dispose()

@@ -17,14 +17,14 @@ from dashboard.actions import form, progress
 from dashboard.actions.draft import CONFIRM, DEFAULT_LIFETIME, FORM, LIFETIMES, SENT, Draft
 from dashboard.i18n import agent_words, text
 from dashboard.i18n.language import _, marked
-from dashboard.page import refresh
+from dashboard.page import last_good, system_status
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.widgets import markup, theme
 from schemas.contract.action_catalogue import Offer
-from schemas.contract.action_schema import common
+from schemas.contract.action_schema import common_fields
 from schemas.contract.commands import Rollout
-from schemas.database.queries.commands import targets
+from schemas.database.queries.targets import find_targets
 
 _DRAFT: Final = "act.draft"
 _OPENING: Final = "act.opening"
@@ -53,10 +53,10 @@ def open_if_asked(context: PageContext) -> None:
     if not names or not context.may_act:
         return
     number = st.session_state[_NUMBER] = st.session_state.get(_NUMBER, 0) + 1
-    found = refresh.fresh(partial(targets, context.engine, context.org, names))
+    found = last_good.fresh(partial(find_targets, context.engine, context.org, names=names))
     if found is None:
         return  # the database is away, and the banner says so
-    draft = st.session_state[_DRAFT] = Draft(tuple(found), number)
+    draft = st.session_state[_DRAFT] = Draft(tuple(found[name] for name in names if name in found), number)
     if action:
         draft.begin_with(action, arguments)
     st.dialog(_("Act on machines"), width="medium")(_dialog)(context)
@@ -96,7 +96,7 @@ def _form(context: PageContext, draft: Draft) -> None:
             st.html(markup.lines(draft.not_offered))
     if offer is None:
         return
-    form.draw(common(offer.schemas), prefix=draft.key(f"argument.{offer.name}"))
+    form.draw(common_fields(offer.schemas), prefix=draft.key(f"argument.{offer.name}"))
     st.selectbox(
         _("If a machine is away, it may still do it within"),
         LIFETIMES,
@@ -114,7 +114,7 @@ def _form(context: PageContext, draft: Draft) -> None:
 
 def _stopped(context: PageContext, draft: Draft) -> bool:
     """Say why nothing can be sent now, and offer to look again, which draws the dialog anew. False when it can."""
-    why = refresh.obstacle(context)
+    why = system_status.obstacle(context)
     if why:
         st.html(markup.banner(why))
         st.button(_("Check again"), key=draft.key("again"))
@@ -134,7 +134,7 @@ def _continue(draft: Draft) -> None:
         per_minute=state.get(draft.key("pace")) or None,
         stop_percent=float(state.get(draft.key("stop"), 100)),
     )
-    draft.prepare(form.read(common(draft.offer.schemas), prefix=draft.key(f"argument.{draft.offer.name}")))
+    draft.prepare(form.read(common_fields(draft.offer.schemas), prefix=draft.key(f"argument.{draft.offer.name}")))
 
 
 def _title(offer: Offer) -> str:
@@ -217,14 +217,13 @@ def _send(context: PageContext, draft: Draft) -> None:
         return
     if draft.word and st.session_state.get(draft.key("typed")) != draft.word:
         return
-    if refresh.obstacle(context):
+    if system_status.obstacle(context):
         return  # the confirmation says why
     try:
         draft.sent = context.publisher.act(
             context.org,
-            draft.names,
+            dict.fromkeys(draft.names, draft.arguments),
             draft.offer.name,
-            draft.arguments,
             role=context.role,
             actor=context.user,
             lifetime_seconds=draft.lifetime,

@@ -13,9 +13,9 @@ from typing import Any, Final
 from dashboard.i18n import agent_words, text
 from dashboard.i18n.language import _
 from dashboard.i18n.shared_words import retold
-from dashboard.publishing.publisher import Sent
-from schemas.contract.action_catalogue import DISRUPTIVE, Offer, Target, offers
-from schemas.contract.action_schema import ArgumentError, Field, common, fault, require_all
+from dashboard.publishing.publisher import SentBatch
+from schemas.contract.action_catalogue import DISRUPTIVE, Offer, Target, list_offers
+from schemas.contract.action_schema import ArgumentError, ArgumentField, common_fields, find_fault, require_all
 from schemas.contract.commands import Rollout
 
 FORM, CONFIRM, SENT = "form", "confirm", "sent"
@@ -41,7 +41,7 @@ class Draft:
     lifetime: int = DEFAULT_LIFETIME
     rollout: Rollout = field(default_factory=Rollout)
     problem: str = ""
-    sent: Sent | None = None
+    sent: SentBatch | None = None
     prepared: bool = False
     """Somebody chose action and arguments elsewhere: the dialog has no form of its own to go back to."""
 
@@ -57,7 +57,7 @@ class Draft:
     @property
     def offered(self) -> list[Offer]:
         """The actions that every target allows."""
-        return [offer for offer in offers(self.targets) if not offer.missing]
+        return [offer for offer in list_offers(self.targets) if not offer.missing]
 
     @property
     def not_offered(self) -> list[str]:
@@ -68,7 +68,7 @@ class Draft:
                 action=agent_words.translated(offer.title),
                 machines=text.listed(offer.missing),
             )
-            for offer in offers(self.targets)
+            for offer in list_offers(self.targets)
             if offer.missing
         ]
 
@@ -99,7 +99,7 @@ class Draft:
         if self.offer is None:
             return
         try:
-            self.arguments = collected(common(self.offer.schemas), given)
+            self.arguments = collected(common_fields(self.offer.schemas), given)
         except ArgumentError as error:
             self.problem = retold(error)
             return
@@ -107,12 +107,12 @@ class Draft:
 
     def _check(self, offer: Offer) -> None:
         for schema in offer.schemas:
-            self.problem = self.problem or retold(fault(schema, self.arguments))
+            self.problem = self.problem or retold(find_fault(schema, self.arguments))
         if not self.problem:
             self.phase = CONFIRM
 
 
-def collected(fields: Sequence[Field], given: Mapping[str, Any]) -> dict[str, Any]:
+def collected(fields: Sequence[ArgumentField], given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a filled-in form: what was left empty is left out. Raises ArgumentError."""
     values: dict[str, Any] = {}
     for each in fields:

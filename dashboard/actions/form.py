@@ -8,25 +8,25 @@ import streamlit as st
 from dashboard.i18n import agent_words
 from dashboard.i18n.language import _
 from dashboard.widgets import markup
-from schemas.contract.action_schema import Field
+from schemas.contract.action_schema import ArgumentField
 from schemas.contract.messages import INTEGER_MAX
 
 _LONG_TEXT: Final = 120
 _JSON: Final = '{"site": "paris"}'
 
 
-def draw(fields: Sequence[Field], *, prefix: str) -> None:
+def draw(fields: Sequence[ArgumentField], *, prefix: str) -> None:
     """Draw a widget for each argument. `prefix` keeps actions' widgets apart."""
     for field in fields:
         _widget(field, f"{prefix}.{field.name}")
 
 
-def read(fields: Sequence[Field], *, prefix: str) -> dict[str, Any]:
+def read(fields: Sequence[ArgumentField], *, prefix: str) -> dict[str, Any]:
     """What the widgets hold now, by the arguments' names."""
     return {field.name: st.session_state.get(f"{prefix}.{field.name}") for field in fields}
 
 
-def _widget(field: Field, key: str) -> None:
+def _widget(field: ArgumentField, key: str) -> None:
     title = agent_words.translated(field.title)
     label = markup.plain(title if field.required else _("{argument} (optional)", argument=title))
     hint = markup.plain(agent_words.translated(field.description)) or None
@@ -46,7 +46,7 @@ def _widget(field: Field, key: str) -> None:
             st.text_area(label, key=key, help=hint, placeholder=_("JSON, such as {example}", example=_JSON), height=80)
 
 
-def _choice(field: Field, key: str, label: str, hint: str | None) -> None:
+def _choice(field: ArgumentField, key: str, label: str, hint: str | None) -> None:
     chosen = field.choices.index(field.default) if field.default in field.choices else None
     if chosen is None and field.required and len(field.choices) == 1:
         chosen = 0
@@ -59,7 +59,7 @@ def _choice_label(choice: object) -> str:
     return agent_words.translated(str(choice))
 
 
-def _number(field: Field, key: str, label: str, hint: str | None, *, kind: type[int] | type[float]) -> None:
+def _number(field: ArgumentField, key: str, label: str, hint: str | None, *, kind: type[int] | type[float]) -> None:
     least, most = _bounds(field, kind)
     known = isinstance(field.default, int | float) and not field.fault(field.default) and _is_safe(field.default)
     given: Any = {
@@ -71,7 +71,7 @@ def _number(field: Field, key: str, label: str, hint: str | None, *, kind: type[
     st.number_input(label, key=key, help=hint, **given)
 
 
-def _bounds(field: Field, kind: type[int] | type[float]) -> tuple[float | None, float | None]:
+def _bounds(field: ArgumentField, kind: type[int] | type[float]) -> tuple[float | None, float | None]:
     """The field's limits, without those that a browser cannot keep or that contradict each other."""
     least, most = (
         kind(bound) if bound is not None and _is_safe(bound) else None for bound in (field.least, field.most)
@@ -83,7 +83,7 @@ def _is_safe(number: float) -> bool:
     return abs(number) <= INTEGER_MAX
 
 
-def _text(field: Field, key: str, label: str, hint: str | None) -> None:
+def _text(field: ArgumentField, key: str, label: str, hint: str | None) -> None:
     begin = field.default if isinstance(field.default, str) else ""
     if field.max_length is not None and field.max_length > _LONG_TEXT:
         st.text_area(label, begin, max_chars=field.max_length, key=key, help=hint, height=100)

@@ -11,11 +11,12 @@ from sqlalchemy import Row
 from dashboard.actions.draft import Draft
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
-from dashboard.page import refresh
+from dashboard.page import last_good, refresh
 from dashboard.page.page import PageContext
-from dashboard.publishing.publisher import Sent
+from dashboard.publishing.publisher import SentBatch
 from dashboard.widgets import markup
-from schemas.database.queries.commands import WAITING, recorded, refusals
+from schemas.database.queries.commands import WAITING, find_recorded
+from schemas.database.queries.requests import find_refusals
 
 SHOWN_MAX: Final = 200
 _REFRESH_SECONDS: Final = 1.0
@@ -33,7 +34,7 @@ def draw(context: PageContext, draft: Draft) -> None:
     if sent is None:
         return
     st.html(markup.heading(draft.title, 3))
-    refresh.refresh(partial(_lines, context, sent), seconds=_REFRESH_SECONDS, key="act.progress")
+    refresh.auto_refresh(partial(_lines, context, sent), seconds=_REFRESH_SECONDS, key="act.progress")
     st.html(markup.note(_(_GOES_ON)))
     with st.container(horizontal=True):
         if _ACTIVITY in context.pages:
@@ -43,10 +44,12 @@ def draw(context: PageContext, draft: Draft) -> None:
             st.rerun()
 
 
-def _lines(context: PageContext, sent: Sent) -> None:
+def _lines(context: PageContext, sent: SentBatch) -> None:
     ids = [order.id for order in sent.orders]
-    known = refresh.read(context, "act.recorded", partial(recorded, context.engine, context.org, ids))
-    refused = refresh.read(context, "act.refused", partial(refusals, context.engine, context.org, list(sent.requests)))
+    known = last_good.read(context, "act.recorded", partial(find_recorded, context.engine, context.org, ids))
+    refused = last_good.read(
+        context, "act.refused", partial(find_refusals, context.engine, context.org, list(sent.requests))
+    )
     rows = lines(sent, known or {}, refused or {})
     st.html(markup.counts(counted(rows)))
     shown = sorted(rows, key=lambda row: row[1] == "succeeded")[:SHOWN_MAX]
@@ -55,7 +58,7 @@ def _lines(context: PageContext, sent: Sent) -> None:
         st.html(markup.note(text.and_more(len(rows) - SHOWN_MAX)))
 
 
-def lines(sent: Sent, known: Mapping[str, Row[Any]], refused: Mapping[str, str]) -> list[Line]:
+def lines(sent: SentBatch, known: Mapping[str, Row[Any]], refused: Mapping[str, str]) -> list[Line]:
     """Where each order is. What the database does not have is refused, when its request was, or still on its way."""
     reasons = {id_: why for request, why in refused.items() for id_ in sent.requests.get(request, ())}
     found = []

@@ -13,7 +13,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.widgets import cells
 from dashboard.widgets.cells import Heads
-from schemas.database.queries.commands import Batch
+from schemas.database.queries.requests import CommandBatch
 
 _WHEN: Final = ("when", marked("When"))
 _ACTION: Final = ("action", marked("Action"))
@@ -25,7 +25,7 @@ COMMANDS: Final[Heads] = (("machine", marked("Machine")), _OUTCOME, _WHY, ("when
 OF_A_MACHINE: Final[Heads] = (_WHEN, _ACTION, _OUTCOME, _WHY, _WHO)
 
 
-def batches(found: Sequence[Batch], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
+def batches(found: Sequence[CommandBatch], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
     """What was asked, a row each."""
     return [
         _row(
@@ -72,7 +72,7 @@ def of_a_machine(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str
     ]
 
 
-def outcome(batch: Batch) -> list[dict[str, str]]:
+def outcome(batch: CommandBatch) -> list[dict[str, str]]:
     """How many commands are in which state, as chips."""
     shown = [(text.command(code), batch.states[code]) for code in text.COMMANDS if code in batch.states]
     alone = len(shown) == 1 and shown[0][1] == 1

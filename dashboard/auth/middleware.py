@@ -1,10 +1,10 @@
-"""The gate in front of everything: no session, no page, no WebSocket.
+"""Authentication of every request: without a session no page and no WebSocket.
 
 Invariants:
-- Whoever has no session gets the sign-in page and Streamlit's own public files, nothing else.
-- Who somebody is comes from their session. What a request claims in `X-Df-*` headers is thrown away.
-- A WebSocket from another origin is refused before Streamlit sees it, and an open one is cut when its session ends.
-- Every answer carries the security headers.
+- A request without a session gets the sign-in page and Streamlit's public files, nothing else.
+- The identity comes from the session. `X-Df-*` headers of a request are discarded.
+- A WebSocket from another origin is rejected before Streamlit sees it, and an open one is closed when its session ends.
+- Every response carries the security headers.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard.auth.sessions import Session, Sessions
+from dashboard.auth.sign_in_sessions import SignInSession, SignInSessions
 
 SIGN_IN: Final = "/sign-in"
 SINGLE_SIGN_ON: Final = "/sign-in/provider"
@@ -28,14 +28,14 @@ WHO_AM_I: Final = "/whoami"
 READY: Final = "/readyz"
 
 IDENTITY_HEADERS: Final = {"X-Df-User": "name", "X-Df-Org": "org", "X-Df-Role": "role", "X-Df-Session": "session"}
-"""What the gate tells Streamlit about a visitor, and what it is called in `st.user`."""
+"""The headers that tell Streamlit about the user, with their names in `st.user`."""
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
-"""What Streamlit's pages need, and nothing from any other host."""
+"""As strict as Streamlit's pages allow, and nothing from any other host."""
 
 _SECURITY_HEADERS: Final = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -50,16 +50,16 @@ _PUBLIC_PREFIX: Final = "/static/"
 _RECHECK_SECONDS: Final = 2.0
 
 
-class Gate:
-    """The ASGI middleware in front of the whole application."""
+class AuthMiddleware:
+    """ASGI middleware in front of the whole application. `cookie` returns the session token of a request."""
 
-    def __init__(self, app: ASGIApp, *, sessions: Sessions, cookie: Callable[[HTTPConnection], str]) -> None:
+    def __init__(self, app: ASGIApp, *, sessions: SignInSessions, cookie: Callable[[HTTPConnection], str]) -> None:
         self._app = app
         self._sessions = sessions
         self._cookie = cookie
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it."""
+        """Pass an authenticated request on, or answer it."""
         if scope["type"] == "http":
             await self._request(scope, receive, _hardened(send))
         elif scope["type"] == "websocket":
@@ -100,24 +100,24 @@ class Gate:
                 await serving
             except asyncio.CancelledError:
                 pass
-            except RuntimeError:  # Streamlit goes on listening after it could not send
+            except RuntimeError:  # Streamlit keeps receiving after a failed send
                 if not browser.gone:
                     raise
 
     async def _ended(self, connection: HTTPConnection) -> None:
-        """Return when the connection's session has ended."""
+        """Wait until the session of a connection has ended."""
         while True:
             if await self._session(connection, used=False) is None:
                 return
             await asyncio.sleep(_RECHECK_SECONDS)
 
-    async def _session(self, connection: HTTPConnection, *, used: bool) -> Session | None:
+    async def _session(self, connection: HTTPConnection, *, used: bool) -> SignInSession | None:
         token = self._cookie(connection)
         return await run_in_threadpool(self._sessions.find, token, used=used) if token else None
 
 
 class _Browser:
-    """The other end of a WebSocket: whether it was gone when something was sent."""
+    """The sending side of a WebSocket. `gone`: a message could not be sent."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -132,7 +132,7 @@ class _Browser:
 
 
 def is_same_origin(headers: Headers) -> bool:
-    """Whether a request that changes something, or a WebSocket, comes from a page of ours."""
+    """Return True if a POST or a WebSocket comes from a page of this dashboard."""
     origin = headers.get("origin", "")
     return urlsplit(origin).netloc == headers.get("host") and headers.get("sec-fetch-site", "same-origin") in (
         "same-origin",
@@ -145,24 +145,22 @@ def _is_public(path: str) -> bool:
 
 
 def _is_use(connection: HTTPConnection) -> bool:
-    """The watcher asks every few seconds; it says `active` only when somebody touched the page since."""
+    """The watcher polls every few seconds; it adds `active` only after the user touched the page."""
     return connection.url.path != WHO_AM_I or "active" in connection.query_params
 
 
-def _identified(scope: Scope, session: Session | None) -> Scope:
-    """The scope with our own identity headers, and none that the request brought."""
+def _identified(scope: Scope, session: SignInSession | None) -> Scope:
+    """Replace the identity headers of the request with those of its session."""
     headers = [(name, value) for name, value in scope["headers"] if not name.lower().startswith(b"x-df-")]
     if session is not None:
-        person = session.person
-        for header, value in zip(
-            IDENTITY_HEADERS, (person.name, person.org, person.role.value, session.id), strict=True
-        ):
+        who = session.user
+        for header, value in zip(IDENTITY_HEADERS, (who.name, who.org, who.role.value, session.id), strict=True):
             headers.append((header.lower().encode(), value.encode()))
     return {**scope, "headers": headers}
 
 
 def _refusal(connection: HTTPConnection) -> Response:
-    """Pages lead to the sign-in; anything else only learns that it may not."""
+    """Redirect a page to the sign-in; answer anything else with 401."""
     if connection.scope["method"] in ("GET", "HEAD") and "text/html" in connection.headers.get("accept", ""):
         wanted = connection.url.path + (f"?{connection.url.query}" if connection.url.query else "")
         target = SIGN_IN if wanted == "/" else f"{SIGN_IN}?next={quote(wanted, safe='/')}"

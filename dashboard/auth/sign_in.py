@@ -1,18 +1,16 @@
-"""The pages outside Streamlit: sign in, sign out, who am I, are you ready.
+"""The pages outside Streamlit: sign-in, sign-out, identity and readiness.
 
 Invariants:
-- The sign-in page works without a script and asks no other host for anything.
-- After signing in, nobody is sent to another site, whatever `next` says.
-- It speaks the language that its address names, else the one that was chosen in this browser, else the browser's.
-- A wrong name, a wrong password and too many attempts never tell whether the name exists.
+- The sign-in page works without scripts and requests nothing from other hosts.
+- After the sign-in, the browser is never sent to another site, whatever `next` contains.
+- The page's language: the one in its address, else the one chosen in this browser, else the browser's.
+- A wrong name, a wrong password and a lockout never reveal whether the name exists.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from html import escape
 from pathlib import Path
-from string import Template
 from urllib.parse import parse_qs, urlencode
 
 from sqlalchemy import Engine
@@ -21,15 +19,15 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from dashboard.auth.accounts import Person, verify
+from dashboard.auth.login_attempts import LoginAttempts
 from dashboard.auth.middleware import READY, SIGN_IN, SIGN_OUT, SINGLE_SIGN_ON, WHO_AM_I, is_same_origin
-from dashboard.auth.sessions import Attempts, Sessions
+from dashboard.auth.sign_in_sessions import SignInSessions
+from dashboard.auth.users import User, verify
 from dashboard.i18n import language
 from dashboard.i18n.language import _, ngettext, speaking
-from dashboard.widgets.asset_files import ASSETS
+from dashboard.widgets.asset_files import template
 
 _BODY_MAX_BYTES = 8192
-_PAGE = ASSETS / "sign-in.html"
 _POLICY = (
     "default-src 'self'; script-src 'none'; style-src 'unsafe-inline'; img-src data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -49,13 +47,13 @@ _IMPORT = re.compile(r'from"\./([\w.-]+\.js)"')
 
 
 class SignIn:
-    """The sign-in routes over one auth database. `port` keeps the cookies of two dashboards on one host apart.
+    """The sign-in routes over one auth database. `port` separates the cookies of several dashboards on one host.
 
-    `provider` is the host of the OpenID Connect provider that one may sign in with instead; empty: there is none.
+    `provider`: host of the OpenID Connect provider that the page links to, or empty.
     """
 
     def __init__(
-        self, engine: Engine, sessions: Sessions, attempts: Attempts, *, port: int, provider: str = ""
+        self, engine: Engine, sessions: SignInSessions, attempts: LoginAttempts, *, port: int, provider: str = ""
     ) -> None:
         self._engine = engine
         self._sessions = sessions
@@ -64,7 +62,7 @@ class SignIn:
         self._provider = provider
 
     def routes(self) -> Sequence[BaseRoute]:
-        """What to mount in front of Streamlit."""
+        """Return the routes to mount in front of Streamlit."""
         return [
             Route(SIGN_IN, self._form, methods=["GET"]),
             Route(SIGN_IN, self._sign_in, methods=["POST"]),
@@ -74,7 +72,7 @@ class SignIn:
         ]
 
     def token(self, connection: HTTPConnection) -> str:
-        """The session token that a request carries, or an empty string."""
+        """Return the session token in the cookie of a request, or an empty string."""
         return connection.cookies.get(self._cookie_name(connection), "")
 
     def _cookie_name(self, connection: HTTPConnection) -> str:
@@ -86,7 +84,7 @@ class SignIn:
         if await run_in_threadpool(self._sessions.find, self.token(request)):
             return RedirectResponse(wanted, 303)
         with speaking(_language(request)):
-            return self._remembering(self._page(wanted), request)
+            return self._with_language(self._page(wanted), request)
 
     async def _sign_in(self, request: Request) -> Response:
         with speaking(_language(request)):
@@ -106,29 +104,51 @@ class SignIn:
                 "Too many attempts. Try again in {n} second.", "Too many attempts. Try again in {n} seconds.", wait
             )
             return self._page(wanted, name, message, 429, {"retry-after": str(wait)})
-        person = await run_in_threadpool(verify, self._engine, name, form.get("password", ""))
-        if person is None:
+        who = await run_in_threadpool(verify, self._engine, name, form.get("password", ""))
+        if who is None:
             return self._page(wanted, name, _("The name or the password is wrong."), 401)
         await run_in_threadpool(self._attempts.succeeded, name, address)
-        return await self.let_in(request, person, wanted)
+        return await self.start_session(request, who, wanted)
 
-    async def let_in(self, request: Request, person: Person, wanted: str) -> Response:
-        """Begin the session of somebody who proved who they are, instead of the one that their browser had."""
+    async def start_session(self, request: Request, who: User, wanted: str) -> Response:
+        """Start the session of an authenticated user, in place of the session of this browser, and redirect."""
         address = request.client.host if request.client else ""
         await run_in_threadpool(self._sessions.end, self.token(request))
         browser = request.headers.get("user-agent", "")
-        token = await run_in_threadpool(self._sessions.start, person, address=address, browser=browser)
+        token = await run_in_threadpool(self._sessions.start, who, address=address, browser=browser)
         return self._with_cookie(RedirectResponse(wanted, 303), request, token)
 
-    def refused(self, request: Request, wanted: str, message: str, status: int) -> Response:
-        """The sign-in page with why somebody was not let in."""
+    def rejected(self, request: Request, wanted: str, message: str, status: int) -> Response:
+        """Return the sign-in page with the reason of a failed sign-in."""
         with speaking(_language(request)):
             return self._page(wanted, "", message, status)
 
     def _page(
-        self, wanted: str, name: str = "", message: str = "", status: int = 200, headers: dict[str, str] | None = None
+        self,
+        wanted: str,
+        name: str = "",
+        message: str = "",
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
-        return _page(wanted, name, message, status, headers, self._provider)
+        body = template("sign-in.html").render(
+            prefetch=prefetched(),
+            font=next((path for path in prefetched() if path.endswith(".woff2")), ""),
+            next=wanted,
+            name=name[:64],
+            error=message,
+            language=language.current(),
+            languages=[(code, language.name_of(code), _address(wanted, code)) for code in language.LANGUAGES],
+            provider_address=f"{SINGLE_SIGN_ON}?{urlencode({'next': wanted})}",
+            provider=self._provider and _("Sign in with {provider}", provider=self._provider),
+            sign_in=_("Sign in"),
+            user=_("User"),
+            password=_("Password"),
+            motto=_("See every machine, act on any machine."),
+            choose=_("Language"),
+        )
+        shared = {"cache-control": "no-store", "content-security-policy": _POLICY}
+        return HTMLResponse(body, status, headers={**shared, **(headers or {})})
 
     async def _sign_out(self, request: Request) -> Response:
         if not is_same_origin(request.headers):
@@ -138,8 +158,8 @@ class SignIn:
         response.delete_cookie(self._cookie_name(request), secure=_is_encrypted(request), httponly=True, samesite="lax")
         return response
 
-    def _remembering(self, response: Response, request: Request) -> Response:
-        """Keep the language that the address names, for the pages behind the sign-in."""
+    def _with_language(self, response: Response, request: Request) -> Response:
+        """Store the language of the address in a cookie, for the pages behind the sign-in."""
         if language.known(request.query_params.get(language.PARAMETER, "")):
             response.set_cookie(
                 language.COOKIE,
@@ -158,14 +178,14 @@ class SignIn:
 
 
 def safe_next(wanted: str) -> str:
-    """A path of this site to go on to; anything else becomes the first page."""
+    """Return a path of this site to continue with; anything else becomes the first page."""
     inside = re.fullmatch(r"/(?![/\\])[!-~]*", wanted) and not wanted.startswith((SIGN_IN, SIGN_OUT))
     return wanted if inside else "/"
 
 
 @lru_cache
 def prefetched() -> tuple[str, ...]:
-    """The files of Streamlit's page, to be fetched while somebody types."""
+    """Return the files of Streamlit's page, which browsers fetch while the user types."""
     import streamlit
 
     static = Path(streamlit.__file__).parent / "static"
@@ -176,7 +196,7 @@ def prefetched() -> tuple[str, ...]:
 
 
 def _with_imports(directory: Path, prefixes: tuple[str, ...]) -> list[str]:
-    """The scripts whose names start so, and all that they import, in turn."""
+    """Return the scripts with these prefixes and, transitively, all that they import."""
     found: dict[str, None] = {}
     waiting = sorted(file.name for file in directory.iterdir() if file.name.startswith(prefixes))
     while waiting:
@@ -187,31 +207,6 @@ def _with_imports(directory: Path, prefixes: tuple[str, ...]) -> list[str]:
     return list(found)
 
 
-def _page(wanted: str, name: str, message: str, status: int, headers: dict[str, str] | None, provider: str) -> Response:
-    links = "\n".join(f'<link rel="prefetch" href="{escape(path)}">' for path in prefetched())
-    font = next((path for path in prefetched() if path.endswith(".woff2")), "")
-    body = Template(_PAGE.read_text()).substitute(
-        prefetch=links,
-        font=escape(font),
-        next=escape(wanted),
-        name=escape(name[:64]),
-        error=f'<p class="error" role="alert" id="error">{escape(message)}</p>' if message else "",
-        invalid='aria-invalid="true" aria-describedby="error"' if message else "",
-        focus_name="" if name else "autofocus",
-        focus_password="autofocus" if name else "",
-        language=language.current(),
-        languages=_links(wanted),
-        provider=_provider_link(wanted, provider) if provider else "",
-        sign_in=escape(_("Sign in")),
-        user=escape(_("User")),
-        password=escape(_("Password")),
-        motto=escape(_("See every machine, act on any machine.")),
-        choose=escape(_("Language")),
-    )
-    shared = {"cache-control": "no-store", "content-security-policy": _POLICY}
-    return HTMLResponse(body, status, headers={**shared, **(headers or {})})
-
-
 def _language(request: Request) -> str:
     named = request.query_params.get(language.PARAMETER, ""), request.cookies.get(language.COOKIE, "")
     return next(filter(None, map(language.known, named)), "") or language.accepted(
@@ -219,21 +214,9 @@ def _language(request: Request) -> str:
     )
 
 
-def _provider_link(wanted: str, provider: str) -> str:
-    address = escape(f"{SINGLE_SIGN_ON}?{urlencode({'next': wanted})}")
-    words = escape(_("Sign in with {provider}", provider=provider))
-    return f'<a class="provider" href="{address}">{words}</a>'
-
-
-def _links(wanted: str) -> str:
-    """The sign-in page in the other languages."""
-    links = []
-    for code in language.LANGUAGES:
-        query = urlencode({language.PARAMETER: code, **({"next": wanted} if wanted != "/" else {})})
-        here = ' aria-current="true"' if code == language.current() else ""
-        name = escape(language.name_of(code))
-        links.append(f'<a href="{SIGN_IN}?{escape(query)}" lang="{code}" hreflang="{code}"{here}>{name}</a>')
-    return "\n".join(links)
+def _address(wanted: str, code: str) -> str:
+    """The sign-in page in another language."""
+    return f"{SIGN_IN}?{urlencode({language.PARAMETER: code, **({'next': wanted} if wanted != '/' else {})})}"
 
 
 async def _read_form(request: Request) -> dict[str, str] | None:

@@ -1,11 +1,11 @@
-"""Signing in at an OpenID Connect provider, beside the passwords of ours. Only there when the settings name a provider.
+"""Single sign-on with an OpenID Connect provider, if the settings name one.
 
 Invariants:
-- Only an ID token counts that the provider signed, for us, in answer to an attempt of this browser: authorisation
-  code with PKCE, state and nonce. Authlib does and checks all of it.
-- An attempt is in a signed cookie of ten minutes, of this path only; what comes back without it is refused.
-- A provider that is away or talks nonsense costs a sign-in there, and nothing else. The page says which it was, the log
-  why; no token and no secret is in either.
+- An ID token is accepted only if the provider signed it, for this client, in response to an attempt of this browser:
+  authorisation code with PKCE, state and nonce. Authlib does and checks all of it.
+- The attempt is kept in a signed cookie, for ten minutes and this path only. A response without it is rejected.
+- A provider that is unavailable or sends invalid responses costs a sign-in and nothing else. The page tells the two
+  apart, the log has the error; neither contains a token or a secret.
 """
 
 import json
@@ -29,43 +29,43 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboard.auth import sso_accounts
-from dashboard.auth.accounts import AccountError
 from dashboard.auth.middleware import SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK
+from dashboard.auth.passwords import AccountError
 from dashboard.auth.sign_in import SignIn, safe_next
 from dashboard.i18n.language import _, marked
 from runtime.errors import SettingsError
 from runtime.settings.dashboard import DashboardSettings
 from runtime.settings.secret_files import read_secret
 
-_SECONDS: Final = 600
-_PATIENCE_SECONDS: Final = 10.0
+_ATTEMPT_SECONDS: Final = 600
+_TIMEOUT_SECONDS: Final = 10.0
 _WANTED: Final = "next"
 _UNSIGNED: Final = "none"
-_WRONG: Final = (AuthlibBaseError, JoseError, RuntimeError, ValueError, KeyError, TypeError, AttributeError)
-"""What a provider causes that answers something else than it should."""
+_INVALID: Final = (AuthlibBaseError, JoseError, RuntimeError, ValueError, KeyError, TypeError, AttributeError)
+"""The errors that an invalid response of the provider causes."""
 
-_AWAY: Final = marked("{host} does not answer. Sign in with a password, or try again later.")
-_REFUSED: Final = marked("The sign-in at {host} did not come to an end. Try again.")
-_NOTHING: Final = marked(
-    "You are signed in at {host}, but nothing here is granted to you: ask who runs this dashboard."
+_UNAVAILABLE: Final = marked("{host} does not answer. Sign in with a password, or try again later.")
+_NOT_COMPLETED: Final = marked("The sign-in at {host} was not completed. Try again.")
+_NO_GRANT: Final = marked(
+    "You are signed in at {host}, but you have no access to this dashboard: ask its administrator."
 )
-_TAKEN: Final = marked("Somebody else has your name here already: ask who runs this dashboard.")
+_NAME_TAKEN: Final = marked("Another user has your name already: ask the administrator of this dashboard.")
 
 _log = logging.getLogger(__name__)
 
 
 class SingleSignOn:
-    """The routes to a provider and back. `sign_in` shows the page and lets people in."""
+    """The routes to the provider and back. `sign_in` shows errors and starts sessions."""
 
-    def __init__(self, settings: DashboardSettings, accounts: Engine, sign_in: SignIn) -> None:
+    def __init__(self, settings: DashboardSettings, engine: Engine, sign_in: SignIn) -> None:
         if not settings.oidc_client_id or not settings.oidc_grants:
             raise SettingsError(
-                "oidc_issuer needs oidc_client_id and oidc_grants beside it: without them nobody gets in"
+                "oidc_issuer needs oidc_client_id and oidc_grants as well: without them no user gets access"
             )
         self._issuer = settings.oidc_issuer.rstrip("/")
         self._client_id, self._claim = settings.oidc_client_id, settings.oidc_claim
         self._grants = settings.oidc_grants
-        self._accounts, self._sign_in = accounts, sign_in
+        self._engine, self._sign_in = engine, sign_in
         self.host = settings.oidc_host
         self._cookie = f"dashfleet-{settings.port}-attempt"
         secret = read_secret(settings.oidc_secret_file) if settings.oidc_secret_file else None
@@ -77,13 +77,13 @@ class SingleSignOn:
             client_kwargs={
                 "scope": settings.oidc_scope,
                 "code_challenge_method": "S256",
-                "timeout": _PATIENCE_SECONDS,
+                "timeout": _TIMEOUT_SECONDS,
                 "token_endpoint_auth_method": "client_secret_basic" if secret else "none",
             },
         )
 
     def routes(self) -> Sequence[BaseRoute]:
-        """What to mount beside the sign-in."""
+        """Return the routes to mount beside the sign-in."""
         attempt = [Middleware(_Attempt, cookie=self._cookie, key=secrets.token_urlsafe(32))]
         return [
             Route(SINGLE_SIGN_ON, self._begin, methods=["GET"], middleware=attempt),
@@ -96,12 +96,12 @@ class SingleSignOn:
         request.session[_WANTED] = wanted
         back = str(request.url.replace(path=SINGLE_SIGN_ON_BACK, query="", fragment=""))
         try:
-            self._require_ours(await self._provider.load_server_metadata())
+            self._check_metadata(await self._provider.load_server_metadata())
             response: Response = await self._provider.authorize_redirect(request, back)
         except httpx2.HTTPError as error:
-            return self._failed(request, wanted, _(_AWAY, host=self.host), error, 502)
-        except _WRONG as error:
-            return self._failed(request, wanted, _(_REFUSED, host=self.host), error, 502)
+            return self._failed(request, wanted, _(_UNAVAILABLE, host=self.host), error, 502)
+        except _INVALID as error:
+            return self._failed(request, wanted, _(_NOT_COMPLETED, host=self.host), error, 502)
         return response
 
     async def _end(self, request: Request) -> Response:
@@ -109,43 +109,46 @@ class SingleSignOn:
         try:
             claims = await self._claims(request)
         except httpx2.HTTPError as error:
-            return self._failed(request, wanted, _(_AWAY, host=self.host), error, 502)
-        except _WRONG as error:
-            return self._failed(request, wanted, _(_REFUSED, host=self.host), error, 401)
+            return self._failed(request, wanted, _(_UNAVAILABLE, host=self.host), error, 502)
+        except _INVALID as error:
+            return self._failed(request, wanted, _(_NOT_COMPLETED, host=self.host), error, 401)
         finally:
             request.session.clear()
         subject = json.dumps([self._issuer, claims["sub"]])
         grant = sso_accounts.granted(_values(claims, self._claim), self._grants)
         if grant is None:
-            await run_in_threadpool(sso_accounts.turn_away, self._accounts, subject)
-            return self._sign_in.refused(request, wanted, _(_NOTHING, host=self.host), 403)
+            await run_in_threadpool(sso_accounts.end_sessions, self._engine, subject)
+            return self._sign_in.rejected(request, wanted, _(_NO_GRANT, host=self.host), 403)
         name = sso_accounts.name_of(claims, self.host)
         try:
-            person = await run_in_threadpool(sso_accounts.settle, self._accounts, subject, name, grant)
+            who = await run_in_threadpool(sso_accounts.provide, self._engine, subject, name, grant)
         except AccountError as error:
-            return self._failed(request, wanted, _(_TAKEN), error, 403)
-        return await self._sign_in.let_in(request, person, wanted)
+            return self._failed(request, wanted, _(_NAME_TAKEN), error, 403)
+        return await self._sign_in.start_session(request, who, wanted)
 
     async def _claims(self, request: Request) -> Mapping[str, Any]:
-        """What the provider says of somebody, from the ID token; what that lacks, from its userinfo."""
+        """Return the claims of the ID token, and of the userinfo endpoint if the configured claim is missing."""
         expected = {
             "iss": {"essential": True, "values": [self._provider.server_metadata.get("issuer", self._issuer)]},
             "aud": {"essential": True, "values": [self._client_id]},
         }
-        self._require_ours(await self._provider.load_server_metadata())
+        self._check_metadata(await self._provider.load_server_metadata())
         token = await self._provider.authorize_access_token(request, claims_options=expected)
-        claims: dict[str, Any] = dict(token["userinfo"])  # of the ID token, which Authlib has checked
+        claims: dict[str, Any] = dict(token["userinfo"])  # from the ID token, which Authlib has checked
         if not _values(claims, self._claim) and self._provider.server_metadata.get("userinfo_endpoint"):
             more = await self._provider.userinfo(token=token)
             if more["sub"] != claims["sub"]:
-                raise ValueError("the userinfo is about somebody else")
+                raise ValueError("the userinfo is about another user")
             claims = {**more, **claims}
         return claims
 
-    def _require_ours(self, metadata: dict[str, Any]) -> None:
-        """Raise ValueError unless these are of the provider that the settings name, and reached as safely."""
+    def _check_metadata(self, metadata: dict[str, Any]) -> None:
+        """Raise ValueError unless the metadata is of the configured issuer and its endpoints are as encrypted.
+
+        Removes unsigned ID tokens from the accepted algorithms.
+        """
         if str(metadata["issuer"]).rstrip("/") != self._issuer:
-            raise ValueError(f"it calls itself {metadata['issuer']!r}")
+            raise ValueError(f"the issuer calls itself {metadata['issuer']!r}")
         scheme = urlsplit(self._issuer).scheme
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
             if urlsplit(str(metadata[name])).scheme not in (scheme, "https"):
@@ -155,11 +158,11 @@ class SingleSignOn:
 
     def _failed(self, request: Request, wanted: str, message: str, error: Exception, status: int) -> Response:
         _log.warning("signing in at %s failed: %r", self.host, error)
-        return self._sign_in.refused(request, wanted, message, status)
+        return self._sign_in.rejected(request, wanted, message, status)
 
 
 class _Attempt:
-    """Keeps `request.session` in a cookie; one that is only sent encrypted when the request came so."""
+    """Store `request.session` in a cookie, a secure one if the request came over HTTPS."""
 
     def __init__(self, app: ASGIApp, *, cookie: str, key: str) -> None:
         self._by_scheme = {
@@ -167,7 +170,7 @@ class _Attempt:
                 app,
                 key,
                 session_cookie=cookie,
-                max_age=_SECONDS,
+                max_age=_ATTEMPT_SECONDS,
                 path=SINGLE_SIGN_ON,
                 same_site="lax",
                 https_only=scheme == "https",
@@ -180,7 +183,7 @@ class _Attempt:
 
 
 def _values(claims: Mapping[str, Any], claim: str) -> list[str]:
-    """The texts in a claim; with dots in its name, in a claim of a claim: `realm_access.roles`."""
+    """Return the strings in a claim. A name with dots is a path: `realm_access.roles`."""
     found: Any = claims.get(claim)
     if found is None:
         found = claims

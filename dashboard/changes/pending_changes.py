@@ -1,8 +1,8 @@
-"""What a visitor has asked for that changes the organisation, and whether the database has it yet.
+"""Changes that a visitor has requested in this session, and whether they are in the database.
 
 Invariants:
-- Nothing is taken for done because it was sent: only the record of the request in the database says so.
-- What nobody has answered in time is shown as such, and turns into what became of it if that is recorded later.
+- A change counts as done only when the database records its request as accepted, never because it was sent.
+- A request without an answer in time is shown as such, and takes its real state if an answer is recorded later.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,104 +15,100 @@ from sqlalchemy import Row
 
 from dashboard.i18n.language import _, marked
 from dashboard.i18n.text import Word
-from dashboard.page import refresh
+from dashboard.page import last_good
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import CHANGE_MILLISECONDS, NotAllowedError
 from dashboard.widgets import markup
 from schemas.contract.administration import Administration
-from schemas.database.queries import settings
+from schemas.database.queries.requests import find_answers
 
 PENDING: Final = "pending"
-_ASKED: Final = "changes.asked"
+ACCEPTED: Final = "accepted"
+_REQUESTS: Final = "changes.requests"
 _KEPT_MAX: Final = 20
 _GRACE_MILLISECONDS: Final = 5_000
 _WORDS: Final = {
     PENDING: (marked("Pending"), "fair"),
-    "accepted": (marked("Done"), "good"),
+    ACCEPTED: (marked("Done"), "good"),
     "refused": (marked("Refused"), "bad"),
     "unanswered": (marked("No answer"), "bad"),
 }
-_UNANSWERED: Final = marked("Nobody has answered. If the ingestor runs and is connected, ask again.")
-_NOT_YET: Final = marked("Sent; the database does not have it yet.")
-_NOBODY: Final = marked("This dashboard has no connection to the broker.")
-_CLEAR: Final = marked("Clear this list")
-_LABEL: Final = marked("What you have asked for")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A change that somebody asked for: the id of its request, what it is in words, and when nobody asks any more."""
+class ChangeRequest:
+    """A change that was requested: its request's id, its title, and the time (ms) until which it is retried."""
 
-    request: str
+    id: str
     title: str
     change: Administration
     until: int
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What became of it: the code of its state, and why."""
+class ChangeState:
+    """The state of a requested change: its code and the reason."""
 
     code: str
     detail: str
 
     @property
     def word(self) -> Word:
-        """The state as people read it."""
+        """The label of the state, translated."""
         label, tone = _WORDS[self.code]
         return Word(_(label), tone)
 
 
-def ask(context: PageContext, change: Administration, title: str) -> Asked:
-    """Ask for a change, and remember it for this visitor. Raises NotAllowedError."""
+def publish(context: PageContext, change: Administration, title: str) -> ChangeRequest:
+    """Publish a change, and remember its request in this session. Raises NotAllowedError."""
     if context.publisher is None:
-        raise NotAllowedError(_(_NOBODY))
-    request = context.publisher.administer(context.org, change, role=context.role, actor=context.user)
-    asked = Asked(request, title, change, context.now() + CHANGE_MILLISECONDS + _GRACE_MILLISECONDS)
-    st.session_state[_ASKED] = [*_remembered(), asked][-_KEPT_MAX:]
-    return asked
+        raise NotAllowedError(_("This dashboard has no connection to the broker."))
+    id_ = context.publisher.administer(context.org, change, role=context.role, actor=context.user)
+    request = ChangeRequest(id_, title, change, context.now() + CHANGE_MILLISECONDS + _GRACE_MILLISECONDS)
+    st.session_state[_REQUESTS] = [*_requests(), request][-_KEPT_MAX:]
+    return request
 
 
-def standing(asked: Asked, row: Row[Any] | None, now: int) -> Standing:
-    """What became of it. `row`: its request as the database has it."""
+def state_of(request: ChangeRequest, row: Row[Any] | None, now: int) -> ChangeState:
+    """Return the state of a change. `row` is its request in the database, if it is there."""
     if row is not None:
-        return Standing("accepted" if row.state == "accepted" else "refused", row.detail)
-    if now < asked.until:
-        return Standing(PENDING, _(_NOT_YET))
-    return Standing("unanswered", _(_UNANSWERED))
+        return ChangeState(ACCEPTED if row.state == ACCEPTED else "refused", row.detail)
+    if now < request.until:
+        return ChangeState(PENDING, _("Sent, not yet in the database."))
+    return ChangeState("unanswered", _("No answer. Check that the ingestor is running and connected, then try again."))
 
 
-def look(context: PageContext, asked: Sequence[Asked]) -> list[Standing]:
-    """What became of each of these."""
-    if not asked:
+def read_states(context: PageContext, requests: Sequence[ChangeRequest]) -> list[ChangeState]:
+    """Return the state of each request."""
+    if not requests:
         return []
-    ids = [each.request for each in asked]
-    read = partial(settings.answers, context.engine, context.org, ids)
-    found: Mapping[str, Row[Any]] = refresh.read(context, "changes.answers", read) or {}
-    return [standing(each, found.get(each.request), context.now()) for each in asked]
+    read = partial(find_answers, context.engine, context.org, [each.id for each in requests])
+    found: Mapping[str, Row[Any]] = last_good.read(context, "changes.answers", read) or {}
+    return [state_of(each, found.get(each.id), context.now()) for each in requests]
 
 
-def pending(context: PageContext) -> list[Asked]:
-    """What this visitor has asked for and the database does not have yet."""
-    asked = _remembered()
-    return [each for each, stands in zip(asked, look(context, asked), strict=True) if stands.code == PENDING]
+def pending(context: PageContext) -> list[ChangeRequest]:
+    """Return the requests of this session that the database does not have yet."""
+    requests = _requests()
+    states = read_states(context, requests)
+    return [each for each, state in zip(requests, states, strict=True) if state.code == PENDING]
 
 
 def draw(context: PageContext) -> None:
-    """What this visitor has asked for on this visit, the newest first, until they clear it."""
-    asked = _remembered()
-    if not asked:
+    """Draw the requests of this session, the newest first, until the visitor dismisses them."""
+    requests = _requests()
+    if not requests:
         return
-    found = look(context, asked)
-    rows = [(each.title, stands.word, stands.detail) for each, stands in zip(asked, found, strict=True)]
-    st.html(markup.outcomes(reversed(rows), _(_LABEL)))
-    if all(stands.code != PENDING for stands in found):
-        st.button(_(_CLEAR), on_click=_forget, type="tertiary", key="changes.clear")
+    states = read_states(context, requests)
+    rows = [(each.title, state.word, state.detail) for each, state in zip(requests, states, strict=True)]
+    st.html(markup.outcomes(reversed(rows), _("Your requests")))
+    if all(state.code != PENDING for state in states):
+        st.button(_("Dismiss finished requests"), on_click=_dismiss, type="tertiary", key="changes.dismiss")
 
 
-def _remembered() -> list[Asked]:
-    return list(st.session_state.get(_ASKED, ()))
+def _requests() -> list[ChangeRequest]:
+    return list(st.session_state.get(_REQUESTS, ()))
 
 
-def _forget() -> None:
-    st.session_state.pop(_ASKED, None)
+def _dismiss() -> None:
+    st.session_state.pop(_REQUESTS, None)

@@ -1,9 +1,9 @@
-"""Files to download, outside of Streamlit: the fleet as it is filtered, and a machine's history.
+"""Downloads outside of Streamlit: the filtered fleet, and a machine's history.
 
 Invariants:
 - The organisation is that of the visitor's session; no address can name another.
 - A file is sent while it is read. No reader, however slow, holds a transaction of the database open.
-- The address of a file is that of the page, so that what is filtered on the screen is what is in the file.
+- The address of a file has the query of the page, so that the file contains what the screen shows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,104 +22,94 @@ from starlette.routing import Route
 
 from dashboard.export import fleet, formats, history
 from dashboard.export.formats import Rows
-from dashboard.export.history import Wanted
+from dashboard.export.history import HistoryRange
 from dashboard.fleet import state
 from dashboard.i18n.language import _, marked
 from dashboard.widgets import markup
+from runtime.clock import Clock
 from schemas.contract.topics import is_id
-from schemas.database.queries import history as history_queries
 from schemas.database.queries.history import RANGES
-from schemas.fleet.history import resolution
+from schemas.database.queries.settings import read_settings
+from schemas.fleet.history import choose_resolution
 
 FLEET: Final = "/export/fleet"
 MACHINE: Final = "/export/machine"
 
 _NAMES: Final = {"csv": marked("CSV"), "jsonl": marked("JSON lines")}
-
-_PART: Final = 1000
-"""How many rows of history are read at once, about: so many minutes or hours, or seconds of samples."""
-
-Now = Callable[[], int]
+_ROWS_PER_READ: Final = 1000
+"""Rows of history per query, about: minutes or hours, or seconds of samples."""
 
 
 def links(path: str, query: Mapping[str, str]) -> str:
-    """Links to a file in each form, as HTML."""
+    """Return links to a file in each format, as HTML."""
     asked = f"?{urlencode(query)}" if query else ""
-    return markup.downloads(_("Export"), [(_(name), f"{path}.{form}{asked}") for form, name in _NAMES.items()])
+    return markup.downloads(_("Export"), [(_(name), f"{path}.{fmt}{asked}") for fmt, name in _NAMES.items()])
 
 
 class Downloads:
-    """The routes over the fleet's database, which may be away when they are made."""
+    """The download routes over the fleet's database."""
 
-    def __init__(self, open_database: Callable[[], Engine], *, now: Now) -> None:
-        self._open = open_database
-        self._engine: Engine | None = None
-        self._now = now
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
 
     def routes(self) -> list[Route]:
-        """What to mount in front of Streamlit."""
+        """Return the routes to mount in front of Streamlit."""
         return [
-            Route(FLEET + ".{form}", self._fleet, methods=["GET"]),
-            Route(MACHINE + ".{form}", self._machine, methods=["GET"]),
+            Route(FLEET + ".{format}", self._fleet, methods=["GET"]),
+            Route(MACHINE + ".{format}", self._machine, methods=["GET"]),
         ]
 
     async def _fleet(self, request: Request) -> Response:
-        return await run_in_threadpool(self._answer, request, self._of_fleet)
+        return await run_in_threadpool(self._answer, request, self._fleet_file)
 
     async def _machine(self, request: Request) -> Response:
-        return await run_in_threadpool(self._answer, request, self._of_machine)
+        return await run_in_threadpool(self._answer, request, self._machine_file)
 
-    def _answer(self, request: Request, find: Callable[[Engine, Request], Response]) -> Response:
-        if request.path_params["form"] not in formats.FORMS:
-            return PlainTextResponse("there is no such form of a file\n", 404)
+    def _answer(self, request: Request, find: Callable[[Request], Response]) -> Response:
+        if request.path_params["format"] not in formats.MEDIA_TYPES:
+            return PlainTextResponse("unknown file format\n", 404)
         try:
-            self._engine = self._engine or self._open()
-            return find(self._engine, request)
+            return find(request)
         except SQLAlchemyError:
             return PlainTextResponse("the database cannot be read now: try again later\n", 503)
 
-    def _of_fleet(self, engine: Engine, request: Request) -> Response:
+    def _fleet_file(self, request: Request) -> Response:
         filters = state.parse(request.query_params).filters
-        parts = fleet.rows(engine, _org(request), filters)
-        return self._file(request, "fleet", fleet.COLUMNS, parts)
+        return self._file(request, "fleet", fleet.COLUMNS, fleet.rows(self._engine, _org(request), filters))
 
-    def _of_machine(self, engine: Engine, request: Request) -> Response:
+    def _machine_file(self, request: Request) -> Response:
         name, org = request.query_params.get("id", ""), _org(request)
         length = RANGES.get(request.query_params.get("range", ""))
         if length is None:
-            return PlainTextResponse("there is no such range\n", 404)
-        end = self._now()
-        kept = resolution(step=0, age=length, retention=history_queries.retention(engine, org))
-        wanted = Wanted(org, (name,), end - length, end, kept)
-        if not is_id(name) or history.unknown(engine, wanted):
-            return PlainTextResponse("there is no such machine\n", 404)
-        return self._file(request, name, history.names_of(wanted.columns), _history(engine, wanted))
+            return PlainTextResponse("unknown range\n", 404)
+        end = self._clock.now()
+        kept = choose_resolution(step=0, age=length, retention=read_settings(self._engine, org)[1])
+        wanted = HistoryRange(org, (name,), end - length, end, kept)
+        if not is_id(name) or history.unknown(self._engine, wanted):
+            return PlainTextResponse("unknown machine\n", 404)
+        return self._file(request, name, wanted.names, _history(self._engine, wanted))
 
-    def _file(self, request: Request, name: str, columns: Sequence[str], parts: Iterable[Rows]) -> Response:
-        form, parts = request.path_params["form"], iter(parts)
-        first = next(parts, [])  # what cannot be read is said before the file begins
-        at = datetime.fromtimestamp(self._now() / 1000, UTC)
+    def _file(self, request: Request, name: str, columns: Sequence[str], batches: Iterable[Rows]) -> Response:
+        fmt, batches = request.path_params["format"], iter(batches)
+        first = next(batches, [])  # a failing query is answered before the file begins
+        at = datetime.fromtimestamp(self._clock.now() / 1000, UTC)
         headers = {
-            "content-disposition": f'attachment; filename="{name}-{at:%Y%m%dT%H%M%SZ}.{form}"',
+            "content-disposition": f'attachment; filename="{name}-{at:%Y%m%dT%H%M%SZ}.{fmt}"',
             "cache-control": "no-store",
         }
+        body = (formats.lines(fmt, columns, batch) for batch in chain([first], batches))
         return StreamingResponse(
-            _texts(form, columns, chain([first], parts)), media_type=formats.FORMS[form], headers=headers
+            chain([formats.header(fmt, columns)], body), media_type=formats.MEDIA_TYPES[fmt], headers=headers
         )
 
 
-def _texts(form: str, columns: Sequence[str], parts: Iterable[Rows]) -> Iterator[str]:
-    yield formats.head(form, columns)
-    for some in parts:
-        yield formats.body(form, columns, some)
-
-
-def _history(engine: Engine, wanted: Wanted) -> Iterator[Rows]:
-    """Its rows, some at a time, each part read whole before it is handed on."""
-    step = _PART * (wanted.resolution.length or 1000)
+def _history(engine: Engine, wanted: HistoryRange) -> Iterator[Rows]:
+    """Yield the rows; each query is read whole before its rows are handed on."""
+    step = _ROWS_PER_READ * (wanted.resolution.length or 1000)
     for start in range(wanted.start, wanted.end, step):
-        for some in list(history.rows(engine, replace(wanted, start=start, end=min(start + step, wanted.end)))):
-            yield history.timed(some)
+        for batch in list(history.rows(engine, replace(wanted, start=start, end=min(start + step, wanted.end)))):
+            yield history.with_times(batch)
 
 
 def _org(request: Request) -> str:

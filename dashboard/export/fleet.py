@@ -1,7 +1,7 @@
-"""The fleet for other programs: the machines that match, in the order of the table, as a stream of rows.
+"""Export of the fleet: the machines that match a filter, in the order of the table, as a stream of rows.
 
 Invariants:
-- Machines are read some at a time. No reader, however slow, holds a transaction open; only the names are all in memory.
+- Machines are read in batches. No reader, however slow, holds a transaction open; only the names are all in memory.
 - Names, codes and times are as in the contract, in no language.
 """
 
@@ -10,12 +10,11 @@ from typing import Any, Final
 
 from sqlalchemy import Engine, Row
 
-from dashboard.export.formats import Rows
-from dashboard.export.history import iso
+from dashboard.export.formats import Rows, iso
 from schemas.database.queries import machines
 from schemas.database.queries.machines import Filters
 
-MACHINES_AT_ONCE: Final = 500
+BATCH_SIZE: Final = 500
 COLUMNS: Final = (
     "machine",
     "hostname",
@@ -38,12 +37,10 @@ COLUMNS: Final = (
 
 
 def rows(engine: Engine, org_name: str, filters: Filters) -> Iterator[Rows]:
-    """The machines some at a time; those that go away meanwhile are left out."""
-    with engine.connect() as connection:
-        names = connection.execute(machines.matching(org_name, filters)).scalars().all()
-    for start in range(0, len(names), MACHINES_AT_ONCE):
-        some = machines.rows(engine, org_name, names[start : start + MACHINES_AT_ONCE])
-        yield [_machine(row) for row in some]
+    """Yield the machines in batches; those that disappear meanwhile are left out."""
+    names = machines.matching_names(engine, org_name, filters, limit=None)
+    for start in range(0, len(names), BATCH_SIZE):
+        yield [_machine(row) for row in machines.find_rows(engine, org_name, names[start : start + BATCH_SIZE])]
 
 
 def _machine(row: Row[Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dashboard.fleet import state
 from dashboard.fleet.state import CHOSEN_MAX, MAP, Place
 from dashboard.i18n import text
 from dashboard.i18n.language import Marked, _, marked
-from dashboard.page import refresh
+from dashboard.page import last_good
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup, search_box
 from schemas.database.queries import choices
@@ -34,7 +34,7 @@ _DRAWN: Final = "fleet.drawn"
 _LEFT: Final = "fleet.left"
 _CHOICES: Final = "fleet.choices"
 _CHOICES_SECONDS: Final = 60
-_choices = refresh.shared(choices.choices, seconds=_CHOICES_SECONDS)
+_choices = last_good.cached(choices.list_choices, seconds=_CHOICES_SECONDS)
 
 _VIEW: Final = "fleet.view"
 _GROUP: Final = "fleet.group"
@@ -166,7 +166,7 @@ def _grouping(context: PageContext) -> None:
 
 
 def _offered(context: PageContext) -> Choices:
-    return refresh.read(context, _CHOICES, partial(_choices, context.engine, context.org)) or Choices()
+    return last_good.read(context, _CHOICES, partial(_choices, context.engine, context.org)) or Choices()
 
 
 def _popover(context: PageContext) -> None:

@@ -16,10 +16,10 @@ from dashboard.actions import dialog
 from dashboard.fleet.state import Selection
 from dashboard.i18n import text
 from dashboard.i18n.language import _, ngettext
-from dashboard.page import refresh
+from dashboard.page import last_good, system_status
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup, table
-from schemas.database.queries import commands
+from schemas.database.queries import machines
 from schemas.database.queries.machines import Filters
 
 _SELECTION: Final = "fleet.selection"
@@ -42,12 +42,12 @@ def bar(context: PageContext, key: str, filters: Filters, total: int) -> None:
     chosen = _selection().names
     if not chosen or not context.may_act:
         return
-    why = refresh.obstacle(context)
+    why = system_status.obstacle(context)
     with st.container(horizontal=True, vertical_alignment="center", key="selection"):
         st.html(markup.selected(ngettext("{n} selected", "{n} selected", len(chosen)), text.listed(chosen), why))
         st.space("stretch")
         if len(chosen) < total:
-            wanted = min(total, commands.SELECTION_MAX)
+            wanted = min(total, machines.SELECTION_MAX)
             st.button(
                 ngettext("Select the {n} that matches", "Select all {n} that match", wanted),
                 on_click=partial(_select_all, context, filters),
@@ -63,8 +63,8 @@ def _selection() -> Selection:
 
 
 def _select_all(context: PageContext, filters: Filters) -> None:
-    read = partial(commands.matching_names, context.engine, context.org, filters)
-    names = refresh.fresh(read) if context.may_act else None
+    read = partial(machines.matching_names, context.engine, context.org, filters)
+    names = last_good.fresh(read) if context.may_act else None
     if names is not None:
         st.session_state[_SELECTION] = _selection().set(names)
 

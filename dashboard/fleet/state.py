@@ -15,8 +15,7 @@ from dashboard.fleet.rows import ALL, ATTENTION, ATTENTION_HEALTHS, COLUMNS
 from dashboard.i18n.text import HEALTH, PRESENCE
 from schemas.contract.topics import is_id
 from schemas.database.queries.choices import is_choice, is_label
-from schemas.database.queries.commands import SELECTION_MAX
-from schemas.database.queries.machines import ORDERS, Filters
+from schemas.database.queries.machines import SELECTION_MAX, SORT_ORDERS, Filters
 from schemas.database.queries.tiles import BY_LABEL, BY_SYSTEM
 
 PAGE_SIZE: Final = 50
@@ -95,7 +94,7 @@ def parse(query: Mapping[str, str]) -> Place:
         systems=_listed(query.get("os", ""), is_choice),
         versions=_listed(query.get("version", ""), is_choice),
         labels=_listed(query.get("label", ""), is_label),
-        order=order if order in ORDERS else DEFAULT.order,
+        order=order if order in SORT_ORDERS else DEFAULT.order,
         descending=query.get("dir") == "desc",
     )
     number = query.get("page", "")

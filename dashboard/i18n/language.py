@@ -102,8 +102,8 @@ def choose(code: str) -> None:
     _heard.set(code)
 
 
-def arrive() -> None:
-    """Take the language that the address names; it is kept in the session then, and no address says it again."""
+def choose_from_address() -> None:
+    """Choose the language that the address names, and remove it from the address: the session keeps it."""
     if PARAMETER not in st.query_params:
         return
     asked = known(st.query_params[PARAMETER])

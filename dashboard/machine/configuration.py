@@ -1,7 +1,7 @@
-"""How a machine should be configured, how it says it is, and another wish: interval, labels, collectors.
+"""Configuration of a machine: the desired values beside the reported ones, and the form that changes them.
 
-Invariant: a `configure` says a whole configuration; what somebody does not touch stays as it was wished for, or its
-owner's.
+Invariant: a `configure` order carries a whole configuration; a value that the user does not change stays as it was
+desired before, or stays a local setting.
 """
 
 from collections.abc import Mapping
@@ -14,47 +14,42 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Row
 
 from dashboard.actions import dialog
-from dashboard.changes import change_dialog
-from dashboard.changes.change_dialog import Draft
 from dashboard.i18n import text
-from dashboard.i18n.language import _, marked, pgettext
+from dashboard.i18n.language import _, marked
 from dashboard.i18n.shared_words import retold
 from dashboard.i18n.text import Word
-from dashboard.page import refresh
+from dashboard.page import dialog_steps, last_good, system_status
+from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup
 from runtime.durations import seconds, written
-from schemas.contract.action_catalogue import actions
+from schemas.contract.action_catalogue import read_actions
 from schemas.contract.commands import Desired, Order
 from schemas.contract.messages import Labels
 from schemas.database.queries import settings
 
 CONFIGURE: Final = "configure"
 _LABELS: Final[TypeAdapter[dict[str, str]]] = TypeAdapter(Labels)
-_HEADS: Final = (marked("Setting"), marked("Desired"), marked("Reported"), marked("Difference"))
-_OWNERS: Final = marked("as its owner has set it")
-_NOT_ALLOWED: Final = marked("This machine's owner does not let it be configured from here.")
-_NOT_HEARD: Final = marked("It has not been heard yet, and has not said what it allows.")
-_WAITS: Final = marked("A configuration is on its way to it: see its last commands.")
-_HOW: Final = marked("A line for each label, such as site=paris.")
+_NOT_ALLOWED: Final = marked("This machine does not allow remote configuration.")
+_NOT_HEARD: Final = marked("This machine has not reported yet which actions it allows.")
+_PENDING: Final = marked("A configuration command is pending: see Last commands.")
 _BAD_LABELS: Final = marked(
-    "Labels are lines such as site=paris, 32 at most: the name in lower-case letters, digits and hyphens, "
-    "the value of 63 characters at most."
+    "Enter one label per line, such as site=paris, at most 32: names in lower-case letters, digits and hyphens, values "
+    "of at most 63 characters."
 )
-_SAME: Final = marked("Nothing is different from what it has.")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A configuration that somebody wished for. None: as the machine's owner has set it."""
+class MachineConfig:
+    """A configuration. None: a local setting, which is not managed from here."""
 
     interval_seconds: float | None = None
     labels: Mapping[str, str] | None = None
     collectors_off: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, desired: Any) -> "Wish":  # noqa: ANN401 - JSON of the database
-        """What is stored as desired; nothing when that is nothing, or cannot be read."""
+    def of(cls, desired: Any) -> "MachineConfig":  # noqa: ANN401 - JSON of the database
+        """Return the desired configuration that is stored; an empty one if there is none, or it is invalid."""
         try:
             order = Order.model_validate_json(Desired.model_validate(desired).order.statement)
             given = order.arguments
@@ -70,7 +65,7 @@ class Wish:
         )
 
     def arguments(self) -> dict[str, Any]:
-        """As `configure` takes it."""
+        """Return the arguments of the `configure` action."""
         found: dict[str, Any] = {"collectors_off": list(self.collectors_off)} if self.collectors_off else {}
         if self.interval_seconds is not None:
             found["interval_seconds"] = self.interval_seconds
@@ -79,27 +74,27 @@ class Wish:
         return found
 
 
-def reported(row: Row[Any]) -> Wish:
-    """What a machine says of itself."""
+def reported(row: Row[Any]) -> MachineConfig:
+    """Return the configuration that a machine reports."""
     info: Mapping[str, Any] = row.info or {}
     interval = info.get("interval_seconds") or row.interval_seconds
-    return Wish(interval, dict(row.labels or {}), tuple(info.get("collectors_off") or ()))
+    return MachineConfig(interval, dict(row.labels or {}), tuple(info.get("collectors_off") or ()))
 
 
-def compared(wish: Wish, found: Wish) -> list[tuple[str, str, str, Word]]:
-    """Each setting: its name, what is wished for, what is reported, and whether that differs."""
+def compared(desired: MachineConfig, found: MachineConfig) -> list[tuple[str, str, str, Word]]:
+    """Return each setting's name, desired value, reported value, and whether they differ."""
     return [
-        _line(_("Interval"), text.duration, wish.interval_seconds, found.interval_seconds),
-        _line(_("Labels"), _labels_shown, wish.labels, found.labels),
-        _line(_("Collectors off"), _names_shown, wish.collectors_off or None, found.collectors_off),
+        _compared(_("Interval"), text.duration, desired.interval_seconds, found.interval_seconds),
+        _compared(_("Labels"), _labels_shown, desired.labels, found.labels),
+        _compared(_("Disabled collectors"), _names_shown, desired.collectors_off or None, found.collectors_off),
     ]
 
 
-def _line(name: str, shown: Any, wished: Any, found: Any) -> tuple[str, str, str, Word]:  # noqa: ANN401
-    if wished is None:
-        return name, _(_OWNERS), shown(found), Word(_("none"), "plain")
-    word = Word(pgettext("difference", "none"), "good") if wished == found else Word(_("differs"), "fair")
-    return name, shown(wished), shown(found), word
+def _compared(name: str, shown: Any, desired: Any, found: Any) -> tuple[str, str, str, Word]:  # noqa: ANN401
+    if desired is None:
+        return name, _("Local setting (not managed)"), shown(found), Word(text.UNKNOWN, "plain")
+    word = Word(_("In sync"), "good") if desired == found else Word(_("Out of sync"), "fair")
+    return name, shown(desired), shown(found), word
 
 
 def _labels_shown(labels: Mapping[str, str]) -> str:
@@ -111,98 +106,101 @@ def _names_shown(names: tuple[str, ...]) -> str:
 
 
 def draw(context: PageContext, row: Row[Any]) -> None:
-    """Draw what is desired and reported, and the way to change it."""
-    read = partial(settings.desired, context.engine, context.org, row.name)
-    stored = refresh.read(context, f"desired.{row.name}", read)
+    """Draw the desired and the reported configuration, and the button that changes it."""
+    read = partial(settings.read_desired, context.engine, context.org, row.name)
+    stored = last_good.read(context, f"desired.{row.name}", read)
     if stored is None:
         return
-    found = reported(row)
-    wish = Wish.of(stored.desired)
-    st.html(markup.comparison([_(head) for head in _HEADS], compared(wish, found)))
+    found, desired = reported(row), MachineConfig.of(stored.desired)
+    heads = (_("Setting"), _("Desired"), _("Reported"), _("State"))
+    st.html(markup.comparison(heads, compared(desired, found)))
     if stored.waiting:
-        st.html(markup.note(_(_WAITS)))
+        st.html(markup.note(_(_PENDING)))
     if not context.may_act:
         return
     why = _obstacle(context, row)
     if why:
         st.html(markup.note(why))
+    form = partial(_form, str(row.name), desired, found, _collectors(row, desired))
     st.button(
         _("Configure …"),
         key="machine.configure",
         disabled=bool(why),
-        on_click=partial(
-            change_dialog.ask,
-            _("Configure {machine}", machine=row.name),
-            _form,
-            machine=row.name,
-            wish=wish,
-            found=found,
-            collectors=_collectors(row, wish),
-        ),
+        on_click=partial(dialog_steps.request, _("Configure {machine}", machine=row.name), form),
     )
 
 
 def _obstacle(context: PageContext, row: Row[Any]) -> str:
-    """Why it cannot be configured now; empty when it can."""
     if row.info is None:
         return _(_NOT_HEARD)
-    allowed = CONFIGURE in actions(row.info.get("actions"))
-    return refresh.obstacle(context) if allowed else _(_NOT_ALLOWED)
+    allowed = CONFIGURE in read_actions(row.info.get("actions"))
+    return system_status.obstacle(context) if allowed else _(_NOT_ALLOWED)
 
 
-def _collectors(row: Row[Any], wish: Wish) -> list[str]:
+def _collectors(row: Row[Any], desired: MachineConfig) -> list[str]:
     info: Mapping[str, Any] = row.info or {}
-    return sorted({*(info.get("collectors") or ()), *(info.get("collectors_off") or ()), *wish.collectors_off})
+    return sorted({*(info.get("collectors") or ()), *(info.get("collectors_off") or ()), *desired.collectors_off})
 
 
-def _form(_context: PageContext, draft: Draft) -> None:
-    wish, found = draft.about["wish"], draft.about["found"]
-    interval = wish.interval_seconds if wish.interval_seconds is not None else found.interval_seconds
-    labels = wish.labels if wish.labels is not None else found.labels
-    lines = "\n".join(f"{name}={value}" for name, value in sorted(labels.items()))
-    owners = st.checkbox(_("Everything as its owner has set it"), key=draft.key("owners"))
-    st.text_input(_("A sample every"), written(interval or 0), max_chars=20, key=draft.key("interval"), disabled=owners)
-    st.text_area(_("Labels"), lines, help=_(_HOW), height=120, key=draft.key("labels"), disabled=owners)
+def _form(
+    name: str,
+    desired: MachineConfig,
+    found: MachineConfig,
+    collectors: list[str],
+    _context: PageContext,
+    state: DialogState,
+) -> None:
+    interval = desired.interval_seconds if desired.interval_seconds is not None else found.interval_seconds
+    labels = (desired.labels if desired.labels is not None else found.labels) or {}
+    lines = "\n".join(f"{label}={value}" for label, value in sorted(labels.items()))
+    local = st.checkbox(_("Use local settings only"), key=state.key("local"))
+    shown = written(interval or 0)
+    st.text_input(_("Sampling interval"), shown, max_chars=20, key=state.key("interval"), disabled=local)
+    hint = _("One label per line, such as site=paris.")
+    st.text_area(_("Labels"), lines, help=hint, height=120, key=state.key("labels"), disabled=local)
+    off = desired.collectors_off or found.collectors_off
     st.multiselect(
-        _("Collectors that are switched off"),
-        draft.about["collectors"],
-        default=[each for each in wish.collectors_off or found.collectors_off if each in draft.about["collectors"]],
+        _("Disabled collectors"),
+        collectors,
+        default=[each for each in off if each in collectors],
         placeholder=_("None"),
-        key=draft.key("off"),
-        disabled=owners,
+        key=state.key("off"),
+        disabled=local,
     )
-    change_dialog.buttons(draft, _("Continue"), partial(_continue, draft))
+    dialog_steps.buttons(state, _("Continue"), partial(_continue, name, desired, found, state))
 
 
-def _continue(draft: Draft) -> None:
-    """On to the confirmation, which is that of every action."""
-    before, found = draft.about["wish"], draft.about["found"]
+def _continue(name: str, desired: MachineConfig, found: MachineConfig, state: DialogState) -> None:
+    """Go on to the confirmation of the action dialog."""
     try:
-        wish = Wish() if draft.value("owners") else _written(draft, before, found)
+        config = MachineConfig() if state.value("local") else entered(state, desired, found)
     except ValueError as error:
-        draft.problem = retold(error)
+        state.problem = retold(error)
         return
-    if wish == before:
-        draft.problem = _(_SAME)
+    if config == desired:
+        state.problem = _("Nothing has changed.")
         return
-    change_dialog.leave()
-    dialog.ask((str(draft.about["machine"]),), action=CONFIGURE, arguments=wish.arguments())
+    dialog_steps.leave()
+    dialog.ask((name,), action=CONFIGURE, arguments=config.arguments())
 
 
-def _written(draft: Draft, before: Wish, found: Wish) -> Wish:
-    """What the form holds. What is as it is reported, and was not wished for, stays the owner's. Raises ValueError."""
-    given = str(draft.value("interval") or "")
+def entered(state: DialogState, desired: MachineConfig, found: MachineConfig) -> MachineConfig:
+    """Return the configuration in the form. Raises ValueError.
+
+    A value that equals the reported one, and was not desired before, stays a local setting.
+    """
+    given = str(state.value("interval") or "")
     interval = seconds(given) if given.strip() else None
-    labels: Mapping[str, str] | None = read_labels(str(draft.value("labels") or ""))
-    if before.interval_seconds is None and interval == found.interval_seconds:
+    labels: Mapping[str, str] | None = read_labels(str(state.value("labels") or ""))
+    if desired.interval_seconds is None and interval == found.interval_seconds:
         interval = None
-    if before.labels is None and labels == found.labels:
+    if desired.labels is None and labels == found.labels:
         labels = None
-    return Wish(interval, labels, tuple(draft.value("off") or ()))
+    return MachineConfig(interval, labels, tuple(state.value("off") or ()))
 
 
 def read_labels(given: str) -> dict[str, str]:
-    """The labels that somebody wrote, a line each. Raises ValueError with a sentence."""
+    """Return the labels that were entered, one per line. Raises ValueError."""
     pairs = [line.partition("=") for line in given.splitlines() if line.strip()]
     labels = {name.strip(): value.strip() for name, equals, value in pairs if equals}
     try:

@@ -1,4 +1,4 @@
-"""Taking a machine out of service, and taking it back: who may, and whether it is meant."""
+"""Decommission of a machine: retire it, or return it to service."""
 
 from functools import partial
 from typing import Any, Final
@@ -7,58 +7,59 @@ import streamlit as st
 from sqlalchemy import Row
 
 from dashboard.changes import change_dialog
-from dashboard.changes.change_dialog import Draft
 from dashboard.i18n.language import _, marked
-from dashboard.page import refresh
+from dashboard.page import dialog_steps, system_status
+from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup
 from schemas.contract.administration import ReinstateMachine, RetireMachine
 from schemas.database.queries import machines
 
-_IN_SERVICE: Final = marked("Retiring takes it out of service: it connects no more. Its history stays.")
-_RETIRED: Final = marked("It is out of service, and connects no more.")
-_ONLY_ADMINS: Final = marked("An admin can take it back.")
 _RETIRE: Final = marked(
-    "{machine} is disconnected within seconds and shown as retired. What waits for it is cancelled, and only an admin "
-    "can take it back."
+    "{machine} is disconnected within seconds and shown as retired. Its pending commands are cancelled, and only an "
+    "admin can return it to service."
 )
 _REINSTATE: Final = marked(
-    "{machine} may connect again with the secret that it had. If others may know that secret, leave it retired and "
-    "enrol the machine anew."
+    "{machine} can connect again with its old secret. If others may know that secret, leave it retired and enrol the "
+    "machine again."
 )
 
 
 def draw(context: PageContext, row: Row[Any]) -> None:
-    """Draw what can be done about a machine's service, for whoever may."""
+    """Draw whether the machine is in service, and the button that changes it, for users with the permission."""
     retired = row.presence == machines.RETIRED
-    st.html(markup.note(_(_RETIRED) if retired else _(_IN_SERVICE)))
+    if retired:
+        st.html(markup.note(_("This machine is retired and can no longer connect.")))
+    else:
+        st.html(markup.note(_("A retired machine can no longer connect. Its history is kept.")))
     if retired and not context.may_administer:
-        st.html(markup.note(_(_ONLY_ADMINS)))
+        st.html(markup.note(_("An admin can return it to service.")))
         return
-    title = _("Take {machine} back", machine=row.name) if retired else _("Retire {machine}", machine=row.name)
+    if retired:
+        title, label = _("Return {machine} to service", machine=row.name), _("Return to service …")
+    else:
+        title, label = _("Retire {machine}", machine=row.name), _("Retire …")
+    form = partial(_reinstate_form if retired else _retire_form, str(row.name))
     st.button(
-        _("Take back …") if retired else _("Retire …"),
+        label,
         key="machine.service",
-        disabled=bool(refresh.obstacle(context, signed=False)),
-        on_click=partial(change_dialog.ask, title, _reinstate if retired else _retire, machine=row.name),
+        disabled=bool(system_status.obstacle(context, signed=False)),
+        on_click=partial(dialog_steps.request, title, form),
     )
 
 
-def _retire(context: PageContext, draft: Draft) -> None:
-    name = str(draft.about["machine"])
+def _retire_form(name: str, context: PageContext, state: DialogState) -> None:
     st.html(markup.banner(_(_RETIRE, machine=name)))
-    st.text_input(_("To be sure, type its name: {word}", word=markup.plain(name)), key=draft.key("typed"), live="300ms")
-    change_dialog.buttons(draft, _("Retire"), partial(_send, context, draft), disabled=draft.value("typed") != name)
+    st.text_input(_("Type {word} to confirm", word=markup.plain(name)), key=state.key("typed"), live="300ms")
+
+    def retire() -> None:
+        if state.value("typed") == name:
+            change_dialog.publish(context, state, partial(RetireMachine, machine=name))
+
+    dialog_steps.buttons(state, _("Retire"), retire, disabled=state.value("typed") != name)
 
 
-def _send(context: PageContext, draft: Draft) -> None:
-    name = str(draft.about["machine"])
-    if draft.value("typed") == name:
-        change_dialog.request(context, draft, RetireMachine(machine=name))
-
-
-def _reinstate(context: PageContext, draft: Draft) -> None:
-    name = str(draft.about["machine"])
+def _reinstate_form(name: str, context: PageContext, state: DialogState) -> None:
     st.html(markup.banner(_(_REINSTATE, machine=name)))
-    change = ReinstateMachine(machine=name)
-    change_dialog.buttons(draft, _("Take back"), partial(change_dialog.request, context, draft, change))
+    reinstate = partial(change_dialog.publish, context, state, partial(ReinstateMachine, machine=name))
+    dialog_steps.buttons(state, _("Return to service"), reinstate)

@@ -2,7 +2,7 @@
 
 PAGE = Page(title=marked("Fleet"), path="fleet", icon=":material/grid_view:", order=0)
 
-def show(context: Context) -> None: ...
+def show(context: PageContext) -> None: ...
 """
 
 import importlib
@@ -16,63 +16,73 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from dashboard.auth.accounts import PersonRole
-from dashboard.auth.people import People
+from dashboard.auth.user_administration import UserAdministration
+from dashboard.auth.users import UserRole
+from dashboard.i18n import text
 from dashboard.i18n.language import Marked, marked
-from dashboard.page.install_command import Entrance
+from dashboard.page.install_command import BrokerAddress
 from dashboard.publishing.publisher import MAY_ACT, MAY_ADMINISTER, Publisher
+from runtime.clock import Clock
 
-EVERYONE = frozenset(PersonRole)
+EVERYONE = frozenset(UserRole)
 ROLES: Mapping[str, Marked] = {
-    PersonRole.VIEWER: marked("Viewer"),
-    PersonRole.OPERATOR: marked("Operator"),
-    PersonRole.ADMIN: marked("Admin"),
+    UserRole.VIEWER: marked("Viewer"),
+    UserRole.OPERATOR: marked("Operator"),
+    UserRole.ADMIN: marked("Admin"),
 }
-"""What people call a role."""
+"""The labels of the roles."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page: its name in the menu, its path in the address, and who may see it. The lowest order is the first page."""
+    """A page: its title in the menu, its path in the address, and its roles. The lowest order is the first page."""
 
     title: Marked | str
     path: str
     icon: str
     order: int = 100
-    roles: frozenset[PersonRole] = EVERYONE
+    roles: frozenset[UserRole] = EVERYONE
     in_menu: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """What a page gets. `org` comes from the session; a page asks for no other organisation's data.
+    """The visitor, and what a page works with. `org` comes from the session; a page queries no other organisation.
 
-    `arrived`: the visitor comes from another page, or from nowhere. `pages` leads to the others, by path. `publisher`
-    is what a page acts with, `entrance` where machines connect, `people` who may sign in, for admins.
+    `arrived`: the visitor opened the page just now, rather than rerunning it. `pages`: the other pages, by path.
+    `broker`: where machines and API clients connect. `users`: for admins only.
     """
 
     engine: Engine
+    clock: Clock
     org: str
     user: str
-    role: PersonRole
+    role: UserRole
     zone: tzinfo
     refresh_seconds: float
-    now: Callable[[], int]
     arrived: bool = True
     pages: Mapping[str, Any] = field(default_factory=dict)
     publisher: Publisher | None = None
-    entrance: Entrance = field(default_factory=Entrance)
-    people: People | None = None
+    broker: BrokerAddress = field(default_factory=BrokerAddress)
+    users: UserAdministration | None = None
+
+    def now(self) -> int:
+        """Return the time in milliseconds since the epoch, UTC."""
+        return self.clock.now()
 
     @property
     def may_act(self) -> bool:
-        """Whether this visitor may have machines do something."""
+        """True if this visitor may run actions on machines."""
         return self.role in MAY_ACT and self.publisher is not None
 
     @property
     def may_administer(self) -> bool:
-        """Whether this visitor may change the organisation."""
+        """True if this visitor may change the organisation's settings."""
         return self.role in MAY_ADMINISTER and self.publisher is not None
+
+    def moment(self, at: int | None) -> str:
+        """Return a time (milliseconds) in the visitor's zone, or a dash for None."""
+        return text.UNKNOWN if at is None else text.moment(at, self.now(), self.zone)
 
 
 Show = Callable[[PageContext], None]

@@ -10,12 +10,13 @@ from sqlalchemy import Row
 from dashboard.activity import rows as activity_rows
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
-from dashboard.page import refresh
+from dashboard.page import last_good, refresh, system_status
 from dashboard.page.page import Page, PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.widgets import cells, markup, search_box, table
-from schemas.database.queries import commands
-from schemas.database.queries.commands import OUTCOMES, Batch, Wanted
+from schemas.database.queries import commands, requests
+from schemas.database.queries.commands import OUTCOMES
+from schemas.database.queries.requests import BatchFilter, CommandBatch
 
 PAGE = Page(title=marked("Activity"), path="activity", icon=":material/bolt:", order=3)
 
@@ -57,7 +58,7 @@ def show(context: PageContext) -> None:
 
 
 def _live(context: PageContext, key: str, draw: Callable[[], None]) -> None:
-    refresh.refresh(draw, seconds=context.refresh_seconds, key=key)
+    refresh.auto_refresh(draw, seconds=context.refresh_seconds, key=key)
 
 
 def _back(context: PageContext) -> None:
@@ -93,14 +94,14 @@ def _narrowed() -> None:
 
 
 def _all(context: PageContext) -> None:
-    wanted = Wanted(st.session_state.get(_SEARCH, ""), st.session_state.get(_OUTCOME) or "")
+    wanted = BatchFilter(st.session_state.get(_SEARCH, ""), st.session_state.get(_OUTCOME) or "")
     number = int(st.session_state.setdefault(_PAGE, 0))
-    read = partial(commands.batches, context.engine, context.org, wanted, offset=number * PAGE_SIZE)
-    found = refresh.read(context, "activity.all", partial(read, limit=PAGE_SIZE + 1))
+    read = partial(requests.list_batches, context.engine, context.org, wanted, offset=number * PAGE_SIZE)
+    found = last_good.read(context, "activity.all", partial(read, limit=PAGE_SIZE + 1))
     if found is None:
         return
     if not found and not number:
-        title, why = (_NONE_TITLE, _NONE) if wanted == Wanted() else (_NO_MATCH_TITLE, _NO_MATCH)
+        title, why = (_NONE_TITLE, _NONE) if wanted == BatchFilter() else (_NO_MATCH_TITLE, _NO_MATCH)
         st.html(markup.empty(_(title), _(why)))
         return
     rows = activity_rows.batches(found[:PAGE_SIZE], context.now(), context.zone, path=f"/{PAGE.path}")
@@ -125,8 +126,8 @@ def _go(context: PageContext, **query: str) -> None:
 
 def _batch(context: PageContext, id_: str) -> None:
     """One thing that somebody asked, machine by machine."""
-    read = partial(commands.batch, context.engine, context.org, id_)
-    found = refresh.read(context, f"activity.batch.{id_}", lambda: [batch for batch in [read()] if batch is not None])
+    read = partial(requests.find_batch, context.engine, context.org, id_)
+    found = last_good.read(context, f"activity.batch.{id_}", lambda: [batch for batch in [read()] if batch is not None])
     if found is None:
         return
     if not found:
@@ -143,9 +144,9 @@ def _batch(context: PageContext, id_: str) -> None:
     _commands(context, batch)
 
 
-def _commands(context: PageContext, batch: Batch) -> None:
-    read = partial(commands.commands_of, context.engine, context.org, batch.id, limit=COMMANDS_MAX)
-    rows = refresh.read(context, f"activity.commands.{batch.id}", read) or []
+def _commands(context: PageContext, batch: CommandBatch) -> None:
+    read = partial(commands.list_batch_commands, context.engine, context.org, batch.id, limit=COMMANDS_MAX)
+    rows = last_good.read(context, f"activity.commands.{batch.id}", read) or []
     _take_back(context, [row.id for row in rows if row.state == "queued"])
     shown = activity_rows.commands(rows, context.now(), context.zone, path=f"/{PAGE.path}")
     columns = cells.columns(activity_rows.COMMANDS)
@@ -158,8 +159,8 @@ def _commands(context: PageContext, batch: Batch) -> None:
 
 def _command(context: PageContext, id_: str) -> None:
     """One command with its history and what it printed."""
-    read = partial(commands.one_command, context.engine, context.org, id_)
-    found = refresh.read(context, f"activity.command.{id_}", lambda: [row for row in [read()] if row is not None])
+    read = partial(commands.find_command, context.engine, context.org, id_)
+    found = last_good.read(context, f"activity.command.{id_}", lambda: [row for row in [read()] if row is not None])
     if found is None:
         return
     if not found:
@@ -197,11 +198,11 @@ def _command(context: PageContext, id_: str) -> None:
 
 
 def _history(context: PageContext, row: Row[Any]) -> None:
-    read = partial(commands.history, context.engine, context.org, row.id)
+    read = partial(commands.list_command_transitions, context.engine, context.org, row.id)
     st.html(
         markup.timeline(
             activity_rows.events(
-                refresh.read(context, f"activity.history.{row.id}", read) or [], context.now(), context.zone
+                last_good.read(context, f"activity.history.{row.id}", read) or [], context.now(), context.zone
             )
         )
     )
@@ -215,7 +216,7 @@ def _take_back(context: PageContext, waiting: list[str]) -> None:
     if waiting and context.may_act:
         many = ngettext("Take back the {n} that waits", "Take back the {n} that wait", len(waiting))
         label = _("Take back") if len(waiting) == 1 else many
-        why = refresh.obstacle(context)
+        why = system_status.obstacle(context)
         st.button(label, on_click=partial(_cancel, context, waiting), disabled=bool(why), key="activity.cancel")
         if why:
             st.html(markup.note(why))

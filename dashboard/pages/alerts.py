@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard.alerts import rows as alert_rows
 from dashboard.i18n.language import _, marked, ngettext
-from dashboard.page import refresh
+from dashboard.page import last_good, refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import cells, markup, table
 from schemas.database.queries import alerts
@@ -26,13 +26,15 @@ _NONE: Final = marked(
 def show(context: PageContext) -> None:
     """Draw the page."""
     st.html(markup.heading(_(PAGE.title), 1))
-    refresh.refresh(partial(_alerts, context), seconds=context.refresh_seconds, key="alerts")
+    refresh.auto_refresh(partial(_alerts, context), seconds=context.refresh_seconds, key="alerts")
 
 
 def _alerts(context: PageContext) -> None:
-    found = refresh.read(context, "alerts", partial(alerts.alerts, context.engine, context.org, limit=_SHOWN))
+    found = last_good.read(
+        context, "alerts", partial(alerts.list_org_alerts, context.engine, context.org, limit=_SHOWN)
+    )
     if found is None:
-        refresh.wait(context)
+        refresh.until_readable(context)
         return
     if not found:
         st.html(markup.empty(_(_NONE_TITLE), _(_NONE)))

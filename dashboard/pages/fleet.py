@@ -15,7 +15,7 @@ from dashboard.fleet import rows, selection, state, tile_map
 from dashboard.fleet.state import DEFAULT, PAGE_SIZE, Place, Snapshot
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
-from dashboard.page import refresh as live
+from dashboard.page import last_good, refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import markup, table
 from dashboard.widgets.component import component
@@ -23,6 +23,7 @@ from schemas.database.queries import history as history_queries
 from schemas.database.queries import machines
 from schemas.database.queries import tiles as tile_queries
 from schemas.database.queries.machines import Counts
+from schemas.database.queries.settings import read_settings
 from schemas.fleet import history
 
 PAGE = Page(title=marked("Fleet"), path="fleet", icon=":material/dns:", order=0)
@@ -68,12 +69,12 @@ def show(context: PageContext) -> None:
     else:
         st.html(markup.heading(_(PAGE.title), 1))
     dialog.open_if_asked(context)
-    live.refresh(partial(_fleet, context, filtered=filtered), seconds=context.refresh_seconds, key="fleet")
+    refresh.auto_refresh(partial(_fleet, context, filtered=filtered), seconds=context.refresh_seconds, key="fleet")
 
 
 def _counts(context: PageContext) -> Counts | None:
     filters = fleet_filters.place().filters.described
-    return live.read(context, "fleet.counts", partial(_shared_counts, context.engine, context.org, filters))
+    return last_good.read(context, "fleet.counts", partial(_shared_counts, context.engine, context.org, filters))
 
 
 def _is_empty(counts: Counts) -> bool:
@@ -118,7 +119,7 @@ def _page_of(context: PageContext) -> int | None:
 def _map_of(context: PageContext) -> int | None:
     """The map; how many machines match, or None when that cannot be known."""
     place = fleet_filters.place()
-    tiles = live.read(
+    tiles = last_good.read(
         context, "fleet.tiles", partial(_shared_tiles, context.engine, context.org, place.filters, place.group)
     )
     if tiles is None or not tiles.names:
@@ -142,16 +143,20 @@ def _stamp(context: PageContext) -> None:
 
 
 def _table_of(context: PageContext, snapshot: Snapshot) -> None:
-    found = live.read(context, "fleet.rows", partial(machines.rows, context.engine, context.org, snapshot.names))
-    thresholds = live.read(context, "thresholds", partial(_thresholds, context.engine, context.org))
+    found = last_good.read(
+        context, "fleet.rows", partial(machines.find_rows, context.engine, context.org, snapshot.names)
+    )
+    settings = last_good.read(context, "settings", partial(_settings, context.engine, context.org))
     now = context.now()
     minute = now // history.MINUTE * history.MINUTE
-    trends = live.read(context, "fleet.trends", partial(_trends, context.engine, context.org, snapshot.names, minute))
+    trends = last_good.read(
+        context, "fleet.trends", partial(_trends, context.engine, context.org, snapshot.names, minute)
+    )
     opened = table.draw(
         _TABLE,
         _("Machines"),
         rows.columns(snapshot.place.filters),
-        rows.rows(found or [], now, thresholds, trends, path=f"/{_MACHINE}"),
+        rows.rows(found or [], now, settings[0].thresholds if settings else None, trends, path=f"/{_MACHINE}"),
         total=snapshot.total,
         order_age=now - snapshot.at,
         ticks=selection.shown(snapshot.names) if context.may_act else None,
@@ -164,13 +169,13 @@ def _table_of(context: PageContext, snapshot: Snapshot) -> None:
 
 
 def _cpu_by_minute(engine: Engine, org: str, names: Sequence[str], now: int) -> dict[str, list[float | None]]:
-    return history_queries.cpu_by_minute(engine, org, names, now=now, minutes=rows.TREND_MINUTES)
+    return history_queries.read_cpu_by_minute(engine, org, names, now=now, minutes=rows.TREND_MINUTES)
 
 
-_trends = live.shared(_cpu_by_minute, seconds=_TREND_SECONDS)
-_thresholds = live.shared(machines.thresholds, seconds=_THRESHOLDS_SECONDS)
-_shared_counts = live.shared(machines.counts, seconds=_SHARED_SECONDS)
-_shared_tiles = live.shared(tile_queries.tiles, seconds=_SHARED_SECONDS)
+_trends = last_good.cached(_cpu_by_minute, seconds=_TREND_SECONDS)
+_settings = last_good.cached(read_settings, seconds=_THRESHOLDS_SECONDS)
+_shared_counts = last_good.cached(machines.count_by_status, seconds=_SHARED_SECONDS)
+_shared_tiles = last_good.cached(tile_queries.find_tiles, seconds=_SHARED_SECONDS)
 
 
 def _foot(context: PageContext, snapshot: Snapshot) -> None:
@@ -210,7 +215,7 @@ def _no_machine(context: PageContext) -> None:
         st.markdown(_(_EMPTY))
         st.code(_ON_THE_SERVER.format(org=context.org), language=None)
         st.markdown(_(_EMPTY_MORE))
-        st.code(context.entrance.line, language=None)
+        st.code(context.broker.install_command, language=None)
         if _SETTINGS in context.pages:
             st.page_link(
                 context.pages[_SETTINGS],
@@ -230,9 +235,9 @@ def _no_match() -> None:
 def _snapshot(context: PageContext, place: Place) -> Snapshot | None:
     def find(wanted: Place) -> tuple[tuple[str, ...], int]:
         offset = (wanted.number - 1) * PAGE_SIZE
-        return machines.page(context.engine, context.org, wanted.filters, offset=offset, limit=PAGE_SIZE)
+        return machines.find_page(context.engine, context.org, wanted.filters, offset=offset, limit=PAGE_SIZE)
 
-    def refresh() -> Snapshot:
+    def refreshed() -> Snapshot:
         before = st.session_state.get(_SNAPSHOT)
         snapshot = state.refreshed(before, place, find, context.now())
         if not snapshot.names and place.number > 1:  # the last page went away
@@ -240,7 +245,7 @@ def _snapshot(context: PageContext, place: Place) -> Snapshot | None:
             snapshot = state.refreshed(None, fleet_filters.place(), find, context.now())
         return snapshot
 
-    snapshot = live.read(context, _SNAPSHOT, refresh)
+    snapshot = last_good.read(context, _SNAPSHOT, refreshed)
     st.session_state[_SNAPSHOT] = snapshot
     return snapshot
 

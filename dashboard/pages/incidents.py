@@ -10,10 +10,10 @@ from dashboard.alerts.incident_text import incident_sentence
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, pgettext
 from dashboard.i18n.text import Word
-from dashboard.page import refresh
+from dashboard.page import last_good, refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import markup
-from schemas.database.queries import machines
+from schemas.database.queries.incidents import list_incidents
 
 PAGE = Page(title=marked("Incidents"), path="incidents", icon=":material/emergency_home:", order=5)
 
@@ -27,11 +27,11 @@ _NONE: Final = marked(
 def show(context: PageContext) -> None:
     """Draw the page."""
     st.html(markup.heading(_(PAGE.title), 1))
-    refresh.refresh(partial(_incidents, context), seconds=context.refresh_seconds, key="incidents")
+    refresh.auto_refresh(partial(_incidents, context), seconds=context.refresh_seconds, key="incidents")
 
 
 def _incidents(context: PageContext) -> None:
-    found = refresh.read(context, "incidents", partial(machines.incidents, context.engine, context.org, limit=_SHOWN))
+    found = last_good.read(context, "incidents", partial(list_incidents, context.engine, context.org, limit=_SHOWN))
     if found is None:
         return
     if not found:

@@ -11,22 +11,26 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard.actions import dialog
 from dashboard.activity import rows as activity_rows
 from dashboard.alerts import rows as alert_rows
-from dashboard.changes import change_dialog, pending_changes
+from dashboard.changes import pending_changes
 from dashboard.export import downloads
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.machine import charts as machine_charts
 from dashboard.machine import configuration, decommission, facts
 from dashboard.machine.charts import Chart
-from dashboard.page import refresh
+from dashboard.page import dialog_steps, last_good, refresh, system_status
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import cells, charts, markup, table, theme
+from schemas.contract.messages import OrgConfig
 from schemas.contract.topics import is_id
 from schemas.database.queries import alerts as alert_queries
 from schemas.database.queries import commands, machines
 from schemas.database.queries import history as history_queries
+from schemas.database.queries import settings as settings_queries
 from schemas.database.queries.history import RANGES
 from schemas.fleet import history
+from schemas.fleet.history import Retention
+from schemas.fleet.ledger import Ledger
 
 PAGE = Page(title=marked("Machine"), path="machine", icon=":material/computer:", order=10, in_menu=False)
 
@@ -55,23 +59,23 @@ def show(context: PageContext) -> None:
     name = st.query_params.get("id", "")
     with st.container(key="back"):
         st.page_link(context.pages[_FLEET], label=_("Fleet"), icon=":material/arrow_back:")
-    known = refresh.read(context, f"machine.{name}", partial(_detail, context, name)) if is_id(name) else []
+    known = last_good.read(context, f"machine.{name}", partial(_detail, context, name)) if is_id(name) else []
     if known is None:
-        refresh.wait(context)
+        refresh.until_readable(context)
         return
     if not known:
         st.html(markup.empty(_(_UNKNOWN_TITLE), _(_UNKNOWN)))
         return
-    change_dialog.open_if_asked(context)
+    dialog_steps.open_requested(context)
     dialog.open_if_asked(context)
-    refresh.refresh(partial(_now, context, name), seconds=context.refresh_seconds, key="machine_now")
+    refresh.auto_refresh(partial(_now, context, name), seconds=context.refresh_seconds, key="machine_now")
     _range_row(name)
-    refresh.refresh(partial(_history, context, name), seconds=context.refresh_seconds, key="machine_history")
+    refresh.auto_refresh(partial(_history, context, name), seconds=context.refresh_seconds, key="machine_history")
 
 
 def _detail(context: PageContext, name: str) -> list[Row[Any]]:
     """The machine, or nothing."""
-    row = machines.detail(context.engine, context.org, name)
+    row = machines.find_machine(context.engine, context.org, name)
     return [] if row is None else [row]
 
 
@@ -79,15 +83,18 @@ def _now(context: PageContext, name: str) -> None:
     """What refreshes above the range: the header and the vitals."""
     if dialog.asked():
         st.rerun()
-    for row in refresh.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
+    for row in last_good.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
         _title(context, row)
         pending_changes.draw(context)
         st.html(markup.note(facts.subtitle(row, context.now())) + markup.tags(text.labels(row.labels)))
         alerts = "".join(markup.chip(word) for word in alert_rows.chips(_found_alerts(context, name)))
         if alerts:  # Streamlit refuses an empty text
             st.html(alerts)
-        thresholds = refresh.read(context, "thresholds", partial(machines.thresholds, context.engine, context.org))
-        recent = refresh.read(context, f"recent.{name}", partial(_recent, context, row)) or []
+        settings = last_good.read(
+            context, "settings", partial(settings_queries.read_settings, context.engine, context.org)
+        )
+        thresholds = settings[0].thresholds if settings else None
+        recent = last_good.read(context, f"recent.{name}", partial(_recent, context, row)) or []
         st.html(facts.vitals(row, machine_charts.metrics(row.info), thresholds, recent))
 
 
@@ -96,7 +103,7 @@ def _title(context: PageContext, row: Row[Any]) -> None:
     if not context.may_act or row.presence == machines.RETIRED:
         st.html(facts.title(row))
         return
-    why = refresh.obstacle(context)
+    why = system_status.obstacle(context)
     with st.container(horizontal=True, vertical_alignment="center", key="machine_title"):
         st.html(facts.title(row), width="content")
         st.space("stretch")
@@ -119,7 +126,7 @@ def _act(context: PageContext, name: str) -> None:
 def _recent(context: PageContext, row: Row[Any]) -> list[dict[str, Any]]:
     """The last few samples."""
     step, end = charts.step(0, row.interval_seconds or _INTERVAL_SECONDS), context.now()
-    return history_queries.history(context.engine, row.id, start=end - 10 * step, end=end, step=step)
+    return history_queries.read_history(context.engine, row.id, start=end - 10 * step, end=end, step=step)
 
 
 def _range_row(name: str) -> None:
@@ -152,9 +159,9 @@ def _range_chosen() -> None:
 
 def _history(context: PageContext, name: str) -> None:
     """What refreshes below the range: the charts, the inventory, the events."""
-    if change_dialog.asked():
+    if dialog_steps.is_requested():
         st.rerun()
-    for row in refresh.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
+    for row in last_good.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
         _charts(context, row)
         left, right = st.columns(2)
         with left.container(border=True, key="card_inventory"):
@@ -182,14 +189,14 @@ def _charts(context: PageContext, row: Row[Any]) -> None:
     chosen = st.session_state[_RANGE]
     length, end = RANGES[chosen], context.now()
     interval = row.interval_seconds or _INTERVAL_SECONDS
-    retention = refresh.read(context, "retention", partial(history_queries.retention, context.engine, context.org))
-    if retention is None:
+    settings = _settings(context)
+    if settings is None:
         return
-    kept = history.resolution(step=charts.step(length, 0), age=length, retention=retention)
+    kept = history.choose_resolution(step=charts.step(length, 0), age=length, retention=settings[1])
     step = charts.step(length, interval, kept.length)
     extras = machine_charts.metrics(row.info)
     read = partial(
-        history_queries.history,
+        history_queries.read_history,
         context.engine,
         row.id,
         start=end - length,
@@ -198,7 +205,7 @@ def _charts(context: PageContext, row: Row[Any]) -> None:
         resolution=kept,
         extras=[metric.name for metric in extras],
     )
-    rows = refresh.read(context, f"history.{row.name}.{chosen}", read)
+    rows = last_good.read(context, f"history.{row.name}.{chosen}", read)
     if rows is None:
         return
     drawn = machine_charts.of_history(rows, extras, spacing=charts.spacing(step, interval))
@@ -249,13 +256,13 @@ def _alerts(context: PageContext, place: DeltaGenerator, name: str) -> None:
 
 
 def _found_alerts(context: PageContext, name: str) -> Sequence[Row[Any]]:
-    read = partial(alert_queries.of_machine, context.engine, context.org, name, limit=_ALERTS)
-    return refresh.read(context, f"alerts.{name}", read) or ()
+    read = partial(alert_queries.list_machine_alerts, context.engine, context.org, name, limit=_ALERTS)
+    return last_good.read(context, f"alerts.{name}", read) or ()
 
 
 def _events(context: PageContext, row: Row[Any]) -> None:
-    read = partial(machines.transitions, context.engine, row.id, limit=_TRANSITIONS)
-    found = refresh.read(context, f"transitions.{row.name}", read)
+    read = partial(machines.list_transitions, context.engine, row.id, limit=_TRANSITIONS)
+    found = last_good.read(context, f"transitions.{row.name}", read)
     if found:
         st.html(markup.timeline(facts.events(found, context.now(), context.zone)))
     else:
@@ -263,8 +270,8 @@ def _events(context: PageContext, row: Row[Any]) -> None:
 
 
 def _commands(context: PageContext, row: Row[Any]) -> None:
-    read = partial(commands.last_commands, context.engine, context.org, row.name, limit=_COMMANDS)
-    found = refresh.read(context, f"commands.{row.name}", read)
+    read = partial(commands.list_machine_commands, context.engine, context.org, row.name, limit=_COMMANDS)
+    found = last_good.read(context, f"commands.{row.name}", read)
     if not found:
         st.html(markup.note(_(_NO_COMMANDS)))
         return
@@ -276,7 +283,13 @@ def _commands(context: PageContext, row: Row[Any]) -> None:
         st.switch_page(context.pages[_ACTIVITY], query_params={"command": opened})
 
 
+def _settings(context: PageContext) -> tuple[OrgConfig, Retention] | None:
+    return last_good.read(context, "settings", partial(settings_queries.read_settings, context.engine, context.org))
+
+
 def _ledger(context: PageContext, row: Row[Any]) -> None:
-    found = refresh.read(context, f"ledger.{row.name}", partial(machines.ledger, context.engine, row.id))
+    found = last_good.read(
+        context, f"ledger.{row.name}", partial(machines.read_ledgers, context.engine, machine_id=row.id)
+    )
     if found is not None:
-        st.html(markup.facts(facts.ledger(found)))
+        st.html(markup.facts(facts.ledger(found.get(row.id, Ledger()))))

@@ -5,17 +5,17 @@ from typing import Final
 
 import streamlit as st
 
-from dashboard.auth.accounts import PersonRole
-from dashboard.changes import change_dialog, pending_changes
+from dashboard.auth.users import UserRole
+from dashboard.changes import pending_changes
 from dashboard.i18n.language import _, marked
-from dashboard.page import refresh
+from dashboard.page import dialog_steps, refresh, system_status
 from dashboard.page.page import Page, PageContext, Show
 from dashboard.settings import sections
 from dashboard.settings.section import discover_sections
 from dashboard.widgets import markup
 
 PAGE = Page(
-    title=marked("Settings"), path="settings", icon=":material/settings:", order=90, roles=frozenset({PersonRole.ADMIN})
+    title=marked("Settings"), path="settings", icon=":material/settings:", order=90, roles=frozenset({UserRole.ADMIN})
 )
 
 PARAMETER: Final = "section"
@@ -39,17 +39,17 @@ def show(context: PageContext) -> None:
         label_visibility="collapsed",
         on_change=_chosen,
     )
-    change_dialog.open_if_asked(context)
+    dialog_steps.open_requested(context)
     code = st.session_state[_CHOSEN]
     draw = partial(_section, context, found[code][1])
-    refresh.refresh(draw, seconds=context.refresh_seconds, key=f"settings_{code}")
+    refresh.auto_refresh(draw, seconds=context.refresh_seconds, key=f"settings_{code}")
 
 
 def _section(context: PageContext, draw: Show) -> None:
     """What refreshes: what was asked for, and the section."""
-    if change_dialog.asked():
+    if dialog_steps.is_requested():
         st.rerun()
-    why = refresh.obstacle(context, signed=False)
+    why = system_status.obstacle(context, signed=False)
     if why:
         st.html(markup.note(why))
     pending_changes.draw(context)

@@ -8,14 +8,14 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard.activity.rows import who
-from dashboard.auth.accounts import PersonRole
+from dashboard.auth.users import UserRole
 from dashboard.i18n import text
 from dashboard.i18n.language import Marked, _, marked
 from dashboard.i18n.text import Word
-from dashboard.page import refresh
+from dashboard.page import last_good, refresh
 from dashboard.page.page import ROLES, Page, PageContext
 from dashboard.widgets import cells, markup, search_box, table
-from schemas.database.queries import settings
+from schemas.database.queries.requests import list_changes
 
 PAGE = Page(title=marked("Changes"), path="changes", icon=":material/history:", order=11, in_menu=False)
 
@@ -78,7 +78,7 @@ def show(context: PageContext) -> None:
         st.page_link(context.pages[_ACTIVITY], label=_("Activity"), icon=":material/arrow_back:")
     st.html(markup.heading(_(_TITLE), 1))
     search_box.draw(_SEARCH, _("Search who, what"), _narrowed)
-    refresh.refresh(partial(_list, context), seconds=context.refresh_seconds, key="changes_list")
+    refresh.auto_refresh(partial(_list, context), seconds=context.refresh_seconds, key="changes_list")
 
 
 def _list(context: PageContext) -> None:
@@ -86,7 +86,7 @@ def _list(context: PageContext) -> None:
     number = int(st.session_state.setdefault(_PAGE, 0))
     words = str(st.session_state.get(_SEARCH, ""))
     first = number * PAGE_SIZE
-    found = refresh.read(context, "changes", partial(changes, context, words, limit=first + PAGE_SIZE + 1))
+    found = last_good.read(context, "changes", partial(changes, context, words, limit=first + PAGE_SIZE + 1))
     if found is None:
         return
     if not found:
@@ -104,25 +104,25 @@ def _list(context: PageContext) -> None:
 
 def changes(context: PageContext, words: str, *, limit: int) -> list[ChangeEntry]:
     """The newest changes: what went through the ingestor, and for admins what was done with people."""
-    asked = settings.changes(context.engine, context.org, search=words, limit=limit)
+    asked = list_changes(context.engine, context.org, search=words, limit=limit)
     found = [
         ChangeEntry(
             row.created_at, row.id, row.kind, row.detail, row.state == "accepted", who(row.actor, row.principal)
         )
         for row in asked
     ]
-    if context.people is not None:
+    if context.users is not None:
         found += [
             ChangeEntry(
                 row.at, f"person-{row.id}", row.kind, _about(row.name, row.detail), True, row.by or text.UNKNOWN
             )
-            for row in context.people.changes(context.org, search=words, limit=limit)
+            for row in context.users.changes(context.org, search=words, limit=limit)
         ]
     return sorted(found, key=lambda change: (-change.at, change.id))[:limit]
 
 
 def _about(name: str, detail: str) -> str:
-    said = _(ROLES[PersonRole(detail)]) if detail in ROLES else detail
+    said = _(ROLES[UserRole(detail)]) if detail in ROLES else detail
     return f"{name}: {said}" if said else name
 
 

@@ -13,10 +13,12 @@ from typing import Any, Final
 from sqlalchemy import Engine, Row
 
 from schemas.contract.messages import Thresholds
-from schemas.database.queries import machines as queries
 from schemas.database.queries import report as report_queries
-from schemas.fleet.availability import Availability, Change, Span, availability
-from schemas.fleet.forecast import DAY, Forecast, forecast
+from schemas.database.queries.incidents import list_incidents_within
+from schemas.database.queries.machines import read_ledgers
+from schemas.database.queries.settings import read_settings
+from schemas.fleet.availability import Availability, PresenceChange, Span, measure_availability
+from schemas.fleet.forecast import DAY, Forecast, forecast_disk
 from schemas.fleet.health import health
 from schemas.fleet.ledger import Ledger
 
@@ -68,7 +70,7 @@ class MachineSummary:
     @property
     def forecast(self) -> Forecast:
         """When its disk will be full."""
-        return forecast(self.days)
+        return forecast_disk(self.days)
 
 
 @dataclass(slots=True)
@@ -87,23 +89,23 @@ def gather(
     engine: Engine, org_name: str, within: Span, *, now: int, tell: Callable[[int], None] = lambda _: None
 ) -> Report:
     """Read what the report says. `tell` is called with how many more hours of machines have gone by."""
-    incidents = report_queries.incidents(engine, org_name, within)
+    incidents = list_incidents_within(engine, org_name, within)
     blind = [(row.started_at, row.ended_at or within[1]) for row in incidents if row.kind == BLIND]
-    before = report_queries.last_changes(engine, org_name, within[0])
-    changes = report_queries.changes(engine, org_name, within)
-    ledgers = report_queries.ledgers(engine, org_name)
+    before = report_queries.last_presence_changes(engine, org_name, within[0])
+    changes = report_queries.list_presence_changes(engine, org_name, within)
+    ledgers = read_ledgers(engine, org_name=org_name)
     machines = {}
-    for row in report_queries.machines(engine, org_name):
+    for row in report_queries.list_machine_states(engine, org_name):
         since = _first(before.get(row.id), changes.get(row.id), row, within)
         went = [change for _, change in changes.get(row.id, ())]
-        there = availability(since, went, within=within, blind=blind)
+        there = measure_availability(since, went, within=within, blind=blind)
         ledger = ledgers.get(row.id, Ledger())
         machines[row.id] = MachineSummary(
             row.name, row.hostname or row.name, row.health_status or "unknown", there, ledger
         )
     report = Report(org_name, within, now, list(machines.values()), incidents)
-    thresholds = queries.thresholds(engine, org_name)
-    for some in report_queries.hours(engine, org_name, within):
+    thresholds = read_settings(engine, org_name)[0].thresholds
+    for some in report_queries.read_hours(engine, org_name, within):
         for row in some:
             if (found := machines.get(row.machine_id)) is not None:
                 _add(report, found, row, thresholds)
@@ -112,7 +114,10 @@ def gather(
 
 
 def _first(
-    before: list[tuple[str, Change]] | None, after: list[tuple[str, Change]] | None, row: Row[Any], within: Span
+    before: list[tuple[str, PresenceChange]] | None,
+    after: list[tuple[str, PresenceChange]] | None,
+    row: Row[Any],
+    within: Span,
 ) -> str:
     """What a machine was when the time began."""
     if before:

@@ -1,10 +1,10 @@
-"""The dashboard as one process: Streamlit behind the gate, with the sign-in beside it.
+"""The dashboard process: Streamlit behind the authentication middleware, with sign-in and downloads beside it.
 
 Invariants:
-- `run` refuses a port that is taken before anything else starts, and leaves nothing behind.
-- Beyond loopback it serves plain HTTP only if that was asked for, and it answers only to names it was told.
-- The fleet's database may be away at the start and at any time after; the pages say so. The auth database may not.
-- `on_ready` is called when a request has really been answered over the port.
+- `run` refuses to start on a port that is taken, before anything else starts, and leaves nothing behind.
+- Beyond loopback it serves plain HTTP only on request, and it answers only to the host names of its settings.
+- The fleet's database may be down at the start and at any time after; the pages say so. The auth database may not.
+- `on_ready` is called after a request has been answered over the port.
 """
 
 import asyncio
@@ -14,10 +14,8 @@ import importlib
 import logging
 import secrets
 import socket
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,21 +25,24 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from dashboard import pages
-from dashboard.auth.accounts import open_accounts
-from dashboard.auth.middleware import IDENTITY_HEADERS, READY, Gate
-from dashboard.auth.people import PEOPLE, People
-from dashboard.auth.sessions import Attempts, Now, Sessions
+from dashboard.auth.auth_database import open_auth_database
+from dashboard.auth.login_attempts import LoginAttempts
+from dashboard.auth.middleware import IDENTITY_HEADERS, READY, AuthMiddleware
 from dashboard.auth.sign_in import SignIn
+from dashboard.auth.sign_in_sessions import SignInSessions
 from dashboard.auth.single_sign_on import SingleSignOn
+from dashboard.auth.user_administration import UserAdministration
 from dashboard.export.downloads import Downloads
 from dashboard.i18n import language
 from dashboard.i18n.language import _
-from dashboard.page.install_command import Entrance
-from dashboard.page.layout import SECRETS
+from dashboard.page import services
+from dashboard.page.install_command import BrokerAddress
 from dashboard.page.page import discover
-from dashboard.publishing.publisher import PUBLISHERS, Publisher
-from dashboard.server import ended_runs, stale_refreshes
+from dashboard.page.services import SECRETS, Services
+from dashboard.publishing.publisher import Publisher
+from dashboard.server import streamlit_fixes
 from dashboard.widgets import component, theme
+from runtime.clock import SystemClock
 from runtime.errors import UserError
 from runtime.settings.address import is_loopback
 from runtime.settings.dashboard import DashboardSettings
@@ -52,79 +53,69 @@ _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1", "[::1]")
 _WARM: Final = ("pandas", "pyarrow")
 """Imported with all pages at start, so that the first visitor does not wait; `gc.freeze` exempts it from collection."""
 
-_PORT_TAKEN: Final = 1  # what Streamlit exits with when the port was taken after our look at it
-_ERROR_REFERENCE_MODULO: Final = 1_000_000
+_PORT_TAKEN: Final = 1  # Streamlit's exit code if the port was taken after `_require_free`
 
 _log = logging.getLogger(__name__)
 
 
 class ServeError(UserError):
-    """The dashboard cannot listen; the message is one sentence for the person who starts it."""
+    """The dashboard cannot listen; the message is one sentence for the operator."""
 
 
 def run(settings: DashboardSettings, on_ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ServeError or DatabaseError when it cannot start."""
-    _refuse_in_the_clear(settings)
+    """Serve until SIGTERM or SIGINT. Raises ServeError or DatabaseError if it cannot start."""
+    _refuse_plain_http(settings)
     _require_free(settings.bind, settings.port)
-    accounts = open_accounts(settings.auth_database.get_secret_value())
+    auth_database = open_auth_database(settings.auth_database.get_secret_value())
     try:
-        build(settings, accounts, on_ready=on_ready).run(config=options(settings))
+        build(settings, auth_database, on_ready).run(config=options(settings))
     except KeyboardInterrupt:
-        _log.info("stopped")  # uvicorn raises the signal again when it has closed everything
+        _log.info("stopped")  # uvicorn raises the signal again once everything is closed
     except SystemExit as stopped:
         if stopped.code == _PORT_TAKEN:
             raise ServeError(_taken(settings.bind, settings.port)) from None
         if stopped.code:
-            raise ServeError("the dashboard could not start: its log says why") from None
+            raise ServeError("the dashboard could not start: its log has the error") from None
     finally:
-        accounts.dispose()
+        auth_database.dispose()
 
 
-def build(
-    settings: DashboardSettings,
-    accounts: Engine,
-    *,
-    now: Now = lambda: time.time_ns() // 1_000_000,
-    on_ready: Callable[[], None] = lambda: None,
-) -> st.App:
-    """The ASGI application."""
-    stale_refreshes.leave_out()
-    ended_runs.keep()
-    sessions = Sessions(
-        accounts,
-        idle_seconds=settings.session_idle_seconds,
-        max_seconds=settings.session_max_seconds,
-        now=now,
+def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable[[], None]) -> st.App:
+    """Build the ASGI application."""
+    streamlit_fixes.apply()
+    clock = SystemClock()
+    sessions = SignInSessions(
+        auth_database, clock, idle_seconds=settings.session_idle_seconds, max_seconds=settings.session_max_seconds
     )
-    publisher, its_name = Publisher.of(settings), secrets.token_hex(8)
-    entrance = Entrance.of(settings)
-    sign_in = SignIn(accounts, sessions, Attempts(accounts, now=now), port=settings.port, provider=settings.oidc_host)
-    single_sign_on = SingleSignOn(settings, accounts, sign_in).routes() if settings.oidc_issuer else []
+    attempts = LoginAttempts(auth_database, clock)
+    sign_in = SignIn(auth_database, sessions, attempts, port=settings.port, provider=settings.oidc_host)
+    single_sign_on = SingleSignOn(settings, auth_database, sign_in).routes() if settings.oidc_issuer else []
     database = settings.database.get_secret_value()
-    downloads = Downloads(partial(open_engine, database, read_only=True), now=now)
+    downloads = Downloads(open_engine(database, read_only=True), clock)
+    shared = Services(
+        engine=open_engine(database, read_only=True),
+        clock=clock,
+        publisher=Publisher.of(settings, clock),
+        users=UserAdministration(auth_database, sessions),
+        broker=BrokerAddress.of(settings),
+        refresh_seconds=settings.refresh_seconds,
+    )
+    process = secrets.token_hex(8)
     return st.App(
         _SCRIPT,
-        secrets={
-            SECRETS: {
-                "database": database,
-                "refresh_seconds": settings.refresh_seconds,
-                "process": its_name,
-                "machines_server": entrance.server,
-                "ca_file": str(entrance.ca_file or ""),
-            }
-        },
+        secrets={SECRETS: {"process": process}},
         routes=[*sign_in.routes(), *single_sign_on, *component.routes(), *downloads.routes()],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, *settings.hosts], www_redirect=False),
-            Middleware(Gate, sessions=sessions, cookie=sign_in.token),
+            Middleware(AuthMiddleware, sessions=sessions, cookie=sign_in.token),
         ],
-        lifespan=_lifespan(settings, publisher, People(accounts, sessions), its_name, on_ready),
+        lifespan=_lifespan(settings, shared, process, on_ready),
         on_script_error=_script_failed,
     )
 
 
 def options(settings: DashboardSettings) -> dict[str, Any]:
-    """Streamlit's configuration for these settings."""
+    """Return Streamlit's configuration for these settings."""
     return {
         "server.address": settings.bind,
         "server.port": settings.port,
@@ -145,9 +136,7 @@ def options(settings: DashboardSettings) -> dict[str, Any]:
     }
 
 
-def _lifespan(
-    settings: DashboardSettings, publisher: Publisher, people: People, its_name: str, on_ready: Callable[[], None]
-) -> Any:  # noqa: ANN401 - Streamlit's own shape
+def _lifespan(settings: DashboardSettings, shared: Services, process: str, on_ready: Callable[[], None]) -> Any:  # noqa: ANN401 - Streamlit's own type
     @asynccontextmanager
     async def lifespan(_: st.App) -> AsyncIterator[None]:
         for name in _WARM:
@@ -157,20 +146,20 @@ def _lifespan(
         gc.collect()
         gc.freeze()
         announcing = asyncio.create_task(_announce(settings, on_ready))
-        PUBLISHERS[its_name], PEOPLE[its_name] = publisher, people
-        publisher.start()
+        shared.register(process)
+        shared.publisher.start()
         try:
             yield
         finally:
             announcing.cancel()
-            await asyncio.to_thread(publisher.stop)
-            del PUBLISHERS[its_name], PEOPLE[its_name]
+            await asyncio.to_thread(shared.publisher.stop)
+            services.unregister(process)
 
     return lifespan
 
 
 async def _announce(settings: DashboardSettings, on_ready: Callable[[], None]) -> None:
-    """Ask our own port until it answers. The socket listens already, so the first question waits for the answer."""
+    """Call `on_ready` once the port answers. The socket is listening, so the first request waits for its response."""
     reader, writer = await asyncio.open_connection(_reachable(settings.bind), settings.port)
     writer.write(f"GET {READY} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     status = await reader.readline()
@@ -181,7 +170,7 @@ async def _announce(settings: DashboardSettings, on_ready: Callable[[], None]) -
         _log.error("the dashboard does not answer: %s", status.decode("ascii", "replace").strip())
 
 
-def _refuse_in_the_clear(settings: DashboardSettings) -> None:
+def _refuse_plain_http(settings: DashboardSettings) -> None:
     if not is_loopback(settings.bind) and not settings.insecure:
         raise ServeError(
             f"the dashboard does not listen on {settings.bind}: it has no TLS, so passwords would cross the network in "
@@ -203,8 +192,8 @@ def _require_free(bind: str, port: int) -> None:
 
 def _taken(bind: str, port: int) -> str:
     return (
-        f"port {port} on {bind} is taken or not allowed: stop what uses it, or give the dashboard another one "
-        "(its setting port, DASHFLEET_DASHBOARD_PORT)"
+        f"port {port} on {bind} is taken or not allowed: stop the program that uses it, or configure another port "
+        "(setting port, DASHFLEET_DASHBOARD_PORT)"
     )
 
 
@@ -214,7 +203,7 @@ def _reachable(bind: str) -> str:
 
 def _script_failed(error: Exception) -> bool:
     """Show a reference instead of a traceback, which goes to the log."""
-    reference = f"{time.time_ns() // 1_000_000 % _ERROR_REFERENCE_MODULO:06d}"
+    reference = f"{secrets.randbelow(1_000_000):06d}"
     _log.error("a page failed (reference %s)", reference, exc_info=error)
-    st.error(_("This page could not be drawn. The dashboard's log says why, at reference {n}.", n=reference))
+    st.error(_("This page failed. The dashboard's log has the error under reference {n}.", n=reference))
     return True

@@ -1,31 +1,44 @@
-"""The contract of a section of the settings page: one file in `sections/` that exposes `SECTION` and `show`.
+"""The contract of a section of the settings page: one module in `sections/` that exposes `SECTION` and `show`.
 
-SECTION = Section(title=marked("Tokens"), code="tokens", order=2)
+SECTION = SettingsSection(title=marked("Tokens"), code="tokens", order=2)
 
-def show(context: Context) -> None: ...
+def show(context: PageContext) -> None: ...
 
-Invariant: `show` runs in a fragment that refreshes; what it asks for is opened by `dashboard.changes.change_dialog`.
+Invariant: `show` runs in a fragment that refreshes; dialogs are requested from `dashboard.page.dialog_steps`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 import streamlit as st
 
 from dashboard.i18n.language import Marked, _
+from dashboard.page import dialog_steps
+from dashboard.page.dialog_steps import Draw
 from dashboard.page.page import Show, modules_of
 from dashboard.widgets import cells, table
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsSection:
-    """A section: its name on the page, and its code in the address."""
+    """A section: its title on the page, and its code in the address."""
 
     title: Marked
     code: str
     order: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SectionRow:
+    """A row of a section's table, and the form of the dialog that it opens; the dialog's title is by default the id."""
+
+    id: str
+    cells: Sequence[Mapping[str, Any]]
+    form: Draw
+    title: str = ""
 
 
 @cache
@@ -35,14 +48,11 @@ def discover_sections(package: ModuleType) -> tuple[tuple[SettingsSection, Show]
     return tuple(sorted(found, key=lambda pair: (pair[0].order, pair[0].code)))
 
 
-def draw_table(
-    section: SettingsSection,
-    columns: cells.Heads,
-    rows: table.Cells,
-    ask: Mapping[str, Callable[[], None]],
-) -> None:
-    """Draw what a section lists. `ask`: what opens the dialog about a row, by the row's id."""
-    opened = table.draw(f"settings_{section.code}", _(section.title), cells.columns(columns), rows, total=len(rows))
-    if opened in ask:
-        ask[opened]()
-        st.rerun()
+def draw_table(section: SettingsSection, columns: cells.Heads, rows: Sequence[SectionRow]) -> None:
+    """Draw the table of a section; a click on a row opens its dialog."""
+    shown = [cells.row(row.id, f"/settings?section={section.code}", *row.cells) for row in rows]
+    opened = table.draw(f"settings_{section.code}", _(section.title), cells.columns(columns), shown, total=len(rows))
+    for row in rows:
+        if row.id == opened:
+            dialog_steps.request(row.title or row.id, row.form)
+            st.rerun()

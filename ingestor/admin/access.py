@@ -199,18 +199,20 @@ def configure(connection: Connection, name: str, changes: Mapping[str, float]) -
     """Change these settings of an organisation (`schemas.fleet.organisation`), and say what was changed."""
     config, retention = _settings(connection, name)
     try:
-        after = organisation.changed(config, retention, changes)
+        after = organisation.apply_changes(config, retention, changes)
     except ValueError as error:
         raise UserError(str(error)) from None
     stored = {"config": after[0].model_dump(mode="json"), "retention": after[1].model_dump(mode="json")}
     connection.execute(tables.org.update().where(tables.org.c.name == name).values(stored))
-    return organisation.differences(organisation.values(config, retention), organisation.values(*after))
+    return organisation.describe_differences(
+        organisation.read_values(config, retention), organisation.read_values(*after)
+    )
 
 
 def org_settings(engine: Engine, name: str) -> dict[str, float]:
     """The value of every setting of an organisation. Raises UserError."""
     with engine.connect() as connection:
-        return organisation.values(*_settings(connection, name))
+        return organisation.read_values(*_settings(connection, name))
 
 
 def hold_org(connection: Connection, name: str) -> bool:

@@ -18,7 +18,7 @@ from broker.access.policy import Principal, Role
 from ingestor.admin.access import hold_org, insert_machine, insert_principal
 from schemas.contract.enrolment import EnrolAnswer, EnrolledKey, EnrolRequest
 from schemas.contract.messages import Signed
-from schemas.contract.signing import current
+from schemas.contract.signing import keys_in_force
 from schemas.contract.topics import MACHINE_MAX_LENGTH
 from schemas.database import tables
 
@@ -105,5 +105,5 @@ def _keys(connection: Connection, org: str, now: int) -> tuple[EnrolledKey, ...]
     changes = [Signed.model_validate(dict(row)) for row in connection.execute(query.order_by(table.c.id)).mappings()]
     return tuple(
         EnrolledKey(public_key=key.public_key, name=key.name, expires_at=key.expires_at)
-        for key in current(changes, org, now).values()
+        for key in keys_in_force(changes, org, now).values()
     )

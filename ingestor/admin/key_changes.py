@@ -15,7 +15,16 @@ from sqlalchemy.engine import Connection
 from ingestor.admin.access import org_id, require_org
 from runtime.errors import UserError
 from schemas.contract.messages import KEY_CHANGES_MAX, Signed
-from schemas.contract.signing import KeyChange, SignatureError, current, key_id, listed, opened, public_key, sign
+from schemas.contract.signing import (
+    KeyChange,
+    SignatureError,
+    describe_keys,
+    key_id,
+    keys_in_force,
+    open_signed,
+    public_key,
+    sign,
+)
 from schemas.database import tables
 
 Now = Callable[[], int]
@@ -37,7 +46,7 @@ def add_key(
 def revoke_key(engine: Engine, org: str, id_: str, *, signer: str, now: Now) -> None:
     """Let machines obey this key no more. Raises UserError."""
     with engine.begin() as connection:
-        known = {row["id"]: row for row in listed(_changes(connection, org), org, now())}
+        known = {row["id"]: row for row in describe_keys(_changes(connection, org), org, now())}
         if id_ not in known:
             raise UserError(f"{org} has no key {id_}: dashfleet key list --org {org} names them")
         if known[id_]["revoked_at"] is None:
@@ -48,7 +57,7 @@ def revoke_key(engine: Engine, org: str, id_: str, *, signer: str, now: Now) -> 
 def list_keys(engine: Engine, org: str, *, now: Now) -> list[dict[str, Any]]:
     """Every key that there ever was, in the form that `dashfleet key list --json` documents."""
     with engine.connect() as connection:
-        return listed(_changes(connection, org), org, now())
+        return describe_keys(_changes(connection, org), org, now())
 
 
 def has_keys(engine: Engine, org: str) -> bool:
@@ -63,19 +72,19 @@ def take(connection: Connection, org: str, signed: Signed, now: int) -> str:
     The last key is not revoked so: nobody could ever sign for another one.
     """
     before = _changes(connection, org)
-    key = current(before, org, now).get(signed.key)
+    key = keys_in_force(before, org, now).get(signed.key)
     if key is None:
         raise UserError(f"the key {signed.key} is not in force in {org}: it cannot sign this")
     try:
-        change = opened(signed, key.public_key, KeyChange)
+        change = open_signed(signed, key.public_key, KeyChange)
     except SignatureError as error:
         raise UserError(str(error)) from None
-    known = key_id(change.public_key) in {row["id"] for row in listed(before, org, now)}
+    known = key_id(change.public_key) in {row["id"] for row in describe_keys(before, org, now)}
     if change.org != org:
         raise UserError(f"it is signed for {change.org}, and this is {org}")
     if known == (change.change == "add"):
         raise UserError(f"{org} {'has, or had,' if known else 'has no'} key {key_id(change.public_key)}")
-    if not current([*before, signed], org, now):
+    if not keys_in_force([*before, signed], org, now):
         raise UserError(f"{org} would be left without a key in force: add another one first")
     _insert(connection, org, before, signed)
     return f"{'added' if change.change == 'add' else 'revoked'} {key_id(change.public_key)} {change.name}".rstrip()
@@ -90,7 +99,7 @@ def _write(connection: Connection, change: KeyChange, signer: str, *, first: boo
             if first
             else f"{change.org} has no key yet: dashfleet key create --org {change.org} makes the first"
         )
-    if not first and key_id(public_key(signer)) not in current(before, change.org, change.at):
+    if not first and key_id(public_key(signer)) not in keys_in_force(before, change.org, change.at):
         raise UserError(f"the key {key_id(public_key(signer))} is not in force in {change.org}: it cannot sign this")
     _insert(connection, change.org, before, sign(change, signer))
 

@@ -13,7 +13,7 @@ from ingestor.intake.message_handlers import Batch, Rejected
 from ingestor.storage.store import Store
 from schemas.contract import topics
 from schemas.contract.messages import OrgConfig, Signed
-from schemas.contract.signing import KeyRing, current
+from schemas.contract.signing import KeyRing, keys_in_force
 
 
 class Acting:
@@ -106,6 +106,6 @@ class Acting:
         if not changes:
             return None
         if org not in self._rings or self._rings[org][0] != changes:
-            ring = KeyRing(org, dict(current(changes, org, self._now())))
+            ring = KeyRing(org, dict(keys_in_force(changes, org, self._now())))
             self._rings[org] = (changes, ring)
         return self._rings[org][1]

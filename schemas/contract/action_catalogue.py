@@ -42,7 +42,7 @@ class Offer:
     missing: tuple[str, ...]
 
 
-def actions(described: Any) -> Actions:  # noqa: ANN401 - the list as a machine sent it
+def read_actions(described: Any) -> Actions:  # noqa: ANN401 - the list as a machine sent it
     """The actions in a machine's `Info.actions`, by name."""
     found: dict[str, ActionDescription] = {}
     for entry in described[:ACTIONS_MAX] if isinstance(described, list) else ():
@@ -54,7 +54,7 @@ def actions(described: Any) -> Actions:  # noqa: ANN401 - the list as a machine 
     return found
 
 
-def offers(targets: Sequence[Target]) -> list[Offer]:
+def list_offers(targets: Sequence[Target]) -> list[Offer]:
     """Every action that one of the machines allows, those first that all do, then by title."""
     names = sorted({name for target in targets for name in target.actions})
     found = [_offer(name, targets) for name in names]
@@ -71,7 +71,7 @@ def _offer(name: str, targets: Sequence[Target]) -> Offer:
     return Offer(name, described[0].title, tuple(schemas), missing)
 
 
-def target(name: str, *, hostname: str | None, presence: str, actions: str | None, keys: str | None) -> Target:
+def make_target(name: str, *, hostname: str | None, presence: str, actions: str | None, keys: str | None) -> Target:
     """A machine as the database has it: `actions` and `keys` are JSON texts, as it sent them."""
     return Target(name, hostname or name, presence, _actions_of(actions), _keys_of(keys))
 
@@ -79,7 +79,7 @@ def target(name: str, *, hostname: str | None, presence: str, actions: str | Non
 @lru_cache(maxsize=256)
 def _actions_of(text: str | None) -> Actions:
     """`actions` of a JSON text; machines of one version all send the same one."""
-    return actions(_decoded(text))
+    return read_actions(_decoded(text))
 
 
 @lru_cache(maxsize=256)

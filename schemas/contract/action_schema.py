@@ -33,7 +33,7 @@ class ArgumentError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class ArgumentField:
     """One argument. `kind` is a JSON type, or `json` for what only JSON can write. `choices`: nothing else is taken."""
 
     name: str
@@ -119,7 +119,7 @@ class Field:
         return ""
 
 
-def fields(schema: Mapping[str, Any]) -> tuple[Field, ...]:
+def read_fields(schema: Mapping[str, Any]) -> tuple[ArgumentField, ...]:
     """The arguments that a schema names, in its order. What cannot be read of it is left out."""
     properties, required = schema.get("properties"), schema.get("required")
     if not isinstance(properties, Mapping):
@@ -129,11 +129,11 @@ def fields(schema: Mapping[str, Any]) -> tuple[Field, ...]:
     return tuple(_field(name, inner, required=name in wanted) for name, inner in named)
 
 
-def common(schemas: Sequence[Mapping[str, Any]]) -> tuple[Field, ...]:
+def common_fields(schemas: Sequence[Mapping[str, Any]]) -> tuple[ArgumentField, ...]:
     """What to ask for when several machines are meant: the arguments of the first that all have, with the choices that
     all allow.
     """
-    first, *others = [fields(schema) for schema in schemas] or [()]
+    first, *others = [read_fields(schema) for schema in schemas] or [()]
     shared = []
     for field in first:
         twins = [next((twin for twin in other if twin.name == field.name), None) for other in others]
@@ -144,7 +144,7 @@ def common(schemas: Sequence[Mapping[str, Any]]) -> tuple[Field, ...]:
     return tuple(shared)
 
 
-def parsed(known: Sequence[Field], given: Mapping[str, str]) -> dict[str, Any]:
+def parse_arguments(known: Sequence[ArgumentField], given: Mapping[str, str]) -> dict[str, Any]:
     """The arguments that somebody wrote as name=value. Raises ArgumentError."""
     by_name = {field.name: field for field in known}
     for name in given:
@@ -156,7 +156,7 @@ def parsed(known: Sequence[Field], given: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def require_all(known: Sequence[Field], values: Mapping[str, Any]) -> None:
+def require_all(known: Sequence[ArgumentField], values: Mapping[str, Any]) -> None:
     """Raise ArgumentError when a required argument is missing."""
     for field in known:
         if field.required and field.name not in values:
@@ -164,9 +164,9 @@ def require_all(known: Sequence[Field], values: Mapping[str, Any]) -> None:
             raise ArgumentError(Translatable(missing, name=field.name, what=field.description or field.title))
 
 
-def fault(schema: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+def find_fault(schema: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     """What a machine with this schema would find wrong with these arguments; empty when nothing is known to be."""
-    by_name = {field.name: field for field in fields(schema)}
+    by_name = {field.name: field for field in read_fields(schema)}
     try:
         require_all(tuple(by_name.values()), values)
     except ArgumentError as error:
@@ -179,11 +179,11 @@ def fault(schema: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     return ""
 
 
-def _field(name: str, inner: Mapping[str, Any], *, required: bool) -> Field:
+def _field(name: str, inner: Mapping[str, Any], *, required: bool) -> ArgumentField:
     kind = inner.get("type")
     choices = inner.get("enum", [inner["const"]] if "const" in inner else [])
     plain = isinstance(choices, list) and all(isinstance(choice, str | int | float | bool) for choice in choices)
-    return Field(
+    return ArgumentField(
         name=name,
         title=_text(inner.get("title"), 64) or name,
         kind=kind if kind in _TYPES else "json",
@@ -198,7 +198,7 @@ def _field(name: str, inner: Mapping[str, Any], *, required: bool) -> Field:
     )
 
 
-def _with_choices(field: Field, choices: tuple[Any, ...]) -> Field:
+def _with_choices(field: ArgumentField, choices: tuple[Any, ...]) -> ArgumentField:
     from dataclasses import replace
 
     return replace(field, choices=choices, default=field.default if field.default in choices else None)

@@ -74,7 +74,7 @@ class CommandLine(BaseModel):
             raise ValueError(f"the parameter {min(unused)} stands nowhere in argv")
         return self
 
-    def filled(self, values: Mapping[str, str]) -> list[str]:
+    def fill(self, values: Mapping[str, str]) -> list[str]:
         """The argv with these values in their places. Raises ParameterError."""
         if missing := set(self.parameters) - set(values):
             raise ParameterError(f"there is no value for {min(missing)}")

@@ -86,7 +86,7 @@ class KeyRing:
             raise SignatureError(f"the key {signed.key} is {known} here")
         if key.expires_at is not None and now >= key.expires_at:
             raise SignatureError(f"the key {signed.key} has expired")
-        return opened(signed, key.public_key, kind)
+        return open_signed(signed, key.public_key, kind)
 
     def _follow(self, change: KeyChange) -> None:
         key = Key(change.public_key, change.name, change.expires_at)
@@ -120,7 +120,7 @@ def sign(statement: ContractModel, seed: str) -> Signed:
     return Signed(statement=text, key=key_id(bytes(key.verify_key).hex()), signature=signature)
 
 
-def opened(signed: Signed, public: str, kind: type[P]) -> P:
+def open_signed(signed: Signed, public: str, kind: type[P]) -> P:
     """The statement, when this public key has signed it and it is of this kind. Raises SignatureError."""
     try:
         VerifyKey(bytes.fromhex(public)).verify(signed.statement.encode(), bytes.fromhex(signed.signature))
@@ -132,7 +132,7 @@ def opened(signed: Signed, public: str, kind: type[P]) -> P:
         raise SignatureError(f"what was signed cannot be read: {error.errors()[0]['msg']}") from None
 
 
-def current(changes: Iterable[Signed], org: str, now: int) -> Mapping[str, Key]:
+def keys_in_force(changes: Iterable[Signed], org: str, now: int) -> Mapping[str, Key]:
     """The keys that a list of changes leaves in force, the first change being a key that signed for itself.
 
     Each change counts as of its own time: what a key signed before it expired stays.
@@ -156,15 +156,15 @@ def _first(signed: Signed, org: str) -> list[Key]:
     """The key that founds a list: it has signed for itself."""
     try:
         change = KeyChange.model_validate_json(signed.statement)
-        opened(signed, change.public_key, KeyChange)
+        open_signed(signed, change.public_key, KeyChange)
     except (ValidationError, SignatureError):
         return []
     return [Key(change.public_key, change.name, change.expires_at)] if change.org == org else []
 
 
-def listed(changes: Sequence[Signed], org: str, now: int) -> list[dict[str, Any]]:
+def describe_keys(changes: Sequence[Signed], org: str, now: int) -> list[dict[str, Any]]:
     """Every key that there ever was, in the form that `dashfleet key list --json` documents."""
-    in_force = current(changes, org, now)
+    in_force = keys_in_force(changes, org, now)
     found: dict[str, dict[str, Any]] = {}
     for signed in changes:
         change = KeyChange.model_validate_json(signed.statement)

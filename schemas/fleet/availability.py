@@ -20,7 +20,7 @@ Span = tuple[int, int]
 """From a moment until before another, milliseconds."""
 
 
-class Change(NamedTuple):
+class PresenceChange(NamedTuple):
     """What a machine's presence became, and why."""
 
     at: int
@@ -45,7 +45,9 @@ class Availability:
         return self.there / counted if counted else None
 
 
-def availability(first: str, changes: Sequence[Change], *, within: Span, blind: Iterable[Span] = ()) -> Availability:
+def measure_availability(
+    first: str, changes: Sequence[PresenceChange], *, within: Span, blind: Iterable[Span] = ()
+) -> Availability:
     """Of a machine that began the time as `first` and then changed, the oldest first."""
     found = Availability()
     deaf = _merged(blind)
@@ -66,10 +68,12 @@ def availability(first: str, changes: Sequence[Change], *, within: Span, blind: 
     return found
 
 
-def _stretches(first: str, changes: Sequence[Change], within: Span) -> Iterator[tuple[int, int, Change]]:
+def _stretches(
+    first: str, changes: Sequence[PresenceChange], within: Span
+) -> Iterator[tuple[int, int, PresenceChange]]:
     """From when until when the machine was what, inside of the time."""
     start, end = within
-    all_changes = [Change(start, first, ""), *changes]
+    all_changes = [PresenceChange(start, first, ""), *changes]
     ends = [min(max(change.at, start), end) for change in all_changes[1:]] + [end]
     since = start
     for change, until in zip(all_changes, ends, strict=True):

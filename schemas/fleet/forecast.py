@@ -42,7 +42,7 @@ class Forecast:
     full_at: int | None = None
 
 
-def forecast(days: Sequence[tuple[int, float]]) -> Forecast:
+def forecast_disk(days: Sequence[tuple[int, float]]) -> Forecast:
     """From a disk's used percentage on each day (milliseconds of its start), the oldest first."""
     if len(days) < DAYS_MIN:
         return Forecast(Outlook.SHORT)

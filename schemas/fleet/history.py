@@ -57,7 +57,7 @@ MINUTES: Final = Resolution("minute", MINUTE)
 HOURS: Final = Resolution("hour", HOUR)
 
 
-def resolution(*, step: int, age: int, retention: Retention) -> Resolution:
+def choose_resolution(*, step: int, age: int, retention: Retention) -> Resolution:
     """What to read for points `step` milliseconds apart, the oldest of which is `age` milliseconds old.
 
     The coarsest that has a row for each point; a coarser one where that was not kept for so long.

@@ -40,8 +40,8 @@ class Setting:
 def _component(name: str, title: str) -> tuple[Setting, Setting]:
     place = ("thresholds", name)
     return (
-        Setting(f"{name}_weight", f"Share of {title} in the score, 0 to 1", (*place, "weight")),
-        Setting(f"{name}_knee_percent", f"{title} counts in full up to", (*place, "knee_percent"), "percent"),
+        Setting(f"{name}_weight", f"{title} weight", (*place, "weight")),
+        Setting(f"{name}_knee_percent", f"{title} penalty starts at", (*place, "knee_percent"), "percent"),
     )
 
 
@@ -58,26 +58,26 @@ def _kept(name: str, title: str) -> Setting:
 
 
 PRESENCE: Final = (
-    _silence("stale_seconds", "Stale when silent for"),
-    _silence("stale_intervals", "and for so many of its intervals", "number"),
-    _silence("offline_seconds", "Offline when silent for"),
-    _silence("offline_intervals", "and for so many of its intervals", "number"),
-    _silence("time_to_live_seconds", "Expired when not heard for"),
+    _silence("stale_seconds", "Stale after no data for"),
+    _silence("stale_intervals", "and for (number of intervals)", "number"),
+    _silence("offline_seconds", "Offline after no data for"),
+    _silence("offline_intervals", "and for (number of intervals)", "number"),
+    _silence("time_to_live_seconds", "Long offline after no data for"),
 )
 HEALTH: Final = (
     *_component("cpu", "CPU"),
     *_component("memory", "Memory"),
     *_component("disk", "Disk"),
-    _judged("ok_score", "Healthy from a score of"),
-    _judged("warn_score", "Not critical from a score of"),
-    _judged("component_warn", "At most fair when one of them is worth no more than, 0 to 1"),
-    _judged("component_critical", "Critical when one of them is worth no more than, 0 to 1"),
+    _judged("ok_score", "OK at or above"),
+    _judged("warn_score", "Critical below"),
+    _judged("component_warn", "Warning if any component score is at or below"),
+    _judged("component_critical", "Critical if any component score is at or below"),
 )
 RETENTION: Final = (
-    _kept("samples", "Samples are kept for"),
-    _kept("minutes", "Minutes are kept for"),
-    _kept("hours", "Hours are kept for"),
-    _kept("events", "Events, requests and commands are kept for"),
+    _kept("samples", "Keep samples for"),
+    _kept("minutes", "Keep minute roll-ups for"),
+    _kept("hours", "Keep hourly roll-ups for"),
+    _kept("events", "Keep events, requests and commands for"),
 )
 SETTINGS: Final[Mapping[str, Setting]] = {setting.name: setting for setting in (*PRESENCE, *HEALTH, *RETENTION)}
 """By name, in the order in which people read them."""
@@ -101,7 +101,7 @@ def read_config(stored: object) -> OrgConfig:
         return OrgConfig()
 
 
-def values(config: OrgConfig, retention: Retention) -> dict[str, float]:
+def read_values(config: OrgConfig, retention: Retention) -> dict[str, float]:
     """Every setting's value, by its name."""
     found = {}
     for setting in SETTINGS.values():
@@ -112,7 +112,7 @@ def values(config: OrgConfig, retention: Retention) -> dict[str, float]:
     return found
 
 
-def changed(config: OrgConfig, retention: Retention, changes: Mapping[str, float]) -> tuple[OrgConfig, Retention]:
+def apply_changes(config: OrgConfig, retention: Retention, changes: Mapping[str, float]) -> tuple[OrgConfig, Retention]:
     """Both with these settings changed. Raises ValueError with a sentence."""
     plain: dict[bool, dict[str, Any]] = {False: config.model_dump(), True: retention.model_dump()}
     for name, value in changes.items():
@@ -128,11 +128,11 @@ def changed(config: OrgConfig, retention: Retention, changes: Mapping[str, float
         found = OrgConfig.model_validate(plain[False]), Retention.model_validate(plain[True])
     except ValidationError as error:
         raise ValueError(_sentence(error)) from None
-    _require_order(values(*found), changes)
+    _require_order(read_values(*found), changes)
     return found
 
 
-def differences(before: Mapping[str, float], after: Mapping[str, float]) -> str:
+def describe_differences(before: Mapping[str, float], after: Mapping[str, float]) -> str:
     """What has changed, for people: `cpu_knee_percent 50 % → 60 %`."""
     return ", ".join(
         f"{name} {SETTINGS[name].shown(before[name])} → {SETTINGS[name].shown(value)}"

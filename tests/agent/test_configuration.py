@@ -223,7 +223,7 @@ def test_a_damaged_file_means_the_owners_settings(machine: Obedient) -> None:
 
 
 def test_what_cannot_be_written_is_not_taken_up(machine: Obedient) -> None:
-    blocked = machine.directory / "configuration.json.new"
+    blocked = machine.directory / "configuration.json"
     blocked.mkdir()
     result = machine.outcome(wish(machine, interval_seconds=2))
     assert (result.state, result.reason) == ("failed", "not-taken-up")

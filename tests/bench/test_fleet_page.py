@@ -24,7 +24,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, WebSocket
 from servers import stop
 from visiting import PASSWORD, sign_in
 
-from dashboard.auth.accounts import add_user, open_accounts
+from dashboard.auth.auth_database import open_auth_database
+from dashboard.auth.users import add_user
 from runtime.urls import sqlite_url
 from schemas.database.engine import open_engine, upgrade
 
@@ -78,7 +79,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("large")
-    accounts = open_accounts(sqlite_url(directory / "auth.db"))
+    accounts = open_auth_database(sqlite_url(directory / "auth.db"))
     add_user(accounts, "olga", PASSWORD, "operator", "home")
     accounts.dispose()
     engine = open_engine(sqlite_url(directory / "fleet.db"))

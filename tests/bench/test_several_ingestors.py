@@ -20,7 +20,7 @@ from waiting import wait_until
 from schemas.contract import topics
 from schemas.contract.messages import Telemetry, Vitals
 from schemas.database import tables
-from schemas.database.queries.heartbeat import trouble
+from schemas.database.queries.heartbeat import find_trouble
 
 SECONDS = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "3"))
 MACHINES = 10_000
@@ -102,7 +102,7 @@ def measure(fleet: Fleet, publisher: Publisher, ingestors: Sequence[Process]) ->
 def test_a_report_costs_two_ingestors_what_it_costs_one(fleet: Fleet) -> None:
     second = fleet.add_ingestor("ingestor-2")
     fleet.start()
-    wait_until(lambda: not trouble(fleet.engine, now=time.time_ns() // 1_000_000), what="the ingestor hears")
+    wait_until(lambda: not find_trouble(fleet.engine, now=time.time_ns() // 1_000_000), what="the ingestor hears")
     figures: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
     with RawClient(fleet.port) as client:
         publisher = Publisher(client)

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, text
 
 from dashboard.widgets import charts
 from schemas.database.queries import history
-from schemas.fleet.history import Resolution, Retention, resolution
+from schemas.fleet.history import Resolution, Retention, choose_resolution
 
 MACHINES = int(os.environ.get("DASHFLEET_BENCH_MACHINES", "8"))
 WHOLE = MACHINES >= 100
@@ -101,12 +101,12 @@ def read(engine: Engine, keys: Sequence[int], length: int) -> tuple[Resolution, 
 
     How long each took, and how long this process worked for it, which says more when others work too; and the points.
     """
-    kept = resolution(step=charts.step(length, 0), age=length, retention=Retention())
+    kept = choose_resolution(step=charts.step(length, 0), age=length, retention=Retention())
     step = charts.step(length, 10.0, kept.length)
     took, worked, points = [], [], 0
     for key in keys[:: max(1, len(keys) // ASKED)]:
         started, began = time.perf_counter(), time.thread_time()
-        rows = history.history(engine, key, start=UNTIL - length, end=UNTIL, step=step, resolution=kept)
+        rows = history.read_history(engine, key, start=UNTIL - length, end=UNTIL, step=step, resolution=kept)
         took.append(time.perf_counter() - started)
         worked.append(time.thread_time() - began)
         points = max(points, len(rows))

@@ -22,7 +22,8 @@ from seeding import ACTIONS, INFO, Fleet
 from visiting import PASSWORD, Scheme, Size, Visitors
 
 from broker.client.request_client import DASHBOARD
-from dashboard.auth.accounts import add_user, open_accounts
+from dashboard.auth.auth_database import open_auth_database
+from dashboard.auth.users import add_user
 from runtime.settings.secret_files import write_secret
 from runtime.urls import sqlite_url
 from schemas.contract.signing import new_key
@@ -90,7 +91,7 @@ def seeded(directory: Path) -> Fleet:
 @pytest.fixture(scope="session")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("fleet")
-    accounts = open_accounts(sqlite_url(directory / "auth.db"))
+    accounts = open_auth_database(sqlite_url(directory / "auth.db"))
     add_user(accounts, "admin", PASSWORD, "admin", "home")
     add_user(accounts, "newcomer", PASSWORD, "admin", "fresh")
     add_user(accounts, "keyless", PASSWORD, "admin", "keyless")

@@ -275,7 +275,7 @@ def test_a_silent_ingestor_is_announced_while_one_looks_and_so_is_its_return(vis
     expect(row(page, "db-01")).to_be_visible()
     expect(page.locator(".df-banner")).to_have_count(0)
     fleet.beat(fleet.now - 60_000)
-    expect(page.locator(".df-banner")).to_contain_text("The ingestor has been silent since")
+    expect(page.locator(".df-banner")).to_contain_text("The ingestor has not reported since")
     photograph(page, "fleet-silent-light")
     fleet.beat(fleet.now + 86_400_000)
     expect(page.locator(".df-banner")).to_have_count(0)

@@ -19,15 +19,16 @@ from visiting import PASSWORD, elsewhere
 from waiting import wait_until
 
 from broker.client.request_client import DASHBOARD
-from cli.machines import list_machines
 from dashboard import pages
-from dashboard.auth.accounts import add_user, open_accounts
+from dashboard.auth.auth_database import open_auth_database
+from dashboard.auth.users import add_user
 from dashboard.page.page import discover
 from ingestor.admin.access import add_principal, new_principal
 from runtime.settings.secret_files import write_secret
 from runtime.urls import sqlite_url
 from schemas.contract.signing import new_key
 from schemas.database.engine import open_engine, upgrade
+from schemas.database.queries.machines import list_machines
 
 SIZES: Final = {"desk": (1440, 900), "telephone": (390, 844)}
 COUNT_WHAT_RUNS: Final = "window.ran = []; window.hacked = (number) => { window.ran.push(number); };"
@@ -68,7 +69,7 @@ class World:
         stack.callback(elsewhere, self.site.stop)
         add_principal(self.engine, DASHBOARD, SECRET, now=now)
         secrets = {group: new_principal(self.engine, "home", group, "machine", now=now) for group in CORPUS}
-        accounts = open_accounts(sqlite_url(directory / "auth.db"))
+        accounts = open_auth_database(sqlite_url(directory / "auth.db"))
         add_user(accounts, "admin", PASSWORD, "admin", "home")
         accounts.dispose()
         write_secret(directory / "secrets" / "dashboard", SECRET)

@@ -104,7 +104,7 @@ def test_so_is_one_that_is_empty_or_refuses(visit: Visit, readings: Readings) ->
         readings.look(page, f"{view.path} without anything")
         page.close()
     page = visit("/settings", user="vera")
-    expect(page.get_by_text("not for your role")).to_be_visible()
+    expect(page.get_by_text("do not have access to this page")).to_be_visible()
     readings.look(page, "a page for others")
     page = visit("/?q=nobody")
     expect(page.get_by_role("heading", name="No machine matches")).to_be_visible()

@@ -23,7 +23,8 @@ from visiting import PASSWORD, Visitors, sign_in
 from waiting import wait_until
 
 from broker.client.mqtt import Mqtt
-from dashboard.auth.accounts import add_user, open_accounts
+from dashboard.auth.auth_database import open_auth_database
+from dashboard.auth.users import add_user
 from runtime.settings.address import ServerAddress
 from runtime.settings.secret_files import write_secret
 from runtime.urls import sqlite_url
@@ -111,7 +112,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     reader.start()
     try:
         wait_until(lambda: "Ctrl-C stops" in "\n".join(site.said), seconds=200, what="dashfleet up")
-        people = open_accounts(sqlite_url(site.data / "people.db"))
+        people = open_auth_database(sqlite_url(site.data / "people.db"))
         for name, role in (("ada", "admin"), ("olga", "operator"), ("vera", "viewer")):
             add_user(people, name, PASSWORD, role, "home")
         people.dispose()
@@ -537,7 +538,7 @@ def test_the_settings_fit_a_telephone(visit: Visit) -> None:
 @pytest.mark.parametrize("user", ["olga", "vera"])
 def test_who_is_no_admin_finds_no_link_and_a_clear_refusal(visit: Visit, user: str) -> None:
     page = visit("/settings", user=user)
-    expect(page.get_by_role("heading", name="This page is not for your role")).to_be_visible()
-    expect(page.get_by_text("Who may open Settings: Admin.")).to_be_visible()
+    expect(page.get_by_role("heading", name="You do not have access to this page")).to_be_visible()
+    expect(page.get_by_text("Roles with access to Settings: Admin.")).to_be_visible()
     assert page.get_by_role("link", name="Settings").count() == 0
     photograph(page, f"refused-{user}")

@@ -18,8 +18,9 @@ from sqlalchemy import Engine, delete, update
 from visiting import PASSWORD
 
 from dashboard import pages
-from dashboard.auth.accounts import PersonRole, add_user, attempt, open_accounts, remove_user, set_password
+from dashboard.auth.auth_database import attempt, open_auth_database
 from dashboard.auth.middleware import SINGLE_SIGN_ON_BACK
+from dashboard.auth.users import UserRole, add_user, remove_user, set_password
 from dashboard.page.page import discover
 from runtime.settings.secret_files import write_secret
 from runtime.urls import sqlite_url
@@ -39,7 +40,7 @@ class Dashboard(Protocol):
 
 @pytest.fixture
 def accounts(directory: Path) -> Iterator[Engine]:
-    engine = open_accounts(sqlite_url(directory / "auth.db"))
+    engine = open_auth_database(sqlite_url(directory / "auth.db"))
     yield engine
     engine.dispose()
 
@@ -53,7 +54,7 @@ def enter(page: Page, name: str, password: str = PASSWORD) -> None:
 def test_guessing_is_slowed_down_and_the_page_says_for_how_long(
     visit: Visit, dashboard: Dashboard, accounts: Engine
 ) -> None:
-    add_user(accounts, "guessed", PASSWORD, PersonRole.VIEWER, "home")
+    add_user(accounts, "guessed", PASSWORD, UserRole.VIEWER, "home")
     page = visit("/", user="")
     answers = []
     for number in range(8):
@@ -100,7 +101,7 @@ def test_a_session_that_is_revoked_is_out_within_five_seconds(
     visit: Visit, dashboard: Dashboard, accounts: Engine, how: str
 ) -> None:
     name = f"leaver-{how}"
-    add_user(accounts, name, PASSWORD, PersonRole.OPERATOR, "home")
+    add_user(accounts, name, PASSWORD, UserRole.OPERATOR, "home")
     page = visit("/", user="")
     enter(page, name)
     expect(page.locator(".df-fleet tbody tr").first).to_be_visible()
@@ -141,7 +142,7 @@ class Heard:
 
 @pytest.fixture
 def rivals(fleet: Fleet, accounts: Engine) -> None:
-    add_user(accounts, "rival", PASSWORD, PersonRole.ADMIN, "rivals")
+    add_user(accounts, "rival", PASSWORD, UserRole.ADMIN, "rivals")
     key = fleet.machine(
         f"{RIVAL}-1", org="rivals", hostname=f"{RIVAL}.example.org", labels={"site": RIVAL}, os=f"{RIVAL} OS"
     )
@@ -149,7 +150,7 @@ def rivals(fleet: Fleet, accounts: Engine) -> None:
     fleet.incident("cloned-identity", org="rivals", machine=f"{RIVAL}-1")
 
 
-def walk(page: Page, url: str, role: PersonRole) -> None:
+def walk(page: Page, url: str, role: UserRole) -> None:
     """Every page that this role has, and what somebody who guesses would ask for."""
     for view, _show in discover(pages)[1:]:
         if role in view.roles:
@@ -167,13 +168,13 @@ def walk(page: Page, url: str, role: PersonRole) -> None:
 def test_nothing_of_another_organisation_is_sent_to_a_viewer(visit: Visit, dashboard: Dashboard) -> None:
     theirs = visit("/readyz", user="rival")
     heard = Heard(theirs)
-    walk(theirs, dashboard.url, PersonRole.ADMIN)
+    walk(theirs, dashboard.url, UserRole.ADMIN)
     for text in (f"{RIVAL}.example.org", f"{RIVAL} OS", f"site: {RIVAL}"):
         assert heard.has(text), "or this test hears nothing"
 
     page = visit("/readyz", user="vera")
     heard = Heard(page)
-    walk(page, dashboard.url, PersonRole.VIEWER)
+    walk(page, dashboard.url, UserRole.VIEWER)
     assert len(heard.frames) > 20
     assert heard.has("db-01.example.org")
     for text in (f"{RIVAL}.example.org", f"{RIVAL} OS", f"site: {RIVAL}", "rivals"):

@@ -11,11 +11,11 @@ SLOWLY: Final = """
 import time
 from schemas.database.queries import history
 
-def slowly(*given, read=history.history, **named):
+def slowly(*given, read=history.read_history, **named):
     time.sleep(3)
     return read(*given, **named)
 
-history.history = slowly
+history.read_history = slowly
 """
 FAINTEST: Final = """async () => {
   const shown = element => {

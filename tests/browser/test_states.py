@@ -17,7 +17,8 @@ from sites import Site, now
 from visiting import elsewhere
 
 from broker.client.request_client import DASHBOARD
-from dashboard.auth.accounts import add_user, open_accounts
+from dashboard.auth.auth_database import open_auth_database
+from dashboard.auth.users import add_user
 from ingestor.admin.access import add_principal
 from runtime.settings.secret_files import write_secret
 from runtime.urls import sqlite_url
@@ -56,7 +57,7 @@ class World:
         self.fleet = Fleet(self.engine, now=now())
         for name in ("db-01", "db-02"):
             self.fleet.machine(name, info={**INFO, "actions": ACTIONS})
-        accounts = open_accounts(sqlite_url(directory / "auth.db"))
+        accounts = open_auth_database(sqlite_url(directory / "auth.db"))
         add_user(accounts, "olga", PASSWORD, "operator", "home")
         accounts.dispose()
         write_secret(directory / "secrets" / "dashboard", SECRET)
@@ -115,7 +116,9 @@ def test_a_database_that_goes_away_is_said_and_nothing_can_be_asked_until_it_is_
     world.postgresql.kill()
     with timed("database away"):
         expect(page.locator(".df-banner")).to_have_text(
-            re.compile("The database cannot be read since .* What you see is from then. On the server, see that")
+            re.compile(
+                "The database cannot be read since .* The page shows the state of that time. On the server, check that"
+            )
         )
         expect(act(page)).to_be_disabled()
         expect(page.locator(".df-why")).to_contain_text("the database cannot be read")
@@ -143,10 +146,12 @@ def test_a_broker_that_goes_away_is_said_in_words(page: Page, world: World) -> N
     elsewhere(world.site.broker.stop)
     with timed("broker away"):
         expect(page.locator(".df-banner")).to_contain_text("The ingestor has no connection to the broker")
-        expect(page.locator(".df-banner")).to_contain_text("On the server, see that the broker runs")
+        expect(page.locator(".df-banner")).to_contain_text("On the server, check that the broker is running")
         expect(act(page)).to_be_disabled()
         expect(page.locator(".df-why")).to_have_text(
-            re.compile("The broker cannot be reached, so nothing can be sent now: (the broker closed|nothing answers)")
+            re.compile(
+                "The broker cannot be reached, so no request can be sent now: (the broker closed|nothing answers)"
+            )
         )
     photograph(page, "state-no-broker-light")
     elsewhere(world.site.broker.start)
@@ -164,10 +169,12 @@ def test_an_ingestor_that_goes_away_is_said_and_a_dialog_can_look_again(page: Pa
     expect(send).to_be_enabled()
     elsewhere(world.site.pause_ingestor)
     with timed("ingestor away"):
-        expect(page.locator(".df-banner").first).to_contain_text("The ingestor has been silent since")
-        expect(page.locator(".df-banner").first).to_contain_text("see that dashfleet up, or dashfleet ingestor, runs")
+        expect(page.locator(".df-banner").first).to_contain_text("The ingestor has not reported since")
+        expect(page.locator(".df-banner").first).to_contain_text(
+            "check that dashfleet up, or dashfleet ingestor, is running"
+        )
     send.click()
-    expect(dialog.get_by_text("the ingestor, which passes it on, is silent")).to_be_visible()
+    expect(dialog.get_by_text("the ingestor, which forwards it, is not reporting")).to_be_visible()
     expect(send).to_be_disabled()
     photograph(page, "state-no-ingestor-dialog-light")
     world.site.start_ingestor()

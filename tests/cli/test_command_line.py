@@ -17,7 +17,8 @@ from sqlalchemy import text
 
 from broker.access.principals import TableDirectory
 from cli.up.installation import Installation, Options
-from dashboard.auth.accounts import open_accounts, verify
+from dashboard.auth.auth_database import open_auth_database
+from dashboard.auth.users import verify
 from runtime.settings.secret_files import write_secret
 from runtime.state_directory import StateDirectory
 from runtime.version import VERSION
@@ -393,7 +394,7 @@ def people(data: Path) -> list[dict[str, str]]:
 
 
 def signs_in(data: Path, name: str, password: str) -> bool:
-    engine = open_accounts(StateDirectory(data).people_url)
+    engine = open_auth_database(StateDirectory(data).people_url)
     try:
         return verify(engine, name, password) is not None
     finally:

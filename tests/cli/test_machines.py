@@ -2,8 +2,9 @@ from ingestion import Bench, Speaker
 from rich.console import Console
 from sqlalchemy import Engine
 
-from cli.machines import ledger_table, list_machines, machine_table
+from cli.machines import ledger_table, machine_table
 from schemas.database import tables
+from schemas.database.queries.machines import list_machines
 
 
 def test_a_machine_that_was_never_heard_is_listed_as_unknown(fleet: Engine) -> None:

@@ -6,8 +6,8 @@ from argon2 import PasswordHasher
 from seeding import Fleet
 from sqlalchemy import Engine
 
-from dashboard.auth import accounts as accounts_module
-from dashboard.auth.accounts import open_accounts
+from dashboard.auth import passwords
+from dashboard.auth.auth_database import open_auth_database
 from runtime.urls import sqlite_url
 from schemas.database.engine import open_engine
 
@@ -32,7 +32,7 @@ def accounts_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def accounts(accounts_url: str) -> Iterator[Engine]:
-    engine = open_accounts(accounts_url)
+    engine = open_auth_database(accounts_url)
     yield engine
     engine.dispose()
 
@@ -41,5 +41,5 @@ def accounts(accounts_url: str) -> Iterator[Engine]:
 def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Argon2id with next to no work, for tests that are not about passwords."""
     hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(accounts_module, "_HASHER", hasher)
-    monkeypatch.setattr(accounts_module, "_NOBODY", hasher.hash("nobody"))
+    monkeypatch.setattr(passwords, "_HASHER", hasher)
+    monkeypatch.setattr(passwords, "_UNKNOWN_USER", hasher.hash("nobody"))

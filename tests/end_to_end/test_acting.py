@@ -25,7 +25,7 @@ from ingestor.admin.key_changes import list_keys
 from runtime.settings.secret_files import write_secret
 from runtime.state_directory import StateDirectory
 from schemas.contract.commands import Act, Order
-from schemas.contract.signing import opened, public_key
+from schemas.contract.signing import open_signed, public_key
 from schemas.database.engine import open_engine, upgrade
 
 OPERATOR = Principal(Role.OPERATOR, "home", OPERATOR_NAME)
@@ -124,7 +124,7 @@ def test_acting_succeeds_on_every_machine_that_is_named(installed: Installed) ->
     (request,) = ingestor.heard
     assert isinstance(request.change, Act)
     key = public_key((installed.data / "secrets" / "signing" / "home").read_text().strip())
-    orders = [opened(signed, key, Order) for signed in request.change.orders]
+    orders = [open_signed(signed, key, Order) for signed in request.change.orders]
     assert [(order.machine, order.arguments) for order in orders] == [
         ("till", {"text": "Back at five"}),
         ("web-0", {"text": "Back at five"}),

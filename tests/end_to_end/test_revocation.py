@@ -13,9 +13,9 @@ from sqlalchemy import Engine
 from waiting import wait_until
 
 from broker.client.transport import Message
-from cli.machines import list_machines
 from ingestor.admin import access
 from schemas.contract import topics
+from schemas.database.queries.machines import list_machines
 
 ROUNDS = 20
 SECONDS = 5.0

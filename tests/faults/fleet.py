@@ -19,13 +19,13 @@ from waiting import wait_until
 
 from agent.__main__ import _hot_path
 from broker.access.policy import Principal, Role
-from cli.machines import list_machines
 from ingestor.admin.access import add_org, add_principal
 from runtime.settings.agent import AgentSettings
 from runtime.urls import sqlite_url
 from schemas.contract.messages import OrgConfig
 from schemas.database import tables
 from schemas.database.engine import open_engine, upgrade
+from schemas.database.queries.machines import list_machines
 from schemas.fleet.ranges import Ranges
 
 ORG = "acme"

@@ -17,10 +17,10 @@ from sqlalchemy import func, select
 from waiting import wait_until
 
 from broker.access.principals import TableDirectory
-from cli.machines import list_machines
 from runtime.settings.broker import NatsSettings
 from schemas.database import tables
-from schemas.database.queries.heartbeat import trouble
+from schemas.database.queries.heartbeat import find_trouble
+from schemas.database.queries.machines import list_machines
 
 BACK_SECONDS = 60.0
 NODES = ("n1", "n2", "n3")
@@ -90,7 +90,7 @@ def test_a_node_of_three_is_killed_under_load_and_nothing_is_lost(tmp_path: Path
         with many_agents(fleet, SCALE.clustered, ports=ports) as crowd:
             for process in (fleet.ingestor, second):
                 process.start()
-            wait_until(lambda: not trouble(fleet.engine, now=_now()), seconds=60, what="an ingestor hears")
+            wait_until(lambda: not find_trouble(fleet.engine, now=_now()), seconds=60, what="an ingestor hears")
             for process in (*crowd, *(machine.process for machine in fleet.machines.values())):
                 process.start()
             wait_until(lambda: presences(fleet) == {"online": everybody}, seconds=120, what="all agents online")

@@ -22,13 +22,13 @@ from agent.session_counter import Sessions
 from broker.access.policy import Principal, Role
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Backoff, WillMaker
-from cli.machines import list_machines
 from ingestor.admin.access import add_org, add_principal
 from ingestor.ingestor import Ingestor
 from ingestor.storage.store import Store
 from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import Vitals
 from schemas.database import tables
+from schemas.database.queries.machines import list_machines
 
 MEBIBYTE = 1 << 20
 DAY = 86_400.0

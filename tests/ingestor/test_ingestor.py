@@ -12,10 +12,10 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.exc import OperationalError
 
 from broker.client.transport import Message
-from cli.machines import list_machines
 from schemas.contract import topics
 from schemas.contract.messages import Ack, EarlierStream, OrgConfig, Range, Vitals
 from schemas.database import tables
+from schemas.database.queries.machines import list_machines
 
 ATTIC = {"org": "home", "machine": "attic"}
 

@@ -94,7 +94,7 @@ def test_samples_that_waited_are_no_lag(bench: Bench, speaker: Speaker, port: in
 def test_health_is_that_of_the_last_commit(bench: Bench, port: int) -> None:
     assert get(port, "/healthz") == (200, "ok\n")
     bench.clock.advance(10.5)
-    assert get(port, "/healthz") == (503, "no ingestor said anything for 10 s\n")
+    assert get(port, "/healthz") == (503, "no heartbeat from any ingestor for 10 s\n")
     bench.step()
     assert get(port, "/healthz") == (200, "ok\n")
 

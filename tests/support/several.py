@@ -5,8 +5,8 @@ from ingestion import Bench, Speaker, open_bench
 from sqlalchemy import Engine, select
 
 from broker.client.memory import MemoryBroker
-from cli.machines import list_machines
 from schemas.database import tables
+from schemas.database.queries.machines import list_machines
 
 ORGS = ("home", "office")
 

@@ -1,4 +1,4 @@
-"""Tokens that machines enrol with: what is left of each, a new one with its install line, and their end."""
+"""Enrolment tokens: their remaining uses, and a new one with its install command."""
 
 from functools import partial
 from typing import Any, Final
@@ -8,146 +8,120 @@ from sqlalchemy import Row
 
 from broker.access.credentials import hash_secret, new_token
 from dashboard.changes import change_dialog
-from dashboard.changes.change_dialog import Draft
 from dashboard.i18n import text
-from dashboard.i18n.language import _, marked, ngettext, pgettext
+from dashboard.i18n.language import _, marked, ngettext
 from dashboard.i18n.text import Word
-from dashboard.page import refresh
+from dashboard.page import dialog_steps, last_good, system_status
+from dashboard.page.dialog_steps import DialogState
 from dashboard.page.install_command import CA_NAME
 from dashboard.page.page import PageContext
-from dashboard.settings.section import SettingsSection, draw_table
+from dashboard.settings import credential_section
+from dashboard.settings.section import SectionRow, SettingsSection
 from dashboard.widgets import cells, markup
 from schemas.contract.administration import TOKEN_USES_MAX, AddToken, RevokeToken
 from schemas.database.queries import settings
 
-SECTION = SettingsSection(title=marked("Tokens"), code="tokens", order=2)
+SECTION = SettingsSection(title=marked("Enrolment tokens"), code="tokens", order=2)
 
 LIFETIMES: Final = (900, 3600, 86_400, 7 * 86_400, 30 * 86_400)
 _COLUMNS: Final = (
     ("name", marked("Token")),
     ("state", marked("State")),
     ("used", marked("Machines")),
-    ("until", marked("Good until")),
-    ("who", marked("Made by")),
+    ("until", marked("Valid until")),
+    ("who", marked("Created by")),
 )
-_WHY: Final = marked(
-    "A token gives machines their place: each makes a secret of its own with it. It does nothing else."
-)
-_NONE_TITLE: Final = marked("No token yet")
-_NONE: Final = marked("Make one, and run the line that comes with it on the machine.")
-_RUN: Final = marked("On the machine, in a clone of DashFleet, run this. It asks for the token:")
+_INTRO: Final = marked("An enrolment token lets new machines join; each creates its own secret.")
+_RUN: Final = marked("On the machine, in a clone of DashFleet, run this command. It asks for the token:")
 _LOCAL: Final = marked(
-    "Put the broker's address for SERVER: the dashboard's setting machines_server says it here. If the broker "
-    "listens on this machine only, dashfleet up --listen opens it."
+    "Replace SERVER with the broker's address; with the setting machines_server the dashboard shows it here. If the "
+    "broker listens on this machine only, dashfleet up --listen makes it reachable."
 )
-_TRUST: Final = marked("It trusts this server by the certificate in {file}: bring it there first.")
-_REVOKE: Final = marked("Nobody can enrol with {name} any more. The machines that it made stay.")
+_TRUST: Final = marked("The machine verifies this server with the certificate in {file}: copy it there first.")
+_REVOKE: Final = marked("No more machines can enrol with {name}. The machines that have enrolled with it stay.")
 
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    found = refresh.read(context, "settings.tokens", partial(settings.tokens, context.engine, context.org))
-    st.html(markup.note(_(_WHY)))
-    st.button(
-        _("New token …"),
-        type="primary",
-        key="settings.tokens.new",
-        disabled=bool(refresh.obstacle(context, signed=False)),
-        on_click=partial(change_dialog.ask, _("New token"), _new),
+    found = last_good.read(context, "settings.tokens", partial(settings.list_tokens, context.engine, context.org))
+    credential_section.draw(
+        SECTION,
+        intro=_INTRO,
+        add=(marked("New token …"), _new),
+        columns=_COLUMNS,
+        rows=None if found is None else [_row(context, row) for row in found],
+        empty=(_("No tokens yet"), _("Create one, and run the command that comes with it on the machine.")),
+        blocked=bool(system_status.obstacle(context, signed=False)),
     )
-    if not found:
-        if found is not None:
-            st.html(markup.empty(_(_NONE_TITLE), _(_NONE)))
-        return
-    ask = {row.name: partial(change_dialog.ask, row.name, _one, row=row) for row in found}
-    draw_table(SECTION, _COLUMNS, [_row(context, row) for row in found], ask)
 
 
-def state(row: Row[Any], now: int) -> Word:
-    """What a token is still good for."""
-    if row.revoked_at is not None:
-        return Word(_("Revoked"), "muted")
-    if row.used >= row.uses:
+def _state(row: Row[Any], now: int) -> Word:
+    if row.revoked_at is None and row.used >= row.uses:
         return Word(_("Used up"), "muted")
-    if now >= row.expires_at:
-        return Word(pgettext("token", "Expired"), "muted")
-    return Word(_("Good"), "good")
+    return credential_section.state(revoked=row.revoked_at is not None, expired=now >= row.expires_at)
 
 
-def _row(context: PageContext, row: Row[Any]) -> dict[str, Any]:
-    return cells.row(
-        row.name,
-        f"/settings?section={SECTION.code}",
+def _row(context: PageContext, row: Row[Any]) -> SectionRow:
+    shown = (
         cells.name(row.name),
-        cells.chip(state(row, context.now())),
+        cells.chip(_state(row, context.now())),
         cells.plain(_used(row)),
-        cells.plain(text.moment(row.expires_at, context.now(), context.zone)),
+        cells.plain(context.moment(row.expires_at)),
         cells.plain(row.created_by or text.UNKNOWN),
     )
+    return SectionRow(row.name, shown, partial(_details, row))
 
 
 def _used(row: Row[Any]) -> str:
     return _("{used} of {uses}", used=text.count(row.used), uses=text.count(row.uses))
 
 
-def _new(context: PageContext, draft: Draft) -> None:
-    st.number_input(_("How many machines it makes"), 1, TOKEN_USES_MAX, 1, key=draft.key("uses"))
-    st.selectbox(
-        _("For how long it is good"),
-        LIFETIMES,
-        index=1,
-        format_func=text.period,
-        key=draft.key("lifetime"),
-    )
-    change_dialog.buttons(draft, _("Make the token"), partial(_make, context, draft))
+def _new(context: PageContext, state: DialogState) -> None:
+    st.number_input(_("Number of machines"), 1, TOKEN_USES_MAX, 1, key=state.key("uses"))
+    credential_section.lifetime_input(state, LIFETIMES, index=1)
+    dialog_steps.buttons(state, _("Create token"), partial(_create, context, state))
 
 
-def _make(context: PageContext, draft: Draft) -> None:
-    """The token is made here, and only the record of its secret travels."""
+def _create(context: PageContext, state: DialogState) -> None:
     token = new_token(context.org)
-    change = AddToken(
+    make = partial(
+        AddToken,
         name=token.name,
         secret_hash=hash_secret(token.secret),
-        uses=int(draft.value("uses") or 1),
-        lifetime_seconds=int(draft.value("lifetime") or 3600),
+        uses=int(state.value("uses") or 1),
+        lifetime_seconds=int(state.value("lifetime") or 3600),
     )
-    draft.title, draft.reveal = _("New token {name}", name=token.name), _install
-    change_dialog.request(context, draft, change, secret=str(token))
+    state.reveal = _install
+    change_dialog.publish(context, state, make, title=_("New token {name}", name=token.name), secret=str(token))
 
 
-def _install(context: PageContext, draft: Draft) -> None:
-    entrance = context.entrance
+def _install(context: PageContext, state: DialogState) -> None:
+    broker = context.broker
     st.html(markup.note(_(_RUN)))
-    st.code(entrance.line, language=None, wrap_lines=True)
-    if not entrance.is_known:
+    st.code(broker.install_command, language=None, wrap_lines=True)
+    if not broker.is_known:
         st.html(markup.note(_(_LOCAL)))
-    if CA_NAME not in entrance.line:
+    if CA_NAME not in broker.install_command:
         return
     st.html(markup.note(_(_TRUST, file=CA_NAME)))
-    if entrance.ca_file is not None and entrance.ca_file.exists():
-        content = entrance.ca_file.read_bytes()
-        st.download_button(CA_NAME, content, CA_NAME, on_click="ignore", key=draft.key("ca"))
+    if broker.ca_file is not None and broker.ca_file.exists():
+        content = broker.ca_file.read_bytes()
+        st.download_button(CA_NAME, content, CA_NAME, on_click="ignore", key=state.button_key("ca"))
 
 
-def _one(context: PageContext, draft: Draft) -> None:
-    row: Row[Any] = draft.about["row"]
-    word, now = state(row, context.now()), context.now()
+def _details(row: Row[Any], context: PageContext, state: DialogState) -> None:
     facts = [
-        (_("State"), word.label),
+        (_("State"), _state(row, context.now()).label),
         (_("Machines"), _used(row)),
-        (_("Good until"), text.moment(row.expires_at, now, context.zone)),
-        (_("Made at"), text.moment(row.created_at, now, context.zone)),
-        (_("Made by"), row.created_by or text.UNKNOWN),
+        (_("Valid until"), context.moment(row.expires_at)),
+        (_("Created"), context.moment(row.created_at)),
+        (_("Created by"), row.created_by or text.UNKNOWN),
     ]
     st.html(markup.facts(facts))
     if row.revoked_at is not None:
-        change_dialog.buttons(draft)
+        dialog_steps.buttons(state)
         return
-    st.html(markup.note(ngettext("It has made {n} machine.", "It has made {n} machines.", row.used)))
-    st.html(markup.banner(_(_REVOKE, name=row.name)))
-    change_dialog.buttons(draft, _("Revoke"), partial(_revoke, context, draft, row.name))
-
-
-def _revoke(context: PageContext, draft: Draft, name: str) -> None:
-    draft.title = _("Revoke {name}", name=name)
-    change_dialog.request(context, draft, RevokeToken(name=name))
+    used = ngettext("{n} machine has enrolled with it.", "{n} machines have enrolled with it.", row.used)
+    st.html(markup.note(used))
+    revoke = partial(RevokeToken, name=row.name)
+    credential_section.revoke_step(context, state, row.name, _(_REVOKE, name=row.name), revoke)

@@ -1,6 +1,6 @@
-"""The labels that machines have, and another value, or none, for all machines with one of them at once.
+"""Labels of machines, and a change of one of them on all machines that have it.
 
-Invariant: a machine's other labels, its interval and its collectors stay as they are; each gets an order of its own.
+Invariant: a machine's other labels, its interval and its collectors stay as they are; each machine gets its own order.
 """
 
 from collections.abc import Mapping
@@ -12,19 +12,20 @@ import streamlit as st
 from sqlalchemy import Row
 
 from dashboard.changes import change_dialog
-from dashboard.changes.change_dialog import Draft
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.i18n.shared_words import retold
-from dashboard.machine.configuration import CONFIGURE, Wish
-from dashboard.page import refresh
+from dashboard.machine.configuration import CONFIGURE, MachineConfig
+from dashboard.page import dialog_steps, last_good, system_status
+from dashboard.page.dialog_steps import CONFIRMATION, DialogState
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
-from dashboard.settings.section import SettingsSection, draw_table
+from dashboard.settings.section import SectionRow, SettingsSection, draw_table
 from dashboard.widgets import cells, markup
-from schemas.contract.action_catalogue import target
-from schemas.database.queries import choices, commands, settings
-from schemas.database.queries.machines import Filters
+from schemas.contract.action_catalogue import make_target
+from schemas.database.queries import choices
+from schemas.database.queries.machines import Filters, matching_names
+from schemas.database.queries.targets import list_configurations
 
 SECTION = SettingsSection(title=marked("Labels"), code="labels", order=5)
 
@@ -35,41 +36,30 @@ _COLUMNS: Final[cells.Heads] = (
     ("what", marked("Value")),
     ("machine", marked("Machines")),
 )
-_WHY: Final = marked(
-    "What machines say they are labelled with. One machine's labels are changed on its page; here that of all "
-    "machines that have it."
+_INTRO: Final = marked(
+    "Labels that machines report. Change the labels of one machine on its page, or here a label on all machines that "
+    "have it."
 )
-_NONE_TITLE: Final = marked("No label yet")
-_NONE: Final = marked("A machine's owner gives it labels in its settings, or you do on its page, under Configuration.")
-_SAME: Final = marked("Write another value.")
-_NOBODY: Final = marked("No machine with it may be configured from here.")
-_SKIPPED: Final = marked("These do not let themselves be configured from here, and stay as they are: {machines}")
-_AWAY: Final = marked("Machines that are away do it when they return, within {period}.")
-_SENT: Final = marked("It is on its way to {machines}.")
+_NONE: Final = marked("A machine gets labels in its agent's settings, or on its page, under Configuration.")
+_SKIPPED: Final = marked("These machines do not allow remote configuration and stay unchanged: {machines}")
 
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    found = refresh.read(context, "settings.labels", partial(choices.labels, context.engine, context.org))
+    found = last_good.read(context, "settings.labels", partial(choices.count_labels, context.engine, context.org))
     if found is None:
         return
-    st.html(markup.note(_(_WHY)))
-    if not found:
-        st.html(markup.empty(_(_NONE_TITLE), _(_NONE)))
-        return
-    rows = [
-        cells.row(label, f"/settings?section={SECTION.code}", *_cells(label, machines)) for label, machines in found
-    ]
-    ask = {
-        label: partial(change_dialog.ask, _shown(label), _one, label=label, machines=machines)
-        for label, machines in found
-    }
-    draw_table(SECTION, _COLUMNS, rows, ask)
+    st.html(markup.note(_(_INTRO)))
+    if found:
+        draw_table(SECTION, _COLUMNS, [_row(label, machines) for label, machines in found])
+    else:
+        st.html(markup.empty(_("No labels yet"), _(_NONE)))
 
 
-def _cells(label: str, machines: int) -> tuple[dict[str, Any], ...]:
+def _row(label: str, machines: int) -> SectionRow:
     name, _equals, value = label.partition("=")
-    return cells.name(name), cells.plain(value), cells.plain(text.count(machines))
+    shown = (cells.name(name), cells.plain(value), cells.plain(text.count(machines)))
+    return SectionRow(label, shown, partial(_form, label, machines), _shown(label))
 
 
 def _shown(label: str) -> str:
@@ -77,82 +67,82 @@ def _shown(label: str) -> str:
     return f"{name}: {value}"
 
 
-def _one(context: PageContext, draft: Draft) -> None:
-    label, machines = draft.about["label"], draft.about["machines"]
-    if draft.confirming:
-        _confirmation(context, draft)
+def _form(label: str, machines: int, context: PageContext, state: DialogState) -> None:
+    if state.step == CONFIRMATION:
+        _confirmation(label, context, state)
         return
     st.html(markup.note(text.machines(machines)))
-    if not context.may_act or refresh.obstacle(context):
-        change_dialog.buttons(draft)
+    if not context.may_act or system_status.obstacle(context):
+        dialog_steps.buttons(state)
         return
-    st.text_input(
-        _("Another value for all of them"), label.partition("=")[2], max_chars=LABEL_MAX, key=draft.key("value")
-    )
-    st.checkbox(_("Take this label from all of them instead"), key=draft.key("remove"))
-    change_dialog.buttons(draft, _("Continue"), partial(_continue, context, draft))
+    value = label.partition("=")[2]
+    st.text_input(_("New value on all of these machines"), value, max_chars=LABEL_MAX, key=state.key("value"))
+    st.checkbox(_("Remove the label from all of these machines instead"), key=state.key("remove"))
+    dialog_steps.buttons(state, _("Continue"), partial(_continue, label, context, state))
 
 
-def _continue(context: PageContext, draft: Draft) -> None:
-    """Settle which machines, and with which labels each, before it is confirmed."""
-    name, _equals, before = draft.about["label"].partition("=")
-    after = None if draft.value("remove") else str(draft.value("value") or "").strip()
+def _continue(label: str, context: PageContext, state: DialogState) -> None:
+    """Fix the machines and the new configuration of each, before the confirmation."""
+    name, _equals, before = label.partition("=")
+    after = None if state.value("remove") else str(state.value("value") or "").strip()
     if after == before:
-        draft.problem = _(_SAME)
+        state.problem = _("Enter a different value.")
         return
-    chosen = commands.matching_names(context.engine, context.org, Filters(labels=(draft.about["label"],)))
-    rows = settings.labelled(context.engine, context.org, chosen)
-    wishes = {row.name: relabelled(row, name, after) for row in rows if _may_configure(row)}
-    if not wishes:
-        draft.problem = _(_NOBODY)
+    chosen = matching_names(context.engine, context.org, Filters(labels=(label,)))
+    rows = list_configurations(context.engine, context.org, chosen)
+    configs = {row.name: relabelled(row, name, after) for row in rows if _may_configure(row)}
+    if not configs:
+        state.problem = _("No machine with this label allows remote configuration.")
         return
-    draft.problem, draft.confirming = "", True
-    draft.about |= {"after": after, "wishes": wishes, "skipped": [row.name for row in rows if row.name not in wishes]}
+    state.about = {"after": after, "configs": configs, "skipped": [row.name for row in rows if row.name not in configs]}
+    state.go(CONFIRMATION)
 
 
 def _may_configure(row: Row[Any]) -> bool:
-    known = target(row.name, hostname=None, presence="", actions=row.its_actions, keys=None)
+    known = make_target(row.name, hostname=None, presence="", actions=row.its_actions, keys=None)
     return CONFIGURE in known.actions
 
 
 def relabelled(row: Row[Any], name: str, value: str | None) -> dict[str, Any]:
-    """The whole configuration of a machine with another value of this label, or without it."""
-    wish = Wish.of(row.desired)
-    labels: Mapping[str, str] = wish.labels if wish.labels is not None else row.labels or {}
+    """Return the whole configuration of a machine with a new value of this label, None to remove it."""
+    config = MachineConfig.of(row.desired)
+    labels: Mapping[str, str] = config.labels if config.labels is not None else row.labels or {}
     others = {key: each for key, each in labels.items() if key != name}
-    return replace(wish, labels=others if value is None else {**others, name: value}).arguments()
+    return replace(config, labels=others if value is None else {**others, name: value}).arguments()
 
 
-def _confirmation(context: PageContext, draft: Draft) -> None:
-    label, after, wishes = draft.about["label"], draft.about["after"], draft.about["wishes"]
+def _confirmation(label: str, context: PageContext, state: DialogState) -> None:
+    after, configs, skipped = state.about["after"], state.about["configs"], state.about["skipped"]
     becomes = _("none") if after is None else _shown(f"{label.partition('=')[0]}={after}")
     st.html(markup.facts([(_shown(label), f"→ {becomes}")]))
-    st.html(markup.names(wishes, _("Machines")))
-    if draft.about["skipped"]:
-        st.html(markup.note(_(_SKIPPED, machines=text.listed(draft.about["skipped"]))))
-    st.html(markup.note(_(_AWAY, period=text.period(_LIFETIME_SECONDS))))
-    change = _("Change {machines}", machines=text.machines(len(wishes)))
-    change_dialog.buttons(draft, change, partial(_send, context, draft), back=True)
+    st.html(markup.names(configs, _("Machines")))
+    if skipped:
+        st.html(markup.note(_(_SKIPPED, machines=text.listed(skipped))))
+    keep = text.period(_LIFETIME_SECONDS)
+    st.html(markup.note(_("Offline machines get the change when they are back within {period}.", period=keep)))
+    change = _("Change {machines}", machines=text.machines(len(configs)))
+    dialog_steps.buttons(state, change, partial(_send, context, state), back=True)
 
 
-def _send(context: PageContext, draft: Draft) -> None:
-    if draft.said or context.publisher is None:
+def _send(context: PageContext, state: DialogState) -> None:
+    if state.outcome is not None or context.publisher is None:
         return
     try:
-        sent = context.publisher.act_each(
+        sent = context.publisher.act(
             context.org,
-            draft.about["wishes"],
+            state.about["configs"],
             CONFIGURE,
             role=context.role,
             actor=context.user,
             lifetime_seconds=_LIFETIME_SECONDS,
         )
     except NotAllowedError as error:
-        draft.problem = retold(error)
+        state.problem = retold(error)
         return
-    draft.about["batch"], draft.reveal = sent.batch, _follow
-    draft.said = _(_SENT, machines=text.machines(len(sent.orders)))
+    state.reveal = partial(_follow, sent.batch)
+    done = _("Sent to {machines}.", machines=text.machines(len(sent.orders)))
+    state.problem, state.outcome = "", partial(change_dialog.show_done, done)
 
 
-def _follow(context: PageContext, draft: Draft) -> None:
-    st.page_link(context.pages["activity"], label=_("Activity"), query_params={"batch": draft.about["batch"]})
+def _follow(batch: str, context: PageContext, _state: DialogState) -> None:
+    st.page_link(context.pages["activity"], label=_("Activity"), query_params={"batch": batch})

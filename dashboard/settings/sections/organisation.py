@@ -1,4 +1,4 @@
-"""What is set for the whole organisation: presence, health, and for how long history is kept."""
+"""Settings of the whole organisation: offline detection, health score, data retention."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -7,11 +7,11 @@ from typing import Final
 import streamlit as st
 
 from dashboard.changes import change_dialog, pending_changes
-from dashboard.changes.change_dialog import Draft
 from dashboard.i18n import text
 from dashboard.i18n.language import Marked, _, marked, ngettext
 from dashboard.i18n.shared_words import retold
-from dashboard.page import refresh
+from dashboard.page import dialog_steps, last_good
+from dashboard.page.dialog_steps import CONFIRMATION, DialogState
 from dashboard.page.page import PageContext
 from dashboard.settings.section import SettingsSection
 from dashboard.widgets import markup
@@ -24,153 +24,137 @@ from schemas.fleet.organisation import HEALTH, PRESENCE, RETENTION, SETTINGS, Se
 SECTION = SettingsSection(title=marked("Organisation"), code="organisation", order=0)
 
 TITLES: Final[Mapping[str, Marked]] = {
-    "stale_seconds": marked("Stale when silent for"),
-    "stale_intervals": marked("and for so many of its intervals"),
-    "offline_seconds": marked("Offline when silent for"),
-    "offline_intervals": marked("and for so many of its intervals"),
-    "time_to_live_seconds": marked("Expired when not heard for"),
-    "cpu_weight": marked("Share of CPU in the score, 0 to 1"),
-    "cpu_knee_percent": marked("CPU counts in full up to"),
-    "memory_weight": marked("Share of Memory in the score, 0 to 1"),
-    "memory_knee_percent": marked("Memory counts in full up to"),
-    "disk_weight": marked("Share of Disk in the score, 0 to 1"),
-    "disk_knee_percent": marked("Disk counts in full up to"),
-    "ok_score": marked("Healthy from a score of"),
-    "warn_score": marked("Not critical from a score of"),
-    "component_warn": marked("At most fair when one of them is worth no more than, 0 to 1"),
-    "component_critical": marked("Critical when one of them is worth no more than, 0 to 1"),
-    "keep_samples_seconds": marked("Samples are kept for"),
-    "keep_minutes_seconds": marked("Minutes are kept for"),
-    "keep_hours_seconds": marked("Hours are kept for"),
-    "keep_events_seconds": marked("Events, requests and commands are kept for"),
+    "stale_seconds": marked("Stale after no data for"),
+    "stale_intervals": marked("and for (number of intervals)"),
+    "offline_seconds": marked("Offline after no data for"),
+    "offline_intervals": marked("and for (number of intervals)"),
+    "time_to_live_seconds": marked("Long offline after no data for"),
+    "cpu_weight": marked("CPU weight"),
+    "cpu_knee_percent": marked("CPU penalty starts at"),
+    "memory_weight": marked("Memory weight"),
+    "memory_knee_percent": marked("Memory penalty starts at"),
+    "disk_weight": marked("Disk weight"),
+    "disk_knee_percent": marked("Disk penalty starts at"),
+    "ok_score": marked("OK at or above"),
+    "warn_score": marked("Critical below"),
+    "component_warn": marked("Warning if any component score is at or below"),
+    "component_critical": marked("Critical if any component score is at or below"),
+    "keep_samples_seconds": marked("Keep samples for"),
+    "keep_minutes_seconds": marked("Keep minute roll-ups for"),
+    "keep_hours_seconds": marked("Keep hourly roll-ups for"),
+    "keep_events_seconds": marked("Keep events, requests and commands for"),
 }
-"""What `schemas.fleet.organisation` calls its settings, for the catalogues."""
+"""The titles of `schemas.fleet.organisation`, for the catalogues."""
 
 _GROUPS: Final = (
-    ("presence", marked("When a machine counts as gone"), PRESENCE),
-    ("health", marked("How health is judged"), HEALTH),
-    ("retention", marked("How long history is kept"), RETENTION),
+    ("presence", marked("Offline detection"), PRESENCE),
+    ("health", marked("Health score"), HEALTH),
+    ("retention", marked("Data retention"), RETENTION),
 )
-_CHANGE: Final = marked("Change …")
-_PENDING: Final = marked("{now}, soon {then}")
-_SAME: Final = marked("Nothing is different from what is set.")
-_DURATION: Final = marked("A length of time, such as 90s, 15m, 1h or 7d")
-_NUMBER: Final = marked("{what} is not a number")
-_DELETES: Final = marked("What is older than a shortened time is deleted within the hour, for good.")
+_FRACTIONS: Final = ("_weight", "component_warn", "component_critical")
 
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    current = _values(context)
-    if current is None:
+    found = last_good.read(context, "settings", partial(settings_queries.read_settings, context.engine, context.org))
+    if found is None:
         return
-    wanted = {
+    current = organisation.read_values(*found)
+    requested = {
         name: value
-        for asked in pending_changes.pending(context)
-        if isinstance(asked.change, ConfigureOrg)
-        for name, value in asked.change.settings.items()
+        for request in pending_changes.pending(context)
+        if isinstance(request.change, ConfigureOrg)
+        for name, value in request.change.settings.items()
     }
     left, right = st.columns(2)
     for place, (code, title, settings) in zip((left, right, left), _GROUPS, strict=True):
         with place.container(border=True, key=f"card_{code}"):
             st.html(markup.heading(_(title), 3))
-            st.html(markup.settings((_(TITLES[each.name]), *_shown(each, current, wanted)) for each in settings))
-            st.button(
-                _(_CHANGE),
-                key=f"settings.change.{code}",
-                on_click=partial(change_dialog.ask, _(title), _form, settings=settings, before=current),
-            )
+            st.html(markup.settings((_(TITLES[each.name]), *_shown(each, current, requested)) for each in settings))
+            open_form = partial(dialog_steps.request, _(title), partial(_form, settings, current))
+            st.button(_("Change …"), key=f"settings.change.{code}", on_click=open_form)
 
 
-def _values(context: PageContext) -> dict[str, float] | None:
-    found = refresh.read(context, "settings", partial(settings_queries.settings, context.engine, context.org))
-    return None if found is None else organisation.values(*found)
-
-
-def _shown(setting: Setting, current: Mapping[str, float], wanted: Mapping[str, float]) -> tuple[str, bool]:
-    """A setting's value as people read it, and whether another one is on its way."""
-    now = _read(setting, current[setting.name])
-    if setting.name not in wanted:
+def _shown(setting: Setting, current: Mapping[str, float], requested: Mapping[str, float]) -> tuple[str, bool]:
+    """Return a setting's value for display, and True if another value is requested."""
+    now = _formatted(setting, current[setting.name])
+    if setting.name not in requested:
         return now, False
-    return _(_PENDING, now=now, then=_read(setting, wanted[setting.name])), True
+    return _("{now}, soon {then}", now=now, then=_formatted(setting, requested[setting.name])), True
 
 
-def _read(setting: Setting, value: float) -> str:
-    """A value as people read it, in their language."""
+def _formatted(setting: Setting, value: float) -> str:
     if setting.kind == "duration" and value >= 1:
         return text.duration(value)
     unit = {"duration": "seconds", "percent": "percent"}.get(setting.kind, "")
     return f"{text.number(value)} {text.unit_symbol(unit)}".strip() if unit else text.number(value)
 
 
-def _form(context: PageContext, draft: Draft) -> None:
-    if draft.confirming:
-        _confirmation(context, draft)
+def _form(settings: Sequence[Setting], before: Mapping[str, float], context: PageContext, state: DialogState) -> None:
+    if state.step == CONFIRMATION:
+        _confirmation(before, context, state)
         return
-    settings: Sequence[Setting] = draft.about["settings"]
-    for start in range(0, len(settings), 2):  # a row each, so that they stay in their order where there is one column
-        for column, setting in zip(
-            st.columns(2, vertical_alignment="bottom"), settings[start : start + 2], strict=False
-        ):
+    for start in range(0, len(settings), 2):  # row by row, so that the order holds where there is only one column
+        columns = st.columns(2, vertical_alignment="bottom")
+        for column, setting in zip(columns, settings[start : start + 2], strict=False):
             with column:
-                _field(draft, setting)
-    change_dialog.buttons(draft, _("Continue"), partial(_continue, context, draft))
+                _input(state, setting, before[setting.name])
+    dialog_steps.buttons(state, _("Continue"), partial(_continue, settings, before, context, state))
 
 
-def _field(draft: Draft, setting: Setting) -> None:
-    title, key = markup.plain(_(TITLES[setting.name])), draft.key(setting.name)
-    hint = _(_DURATION) if setting.kind == "duration" else None
-    unit = " (%)" if setting.kind == "percent" else ""
-    st.text_input(title + unit, written(setting, _begin(draft, setting)), max_chars=20, key=key, help=hint)
+def _input(state: DialogState, setting: Setting, value: float) -> None:
+    hint = None
+    if setting.kind == "duration":
+        hint = _("A duration, such as 90s, 15m, 1h or 7d")
+    elif setting.name.endswith(_FRACTIONS):
+        hint = _("A number from 0 to 1")
+    title = markup.plain(_(TITLES[setting.name])) + (" (%)" if setting.kind == "percent" else "")
+    st.text_input(title, written(setting, value), max_chars=20, key=state.key(setting.name), help=hint)
 
 
-def _begin(draft: Draft, setting: Setting) -> float:
-    value: float = draft.about.get("changes", {}).get(setting.name, draft.about["before"][setting.name])
-    return value
-
-
-def _continue(context: PageContext, draft: Draft) -> None:
-    before: Mapping[str, float] = draft.about["before"]
-    found: dict[str, float] = {}
+def _continue(
+    settings: Sequence[Setting], before: Mapping[str, float], context: PageContext, state: DialogState
+) -> None:
     try:
-        for setting in draft.about["settings"]:
-            value = read(setting, str(draft.value(setting.name)))
-            if value != before[setting.name]:
-                found[setting.name] = value
+        given = {each.name: read(each, str(state.value(each.name))) for each in settings}
+        found = {name: value for name, value in given.items() if value != before[name]}
         if found:
-            organisation.changed(*settings_queries.settings(context.engine, context.org), found)
+            organisation.apply_changes(*settings_queries.read_settings(context.engine, context.org), found)
     except ValueError as error:
-        draft.problem = retold(error)
+        state.problem = retold(error)
         return
-    draft.problem = "" if found else _(_SAME)
-    draft.about["changes"], draft.confirming = found, bool(found)
+    if not found:
+        state.problem = _("Nothing has changed.")
+        return
+    state.about["changes"] = found
+    state.go(CONFIRMATION)
 
 
-def _confirmation(context: PageContext, draft: Draft) -> None:
-    before, found = draft.about["before"], draft.about["changes"]
+def _confirmation(before: Mapping[str, float], context: PageContext, state: DialogState) -> None:
+    found: dict[str, float] = state.about["changes"]
     st.html(
         markup.facts(
-            (_(TITLES[name]), f"{_read(SETTINGS[name], before[name])} → {_read(SETTINGS[name], value)}")
+            (_(TITLES[name]), f"{_formatted(SETTINGS[name], before[name])} → {_formatted(SETTINGS[name], value)}")
             for name, value in found.items()
         )
     )
     if any(SETTINGS[name].kept and value < before[name] for name, value in found.items()):
-        st.html(markup.banner(_(_DELETES)))
+        st.html(markup.banner(_("Data older than a shortened retention is permanently deleted within the hour.")))
+    change = partial(change_dialog.publish, context, state, partial(ConfigureOrg, settings=found))
     label = ngettext("Change {n} setting", "Change {n} settings", len(found))
-    change = ConfigureOrg(settings=found)
-    change_dialog.buttons(draft, label, partial(change_dialog.request, context, draft, change), back=True)
+    dialog_steps.buttons(state, label, change, back=True)
 
 
 def written(setting: Setting, value: float) -> str:
-    """A value as somebody would write it into the form."""
+    """Return a value as it is entered in the form."""
     return durations.written(value) if setting.kind == "duration" else f"{value:g}"
 
 
 def read(setting: Setting, given: str) -> float:
-    """The value that somebody wrote. Raises ValueError with a sentence."""
+    """Return the value of what was entered. Raises ValueError."""
     if setting.kind == "duration":
         return durations.seconds(given)
     try:
         return float(given.strip().removesuffix("%").replace(",", "."))
     except ValueError:
-        raise ValueError(_(_NUMBER, what=repr(given))) from None
+        raise ValueError(_("{what} is not a number", what=repr(given))) from None

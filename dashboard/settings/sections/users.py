@@ -1,4 +1,4 @@
-"""Who may sign in: roles, passwords, sessions. Changed at once, as it is the dashboard's own record of people."""
+"""Users of the dashboard: roles, passwords, sign-in sessions. Changed at once, in the dashboard's own database."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,152 +7,140 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard.auth.accounts import PersonRole
-from dashboard.auth.people import Admin, People
+from dashboard.auth.user_administration import Admin, UserAdministration
+from dashboard.auth.users import UserRole
 from dashboard.changes import change_dialog
-from dashboard.changes.change_dialog import Draft
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
+from dashboard.page import dialog_steps
+from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import ROLES, PageContext
-from dashboard.settings.section import SettingsSection, draw_table
+from dashboard.settings import credential_section
+from dashboard.settings.section import SectionRow, SettingsSection
 from dashboard.widgets import cells, markup
 
-SECTION = SettingsSection(title=marked("People"), code="people", order=1)
+SECTION = SettingsSection(title=marked("Users"), code="people", order=1)
 
-_MEANING: Final = {
-    PersonRole.VIEWER: marked("looks"),
-    PersonRole.OPERATOR: marked("looks, and acts on machines"),
-    PersonRole.ADMIN: marked("also changes settings, people and credentials"),
+_PERMISSIONS: Final = {
+    UserRole.VIEWER: marked("read-only"),
+    UserRole.OPERATOR: marked("runs actions on machines"),
+    UserRole.ADMIN: marked("also changes settings, users and credentials"),
 }
 _COLUMNS: Final = (
     ("name", marked("Name")),
     ("role", marked("Role")),
     ("sessions", marked("Signed in")),
     ("seen", marked("Last seen")),
-    ("when", marked("Since")),
+    ("when", marked("Created")),
 )
-_WHY: Final = marked("Who may sign in to this dashboard and see this organisation.")
+_INTRO: Final = marked("Users who can sign in to this dashboard and see this organisation.")
 _SELF: Final = marked("This is you. Another admin can change your role or password, or remove you.")
 _PROVIDED: Final = marked(
-    "Signs in with your provider, which decides on the role, and lets whoever is removed here in again."
+    "Signs in with your identity provider, which decides on the role; removed here, the user can sign in again."
 )
-_NO_SESSION: Final = marked("Not signed in anywhere.")
-_SIGN_IN: Final = marked("{name} signs in with it. Hand it over by a way that you trust.")
+_PASSWORD: Final = marked("{name} signs in with this temporary password. Send it over a channel that you trust.")
 _ROLE_WARNING: Final = marked("{name} is signed out everywhere, and has the new role at the next sign-in.")
 _RESET: Final = marked("{name} gets a new password, and is signed out everywhere.")
-_SIGN_OUT: Final = marked("{name} is signed out everywhere, and may sign in again.")
-_REMOVE: Final = marked("{name} is signed out everywhere, and can sign in no more.")
+_SIGN_OUT: Final = marked("{name} is signed out everywhere, and can sign in again.")
+_REMOVE: Final = marked("{name} is signed out everywhere, and cannot sign in again.")
 
 
 def show(context: PageContext) -> None:
     """Draw the section."""
-    people = context.people
-    if people is None:
-        return
-    st.html(markup.note(_(_WHY)))
-    new = partial(change_dialog.ask, _("Let a person sign in"), partial(_new, people))
-    st.button(_("Add a person …"), type="primary", key="settings.people.new", on_click=new)
-    found = people.listed(context.org)
-    ask = {row.name: partial(change_dialog.ask, row.name, partial(_one, people), row=row) for row in found}
-    draw_table(SECTION, _COLUMNS, [_row(context, row) for row in found], ask)
+    people = context.users
+    if people is not None:
+        credential_section.draw(
+            SECTION,
+            intro=_INTRO,
+            add=(marked("Add user …"), partial(_new, people)),
+            columns=_COLUMNS,
+            rows=[_row(context, people, row) for row in people.listed(context.org)],
+        )
 
 
-def _row(context: PageContext, row: Row[Any]) -> dict[str, Any]:
-    signed_in = ngettext("{n} session", "{n} sessions", row.sessions) if row.sessions else text.UNKNOWN
-    return cells.row(
-        row.name,
-        f"/settings?section={SECTION.code}",
+def _row(context: PageContext, people: UserAdministration, row: Row[Any]) -> SectionRow:
+    shown = (
         cells.name(row.name, _("you") if row.name == context.user else ""),
         cells.plain(_(ROLES[row.role])),
-        cells.plain(signed_in),
+        cells.plain(ngettext("{n} session", "{n} sessions", row.sessions) if row.sessions else text.UNKNOWN),
         cells.plain(text.ago(row.seen_at, context.now()) if row.seen_at else text.UNKNOWN),
-        cells.plain(text.moment(row.created_at, context.now(), context.zone)),
+        cells.plain(context.moment(row.created_at)),
     )
+    return SectionRow(row.name, shown, partial(_details, people, row))
 
 
-def _admin(context: PageContext) -> Admin:
-    return Admin(context.user, context.org)
+def _role_label(role: UserRole) -> str:
+    return f"{_(ROLES[role])}: {_(_PERMISSIONS[role])}"
 
 
-def _role(draft: Draft, role: PersonRole) -> None:
-    st.radio(
-        _("Role"),
-        list(PersonRole),
-        index=list(PersonRole).index(role),
-        format_func=lambda each: f"{_(ROLES[each])}: {_(_MEANING[each])}",
-        key=draft.key("role"),
-    )
+def _role_input(state: DialogState, role: UserRole) -> None:
+    roles = list(UserRole)
+    st.radio(_("Role"), roles, index=roles.index(role), format_func=_role_label, key=state.key("role"))
 
 
-def _new(people: People, context: PageContext, draft: Draft) -> None:
-    st.text_input(_("The name to sign in with"), max_chars=64, key=draft.key("name"))
-    _role(draft, PersonRole.VIEWER)
-    change_dialog.buttons(draft, _("Add"), partial(_add, people, context, draft))
+def _new(people: UserAdministration, context: PageContext, state: DialogState) -> None:
+    st.text_input(_("User name"), max_chars=64, key=state.key("name"))
+    _role_input(state, UserRole.VIEWER)
+
+    def add() -> None:
+        name, role = str(state.value("name") or "").strip().lower(), UserRole(state.value("role"))
+        create = partial(people.add, Admin(context.user, context.org), name, role)
+        _store(state, name, create, done=f"{name}: {_(ROLES[role])}")
+
+    dialog_steps.buttons(state, _("Add user"), add)
 
 
-def _add(people: People, context: PageContext, draft: Draft) -> None:
-    name, role = str(draft.value("name") or "").strip().lower(), PersonRole(draft.value("role"))
-    said = f"{name}: {_(ROLES[role])}"
-    _password(draft, name)
-    change_dialog.store(draft, lambda: people.add(_admin(context), name, role), said=said)
+def _store(state: DialogState, name: str, change: Callable[[], str | None], *, done: str) -> None:
+    def reveal(_context: PageContext, state: DialogState) -> None:
+        if state.secret:
+            st.html(markup.note(_(_PASSWORD, name=name)))
+
+    state.reveal = reveal
+    change_dialog.store(state, change, done=done)
 
 
-def _password(draft: Draft, name: str) -> None:
-    def reveal(_context: PageContext, draft: Draft) -> None:
-        if draft.secret:
-            st.html(markup.note(_(_SIGN_IN, name=name)))
-
-    draft.reveal = reveal
-
-
-def _one(people: People, context: PageContext, draft: Draft) -> None:
-    name, admin = str(draft.about["row"].name), _admin(context)
-    match draft.about.get("step", ""):
-        case "role":
-            st.html(markup.note(_(_ROLE_WARNING, name=name)))
-            _role(draft, PersonRole(draft.about["row"].role))
-            change_dialog.buttons(draft, _("Change the role"), partial(_set_role, people, context, draft, name))
-        case "password":
-            reset = partial(people.reset_password, admin, name)
-            _confirm(draft, _(_RESET, name=name), _("New password"), reset)
-        case "sign-out":
-            sign_out = partial(people.sign_out, admin, name)
-            _confirm(draft, _(_SIGN_OUT, name=name), _("Sign out everywhere"), sign_out)
-        case "remove":
-            _confirm(draft, _(_REMOVE, name=name), _("Remove"), partial(people.remove, admin, name))
-        case _:
-            _facts(people, context, draft, draft.about["row"])
+def _details(people: UserAdministration, row: Row[Any], context: PageContext, state: DialogState) -> None:
+    name, admin = str(row.name), Admin(context.user, context.org)
+    steps: dict[str, tuple[str, str, Callable[[], str | None]]] = {
+        "password": (_(_RESET, name=name), _("Reset password"), partial(people.reset_password, admin, name)),
+        "sign-out": (_(_SIGN_OUT, name=name), _("Sign out everywhere"), partial(people.sign_out, admin, name)),
+        "remove": (_(_REMOVE, name=name), _("Remove user"), partial(people.remove, admin, name)),
+    }
+    if state.step == "role":
+        _role_step(people, row, context, state)
+    elif state.step in steps:
+        warning, label, change = steps[state.step]
+        st.html(markup.banner(warning))
+        dialog_steps.buttons(state, label, partial(_store, state, name, change, done=name))
+    else:
+        _facts(people, row, context, state)
 
 
-def _facts(people: People, context: PageContext, draft: Draft, row: Row[Any]) -> None:
-    now = context.now()
-    role = PersonRole(row.role)
-    st.html(markup.facts([(_("Role"), f"{_(ROLES[role])}: {_(_MEANING[role])}")]))
+def _role_step(people: UserAdministration, row: Row[Any], context: PageContext, state: DialogState) -> None:
+    st.html(markup.note(_(_ROLE_WARNING, name=row.name)))
+    _role_input(state, UserRole(row.role))
+
+    def change() -> None:
+        role = UserRole(state.value("role"))
+        set_role = partial(people.set_role, Admin(context.user, context.org), row.name, role)
+        _store(state, row.name, set_role, done=f"{row.name}: {_(ROLES[role])}")
+
+    dialog_steps.buttons(state, _("Change role"), change)
+
+
+def _facts(people: UserAdministration, row: Row[Any], context: PageContext, state: DialogState) -> None:
+    st.html(markup.facts([(_("Role"), _role_label(UserRole(row.role)))]))
     st.html(markup.heading(_("Signed in"), 3))
     sessions = people.sessions_of(context.org, row.name)
-    lines = [f"{text.ago(each.seen_at, now)} · {each.address} · {each.browser}" for each in sessions]
-    st.html(markup.lines(lines or [_(_NO_SESSION)]))
+    lines = [f"{text.ago(each.seen_at, context.now())} · {each.address} · {each.browser}" for each in sessions]
+    st.html(markup.lines(lines or [_("Not signed in anywhere.")]))
     if row.name == context.user:
         st.html(markup.banner(_(_SELF)))
     else:
-        ours = (("role", _("Change role …")), ("password", _("New password …")))
-        steps = (*(() if row.provided else ours), ("sign-out", _("Sign out …")), ("remove", _("Remove …")))
+        steps = {"sign-out": _("Sign out …"), "remove": _("Remove …")}
         if row.provided:
             st.html(markup.note(_(_PROVIDED)))
-        with st.container(horizontal=True):
-            for step, label in steps:
-                st.button(label, key=draft.key(step), on_click=partial(draft.about.update, step=step))
-    change_dialog.buttons(draft)
-
-
-def _confirm(draft: Draft, warning: str, label: str, change: Callable[[], str | None]) -> None:
-    name = str(draft.about["row"].name)
-    _password(draft, name)
-    st.html(markup.banner(warning))
-    change_dialog.buttons(draft, label, partial(change_dialog.store, draft, change, said=name))
-
-
-def _set_role(people: People, context: PageContext, draft: Draft, name: str) -> None:
-    role = PersonRole(draft.value("role"))
-    change = partial(people.set_role, _admin(context), name, role)
-    change_dialog.store(draft, change, said=f"{name}: {_(ROLES[role])}")
+        else:
+            steps = {"role": _("Change role …"), "password": _("Reset password …"), **steps}
+        credential_section.step_buttons(state, steps)
+    dialog_steps.buttons(state)

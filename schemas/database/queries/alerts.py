@@ -1,30 +1,43 @@
-"""The SQL of alerts, on an engine that cannot write. Every query takes the organisation, by its name."""
+"""Open and ended alerts: for the dashboard, per organisation, and for the command line."""
 
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Row, Select, select
 
+from schemas.database.queries.fetch import fetch_all
 from schemas.database.tables import alert, machine, org
 
 
-def alerts(engine: Engine, org_name: str, *, limit: int) -> list[Row[Any]]:
-    """The organisation's alerts: those that last, the critical ones first, then what ended, the newest first."""
+def list_org_alerts(engine: Engine, org_name: str, *, limit: int) -> list[Row[Any]]:
+    """Return an organisation's alerts: open ones first, critical before warning, then the last ended."""
     severe: ColumnElement[bool] = alert.c.severity == "critical"
     order = (alert.c.ended_at.is_not(None), alert.c.ended_at.desc(), severe.desc(), alert.c.started_at.desc())
-    return _read(engine, _of(org_name).order_by(*order, alert.c.id.desc()).limit(limit))
+    return fetch_all(engine, _alerts(org.c.name == org_name).order_by(*order, alert.c.id.desc()).limit(limit))
 
 
-def of_machine(engine: Engine, org_name: str, name: str, *, limit: int) -> list[Row[Any]]:
-    """One machine's alerts, the same way."""
+def list_machine_alerts(engine: Engine, org_name: str, name: str, *, limit: int) -> list[Row[Any]]:
+    """Return one machine's alerts: open ones first, then the last ended."""
     order = (alert.c.ended_at.is_not(None), alert.c.started_at.desc(), alert.c.id.desc())
-    return _read(engine, _of(org_name).where(machine.c.name == name).order_by(*order).limit(limit))
+    return fetch_all(engine, _alerts(org.c.name == org_name, machine.c.name == name).order_by(*order).limit(limit))
 
 
-def _of(org_name: str) -> Select[Any]:
-    columns = (alert, machine.c.name, machine.c.hostname)
-    return select(*columns).select_from(alert.join(machine).join(org)).where(org.c.name == org_name)
+def list_alerts(
+    engine: Engine,
+    *,
+    org_name: str | None = None,
+    machine_name: str | None = None,
+    over: bool = False,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
+    """Return open alerts (`over`: also ended ones), newest first, as `dashfleet alerts --json` documents them."""
+    query = _alerts().order_by(alert.c.started_at.desc(), alert.c.id.desc()).limit(limit)
+    query = query if over else query.where(alert.c.ended_at.is_(None))
+    for column, wanted in ((org.c.name, org_name), (machine.c.name, machine_name)):
+        query = query if wanted is None else query.where(column == wanted)
+    fields = ("org", "machine", "rule", "title", "severity", "detail", "started_at", "ended_at")
+    return [{name: getattr(row, name) for name in fields} for row in fetch_all(engine, query)]
 
 
-def _read(engine: Engine, query: Select[Any]) -> list[Row[Any]]:
-    with engine.connect() as connection:
-        return list(connection.execute(query))
+def _alerts(*conditions: ColumnElement[bool]) -> Select[Any]:
+    names = (machine.c.name, machine.c.hostname, machine.c.name.label("machine"), org.c.name.label("org"))
+    return select(alert, *names).select_from(alert.join(machine).join(org)).where(*conditions)

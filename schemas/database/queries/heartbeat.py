@@ -1,28 +1,44 @@
-"""Whether an ingestor lives and hears, for whatever watches over it."""
+"""Whether an ingestor runs and is connected to the broker, as its heartbeats tell."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Engine, select
 
-from schemas.database import tables
+from schemas.database.queries.fetch import fetch_all
+from schemas.database.tables import ingestor
 
 HEARTBEAT_SECONDS = 2.0
 PATIENCE_SECONDS = 5 * HEARTBEAT_SECONDS
 
 
-def trouble(engine: Engine, *, now: int) -> str:
-    """What is wrong, in one sentence; empty when an ingestor said a moment ago that it is connected."""
-    columns = (tables.ingestor.c.beat_at, tables.ingestor.c.broker_connected)
-    with engine.connect() as connection:
-        beats = [(beat_at, connected) for beat_at, connected in connection.execute(select(*columns))]
-    return judgement(beats, now=now)
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A heartbeat of an ingestor: when it was committed (milliseconds, server's clock), and its connection."""
+
+    at: int
+    broker_connected: bool
 
 
-def judgement(beats: Sequence[tuple[int, bool]], *, now: int) -> str:
-    """The same of heartbeats: when each was committed, in milliseconds, and whether the broker was connected."""
-    ages = [(now - beat_at) / 1000 for beat_at, _ in beats]
-    if not any(age <= PATIENCE_SECONDS for age in ages):
-        return f"no ingestor said anything for {min(ages):.0f} s" if ages else "no ingestor has run yet"
-    if not any(connected and age <= PATIENCE_SECONDS for (_, connected), age in zip(beats, ages, strict=True)):
-        return "the ingestor is not connected to the broker"
-    return ""
+def latest_heartbeat(engine: Engine) -> Heartbeat | None:
+    """Return the last heartbeat of any ingestor, or None when there was none yet."""
+    return max(_heartbeats(engine), key=lambda beat: beat.at, default=None)
+
+
+def find_trouble(engine: Engine, *, now: int) -> str:
+    """Return a sentence if no ingestor is alive and connected, else an empty text. `now` is in milliseconds."""
+    return judge_heartbeats(_heartbeats(engine), now=now)
+
+
+def judge_heartbeats(beats: Sequence[Heartbeat], *, now: int) -> str:
+    """Return the sentence of `find_trouble` for these heartbeats, the last of each ingestor."""
+    alive = [beat for beat in beats if now - beat.at <= PATIENCE_SECONDS * 1000]
+    if not alive:
+        silent = (now - max(beat.at for beat in beats)) / 1000 if beats else 0
+        return f"no heartbeat from any ingestor for {silent:.0f} s" if beats else "no ingestor has run yet"
+    return "" if any(beat.broker_connected for beat in alive) else "the ingestor is not connected to the broker"
+
+
+def _heartbeats(engine: Engine) -> list[Heartbeat]:
+    query = select(ingestor.c.beat_at, ingestor.c.broker_connected)
+    return [Heartbeat(row.beat_at, row.broker_connected) for row in fetch_all(engine, query)]

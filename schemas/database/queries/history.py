@@ -1,8 +1,8 @@
-"""A machine's history in SQL: samples, minutes or hours, at most one row for each step.
+"""A machine's history: samples, minutes or hours, at most one row per step.
 
 Invariants:
-- What was not measured is None, and a step in which nothing was stored has no row.
-- A roll-up's average counts each reading once, however many rows are taken together.
+- A reading that was not measured is None; a step without stored data has no row.
+- An average over roll-ups counts each reading once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,8 +11,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Engine, Float, Table, case, cast, func, select, true, union_all
 
 from schemas.contract.messages import VITALS
+from schemas.database.queries.fetch import fetch_all, fetch_mappings
 from schemas.database.tables import as_float, dirty, machine, metadata, minute, org, sample
-from schemas.fleet.history import HOUR, MINUTE, SAMPLES, Resolution, Retention
+from schemas.fleet.history import HOUR, MINUTE, SAMPLES, Resolution
 
 RANGES: Final = {
     "1h": HOUR,
@@ -22,26 +23,18 @@ RANGES: Final = {
     "30d": 30 * 24 * HOUR,
     "1y": 365 * 24 * HOUR,
 }
-"""How much history a visitor can ask for: its code in addresses, and milliseconds."""
+"""Time ranges that a visitor can choose: code in addresses, milliseconds."""
 
 _GAUGES: Final = tuple(name for name in VITALS if not name.startswith("network_"))
 _COUNTERS: Final = ("network_received_bytes", "network_sent_bytes")
-_COUNT, _MINIMUM, _AVERAGE, _MAXIMUM = range(4)
-"""Where these are in a summary that is stored as JSON."""
 
 
-def retention(engine: Engine, org_name: str) -> Retention:
-    """How long the organisation's data is kept; as usual when it has not said."""
-    with engine.connect() as connection:
-        return Retention.read(connection.execute(select(org.c.retention).where(org.c.name == org_name)).scalar())
-
-
-def cpu_by_minute(
+def read_cpu_by_minute(
     engine: Engine, org_name: str, names: Sequence[str], *, now: int, minutes: int
 ) -> dict[str, list[float | None]]:
-    """The CPU of these machines in each of the last whole minutes, the oldest first, in one query.
+    """Return the average CPU percentage of these machines in each of the last whole minutes, oldest first.
 
-    A machine of which nothing is known is left out. At most one number for each machine and minute is read.
+    A machine without a minute in this time is missing. One query reads at most one number per machine and minute.
     """
     start = now // MINUTE * MINUTE - minutes * MINUTE
     query = (
@@ -51,16 +44,16 @@ def cpu_by_minute(
         .where(minute.c.at >= start, minute.c.at < start + minutes * MINUTE)
     )
     found: dict[str, list[float | None]] = {}
-    with engine.connect() as connection:
-        for name, at, percent in connection.execute(query):
-            found.setdefault(name, [None] * minutes)[(at - start) // MINUTE] = percent
+    for row in fetch_all(engine, query):
+        found.setdefault(row.name, [None] * minutes)[(row.at - start) // MINUTE] = row.cpu_percent_avg
     return found
 
 
 def sampled_within(machine_id: int, start: int, end: int) -> ColumnElement[bool]:
-    """Where a machine's samples from one moment to another are, by the key of their table, which has its own clock.
+    """Return the condition for a machine's samples from `start` to `end` (milliseconds, server's clock).
 
-    Every sample is in a minute that says so, or that is marked to be rolled up. A few samples around are found, too.
+    The key of `sample` has the machine's clock, so its range is taken from the minutes of this time and those still to
+    be rolled up. The condition includes some samples outside the time.
     """
     places = [
         select(table.c.sampled_from, table.c.sampled_to).where(
@@ -73,7 +66,7 @@ def sampled_within(machine_id: int, start: int, end: int) -> ColumnElement[bool]
     return (sample.c.machine_id == machine_id) & sample.c.sampled_at.between(first, last)
 
 
-def history(
+def read_history(
     engine: Engine,
     machine_id: int,
     *,
@@ -83,11 +76,11 @@ def history(
     resolution: Resolution = SAMPLES,
     extras: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """History after `start` until `end`, one row for each `step` milliseconds, oldest first, as {"at": …, name: value}.
+    """Return the history after `start` until `end`, one row {"at": …, name: value} per `step`, oldest first.
 
-    Readings are averaged, counters keep their highest value. `at` is the server's clock: the last sample in the step,
-    or the start of the last minute or hour in it. Roll-ups also have the lowest and the highest reading, as
-    "name:min" and "name:max".
+    Times are milliseconds of the server's clock; `at` is that of the last sample in the step, or the start of the last
+    minute or hour in it. Gauges are averaged, counters have their highest value. With roll-ups, "name:min" and
+    "name:max" are the lowest and the highest reading. An extra metric is named "extra.name".
     """
     if resolution == SAMPLES:
         table: Table = sample
@@ -106,8 +99,7 @@ def history(
         .group_by(bucket)
         .order_by(bucket)
     )
-    with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
+    return fetch_mappings(engine, query)
 
 
 def _of_samples(extras: Sequence[str]) -> Iterator[ColumnElement[Any]]:
@@ -120,24 +112,17 @@ def _of_samples(extras: Sequence[str]) -> Iterator[ColumnElement[Any]]:
 
 
 def _of_rollups(table: Table, extras: Sequence[str], *, whole_until: int) -> Iterator[ColumnElement[Any]]:
-    """A counter is not read from a row that began after `whole_until`: its stretch has not ended."""
+    """Counters are not read from a row that began after `whole_until`, as it is not complete yet."""
     for name in _GAUGES:
-        of = table.c
-        yield from _merged(name, of[f"{name}_count"], of[f"{name}_min"], of[f"{name}_avg"], of[f"{name}_max"])
+        yield from _merged(name, *(table.c[f"{name}_{part}"] for part in ("count", "min", "avg", "max")))
     for name in _COUNTERS:
         yield func.max(case((table.c.at <= whole_until, table.c[f"{name}_max"]))).label(name)
     for name in extras:
-        parts = [table.c.extra[name, place].as_float() for place in (_COUNT, _MINIMUM, _AVERAGE, _MAXIMUM)]
-        yield from _merged(f"extra.{name}", *parts)
+        yield from _merged(f"extra.{name}", *(table.c.extra[name, place].as_float() for place in range(4)))
 
 
-def _merged(
-    name: str,
-    count: ColumnElement[Any],
-    minimum: ColumnElement[Any],
-    average: ColumnElement[Any],
-    maximum: ColumnElement[Any],
-) -> Iterator[ColumnElement[Any]]:
+def _merged(name: str, *parts: ColumnElement[Any]) -> Iterator[ColumnElement[Any]]:
+    count, minimum, average, maximum = parts
     yield (func.sum(cast(average, Float) * count) / func.nullif(func.sum(cast(count, Float)), 0.0)).label(name)
     yield func.min(minimum).label(f"{name}:min")
     yield func.max(maximum).label(f"{name}:max")

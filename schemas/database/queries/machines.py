@@ -1,45 +1,38 @@
-"""The dashboard's SQL, on an engine that cannot write. Actions are in `command_queries`, history in `history_queries`.
+"""Machines with their current state: pages of the fleet, single machines, and the list of the command line.
 
 Invariants:
-- Every query about machines takes the organisation, by its name, and never finds another's.
-- A page of the fleet is read in two steps: which machines (filter, order, page), then their rows by id. So figures may
-  move while rows stay where they are.
-- Text from a visitor is always a bound value; a sort order is picked from a table of known ones.
+- Every query but `list_machines` is restricted to one organisation, given by name.
+- A page of the fleet is read in two steps: names (filter, sort, page), then the rows of these names. Figures may
+  change between refreshes while rows keep their place.
+- Text from a visitor is always a bound value; a sort order is looked up in SORT_ORDERS.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import (
-    ColumnElement,
-    Engine,
-    Row,
-    Select,
-    String,
-    case,
-    cast,
-    func,
-    or_,
-    select,
-)
+from sqlalchemy import ColumnElement, Engine, Row, Select, String, case, cast, func, or_, select
 
-from schemas.contract.messages import VITALS, Thresholds
-from schemas.database.tables import incident, ingestor, machine, org, state, stream, transition
+from schemas.contract.messages import VITALS
+from schemas.database.queries.fetch import fetch_all, fetch_first
+from schemas.database.tables import machine, org, state, stream, transition
 from schemas.fleet.ledger import Ledger
-from schemas.fleet.organisation import read_config
 
 RETIRED: Final = "retired"
-_WORST_FIRST: Final = ("offline", "stale", "unknown", "expired", "online", "retired")
+SELECTION_MAX: Final = 10_000
+"""Machines that a selection by filter can hold."""
 
 PRESENCE_NOW: Final = func.coalesce(state.c.presence, "unknown")
 HEALTH_NOW: Final = func.coalesce(state.c.health_status, "unknown")
 SHOWN_NAME: Final = func.lower(func.coalesce(machine.c.hostname, machine.c.name))
-_severity = case({code: rank for rank, code in enumerate(_WORST_FIRST)}, value=PRESENCE_NOW, else_=len(_WORST_FIRST))
 
-ORDERS: Final[Mapping[str, ColumnElement[Any]]] = {
+_WORST_FIRST: Final = ("offline", "stale", "unknown", "expired", "online", RETIRED)
+_SEVERITY: Final = case(
+    {code: rank for rank, code in enumerate(_WORST_FIRST)}, value=PRESENCE_NOW, else_=len(_WORST_FIRST)
+)
+SORT_ORDERS: Final[Mapping[str, ColumnElement[Any]]] = {
     "machine": SHOWN_NAME,
-    "status": _severity,
+    "status": _SEVERITY,
     "health": state.c.health_score,
     "cpu": state.c.cpu_percent,
     "memory": state.c.memory_percent,
@@ -49,14 +42,20 @@ ORDERS: Final[Mapping[str, ColumnElement[Any]]] = {
     "system": func.lower(machine.c.os),
     "agent": machine.c.agent_version,
 }
-"""What the fleet can be sorted by."""
+"""The sort orders of the fleet, by the code used in addresses."""
+
+DEFAULT_SORT: Final = "health"
+
+_ROW_VITALS: Final = ("cpu_percent", "memory_percent", "disk_percent", "uptime_seconds")
+_FLEET: Final = machine.join(org, org.c.id == machine.c.org_id).outerjoin(state, state.c.machine_id == machine.c.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which machines, in which order. Retired ones only when asked for. An empty tuple means all.
+    """A selection of machines and its sort order. An empty tuple means all; retired machines only on request.
 
-    `labels` are spelled `key=value`: of one key any value may match, of several keys each must.
+    `labels` are written `key=value`: values of the same key are alternatives, different keys must all match. `search`
+    is split into words, each of which must occur in a name, system, version or label.
     """
 
     search: str = ""
@@ -65,23 +64,23 @@ class Filters:
     systems: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
-    order: str = "health"
+    order: str = DEFAULT_SORT
     descending: bool = False
 
     @property
     def described(self) -> "Filters":
-        """Only what they say of what a machine is, whatever it is like now, in the usual order."""
+        """The filters without presence and health, in the default order."""
         return Filters(search=self.search, systems=self.systems, versions=self.versions, labels=self.labels)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many machines there are of each presence and health together."""
+    """Number of machines per (presence, health status)."""
 
     numbers: Mapping[tuple[str, str], int]
 
     def of(self, presences: Sequence[str] = (), healths: Sequence[str] = ()) -> int:
-        """How many are of one of these; as in Filters, none named means all, retired ones only when asked for."""
+        """Return the number of machines with one of these; an empty argument means the same as in `Filters`."""
         return sum(
             number
             for (presence, health), number in self.numbers.items()
@@ -89,170 +88,142 @@ class Counts:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """What the ingestor last said about itself."""
-
-    at: int
-    broker_connected: bool
-
-
-def counts(engine: Engine, org_name: str, filters: Filters) -> Counts:
-    """The machines that match what the filters say of what they are, counted by what they are like now."""
+def count_by_status(engine: Engine, org_name: str, filters: Filters) -> Counts:
+    """Count the matching machines by presence and health; filters on these two are ignored."""
     columns = (PRESENCE_NOW.label("presence"), HEALTH_NOW.label("health"), func.count().label("number"))
-    query = _machines(org_name, *columns).where(*_described(filters)).group_by("presence", "health")
-    with engine.connect() as connection:
-        return Counts({(row.presence, row.health): row.number for row in connection.execute(query)})
+    query = select_machines(org_name, *columns).where(*_described(filters)).group_by("presence", "health")
+    return Counts({(row.presence, row.health): row.number for row in fetch_all(engine, query)})
 
 
-def page(engine: Engine, org_name: str, filters: Filters, *, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
-    """The names of the machines on one page, in order, and how many match in all."""
-    found = narrowed(org_name, filters, machine.c.name)
+def find_page(
+    engine: Engine, org_name: str, filters: Filters, *, offset: int, limit: int
+) -> tuple[tuple[str, ...], int]:
+    """Return the names of the machines on one page, sorted, and the number of all matching machines."""
+    found = select_matching(org_name, filters, machine.c.name)
     with engine.connect() as connection:
-        names = connection.execute(found.order_by(*_order(filters)).offset(offset).limit(limit)).scalars().all()
+        names = connection.execute(_sorted(found, filters).offset(offset).limit(limit)).scalars().all()
         total = offset + len(names)
         if len(names) == limit or not names:
             total = connection.execute(select(func.count()).select_from(found.subquery())).scalar_one()
         return tuple(names), total
 
 
-def matching(org_name: str, filters: Filters) -> Select[Any]:
-    """The query for the names of all machines that match, in order."""
-    return narrowed(org_name, filters, machine.c.name).order_by(*_order(filters))
+def matching_names(
+    engine: Engine, org_name: str, filters: Filters, *, limit: int | None = SELECTION_MAX
+) -> tuple[str, ...]:
+    """Return the names of the matching machines, sorted, at most `limit`."""
+    query = _sorted(select_matching(org_name, filters, machine.c.name), filters).limit(limit)
+    return tuple(row.name for row in fetch_all(engine, query))
 
 
-def narrowed(org_name: str, filters: Filters, *columns: ColumnElement[Any]) -> Select[Any]:
-    """The query for these columns of all machines that match, in no order."""
-    return _machines(org_name, *columns).where(*_conditions(filters))
-
-
-def rows(engine: Engine, org_name: str, names: Sequence[str]) -> list[Row[Any]]:
-    """The machines with these names, in this order; those that are gone are left out."""
-    query = _machines(org_name, *_row_columns()).where(machine.c.name.in_(names))
-    with engine.connect() as connection:
-        found = {row.name: row for row in connection.execute(query)}
+def find_rows(engine: Engine, org_name: str, names: Sequence[str]) -> list[Row[Any]]:
+    """Return the machines with these names, in this order, without those that no longer exist."""
+    query = select_machines(org_name, *_row_columns()).where(machine.c.name.in_(names))
+    found = {row.name: row for row in fetch_all(engine, query)}
     return [found[name] for name in names if name in found]
 
 
-def detail(engine: Engine, org_name: str, name: str) -> Row[Any] | None:
-    """Everything that is known about one machine now."""
+def find_machine(engine: Engine, org_name: str, name: str) -> Row[Any] | None:
+    """Return the inventory and the current state of one machine, or None."""
     vitals = (state.c[vital] for vital in VITALS if vital not in _ROW_VITALS)
     columns = (machine.c.id, machine.c.info, *vitals)
     more = (state.c.extra, state.c.interval_seconds, state.c.sampled_at, state.c.clock_offset_milliseconds)
-    query = _machines(org_name, *_row_columns(), *columns, *more).where(machine.c.name == name)
-    with engine.connect() as connection:
-        return connection.execute(query).first()
+    return fetch_first(
+        engine, select_machines(org_name, *_row_columns(), *columns, *more).where(machine.c.name == name)
+    )
 
 
-def transitions(engine: Engine, machine_id: int, *, limit: int) -> list[Row[Any]]:
-    """The last changes of presence, newest first."""
+def list_machines(engine: Engine) -> list[dict[str, Any]]:
+    """Return every machine of every organisation, in the form that `dashfleet machines --json` documents."""
+    identity = (machine.c.id, org.c.name.label("org"), machine.c.name.label("machine"), machine.c.hostname)
+    states = (column for column in state.c if column.name != "machine_id")
+    query = select(*identity, *states).select_from(_FLEET).order_by(org.c.name, machine.c.name)
+    ledgers = read_ledgers(engine)
+    return [_plain(row, ledgers.get(row.id, Ledger())) for row in fetch_all(engine, query)]
+
+
+def list_transitions(engine: Engine, machine_id: int, *, limit: int) -> list[Row[Any]]:
+    """Return a machine's latest presence transitions, newest first."""
     query = (
         select(transition.c.at, transition.c.before, transition.c.after, transition.c.reason)
         .where(transition.c.machine_id == machine_id)
         .order_by(transition.c.at.desc(), transition.c.id.desc())
         .limit(limit)
     )
-    with engine.connect() as connection:
-        return list(connection.execute(query))
+    return fetch_all(engine, query)
 
 
-def incidents(engine: Engine, org_name: str, *, limit: int) -> list[Row[Any]]:
-    """The organisation's incidents and the whole system's: the open ones first, then the newest."""
-    query = (
-        select(incident.c.kind, incident.c.started_at, incident.c.ended_at, incident.c.details)
-        .select_from(incident.outerjoin(org))
-        .where(or_(incident.c.org_id.is_(None), org.c.name == org_name))
-        .order_by(incident.c.ended_at.is_not(None), incident.c.started_at.desc(), incident.c.id.desc())
-        .limit(limit)
-    )
-    with engine.connect() as connection:
-        return list(connection.execute(query))
-
-
-def ledger(engine: Engine, machine_id: int) -> Ledger:
-    """Where the machine's samples are."""
-    found = Ledger()
-    with engine.connect() as connection:
-        for row in connection.execute(select(stream).where(stream.c.machine_id == machine_id)):
-            found.add(row)
+def read_ledgers(engine: Engine, *, org_name: str | None = None, machine_id: int | None = None) -> dict[int, Ledger]:
+    """Return the ledgers of all machines, of an organisation's or of one, by machine key; a machine without streams is
+    missing."""
+    query = select(stream).select_from(stream.join(machine).join(org))
+    query = query if org_name is None else query.where(org.c.name == org_name)
+    query = query if machine_id is None else query.where(stream.c.machine_id == machine_id)
+    found: dict[int, Ledger] = {}
+    for row in fetch_all(engine, query):
+        found.setdefault(row.machine_id, Ledger()).add(row)
     return found
 
 
-def beat(engine: Engine) -> Beat | None:
-    """The ingestor's last sign of life, or None when there never was one."""
-    query = select(ingestor.c.beat_at, ingestor.c.broker_connected).order_by(ingestor.c.beat_at.desc()).limit(1)
-    with engine.connect() as connection:
-        row = connection.execute(query).first()
-    return Beat(row.beat_at, row.broker_connected) if row else None
+def select_matching(org_name: str, filters: Filters, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Return the query for these columns of the matching machines, unsorted."""
+    query = select_machines(org_name, *columns).where(*_described(filters))
+    query = query.where(PRESENCE_NOW.in_(filters.presences) if filters.presences else PRESENCE_NOW != RETIRED)
+    return query.where(HEALTH_NOW.in_(filters.healths)) if filters.healths else query
 
 
-def thresholds(engine: Engine, org_name: str) -> Thresholds:
-    """How the organisation judges its machines; as usual when it has not said, or said something unreadable."""
-    with engine.connect() as connection:
-        config = connection.execute(select(org.c.config).where(org.c.name == org_name)).scalar()
-    return read_config(config).thresholds
+def select_machines(org_name: str, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Return the query for these columns of all machines of an organisation, with or without a state."""
+    return select(*columns).select_from(_FLEET).where(org.c.name == org_name)
 
 
-_ROW_VITALS: Final = ("cpu_percent", "memory_percent", "disk_percent", "uptime_seconds")
+def _plain(row: Row[Any], ledger: Ledger) -> dict[str, Any]:
+    return {
+        "org": row.org,
+        "machine": row.machine,
+        "hostname": row.hostname,
+        "presence": row.presence or "unknown",
+        "reason": row.reason or "",
+        "since": row.since_at,
+        "verified": row.verified is not False,
+        "health": {"score": row.health_score, "status": row.health_status or "unknown"},
+        "last_seen": row.last_seen_at,
+        "clock_offset_milliseconds": row.clock_offset_milliseconds,
+        "vitals": {name: getattr(row, name) for name in VITALS},
+        "extra": row.extra or {},
+        "ledger": {name: getattr(ledger, name) for name in Ledger.__slots__},
+    }
 
 
 def _row_columns() -> list[ColumnElement[Any]]:
     identity = [machine.c[name] for name in ("name", "hostname", "os", "os_version", "agent_version", "labels")]
     facts = [state.c[name] for name in ("reason", "since_at", "verified", "last_seen_at", "health_score")]
-    return [
-        *identity,
-        *facts,
-        *(state.c[name] for name in _ROW_VITALS),
-        PRESENCE_NOW.label("presence"),
-        HEALTH_NOW.label("health_status"),
-    ]
-
-
-def _machines(org_name: str, *columns: ColumnElement[Any]) -> Select[Any]:
-    return (
-        select(*columns)
-        .select_from(
-            machine.join(org, org.c.id == machine.c.org_id).outerjoin(state, state.c.machine_id == machine.c.id)
-        )
-        .where(org.c.name == org_name)
-    )
-
-
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    conditions = [PRESENCE_NOW.in_(filters.presences) if filters.presences else PRESENCE_NOW != RETIRED]
-    if filters.healths:
-        conditions.append(HEALTH_NOW.in_(filters.healths))
-    return [*conditions, *_described(filters)]
+    vitals = [state.c[name] for name in _ROW_VITALS]
+    return [*identity, *facts, *vitals, PRESENCE_NOW.label("presence"), HEALTH_NOW.label("health_status")]
 
 
 def _described(filters: Filters) -> list[ColumnElement[bool]]:
-    """The conditions about what a machine is, not about what it is like now."""
+    """Return the conditions that do not depend on the machine's current state."""
     conditions: list[ColumnElement[bool]] = []
     if filters.systems:
         conditions.append(machine.c.os.in_(filters.systems))
     if filters.versions:
         conditions.append(machine.c.agent_version.in_(filters.versions))
-    conditions += _labelled(filters.labels)
-    conditions += [_mentions(word) for word in filters.search.split()]
-    return conditions
-
-
-def _labelled(labels: Sequence[str]) -> list[ColumnElement[bool]]:
     wanted: dict[str, list[str]] = {}
-    for label in labels:
+    for label in filters.labels:
         key, _, value = label.partition("=")
         wanted.setdefault(key, []).append(value)
-    return [machine.c.labels[key].as_string().in_(values) for key, values in wanted.items()]
+    conditions += [machine.c.labels[key].as_string().in_(values) for key, values in wanted.items()]
+    return conditions + [_mentions(word) for word in filters.search.split()]
 
 
 def _mentions(word: str) -> ColumnElement[bool]:
-    """Every word must be found, in whichever field."""
     fields = (machine.c.name, machine.c.hostname, machine.c.os, machine.c.agent_version, cast(machine.c.labels, String))
     return or_(*(field.icontains(word, autoescape=True) for field in fields))
 
 
-def _order(filters: Filters) -> list[ColumnElement[Any]]:
-    """What was not measured comes last either way; equals are in the order of their names."""
-    column = ORDERS.get(filters.order, ORDERS["health"])
+def _sorted(query: Select[Any], filters: Filters) -> Select[Any]:
+    """Sort by the chosen order: unmeasured values last in both directions, equal values by name."""
+    column = SORT_ORDERS.get(filters.order, SORT_ORDERS[DEFAULT_SORT])
     wanted = column.desc() if filters.descending else column.asc()
-    return [wanted.nulls_last(), SHOWN_NAME.asc(), machine.c.name.asc()]
+    return query.order_by(wanted.nulls_last(), SHOWN_NAME.asc(), machine.c.name.asc())

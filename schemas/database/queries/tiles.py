@@ -1,9 +1,8 @@
-"""The dashboard's SQL about the whole fleet at once, one tile for each machine.
+"""The whole fleet at once, one tile per machine.
 
 Invariants:
-- Tiles come in the order of their groups and of their names, never of their figures: a tile stays where it is while its
-  machine changes.
-- What a tile looks like is one letter, the same at every refresh.
+- Tiles are sorted by group and name, never by readings: a tile keeps its place while its machine changes.
+- The look of a tile is one letter, the same at every refresh.
 """
 
 from collections import Counter
@@ -13,29 +12,30 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Engine, and_, case, func, literal, select
 
 from schemas.database.queries.choices import is_choice
-from schemas.database.queries.machines import HEALTH_NOW, PRESENCE_NOW, RETIRED, SHOWN_NAME, Filters, narrowed
+from schemas.database.queries.fetch import fetch_all, fetch_scalar
+from schemas.database.queries.machines import HEALTH_NOW, PRESENCE_NOW, RETIRED, SHOWN_NAME, Filters, select_matching
 from schemas.database.tables import machine, state
 
 TILES_MAX: Final = 10_000
 GROUPS_MAX: Final = 30
 OTHERS: Final = "…"
-"""The group of all machines whose own would be too small to be among GROUPS_MAX."""
+"""The group that holds the machines of all groups beyond GROUPS_MAX."""
 
 BY_SYSTEM: Final = "os"
 BY_LABEL: Final = "label:"
-"""What a grouping by label begins with; the label's key follows."""
+"""Prefix of a grouping by label; the label's key follows."""
 
 BY_HEALTH: Final = {"ok": "g", "warn": "w", "critical": "c"}
-"""The letters of machines that are online, by their health."""
+"""Letters of online machines, by health status."""
 
 BY_PRESENCE: Final = {"stale": "s", "offline": "o", "expired": "e", "unknown": "x", RETIRED: "r"}
-"""The letters of those that are not, by their presence."""
+"""Letters of other machines, by presence."""
 
 UNJUDGED: Final = "n"
-"""Online, and its health is not known."""
+"""Letter of an online machine with unknown health."""
 
 UNVERIFIED: Final = "u"
-"""The ingestor was blind and has not heard from it since."""
+"""Letter of a machine not heard since the ingestor lost the broker."""
 
 _LOOK: Final = case(
     (and_(state.c.verified.is_(False), PRESENCE_NOW != RETIRED), UNVERIFIED),
@@ -46,10 +46,10 @@ _LOOK: Final = case(
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """The machines that match, TILES_MAX at most, and how many match in all.
+    """The matching machines, at most TILES_MAX, and the number of all matching machines.
 
-    `looks` has a letter for each machine. `groups` are names with numbers of machines, in the order of the machines;
-    the empty name is of those that have none.
+    `looks` has one letter per machine. `groups` are (name, number of machines) in the order of the machines; the
+    machines without a value are in the group with the empty name.
     """
 
     names: tuple[str, ...]
@@ -59,16 +59,15 @@ class Tiles:
     total: int
 
 
-def tiles(engine: Engine, org_name: str, filters: Filters, group: str) -> Tiles:
-    """The machines that match, by group: the largest group first."""
+def find_tiles(engine: Engine, org_name: str, filters: Filters, group: str) -> Tiles:
+    """Return the matching machines, the largest group first. `group` is BY_SYSTEM, BY_LABEL and a key, or empty."""
     columns = (machine.c.name, func.coalesce(machine.c.hostname, machine.c.name), _LOOK, _grouping(group))
-    query = narrowed(org_name, filters, *columns).order_by(SHOWN_NAME, machine.c.name).limit(TILES_MAX)
-    with engine.connect() as connection:
-        found = [tuple(row) for row in connection.execute(query)]
-        total = len(found)
-        if total == TILES_MAX:
-            all_of_them = narrowed(org_name, filters, machine.c.id).subquery()
-            total = connection.execute(select(func.count()).select_from(all_of_them)).scalar_one()
+    query = select_matching(org_name, filters, *columns).order_by(SHOWN_NAME, machine.c.name).limit(TILES_MAX)
+    found = [tuple(row) for row in fetch_all(engine, query)]
+    total = len(found)
+    if total == TILES_MAX:
+        matching = select_matching(org_name, filters, machine.c.id).subquery()
+        total = fetch_scalar(engine, select(func.count()).select_from(matching))
     return _arranged(found, total)
 
 

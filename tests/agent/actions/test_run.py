@@ -249,14 +249,14 @@ def test_what_could_be_an_option_or_no_argument_at_all_is_refused(value: str) ->
     line = CommandLine.model_validate({"argv": ["/bin/true", "{v}"], "parameters": {"v": {"pattern": r"(?s).*"}}})
 
     with pytest.raises(ParameterError):
-        line.filled({"v": value})
+        line.fill({"v": value})
 
 
 def test_a_dash_is_let_through_where_the_owner_says_so() -> None:
     parameters = {"v": {"pattern": "-?[0-9]+", "leading_dash": True}}
     line = CommandLine.model_validate({"argv": ["/bin/true", "{v}"], "parameters": parameters})
 
-    assert line.filled({"v": "-5"}) == ["/bin/true", "-5"]
+    assert line.fill({"v": "-5"}) == ["/bin/true", "-5"]
 
 
 @pytest.mark.parametrize("value", ["nginxx", "xnginx", "nginx\n", "\nnginx", "NGINX", "nginx postgresql", ""])
@@ -265,7 +265,7 @@ def test_a_value_matches_the_whole_pattern(value: str) -> None:
     line = CommandLine.model_validate({"argv": ["/bin/true", "{service}"], "parameters": parameters})
 
     with pytest.raises(ParameterError, match="service"):
-        line.filled({"service": value})
+        line.fill({"service": value})
 
 
 @pytest.mark.parametrize("values", [{}, {"v": "x", "w": "y"}, {"w": "y"}])
@@ -273,7 +273,7 @@ def test_exactly_the_parameters_have_values(values: dict[str, str]) -> None:
     line = CommandLine.model_validate({"argv": ["/bin/true", "{v}"], "parameters": {"v": {"pattern": ".*"}}})
 
     with pytest.raises(ParameterError):
-        line.filled(values)
+        line.fill(values)
 
 
 def test_braces_that_are_no_parameter_are_doubled() -> None:
@@ -281,7 +281,7 @@ def test_braces_that_are_no_parameter_are_doubled() -> None:
         {"argv": ["/usr/bin/awk", "{{ print ${column} }}"], "parameters": {"column": {"pattern": "[0-9]"}}}
     )
 
-    assert line.filled({"column": "2"}) == ["/usr/bin/awk", "{ print $2 }"]
+    assert line.fill({"column": "2"}) == ["/usr/bin/awk", "{ print $2 }"]
 
 
 @pytest.mark.parametrize(

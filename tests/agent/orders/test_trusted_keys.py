@@ -1,11 +1,14 @@
 """Whom a machine obeys, and that nobody else can change it."""
 
+import errno
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from agent.orders.trusted_keys import KEYS_FILE, Keys, write_keys
+from runtime import files
 from schemas.contract.commands import Order
 from schemas.contract.enrolment import EnrolledKey
 from schemas.contract.messages import Signed
@@ -123,15 +126,16 @@ def test_a_file_that_others_can_write_is_not_obeyed(path: Path) -> None:
     assert not obeys(Keys(path, "home"), SEED)
 
 
-def test_a_change_that_could_not_be_written_is_in_force_and_written_later(path: Path) -> None:
+def test_a_change_that_could_not_be_written_is_in_force_and_written_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys = Keys(path, "home")
-    blocked = path.with_name(f"{path.name}.new")
-    blocked.mkdir()
     added = [change("add", OTHER, by=SEED)]
-    assert keys.follow(added, NOW)
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(files, "replace", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        assert keys.follow(added, NOW)
     assert obeys(keys, OTHER)
     assert len(json.loads(path.read_text())["keys"]) == 1
-    blocked.rmdir()
 
     assert not keys.follow(added, NOW)
     assert obeys(Keys(path, "home"), OTHER)

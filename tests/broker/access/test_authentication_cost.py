@@ -7,10 +7,10 @@ from unittest.mock import Mock
 
 from broker.access.credentials import hash_secret, new_secret
 from broker.access.policy import Principal, Role
-from broker.access.principals import Entry
+from broker.access.principals import CredentialEntry
 from broker.client.transport import Message
-from broker.embedded.broker import Guard, remembered_allowed
-from broker.embedded.connection import Connection, Limits
+from broker.embedded.broker import BrokerCore, cached_allowed
+from broker.embedded.connection import Connection, ConnectionLimits
 from runtime.settings.broker import BrokerSettings
 from schemas.contract import topics
 
@@ -24,14 +24,14 @@ class Table:
     def __init__(self, machines: Sequence[str], secret: str) -> None:
         record, previous = hash_secret(secret), hash_secret(new_secret())
         self._entries = {
-            (principal := Principal(Role.MACHINE, "acme", name)).username: Entry(principal, record, previous)
+            (principal := Principal(Role.MACHINE, "acme", name)).username: CredentialEntry(principal, record, previous)
             for name in machines
         }
 
-    def find(self, username: str) -> Entry | None:
+    def find(self, username: str) -> CredentialEntry | None:
         return self._entries.get(username)
 
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, CredentialEntry]:
         return self._entries
 
     def refresh(self) -> frozenset[str]:
@@ -56,7 +56,7 @@ def test_ten_thousand_that_connect_again_cost_less_than_five_seconds_of_cpu() ->
     settings = BrokerSettings.model_validate({"data": ".", "database": "sqlite://", "port": 1})
 
     async def storm() -> float:
-        guard = Guard(settings, Table(names, secret), Mock(), remembered_allowed, Limits())
+        guard = BrokerCore(settings, Table(names, secret), Mock(), cached_allowed, ConnectionLimits())
         arrivals = [arrival(name, secret) for name in names]  # which take longer than what is measured
         begun = time.process_time()
         for connection, connect in arrivals:

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, event
 
 from broker.access.credentials import hash_secret, verify_secret
 from broker.access.policy import Principal, Role
-from broker.access.principals import Entry, MemoryDirectory, TableDirectory
+from broker.access.principals import CredentialEntry, MemoryDirectory, TableDirectory
 from runtime.urls import sqlite_url
 from schemas.database.engine import open_engine, upgrade
 from schemas.database.tables import principal as table
@@ -199,7 +199,7 @@ def test_the_directory_in_memory_tells_the_same() -> None:
 
 def test_the_directory_in_memory_stores_records_not_secrets() -> None:
     entry = MemoryDirectory({ATTIC: "made-up"}).find("home.attic")
-    assert isinstance(entry, Entry)
+    assert isinstance(entry, CredentialEntry)
     assert "made-up" not in repr(entry)
     assert verify_secret("made-up", entry.secret_hash)
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
 
-from broker.client.fast_client import BulkClient
+from broker.client.fast_client import FastClient
 
 Delivered = tuple[bytes, bytes, int, bool]
 MESSAGES: list[Delivered] = [
@@ -31,7 +31,7 @@ class Connection:
     def __init__(self) -> None:
         self.delivered: list[Delivered] = []
         self.lost: list[str] = []
-        self.client = BulkClient(CallbackAPIVersion.VERSION2, client_id="x", deliver=self._deliver)
+        self.client = FastClient(CallbackAPIVersion.VERSION2, client_id="x", deliver=self._deliver)
         self.client.on_disconnect = lambda *arguments: self.lost.append(str(arguments[3]))
         self.client._sock, self.server = socket.socketpair()
         self.client._sock.setblocking(False)

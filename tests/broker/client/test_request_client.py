@@ -14,7 +14,7 @@ from broker.client.request_client import DASHBOARD, REQUEST_BYTES_MAX, RequestCl
 from broker.client.transport import Message
 from schemas.contract import topics
 from schemas.contract.commands import ORDERS_MAX, Act, Cancel, Order, Request, Rollout, Update
-from schemas.contract.signing import key_id, new_key, opened, public_key
+from schemas.contract.signing import key_id, new_key, open_signed, public_key
 
 SEED = new_key()
 OPERATOR = Principal(Role.OPERATOR, "home", "act")
@@ -84,7 +84,7 @@ def test_each_machine_gets_an_order_of_its_own_that_is_signed() -> None:
     assert request.change.rollout.canary == 1
     for signed, order in zip(request.change.orders, wanted, strict=True):
         assert signed.key == key_id(public_key(SEED))
-        assert opened(signed, public_key(SEED), Order) == order
+        assert open_signed(signed, public_key(SEED), Order) == order
     assert (wanted[0].machine, wanted[0].issued_at, wanted[0].expires_at) == ("a", 5, 60_005)
     assert wanted[0].id != wanted[1].id
 

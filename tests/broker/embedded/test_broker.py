@@ -13,7 +13,7 @@ from waiting import wait_until
 from broker.access import policy
 from broker.access.policy import Principal, Role, Verb
 from broker.access.principals import MemoryDirectory
-from broker.embedded.connection import Limits
+from broker.embedded.connection import ConnectionLimits
 from schemas.contract import topics
 
 ATTIC = Principal(Role.MACHINE, "home", "attic")
@@ -258,7 +258,7 @@ def test_a_filter_that_is_wrong_shared_or_not_granted_is_refused_and_the_client_
 
 def test_more_subscriptions_than_a_client_may_have_are_refused() -> None:
     filters = [topics.STATUS.at(org="home", machine=f"m{number}") for number in range(4)]
-    with embedded_broker(SECRETS, limits=Limits(subscriptions=3)) as broker, joined(broker, READER) as reader:
+    with embedded_broker(SECRETS, limits=ConnectionLimits(subscriptions=3)) as broker, joined(broker, READER) as reader:
         assert reader.subscribe(*filters) == [1, 1, 1, 0x80]
         assert reader.subscribe(filters[0], qos=0) == [0], "an old one may be changed"
         reader.unsubscribe(filters[0])

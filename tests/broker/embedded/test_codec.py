@@ -8,7 +8,15 @@ from brokers import connect_packet, packed, publish_packet, text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.embedded.codec import Packet, Refusal, Violation, is_filter, is_topic, read_connect, read_packet
+from broker.embedded.codec import (
+    ConnectRefused,
+    Packet,
+    ProtocolViolation,
+    is_filter,
+    is_topic,
+    read_connect,
+    read_packet,
+)
 
 Read = Callable[[asyncio.StreamReader, int], Awaitable[Packet]]
 
@@ -54,7 +62,7 @@ def test_noise_raises_nothing_unexpected(data: bytes) -> None:
     for how in (read_connect, read_packet):
         try:
             read(data, how)
-        except (Violation, Refusal, EOFError):
+        except (ProtocolViolation, ConnectRefused, EOFError):
             continue
 
 
@@ -65,7 +73,7 @@ def test_a_packet_with_one_wrong_byte_raises_nothing_unexpected(packet: bytes, p
     for how in (read_connect, read_packet):
         try:
             read(data, how)
-        except (Violation, Refusal, EOFError):
+        except (ProtocolViolation, ConnectRefused, EOFError):
             continue
 
 
@@ -74,7 +82,7 @@ def test_a_body_of_noise_raises_nothing_unexpected(first: int, body: bytes) -> N
     for how in (read_connect, read_packet):
         try:
             read(packed(first, body), how)
-        except (Violation, Refusal):
+        except (ProtocolViolation, ConnectRefused):
             continue
 
 
@@ -86,7 +94,7 @@ def test_a_client_that_goes_in_the_middle_of_a_packet_is_gone(packet: bytes, len
 
 
 def test_a_packet_may_be_as_large_as_the_limit(how: Read) -> None:
-    with pytest.raises(Violation, match="too large"):
+    with pytest.raises(ProtocolViolation, match="too large"):
         read(packed(0x30, text("topic") + bytes(994)), how, max_bytes=1000)
     assert read(packed(0x30, text("topic") + bytes(993)), read_packet, max_bytes=1000).data == bytes(993)
 

@@ -24,8 +24,8 @@ from waiting import wait_until
 from broker.access.policy import Principal, Role
 from broker.client.transport import Message
 from broker.embedded.codec import Packet
-from broker.embedded.connection import Connection, Limits
-from broker.embedded.send_queue import Outgoing
+from broker.embedded.connection import Connection, ConnectionLimits
+from broker.embedded.send_queue import SendQueue
 from schemas.contract import topics
 
 ATTIC = Principal(Role.MACHINE, "home", "attic")
@@ -330,7 +330,7 @@ def test_qos_2_is_taken_once_from_a_publisher_that_sends_it_twice(broker: Runnin
 
 def test_messages_beyond_the_window_wait_for_an_acknowledgement_in_their_order() -> None:
     with (
-        embedded_broker(SECRETS, limits=Limits(window=3)) as broker,
+        embedded_broker(SECRETS, limits=ConnectionLimits(window=3)) as broker,
         joined(broker, READER, TELEMETRY) as reader,
         joined(broker, ATTIC) as attic,
     ):
@@ -355,7 +355,7 @@ def test_an_acknowledgement_of_nothing_is_ignored(broker: RunningBroker) -> None
 def test_a_reader_that_takes_nothing_is_cut_and_costs_the_others_nothing() -> None:
     payload = bytes(50_000)
     with (
-        embedded_broker(SECRETS, limits=Limits(queue_bytes=1 << 20)) as broker,
+        embedded_broker(SECRETS, limits=ConnectionLimits(queue_bytes=1 << 20)) as broker,
         joined(broker, OTHER, BACKFILL) as reader,
         joined(broker, ATTIC) as attic,
         RawClient(broker.port, receive_buffer=4096) as slow,
@@ -373,7 +373,7 @@ def test_a_reader_that_takes_nothing_is_cut_and_costs_the_others_nothing() -> No
 
 
 def test_a_reader_that_acknowledges_nothing_is_cut_too() -> None:
-    limits = Limits(window=10, queue_bytes=100_000)
+    limits = ConnectionLimits(window=10, queue_bytes=100_000)
     with (
         embedded_broker(SECRETS, limits=limits) as broker,
         joined(broker, READER, BACKFILL) as silent,
@@ -391,7 +391,7 @@ def test_many_slow_readers_with_wills_are_all_cut_and_nobody_else_is() -> None:
     status = {machine: topics.STATUS.at(org="home", machine=machine.name) for machine in machines}
     secrets = dict.fromkeys((*machines, INGESTOR), PASSWORD)
     with (
-        embedded_broker(secrets, limits=Limits(window=1, queue_bytes=1000)) as broker,
+        embedded_broker(secrets, limits=ConnectionLimits(window=1, queue_bytes=1000)) as broker,
         joined(broker, INGESTOR, topics.STATUS.filter()) as ingestor,
     ):
         clients = [
@@ -410,7 +410,7 @@ def test_many_slow_readers_with_wills_are_all_cut_and_nobody_else_is() -> None:
 def test_the_retained_messages_of_a_whole_fleet_do_not_count_as_slow_reading() -> None:
     machines = [Principal(Role.MACHINE, "home", f"m{number}") for number in range(30)]
     with embedded_broker(
-        dict.fromkeys((*machines, READER), PASSWORD), limits=Limits(window=2, queue_bytes=20_000)
+        dict.fromkeys((*machines, READER), PASSWORD), limits=ConnectionLimits(window=2, queue_bytes=20_000)
     ) as broker:
         for machine in machines:
             with joined(broker, machine) as client:
@@ -453,9 +453,9 @@ class Hub:
         self.on_publish: Callable[[], None] = lambda: None
         self._queue_bytes = queue_bytes
 
-    def admit(self, connection: Connection, connect: Packet) -> Outgoing:
+    def admit(self, connection: Connection, connect: Packet) -> SendQueue:
         connection.username = connect.username
-        return Outgoing(max_bytes=self._queue_bytes, window=1)
+        return SendQueue(max_bytes=self._queue_bytes, window=1)
 
     def publish(self, username: str, message: Message) -> None:
         assert username == "home.attic"

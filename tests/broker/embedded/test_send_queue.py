@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from broker.client.transport import Message
-from broker.embedded.send_queue import Outgoing
+from broker.embedded.send_queue import SendQueue
 
 
 class Writer:
@@ -40,11 +40,13 @@ def message(number: int, *, qos: int = 1, retain: bool = False) -> Message:
     return Message("topic", bytes([number]), qos, retain)
 
 
-def play(scenario: Callable[[Outgoing, Writer], Awaitable[None]], *, max_bytes: int = 10_000, window: int = 10) -> None:
+def play(
+    scenario: Callable[[SendQueue, Writer], Awaitable[None]], *, max_bytes: int = 10_000, window: int = 10
+) -> None:
     """Run a scenario beside the task that sends."""
 
     async def both() -> None:
-        outgoing, writer = Outgoing(max_bytes=max_bytes, window=window), Writer()
+        outgoing, writer = SendQueue(max_bytes=max_bytes, window=window), Writer()
         sender = asyncio.create_task(outgoing.send(writer))  # type: ignore[arg-type]
         await scenario(outgoing, writer)
         sender.cancel()
@@ -60,7 +62,7 @@ async def turns() -> None:
 
 
 def test_what_is_handed_over_together_is_sent_together() -> None:
-    async def scenario(outgoing: Outgoing, writer: Writer) -> None:
+    async def scenario(outgoing: SendQueue, writer: Writer) -> None:
         for number in range(5):
             outgoing.deliver(message(number))
         await turns()
@@ -71,7 +73,7 @@ def test_what_is_handed_over_together_is_sent_together() -> None:
 
 
 def test_a_reply_overtakes_what_waits() -> None:
-    async def scenario(outgoing: Outgoing, writer: Writer) -> None:
+    async def scenario(outgoing: SendQueue, writer: Writer) -> None:
         outgoing.deliver(message(1))
         outgoing.reply(b"\xd0\x00")
         await turns()
@@ -81,7 +83,7 @@ def test_a_reply_overtakes_what_waits() -> None:
 
 
 def test_a_full_window_holds_messages_back_but_no_replies() -> None:
-    async def scenario(outgoing: Outgoing, writer: Writer) -> None:
+    async def scenario(outgoing: SendQueue, writer: Writer) -> None:
         for number in range(4):
             outgoing.deliver(message(number))
         await turns()
@@ -97,7 +99,7 @@ def test_a_full_window_holds_messages_back_but_no_replies() -> None:
 
 
 def test_qos_0_needs_no_place_in_the_window() -> None:
-    async def scenario(outgoing: Outgoing, writer: Writer) -> None:
+    async def scenario(outgoing: SendQueue, writer: Writer) -> None:
         for number in range(4):
             outgoing.deliver(message(number, qos=0))
         await turns()
@@ -107,7 +109,7 @@ def test_qos_0_needs_no_place_in_the_window() -> None:
 
 
 def test_packet_ids_begin_again_after_the_last_and_leave_out_those_in_use() -> None:
-    async def scenario(outgoing: Outgoing, writer: Writer) -> None:
+    async def scenario(outgoing: SendQueue, writer: Writer) -> None:
         seen = []
         for number in range(65_540):
             outgoing.deliver(message(number % 256))
@@ -123,7 +125,7 @@ def test_packet_ids_begin_again_after_the_last_and_leave_out_those_in_use() -> N
 
 
 def test_what_waits_is_bounded_and_what_was_sent_is_not_counted() -> None:
-    async def scenario(outgoing: Outgoing, writer: Writer) -> None:
+    async def scenario(outgoing: SendQueue, writer: Writer) -> None:
         writer.open.clear()
         outgoing.deliver(message(0, qos=0))
         await turns()
@@ -141,7 +143,7 @@ def test_what_waits_is_bounded_and_what_was_sent_is_not_counted() -> None:
 
 
 def test_replies_that_wait_are_bounded_too() -> None:
-    async def scenario(outgoing: Outgoing, writer: Writer) -> None:
+    async def scenario(outgoing: SendQueue, writer: Writer) -> None:
         writer.open.clear()
         outgoing.reply(b"\xd0\x00")
         await turns()
@@ -155,7 +157,7 @@ def test_replies_that_wait_are_bounded_too() -> None:
 
 
 def test_a_retained_message_that_waits_takes_no_memory_of_its_own() -> None:
-    async def scenario(outgoing: Outgoing, _: Writer) -> None:
+    async def scenario(outgoing: SendQueue, _: Writer) -> None:
         outgoing.deliver(Message("topic", bytes(5000), 1, retain=True))
         assert not outgoing.overflowing
         outgoing.deliver(Message("topic", bytes(5000), 1))
@@ -166,7 +168,7 @@ def test_a_retained_message_that_waits_takes_no_memory_of_its_own() -> None:
 
 def test_a_lost_connection_ends_the_sending() -> None:
     async def scenario() -> None:
-        outgoing, writer = Outgoing(max_bytes=1000, window=1), Writer()
+        outgoing, writer = SendQueue(max_bytes=1000, window=1), Writer()
         writer.broken = True
         outgoing.reply(b"\xd0\x00")
         await asyncio.wait_for(outgoing.send(writer), 5)  # type: ignore[arg-type]

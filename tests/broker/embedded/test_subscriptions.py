@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.embedded.subscriptions import Subscriptions
+from broker.embedded.subscriptions import SubscriptionTree
 
 level = st.sampled_from(("a", "b", "c", ""))
 topic = st.lists(level, min_size=1, max_size=4).map("/".join)
@@ -19,7 +19,7 @@ subscription = st.tuples(filter_ | st.just("#"), st.sampled_from(("ann", "bob", 
 def test_it_finds_exactly_those_whose_filters_match_with_their_highest_qos(
     subscriptions: list[tuple[str, str, int]], wanted: str
 ) -> None:
-    tree = Subscriptions[str]()
+    tree = SubscriptionTree[str]()
     latest: dict[tuple[str, str], int] = {}
     for filter_, subscriber, qos in subscriptions:
         tree.add(filter_, subscriber, qos)
@@ -37,7 +37,7 @@ def test_what_was_taken_back_leaves_no_trace(
 ) -> None:
     taken_back = {(filter_, subscriber) for filter_, subscriber, _ in gone}
     kept = [each for each in kept if each[:2] not in taken_back]
-    tree, other = Subscriptions[str](), Subscriptions[str]()
+    tree, other = SubscriptionTree[str](), SubscriptionTree[str]()
     for each in (*kept, *gone):
         tree.add(*each)
     for each in kept:
@@ -49,7 +49,7 @@ def test_what_was_taken_back_leaves_no_trace(
 
 
 def test_taking_back_what_was_never_given_changes_nothing() -> None:
-    tree = Subscriptions[str]()
+    tree = SubscriptionTree[str]()
     tree.add("a/+", "ann", 1)
     for filter_ in ("a", "a/b", "a/+/c", "b"):
         tree.discard(filter_, "ann")
@@ -58,7 +58,7 @@ def test_taking_back_what_was_never_given_changes_nothing() -> None:
 
 
 def test_the_answer_stays_the_same_while_subscriptions_change() -> None:
-    tree = Subscriptions[str]()
+    tree = SubscriptionTree[str]()
     tree.add("a", "ann", 1)
     answer = tree.match("a")
     tree.add("a", "bob", 1)

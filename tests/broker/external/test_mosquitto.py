@@ -17,7 +17,7 @@ from waiting import wait_until
 
 from broker.access.credentials import hash_secret
 from broker.access.policy import Principal, Role, grants
-from broker.access.principals import Entry, MemoryDirectory
+from broker.access.principals import CredentialEntry, MemoryDirectory
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Connected
 from broker.external import mosquitto
@@ -73,7 +73,7 @@ def start_error(wrong: MosquittoSettings) -> str:
 
 @pytest.mark.parametrize("principal", EVERYBODY, ids=lambda principal: principal.role)
 def test_the_rules_say_what_the_grants_say(principal: Principal) -> None:
-    first, user, *lines = mosquitto.rules([Entry(principal, hash_secret("x"))]).splitlines()
+    first, user, *lines = mosquitto.rules([CredentialEntry(principal, hash_secret("x"))]).splitlines()
     assert (first, user) == ("topic deny #", f"user {principal.username}")
     said: dict[str, set[str]] = {"write": set(), "read": set()}
     for line in lines:
@@ -87,7 +87,10 @@ def test_the_rules_say_what_the_grants_say(principal: Principal) -> None:
 
 @pytest.mark.parametrize("name", ["a\ntopic #", "a:b", "a b", "ä", "", "#", "+"])
 def test_a_name_that_would_not_be_one_word_of_a_line_is_left_out(name: str) -> None:
-    entries = [Entry(Principal(Role.READER, "home", name), hash_secret("x")), Entry(ATTIC, hash_secret("y"))]
+    entries = [
+        CredentialEntry(Principal(Role.READER, "home", name), hash_secret("x")),
+        CredentialEntry(ATTIC, hash_secret("y")),
+    ]
     if name:
         assert mosquitto.rules(entries) == mosquitto.rules(entries[1:])
         assert mosquitto.passwords(entries) == mosquitto.passwords(entries[1:])
@@ -97,7 +100,7 @@ def test_a_name_that_would_not_be_one_word_of_a_line_is_left_out(name: str) -> N
 
 @pytest.mark.parametrize("record", ["", "plain", "$6$abc$def", "$7$101$a$b\nroot:x", "$7$$$"])
 def test_a_record_that_mosquitto_would_stumble_over_is_left_out(record: str) -> None:
-    assert mosquitto.passwords([Entry(ATTIC, record)]) == ""
+    assert mosquitto.passwords([CredentialEntry(ATTIC, record)]) == ""
 
 
 def test_the_files_are_this_accounts_alone(broker: RunningMosquitto) -> None:
@@ -172,7 +175,7 @@ def test_a_role_that_changes_takes_effect_for_a_live_session(
         record = directory.entries()["home._ann"].secret_hash
         directory._entries = {
             **directory.entries(),
-            "home._ann": Entry(Principal(Role.READER, "home", "ann"), record),
+            "home._ann": CredentialEntry(Principal(Role.READER, "home", "ann"), record),
         }
 
         def is_silenced() -> bool:

@@ -7,7 +7,7 @@ import pytest
 from brokers import PASSWORD, RawClient, nats_broker
 
 from broker.access.policy import Principal, Role, grants
-from broker.access.principals import Entry, MemoryDirectory
+from broker.access.principals import CredentialEntry, MemoryDirectory
 from broker.external import nats
 from runtime.settings.broker import NatsSettings
 from schemas.contract import topics
@@ -17,7 +17,7 @@ READER = Principal(Role.READER, "home", "grafana")
 INGESTOR = Principal(Role.INGESTOR, "", "ingestor")
 
 
-def entry(principal: Principal) -> Entry:
+def entry(principal: Principal) -> CredentialEntry:
     directory = MemoryDirectory({principal: PASSWORD})
     return directory.entries()[principal.username]
 
@@ -33,8 +33,8 @@ def test_a_users_subjects_are_its_grants(principal: Principal) -> None:
 
 
 def test_who_has_no_record_that_nats_takes_is_left_out_and_named() -> None:
-    known, unknown = entry(MACHINE), Entry(READER, "$7$101$x$y")
-    odd = Entry(Principal(Role.MACHINE, "home", 'a"b'), "$7$101$x$y", bcrypt=known.bcrypt)
+    known, unknown = entry(MACHINE), CredentialEntry(READER, "$7$101$x$y")
+    odd = CredentialEntry(Principal(Role.MACHINE, "home", 'a"b'), "$7$101$x$y", bcrypt=known.bcrypt)
     written = nats.users([known, unknown, odd])
     assert re.findall(r'user: "([^"]+)"', written) == ["home.attic"]
     assert nats.left_out([known, unknown, odd]) == ["home._grafana", 'home.a"b']

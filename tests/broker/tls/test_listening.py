@@ -20,7 +20,7 @@ from broker.access.principals import MemoryDirectory
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Connected, Disconnected, Event
 from broker.embedded.server import EmbeddedBroker
-from broker.tls.certificates import Files
+from broker.tls.certificates import CertificateFiles
 from runtime.errors import UserError
 from runtime.settings.address import ServerAddress
 from runtime.settings.broker import BrokerSettings
@@ -31,12 +31,12 @@ SECRETS = {ATTIC: PASSWORD, CELLAR: PASSWORD}
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Files:
+def files(tmp_path: Path) -> CertificateFiles:
     return certificates(tmp_path / "tls")
 
 
 @pytest.fixture
-def broker(files: Files) -> Iterator[RunningBroker]:
+def broker(files: CertificateFiles) -> Iterator[RunningBroker]:
     with embedded_broker(
         SECRETS, certificate=files.certificate, private_key=files.key, connect_seconds=1.0, max_connections=10
     ) as running:
@@ -66,7 +66,7 @@ def refused_because(event: Event) -> str:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_client_that_trusts_the_authority_connects_by_name_and_by_address(
-    broker: RunningBroker, files: Files, host: str
+    broker: RunningBroker, files: CertificateFiles, host: str
 ) -> None:
     assert first_event(broker.port, files.authority, host=host) == Connected()
 
@@ -94,7 +94,7 @@ def test_a_client_does_not_connect_to_a_certificate_that_has_run_out(tmp_path: P
         assert "certificate has expired" in refused_because(first_event(broker.port, files.authority))
 
 
-def test_a_client_says_nothing_in_the_clear_to_a_server_without_tls(files: Files) -> None:
+def test_a_client_says_nothing_in_the_clear_to_a_server_without_tls(files: CertificateFiles) -> None:
     heard = b""
     with socket.create_server(("127.0.0.1", 0)) as plain:
 
@@ -122,7 +122,7 @@ def test_a_plain_client_gets_no_answer_from_a_broker_with_tls(broker: RunningBro
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_tls_1_2_and_1_3_are_spoken(broker: RunningBroker, files: Files, version: ssl.TLSVersion) -> None:
+def test_tls_1_2_and_1_3_are_spoken(broker: RunningBroker, files: CertificateFiles, version: ssl.TLSVersion) -> None:
     context = ssl.create_default_context(cafile=files.authority)
     context.minimum_version = context.maximum_version = version
     with (
@@ -134,7 +134,7 @@ def test_tls_1_2_and_1_3_are_spoken(broker: RunningBroker, files: Files, version
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
-def test_an_older_tls_is_not(broker: RunningBroker, files: Files) -> None:
+def test_an_older_tls_is_not(broker: RunningBroker, files: CertificateFiles) -> None:
     context = ssl.create_default_context(cafile=files.authority)
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -153,7 +153,9 @@ def test_who_starts_no_handshake_is_cut_in_time(broker: RunningBroker) -> None:
     assert 0.8 < time.monotonic() - started < 5
 
 
-def test_a_stop_does_not_wait_for_those_in_the_middle_of_a_handshake(broker: RunningBroker, files: Files) -> None:
+def test_a_stop_does_not_wait_for_those_in_the_middle_of_a_handshake(
+    broker: RunningBroker, files: CertificateFiles
+) -> None:
     with RawClient(broker.port) as silent:
         assert first_event(broker.port, files.authority) == Connected()
         started = time.monotonic()
@@ -162,7 +164,7 @@ def test_a_stop_does_not_wait_for_those_in_the_middle_of_a_handshake(broker: Run
         assert silent.is_gone()
 
 
-def test_handshakes_count_as_connections(files: Files) -> None:
+def test_handshakes_count_as_connections(files: CertificateFiles) -> None:
     with (
         embedded_broker(SECRETS, certificate=files.certificate, private_key=files.key, max_connections=2) as broker,
         RawClient(broker.port),
@@ -186,7 +188,7 @@ def test_handshakes_count_as_connections(files: Files) -> None:
     ],
 )
 def test_files_that_cannot_serve_stop_the_start_with_a_sentence(
-    files: Files, fields: dict[str, str], sentence: str
+    files: CertificateFiles, fields: dict[str, str], sentence: str
 ) -> None:
     settings = BrokerSettings(
         data=Path(),

@@ -18,10 +18,11 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dashboard.auth import middleware
-from dashboard.auth.accounts import PersonRole, add_user
-from dashboard.auth.middleware import Gate, is_same_origin
-from dashboard.auth.sessions import Attempts, Sessions
+from dashboard.auth.login_attempts import LoginAttempts
+from dashboard.auth.middleware import AuthMiddleware, is_same_origin
 from dashboard.auth.sign_in import SignIn, prefetched, safe_next
+from dashboard.auth.sign_in_sessions import SignInSessions
+from dashboard.auth.users import UserRole, add_user
 
 pytestmark = pytest.mark.usefixtures("quick_hashing")
 HERE = "http://testserver"
@@ -40,18 +41,18 @@ async def talk(websocket: WebSocket) -> None:
 
 
 @pytest.fixture
-def sessions(accounts: Engine, clock: Clock) -> Sessions:
-    return Sessions(accounts, idle_seconds=3600, max_seconds=7200, now=clock.now)
+def sessions(accounts: Engine, clock: Clock) -> SignInSessions:
+    return SignInSessions(accounts, clock, idle_seconds=3600, max_seconds=7200)
 
 
 @pytest.fixture
-def client(accounts: Engine, sessions: Sessions, clock: Clock) -> Iterator[TestClient]:
-    add_user(accounts, "ada", PASSWORD, PersonRole.VIEWER, "acme")
-    sign_in = SignIn(accounts, sessions, Attempts(accounts, now=clock.now), port=8501)
+def client(accounts: Engine, sessions: SignInSessions, clock: Clock) -> Iterator[TestClient]:
+    add_user(accounts, "ada", PASSWORD, UserRole.VIEWER, "acme")
+    sign_in = SignIn(accounts, sessions, LoginAttempts(accounts, clock), port=8501)
     inside = [WebSocketRoute("/_stcore/stream", talk), Route("/{path:path}", identity)]
     app = Starlette(
         routes=[*sign_in.routes(), *inside],
-        middleware=[Middleware(Gate, sessions=sessions, cookie=sign_in.token)],
+        middleware=[Middleware(AuthMiddleware, sessions=sessions, cookie=sign_in.token)],
     )
     with TestClient(app, base_url=HERE, follow_redirects=False) as client:
         yield client
@@ -185,7 +186,7 @@ def test_a_websocket_needs_a_session_and_our_origin(client: TestClient) -> None:
 
 
 def test_an_open_websocket_is_cut_when_its_session_ends(
-    client: TestClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, sessions: SignInSessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(middleware, "_RECHECK_SECONDS", 0.01)
     sign_in(client)
@@ -208,7 +209,7 @@ async def stumbles(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.mark.parametrize("gone", [True, False])
 def test_only_when_the_browser_has_gone_is_it_no_error_that_streamlit_stumbles(
-    client: TestClient, sessions: Sessions, gone: bool
+    client: TestClient, sessions: SignInSessions, gone: bool
 ) -> None:
     sign_in(client)
     token = client.cookies["dashfleet-8501"]
@@ -222,7 +223,7 @@ def test_only_when_the_browser_has_gone_is_it_no_error_that_streamlit_stumbles(
 
     headers = [(b"host", b"testserver"), (b"origin", HERE.encode())]
     scope = {"type": "websocket", "path": "/_stcore/stream", "query_string": b"", "headers": headers}
-    serving = Gate(stumbles, sessions=sessions, cookie=lambda _connection: token)(scope, receive, send)
+    serving = AuthMiddleware(stumbles, sessions=sessions, cookie=lambda _connection: token)(scope, receive, send)
     with nullcontext() if gone else pytest.raises(RuntimeError, match="receive"):
         asyncio.run(serving)
 

@@ -18,12 +18,14 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from dashboard.auth.accounts import PersonRole, add_user, list_users, session, verify
-from dashboard.auth.middleware import SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK, Gate
-from dashboard.auth.sessions import Attempts, Sessions
+from dashboard.auth.auth_database import session
+from dashboard.auth.login_attempts import LoginAttempts
+from dashboard.auth.middleware import SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK, AuthMiddleware
 from dashboard.auth.sign_in import SignIn
+from dashboard.auth.sign_in_sessions import SignInSessions
 from dashboard.auth.single_sign_on import SingleSignOn
 from dashboard.auth.sso_accounts import Grant, granted, name_of
+from dashboard.auth.users import UserRole, add_user, list_users, verify
 from runtime.errors import SettingsError
 from runtime.settings.dashboard import DashboardSettings
 from runtime.settings.secret_files import write_secret
@@ -67,13 +69,13 @@ class Site:
             }
         )
         self.accounts = accounts
-        self.sessions = Sessions(accounts, idle_seconds=3600, max_seconds=7200, now=clock.now)
-        attempts = Attempts(accounts, now=clock.now)
+        self.sessions = SignInSessions(accounts, clock, idle_seconds=3600, max_seconds=7200)
+        attempts = LoginAttempts(accounts, clock)
         sign_in = SignIn(accounts, self.sessions, attempts, port=8501, provider=settings.oidc_host)
         provided = SingleSignOn(settings, accounts, sign_in).routes()
         self.app = Starlette(
             routes=[*sign_in.routes(), *provided, Route("/{path:path}", identity)],
-            middleware=[Middleware(Gate, sessions=self.sessions, cookie=sign_in.token)],
+            middleware=[Middleware(AuthMiddleware, sessions=self.sessions, cookie=sign_in.token)],
         )
 
     def browser(self) -> TestClient:
@@ -129,7 +131,7 @@ def test_what_another_browser_began_is_refused(site: Site) -> None:
     for browser in (site.browser(), other):
         answer = browser.get(agree(there.headers["location"], "1"))
         assert answer.status_code == 401
-        assert "did not come to an end" in answer.text
+        assert "was not completed" in answer.text
         assert browser.get("/").status_code == 401
 
 
@@ -144,17 +146,17 @@ def test_who_is_granted_nothing_stays_outside(site: Site) -> None:
     browser = site.browser()
     answer = site.go(browser, "3")
     assert answer.status_code == 403
-    assert "nothing here is granted to you" in answer.text
+    assert "you have no access to this dashboard" in answer.text
     assert browser.get("/").status_code == 401
     assert list_users(site.accounts) == []
 
 
 def test_a_name_takes_over_nobody(site: Site) -> None:
-    add_user(site.accounts, "ada", "correct horse battery", PersonRole.ADMIN, "acme")
+    add_user(site.accounts, "ada", "correct horse battery", UserRole.ADMIN, "acme")
     site.go(site.browser(), "1")
     answer = site.go(site.browser(), "4")
     assert answer.status_code == 403
-    assert "Somebody else has your name" in answer.text
+    assert "Another user has your name" in answer.text
     assert {row["name"] for row in list_users(site.accounts)} == {"ada", "ada@127.0.0.1"}
     assert verify(site.accounts, "ada@127.0.0.1", "") is None
 
@@ -208,7 +210,7 @@ def test_a_provider_that_is_away_leaves_the_passwords(
     accounts: Engine, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = Site(accounts, clock, tmp_path, Provider(f"http://127.0.0.1:{free_port()}", "us", "a-secret-of-ours"))
-    add_user(accounts, "ada", "correct horse battery", PersonRole.VIEWER, "acme")
+    add_user(accounts, "ada", "correct horse battery", UserRole.VIEWER, "acme")
     browser = site.browser()
     answer = browser.get(SINGLE_SIGN_ON)
     assert answer.status_code == 502
@@ -240,9 +242,9 @@ def test_a_provider_without_grants_is_refused_at_the_start(
 
 
 def test_the_most_of_the_first_organisation_counts() -> None:
-    assert granted(["guests", "staff"], GRANTS) == Grant("acme", PersonRole.OPERATOR)
-    assert granted(["staff", "fleet-admins"], GRANTS) == Grant("acme", PersonRole.ADMIN)
-    assert granted(["guests"], GRANTS) == Grant("other", PersonRole.VIEWER)
+    assert granted(["guests", "staff"], GRANTS) == Grant("acme", UserRole.OPERATOR)
+    assert granted(["staff", "fleet-admins"], GRANTS) == Grant("acme", UserRole.ADMIN)
+    assert granted(["guests"], GRANTS) == Grant("other", UserRole.VIEWER)
     assert granted([], GRANTS) is None
 
 

@@ -4,12 +4,12 @@ import pytest
 from seeding import NOW
 from sqlalchemy import Engine, select, text
 
-from dashboard.changes.pending_changes import Asked, standing
+from dashboard.changes.pending_changes import ChangeRequest, state_of
 from dashboard.settings.sections import organisation as section
 from schemas.contract.administration import ConfigureOrg
 from schemas.fleet.organisation import SETTINGS, Setting
 
-ASKED = Asked("1" * 32, "Health", ConfigureOrg(settings={"cpu_knee_percent": 60}), NOW)
+REQUEST = ChangeRequest("1" * 32, "Health", ConfigureOrg(settings={"cpu_knee_percent": 60}), NOW)
 
 
 def row(database: Engine, state: str) -> object:
@@ -18,16 +18,16 @@ def row(database: Engine, state: str) -> object:
 
 
 def test_what_is_not_recorded_is_pending_until_nobody_asks_any_more(database: Engine) -> None:
-    assert standing(ASKED, None, NOW - 1).code == "pending"
-    assert standing(ASKED, None, NOW).code == "unanswered"
-    assert "ask again" in standing(ASKED, None, NOW).detail
-    late = standing(ASKED, row(database, "accepted"), NOW + 1)  # type: ignore[arg-type]
+    assert state_of(REQUEST, None, NOW - 1).code == "pending"
+    assert state_of(REQUEST, None, NOW).code == "unanswered"
+    assert "try again" in state_of(REQUEST, None, NOW).detail
+    late = state_of(REQUEST, row(database, "accepted"), NOW + 1)  # type: ignore[arg-type]
     assert (late.code, late.detail) == ("accepted", "why")
 
 
 @pytest.mark.parametrize("state", ["refused", "stopped"])
 def test_what_is_recorded_otherwise_was_refused(database: Engine, state: str) -> None:
-    found = standing(ASKED, row(database, state), NOW - 1)  # type: ignore[arg-type]
+    found = state_of(REQUEST, row(database, state), NOW - 1)  # type: ignore[arg-type]
     assert (found.word.label, found.word.tone) == ("Refused", "bad")
 
 

@@ -1,13 +1,13 @@
-"""Files of the fleet and of a machine's history, on both databases, as the gate lets somebody ask for them."""
+"""Files of the fleet and of a machine's history, on both databases, as a signed-in user requests them."""
 
 import csv
 import io
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 from seeding import NOW, Fleet
 from sqlalchemy import Engine
 from starlette.applications import Starlette
@@ -28,7 +28,7 @@ def database_url(each_database_url: str) -> str:
 
 @pytest.fixture
 def client(reader: Engine) -> TestClient:
-    return TestClient(Starlette(routes=Downloads(lambda: reader, now=lambda: NOW).routes()))
+    return TestClient(Starlette(routes=Downloads(reader, Clock()).routes()))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_machine_is_told_by_codes_numbers_and_times(fleet: Fleet, fetch: Fetch
 
 
 def test_a_large_fleet_comes_whole_and_in_parts(fleet: Fleet, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet_export, "MACHINES_AT_ONCE", 7)
+    monkeypatch.setattr(fleet_export, "BATCH_SIZE", 7)
     fleet.crowd(30)
     names = [row["machine"] for row in table(fetch("/export/fleet.csv?sort=machine"))]
     assert names == [f"web-{i:03}" for i in range(30)]
@@ -118,7 +118,7 @@ def test_a_file_has_a_name_of_its_own_and_is_kept_not_shown(fleet: Fleet, client
 
 
 def test_a_database_that_is_away_is_said(tmp_path: Path) -> None:
-    open_database = partial(open_engine, sqlite_url(tmp_path / "none.db"), read_only=True)
-    client = TestClient(Starlette(routes=Downloads(open_database, now=lambda: NOW).routes()))
+    engine = open_engine(sqlite_url(tmp_path / "none.db"), read_only=True)
+    client = TestClient(Starlette(routes=Downloads(engine, Clock()).routes()))
     answer = client.get("/export/fleet.csv", headers={"x-df-org": "home"})
     assert (answer.status_code, answer.text) == (503, "the database cannot be read now: try again later\n")

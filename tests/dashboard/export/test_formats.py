@@ -19,27 +19,27 @@ def read(text: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1dcmd|' /C calc'!A0"])
 def test_what_a_spreadsheet_would_take_for_a_formula_is_marked_as_text(formula: str) -> None:
-    ((_, cell, *_rest),) = read(formats.body("csv", NAMES, [row(formula)]))
+    ((_, cell, *_rest),) = read(formats.lines("csv", NAMES, [row(formula)]))
     assert cell == f"'{formula}"
 
 
 @pytest.mark.parametrize("text", ["a\r=1", "a\n=1", "a\r\n=1", 'a"\r=1'])
 def test_no_text_begins_another_line_of_the_file(text: str) -> None:
-    assert read(formats.body("csv", NAMES, [row(text)])) == [["m", text, "", ""]]
+    assert read(formats.lines("csv", NAMES, [row(text)])) == [["m", text, "", ""]]
 
 
 def test_what_is_no_formula_stays_as_it_is_and_so_do_negative_numbers() -> None:
     shown = row('say "a", b\nand c', cpu_percent=-1.5, labels={"site": "=paris"})
-    assert read(formats.body("csv", NAMES, [shown])) == [["m", 'say "a", b\nand c', "-1.5", '{"site":"=paris"}']]
+    assert read(formats.lines("csv", NAMES, [shown])) == [["m", 'say "a", b\nand c', "-1.5", '{"site":"=paris"}']]
 
 
 def test_what_is_not_there_is_empty_or_null() -> None:
-    assert formats.body("csv", NAMES, [row(labels={})]) == "m,,,\r\n"
-    assert json.loads(formats.body("jsonl", NAMES, [row()])) == row()
+    assert formats.lines("csv", NAMES, [row(labels={})]) == "m,,,\r\n"
+    assert json.loads(formats.lines("jsonl", NAMES, [row()])) == row()
 
 
 def test_json_lines_say_names_themselves_and_take_texts_as_they_are() -> None:
-    assert formats.head("jsonl", NAMES) == ""
-    assert formats.head("csv", NAMES) == "machine,hostname,cpu_percent,labels\r\n"
-    found = formats.body("jsonl", NAMES, [row("=1"), row("two\nlines")]).splitlines()
+    assert formats.header("jsonl", NAMES) == ""
+    assert formats.header("csv", NAMES) == "machine,hostname,cpu_percent,labels\r\n"
+    found = formats.lines("jsonl", NAMES, [row("=1"), row("two\nlines")]).splitlines()
     assert [json.loads(line)["hostname"] for line in found] == ["=1", "two\nlines"]

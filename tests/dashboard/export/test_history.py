@@ -12,7 +12,7 @@ from seeding import Fleet
 from sqlalchemy import Engine
 
 from dashboard.export import history
-from dashboard.export.history import Wanted, count, rows, unknown, writing
+from dashboard.export.history import HistoryRange, count, rows, unknown, writing
 from schemas.fleet.history import HOURS, SAMPLES, Resolution
 
 COUNT = 50
@@ -36,19 +36,19 @@ def fleet(database: Engine) -> Fleet:
     return fleet
 
 
-def wanted(fleet: Fleet, *machines: str, resolution: Resolution = SAMPLES, ago: int = 10**9) -> Wanted:
-    return Wanted("home", machines, fleet.now - ago, fleet.now + 1, resolution)
+def wanted(fleet: Fleet, *machines: str, resolution: Resolution = SAMPLES, ago: int = 10**9) -> HistoryRange:
+    return HistoryRange("home", machines, fleet.now - ago, fleet.now + 1, resolution)
 
 
-def written(form: str, file: Path, fleet: Fleet, what: Wanted) -> Path:
-    with writing(form, file, what.columns) as write:
+def written(form: str, file: Path, fleet: Fleet, what: HistoryRange) -> Path:
+    with writing(form, file, what) as write:
         for some in rows(fleet.engine, what):
             write(some)
     return file
 
 
 def test_rows_come_machine_by_machine_and_the_oldest_first(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "ROWS_AT_ONCE", 20)
+    monkeypatch.setattr(history, "BATCH_SIZE", 20)
     parts = list(rows(fleet.engine, wanted(fleet)))
     assert [len(part) for part in parts] == [20, 20, 10] * 2
     found = [(row["machine"], row["time"]) for part in parts for row in part]
@@ -65,7 +65,7 @@ def test_machines_and_times_narrow_what_is_exported(fleet: Fleet) -> None:
 def test_nothing_of_another_organisation_leaves(fleet: Fleet) -> None:
     assert 99.0 not in {row["cpu_percent"] for some in rows(fleet.engine, wanted(fleet)) for row in some}
     assert unknown(fleet.engine, wanted(fleet, "attic", "shed", "barn")) == "home has no machine barn, shed"
-    assert unknown(fleet.engine, Wanted("away", (), 0, 1, SAMPLES)) == "there is no organisation away"
+    assert unknown(fleet.engine, HistoryRange("away", (), 0, 1, SAMPLES)) == "there is no organisation away"
     assert unknown(fleet.engine, wanted(fleet)) == ""
 
 
@@ -104,7 +104,7 @@ def test_parquet_holds_what_was_stored_with_types(fleet: Fleet, tmp_path: Path, 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_an_export_of_nothing_is_a_whole_file(fleet: Fleet, tmp_path: Path, form: str) -> None:
-    what = Wanted("home", (), 0, 1, SAMPLES)
+    what = HistoryRange("home", (), 0, 1, SAMPLES)
     file = written(form, tmp_path / "file", fleet, what)
     if form == "parquet":
         assert parquet.read_table(file).num_rows == 0

@@ -10,13 +10,13 @@ from schemas.database.queries.machines import Counts, Filters
 
 def cells(fleet: Fleet, reader: Engine, **given: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - columns of any type
     fleet.machine("m", **given)
-    (row,) = rows.rows(machines.rows(reader, "home", ["m"]), NOW, None, path="/machine")
+    (row,) = rows.rows(machines.find_rows(reader, "home", ["m"]), NOW, None, path="/machine")
     return dict(zip((column.code for column in rows.COLUMNS), row["cells"], strict=True))
 
 
 def test_a_row_leads_to_its_machine(fleet: Fleet, reader: Engine) -> None:
     fleet.machine("web-1")
-    (row,) = rows.rows(machines.rows(reader, "home", ["web-1"]), NOW, None, path="/machine")
+    (row,) = rows.rows(machines.find_rows(reader, "home", ["web-1"]), NOW, None, path="/machine")
     assert (row["id"], row["href"]) == ("web-1", "/machine?id=web-1")
 
 
@@ -91,7 +91,7 @@ def test_the_header_says_what_it_is_sorted_by() -> None:
     assert {column["code"]: column["sorted"] for column in columns if column.get("sorted", "none") != "none"} == {
         "cpu": "descending"
     }
-    assert {column["code"] for column in columns if "sorted" in column} == set(machines.ORDERS)
+    assert {column["code"] for column in columns if "sorted" in column} == set(machines.SORT_ORDERS)
 
 
 def test_labels_are_few_and_the_hint_names_them_all(fleet: Fleet, reader: Engine) -> None:
@@ -103,7 +103,7 @@ def test_labels_are_few_and_the_hint_names_them_all(fleet: Fleet, reader: Engine
 
 def test_the_course_of_the_cpu_has_gaps_and_is_told_in_words(fleet: Fleet, reader: Engine) -> None:
     fleet.machine("m")
-    found = machines.rows(reader, "home", ["m"])
+    found = machines.find_rows(reader, "home", ["m"])
     (row,) = rows.rows(found, NOW, None, {"m": [None, 10.4, None, 29.8]}, path="/machine")
     (line,) = [cell for cell in row["cells"] if cell["kind"] == "line"]
     assert line["points"] == " 5 ?"

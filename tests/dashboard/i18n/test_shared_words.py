@@ -8,7 +8,7 @@ from dashboard.i18n.language import speaking
 from runtime import durations
 from runtime.translatable import Translatable
 from schemas.contract import action_schema
-from schemas.contract.action_schema import ArgumentError, Field
+from schemas.contract.action_schema import ArgumentError, ArgumentField
 
 
 def test_every_sentence_of_the_shared_code_is_known() -> None:
@@ -21,7 +21,7 @@ def test_every_sentence_of_the_shared_code_is_known() -> None:
 
 
 def test_a_sentence_is_retold_with_its_values() -> None:
-    field = Field(name="count", title="Count", kind="integer", least=1)
+    field = ArgumentField(name="count", title="Count", kind="integer", least=1)
     assert field.fault(0) == "count must be at least 1"
     with speaking("fr"):
         assert shared_words.retold(field.fault(0)) == "count doit valoir au moins 1"

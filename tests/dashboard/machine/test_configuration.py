@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.machine.configuration import Wish, _written, compared, read_labels, reported
+from dashboard.machine.configuration import MachineConfig, compared, entered, read_labels, reported
 from dashboard.settings.sections.labels import relabelled
 from schemas.contract.commands import Desired, Order
 from schemas.contract.signing import new_key, sign
@@ -27,9 +27,9 @@ def draft(**values: Any) -> Any:  # noqa: ANN401
 
 
 def test_what_is_stored_is_read() -> None:
-    wish = Wish.of(desired(interval_seconds=5, labels={"site": "paris"}, collectors_off=["load"]))
-    assert wish == Wish(5.0, {"site": "paris"}, ("load",))
-    assert Wish.of(desired()) == Wish()
+    wish = MachineConfig.of(desired(interval_seconds=5, labels={"site": "paris"}, collectors_off=["load"]))
+    assert wish == MachineConfig(5.0, {"site": "paris"}, ("load",))
+    assert MachineConfig.of(desired()) == MachineConfig()
 
 
 @pytest.mark.parametrize(
@@ -38,33 +38,33 @@ def test_what_is_stored_is_read() -> None:
     ids=["nothing", "empty", "text", "no order", "labels in a list", "a label's name"],
 )
 def test_what_cannot_be_read_is_no_wish(stored: object) -> None:
-    assert Wish.of(stored) == Wish()
+    assert MachineConfig.of(stored) == MachineConfig()
 
 
 def test_each_difference_is_named_and_what_nobody_wished_for_is_the_owners() -> None:
-    wish = Wish(5.0, {"site": "paris"})
+    wish = MachineConfig(5.0, {"site": "paris"})
     lines = compared(wish, reported(row(interval_seconds=10.0, labels={"site": "paris"}, collectors_off=["load"])))
     assert [line[1:] for line in lines] == [
         ("5 s", "10 s", lines[0][3]),
         ("site: paris", "site: paris", lines[1][3]),
-        ("as its owner has set it", "load", lines[2][3]),
+        ("Local setting (not managed)", "load", lines[2][3]),
     ]
     assert [line[3].tone for line in lines] == ["fair", "good", "plain"]
 
 
 def test_what_is_not_touched_stays_the_owners() -> None:
-    found = Wish(10.0, {"site": "paris"})
-    assert _written(draft(interval="10s", labels="site=paris", off=[]), Wish(), found) == Wish()
-    assert _written(draft(interval="10s", labels="site=lyon", off=["load"]), Wish(), found) == Wish(
+    found = MachineConfig(10.0, {"site": "paris"})
+    assert entered(draft(interval="10s", labels="site=paris", off=[]), MachineConfig(), found) == MachineConfig()
+    assert entered(draft(interval="10s", labels="site=lyon", off=["load"]), MachineConfig(), found) == MachineConfig(
         None, {"site": "lyon"}, ("load",)
     )
-    assert _written(draft(interval="10s", labels="", off=[]), Wish(10.0), found) == Wish(10.0, {})
-    assert _written(draft(interval="", labels="site=paris", off=[]), Wish(10.0), found) == Wish()
+    assert entered(draft(interval="10s", labels="", off=[]), MachineConfig(10.0), found) == MachineConfig(10.0, {})
+    assert entered(draft(interval="", labels="site=paris", off=[]), MachineConfig(10.0), found) == MachineConfig()
 
 
 def test_arguments_name_only_what_is_wished_for() -> None:
-    assert Wish().arguments() == {}
-    assert Wish(5.0, {"a": "b"}, ("load",)).arguments() == {
+    assert MachineConfig().arguments() == {}
+    assert MachineConfig(5.0, {"a": "b"}, ("load",)).arguments() == {
         "interval_seconds": 5.0,
         "labels": {"a": "b"},
         "collectors_off": ["load"],
@@ -83,7 +83,7 @@ def test_labels_are_lines() -> None:
         "a=" + "x" * 64,
         "\n".join(f"l{i}=x" for i in range(33)),
     ):
-        with pytest.raises(ValueError, match="Labels are lines"):
+        with pytest.raises(ValueError, match="one label per line"):
             read_labels(wrong)
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.page.install_command import Entrance
+from dashboard.page.install_command import BrokerAddress
 from runtime.errors import SettingsError
 from runtime.settings.dashboard import DashboardSettings
 from runtime.settings.loading import load
@@ -11,14 +11,14 @@ from runtime.settings.loading import load
 URLS: dict[str, Any] = {"database": "sqlite://", "auth_database": "sqlite://"}
 
 
-def entrance(**given: Any) -> Entrance:  # noqa: ANN401
-    return Entrance.of(DashboardSettings(data=Path(), **URLS, **given))
+def broker_address(**given: Any) -> BrokerAddress:  # noqa: ANN401
+    return BrokerAddress.of(DashboardSettings(data=Path(), **URLS, **given))
 
 
 def test_loopback_is_no_address_for_a_machine() -> None:
-    found = entrance()
+    found = broker_address()
     assert not found.is_known
-    assert "--server mqtts://SERVER --ca-file ca.pem" in found.line
+    assert "--server mqtts://SERVER --ca-file ca.pem" in found.install_command
 
 
 @pytest.mark.parametrize(
@@ -30,14 +30,14 @@ def test_loopback_is_no_address_for_a_machine() -> None:
     ],
 )
 def test_the_line_says_where_the_broker_is_for_machines(given: dict[str, str], words: str) -> None:
-    found = entrance(**given)
+    found = broker_address(**given)
     assert found.is_known
-    assert words in found.line
+    assert words in found.install_command
 
 
 def test_an_authority_of_our_own_is_to_be_trusted() -> None:
-    assert "--ca-file ca.pem" in Entrance("mqtts://fleet.example", Path("tls/ca.pem")).line
-    assert "--ca-file" not in Entrance("mqtt://10.0.0.5", Path("tls/ca.pem")).line
+    assert "--ca-file ca.pem" in BrokerAddress("mqtts://fleet.example", Path("tls/ca.pem")).install_command
+    assert "--ca-file" not in BrokerAddress("mqtt://10.0.0.5", Path("tls/ca.pem")).install_command
 
 
 def test_an_address_for_machines_that_is_none_stops_the_start() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import dashboard.pages
-from dashboard.auth.accounts import PersonRole
+from dashboard.auth.users import UserRole
 from dashboard.page.page import discover
 
 
@@ -18,9 +18,9 @@ def test_every_page_is_found_and_the_fleet_is_first() -> None:
 
 def test_a_file_dropped_into_pages_is_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notes.py").write_text(
-        "from dashboard.auth.accounts import PersonRole\n"
+        "from dashboard.auth.users import UserRole\n"
         "from dashboard.page.page import Page\n"
-        'PAGE = Page(title="Notes", path="notes", icon=":material/note:", roles=frozenset({PersonRole.ADMIN}))\n'
+        'PAGE = Page(title="Notes", path="notes", icon=":material/note:", roles=frozenset({UserRole.ADMIN}))\n'
         "def show(context):\n    raise AssertionError\n"
     )
     monkeypatch.setattr(dashboard.pages, "__path__", [*dashboard.pages.__path__, str(tmp_path)])
@@ -31,4 +31,4 @@ def test_a_file_dropped_into_pages_is_a_page(tmp_path: Path, monkeypatch: pytest
     finally:
         discover.cache_clear()
         sys.modules.pop("dashboard.pages.notes", None)
-    assert found["notes"].roles == {PersonRole.ADMIN}
+    assert found["notes"].roles == {UserRole.ADMIN}

@@ -5,6 +5,7 @@ from datetime import UTC
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 from rollups import Keeper, arrived
 from seeding import NOW, Fleet
 from sqlalchemy import Engine
@@ -12,7 +13,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.testing.v1 import AppTest
 
-from dashboard.auth.accounts import PersonRole
+from dashboard.auth.users import UserRole
 from dashboard.page.page import PageContext
 from runtime.urls import sqlite_url
 from schemas.database.engine import open_engine
@@ -26,9 +27,9 @@ def page(name: str, context: "PageContext") -> None:  # its source runs alone
 
     import streamlit as st
 
-    from dashboard.page import refresh
+    from dashboard.page import refresh, system_status
 
-    refresh.refresh(lambda: refresh.banner(context), seconds=2.0, key="banner")
+    refresh.auto_refresh(lambda: system_status.banner(context), seconds=2.0, key="banner")
     fleet = st.Page(lambda: None, title="Fleet", url_path="fleet", default=True)
     st.navigation([fleet], position="hidden")
     arrived = st.session_state.get("page") != name
@@ -44,10 +45,10 @@ def visit(reader: Engine) -> Open:
             engine=engine,
             org=org,
             user="ada",
-            role=PersonRole.VIEWER,
+            role=UserRole.VIEWER,
             zone=UTC,
             refresh_seconds=5.0,
-            now=lambda: NOW,
+            clock=Clock(),
         )
         at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=20)
         for key, value in query.items():
@@ -203,7 +204,7 @@ def test_a_silent_ingestor_and_a_lost_broker_are_announced(fleet: Fleet, visit: 
     fleet.beat(NOW - 7_000)
     assert "ingestor" not in shown(visit("fleet"))
     fleet.beat(NOW - 7_001)
-    assert "The ingestor has been silent since 22:13:12" in shown(visit("fleet"))
+    assert "The ingestor has not reported since 22:13:12" in shown(visit("fleet"))
     fleet.beat(NOW, broker_connected=False)
     assert "no connection to the broker" in shown(visit("fleet"))
 
@@ -219,7 +220,7 @@ def test_when_the_database_goes_away_the_last_figures_stay(
 ) -> None:
     from sqlalchemy.exc import OperationalError
 
-    from schemas.database.queries import history, machines
+    from schemas.database.queries import heartbeat, history, machines, settings
 
     fleet.machine("web-1")
     fleet.beat(NOW)
@@ -228,10 +229,11 @@ def test_when_the_database_goes_away_the_last_figures_stay(
     def away(*_: object, **__: object) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
-    for name in ("beat", "detail", "transitions", "thresholds"):
+    monkeypatch.setattr(heartbeat, "latest_heartbeat", away)
+    monkeypatch.setattr(settings, "read_settings", away)
+    monkeypatch.setattr(history, "read_history", away)
+    for name in ("find_machine", "list_transitions"):
         monkeypatch.setattr(machines, name, away)
-    for name in ("history", "retention"):
-        monkeypatch.setattr(history, name, away)
     at.run()
     assert not at.exception
     assert "The database cannot be read since 22:13:20" in shown(at)

@@ -12,9 +12,9 @@ from sqlalchemy import Engine, insert
 from streamlit.testing.v1 import AppTest
 
 from broker.access.credentials import hash_secret
-from dashboard.auth.accounts import PersonRole, add_user
-from dashboard.auth.people import People
-from dashboard.auth.sessions import Sessions
+from dashboard.auth.sign_in_sessions import SignInSessions
+from dashboard.auth.user_administration import UserAdministration
+from dashboard.auth.users import UserRole, add_user
 from dashboard.page.page import PageContext
 from schemas.database import tables
 
@@ -36,15 +36,15 @@ def page(name: str, context: "PageContext") -> None:  # its source runs alone
 
 
 @pytest.fixture
-def people(accounts: Engine, clock: Clock) -> People:
-    add_user(accounts, "ada", "correct horse battery", PersonRole.ADMIN, "home", by="root")
-    add_user(accounts, "carl", "correct horse battery", PersonRole.ADMIN, "acme", by="root")
-    return People(accounts, Sessions(accounts, idle_seconds=60, max_seconds=60, now=clock.now))
+def people(accounts: Engine, clock: Clock) -> UserAdministration:
+    add_user(accounts, "ada", "correct horse battery", UserRole.ADMIN, "home", by="root")
+    add_user(accounts, "carl", "correct horse battery", UserRole.ADMIN, "acme", by="root")
+    return UserAdministration(accounts, SignInSessions(accounts, clock, idle_seconds=60, max_seconds=60))
 
 
 @pytest.fixture
-def visit(reader: Engine, people: People) -> Open:
-    def visit(name: str, *, role: PersonRole = PersonRole.ADMIN, **query: str) -> AppTest:
+def visit(reader: Engine, people: UserAdministration) -> Open:
+    def visit(name: str, *, role: UserRole = UserRole.ADMIN, **query: str) -> AppTest:
         context = PageContext(
             engine=reader,
             org="home",
@@ -52,8 +52,8 @@ def visit(reader: Engine, people: People) -> Open:
             role=role,
             zone=UTC,
             refresh_seconds=5.0,
-            now=lambda: NOW,
-            people=people if role is PersonRole.ADMIN else None,
+            clock=Clock(),
+            users=people if role is UserRole.ADMIN else None,
         )
         at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=20)
         for key, value in query.items():
@@ -104,7 +104,7 @@ def test_changes_are_listed_with_who_made_them_and_can_be_searched(fleet: Fleet,
 
 def test_what_was_done_with_people_is_for_admins_only(fleet: Fleet, visit: Open) -> None:
     asked(fleet, "add-token", "token-1: 1 machine")
-    assert [row[1] for row in rows(visit("settings_changes", role=PersonRole.VIEWER))] == ["Made a token"]
+    assert [row[1] for row in rows(visit("settings_changes", role=UserRole.VIEWER))] == ["Made a token"]
 
 
 def test_tokens_say_what_is_left_of_them(fleet: Fleet, visit: Open) -> None:
@@ -124,7 +124,7 @@ def test_tokens_say_what_is_left_of_them(fleet: Fleet, visit: Open) -> None:
     at = visit("settings", section="tokens")
     assert [row[:3] for row in rows(at)] == [
         ["gone", "Revoked", "0 of 1"],
-        ["good", "Good", "1 of 3"],
+        ["good", "Valid", "1 of 3"],
         ["late", "Expired", "0 of 1"],
         ["used", "Used up", "1 of 1"],
     ]
@@ -154,7 +154,7 @@ def test_labels_are_counted_over_the_machines_that_have_them(fleet: Fleet, visit
 
 def test_an_organisation_without_a_label_or_a_key_is_told_where_they_come_from(fleet: Fleet, visit: Open) -> None:
     fleet.org()
-    assert "No label yet" in shown(visit("settings", section="labels"))
+    assert "No labels yet" in shown(visit("settings", section="labels"))
     assert "dashfleet key create --org home" in shown(visit("settings", section="keys"))
 
 

@@ -10,14 +10,15 @@ from waiting import wait_until
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.request_client import DASHBOARD, RequestClient
 from broker.client.transport import Message
-from dashboard.auth.accounts import PersonRole
-from dashboard.publishing.publisher import NotAllowedError, Publisher, Sent
+from dashboard.auth.users import UserRole
+from dashboard.publishing.publisher import NotAllowedError, Publisher, SentBatch
+from runtime.clock import SystemClock
 from runtime.settings.dashboard import DashboardSettings
 from runtime.settings.secret_files import write_secret
 from schemas.contract import topics
 from schemas.contract.administration import ConfigureOrg, ReinstateMachine, RetireMachine
 from schemas.contract.commands import ORDERS_MAX, Act, Cancel, Request, Rollout
-from schemas.contract.signing import KeyChange, key_id, new_key, opened, public_key
+from schemas.contract.signing import KeyChange, key_id, new_key, open_signed, public_key
 
 SEED = new_key()
 
@@ -37,7 +38,7 @@ def keys(tmp_path: Path) -> Path:
 def publisher(broker: MemoryBroker, keys: Path) -> Iterator[Publisher]:
     subscriptions = RequestClient.subscriptions(DASHBOARD)
     transport = MemoryTransport(broker, client_id=DASHBOARD.username, subscriptions=subscriptions)
-    publisher = Publisher(transport, keys=keys)
+    publisher = Publisher(transport, SystemClock(), keys=keys)
     publisher.start()
     wait_until(lambda: not publisher.unavailable("home"), what="the connection")
     yield publisher
@@ -60,9 +61,9 @@ def heard(ingestor: MemoryTransport) -> list[Request]:
     return [Request.decode(message.payload) for message in found]
 
 
-def act(publisher: Publisher, *machines: str, role: PersonRole = PersonRole.OPERATOR, org: str = "home") -> Sent:
+def act(publisher: Publisher, *machines: str, role: UserRole = UserRole.OPERATOR, org: str = "home") -> SentBatch:
     given: dict[str, Any] = {"role": role, "actor": "olga", "lifetime_seconds": 60, "rollout": Rollout(canary=1)}
-    return publisher.act(org, machines, "ping", {}, **given)
+    return publisher.act(org, {name: {} for name in machines}, "ping", **given)
 
 
 def test_an_operators_action_is_published_in_their_name(publisher: Publisher, ingestor: MemoryTransport) -> None:
@@ -80,9 +81,9 @@ def test_each_request_says_which_orders_it_carried(publisher: Publisher) -> None
     assert [id_ for ids in sent.requests.values() for id_ in ids] == [order.id for order in sent.orders]
 
 
-@pytest.mark.parametrize("role", [role for role in PersonRole if role not in (PersonRole.OPERATOR, PersonRole.ADMIN)])
+@pytest.mark.parametrize("role", [role for role in UserRole if role not in (UserRole.OPERATOR, UserRole.ADMIN)])
 def test_nobody_else_can_act_whatever_a_page_lets_them(
-    publisher: Publisher, ingestor: MemoryTransport, role: PersonRole
+    publisher: Publisher, ingestor: MemoryTransport, role: UserRole
 ) -> None:
     with pytest.raises(NotAllowedError, match="Only operators and admins"):
         act(publisher, "a", role=role)
@@ -99,7 +100,7 @@ def test_an_admins_change_is_published_in_their_name_and_needs_no_key(
     publisher: Publisher, ingestor: MemoryTransport, keys: Path
 ) -> None:
     (keys / "home").unlink()
-    id_ = publisher.administer("home", CHANGE, role=PersonRole.ADMIN, actor="ada")
+    id_ = publisher.administer("home", CHANGE, role=UserRole.ADMIN, actor="ada")
     (request,) = heard(ingestor)
     assert (request.id, request.actor, request.change) == (id_, "ada", CHANGE)
 
@@ -108,15 +109,15 @@ def test_only_admins_change_the_organisation_but_operators_may_retire_a_machine(
     publisher: Publisher, ingestor: MemoryTransport
 ) -> None:
     for role, change in (
-        (PersonRole.VIEWER, CHANGE),
-        (PersonRole.OPERATOR, CHANGE),
-        (PersonRole.VIEWER, RETIRING),
-        (PersonRole.OPERATOR, ReinstateMachine(machine="attic")),
+        (UserRole.VIEWER, CHANGE),
+        (UserRole.OPERATOR, CHANGE),
+        (UserRole.VIEWER, RETIRING),
+        (UserRole.OPERATOR, ReinstateMachine(machine="attic")),
     ):
         with pytest.raises(NotAllowedError, match="Only admins"):
             publisher.administer("home", change, role=role, actor="olga")
     assert ingestor.receive(10, 0.3) == []
-    publisher.administer("home", RETIRING, role=PersonRole.OPERATOR, actor="olga")
+    publisher.administer("home", RETIRING, role=UserRole.OPERATOR, actor="olga")
     assert heard(ingestor)[0].change == RETIRING
 
 
@@ -124,30 +125,30 @@ def test_a_change_is_not_asked_for_while_the_broker_is_away(publisher: Publisher
     broker.stop()
     wait_until(lambda: "cannot be reached" in publisher.unreachable(), what="the loss")
     with pytest.raises(NotAllowedError, match="cannot be reached"):
-        publisher.administer("home", CHANGE, role=PersonRole.ADMIN, actor="ada")
+        publisher.administer("home", CHANGE, role=UserRole.ADMIN, actor="ada")
 
 
 def test_each_machine_may_get_arguments_of_its_own(publisher: Publisher, ingestor: MemoryTransport) -> None:
     wanted: dict[str, dict[str, Any]] = {"a": {"labels": {"site": "paris"}}, "b": {"labels": {}}}
-    given: dict[str, Any] = {"role": PersonRole.OPERATOR, "actor": "olga", "lifetime_seconds": 60}
-    sent = publisher.act_each("home", wanted, "configure", **given)
+    given: dict[str, Any] = {"role": UserRole.OPERATOR, "actor": "olga", "lifetime_seconds": 60}
+    sent = publisher.act("home", wanted, "configure", **given)
     heard(ingestor)
     assert {order.machine: order.arguments for order in sent.orders} == wanted
     with pytest.raises(NotAllowedError, match="Only operators and admins"):
-        publisher.act_each("home", wanted, "configure", **{**given, "role": PersonRole.VIEWER})
+        publisher.act("home", wanted, "configure", **{**given, "role": UserRole.VIEWER})
 
 
 def test_a_change_of_keys_is_signed_here_for_admins_only(publisher: Publisher) -> None:
     change = KeyChange(change="add", org="home", public_key=public_key(new_key()), at=1)
-    signed = publisher.key_change(change, role=PersonRole.ADMIN).change
-    assert opened(signed, public_key(SEED), KeyChange) == change
-    for role in (PersonRole.VIEWER, PersonRole.OPERATOR):
+    signed = publisher.key_change(change, role=UserRole.ADMIN).change
+    assert open_signed(signed, public_key(SEED), KeyChange) == change
+    for role in (UserRole.VIEWER, UserRole.OPERATOR):
         with pytest.raises(NotAllowedError, match="Only admins"):
             publisher.key_change(change, role=role)
 
 
 def test_commands_are_taken_back(publisher: Publisher, ingestor: MemoryTransport) -> None:
-    publisher.cancel("home", ["1" * 32], role=PersonRole.ADMIN, actor="olga")
+    publisher.cancel("home", ["1" * 32], role=UserRole.ADMIN, actor="olga")
     (request,) = heard(ingestor)
     assert isinstance(request.change, Cancel)
 
@@ -163,7 +164,7 @@ def test_a_key_that_others_can_read_or_that_is_none_is_not_used(publisher: Publi
     (keys / "home").chmod(0o644)
     assert "chmod 600" in publisher.unavailable("home")
     write_secret(keys / "other", "not a key")
-    assert "holds none" in publisher.unavailable("other")
+    assert "contains no key" in publisher.unavailable("other")
 
 
 def test_a_broker_that_is_away_is_said_with_the_reason_and_its_return_is_seen(
@@ -180,9 +181,9 @@ def test_a_broker_that_is_away_is_said_with_the_reason_and_its_return_is_seen(
 def test_without_a_credential_a_dashboard_only_looks(tmp_path: Path) -> None:
     urls: dict[str, Any] = {"database": "sqlite://", "auth_database": "sqlite://"}
     settings = DashboardSettings(data=tmp_path, password_file=tmp_path / "nothing", **urls)
-    publisher = Publisher.of(settings)
+    publisher = Publisher.of(settings, SystemClock())
     publisher.start()
-    assert "can only look" in publisher.unavailable("home")
+    assert "is read-only" in publisher.unavailable("home")
     publisher.stop()
 
 

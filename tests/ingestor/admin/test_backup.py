@@ -12,7 +12,6 @@ from seeding import Fleet
 from sqlalchemy import Engine, create_engine, func, insert, select, text
 from waiting import wait_until
 
-from cli.machines import list_machines
 from ingestor.admin.backup import back_up, look_into, restore
 from ingestor.history.partitions import parts
 from runtime.errors import UserError
@@ -20,6 +19,7 @@ from runtime.urls import sqlite_url
 from schemas.contract.messages import OrgConfig
 from schemas.database import tables
 from schemas.database.engine import newest_revision, open_engine, require_current
+from schemas.database.queries.machines import list_machines
 from schemas.fleet.history import DAY
 
 

@@ -6,7 +6,7 @@ from ingestor.admin.key_changes import add_key, has_keys, list_keys, revoke_key,
 from runtime.errors import UserError
 from schemas.contract.commands import Order
 from schemas.contract.messages import Signed
-from schemas.contract.signing import Key, KeyChange, KeyRing, current, key_id, new_key, public_key, sign
+from schemas.contract.signing import Key, KeyChange, KeyRing, key_id, keys_in_force, new_key, public_key, sign
 from schemas.database import tables
 
 FIRST, SECOND, STRANGER = new_key(), new_key(), new_key()
@@ -33,7 +33,7 @@ def test_the_first_key_signs_for_itself_and_the_next_is_signed_by_it(home: Engin
     assert not has_keys(home, "home")
     add(home, FIRST, signer=None)
     add(home, SECOND, signer=FIRST)
-    assert set(current(changes(home), "home", 20)) == {key_id(public_key(FIRST)), key_id(public_key(SECOND))}
+    assert set(keys_in_force(changes(home), "home", 20)) == {key_id(public_key(FIRST)), key_id(public_key(SECOND))}
     assert [key["in_force"] for key in list_keys(home, "home", now=lambda: 20)] == [True, True]
 
 
@@ -63,7 +63,7 @@ def test_nobody_adds_a_key_without_one_that_is_in_force(home: Engine) -> None:
 def test_what_a_key_signed_before_it_expired_stays(home: Engine) -> None:
     add(home, FIRST, signer=None, expires_at=100)
     add(home, SECOND, signer=FIRST, at=50)
-    assert set(current(changes(home), "home", 200)) == {key_id(public_key(SECOND))}
+    assert set(keys_in_force(changes(home), "home", 200)) == {key_id(public_key(SECOND))}
     with pytest.raises(UserError, match="not in force"):
         add(home, STRANGER, signer=FIRST, at=150)
 
@@ -99,7 +99,7 @@ def test_a_change_that_was_signed_elsewhere_is_taken_as_it_was_signed(home: Engi
     add(home, FIRST, signer=None)
     assert taken(home, signed(SECOND, FIRST)) == f"added {key_id(public_key(SECOND))}"
     assert taken(home, signed(FIRST, SECOND, change="revoke")) == f"revoked {key_id(public_key(FIRST))}"
-    assert set(current(changes(home), "home", 30)) == {key_id(public_key(SECOND))}
+    assert set(keys_in_force(changes(home), "home", 30)) == {key_id(public_key(SECOND))}
     ring = KeyRing("home")
     ring.hold([Key(public_key(FIRST))])
     assert ring.apply(changes(home), 40)

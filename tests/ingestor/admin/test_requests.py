@@ -12,7 +12,6 @@ from sqlalchemy import Engine, select
 from broker.access.credentials import hash_secret, new_secret, new_token
 from broker.access.policy import Principal, Role
 from broker.access.principals import TableDirectory
-from cli.machines import list_machines
 from ingestor.admin import access, tokens
 from schemas.contract import topics
 from schemas.contract.administration import (
@@ -31,6 +30,7 @@ from schemas.contract.commands import Request
 from schemas.contract.messages import OrgConfig
 from schemas.contract.signing import KeyChange, new_key, public_key, sign
 from schemas.database import tables
+from schemas.database.queries.machines import list_machines
 
 DASHBOARD = "_dashboard"
 RECORD = hash_secret("made-up")

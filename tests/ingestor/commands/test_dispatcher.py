@@ -12,7 +12,7 @@ from ingestor.commands import dispatcher
 from ingestor.commands.dispatcher import Dispatch
 from ingestor.domain.presence import Presence, PresenceState
 from ingestor.intake.message_handlers import Batch
-from schemas.database.queries.command_list import list_commands, show_command
+from schemas.database.queries.commands import list_commands, show_command
 
 
 @pytest.fixture
@@ -200,12 +200,14 @@ def test_commands_can_be_listed_by_organisation_machine_and_state(
 ) -> None:
     bench.publish(operator.act(operator.order(), operator.order("reboot")))
     bench.step()
-    assert {row["action"] for row in list_commands(fleet, org="home", machine="attic", state="queued", limit=5)} == {
+    assert {
+        row["action"] for row in list_commands(fleet, org_name="home", machine_name="attic", state="queued", limit=5)
+    } == {
         "ping",
         "reboot",
     }
-    assert list_commands(fleet, org="office", machine=None, state=None, limit=5) == []
-    assert len(list_commands(fleet, org=None, machine=None, state=None, limit=1)) == 1
+    assert list_commands(fleet, org_name="office", machine_name=None, state=None, limit=5) == []
+    assert len(list_commands(fleet, org_name=None, machine_name=None, state=None, limit=1)) == 1
 
 
 def test_a_restarted_ingestor_sends_what_was_recorded_and_not_published(

@@ -17,7 +17,7 @@ from broker.client.transport import Message
 from ingestor.ingestor import Ingestor
 from ingestor.storage.store import Store
 from schemas.contract.commands import FINAL, Rollout
-from schemas.database.queries.command_list import list_commands, show_command
+from schemas.database.queries.commands import list_commands, show_command
 
 ORDERS = 3
 

@@ -14,7 +14,7 @@ from schemas.contract import topics
 from schemas.contract.messages import OrgConfig
 from schemas.contract.signing import KeyChange, new_key, public_key, sign
 from schemas.database import tables
-from schemas.database.queries.command_list import list_commands, show_command
+from schemas.database.queries.commands import list_commands, show_command
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from broker.access.policy import Principal, Role
 from ingestor.admin.access import add_principal
 from schemas.contract.commands import Rollout
 from schemas.database import tables
-from schemas.database.queries.command_list import list_commands
+from schemas.database.queries.commands import list_commands
 
 MACHINES = [f"m{number}" for number in range(6)]
 

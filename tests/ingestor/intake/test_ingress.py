@@ -12,7 +12,6 @@ from broker.access.credentials import hash_secret
 from broker.access.policy import Principal, Role
 from broker.client.memory import MemoryTransport
 from broker.client.transport import Message
-from cli.machines import list_machines
 from ingestor.admin import access, tokens
 from ingestor.ingestor import PRINCIPALS_SECONDS
 from ingestor.intake.ingress import Admission
@@ -22,6 +21,7 @@ from ingestor.storage.store import Store
 from schemas.contract import topics
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
 from schemas.database import tables
+from schemas.database.queries.machines import list_machines
 
 ATTIC = {"org": "home", "machine": "attic"}
 RETAINED = (topics.STATUS, topics.INFO, topics.CONFIG)

@@ -9,9 +9,9 @@ from ingestion import Bench, Speaker
 from servers import postgresql
 from sqlalchemy import Engine, select
 
-from cli.machines import list_machines
 from schemas.database import tables
 from schemas.database.engine import open_engine, upgrade
+from schemas.database.queries.machines import list_machines
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from schemas.contract.action_schema import ArgumentError, common, fault, fields, parsed
+from schemas.contract.action_schema import ArgumentError, common_fields, find_fault, parse_arguments, read_fields
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -33,7 +33,7 @@ class Model(BaseModel):
 
 def test_words_become_values_of_the_types_that_the_schema_names() -> None:
     words = {"text": "héé", "count": "3", "share": "0.5", "loud": "yes", "level": "info", "labels": '{"a": "b"}'}
-    assert parsed(fields(SCHEMA), words) == {
+    assert parse_arguments(read_fields(SCHEMA), words) == {
         "text": "héé",
         "count": 3,
         "share": 0.5,
@@ -63,11 +63,11 @@ def test_words_become_values_of_the_types_that_the_schema_names() -> None:
 )
 def test_what_is_wrong_is_said_with_the_arguments_name(words: dict[str, str], sentence: str) -> None:
     with pytest.raises(ArgumentError, match=sentence):
-        parsed(fields(SCHEMA), words)
+        parse_arguments(read_fields(SCHEMA), words)
 
 
 def test_what_pydantic_writes_is_understood() -> None:
-    interval, kind, labels = fields(Model.model_json_schema())
+    interval, kind, labels = read_fields(Model.model_json_schema())
     assert (interval.kind, interval.most, interval.description) == ("number", 86_400, "Between two samples")
     assert (kind.choices, kind.default) == (("soft", "hard"), "soft")
     assert labels.kind == "json"
@@ -76,11 +76,11 @@ def test_what_pydantic_writes_is_understood() -> None:
 def test_of_several_machines_only_what_all_take_is_asked_for() -> None:
     one = {"properties": {"name": {"enum": ["a", "b"]}, "extra": {"type": "string"}}, "required": ["name"]}
     other = {"properties": {"name": {"enum": ["b", "c"]}}, "required": ["name"]}
-    (name,) = common([one, other])
+    (name,) = common_fields([one, other])
     assert name.choices == ("b",)
-    assert fault(other, {"name": "a"}) == "name must be one of b, c"
-    assert fault(other, {"name": "b"}) == ""
-    assert common([]) == ()
+    assert find_fault(other, {"name": "a"}) == "name must be one of b, c"
+    assert find_fault(other, {"name": "b"}) == ""
+    assert common_fields([]) == ()
 
 
 JSON = st.recursive(
@@ -98,8 +98,8 @@ def test_whatever_a_machine_sends_as_a_schema_is_read_without_an_error(
     definitions: object,
 ) -> None:
     schema = {"properties": properties, "required": required, "$defs": definitions}
-    for field in fields(schema):
+    for field in read_fields(schema):
         json.dumps(field.choices)
         with suppress(ArgumentError):
             field.parse("1")
-    fault(schema, {"a": 1})
+    find_fault(schema, {"a": 1})

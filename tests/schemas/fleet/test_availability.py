@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.fleet.availability import Availability, Change, availability
+from schemas.fleet.availability import Availability, PresenceChange, measure_availability
 
 HOUR = 3_600_000
 DAY = (0, 24 * HOUR)
@@ -14,9 +14,9 @@ def of(
     *changes: tuple[float, str, str], first: str = "online", blind: Sequence[tuple[float, float]] = ()
 ) -> Availability:
     """By hours."""
-    made = [Change(round(at * HOUR), presence, reason) for at, presence, reason in changes]
+    made = [PresenceChange(round(at * HOUR), presence, reason) for at, presence, reason in changes]
     deaf = [(round(start * HOUR), round(end * HOUR)) for start, end in blind]
-    return availability(first, made, within=DAY, blind=deaf)
+    return measure_availability(first, made, within=DAY, blind=deaf)
 
 
 def test_a_machine_that_never_left_was_there_all_the_time() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.contract.messages import OrgConfig
 from schemas.fleet.history import Retention
-from schemas.fleet.organisation import SETTINGS, changed, differences, read_config, values
+from schemas.fleet.organisation import SETTINGS, apply_changes, describe_differences, read_config, read_values
 
 DEFAULTS = (OrgConfig(), Retention())
 
@@ -29,9 +29,9 @@ def test_every_field_that_people_set_is_a_setting_once() -> None:
 
 def test_what_is_set_is_read_again_and_the_rest_stays() -> None:
     changes = {"time_to_live_seconds": 3600.0, "cpu_knee_percent": 65, "keep_samples_seconds": 7200.0}
-    after = values(*changed(*DEFAULTS, changes))
-    assert after == {**values(*DEFAULTS), **changes}
-    assert differences(values(*DEFAULTS), after) == (
+    after = read_values(*apply_changes(*DEFAULTS, changes))
+    assert after == {**read_values(*DEFAULTS), **changes}
+    assert describe_differences(read_values(*DEFAULTS), after) == (
         "time_to_live_seconds 1 d → 1 h, cpu_knee_percent 50 % → 65 %, keep_samples_seconds 2 d → 2 h"
     )
 
@@ -55,12 +55,12 @@ def test_what_is_set_is_read_again_and_the_rest_stays() -> None:
 )
 def test_what_cannot_be_is_one_sentence(changes: dict[str, float], said: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
-        changed(*DEFAULTS, changes)
+        apply_changes(*DEFAULTS, changes)
 
 
 def test_what_was_wrong_before_does_not_stand_in_the_way_of_something_else() -> None:
     odd = (OrgConfig(stale_seconds=500, offline_seconds=100), Retention())
-    assert changed(*odd, {"time_to_live_seconds": 3600})[0].time_to_live_seconds == 3600
+    assert apply_changes(*odd, {"time_to_live_seconds": 3600})[0].time_to_live_seconds == 3600
 
 
 def test_what_is_stored_and_cannot_be_read_counts_as_the_defaults() -> None:

@@ -4,7 +4,7 @@ import pytest
 from seeding import Fleet
 from sqlalchemy import Engine
 
-from schemas.database.queries import choices, commands, machines
+from schemas.database.queries import choices, machines
 from schemas.database.queries.choices import CHOICES_MAX, Choices
 from schemas.database.queries.machines import Filters
 
@@ -16,9 +16,9 @@ def database_url(each_database_url: str) -> str:
 
 def names(engine: Engine, **given: tuple[str, ...]) -> list[str]:
     filters = Filters(order="machine", **given)  # type: ignore[arg-type]  # only the tuples are given
-    found, total = machines.page(engine, "home", filters, offset=0, limit=50)
+    found, total = machines.find_page(engine, "home", filters, offset=0, limit=50)
     assert total == len(found)
-    assert commands.matching_names(engine, "home", filters) == found
+    assert machines.matching_names(engine, "home", filters) == found
     return list(found)
 
 
@@ -28,17 +28,17 @@ def test_choices_are_what_the_organisations_machines_have(fleet: Fleet, reader: 
     fleet.machine("none", os=None, agent_version=None, labels=None)
     fleet.machine("old", os="Windows 95", labels={"site": "attic"}, presence="retired")
     fleet.machine("theirs", org="other", os="Plan 9", agent_version="9", labels={"secret": "x"})
-    assert choices.choices(reader, "home") == Choices(
+    assert choices.list_choices(reader, "home") == Choices(
         systems=("alpine", "Ubuntu"), versions=("0.1.0", "0.2.0"), labels=("0=", "role=web", "site=paris")
     )
-    assert choices.choices(reader, "nowhere") == Choices()
+    assert choices.list_choices(reader, "nowhere") == Choices()
 
 
 def test_the_commonest_are_offered_when_one_machine_makes_up_many(fleet: Fleet, reader: Engine) -> None:
     fleet.machine("liar", labels={f"a{i}": "x" for i in range(CHOICES_MAX + 50)})
     fleet.machine("a", labels={"site": "paris"})
     fleet.machine("b", labels={"site": "paris"})
-    labels = choices.choices(reader, "home").labels
+    labels = choices.list_choices(reader, "home").labels
     assert len(labels) == CHOICES_MAX
     assert "site=paris" in labels
 
@@ -47,7 +47,7 @@ def test_what_is_no_line_of_printable_text_is_not_offered(fleet: Fleet, reader: 
     fleet.machine(
         "evil", os="a\nb", agent_version="\x1b[2J", labels={"site": "\u202egnp", "Not a key": "x", "ok": "<b>"}
     )
-    assert choices.choices(reader, "home") == Choices(labels=("ok=<b>",))
+    assert choices.list_choices(reader, "home") == Choices(labels=("ok=<b>",))
 
 
 def test_systems_and_versions_narrow_together(fleet: Fleet, reader: Engine) -> None:

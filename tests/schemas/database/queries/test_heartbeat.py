@@ -1,10 +1,11 @@
 """Whether an ingestor lives, as a health check asks."""
 
 import pytest
+from seeding import Fleet
 from sqlalchemy import Engine
 
 from schemas.database import tables
-from schemas.database.queries.heartbeat import trouble
+from schemas.database.queries.heartbeat import Heartbeat, find_trouble, latest_heartbeat
 
 NOW = 1_000_000
 
@@ -14,8 +15,8 @@ NOW = 1_000_000
     [
         ([], "no ingestor has run yet"),
         ([(NOW - 10_000, True)], ""),
-        ([(NOW - 10_001, True)], "no ingestor said anything for 10 s"),
-        ([(NOW - 60_000, True), (NOW - 30_000, False)], "no ingestor said anything for 30 s"),
+        ([(NOW - 10_001, True)], "no heartbeat from any ingestor for 10 s"),
+        ([(NOW - 60_000, True), (NOW - 30_000, False)], "no heartbeat from any ingestor for 30 s"),
         ([(NOW, False)], "the ingestor is not connected to the broker"),
         ([(NOW - 60_000, True), (NOW, False)], "the ingestor is not connected to the broker"),
         ([(NOW - 60_000, False), (NOW, True)], ""),
@@ -32,4 +33,10 @@ def test_what_is_wrong_is_said_in_one_sentence(database: Engine, beats: list[tup
                 "counters": {},
             }
             connection.execute(tables.ingestor.insert().values(row))
-    assert trouble(database, now=NOW) == said
+    assert find_trouble(database, now=NOW) == said
+
+
+def test_the_ingestors_beat_is_its_last(fleet: Fleet, reader: Engine) -> None:
+    assert latest_heartbeat(reader) is None
+    fleet.beat(NOW, broker_connected=False)
+    assert latest_heartbeat(reader) == Heartbeat(NOW, broker_connected=False)

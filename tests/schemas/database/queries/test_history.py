@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 from rollups import START, Keeper, arrived
 from seeding import NOW, Fleet
-from sqlalchemy import Engine, event, insert, select, update
+from sqlalchemy import Engine, event, insert, select
 
 from dashboard.widgets import charts
 from schemas.database import tables
 from schemas.database.queries import history
-from schemas.fleet.history import HOUR, HOURS, MINUTE, MINUTES, Resolution, Retention
+from schemas.fleet.history import HOUR, HOURS, MINUTE, MINUTES, Resolution
 
 DAY = 24 * HOUR
 
@@ -37,7 +37,7 @@ def test_history_is_averaged_over_steps_and_counters_keep_their_highest(fleet: F
         network_sent_bytes=lambda i: i * 100,
         extra=lambda i: {"fan_rpm": 1000.0 + i},
     )
-    rows = history.history(reader, key, start=start - 1, end=start + 2 * MINUTE, step=MINUTE, extras=["fan_rpm"])
+    rows = history.read_history(reader, key, start=start - 1, end=start + 2 * MINUTE, step=MINUTE, extras=["fan_rpm"])
     assert [row["at"] for row in rows] == [start + 50_000, start + 110_000]
     assert [row["cpu_percent"] for row in rows] == [2.5, 8.5]
     assert [row["network_sent_bytes"] for row in rows] == [500, 1100]
@@ -47,14 +47,14 @@ def test_history_is_averaged_over_steps_and_counters_keep_their_highest(fleet: F
 def test_history_is_by_the_servers_clock(fleet: Fleet, reader: Engine) -> None:
     key = fleet.machine("a")
     fleet.samples(key, [NOW - 90 * MINUTE], cpu_percent=1.0, clock_offset_milliseconds=89 * MINUTE)
-    rows = history.history(reader, key, start=NOW - 2 * MINUTE, end=NOW, step=1000)
+    rows = history.read_history(reader, key, start=NOW - 2 * MINUTE, end=NOW, step=1000)
     assert [row["at"] for row in rows] == [NOW - MINUTE]
 
 
 def test_a_metric_that_a_sample_lacks_is_missing_not_zero(fleet: Fleet, reader: Engine) -> None:
     key = fleet.machine("a")
     fleet.samples(key, [NOW], cpu_percent=1.0, extra={"other": 1.0})
-    (row,) = history.history(reader, key, start=NOW - 1, end=NOW, step=1000, extras=["fan_rpm"])
+    (row,) = history.read_history(reader, key, start=NOW - 1, end=NOW, step=1000, extras=["fan_rpm"])
     assert row["extra.fan_rpm"] is None
     assert row["memory_percent"] is None
 
@@ -74,7 +74,7 @@ def test_rollups_are_averaged_by_their_readings_and_keep_their_extremes(
     )
     keeper.finish()
     end = start + step
-    (row,) = history.history(
+    (row,) = history.read_history(
         reader, key, start=start - 1, end=end, step=step, resolution=kept, extras=["fan_rpm", "unknown"]
     )
     assert row["at"] == start + length
@@ -91,7 +91,7 @@ def test_a_counter_is_not_read_from_an_hour_that_has_not_ended(fleet: Fleet, rea
     keeper.write(arrived(key, START + 1, 7), arrived(key, START + HOUR + 1, 8))
     keeper.finish()
     end = START + HOUR + 20 * MINUTE
-    rows = history.history(reader, key, start=START - 1, end=end, step=HOUR, resolution=HOURS)
+    rows = history.read_history(reader, key, start=START - 1, end=end, step=HOUR, resolution=HOURS)
     assert [row["network_sent_bytes"] for row in rows] == [7, None]
     assert [row["cpu_percent"] for row in rows] == [1.0, 1.0]
 
@@ -100,7 +100,7 @@ def test_where_nothing_was_stored_rollups_have_no_row_and_the_chart_a_gap(fleet:
     key, keeper = fleet.machine("a"), Keeper(fleet.engine)
     keeper.write(*(arrived(key, START + hour * HOUR, hour + 1) for hour in (0, 1, 6, 7)))
     keeper.finish()
-    rows = history.history(reader, key, start=START - 1, end=START + 9 * HOUR, step=HOUR, resolution=HOURS)
+    rows = history.read_history(reader, key, start=START - 1, end=START + 9 * HOUR, step=HOUR, resolution=HOURS)
     assert [(row["at"] - START) // HOUR for row in rows] == [0, 1, 6, 7]
     points = charts.readings(rows, "cpu_percent:max", spacing=charts.spacing(HOUR, 10.0))
     assert [value for _, value in points] == [1.0, 1.0, None, 1.0, 1.0]
@@ -115,7 +115,7 @@ def test_a_full_history_is_grouped_to_what_a_chart_shows(
     with fleet.engine.begin() as connection:
         connection.execute(insert(tables.metadata.tables[kept.table]), rows)
     step = charts.step(length, 10.0, kept.length)
-    found = history.history(reader, key, start=START - length, end=START, step=step, resolution=kept)
+    found = history.read_history(reader, key, start=START - length, end=START, step=step, resolution=kept)
     assert len(rows) > charts.POINTS_MAX
     assert 900 <= len(found) <= charts.POINTS_MAX
     points = charts.readings(found, "cpu_percent", spacing=charts.spacing(step, 10.0))
@@ -126,24 +126,14 @@ def test_another_machines_rollups_are_not_read(fleet: Fleet, reader: Engine) -> 
     mine, other = fleet.machine("mine"), fleet.machine("other")
     with fleet.engine.begin() as connection:
         connection.execute(insert(tables.hour), [summarised("hour", other, START)])
-    assert not history.history(reader, mine, start=0, end=START, step=HOUR, resolution=HOURS)
+    assert not history.read_history(reader, mine, start=0, end=START, step=HOUR, resolution=HOURS)
 
 
 def test_readings_that_are_whole_numbers_have_an_average_a_chart_can_take(fleet: Fleet, reader: Engine) -> None:
     key = fleet.machine("a")
     fleet.samples(key, [NOW - 1, NOW], process_count=lambda i: 100 + i)
-    (row,) = history.history(reader, key, start=NOW - 2 * MINUTE, end=NOW, step=DAY)
+    (row,) = history.read_history(reader, key, start=NOW - 2 * MINUTE, end=NOW, step=DAY)
     assert (type(row["process_count"]), row["process_count"]) == (float, 100.5)
-
-
-def test_an_organisation_keeps_its_data_for_as_long_as_it_says(fleet: Fleet, reader: Engine) -> None:
-    fleet.org()
-    assert history.retention(reader, "home") == Retention()
-    brief = Retention(samples_seconds=3600)
-    with fleet.engine.begin() as connection:
-        connection.execute(update(tables.org).values(retention=brief.model_dump()))
-    assert history.retention(reader, "home") == brief
-    assert history.retention(reader, "nowhere") == Retention()
 
 
 def test_the_last_whole_minutes_of_many_machines_are_one_query(fleet: Fleet, reader: Engine) -> None:
@@ -152,7 +142,7 @@ def test_the_last_whole_minutes_of_many_machines_are_one_query(fleet: Fleet, rea
     fleet.minutes(fleet.machine("a", org="other"), [50.0])
     asked: list[str] = []
     event.listen(reader, "before_cursor_execute", lambda *said: asked.append(said[2]))
-    found = history.cpu_by_minute(reader, "home", ["a", "b", "c"], now=fleet.now, minutes=3)
+    found = history.read_cpu_by_minute(reader, "home", ["a", "b", "c"], now=fleet.now, minutes=3)
     assert found == {"a": [1.0, None, 3.0], "b": [None, None, 4.0]}
     assert len([statement for statement in asked if "minute" in statement]) == 1
 
@@ -161,7 +151,7 @@ def test_samples_are_found_by_their_key_also_where_the_clock_is_wrong(fleet: Fle
     machine, week = fleet.machine("attic"), 7 * 24 * HOUR
     times = [fleet.now - week - 10_000 * i for i in range(2000)]
     fleet.samples(machine, times, cpu_percent=float, clock_offset_milliseconds=week)
-    found = history.history(fleet.engine, machine, start=fleet.now - 60_000, end=fleet.now, step=1)
+    found = history.read_history(fleet.engine, machine, start=fleet.now - 60_000, end=fleet.now, step=1)
     assert sorted(row["cpu_percent"] for row in found) == [0, 1, 2, 3, 4, 5]
     place = history.sampled_within(machine, fleet.now - 60_000, fleet.now)
     with fleet.engine.connect() as connection:

@@ -13,7 +13,7 @@ BY_NAME = Filters(order="machine")
 
 
 def names(engine: Engine, filters: Filters = BY_NAME) -> list[str]:
-    return list(machines.page(engine, "home", filters, offset=0, limit=50)[0])
+    return list(machines.find_page(engine, "home", filters, offset=0, limit=50)[0])
 
 
 def test_the_dashboard_cannot_write(fleet: Fleet, reader: Engine) -> None:
@@ -26,16 +26,16 @@ def test_another_organisations_machines_do_not_exist(fleet: Fleet, reader: Engin
     fleet.machine("mine")
     fleet.machine("theirs", org="other", presence="offline")
     assert names(reader) == ["mine"]
-    assert machines.counts(reader, "home", Filters()).numbers == {("online", "ok"): 1}
-    assert machines.detail(reader, "home", "theirs") is None
-    assert machines.rows(reader, "home", ["mine", "theirs"])[0].name == "mine"
-    assert len(machines.rows(reader, "home", ["mine", "theirs"])) == 1
+    assert machines.count_by_status(reader, "home", Filters()).numbers == {("online", "ok"): 1}
+    assert machines.find_machine(reader, "home", "theirs") is None
+    assert machines.find_rows(reader, "home", ["mine", "theirs"])[0].name == "mine"
+    assert len(machines.find_rows(reader, "home", ["mine", "theirs"])) == 1
 
 
 def test_the_same_id_in_two_organisations_is_two_machines(fleet: Fleet, reader: Engine) -> None:
     fleet.machine("web-1", cpu_percent=11.0)
     fleet.machine("web-1", org="other", cpu_percent=99.0)
-    found = machines.detail(reader, "home", "web-1")
+    found = machines.find_machine(reader, "home", "web-1")
     assert found is not None
     assert found.cpu_percent == 11.0
 
@@ -46,7 +46,7 @@ def test_machines_are_counted_by_presence_and_health_without_the_retired(fleet: 
     fleet.machine("c", presence="offline", cpu_percent=None)
     fleet.machine("d", stated=False)
     fleet.machine("e", presence="retired", cpu_percent=99.0)
-    counted = machines.counts(reader, "home", Filters())
+    counted = machines.count_by_status(reader, "home", Filters())
     assert counted.numbers == {
         ("online", "ok"): 1,
         ("online", "critical"): 1,
@@ -65,15 +65,15 @@ def test_counts_are_of_what_is_searched_for_whatever_it_is_like(fleet: Fleet, re
     fleet.machine("web-2", presence="offline", labels={"site": "paris"})
     fleet.machine("db-1", labels={"site": "lyon"})
     filters = Filters(search="web", presences=("offline",), healths=("critical",))
-    assert machines.counts(reader, "home", filters).numbers == {("online", "ok"): 1, ("offline", "ok"): 1}
-    assert machines.counts(reader, "home", Filters(labels=("site=lyon",))).of() == 1
-    assert machines.counts(reader, "home", Filters(search="nothing")).numbers == {}
+    assert machines.count_by_status(reader, "home", filters).numbers == {("online", "ok"): 1, ("offline", "ok"): 1}
+    assert machines.count_by_status(reader, "home", Filters(labels=("site=lyon",))).of() == 1
+    assert machines.count_by_status(reader, "home", Filters(search="nothing")).numbers == {}
 
 
 def test_a_page_beyond_the_last_says_how_many_there_are(fleet: Fleet, reader: Engine) -> None:
     fleet.crowd(5)
     for offset, found in ((0, 2), (4, 1), (6, 0)):
-        names, total = machines.page(reader, "home", Filters(), offset=offset, limit=2)
+        names, total = machines.find_page(reader, "home", Filters(), offset=offset, limit=2)
         assert (len(names), total) == (found, 5)
 
 
@@ -110,7 +110,7 @@ def test_filters_of_presence_and_health_narrow_together(fleet: Fleet, reader: En
     assert names(reader, Filters(presences=("offline",), healths=("critical",))) == ["b"]
 
 
-@pytest.mark.parametrize("order", list(machines.ORDERS))
+@pytest.mark.parametrize("order", list(machines.SORT_ORDERS))
 @pytest.mark.parametrize("descending", [False, True])
 def test_every_order_works_and_never_loses_a_machine(
     fleet: Fleet, reader: Engine, order: str, *, descending: bool
@@ -132,7 +132,7 @@ def test_what_was_not_measured_comes_last_either_way(fleet: Fleet, reader: Engin
 def test_pages_do_not_overlap_when_all_are_equal(fleet: Fleet, reader: Engine) -> None:
     for i in range(7):
         fleet.machine(f"m-{i}")
-    pages = [machines.page(reader, "home", Filters(order="cpu"), offset=offset, limit=3) for offset in (0, 3, 6)]
+    pages = [machines.find_page(reader, "home", Filters(order="cpu"), offset=offset, limit=3) for offset in (0, 3, 6)]
     assert [name for page, _ in pages for name in page] == [f"m-{i}" for i in range(7)]
     assert {total for _, total in pages} == {7}
 
@@ -140,30 +140,15 @@ def test_pages_do_not_overlap_when_all_are_equal(fleet: Fleet, reader: Engine) -
 def test_rows_come_in_the_order_asked_for_without_those_that_are_gone(fleet: Fleet, reader: Engine) -> None:
     fleet.machine("a")
     fleet.machine("b")
-    assert [row.name for row in machines.rows(reader, "home", ["b", "gone", "a"])] == ["b", "a"]
+    assert [row.name for row in machines.find_rows(reader, "home", ["b", "gone", "a"])] == ["b", "a"]
 
 
 def test_transitions_come_newest_first(fleet: Fleet, reader: Engine) -> None:
     key = fleet.machine("a")
     fleet.transition(key, NOW - 2, "unknown", "online", "birth")
     fleet.transition(key, NOW - 1, "online", "offline", "lost")
-    assert [row.after for row in machines.transitions(reader, key, limit=5)] == ["offline", "online"]
-    assert len(machines.transitions(reader, key, limit=1)) == 1
-
-
-def test_the_ingestors_beat_is_its_last(fleet: Fleet, reader: Engine) -> None:
-    assert machines.beat(reader) is None
-    fleet.beat(NOW, broker_connected=False)
-    assert machines.beat(reader) == machines.Beat(NOW, broker_connected=False)
-
-
-def test_an_organisation_judges_by_its_own_thresholds(fleet: Fleet, reader: Engine) -> None:
-    fleet.org()
-    assert machines.thresholds(reader, "home").ok_score == 80
-    with fleet.engine.begin() as connection:
-        connection.execute(text("""UPDATE org SET config = '{"thresholds": {"ok_score": 90}}'"""))
-    assert machines.thresholds(reader, "home").ok_score == 90
-    assert machines.thresholds(reader, "nowhere").ok_score == 80
+    assert [row.after for row in machines.list_transitions(reader, key, limit=5)] == ["offline", "online"]
+    assert len(machines.list_transitions(reader, key, limit=1)) == 1
 
 
 def test_the_ledger_adds_up_all_streams_of_one_machine(fleet: Fleet, reader: Engine) -> None:
@@ -171,14 +156,6 @@ def test_the_ledger_adds_up_all_streams_of_one_machine(fleet: Fleet, reader: Eng
     fleet.stream(mine, "1-100", highest_seq=100, late=12)
     fleet.stream(mine, "1-40,51-90", highest_seq=95, oldest_seq=91, dropped=7, duplicate=2)
     fleet.stream(other, "1", highest_seq=50)
-    ledger = machines.ledger(reader, mine)
+    ledger = machines.read_ledgers(reader, machine_id=mine)[mine]
     assert (ledger.expected, ledger.stored, ledger.late, ledger.duplicate) == (195, 180, 12, 2)
     assert (ledger.waiting, ledger.dropped, ledger.lost) == (5, 7, 3)
-
-
-def test_incidents_are_the_organisations_own_and_the_systems_the_open_ones_first(fleet: Fleet, reader: Engine) -> None:
-    fleet.incident("mass-silence", org="home", ended_at=NOW)
-    fleet.incident("mass-silence", org="other")
-    fleet.incident("blind")
-    found = machines.incidents(reader, "home", limit=10)
-    assert [(row.kind, row.ended_at) for row in found] == [("blind", None), ("mass-silence", NOW)]

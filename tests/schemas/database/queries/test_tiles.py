@@ -26,7 +26,7 @@ def database_url(each_database_url: str) -> str:
 
 
 def tiles(reader: Engine, filters: Filters = ALL, group: str = "") -> Tiles:
-    return tile_queries.tiles(reader, "home", filters, group)
+    return tile_queries.find_tiles(reader, "home", filters, group)
 
 
 def test_each_machine_has_the_letter_of_what_it_is_like(fleet: Fleet, reader: Engine) -> None:

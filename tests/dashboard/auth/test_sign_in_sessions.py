@@ -4,44 +4,46 @@ import pytest
 from clocks import Clock
 from sqlalchemy import Engine, delete, select
 
-from dashboard.auth.accounts import Person, PersonRole, add_user, attempt, remove_user, set_password, user, verify
-from dashboard.auth.sessions import ADDRESS_FREE_FAILURES, USER_FREE_FAILURES, Attempts, Sessions
+from dashboard.auth.auth_database import attempt, user
+from dashboard.auth.login_attempts import ADDRESS_FREE_FAILURES, USER_FREE_FAILURES, LoginAttempts
+from dashboard.auth.sign_in_sessions import SignInSessions
+from dashboard.auth.users import User, UserRole, add_user, remove_user, set_password, verify
 
 pytestmark = pytest.mark.usefixtures("quick_hashing")
 HOUR = 3600
 
 
 @pytest.fixture
-def person(accounts: Engine) -> Person:
-    add_user(accounts, "ada", "correct horse battery", PersonRole.OPERATOR, "acme")
+def person(accounts: Engine) -> User:
+    add_user(accounts, "ada", "correct horse battery", UserRole.OPERATOR, "acme")
     found = verify(accounts, "ada", "correct horse battery")
     assert found is not None
     return found
 
 
 @pytest.fixture
-def sessions(accounts: Engine, clock: Clock) -> Sessions:
-    return Sessions(accounts, idle_seconds=8 * HOUR, max_seconds=24 * HOUR, now=clock.now)
+def sessions(accounts: Engine, clock: Clock) -> SignInSessions:
+    return SignInSessions(accounts, clock, idle_seconds=8 * HOUR, max_seconds=24 * HOUR)
 
 
-def test_a_token_leads_to_its_person(sessions: Sessions, person: Person) -> None:
+def test_a_token_leads_to_its_person(sessions: SignInSessions, person: User) -> None:
     found = sessions.find(sessions.start(person))
     assert found is not None
-    assert found.person == person
+    assert found.user == person
 
 
-def test_an_unknown_token_leads_to_nobody(sessions: Sessions, person: Person) -> None:
+def test_an_unknown_token_leads_to_nobody(sessions: SignInSessions, person: User) -> None:
     sessions.start(person)
     assert sessions.find("made-up") is None
 
 
-def test_the_token_is_not_in_the_database(sessions: Sessions, person: Person, accounts: Engine) -> None:
+def test_the_token_is_not_in_the_database(sessions: SignInSessions, person: User, accounts: Engine) -> None:
     token = sessions.start(person)
     directory = Path(accounts.url.database or "").parent
     assert not any(token.encode() in file.read_bytes() for file in directory.iterdir())
 
 
-def test_a_session_that_is_not_used_ends(sessions: Sessions, person: Person, clock: Clock) -> None:
+def test_a_session_that_is_not_used_ends(sessions: SignInSessions, person: User, clock: Clock) -> None:
     token = sessions.start(person)
     clock.advance(8 * HOUR - 1)
     assert sessions.find(token)
@@ -49,7 +51,7 @@ def test_a_session_that_is_not_used_ends(sessions: Sessions, person: Person, clo
     assert sessions.find(token) is None
 
 
-def test_using_a_session_keeps_it_but_asking_does_not(sessions: Sessions, person: Person, clock: Clock) -> None:
+def test_using_a_session_keeps_it_but_asking_does_not(sessions: SignInSessions, person: User, clock: Clock) -> None:
     used, asked = sessions.start(person), sessions.start(person)
     for _ in range(3):
         clock.advance(4 * HOUR)
@@ -59,7 +61,7 @@ def test_using_a_session_keeps_it_but_asking_does_not(sessions: Sessions, person
     assert sessions.find(asked) is None
 
 
-def test_a_session_ends_after_its_absolute_age(sessions: Sessions, person: Person, clock: Clock) -> None:
+def test_a_session_ends_after_its_absolute_age(sessions: SignInSessions, person: User, clock: Clock) -> None:
     token = sessions.start(person)
     for _ in range(8):
         clock.advance(3 * HOUR)
@@ -67,14 +69,14 @@ def test_a_session_ends_after_its_absolute_age(sessions: Sessions, person: Perso
     assert sessions.find(token) is None
 
 
-def test_signing_out_ends_only_that_session(sessions: Sessions, person: Person) -> None:
+def test_signing_out_ends_only_that_session(sessions: SignInSessions, person: User) -> None:
     here, there = sessions.start(person), sessions.start(person)
     sessions.end(here)
     assert sessions.find(here) is None
     assert sessions.find(there)
 
 
-def test_sessions_end_with_their_person(sessions: Sessions, person: Person, accounts: Engine) -> None:
+def test_sessions_end_with_their_person(sessions: SignInSessions, person: User, accounts: Engine) -> None:
     token = sessions.start(person)
     with accounts.begin() as connection:
         connection.execute(delete(user))
@@ -82,9 +84,9 @@ def test_sessions_end_with_their_person(sessions: Sessions, person: Person, acco
 
 
 def test_a_new_password_ends_the_sessions_of_that_person_only(
-    sessions: Sessions, person: Person, accounts: Engine
+    sessions: SignInSessions, person: User, accounts: Engine
 ) -> None:
-    add_user(accounts, "bob", "correct horse battery", PersonRole.VIEWER, "acme")
+    add_user(accounts, "bob", "correct horse battery", UserRole.VIEWER, "acme")
     other = verify(accounts, "bob", "correct horse battery")
     assert other is not None
     token, others = sessions.start(person), sessions.start(other)
@@ -93,18 +95,18 @@ def test_a_new_password_ends_the_sessions_of_that_person_only(
     assert sessions.find(others)
 
 
-def test_removing_somebody_ends_their_sessions(sessions: Sessions, person: Person, accounts: Engine) -> None:
+def test_removing_somebody_ends_their_sessions(sessions: SignInSessions, person: User, accounts: Engine) -> None:
     token = sessions.start(person)
     remove_user(accounts, "ada")
     assert sessions.find(token) is None
 
 
 @pytest.fixture
-def attempts(accounts: Engine, clock: Clock) -> Attempts:
-    return Attempts(accounts, now=clock.now)
+def attempts(accounts: Engine, clock: Clock) -> LoginAttempts:
+    return LoginAttempts(accounts, clock)
 
 
-def test_failures_of_a_name_double_the_wait(attempts: Attempts, clock: Clock) -> None:
+def test_failures_of_a_name_double_the_wait(attempts: LoginAttempts, clock: Clock) -> None:
     waits = []
     for i in range(USER_FREE_FAILURES + 4):
         wait = attempts.admit("ada", f"10.0.0.{i}")
@@ -115,24 +117,24 @@ def test_failures_of_a_name_double_the_wait(attempts: Attempts, clock: Clock) ->
     assert waits == [0, 0, 0, 0, 0, 1, 2, 4, 8]
 
 
-def test_the_wait_has_an_end(attempts: Attempts, clock: Clock) -> None:
+def test_the_wait_has_an_end(attempts: LoginAttempts, clock: Clock) -> None:
     for i in range(30):
         clock.advance(attempts.admit("ada", f"10.0.0.{i}"))
     assert 0 < max(attempts.admit("ada", f"10.0.2.{i}") for i in range(2)) <= 300
 
 
-def test_an_address_that_tries_many_names_waits_too(attempts: Attempts) -> None:
+def test_an_address_that_tries_many_names_waits_too(attempts: LoginAttempts) -> None:
     waits = [attempts.admit(f"user{i}", "10.0.0.1") for i in range(ADDRESS_FREE_FAILURES + 1)]
     assert waits == [0] * ADDRESS_FREE_FAILURES + [1]
 
 
-def test_success_forgets_the_failures_of_the_name(attempts: Attempts) -> None:
+def test_success_forgets_the_failures_of_the_name(attempts: LoginAttempts) -> None:
     for _ in range(3 * USER_FREE_FAILURES):
         assert attempts.admit("ada", "10.0.0.1") == 0
         attempts.succeeded("ada", "10.0.0.1")
 
 
-def test_failures_are_forgotten_after_a_day(attempts: Attempts, clock: Clock) -> None:
+def test_failures_are_forgotten_after_a_day(attempts: LoginAttempts, clock: Clock) -> None:
     for _ in range(USER_FREE_FAILURES):
         attempts.admit("ada", "10.0.0.1")
     clock.advance(25 * HOUR)
@@ -145,7 +147,7 @@ def rows(accounts: Engine) -> set[str]:
 
 
 def test_an_address_that_must_wait_keeps_no_name_locked_and_invents_no_rows(
-    attempts: Attempts, accounts: Engine
+    attempts: LoginAttempts, accounts: Engine
 ) -> None:
     for i in range(ADDRESS_FREE_FAILURES):
         attempts.admit(f"user{i}", "10.0.0.1")
@@ -156,7 +158,7 @@ def test_an_address_that_must_wait_keeps_no_name_locked_and_invents_no_rows(
     assert attempts.admit("ada", "10.0.0.2") == 0
 
 
-def test_old_failures_are_swept_away_by_new_ones(attempts: Attempts, accounts: Engine, clock: Clock) -> None:
+def test_old_failures_are_swept_away_by_new_ones(attempts: LoginAttempts, accounts: Engine, clock: Clock) -> None:
     attempts.admit("ada", "10.0.0.1")
     clock.advance(25 * HOUR)
     attempts.admit("bob", "10.0.0.2")

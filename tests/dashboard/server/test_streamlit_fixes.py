@@ -1,8 +1,11 @@
-"""What was drawn, and ends of fragments' runs, that wait to be sent."""
+"""Streamlit's queue of messages, its ends of fragment runs and its refreshes, as corrected."""
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
@@ -11,11 +14,14 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
+from streamlit.runtime.fragment import MemoryFragmentStorage
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.script_data import ScriptData
 from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
 
-from dashboard.server import ended_runs
+from dashboard.server import streamlit_fixes
 
 SCRIPT = """
 import streamlit as st
@@ -27,15 +33,16 @@ EARLY = ForwardMsg.FINISHED_EARLY_FOR_RERUN
 
 
 @pytest.fixture(autouse=True)
-def _kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def _corrected(monkeypatch: pytest.MonkeyPatch) -> None:
     for owner, name in (
         (ForwardMsgQueue, "clear"),
         (AppSession, "_create_scriptrunner"),
         (AppSession, "_handle_scriptrunner_event_on_event_loop"),
+        (ScriptRunner, "_run_script"),
     ):
-        monkeypatch.setattr(owner, name, getattr(owner, name))  # to be put back
-    ended_runs.keep()
-    ended_runs.keep()
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # restored after the test
+    streamlit_fixes.apply()
+    streamlit_fixes.apply()
 
 
 def drawn(fragment: str) -> ForwardMsg:
@@ -122,3 +129,42 @@ def test_what_a_thread_that_ended_drew_is_sent_though_another_was_started_before
     script = tmp_path / "page.py"
     script.write_text(SCRIPT)
     assert asyncio.run(ended_of(script, ask)) == [[0], [1]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[RerunData], list[RerunData]]:
+    """Request a run; return the runs that Streamlit made. The page that is shown has one refresh, named `here`."""
+    really: list[RerunData] = []
+    monkeypatch.setattr(streamlit_fixes, "_run_script", lambda _, rerun_data: really.append(rerun_data))
+    runner: Any = SimpleNamespace(_fragment_storage=SimpleNamespace(contains={"here"}.__contains__))
+
+    def run(rerun_data: RerunData) -> list[RerunData]:
+        ScriptRunner._run_script(runner, rerun_data)
+        return really
+
+    return run
+
+
+def test_refreshes_of_the_page_before_are_left_out(run: Callable[[RerunData], list[RerunData]]) -> None:
+    assert run(RerunData(fragment_id_queue=["before", "the banner before"], is_auto_rerun=True)) == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        RerunData(),
+        RerunData(fragment_id_queue=["here"], is_auto_rerun=True),
+        RerunData(fragment_id_queue=["before", "here"], is_auto_rerun=True),
+        RerunData(fragment_id_queue=["before"]),
+    ],
+    ids=["the page", "its refresh", "also its refresh", "a click"],
+)
+def test_the_page_its_refreshes_and_clicks_run(run: Callable[[RerunData], list[RerunData]], asked: RerunData) -> None:
+    assert run(asked) == [asked]
+
+
+def test_streamlit_has_what_is_replaced_here() -> None:
+    assert streamlit_fixes._run_script.__name__ == "_run_script"
+    assert streamlit_fixes._run_script.__module__ == ScriptRunner.__module__
+    assert not MemoryFragmentStorage().contains("before")
+    assert "_fragment_storage" in inspect.getsource(ScriptRunner.__init__)

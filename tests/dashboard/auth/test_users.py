@@ -4,19 +4,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
-from dashboard.auth.accounts import (
-    AccountError,
-    PersonRole,
-    add_user,
-    has_users,
-    list_users,
-    new_password,
-    open_accounts,
-    remove_user,
-    set_password,
-    user,
-    verify,
-)
+from dashboard.auth.auth_database import open_auth_database, user
+from dashboard.auth.passwords import AccountError, new_password
+from dashboard.auth.users import UserRole, add_user, has_users, list_users, remove_user, set_password, verify
 from runtime.urls import sqlite_url
 from schemas.database.engine import DatabaseError
 
@@ -33,11 +23,11 @@ def test_only_its_owner_can_read_the_database(accounts: Engine) -> None:
 
 
 def test_an_added_person_can_be_verified(accounts: Engine) -> None:
-    add_user(accounts, "admin", PASSWORD, PersonRole.ADMIN, "home")
+    add_user(accounts, "admin", PASSWORD, UserRole.ADMIN, "home")
     person = verify(accounts, "admin", PASSWORD)
     assert has_users(accounts)
     assert person is not None
-    assert (person.name, person.role, person.org) == ("admin", PersonRole.ADMIN, "home")
+    assert (person.name, person.role, person.org) == ("admin", UserRole.ADMIN, "home")
 
 
 def test_the_password_is_stored_as_argon2id_only(accounts: Engine) -> None:
@@ -82,7 +72,7 @@ def test_what_is_not_allowed_is_refused_with_a_sentence(
 def test_a_database_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DatabaseError, match="cannot open the auth database"):
-        open_accounts(sqlite_url(tmp_path / "file" / "auth.db"))
+        open_auth_database(sqlite_url(tmp_path / "file" / "auth.db"))
 
 
 def test_a_new_password_replaces_the_old_one(accounts: Engine) -> None:

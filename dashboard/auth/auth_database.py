@@ -1,0 +1,84 @@
+"""The auth database of the dashboard: users, sessions, failed sign-ins and the record of changes.
+
+Invariants:
+- Only the owner of the database file can read it, from the moment it exists.
+- Passwords are stored as argon2id hashes, session tokens as SHA-256.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Engine, ForeignKey, Integer, MetaData, String, Table, make_url
+from sqlalchemy.exc import DBAPIError
+
+from runtime.clock import SystemClock
+from schemas.database.engine import DatabaseError, open_engine, shown_url
+
+metadata = MetaData()
+_now: Final = SystemClock().now
+
+user = Table(
+    "user",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("password_hash", String(200), nullable=False, comment="argon2id"),
+    Column("role", String(16), nullable=False),
+    Column("org", String(32), nullable=False),
+    Column("created_at", BigInteger, nullable=False, default=_now),
+)
+
+identity = Table(
+    "identity",
+    metadata,
+    Column("subject", String(512), primary_key=True, comment="JSON: OpenID Connect issuer and sub"),
+    Column("user_id", ForeignKey(user.c.id, ondelete="CASCADE"), nullable=False),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("token_hash", String(64), primary_key=True, comment="SHA-256; only the cookie holds the token itself"),
+    Column("user_id", ForeignKey(user.c.id, ondelete="CASCADE"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("browser", String(256), nullable=False),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("key", String(160), primary_key=True, comment="user:NAME or address:IP"),
+    Column("failures", Integer, nullable=False),
+    Column("next_at", BigInteger, nullable=False, comment="attempts before this time are rejected"),
+)
+
+account_change = Table(
+    "account_change",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("org", String(32), nullable=False, index=True),
+    Column("at", BigInteger, nullable=False, default=_now),
+    Column("by", String(64), nullable=False, comment="a user, or the account that ran a command on the server"),
+    Column("kind", String(32), nullable=False, comment="one of users.CHANGES"),
+    Column("name", String(64), nullable=False, comment="the user that was changed"),
+    Column("detail", String(64), nullable=False, comment="such as the role"),
+)
+
+
+def open_auth_database(url: str) -> Engine:
+    """Open the auth database, creating it if it does not exist. Raises DatabaseError."""
+    engine = open_engine(url)
+    path = make_url(url).database
+    try:
+        if engine.dialect.name == "sqlite" and path:
+            Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        metadata.create_all(engine)
+    except OSError as error:
+        raise DatabaseError(f"cannot open the auth database {path}: {error.strerror}") from None
+    except DBAPIError as error:
+        raise DatabaseError(f"cannot open the auth database {shown_url(engine)}: {error.orig}") from None
+    return engine

@@ -1,0 +1,53 @@
+"""Passwords: generated, hashed with argon2id and verified.
+
+Invariants:
+- An unknown user costs as much time as a wrong password.
+- At most two hashes are computed at a time: each takes 64 MiB, and a flood of sign-ins must not exhaust the memory.
+"""
+
+import secrets
+import threading
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from runtime.errors import UserError
+
+PASSWORD_MIN_LENGTH = 12
+PASSWORD_MAX_LENGTH = 1024
+
+_HASHER = PasswordHasher()
+_UNKNOWN_USER = _HASHER.hash("the password of no user")
+_HASHING = threading.BoundedSemaphore(2)
+
+
+class AccountError(UserError):
+    """A user cannot be added or changed; the message is one sentence for the operator."""
+
+
+def new_password() -> str:
+    """Generate a password of 96 random bits."""
+    return secrets.token_urlsafe(12)
+
+
+def hash_password(password: str) -> str:
+    """Hash a password for storage. Raises AccountError if it is too short or too long."""
+    if not PASSWORD_MIN_LENGTH <= len(password) <= PASSWORD_MAX_LENGTH:
+        raise AccountError(f"a password has {PASSWORD_MIN_LENGTH} to {PASSWORD_MAX_LENGTH} characters")
+    return _HASHER.hash(password)
+
+
+def matches(stored: str | None, password: str) -> bool:
+    """Verify a password against the stored hash; None stands for an unknown user."""
+    if len(password) > PASSWORD_MAX_LENGTH:
+        return False
+    with _HASHING:
+        try:
+            return _HASHER.verify(stored or _UNKNOWN_USER, password) and stored is not None
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+def rehash(stored: str, password: str) -> str | None:
+    """Hash a verified password again if the hash was made with weaker parameters than today's; else return None."""
+    return _HASHER.hash(password) if _HASHER.check_needs_rehash(stored) else None

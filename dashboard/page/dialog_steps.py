@@ -1,0 +1,140 @@
+"""A modal dialog with steps: a form, further steps such as a confirmation, and an outcome that replaces them.
+
+Invariants:
+- The state is in the session from opening to closing, so that refreshes of the page behind the dialog change nothing.
+- Each opening has its own number, which is part of all widget keys: what the browser still holds of an earlier dialog
+  is never taken for a value of this one.
+- A step back shows the form as it was left: the browser forgets the widgets of a form that is not drawn.
+- A dialog that may show a secret is not dismissible: a click beside it or Escape must not lose the secret.
+- The button that closes the outcome is drawn outside what refreshes, so that no refresh takes a click away.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import streamlit as st
+
+from dashboard.i18n.language import _
+from dashboard.page.page import PageContext
+from dashboard.widgets import markup, theme
+
+FORM, CONFIRMATION = "form", "confirmation"
+
+_STATE: Final = "dialog.state"
+_REQUESTED: Final = "dialog.requested"
+_NUMBER: Final = "dialog.number"
+
+Draw = Callable[[PageContext, "DialogState"], None]
+
+
+@dataclass(slots=True)
+class DialogState:
+    """The state of a dialog. `form` draws all steps before the outcome, `outcome` replaces it once it is set.
+
+    `about` is what the form works on. `secret` is shown once, by the outcome, followed by what `reveal` draws.
+    """
+
+    title: str
+    form: Draw
+    dismissible: bool = False
+    about: dict[str, Any] = field(default_factory=dict)
+    number: int = 0
+    step: str = FORM
+    problem: str = ""
+    outcome: Draw | None = None
+    secret: str = field(default="", repr=False)
+    reveal: Draw | None = None
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def key(self, name: str) -> str:
+        """Return the key of an input widget of this dialog."""
+        return f"dialog.{self.number}.{name}"
+
+    def button_key(self, name: str) -> str:
+        """Return the key of a button of this dialog; unlike an input, it cannot be restored."""
+        return f"dialog.{self.number}-{name}"
+
+    def value(self, name: str) -> Any:  # noqa: ANN401 - the value of any widget
+        """Return the present value of an input widget, None if there is none."""
+        return st.session_state.get(self.key(name))
+
+    def go(self, step: str) -> None:
+        """Go to another step, in a handler. The form's values are kept when it is left, and restored on return."""
+        if self.step == FORM:
+            own = self.key("")
+            self.kept = {str(key): value for key, value in st.session_state.items() if str(key).startswith(own)}
+        if step == FORM:
+            st.session_state.update(self.kept)
+        self.step, self.problem = step, ""
+
+
+def request(
+    title: str,
+    form: Draw,
+    *,
+    dismissible: bool = False,
+    step: str = FORM,
+    **about: Any,  # noqa: ANN401 - what the form works on
+) -> None:
+    """Have the next run of the whole page open a dialog at this step."""
+    number = st.session_state[_NUMBER] = st.session_state.get(_NUMBER, 0) + 1
+    st.session_state[_REQUESTED] = DialogState(title, form, dismissible, about, number, step)
+
+
+def is_requested() -> bool:
+    """Return True if a dialog is to open; a fragment that finds so must rerun the whole page."""
+    return _REQUESTED in st.session_state
+
+
+def open_requested(context: PageContext) -> None:
+    """Open the dialog that was requested, if any."""
+    state: DialogState | None = st.session_state.pop(_REQUESTED, None)
+    if state is not None:
+        st.session_state[_STATE] = state
+        st.dialog(markup.plain(state.title), width="medium", dismissible=state.dismissible)(_draw)(context)
+
+
+def _draw(context: PageContext) -> None:
+    state: DialogState | None = st.session_state.get(_STATE)
+    if state is None:
+        st.rerun()
+    st.html(theme.dialog_style(st.context.theme.type))
+    (state.outcome or state.form)(context, state)
+
+
+def buttons(
+    state: DialogState,
+    label: str = "",
+    on_click: Callable[[], None] = lambda: None,
+    *,
+    back: bool = False,
+    disabled: bool = False,
+) -> None:
+    """Draw the problem, if any, and the buttons of a step: out of the dialog, back to the form, and on (`label`).
+
+    A dismissible dialog has no button out.
+    """
+    if state.problem:
+        st.html(markup.banner(state.problem, "bad"))
+    with st.container(horizontal=True):
+        if not state.dismissible:
+            close_button(state, _("Cancel") if label else _("Close"))
+        if back:
+            st.button(_("Back"), key=state.button_key("back"), on_click=partial(state.go, FORM))
+        if label:
+            key = state.button_key("on")
+            st.button(markup.plain(label), type="primary", key=key, on_click=on_click, disabled=disabled)
+
+
+def close_button(state: DialogState, label: str, *, primary: bool = False) -> None:
+    """Draw a button that closes the dialog."""
+    if st.button(label, type="primary" if primary else "secondary", key=state.button_key("close")):
+        leave()
+        st.rerun()
+
+
+def leave() -> None:
+    """Discard the dialog's state, in a handler: the dialog closes with the run that follows."""
+    st.session_state.pop(_STATE, None)

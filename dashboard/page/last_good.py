@@ -1,0 +1,60 @@
+"""Reading the database for a page that stays readable while the database is down.
+
+Invariants:
+- A database that cannot be read never shows as an error page: the last good result stays. The banner has its time.
+- A choice is never made from an old result: `fresh` returns None instead.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
+
+import streamlit as st
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from dashboard.page.page import PageContext
+
+READ_AT: Final = "read_at"
+"""In the session state: the time of the last good read, in milliseconds."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_CACHE_ENTRIES_MAX = 1000
+_log = logging.getLogger(__name__)
+
+
+def read(context: PageContext, key: str, query: Callable[[], T]) -> T | None:
+    """Run a query. While the database is down, return its last result in this session, or None if there is none."""
+    kept = f"kept.{key}"
+    try:
+        value = query()
+    except SQLAlchemyError as error:
+        _log.warning("cannot read the database: %s", error)
+        last: T | None = st.session_state.get(kept)
+        return last
+    st.session_state[kept] = value
+    st.session_state[READ_AT] = context.now()
+    return value
+
+
+def fresh(query: Callable[[], T]) -> T | None:
+    """Run a query whose result must not be old; return None while the database is down."""
+    try:
+        return query()
+    except SQLAlchemyError as error:
+        _log.warning("cannot read the database: %s", error)
+        return None
+
+
+def cached(query: Callable[P, T], *, seconds: float) -> Callable[P, T]:
+    """Cache the results of a query by its arguments, for all visitors.
+
+    The arguments must include everything that the result depends on, the organisation above all.
+    """
+    return st.cache_data(
+        ttl=seconds,
+        max_entries=_CACHE_ENTRIES_MAX,
+        show_spinner=False,
+        hash_funcs={Engine: lambda engine: engine.url.render_as_string(hide_password=False)},
+    )(query)

@@ -1,0 +1,46 @@
+"""The objects of a dashboard process that its pages share.
+
+Streamlit passes a script nothing but plain values, so the process registers its services under a name, and passes that.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import streamlit as st
+from sqlalchemy import Engine
+
+from dashboard.auth.user_administration import UserAdministration
+from dashboard.page.install_command import BrokerAddress
+from dashboard.publishing.publisher import Publisher
+from runtime.clock import Clock
+
+SECRETS: Final = "dashfleet"
+"""The section of `st.secrets` that holds the name."""
+
+_registered: Final[dict[str, "Services"]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The services of one process. `engine` is read-only."""
+
+    engine: Engine
+    clock: Clock
+    publisher: Publisher
+    users: UserAdministration
+    broker: BrokerAddress
+    refresh_seconds: float
+
+    def register(self, name: str) -> None:
+        """Make the services available to the scripts of this process."""
+        _registered[name] = self
+
+
+def unregister(name: str) -> None:
+    """Remove the services of a process that stops."""
+    del _registered[name]
+
+
+def current() -> Services | None:
+    """Return the services of the process that runs this script; None while it stops."""
+    return _registered.get(str(st.secrets[SECRETS]["process"]))

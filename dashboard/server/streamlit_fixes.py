@@ -1,0 +1,76 @@
+"""Corrections of Streamlit. They use its private members, so its version is pinned and tests cover them.
+
+Lost messages: when a fragment run is requested just after another run has ended, Streamlit starts a new thread, and
+drops what the old thread drew but the event loop has not handled yet: a click without an answer. As soon as any
+fragment runs again, a queued end of a run is marked as premature, although only the output of that fragment is dropped:
+the browser keeps elements that the ended run no longer draws, such as the widgets of the previous step.
+
+Stale refreshes: a browser requests refreshes of the old page until it hears of the new one. Streamlit answers a late
+one by announcing the old page; the browser then discards the new page, and stops at its next refresh ("Bad delta path
+index"). Clicks on the old page are still handled.
+"""
+
+from typing import Any, Final
+from weakref import WeakSet
+
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
+from streamlit.runtime.scriptrunner import ScriptRunner, ScriptRunnerEvent
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
+
+_ENDED: Final = ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY
+_ended: Final[WeakSet[ScriptRunner]] = WeakSet()
+_create = AppSession._create_scriptrunner  # noqa: SLF001 - see above
+_handle = AppSession._handle_scriptrunner_event_on_event_loop  # noqa: SLF001 - see above
+_clear = ForwardMsgQueue.clear
+_run_script = ScriptRunner._run_script  # noqa: SLF001 - see above
+
+
+def apply() -> None:
+    """Apply the corrections to this process. Idempotent."""
+    setattr(AppSession, "_create_scriptrunner", _create_and_keep_ended)  # noqa: B010 - mypy allows no assignment
+    setattr(AppSession, "_handle_scriptrunner_event_on_event_loop", _handle_also_of_ended)  # noqa: B010 - as above
+    setattr(ForwardMsgQueue, "clear", _clear_only_what_runs_again)  # noqa: B010 - as above
+    setattr(ScriptRunner, "_run_script", _run_unless_stale)  # noqa: B010 - as above
+
+
+def _create_and_keep_ended(session: AppSession, initial_rerun_data: Any) -> None:  # noqa: ANN401 - only passed on
+    before = session._scriptrunner  # noqa: SLF001 - see above
+    if before is not None and not before._execing:  # noqa: SLF001 - see above
+        _ended.add(before)
+    _create(session, initial_rerun_data)
+
+
+def _handle_also_of_ended(
+    session: AppSession,
+    sender: ScriptRunner | None,
+    event: ScriptRunnerEvent,
+    *given: Any,  # noqa: ANN401 - only passed on
+) -> None:
+    if sender in _ended and event != ScriptRunnerEvent.SHUTDOWN:
+        sender = session._scriptrunner  # noqa: SLF001 - see above
+    _handle(session, sender, event, *given)
+
+
+def _clear_only_what_runs_again(
+    queue: ForwardMsgQueue, retain_lifecycle_msgs: bool = False, fragment_ids_this_run: list[str] | None = None
+) -> None:
+    again = frozenset(fragment_ids_this_run or ())
+    ended = [
+        message
+        for message in queue._queue  # noqa: SLF001 - see above
+        if again and message.WhichOneof("type") == "script_finished" and message.script_finished == _ENDED
+    ]
+    _clear(queue, retain_lifecycle_msgs, fragment_ids_this_run)
+    for message in ended:
+        others = [fragment for fragment in message.metadata.run.fragment_ids if fragment not in again]
+        if others:
+            message.metadata.run.fragment_ids[:] = others
+            message.script_finished = _ENDED
+
+
+def _run_unless_stale(runner: ScriptRunner, rerun_data: RerunData) -> None:
+    shown = runner._fragment_storage  # noqa: SLF001 - see above
+    if not rerun_data.is_auto_rerun or any(shown.contains(asked) for asked in rerun_data.fragment_id_queue):
+        _run_script(runner, rerun_data)

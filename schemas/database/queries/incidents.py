@@ -1,0 +1,30 @@
+"""Incidents of an organisation and of the whole system."""
+
+from typing import Any
+
+from sqlalchemy import Engine, Row, Select, or_, select
+
+from schemas.database.queries.fetch import fetch_all
+from schemas.database.tables import incident, org
+from schemas.fleet.availability import Span
+
+
+def list_incidents(engine: Engine, org_name: str, *, limit: int) -> list[Row[Any]]:
+    """Return open incidents first, then the newest."""
+    order = (incident.c.ended_at.is_not(None), incident.c.started_at.desc(), incident.c.id.desc())
+    return fetch_all(engine, _incidents(org_name).order_by(*order).limit(limit))
+
+
+def list_incidents_within(engine: Engine, org_name: str, within: Span) -> list[Row[Any]]:
+    """Return the incidents that overlap a time range, oldest first."""
+    start, end = within
+    overlaps = (incident.c.started_at < end, or_(incident.c.ended_at.is_(None), incident.c.ended_at > start))
+    return fetch_all(engine, _incidents(org_name).where(*overlaps).order_by(incident.c.started_at, incident.c.id))
+
+
+def _incidents(org_name: str) -> Select[Any]:
+    return (
+        select(incident.c.kind, incident.c.started_at, incident.c.ended_at, incident.c.details)
+        .select_from(incident.outerjoin(org))
+        .where(or_(incident.c.org_id.is_(None), org.c.name == org_name))
+    )
