@@ -1,4 +1,4 @@
-"""What the activity page says: batches and commands as rows of a table and as facts. Pure."""
+"""Rows, facts and timelines of requests and commands. Pure."""
 
 import json
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from dashboard.widgets import cells
 from dashboard.widgets.cells import Heads
 from schemas.database.queries.requests import CommandBatch
 
-_WHEN: Final = ("when", marked("When"))
+_WHEN: Final = ("when", marked("Time"))
 _ACTION: Final = ("action", marked("Action"))
 _OUTCOME: Final = ("outcome", marked("Outcome"))
-_WHY: Final = ("why", marked("Why"))
-_WHO: Final = ("who", marked("Who"))
-BATCHES: Final[Heads] = (_WHEN, _ACTION, ("machine", marked("Machines")), _OUTCOME, _WHO)
-COMMANDS: Final[Heads] = (("machine", marked("Machine")), _OUTCOME, _WHY, ("when", marked("Ended")))
-OF_A_MACHINE: Final[Heads] = (_WHEN, _ACTION, _OUTCOME, _WHY, _WHO)
+_REASON: Final = ("why", marked("Reason"))
+_REQUESTED_BY: Final = ("who", marked("Requested by"))
+BATCHES: Final[Heads] = (_WHEN, _ACTION, ("machine", marked("Machines")), _OUTCOME, _REQUESTED_BY)
+COMMANDS: Final[Heads] = (("machine", marked("Machine")), _OUTCOME, _REASON, ("when", marked("Ended")))
+OF_A_MACHINE: Final[Heads] = (_WHEN, _ACTION, _OUTCOME, _REASON, _REQUESTED_BY)
 
 
 def batches(found: Sequence[CommandBatch], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
-    """What was asked, a row each."""
+    """Return a row for each batch of commands."""
     return [
         _row(
             path,
@@ -42,13 +42,13 @@ def batches(found: Sequence[CommandBatch], now: int, zone: tzinfo, *, path: str)
 
 
 def commands(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
-    """The commands of a batch, a row each."""
+    """Return a row for each command of a batch."""
     return [
         _row(
             path,
             {"command": row.id},
-            cells.name(row.hostname or row.machine, row.machine if row.hostname not in (None, row.machine) else ""),
-            _state(row.state),
+            cells.machine(row.machine, row.hostname),
+            cells.chip(text.command(row.state)),
             cells.plain(text.command_reason(row.reason, row.detail)),
             cells.plain(text.moment(row.ended_at, now, zone) if row.ended_at else text.UNKNOWN),
         )
@@ -57,14 +57,14 @@ def commands(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) ->
 
 
 def of_a_machine(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
-    """A machine's last commands, a row each."""
+    """Return a row for each command of a machine."""
     return [
         _row(
             path,
             {"command": row.id},
             cells.plain(text.moment(row.created_at, now, zone)),
             cells.name(row.action),
-            _state(row.state),
+            cells.chip(text.command(row.state)),
             cells.plain(text.command_reason(row.reason, row.detail)),
             cells.plain(who(row.actor, row.principal)),
         )
@@ -73,7 +73,7 @@ def of_a_machine(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str
 
 
 def outcome(batch: CommandBatch) -> list[dict[str, str]]:
-    """How many commands are in which state, as chips."""
+    """Return the number of commands in each state, as chips."""
     shown = [(text.command(code), batch.states[code]) for code in text.COMMANDS if code in batch.states]
     alone = len(shown) == 1 and shown[0][1] == 1
     chips = [(word.label if alone else f"{text.count(n)} {word.label}", word.tone) for word, n in shown]
@@ -83,30 +83,30 @@ def outcome(batch: CommandBatch) -> list[dict[str, str]]:
 
 
 def who(actor: str, principal: str) -> str:
-    """Who asked: the person, and behind it the principal, when it is not the dashboard's own."""
+    """Return who sent a request: the user, with the principal unless it is this dashboard's."""
     if actor and principal == DASHBOARD.username:
         return actor
     return f"{actor} ({principal})" if actor and principal else actor or principal or text.UNKNOWN
 
 
 def facts(row: Row[Any], now: int, zone: tzinfo) -> list[tuple[str, str]]:
-    """Everything about one command but its history and its output."""
+    """Return the facts of a command, except its history and its output."""
     pairs = [
-        (_("Asked by"), who(row.actor, row.principal)),
-        (_("Asked at"), text.moment(row.created_at, now, zone)),
+        (_("Requested by"), who(row.actor, row.principal)),
+        (_("Requested at"), text.moment(row.created_at, now, zone)),
         (_("Arguments"), json.dumps(row.arguments, ensure_ascii=False) if row.arguments else _("none")),
-        (_("Not after"), text.moment(row.expires_at, now, zone)),
+        (_("Expires"), text.moment(row.expires_at, now, zone)),
         (_("Attempts"), text.count(row.attempts)),
         (_("Exit code"), "" if row.exit_code is None else str(row.exit_code)),
-        (_("Why"), text.command_reason(row.reason, row.detail)),
-        (_("Signed by key"), row.key),
-        (_("Command"), row.id),
+        (_("Reason"), text.command_reason(row.reason, row.detail)),
+        (_("Signing key"), row.key),
+        (_("Command id"), row.id),
     ]
     return [(name, value) for name, value in pairs if value]
 
 
 def events(rows: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, text.Word, str]]:
-    """Changes of a command's state as lines of a timeline."""
+    """Return changes of a command's state as lines of a timeline."""
     return [
         (
             text.moment(row.at, now, zone),
@@ -120,7 +120,3 @@ def events(rows: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, 
 def _row(path: str, query: dict[str, str], *shown: dict[str, Any]) -> dict[str, Any]:
     (id_,) = query.values()
     return cells.row(id_, f"{path}?{urlencode(query)}", *shown)
-
-
-def _state(code: str) -> dict[str, Any]:
-    return cells.chip(text.command(code))

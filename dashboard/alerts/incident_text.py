@@ -17,21 +17,21 @@ def incident_sentence(row: Row[Any], now: int) -> str:
         case "mass-silence":
             named = ", ".join(str(name) for name in details.get("names", ())[:8])
             what = ngettext(
-                "{machines} of {n} machine went quiet together: {named}",
-                "{machines} of {n} machines went quiet together: {named}",
+                "{machines} of {n} machine stopped reporting at the same time: {named}",
+                "{machines} of {n} machines stopped reporting at the same time: {named}",
                 int(details.get("of", 0)),
                 machines=text.count(int(details.get("machines", 0))),
                 named=named,
             )
         case "cloned-identity":
             what = _(
-                "Two copies of the machine {machine} run: give one of them an id of its own",
+                "Two machines use the identity of {machine}: enrol one of them again under another id",
                 machine=details.get("machine"),
             )
         case "noisy":
             what = _noisy(details)
         case "blind":
-            what = _("The server could not hear anybody: it had no connection to the broker")
+            what = _("Server lost its broker connection")
         case other:
             what = str(other)
     return f"{what} ({lasted})"
@@ -41,13 +41,13 @@ def _noisy(details: Mapping[str, Any]) -> str:
     dropped = int(details.get("dropped", 0))
     if details.get("machine"):
         return ngettext(
-            "The machine {machine} sends more than it may: {n} message was dropped",
-            "The machine {machine} sends more than it may: {n} messages were dropped",
+            "The machine {machine} exceeds its rate limit: {n} message was dropped",
+            "The machine {machine} exceeds its rate limit: {n} messages were dropped",
             dropped,
             machine=details["machine"],
         )
     return ngettext(
-        "The organisation sends more than it may: {n} message was dropped",
-        "The organisation sends more than it may: {n} messages were dropped",
+        "The organisation exceeds its rate limit: {n} message was dropped",
+        "The organisation exceeds its rate limit: {n} messages were dropped",
         dropped,
     )

@@ -1,4 +1,4 @@
-"""What the pages say of alerts: rows of a table and lines of a timeline. Pure."""
+"""Alerts as rows of a table, lines of a timeline, and chips. Pure."""
 
 from collections.abc import Sequence
 from datetime import tzinfo
@@ -18,12 +18,12 @@ HEADS: Final[cells.Heads] = (
     ("machine", marked("Machine")),
     ("state", marked("State")),
     ("since", marked("Since")),
-    ("lasted", marked("For")),
+    ("lasted", marked("Duration")),
 )
 
 
 def rows(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
-    """Alerts, a row each, which leads to the machine."""
+    """Return a row for each alert, with a link to its machine."""
     return [
         cells.row(
             row.name,
@@ -39,7 +39,7 @@ def rows(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) -> lis
 
 
 def lines(found: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, Word, str]]:
-    """A machine's alerts as lines of a timeline."""
+    """Return a machine's alerts as lines of a timeline."""
     return [
         (
             text.moment(row.started_at, now, zone),
@@ -51,7 +51,7 @@ def lines(found: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, 
 
 
 def chips(found: Sequence[Row[Any]]) -> list[Word]:
-    """Those of a machine's alerts that last, in a word each."""
+    """Return a chip for each active alert of a machine."""
     return [
         Word(" · ".join(filter(None, (translated(row.title), translated(row.detail)))), state(row).tone)
         for row in found
@@ -60,9 +60,9 @@ def chips(found: Sequence[Row[Any]]) -> list[Word]:
 
 
 def state(row: Row[Any]) -> Word:
-    """How bad it is, or that it is over."""
+    """Return the severity of an active alert, or that the alert is resolved."""
     if row.ended_at is not None:
-        return Word(_("Over"), "plain")
+        return Word(_("Resolved"), "plain")
     return Word(_("Critical"), "bad") if row.severity == "critical" else Word(_("Warning"), "fair")
 
 

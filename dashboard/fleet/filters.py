@@ -1,10 +1,10 @@
-"""Where in the fleet a visitor is, and the row of filters that says and changes it.
+"""The current view of the fleet, and the row of filters that shows and changes it.
 
 Invariants:
-- The place is in the session and in the address, and both say the same after every run.
-- A visitor who comes back finds the filters as they were. A run may be cut short by the next before the browser has
-  anything of it, so the address and the widgets are told what they are until the browser shows that it knows.
-- What machines say is only ever an option of a multiselect, which draws text as text.
+- The view is in the session and in the address, and both agree after every run.
+- A visitor who returns finds the filters unchanged. A run may be cut short by the next one before the browser received
+  anything of it, so address and widgets are sent again until the browser shows that it has them.
+- Text from machines is only ever an option of a multiselect, which draws it as text.
 """
 
 from dataclasses import replace
@@ -14,9 +14,9 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard.fleet import state
-from dashboard.fleet.state import CHOSEN_MAX, MAP, Place
+from dashboard.fleet.state import CHOSEN_MAX, MAP, FleetView
 from dashboard.i18n import text
-from dashboard.i18n.language import Marked, _, marked
+from dashboard.i18n.language import _, marked
 from dashboard.page import last_good
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup, search_box
@@ -25,13 +25,16 @@ from schemas.database.queries.choices import Choices
 from schemas.database.queries.machines import Filters
 from schemas.database.queries.tiles import BY_LABEL, BY_SYSTEM
 
-_PLACE: Final = "fleet.place"
+_STATE: Final = "fleet.state"
 _SEARCH: Final = "fleet.search"
 _HEALTHS: Final = "fleet.healths"
 _OUTDATED: Final = "fleet.outdated"
 _COMING: Final = "fleet.coming"
+"""The visitor has just come: the browser does not have the widgets' values yet."""
 _DRAWN: Final = "fleet.drawn"
+"""This run has drawn the page: an address of the same run is no answer of the browser."""
 _LEFT: Final = "fleet.left"
+"""The address before the present one: the browser may still send it."""
 _CHOICES: Final = "fleet.choices"
 _CHOICES_SECONDS: Final = 60
 _choices = last_good.cached(choices.list_choices, seconds=_CHOICES_SECONDS)
@@ -44,16 +47,16 @@ _VIEWS: Final = {_TABLE: marked("Table"), MAP: marked("Map")}
 
 _SYSTEM: Final = marked("Operating system")
 _MORE: Final = {"systems": _SYSTEM, "versions": marked("Agent version"), "labels": marked("Label")}
-"""The fields of the filters that are behind "Filters", with what the page calls them."""
+"""The fields of the filters that are in the popover, with their labels."""
 
 
-def arrive(context: PageContext) -> None:
-    """Take the filters from the address when it is new; coming back from another page, keep those of before.
+def sync_from_address(context: PageContext) -> None:
+    """Take the view from the address if that is new; a visitor who returns without a query keeps the former view.
 
-    An address that was left is not new: the browser has not heard of the one after it.
+    The address that was left is not new: the browser has not received the next one yet.
     """
     query = dict(st.query_params)
-    before = st.session_state.get(_PLACE)
+    before = st.session_state.get(_STATE)
     coming = context.arrived or st.session_state.get(_COMING, False)
     left = None if context.arrived else st.session_state.get(_LEFT)
     known = before is not None and query in (state.address(before), left)
@@ -64,20 +67,60 @@ def arrive(context: PageContext) -> None:
         if coming or key not in st.session_state:
             st.session_state[key] = value
     st.session_state.update({_COMING: coming, _DRAWN: True})
-    go(before)
+    set_view(before)
 
 
-def settle() -> None:
-    """To be called by what refreshes: the browser has answered what was drawn, unless this is the same run."""
+def acknowledge_address() -> None:
+    """To be called by what refreshes: record that the browser has what was drawn, unless this is the same run."""
     drawn = st.session_state.pop(_DRAWN, False)
-    if not drawn and dict(st.query_params) == state.address(place()):
+    if not drawn and dict(st.query_params) == state.address(current()):
         st.session_state.update({_COMING: False, _LEFT: None})
 
 
+def current() -> FleetView:
+    """Return the current view."""
+    found: FleetView = st.session_state[_STATE]
+    return found
+
+
+def set_view(view: FleetView) -> None:
+    """Change the view, and the address with it."""
+    st.session_state[_STATE] = view
+    query, shown = state.address(view), dict(st.query_params)
+    if shown != query:
+        st.session_state.update({_LEFT: shown, _DRAWN: True})
+        st.query_params.from_dict(query)
+
+
+def set_filters(filters: Filters) -> None:
+    """Change the filters from inside what refreshes: the row of filters, which is outside, is drawn again."""
+    st.session_state[_OUTDATED] = True
+    st.session_state[_HEALTHS] = list(filters.healths)
+    set_view(current().narrowed(filters))
+
+
+def clear() -> None:
+    """Show all machines, in the same order."""
+    before = current().filters
+    set_filters(Filters(order=before.order, descending=before.descending))
+    st.session_state.update(_widgets(current()))
+
+
+def clear_button(key: str) -> None:
+    """Draw the button that clears the filters."""
+    st.button(_("Clear filters"), key=key, on_click=clear)
+
+
+def pop_outdated() -> bool:
+    """Return True if the row of filters must be drawn again; the next call returns False."""
+    return bool(st.session_state.pop(_OUTDATED, False))
+
+
 def draw(context: PageContext) -> None:
-    """The row of filters. It stands outside what refreshes, so that nobody's typing is disturbed."""
+    """Draw the row of filters. It is outside what refreshes, so that a refresh does not disturb typing."""
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
-        search_box.draw(_SEARCH, _("Search name, host, system, label"), _searched)
+        search = partial(_apply, _SEARCH, "search")
+        search_box.draw(_SEARCH, _("Search name, host, system, label"), search)
         _popover(context)
         with st.container(horizontal=True, vertical_alignment="center", width="content", key="fleet_healths"):
             st.html(markup.note(_("Health")), width="content")
@@ -93,11 +136,11 @@ def draw(context: PageContext) -> None:
 
 
 def head(context: PageContext, title: str) -> None:
-    """The page's heading, and beside it which view of the fleet is shown and what groups the map's tiles."""
+    """Draw the page's heading, and beside it the choice of table or map and of the map's grouping."""
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_head"):
         st.html(markup.heading(title, 1), width="content")
         st.space("stretch")
-        if place().map:
+        if current().map:
             _grouping(context)
         st.segmented_control(
             _("View"),
@@ -106,53 +149,13 @@ def head(context: PageContext, title: str) -> None:
             required=True,
             format_func=lambda code: _(_VIEWS[code]),
             label_visibility="collapsed",
-            on_change=_view_chosen,
+            on_change=lambda: set_view(replace(current(), map=st.session_state[_VIEW] == MAP, number=1)),
         )
-
-
-def place() -> Place:
-    """Where the visitor is."""
-    found: Place = st.session_state[_PLACE]
-    return found
-
-
-def go(wanted: Place) -> None:
-    """Be at a place, and let the address say so."""
-    st.session_state[_PLACE] = wanted
-    query, shown = state.address(wanted), dict(st.query_params)
-    if shown != query:
-        st.session_state.update({_LEFT: shown, _DRAWN: True})
-        st.query_params.from_dict(query)
-
-
-def narrow(filters: Filters) -> None:
-    """New filters from inside what refreshes: the row, which is drawn outside it, must follow."""
-    st.session_state[_OUTDATED] = True
-    st.session_state[_HEALTHS] = list(filters.healths)
-    go(place().narrowed(filters))
-
-
-def clear() -> None:
-    """All machines again, in the order as it is."""
-    before = place().filters
-    filters = Filters(order=before.order, descending=before.descending)
-    narrow(filters)
-    st.session_state.update(_widgets(place()))
-
-
-def clear_button(key: str) -> None:
-    """The way back to all machines."""
-    st.button(_("Clear filters"), key=key, on_click=clear)
-
-
-def outdated() -> bool:
-    """Whether the filters changed elsewhere since this was asked last: the row must be drawn again."""
-    return bool(st.session_state.pop(_OUTDATED, False))
 
 
 def _grouping(context: PageContext) -> None:
     keys = dict.fromkeys(label.partition("=")[0] for label in _offered(context).labels)
-    codes = dict.fromkeys(("", BY_SYSTEM, *(f"{BY_LABEL}{key}" for key in keys), place().group))
+    codes = dict.fromkeys(("", BY_SYSTEM, *(f"{BY_LABEL}{key}" for key in keys), current().group))
     named = {"": _("Not grouped"), BY_SYSTEM: _(_SYSTEM)}
     st.selectbox(
         _("Group by"),
@@ -161,7 +164,7 @@ def _grouping(context: PageContext) -> None:
         format_func=lambda code: named.get(code) or _("By label {label}", label=code.removeprefix(BY_LABEL)),
         label_visibility="collapsed",
         width=_GROUP_WIDTH,
-        on_change=_group_chosen,
+        on_change=lambda: set_view(replace(current(), group=st.session_state[_GROUP])),
     )
 
 
@@ -170,59 +173,46 @@ def _offered(context: PageContext) -> Choices:
 
 
 def _popover(context: PageContext) -> None:
-    filters = place().filters
+    filters, offered = current().filters, _offered(context)
     active = sum(len(getattr(filters, field)) for field in _MORE)
-    offered = _offered(context)
     label = _("Filters ({n})", n=active) if active else _("Filters")
     with st.popover(label, icon=":material/filter_list:", key="fleet_more"):
         for field, name in _MORE.items():
-            _multiselect(field, name, getattr(offered, field), getattr(filters, field))
+            # a chosen value stays an option when no machine has it any more, so that it can be removed
+            options = list(dict.fromkeys((*getattr(offered, field), *getattr(filters, field))))
+            st.multiselect(
+                _(name),
+                options,
+                key=_key(field),
+                placeholder=_("Any"),
+                max_selections=CHOSEN_MAX,
+                select_all=False,
+                on_change=partial(_apply, _key(field), field),
+            )
         if active:
             clear_button("fleet_clear")
-
-
-def _multiselect(field: str, name: Marked, offered: tuple[str, ...], chosen: tuple[str, ...]) -> None:
-    """What is chosen stays an option when no machine has it any more, so that it can be taken back."""
-    st.multiselect(
-        _(name),
-        list(dict.fromkeys((*offered, *chosen))),
-        key=_key(field),
-        placeholder=_("Any"),
-        max_selections=CHOSEN_MAX,
-        select_all=False,
-        on_change=partial(_chosen, field),
-    )
 
 
 def _key(field: str) -> str:
     return f"fleet.{field}"
 
 
-def _widgets(place: Place) -> dict[str, object]:
-    """What the widgets show at this place, by their keys."""
-    filters, view = place.filters, {_VIEW: MAP if place.map else _TABLE, _GROUP: place.group}
+def _widgets(view: FleetView) -> dict[str, object]:
+    """Return the values of the widgets for a view, by key."""
+    filters = view.filters
     more = {_key(field): list(getattr(filters, field)) for field in _MORE}
-    return {_SEARCH: filters.search, _HEALTHS: list(filters.healths), **more, **view}
+    shown = {_VIEW: MAP if view.map else _TABLE, _GROUP: view.group}
+    return {_SEARCH: filters.search, _HEALTHS: list(filters.healths), **more, **shown}
 
 
-def _view_chosen() -> None:
-    go(replace(place(), map=st.session_state[_VIEW] == MAP, number=1))
-
-
-def _group_chosen() -> None:
-    go(replace(place(), group=st.session_state[_GROUP]))
-
-
-def _searched() -> None:
-    go(place().narrowed(replace(place().filters, search=st.session_state[_SEARCH])))
+def _apply(key: str, field: str) -> None:
+    """Take the value of a widget into a field of the filters."""
+    chosen = st.session_state[key]
+    change: dict[str, Any] = {field: chosen if isinstance(chosen, str) else tuple(chosen)}
+    set_view(current().narrowed(replace(current().filters, **change)))
 
 
 def _healths_chosen() -> None:
     chosen = st.session_state[_HEALTHS]
     healths = tuple(code for code in text.HEALTH if code in chosen)
-    go(place().narrowed(replace(place().filters, healths=healths)))
-
-
-def _chosen(field: str) -> None:
-    chosen: dict[str, Any] = {field: tuple(st.session_state[_key(field)])}
-    go(place().narrowed(replace(place().filters, **chosen)))
+    set_view(current().narrowed(replace(current().filters, healths=healths)))

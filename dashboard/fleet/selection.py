@@ -1,8 +1,8 @@
-"""The machines ticked on the fleet page, and what can be done with them: a selection is of machines, not of rows.
+"""The machines ticked on the fleet page, and the bar that runs an action on them. They are machines, not rows.
 
 Invariants:
-- Who may act is asked again in every handler; that something could be ticked proves nothing.
-- An action is about what is ticked when it is asked for: a tick and the click after it may come in one request, and
+- The permission to act is checked again in every handler, whatever the page showed.
+- An action is about the machines ticked at the click: a tick and the click after it may come in one request, and
   Streamlit calls the button's handler first.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard.actions import dialog
-from dashboard.fleet.state import Selection
+from dashboard.fleet.state import MachineSelection
 from dashboard.i18n import text
 from dashboard.i18n.language import _, ngettext
 from dashboard.page import last_good, system_status
@@ -26,19 +26,19 @@ _SELECTION: Final = "fleet.selection"
 
 
 def shown(names: Sequence[str]) -> dict[str, Any]:
-    """What the table needs to know of the selection to show these machines."""
+    """Return what the table needs to show the ticks of these machines."""
     chosen = _selection()
-    return {"revision": chosen.revision, "selected": [name for name in names if name in set(chosen.names)]}
+    return {"revision": chosen.revision, "selected": [name for name in names if name in chosen.names]}
 
 
-def ticked(context: PageContext, key: str) -> None:
-    """Take up what the table of this key says is ticked."""
+def take_ticks(context: PageContext, key: str) -> None:
+    """Apply the ticks of the table with this key to the selection."""
     if context.may_act:
         st.session_state[_SELECTION] = _selection().ticked(table.ticks(key))
 
 
 def bar(context: PageContext, key: str, filters: Filters, total: int) -> None:
-    """What can be done with the machines ticked in the table of this key, of `total` that match; nothing without."""
+    """Draw the selection bar of the table with this key, of `total` matching machines, if any is ticked."""
     chosen = _selection().names
     if not chosen or not context.may_act:
         return
@@ -54,11 +54,11 @@ def bar(context: PageContext, key: str, filters: Filters, total: int) -> None:
                 type="tertiary",
             )
         st.button(_("Clear"), on_click=_select_none)
-        st.button(_("Act …"), type="primary", on_click=partial(_act, context, key), disabled=bool(why))
+        st.button(_("Run action …"), type="primary", on_click=partial(_act, context, key), disabled=bool(why))
 
 
-def _selection() -> Selection:
-    chosen: Selection = st.session_state.setdefault(_SELECTION, Selection())
+def _selection() -> MachineSelection:
+    chosen: MachineSelection = st.session_state.setdefault(_SELECTION, MachineSelection())
     return chosen
 
 
@@ -74,6 +74,6 @@ def _select_none() -> None:
 
 
 def _act(context: PageContext, key: str) -> None:
-    ticked(context, key)
+    take_ticks(context, key)
     if context.may_act:
         dialog.ask(_selection().names)

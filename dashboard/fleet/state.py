@@ -1,9 +1,9 @@
-"""What the fleet page remembers between two refreshes: its filters, as the address spells them, and its rows' order.
+"""State of the fleet page between refreshes: filters as in the address, order of the rows, ticked machines. Pure.
 
 Invariants:
-- The address holds codes, never what the page calls them, so that a link means the same in every language.
-- Rows on the screen never move or vanish by themselves while somebody uses the table. What the visitor does makes a new
-  order, and so does the page when nobody has touched the table for half a minute.
+- The address holds codes, never labels, so that a link means the same in every language.
+- Rows never move or vanish by themselves while the table is in use. They are sorted again when the visitor asks for it,
+  and when the table was not touched for half a minute.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,51 +21,51 @@ from schemas.database.queries.tiles import BY_LABEL, BY_SYSTEM
 PAGE_SIZE: Final = 50
 DEFAULT: Final = Filters()
 MAP: Final = "map"
-"""What an address calls the view with a tile for each machine; the table is not named."""
+"""The map in the address; the table, as the default view, is not named."""
 
 CHOSEN_MAX: Final = 20
-"""How many systems, versions or labels the fleet is narrowed to at once."""
+"""Maximum number of systems, versions or labels in a filter."""
 
 _SEARCH_MAX: Final = 100
 _PAGE_MAX: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the fleet a visitor is: the filters, the page, counted from 1, or the map and what groups its tiles."""
+class FleetView:
+    """The part of the fleet that is shown: filters, page (from 1), or the map and what groups its tiles."""
 
     filters: Filters = DEFAULT
     number: int = 1
     map: bool = False
     group: str = ""
 
-    def narrowed(self, filters: Filters) -> "Place":
-        """Where other filters lead: to the first page, in the same view."""
+    def narrowed(self, filters: Filters) -> "FleetView":
+        """Return the first page with other filters, table or map as before."""
         return replace(self, filters=filters, number=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The machines of a page in the order in which they were found, when, and how many match in all."""
+class RowSnapshot:
+    """The machines of a page in their order, the number of all matches, and the time of the sort."""
 
-    place: Place
+    view: FleetView
     names: tuple[str, ...]
     total: int
     at: int
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """The machines that are ticked, by id. A new `revision` makes the browser forget what was ticked before it."""
+class MachineSelection:
+    """The ids of the ticked machines. A new `revision` makes the browser discard its ticks."""
 
     revision: int = 0
     names: tuple[str, ...] = ()
 
-    def ticked(self, said: object) -> "Selection":
-        """The selection after what the browser says. What is of another revision or makes no sense changes nothing."""
-        if not isinstance(said, Mapping) or said.get("revision") != self.revision:
+    def ticked(self, received: object) -> "MachineSelection":
+        """Apply ticks from the browser. Those of another revision, or malformed ones, change nothing."""
+        if not isinstance(received, Mapping) or received.get("revision") != self.revision:
             return self
-        changes = said.get("changes")
+        changes = received.get("changes")
         if not isinstance(changes, Mapping):
             return self
         known = dict.fromkeys(self.names)
@@ -76,16 +76,16 @@ class Selection:
                 known.pop(name, None)
         return replace(self, names=tuple(known)[:SELECTION_MAX])
 
-    def set(self, names: Sequence[str]) -> "Selection":
-        """Another selection, by something else than ticks."""
-        return Selection(self.revision + 1, tuple(names))
+    def set(self, names: Sequence[str]) -> "MachineSelection":
+        """Replace the selection, other than by ticks."""
+        return MachineSelection(self.revision + 1, tuple(names))
 
 
-Find = Callable[[Place], tuple[tuple[str, ...], int]]
+Find = Callable[[FleetView], tuple[tuple[str, ...], int]]
 
 
-def parse(query: Mapping[str, str]) -> Place:
-    """The place that an address names; what it names wrongly is as if it were not there."""
+def parse(query: Mapping[str, str]) -> FleetView:
+    """Return the view that an address names; invalid parts of it are ignored."""
     order = query.get("sort", "")
     filters = Filters(
         search=query.get("q", "")[:_SEARCH_MAX],
@@ -100,12 +100,12 @@ def parse(query: Mapping[str, str]) -> Place:
     number = query.get("page", "")
     valid = number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= _PAGE_MAX
     on_map, group = query.get("view") == MAP, query.get("group", "")
-    return Place(filters, int(number[:9]) if valid else 1, on_map, group if on_map and is_grouping(group) else "")
+    return FleetView(filters, int(number[:9]) if valid else 1, on_map, group if on_map and is_grouping(group) else "")
 
 
-def address(place: Place) -> dict[str, str]:
-    """The query of an address for this place; what is as usual is left out."""
-    filters = place.filters
+def address(view: FleetView) -> dict[str, str]:
+    """Return the query of an address for this view, without default values."""
+    filters = view.filters
     query = {
         "q": filters.search,
         "status": ",".join(filters.presences),
@@ -115,35 +115,36 @@ def address(place: Place) -> dict[str, str]:
         "label": _list(filters.labels),
         "sort": "" if filters.order == DEFAULT.order else filters.order,
         "dir": "desc" if filters.descending else "",
-        "page": str(place.number) if place.number > 1 else "",
-        "view": MAP if place.map else "",
-        "group": place.group if place.map else "",
+        "page": str(view.number) if view.number > 1 else "",
+        "view": MAP if view.map else "",
+        "group": view.group if view.map else "",
     }
     return {name: value for name, value in query.items() if value}
 
 
-def exported(place: Place) -> dict[str, str]:
-    """The query of an address for all machines of this place, whichever page or view of them is shown."""
-    return address(Place(place.filters))
+def exported(view: FleetView) -> dict[str, str]:
+    """Return the query of an address for all machines that match, without page and map."""
+    return address(FleetView(view.filters))
 
 
 def is_grouping(code: str) -> bool:
-    """Whether the map's tiles can be grouped by this."""
+    """Return True if tiles of the map can be grouped by this."""
     return code == BY_SYSTEM or (code.startswith(BY_LABEL) and is_id(code.removeprefix(BY_LABEL)))
 
 
 def press(filters: Filters, code: str) -> Filters:
-    """The filters after a click on one of the cards; a second click takes the first back."""
+    """Return the filters after a click on a card; a second click undoes the first."""
     if code == ALL:
         return replace(filters, presences=(), healths=())
     if code == ATTENTION:
         chosen = set(filters.healths) == set(ATTENTION_HEALTHS)
         return replace(filters, healths=() if chosen else ATTENTION_HEALTHS)
-    return replace(filters, presences=_toggled(filters.presences, code, PRESENCE))
+    presences = set(filters.presences) ^ {code}
+    return replace(filters, presences=tuple(each for each in PRESENCE if each in presences))
 
 
 def sort(filters: Filters, code: str) -> Filters:
-    """The filters after a click on a column's header."""
+    """Return the filters after a click on a column's header."""
     column = next((column for column in COLUMNS if column.sortable and column.code == code), None)
     if column is None:
         return filters
@@ -152,20 +153,20 @@ def sort(filters: Filters, code: str) -> Filters:
     return replace(filters, order=code, descending=column.falls)
 
 
-def refreshed(snapshot: Snapshot | None, place: Place, find: Find, now: int) -> Snapshot:
-    """The snapshot to show for a place. While its page has room, machines that appear join at its end."""
-    if snapshot is not None and snapshot.place == place and len(snapshot.names) >= PAGE_SIZE:
+def refreshed(snapshot: RowSnapshot | None, view: FleetView, find: Find, now: int) -> RowSnapshot:
+    """Return the snapshot to show. While its page has room, new machines are appended."""
+    if snapshot is not None and snapshot.view == view and len(snapshot.names) >= PAGE_SIZE:
         return snapshot
-    names, total = find(place)
-    if snapshot is None or snapshot.place != place:
-        return Snapshot(place, names, total, now)
+    names, total = find(view)
+    if snapshot is None or snapshot.view != view:
+        return RowSnapshot(view, names, total, now)
     new = [name for name in names if name not in snapshot.names]
     joined = (*snapshot.names, *new)[:PAGE_SIZE]
-    return Snapshot(place, joined, max(total, len(joined)), snapshot.at)
+    return RowSnapshot(view, joined, max(total, len(joined)), snapshot.at)
 
 
 def pages(total: int) -> int:
-    """How many pages so many machines fill."""
+    """Return the number of pages for this number of machines."""
     return max(1, -(-total // PAGE_SIZE))
 
 
@@ -180,10 +181,5 @@ def _listed(codes: str, valid: Callable[[str], bool]) -> tuple[str, ...]:
 
 
 def _list(texts: Sequence[str]) -> str:
-    """Texts as one; a comma in one of them is none between two."""
+    # a comma inside a text must not separate two texts
     return ",".join(each.replace("%", "%25").replace(",", "%2C") for each in texts)
-
-
-def _toggled(chosen: Sequence[str], code: str, known: Mapping[str, object]) -> tuple[str, ...]:
-    wanted = set(chosen) ^ {code}
-    return tuple(each for each in known if each in wanted)

@@ -1,9 +1,9 @@
-"""The whole fleet at once: a tile for each machine on a canvas, a component of our own. `assets/map.js` draws it.
+"""The map: a tile for each machine of the fleet, drawn on a canvas by `assets/map.js`.
 
 Invariants:
-- It supplements the table, and shows nothing that the table does not say in words.
-- Names go to the browser in a component of their own: they rarely change, and what did not change is not sent again. A
-  refresh of 10,000 tiles is one letter each.
+- It supplements the table, and shows nothing that the table does not have in words.
+- Names go to the browser in a separate component, which is sent again only when they change: a refresh of 10,000 tiles
+  is one character each.
 """
 
 from collections import Counter
@@ -35,20 +35,18 @@ _SIGNS: Final = {
     BY_PRESENCE["retired"]: "/",
     UNVERIFIED: "¿",
 }
-"""What stands in a tile, so that nobody needs to see its colour; in the order of the legend."""
+"""Symbols in the tiles, which do not rely on colour, in the order of the legend."""
 
 
 def draw(tiles: Tiles, *, grouped: bool) -> str:
-    """Draw it; returns the id of the machine that was just opened, or an empty text."""
+    """Draw the map; return the id of the machine that was just opened, or ""."""
     version = blake2b("\n".join(tiles.names).encode(), digest_size=8).hexdigest()
     result = component("map", _HTML)(
         key="fleet_map",
         data={
             "version": version,
-            "name": _("Map of the machines. Arrow keys move from tile to tile, Enter opens the machine."),
-            "hint": _(
-                "Point at a tile to see which machine it is, or move with the arrow keys; Enter or a click opens it."
-            ),
+            "name": _("Map of the machines. Arrow keys move between tiles, Enter opens the machine."),
+            "hint": _("Hover over a tile for its machine, or move with the arrow keys; Enter or a click opens it."),
             "looks": tiles.looks,
             "legend": legend(tiles),
             "groups": groups(tiles) if grouped else [{"title": "", "count": len(tiles.names)}],
@@ -63,24 +61,18 @@ def draw(tiles: Tiles, *, grouped: bool) -> str:
 
 
 def legend(tiles: Tiles) -> list[dict[str, Any]]:
-    """What each letter is that occurs: a sign beside a colour, in words, and how many machines are so."""
+    """Return the symbol, colour, words and number of machines of each look that occurs."""
     counts = Counter(tiles.looks)
+    shown = [(look, sign, word(look), text.count(counts[look])) for look, sign in _SIGNS.items() if counts[look]]
     return [
-        {
-            "look": look,
-            "sign": sign,
-            "label": word(look).label,
-            "tone": word(look).tone,
-            "count": text.count(counts[look]),
-        }
-        for look, sign in _SIGNS.items()
-        if counts[look]
+        {"look": look, "sign": sign, "label": found.label, "tone": found.tone, "count": count}
+        for look, sign, found, count in shown
     ]
 
 
 def groups(tiles: Tiles) -> list[dict[str, Any]]:
-    """The headings above the tiles, with how many tiles are below each."""
-    named = {"": _("Without"), OTHERS: _("Others")}
+    """Return the headings of the groups, with the number of tiles in each."""
+    named = {"": _("Not set"), OTHERS: _("Others")}
     return [
         {"title": f"{named.get(name, text.readable(name))} · {text.count(count)}", "count": count}
         for name, count in tiles.groups
@@ -88,7 +80,7 @@ def groups(tiles: Tiles) -> list[dict[str, Any]]:
 
 
 def word(look: str) -> Word:
-    """A machine's presence; of one that is online its health too."""
+    """Return a machine's presence, and its health while it is online."""
     if look == UNVERIFIED:
         return Word(_("Unverified"), "plain")
     for presence, letter in BY_PRESENCE.items():

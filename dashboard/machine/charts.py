@@ -1,7 +1,7 @@
-"""Which charts a machine's history makes. Pure.
+"""Charts of a machine's history. Pure.
 
-Vitals have charts of their own; every other metric that the machine describes in its `info` gets one by its own title
-and unit, so that a new collector shows up here with nothing edited.
+The vitals have fixed charts. Each extra metric that the machine describes in its `info` has a chart with its title and
+unit, so that a new collector appears here without an edit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _PERCENT: Final = Scale("%", 1.0)
 
 @dataclass(frozen=True, slots=True)
 class ExtraMetric:
-    """A reading beyond the vitals, as the machine describes it."""
+    """A metric beyond the vitals, as the machine describes it."""
 
     name: str
     title: str
@@ -32,7 +32,7 @@ class ExtraMetric:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A titled chart. `key` stays the same over refreshes; `wide` ones take the whole width."""
+    """A titled chart. `key` stays the same over refreshes; a `wide` chart takes the whole width."""
 
     key: str
     title: str
@@ -43,7 +43,7 @@ class Chart:
 
 
 def metrics(info: Mapping[str, Any] | None) -> list[ExtraMetric]:
-    """What the machine says it sends beyond the vitals."""
+    """Return the metrics beyond the vitals that the machine describes."""
     described = (info or {}).get("metrics") or ()
     return [
         ExtraMetric(
@@ -57,7 +57,7 @@ def metrics(info: Mapping[str, Any] | None) -> list[ExtraMetric]:
 
 
 def of_history(rows: Sequence[Row], extras: Sequence[ExtraMetric], *, spacing: float) -> list[Chart]:
-    """The charts for these rows; one without any value is left out."""
+    """Return the charts for these rows, without charts that have no value."""
     every = [*_vital_charts(rows, spacing), *(_extra_chart(rows, metric, spacing) for metric in extras)]
     return [chart for chart in every if any(charts.has_values(line.points) for line in chart.lines)]
 
@@ -97,7 +97,7 @@ def _extra_chart(rows: Sequence[Row], metric: ExtraMetric, spacing: float) -> Ch
 
 
 def _line(rows: Sequence[Row], name: str, title: str, spacing: float) -> Line:
-    """A column as a line; with its lowest and highest where the rows have them."""
+    """Return a column as a line, with minimum and maximum where the rows have them."""
 
     def points(column: str) -> Sequence[charts.Point]:
         return charts.readings(rows, column, spacing=spacing)

@@ -1,4 +1,4 @@
-"""What the machine page says in words and figures: the line under its name, its vitals, its inventory. Pure."""
+"""The facts on the machine page: title, vitals, ledger, inventory, presence events. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
@@ -11,7 +11,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import _, ngettext, pgettext
 from dashboard.machine.charts import ExtraMetric
 from dashboard.widgets import charts, markup
-from schemas.contract.messages import Thresholds
+from schemas.contract.messages import Component, Thresholds
 from schemas.fleet.health import DEFAULT_THRESHOLDS
 from schemas.fleet.ledger import Ledger
 
@@ -19,13 +19,13 @@ _CLOCK_TOLERANCE_MILLISECONDS: Final = 2000
 
 
 def title(row: Row[Any]) -> str:
-    """The machine's name with its presence."""
+    """Return the page's title: the machine's name with its presence."""
     word, why = fleet_rows.status(row, row.since_at or 0)
     return markup.title(row.hostname or row.name, word, why)
 
 
 def subtitle(row: Row[Any], now: int) -> str:
-    """One line: why it is what it is, its system, its agent, for how long it runs."""
+    """Return one line: presence with its reason and duration, system, agent version, uptime."""
     since = text.duration((now - row.since_at) / 1000) if row.since_at else ""
     presence = _presence(text.presence(row.presence).label, since, text.reason(row.reason or "")) if since else ""
     system = " ".join(part for part in (row.os, row.os_version) if part)
@@ -37,46 +37,42 @@ def subtitle(row: Row[Any], now: int) -> str:
 def vitals(
     row: Row[Any], extras: Sequence[ExtraMetric], thresholds: Thresholds | None, recent: Sequence[Mapping[str, Any]]
 ) -> str:
-    """The figures of now; `recent` are the last samples, for what only grows."""
-    judged_by = thresholds or DEFAULT_THRESHOLDS
+    """Return the present readings. `recent` are the last samples, for the rates of counters."""
+    limits = thresholds or DEFAULT_THRESHOLDS
     info: Mapping[str, Any] = row.info or {}
-    well = text.health(row.health_status)
+
+    def usage(label: str, detail: str, percent: float | None, component: Component) -> str:
+        tone = fleet_rows.tone(percent, component, limits)
+        return markup.gauge(label, text.percent(percent), detail, percent or 0, tone)
+
+    word = text.health(row.health_status)
     score = text.UNKNOWN if row.health_score is None else str(row.health_score)
+    memory, disk = _of(row.memory_used_bytes, info, "memory"), _of(row.disk_used_bytes, info, "disk")
     pieces = [
-        markup.gauge(_("Health"), score, well.label, row.health_score, well.tone),
-        _share(_("CPU"), _cores(info), row.cpu_percent, fleet_rows.tone(row.cpu_percent, judged_by.cpu, judged_by)),
-        _share(
-            _("Memory"),
-            _of(row.memory_used_bytes, info, "memory"),
-            row.memory_percent,
-            fleet_rows.tone(row.memory_percent, judged_by.memory, judged_by),
-        ),
-        _share(
-            _("Disk"),
-            _of(row.disk_used_bytes, info, "disk"),
-            row.disk_percent,
-            fleet_rows.tone(row.disk_percent, judged_by.disk, judged_by),
-        ),
+        markup.gauge(_("Health"), score, word.label, row.health_score, word.tone),
+        usage(_("CPU"), _cores(info), row.cpu_percent, limits.cpu),
+        usage(_("Memory"), memory, row.memory_percent, limits.memory),
+        usage(_("Disk"), disk, row.disk_percent, limits.disk),
     ]
-    return markup.gauges(pieces) + markup.gauges([*_smaller(row, extras), *_traffic(recent, row)], small=True)
+    return markup.gauges(pieces) + markup.gauges([*_readings(row, extras), *_traffic(recent, row)], small=True)
 
 
 def ledger(found: Ledger) -> list[tuple[str, str]]:
-    """Where the machine's samples are: the first four make the sentence, the rest say where the others went."""
+    """Return the account of the machine's samples: expected = stored + lost + buffered + dropped."""
     facts = [
         (_("Expected"), found.expected),
         (_("Stored"), found.stored),
-        (_("of these late"), found.late),
+        (_("Backfilled"), found.late),
         (_("Lost"), found.lost),
-        (_("Waiting at the agent"), found.waiting),
-        (_("Dropped by the agent"), found.dropped),
-        (_("Arrived twice"), found.duplicate),
+        (_("Buffered on agent"), found.waiting),
+        (_("Dropped by agent"), found.dropped),
+        (_("Duplicates"), found.duplicate),
     ]
     return [(name, text.count(number)) for name, number in facts]
 
 
 def inventory(row: Row[Any], now: int, zone: tzinfo) -> list[tuple[str, str]]:
-    """What the machine is."""
+    """Return what the machine is, as its agent reports it."""
     info: Mapping[str, Any] = row.info or {}
     facts = [
         (_("Machine id"), row.name),
@@ -98,7 +94,7 @@ def inventory(row: Row[Any], now: int, zone: tzinfo) -> list[tuple[str, str]]:
 
 
 def events(rows: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, text.Word, str]]:
-    """Changes of presence as lines of a timeline."""
+    """Return changes of presence as lines of a timeline."""
     return [(text.moment(row.at, now, zone), text.presence(row.after), text.reason(row.reason)) for row in rows]
 
 
@@ -108,7 +104,7 @@ def _presence(word: str, length: str, why: str) -> str:
     return _("{presence} for {length}", presence=word, length=length)
 
 
-def _smaller(row: Row[Any], extras: Sequence[ExtraMetric]) -> list[str]:
+def _readings(row: Row[Any], extras: Sequence[ExtraMetric]) -> list[str]:
     readings = [
         (_("Load, 1 min"), None if row.load_1m is None else text.fixed(row.load_1m, 2)),
         (_("Processes"), None if row.process_count is None else text.count(row.process_count)),
@@ -139,10 +135,6 @@ def _traffic(recent: Sequence[Mapping[str, Any]], row: Row[Any]) -> list[str]:
     return pieces
 
 
-def _share(label: str, detail: str, percent: float | None, tone: str) -> str:
-    return markup.gauge(label, text.percent(percent), detail, percent or 0, tone)
-
-
 def _cores(info: Mapping[str, Any]) -> str:
     count = info.get("cpu_count")
     return ngettext("{n} core", "{n} cores", int(count)) if count else ""
@@ -161,8 +153,8 @@ def _clock(offset: int | None) -> str | None:
     if offset is None:
         return None
     if abs(offset) < _CLOCK_TOLERANCE_MILLISECONDS:
-        return _("right")
+        return _("in sync")
     length = text.duration(abs(offset) / 1000)
     if offset > 0:
-        return _("{length} behind; times here are corrected", length=length)
-    return _("{length} ahead; times here are corrected", length=length)
+        return _("{length} behind (times here are corrected)", length=length)
+    return _("{length} ahead (times here are corrected)", length=length)

@@ -7,7 +7,8 @@ Invariants:
 
 import logging
 from collections.abc import Callable
-from typing import Final, ParamSpec, TypeVar
+from functools import partial
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import streamlit as st
 from sqlalchemy import Engine
@@ -36,6 +37,17 @@ def read(context: PageContext, key: str, query: Callable[[], T]) -> T | None:
     st.session_state[kept] = value
     st.session_state[READ_AT] = context.now()
     return value
+
+
+def read_org(
+    context: PageContext,
+    key: str,
+    query: Callable[Concatenate[Engine, str, P], T],
+    *given: P.args,
+    **named: P.kwargs,
+) -> T | None:
+    """Run a query on the visitor's organisation, as `read` does."""
+    return read(context, key, partial(query, context.engine, context.org, *given, **named))
 
 
 def fresh(query: Callable[[], T]) -> T | None:

@@ -1,4 +1,4 @@
-"""What is wrong with single machines now, and what was."""
+"""Alerts of single machines, active and resolved."""
 
 from functools import partial
 from typing import Final
@@ -16,10 +16,10 @@ PAGE = Page(title=marked("Alerts"), path="alerts", icon=":material/notifications
 
 _MACHINE: Final = "machine"
 _SHOWN: Final = 200
-_NONE_TITLE: Final = marked("No alert")
+_NONE_TITLE: Final = marked("No alerts")
 _NONE: Final = marked(
-    "An alert is raised when a machine stays away, runs out of CPU, memory or disk, has a wrong clock, or cannot be "
-    "measured. Many machines that go quiet together are an incident instead."
+    "An alert is raised when a machine stays offline, runs short of CPU, memory or disk, has a wrong clock, or sends "
+    "no metrics. Many machines that stop reporting at the same time are an incident instead."
 )
 
 
@@ -39,8 +39,8 @@ def _alerts(context: PageContext) -> None:
     if not found:
         st.html(markup.empty(_(_NONE_TITLE), _(_NONE)))
         return
-    lasting = sum(row.ended_at is None for row in found)
-    st.html(markup.note(ngettext("{n} alert lasts", "{n} alerts last", lasting)))
+    active = sum(row.ended_at is None for row in found)
+    st.html(markup.note(ngettext("{n} active alert", "{n} active alerts", active)))
     rows = alert_rows.rows(found, context.now(), context.zone, path=f"/{_MACHINE}")
     opened = table.draw("alerts_table", _(PAGE.title), cells.columns(alert_rows.HEADS), rows, total=len(rows))
     if opened:

@@ -1,4 +1,4 @@
-"""The first page: what is wrong, how many machines there are, and which."""
+"""The fleet page: cards with the number of machines in each state, and the machines as a table or a map."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from dashboard.actions import dialog
 from dashboard.export import downloads
 from dashboard.fleet import filters as fleet_filters
 from dashboard.fleet import rows, selection, state, tile_map
-from dashboard.fleet.state import DEFAULT, PAGE_SIZE, Place, Snapshot
+from dashboard.fleet.state import DEFAULT, PAGE_SIZE, FleetView, RowSnapshot
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
 from dashboard.page import last_good, refresh
@@ -37,30 +37,38 @@ _TABLE: Final = "fleet_table"
 _CARDS_HTML: Final = '<div class="df-cards-frame"><div class="df-cards" role="group"></div></div>'
 _PAGER_WIDTH: Final = 330
 _TREND_SECONDS: Final = 15
-"""How old the lines of the table may be: a minute is summed up some seconds after its end."""
+"""How long CPU lines are cached; a minute is rolled up some seconds after its end."""
 
 _THRESHOLDS_SECONDS: Final = 10
-"""How long the colours of the bars may follow a change of the organisation's limits; health itself follows at once."""
+"""How long thresholds are cached: bar colours follow a change after this time, health at once."""
 
 _SHARED_SECONDS: Final = 1
-"""How old what is about the whole fleet may be; visitors share it."""
+"""How long figures of the whole fleet are cached, for all visitors."""
 
-_EMPTY_TITLE: Final = marked("No machine yet")
 _EMPTY: Final = marked(
-    "`dashfleet up` adds the machine it runs on by itself; it appears here with its first heartbeat. "
-    "To add another machine, make a token **on this server**, whose broker listens with TLS (`dashfleet up --listen`):"
+    "`dashfleet up` adds the machine it runs on; it appears here with its first heartbeat. To add "
+    "another machine, create a token **on this server**, whose broker listens with TLS (`dashfleet up --listen`):"
 )
 _ON_THE_SERVER: Final = "dashfleet token create --org {org}"
 _EMPTY_MORE: Final = marked(
-    "Then **on that machine**, in a clone of DashFleet and with this server's `tls/ca.pem`. It asks for the token:"
+    "Then **on that machine**, in a clone of DashFleet and with this server's `tls/ca.pem`, run this command. It asks "
+    "for the token:"
 )
-_NO_MATCH_TITLE: Final = marked("No machine matches")
-_NO_MATCH: Final = marked("Change the filters, or clear them.")
+
+
+def _cpu_by_minute(engine: Engine, org: str, names: Sequence[str], now: int) -> dict[str, list[float | None]]:
+    return history_queries.read_cpu_by_minute(engine, org, names, now=now, minutes=rows.TREND_MINUTES)
+
+
+_cached_trends = last_good.cached(_cpu_by_minute, seconds=_TREND_SECONDS)
+_cached_settings = last_good.cached(read_settings, seconds=_THRESHOLDS_SECONDS)
+_cached_counts = last_good.cached(machines.count_by_status, seconds=_SHARED_SECONDS)
+_cached_tiles = last_good.cached(tile_queries.find_tiles, seconds=_SHARED_SECONDS)
 
 
 def show(context: PageContext) -> None:
     """Draw the page."""
-    fleet_filters.arrive(context)
+    fleet_filters.sync_from_address(context)
     counts = _counts(context)
     filtered = counts is not None and not _is_empty(counts)
     if filtered:
@@ -73,58 +81,56 @@ def show(context: PageContext) -> None:
 
 
 def _counts(context: PageContext) -> Counts | None:
-    filters = fleet_filters.place().filters.described
-    return last_good.read(context, "fleet.counts", partial(_shared_counts, context.engine, context.org, filters))
+    return last_good.read_org(context, "fleet.counts", _cached_counts, fleet_filters.current().filters.described)
 
 
 def _is_empty(counts: Counts) -> bool:
-    """Whether there is no machine at all."""
-    return not counts.numbers and fleet_filters.place().filters.described == DEFAULT
+    """Return True if the organisation has no machine at all."""
+    return not counts.numbers and fleet_filters.current().filters.described == DEFAULT
 
 
 def _fleet(context: PageContext, *, filtered: bool) -> None:
-    """What refreshes: the counts, the table, and its foot. `filtered`: the filters are drawn already."""
-    fleet_filters.settle()
+    """Draw what refreshes: cards, table or map, foot. `filtered`: the row of filters is drawn already."""
+    fleet_filters.acknowledge_address()
     counts = _counts(context)
     if counts is None:
         return
     if _is_empty(counts):
         _no_machine(context)
         return
-    outdated = fleet_filters.outdated()
+    outdated = fleet_filters.pop_outdated()
     if not filtered or outdated or dialog.asked():
         st.rerun()
-    place = fleet_filters.place()
+    view = fleet_filters.current()
     component("cards", _CARDS_HTML)(
         key="fleet_cards",
-        data={"name": _("Filter by status"), "cards": rows.cards(counts, place.filters)},
+        data={"name": _("Filter by status"), "cards": rows.cards(counts, view.filters)},
         on_pressed_change=_card_pressed,
     )
-    matching = _map_of(context) if place.map else _page_of(context)
+    matching = _map_of(context, view) if view.map else _page_of(context, view)
     if matching == 0:
-        _no_match()
+        with st.container(border=True, key="card_no_match", horizontal_alignment="center"):
+            st.html(markup.empty(_("No machine matches"), _("Change the filters, or clear them.")))
+            fleet_filters.clear_button("fleet_no_match_clear")
 
 
-def _page_of(context: PageContext) -> int | None:
-    """The table; how many machines match, or None when that cannot be known."""
-    snapshot = _snapshot(context, fleet_filters.place())
+def _page_of(context: PageContext, view: FleetView) -> int | None:
+    """Draw the table; return the number of matching machines, None if unknown."""
+    snapshot = _snapshot(context, view)
     if snapshot is None or not snapshot.names:
         return None if snapshot is None else 0
     _table_of(context, snapshot)
-    selection.bar(context, _TABLE, snapshot.place.filters, snapshot.total)
+    selection.bar(context, _TABLE, snapshot.view.filters, snapshot.total)
     _foot(context, snapshot)
     return snapshot.total
 
 
-def _map_of(context: PageContext) -> int | None:
-    """The map; how many machines match, or None when that cannot be known."""
-    place = fleet_filters.place()
-    tiles = last_good.read(
-        context, "fleet.tiles", partial(_shared_tiles, context.engine, context.org, place.filters, place.group)
-    )
+def _map_of(context: PageContext, view: FleetView) -> int | None:
+    """Draw the map; return the number of matching machines, None if unknown."""
+    tiles = last_good.read_org(context, "fleet.tiles", _cached_tiles, view.filters, view.group)
     if tiles is None or not tiles.names:
         return None if tiles is None else 0
-    opened = tile_map.draw(tiles, grouped=bool(place.group))
+    opened = tile_map.draw(tiles, grouped=bool(view.group))
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_foot"):
         shown = text.count(len(tiles.names))
         of_them = ngettext("{shown} of {n} machine", "{shown} of {n} machines", tiles.total, shown=shown)
@@ -137,73 +143,46 @@ def _map_of(context: PageContext) -> int | None:
 
 
 def _stamp(context: PageContext) -> None:
-    """What is at the right of every foot: the files, and when this was read."""
-    st.html(downloads.links(downloads.FLEET, state.exported(fleet_filters.place())), width="content")
+    st.html(downloads.links(downloads.FLEET, state.exported(fleet_filters.current())), width="content")
     st.html(markup.live_stamp(_("Updated {at}", at=text.clock(context.now(), context.zone))), width="content")
 
 
-def _table_of(context: PageContext, snapshot: Snapshot) -> None:
-    found = last_good.read(
-        context, "fleet.rows", partial(machines.find_rows, context.engine, context.org, snapshot.names)
-    )
-    settings = last_good.read(context, "settings", partial(_settings, context.engine, context.org))
-    now = context.now()
-    minute = now // history.MINUTE * history.MINUTE
-    trends = last_good.read(
-        context, "fleet.trends", partial(_trends, context.engine, context.org, snapshot.names, minute)
-    )
+def _table_of(context: PageContext, snapshot: RowSnapshot) -> None:
+    now, names = context.now(), snapshot.names
+    found = last_good.read_org(context, "fleet.rows", machines.find_rows, names)
+    settings = last_good.read_org(context, "settings", _cached_settings)
+    trends = last_good.read_org(context, "fleet.trends", _cached_trends, names, now // history.MINUTE * history.MINUTE)
     opened = table.draw(
         _TABLE,
         _("Machines"),
-        rows.columns(snapshot.place.filters),
+        rows.columns(snapshot.view.filters),
         rows.rows(found or [], now, settings[0].thresholds if settings else None, trends, path=f"/{_MACHINE}"),
         total=snapshot.total,
         order_age=now - snapshot.at,
-        ticks=selection.shown(snapshot.names) if context.may_act else None,
+        ticks=selection.shown(names) if context.may_act else None,
         on_sorted=_header_clicked,
-        on_aged=_reorder,
-        on_ticks=partial(selection.ticked, context, _TABLE),
+        on_aged=_sort_again,
+        on_ticks=partial(selection.take_ticks, context, _TABLE),
     )
     if opened:
         st.switch_page(context.pages[_MACHINE], query_params={"id": opened})
 
 
-def _cpu_by_minute(engine: Engine, org: str, names: Sequence[str], now: int) -> dict[str, list[float | None]]:
-    return history_queries.read_cpu_by_minute(engine, org, names, now=now, minutes=rows.TREND_MINUTES)
-
-
-_trends = last_good.cached(_cpu_by_minute, seconds=_TREND_SECONDS)
-_settings = last_good.cached(read_settings, seconds=_THRESHOLDS_SECONDS)
-_shared_counts = last_good.cached(machines.count_by_status, seconds=_SHARED_SECONDS)
-_shared_tiles = last_good.cached(tile_queries.find_tiles, seconds=_SHARED_SECONDS)
-
-
-def _foot(context: PageContext, snapshot: Snapshot) -> None:
-    first = (snapshot.place.number - 1) * PAGE_SIZE + 1
-    last = first + len(snapshot.names) - 1
+def _foot(context: PageContext, snapshot: RowSnapshot) -> None:
+    first = (snapshot.view.number - 1) * PAGE_SIZE + 1
+    last, total = first + len(snapshot.names) - 1, snapshot.total
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_foot"):
-        st.html(
-            markup.note(
-                _(
-                    "{first}–{last} of {total}",
-                    first=text.count(first),
-                    last=text.count(last),
-                    total=text.count(snapshot.total),
-                )
-            ),
-            width="content",
-        )
-        if snapshot.total > PAGE_SIZE:
-            st.session_state[_PAGER] = snapshot.place.number
-            st.pagination(state.pages(snapshot.total), key=_PAGER, on_change=_paged, width=_PAGER_WIDTH)
+        numbers = {"first": text.count(first), "last": text.count(last), "total": text.count(total)}
+        st.html(markup.note(_("{first}–{last} of {total}", **numbers)), width="content")
+        if total > PAGE_SIZE:
+            st.session_state[_PAGER] = snapshot.view.number
+            st.pagination(state.pages(total), key=_PAGER, on_change=_paged, width=_PAGER_WIDTH)
         st.space("stretch")
-        label = _("Order from {at}", at=text.clock(snapshot.at, context.zone))
         st.button(
-            label,
+            _("Re-sort (sorted at {at})", at=text.clock(snapshot.at, context.zone)),
             icon=":material/refresh:",
             type="tertiary",
-            on_click=_reorder,
-            help=_("Sort again"),
+            on_click=_sort_again,
             key="fleet_reorder",
         )
         _stamp(context)
@@ -211,7 +190,7 @@ def _foot(context: PageContext, snapshot: Snapshot) -> None:
 
 def _no_machine(context: PageContext) -> None:
     with st.container(border=True, key="card_empty"):
-        st.html(markup.heading(_(_EMPTY_TITLE)))
+        st.html(markup.heading(_("No machines yet")))
         st.markdown(_(_EMPTY))
         st.code(_ON_THE_SERVER.format(org=context.org), language=None)
         st.markdown(_(_EMPTY_MORE))
@@ -219,30 +198,24 @@ def _no_machine(context: PageContext) -> None:
         if _SETTINGS in context.pages:
             st.page_link(
                 context.pages[_SETTINGS],
-                label=_("Or make a token here, with its install line"),
+                label=_("Or create a token here, with its install command"),
                 icon=":material/key:",
                 query_params={"section": "tokens"},
             )
         st.html(markup.note(_("Waiting for the first heartbeat …")))
 
 
-def _no_match() -> None:
-    with st.container(border=True, key="card_no_match", horizontal_alignment="center"):
-        st.html(markup.empty(_(_NO_MATCH_TITLE), _(_NO_MATCH)))
-        fleet_filters.clear_button("fleet_no_match_clear")
-
-
-def _snapshot(context: PageContext, place: Place) -> Snapshot | None:
-    def find(wanted: Place) -> tuple[tuple[str, ...], int]:
+def _snapshot(context: PageContext, view: FleetView) -> RowSnapshot | None:
+    def find(wanted: FleetView) -> tuple[tuple[str, ...], int]:
         offset = (wanted.number - 1) * PAGE_SIZE
         return machines.find_page(context.engine, context.org, wanted.filters, offset=offset, limit=PAGE_SIZE)
 
-    def refreshed() -> Snapshot:
+    def refreshed() -> RowSnapshot:
         before = st.session_state.get(_SNAPSHOT)
-        snapshot = state.refreshed(before, place, find, context.now())
-        if not snapshot.names and place.number > 1:  # the last page went away
-            fleet_filters.go(replace(place, number=1))
-            snapshot = state.refreshed(None, fleet_filters.place(), find, context.now())
+        snapshot = state.refreshed(before, view, find, context.now())
+        if not snapshot.names and view.number > 1:  # the last page no longer exists
+            fleet_filters.set_view(replace(view, number=1))
+            snapshot = state.refreshed(None, fleet_filters.current(), find, context.now())
         return snapshot
 
     snapshot = last_good.read(context, _SNAPSHOT, refreshed)
@@ -251,16 +224,18 @@ def _snapshot(context: PageContext, place: Place) -> Snapshot | None:
 
 
 def _card_pressed() -> None:
-    fleet_filters.narrow(state.press(fleet_filters.place().filters, st.session_state["fleet_cards"].pressed))
+    pressed = st.session_state["fleet_cards"].pressed
+    fleet_filters.set_filters(state.press(fleet_filters.current().filters, pressed))
 
 
 def _header_clicked() -> None:
-    fleet_filters.go(fleet_filters.place().narrowed(state.sort(fleet_filters.place().filters, table.sorted_by(_TABLE))))
+    view = fleet_filters.current()
+    fleet_filters.set_view(view.narrowed(state.sort(view.filters, table.sorted_by(_TABLE))))
 
 
 def _paged() -> None:
-    fleet_filters.go(replace(fleet_filters.place(), number=st.session_state[_PAGER]))
+    fleet_filters.set_view(replace(fleet_filters.current(), number=st.session_state[_PAGER]))
 
 
-def _reorder() -> None:
+def _sort_again() -> None:
     st.session_state.pop(_SNAPSHOT, None)

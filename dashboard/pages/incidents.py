@@ -1,4 +1,4 @@
-"""What concerns more than one machine: silences of many at once, shared identities, and when the server was blind."""
+"""Incidents: machines that stopped reporting at the same time, shared identities, and lost broker connections."""
 
 from functools import partial
 from typing import Any, Final
@@ -18,9 +18,9 @@ from schemas.database.queries.incidents import list_incidents
 PAGE = Page(title=marked("Incidents"), path="incidents", icon=":material/emergency_home:", order=5)
 
 _SHOWN: Final = 100
-_NONE_TITLE: Final = marked("No incident")
+_NONE_TITLE: Final = marked("No incidents")
 _NONE: Final = marked(
-    "Nothing has concerned several machines at once. Each machine's own comings and goings are on its page."
+    "No event has concerned several machines at once. The events of a single machine are on its page."
 )
 
 
@@ -45,8 +45,4 @@ def _incidents(context: PageContext) -> None:
 
 
 def _state(row: Row[Any]) -> Word:
-    return (
-        Word(pgettext("incident", "Open"), "bad")
-        if row.ended_at is None
-        else Word(pgettext("incident", "Over"), "plain")
-    )
+    return Word(pgettext("incident", "Open"), "bad") if row.ended_at is None else Word(_("Resolved"), "plain")

@@ -8,6 +8,7 @@ from typing import Any
 
 from dashboard.i18n.language import Marked, _
 from dashboard.i18n.text import Word
+from schemas.contract.topics import slug
 
 Heads = tuple[tuple[str, Marked], ...]
 """The columns of a table: their codes and what they are called."""
@@ -26,6 +27,17 @@ def row(id_: str, href: str, *cells: Mapping[str, Any]) -> dict[str, Any]:
 def name(shown: str, detail: str = "") -> dict[str, Any]:
     """What a row is called."""
     return {"kind": "name", "text": shown, "detail": detail}
+
+
+def machine(id_: str, hostname: str | None) -> dict[str, Any]:
+    """The name of a machine: its hostname, and its id unless the hostname says it."""
+    shown = hostname or id_
+    return name(shown, "" if tells(shown, id_) else id_)
+
+
+def tells(hostname: str, id_: str) -> bool:
+    """Return True if the hostname, with or without its domain, says the machine's id."""
+    return id_ in (slug(hostname), slug(hostname.partition(".")[0]))
 
 
 def plain(shown: str, hint: str = "") -> dict[str, Any]:

@@ -130,7 +130,7 @@ def test_groups_have_headings_and_a_line_down_goes_to_the_next_group(visit: Visi
     page.keyboard.press("ArrowDown")
     expect(said(page)).to_have_text(re.compile(r"lyon · 29$"))
     page.keyboard.press("ArrowDown")
-    expect(said(page)).to_have_text(re.compile(r"Without · 6$"))
+    expect(said(page)).to_have_text(re.compile(r"Not set · 6$"))
     photograph(page, "map-groups-light")
 
 

@@ -42,7 +42,7 @@ def test_a_row_says_what_where_how_bad_since_when_and_for_how_long(fleet: Fleet,
     assert (lasting["id"], lasting["href"]) == ("web", "/machine?id=web")
     shown = [(cell["text"], cell.get("tone", "")) for cell in lasting["cells"]]
     assert shown[:3] == [("Disk nearly full", ""), ("<b>web</b>", ""), ("Critical", "bad")]
-    assert [cell["text"] for cell in over["cells"]][0::2] == ["Mine, own", "Over", "1 min"]
+    assert [cell["text"] for cell in over["cells"]][0::2] == ["Mine, own", "Resolved", "1 min"]
 
 
 def test_all_that_our_rules_say_is_known_in_every_language() -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard.actions import dialog
 from dashboard.fleet import selection
-from dashboard.fleet.state import Selection
+from dashboard.fleet.state import MachineSelection
 
 TABLE = "fleet_table"
 
@@ -17,7 +17,7 @@ TABLE = "fleet_table"
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The machines that a dialog was asked for about; until now db-01 is selected."""
     about: list[tuple[str, ...]] = []
-    monkeypatch.setattr(st, "session_state", {selection._SELECTION: Selection(names=("db-01",))})
+    monkeypatch.setattr(st, "session_state", {selection._SELECTION: MachineSelection(names=("db-01",))})
     monkeypatch.setattr(dialog, "ask", about.append)
     return about
 

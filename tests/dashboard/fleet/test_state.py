@@ -1,10 +1,10 @@
 import pytest
 
 from dashboard.fleet import state
-from dashboard.fleet.state import PAGE_SIZE, Place, Snapshot
+from dashboard.fleet.state import PAGE_SIZE, FleetView, RowSnapshot
 from schemas.database.queries.machines import Filters
 
-PLACE = Place(Filters(order="cpu"))
+VIEW = FleetView(Filters(order="cpu"))
 
 
 class Machines:
@@ -14,62 +14,68 @@ class Machines:
         self.names = list(names)
         self.asked = 0
 
-    def __call__(self, _: Place) -> tuple[tuple[str, ...], int]:
+    def __call__(self, _: FleetView) -> tuple[tuple[str, ...], int]:
         self.asked += 1
         return tuple(self.names[:PAGE_SIZE]), len(self.names)
 
 
 @pytest.mark.parametrize(
-    "place",
+    "view",
     [
-        Place(),
-        Place(Filters(search="web 1", presences=("stale", "offline"), healths=("critical",))),
-        Place(Filters(order="cpu", descending=True), number=3),
-        Place(Filters(systems=("Debian GNU/Linux", "FreeBSD"), versions=("0.1.0",), labels=("site=paris", "role="))),
-        Place(Filters(search="x"), map=True),
-        Place(map=True, group="os"),
-        Place(map=True, group="label:site"),
-        Place(Filters(systems=("A, B", "50 %", "%2C", "<script>alert(1)</script>"), labels=("a=b=c,d", "a=![x](y)"))),
+        FleetView(),
+        FleetView(Filters(search="web 1", presences=("stale", "offline"), healths=("critical",))),
+        FleetView(Filters(order="cpu", descending=True), number=3),
+        FleetView(
+            Filters(systems=("Debian GNU/Linux", "FreeBSD"), versions=("0.1.0",), labels=("site=paris", "role="))
+        ),
+        FleetView(Filters(search="x"), map=True),
+        FleetView(map=True, group="os"),
+        FleetView(map=True, group="label:site"),
+        FleetView(
+            Filters(systems=("A, B", "50 %", "%2C", "<script>alert(1)</script>"), labels=("a=b=c,d", "a=![x](y)"))
+        ),
     ],
 )
-def test_an_address_leads_back_to_its_place(place: Place) -> None:
-    assert state.parse(state.address(place)) == place
+def test_an_address_leads_back_to_its_view(view: FleetView) -> None:
+    assert state.parse(state.address(view)) == view
 
 
 def test_the_usual_place_has_an_empty_address() -> None:
-    assert state.address(Place()) == {}
+    assert state.address(FleetView()) == {}
 
 
 def test_the_address_holds_codes_not_labels() -> None:
-    query = state.address(Place(Filters(presences=("offline",), healths=("warn",))))
+    query = state.address(FleetView(Filters(presences=("offline",), healths=("warn",))))
     assert query == {"status": "offline", "health": "warn"}
 
 
 def test_what_an_address_names_wrongly_is_as_if_it_were_not_there() -> None:
     query = {"status": "broken,offline", "health": "<b>", "sort": "password", "dir": "up", "page": "-1", "q": "x" * 999}
-    place = state.parse(query)
-    assert place == Place(Filters(search="x" * 100, presences=("offline",)))
+    view = state.parse(query)
+    assert view == FleetView(Filters(search="x" * 100, presences=("offline",)))
 
 
 def test_a_grouping_from_an_address_is_one_that_the_page_offers() -> None:
     for group in ("cpu", "label:", "label:<b>", 'label:"]', "label:Site"):
-        assert state.parse({"view": "map", "group": group}) == Place(map=True)
-    assert state.parse({"view": "globe", "group": "os"}) == Place()
+        assert state.parse({"view": "map", "group": group}) == FleetView(map=True)
+    assert state.parse({"view": "globe", "group": "os"}) == FleetView()
 
 
 def test_other_filters_lead_to_the_first_page_of_the_same_view() -> None:
-    assert Place(number=3).narrowed(Filters(search="x")) == Place(Filters(search="x"))
-    assert Place(map=True, group="os").narrowed(Filters(search="x")) == Place(Filters(search="x"), map=True, group="os")
+    assert FleetView(number=3).narrowed(Filters(search="x")) == FleetView(Filters(search="x"))
+    assert FleetView(map=True, group="os").narrowed(Filters(search="x")) == FleetView(
+        Filters(search="x"), map=True, group="os"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "a\nb", "a\x00b", "\x1b[2J", "\u202egnp.exe", "\ud800", "x" * 257])
 def test_a_system_or_version_from_an_address_is_one_line_of_printable_text(text: str) -> None:
-    assert state.parse({"os": f"{text},Debian", "version": text}) == Place(Filters(systems=("Debian",)))
+    assert state.parse({"os": f"{text},Debian", "version": text}) == FleetView(Filters(systems=("Debian",)))
 
 
 @pytest.mark.parametrize("label", ["site", "=paris", '"]=x', "Site=x", "a.b=x", "$=x", "' OR 1=1", "site=a\x00"])
 def test_a_label_from_an_address_is_a_key_that_labels_may_have_and_a_printable_value(label: str) -> None:
-    assert state.parse({"label": f"{label},site=paris"}) == Place(Filters(labels=("site=paris",)))
+    assert state.parse({"label": f"{label},site=paris"}) == FleetView(Filters(labels=("site=paris",)))
 
 
 def test_an_address_names_no_more_than_the_page_can_choose_and_nothing_twice() -> None:
@@ -110,31 +116,31 @@ def test_a_header_sorts_its_useful_way_first_then_the_other() -> None:
 
 def test_a_full_page_keeps_its_rows_whatever_the_order_would_be_now() -> None:
     machines = Machines(*(f"m{i}" for i in range(60)))
-    before = state.refreshed(None, PLACE, machines, 1)
+    before = state.refreshed(None, VIEW, machines, 1)
     machines.names.reverse()
-    assert state.refreshed(before, PLACE, machines, 2) == before
+    assert state.refreshed(before, VIEW, machines, 2) == before
     assert machines.asked == 1
 
 
 def test_on_a_page_with_room_new_machines_join_at_the_end() -> None:
     machines = Machines("b", "c")
-    before = state.refreshed(None, PLACE, machines, 1)
+    before = state.refreshed(None, VIEW, machines, 1)
     machines.names = ["a", "c", "b"]
-    after = state.refreshed(before, PLACE, machines, 2)
+    after = state.refreshed(before, VIEW, machines, 2)
     assert (after.names, after.total, after.at) == (("b", "c", "a"), 3, 1)
 
 
 def test_a_machine_that_no_longer_matches_stays_until_the_visitor_acts() -> None:
     machines = Machines("a", "b")
-    before = state.refreshed(None, PLACE, machines, 1)
+    before = state.refreshed(None, VIEW, machines, 1)
     machines.names = ["a"]
-    assert state.refreshed(before, PLACE, machines, 2).names == ("a", "b")
+    assert state.refreshed(before, VIEW, machines, 2).names == ("a", "b")
 
 
 def test_another_place_is_another_snapshot() -> None:
     machines = Machines("a")
-    before = Snapshot(PLACE, ("x",), 1, 1)
-    assert state.refreshed(before, Place(), machines, 2) == Snapshot(Place(), ("a",), 1, 2)
+    before = RowSnapshot(VIEW, ("x",), 1, 1)
+    assert state.refreshed(before, FleetView(), machines, 2) == RowSnapshot(FleetView(), ("a",), 1, 2)
 
 
 @pytest.mark.parametrize(("total", "pages"), [(0, 1), (1, 1), (50, 1), (51, 2), (8000, 160)])

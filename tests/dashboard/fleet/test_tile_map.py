@@ -39,4 +39,4 @@ def test_a_tone_is_that_of_the_table() -> None:
 
 def test_groups_have_headings_with_numbers() -> None:
     drawn = tile_map.groups(map_of("ggg", (("paris", 1500), ("", 2), (OTHERS, 1))))
-    assert [each["title"] for each in drawn] == ["paris · 1,500", "Without · 2", "Others · 1"]
+    assert [each["title"] for each in drawn] == ["paris · 1,500", "Not set · 2", "Others · 1"]
