@@ -44,7 +44,7 @@ def test_what_is_unknown_is_a_dash(fleet: Fleet, reader: Engine) -> None:
 def test_an_unverified_presence_carries_a_question_mark_and_says_why(fleet: Fleet, reader: Engine) -> None:
     status = cells(fleet, reader, verified=False)["status"]
     assert status["text"] == "Online?"
-    assert status["hint"].startswith("Unverified: the ingestor was blind")
+    assert status["hint"].startswith("Unverified: the ingestor could not listen")
 
 
 def test_an_offline_machine_says_why_and_for_how_long(fleet: Fleet, reader: Engine) -> None:

@@ -68,7 +68,7 @@ def shown(at: AppTest) -> str:
 def test_an_empty_fleet_says_how_to_add_a_machine(fleet: Fleet, visit: Open) -> None:
     fleet.org()
     at = visit("fleet")
-    assert "No machine yet" in shown(at)
+    assert "No machines yet" in shown(at)
     assert at.code[0].value == "dashfleet token create --org home"
     assert "dashfleet agent enrol --server" in at.code[1].value
     assert not at.text_input
