@@ -1,12 +1,13 @@
-"""The front door: the command line. Its commands are in `cli/`, a file per group; a part is imported when one runs."""
+"""Entry point of the command line. Commands are in `cli/`; a part is imported only when its command runs."""
 
 import sys
 from typing import Annotated, NoReturn
 
 import typer
 
-from cli import access, agent, backup, brokers, commands, export, fleet, keys, parts, people, report
-from cli.act import act
+from cli import agent, alerts, backup, brokers, export, key, machines, org, principal, report, run, token, user, watch
+from cli.act import command, commands
+from cli.up import command as up
 from runtime.errors import UserError
 from runtime.version import VERSION
 
@@ -17,24 +18,22 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(parts.app)
-app.add_typer(agent.app, name="agent")
-app.add_typer(fleet.app)
-app.add_typer(backup.app)
-app.add_typer(export.app)
-app.add_typer(report.app)
-app.add_typer(brokers.app)
-app.add_typer(access.org, name="org")
-app.add_typer(access.token, name="token")
-app.add_typer(access.principal, name="principal")
-app.add_typer(people.app, name="user")
-app.add_typer(act.app)
-app.add_typer(commands.app, name="commands")
-app.add_typer(keys.app, name="key")
+for group in (up, run, machines, alerts, watch, backup, export, report, brokers, command):
+    app.add_typer(group.app)
+for name, group in {
+    "agent": agent,
+    "org": org,
+    "token": token,
+    "principal": principal,
+    "user": user,
+    "commands": commands,
+    "key": key,
+}.items():
+    app.add_typer(group.app, name=name)
 
 
 def main() -> NoReturn:
-    """Run the command line; what the user can mend exits with 2 and one sentence."""
+    """Run the command line. A UserError exits with 2 and prints its message."""
     try:
         app()
     except UserError as error:

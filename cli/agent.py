@@ -1,4 +1,4 @@
-"""`dashfleet agent`: watch this machine, and before that, enrol it."""
+"""`dashfleet agent` and `dashfleet agent enrol`."""
 
 import os
 import secrets
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Check, Configuration, Data, Server, data_directory, effective
+from cli.options import Check, Configuration, Data, Server
+from cli.settings import data_directory, effective
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ TOKEN = "DASHFLEET_TOKEN"  # noqa: S105 - a variable's name
 STANDARD_INPUT = Path("-")
 app = typer.Typer()
 
-MachineId = Annotated[str | None, typer.Option("--machine", help="This machine's id.", show_default="the hostname")]
+MachineId = Annotated[
+    str | None, typer.Option("--machine", help="Id of this machine.", show_default="derived from the hostname")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -27,22 +30,22 @@ def agent(
     data: Data = None,
     config: Configuration = None,
     server: Server = None,
-    org: Annotated[str | None, typer.Option(help="The organisation of this machine.")] = None,
+    org: Annotated[str | None, typer.Option(help="Organisation of this machine.")] = None,
     machine: MachineId = None,
     interval: Annotated[float | None, typer.Option(help="Seconds between two samples.", min=0.05)] = None,
     check: Check = False,
 ) -> None:
-    """Watch this machine. The password: DASHFLEET_AGENT_PASSWORD, or a file named in DASHFLEET_AGENT_PASSWORD_FILE.
+    """Run the agent, which monitors this machine.
 
-    After `dashfleet agent enrol` it needs neither, and no option.
+    Reads the secret from DASHFLEET_AGENT_PASSWORD or the file named in DASHFLEET_AGENT_PASSWORD_FILE. After
+    `dashfleet agent enrol` no secret and no option is needed.
     """
     if context.invoked_subcommand is not None:
         return
     from runtime.settings.agent import AgentSettings
 
-    settings = effective(
-        AgentSettings, data, config, check, server=server, org=org, machine=machine, interval_seconds=interval
-    )
+    given = {"server": server, "org": org, "machine": machine, "interval_seconds": interval}
+    settings = effective(AgentSettings, data, config, check=check, **given)
     from runtime.process import become
 
     become("agent", settings)
@@ -55,39 +58,38 @@ def enrol(
     server: Server = None,
     machine: MachineId = None,
     token_file: Annotated[
-        Path | None, typer.Option(help="A file with mode 0600 that holds the token; - for standard input.")
+        Path | None, typer.Option(help="File with mode 0600 that holds the token; - for standard input.")
     ] = None,
-    ca_file: Annotated[Path | None, typer.Option(help="The certificate authority to trust for mqtts.")] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Send the token without TLS.")] = False,
+    ca_file: Annotated[Path | None, typer.Option(help="CA certificate to trust for mqtts, PEM.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Allow sending the token without TLS.")] = False,
 ) -> None:
-    """Give this machine its place in the fleet, with a token of `dashfleet token create`.
+    """Enrol this machine with a token from `dashfleet token create`.
 
-    Asks for the token, unless it is in --token-file, DASHFLEET_TOKEN or standard input.
+    Reads the token from --token-file, DASHFLEET_TOKEN or standard input; prompts for it on a terminal.
     """
     from runtime.settings.agent import AgentSettings
 
-    given = {"server": server, "machine": machine, "ca_file": ca_file}
-    settings = effective(AgentSettings, data, config, False, **given)
+    settings = effective(AgentSettings, data, config, server=server, machine=machine, ca_file=ca_file)
     from agent.enrolment import Enrolment, enrolled_as, over_mqtt
     from runtime.logging_setup import start_logging
 
     known = enrolled_as(settings.data)
     if known is not None:
-        typer.echo(f"This machine is enrolled already, as {known}: start it with {_start(data)}")
+        typer.echo(f"This machine is already enrolled as {known}. Start the agent with {_start(data)}")
         return
     if not (settings.address.tls or settings.address.is_loopback or insecure):
         raise UserError(
-            f"the token would cross the network to {settings.server} in the clear: use mqtts://, or --insecure on a "
-            "network that nobody else is on"
+            f"the token would be sent to {settings.server} without encryption: use mqtts://, or --insecure on a "
+            "private network"
         )
-    token = _token(token_file)
+    token = _read_token(token_file)
     start_logging(settings)
     enrolment = Enrolment(settings, token, open_transport=over_mqtt(settings), nonce=secrets.token_hex(16))
-    typer.echo(f"This machine is {token.org}/{enrolment.run()} now: start it with {_start(data)}")
+    typer.echo(f"Enrolled as {token.org}/{enrolment.run()}. Start the agent with {_start(data)}")
 
 
-def _token(path: Path | None) -> "Token":
-    """The token, from where it does not show. Raises UserError."""
+def _read_token(path: Path | None) -> "Token":
+    """Read the token from a source that does not show it. Raises UserError."""
     from runtime.settings.secret_files import read_secret
     from schemas.contract.enrolment import Token
 

@@ -1,27 +1,28 @@
-"""Backing up the fleet's database, and bringing a backup back."""
+"""`dashfleet backup` and `dashfleet restore`: the fleet database in one file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Data, Database, effective, fleet_database
+from cli.options import Data, Database
+from cli.settings import effective, fleet_database
 
 if TYPE_CHECKING:
-    from ingestor.admin.backup import Contents, Told
+    from ingestor.admin.backup import Contents
 
 app = typer.Typer()
 
 
 @app.command()
 def backup(
-    file: Annotated[Path, typer.Argument(help="The file to write; it must not exist yet.")],
+    file: Annotated[Path, typer.Argument(help="File to write, which must not exist.")],
     data: Data = None,
     database: Database = None,
 ) -> None:
-    """Copy the fleet's database into one file, while everything runs."""
+    """Back up the fleet database to one file, while all parts are running."""
     from ingestor.admin.backup import back_up
 
     with fleet_database(data, database) as engine, _progress("Backing up") as tell:
@@ -31,28 +32,28 @@ def backup(
 
 @app.command()
 def restore(
-    file: Annotated[Path, typer.Argument(help="A file that `dashfleet backup` wrote.")],
+    file: Annotated[Path, typer.Argument(help="File written by `dashfleet backup`.")],
     data: Data = None,
     database: Database = None,
 ) -> None:
-    """Bring a backup into a database that is empty or not there yet."""
-    from ingestor.admin.backup import restore as bring_back
+    """Restore a backup into a database that is empty or does not exist."""
+    from ingestor.admin import backup
     from runtime.settings.ingestor import IngestorSettings
     from schemas.database.engine import open_engine, shown_url
 
-    settings = effective(IngestorSettings, data, None, False, database=database)
+    settings = effective(IngestorSettings, data, database=database)
     engine = open_engine(settings.database.get_secret_value())
     try:
         with _progress("Restoring") as tell:
-            contents = bring_back(file, engine, tell=tell)
+            contents = backup.restore(file, engine, tell=tell)
         typer.echo(f"Restored {_described(contents)} into {shown_url(engine)}.")
     finally:
         engine.dispose()
 
 
 @contextmanager
-def _progress(what: str) -> "Iterator[Told]":
-    """A line on a terminal's standard error that says how far it is; nothing elsewhere."""
+def _progress(what: str) -> Iterator[Callable[[str, int], None]]:
+    """Show the table and number of rows on standard error, if it is a terminal."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -64,7 +65,7 @@ def _progress(what: str) -> "Iterator[Told]":
         def tell(table: str, rows: int) -> None:
             nonlocal done
             done += rows
-            progress.update(task, description=f"{what}: {done:,} rows, at {table}")
+            progress.update(task, description=f"{what}: {done:,} rows, table {table}")
 
         yield tell
 

@@ -1,24 +1,53 @@
-"""Tables of machines and of their ledgers, for a terminal."""
+"""`dashfleet machines` and `dashfleet ledger`: state of each machine, and account of its samples."""
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+import typer
 
+from cli.options import CLOCK, Data, Database, Json
+from cli.output import new_table, show_json, show_table
+from cli.settings import fleet_database
 from runtime.durations import duration
 from schemas.fleet.ledger import Ledger
 
+if TYPE_CHECKING:
+    from rich.table import Table
 
-def machine_table(found: list[dict[str, Any]], *, now: float) -> Table:
-    """The list for a terminal. `now`: seconds since 1970."""
-    shown = Table(box=None, pad_edge=False, header_style="bold")
+app = typer.Typer()
+
+_COLOURS = {"online": "green", "stale": "yellow", "offline": "red", "ok": "green", "warn": "yellow", "critical": "red"}
+
+
+@app.command()
+def machines(data: Data = None, database: Database = None, as_json: Json = False) -> None:
+    """List machines: presence, health, vitals, last seen."""
+    found = _list_machines(data, database)
+    if as_json:
+        show_json(found)
+    else:
+        show_table(machine_table(found, now=CLOCK.now() / 1000))
+
+
+@app.command()
+def ledger(data: Data = None, database: Database = None, as_json: Json = False) -> None:
+    """List the ledger of each machine: samples stored, late, dropped, waiting, lost."""
+    found = _list_machines(data, database)
+    if as_json:
+        show_json([{name: row[name] for name in ("org", "machine", "ledger")} for row in found])
+    else:
+        show_table(ledger_table(found))
+
+
+def machine_table(found: Sequence[dict[str, Any]], *, now: float) -> "Table":
+    """Return machines as a table. `now`: seconds since the epoch."""
+    right = ("CPU", "Memory", "Disk", "Up", "Last seen")
+    table = new_table(("Machine", "Status", "Why", "Health"), right, no_wrap=True)
     named = _names(found)
-    for title in ("Machine", "Status", "Why", "Health"):
-        shown.add_column(title, no_wrap=True)
-    for title in ("CPU", "Memory", "Disk", "Up", "Last seen"):
-        shown.add_column(title, justify="right", no_wrap=True)
     for row in found:
         vitals, health, seen = row["vitals"], row["health"], row["last_seen"]
-        shown.add_row(
+        table.add_row(
             named[row["org"], row["machine"]],
             _coloured(row["presence"], row["presence"] if row["verified"] else f"{row['presence']}?"),
             row["reason"],
@@ -27,26 +56,30 @@ def machine_table(found: list[dict[str, Any]], *, now: float) -> Table:
             "" if vitals["uptime_seconds"] is None else duration(vitals["uptime_seconds"]),
             "never" if seen is None else duration(now - seen / 1000),
         )
-    return shown
+    return table
 
 
-def ledger_table(found: list[dict[str, Any]]) -> Table:
-    """The ledgers for a terminal."""
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("Machine", no_wrap=True)
-    for name in Ledger.__slots__:
-        shown.add_column(name.capitalize(), justify="right", no_wrap=True)
+def ledger_table(found: Sequence[dict[str, Any]]) -> "Table":
+    """Return ledgers as a table."""
+    table = new_table(["Machine"], [name.capitalize() for name in Ledger.__slots__], no_wrap=True)
     named = _names(found)
     for row in found:
         figures = {name: f"{row['ledger'][name]:,}" for name in Ledger.__slots__}
         if row["ledger"]["lost"]:
             figures["lost"] = f"[red]{figures['lost']}[/]"
-        shown.add_row(named[row["org"], row["machine"]], *figures.values())
-    return shown
+        table.add_row(named[row["org"], row["machine"]], *figures.values())
+    return table
 
 
-def _names(found: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
-    """What to call each machine: its id, behind its organisation where there are several."""
+def _list_machines(data: Path | None, database: str | None) -> list[dict[str, Any]]:
+    from schemas.database.queries.machines import list_machines
+
+    with fleet_database(data, database, read_only=True) as engine:
+        return list_machines(engine)
+
+
+def _names(found: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
+    """Return the displayed name of each machine: its id, with the organisation if there are several."""
     several = len({row["org"] for row in found}) > 1
     return {
         (row["org"], row["machine"]): f"{row['org']}/{row['machine']}" if several else row["machine"] for row in found
@@ -59,6 +92,3 @@ def _coloured(status: str, text: str) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f} %"
-
-
-_COLOURS = {"online": "green", "stale": "yellow", "offline": "red", "ok": "green", "warn": "yellow", "critical": "red"}

@@ -1,12 +1,13 @@
-"""A report on an organisation, for people who look at no dashboard."""
+"""`dashfleet report`: an organisation's report as an HTML file."""
 
-import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Data, Database, Output, fleet_database, to_file, to_moment
+from cli.options import CLOCK, Data, Database, Org, Output, to_moment
+from cli.output import output_file, progress_bar
+from cli.settings import fleet_database
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _DAY = 86_400_000
 
 
 class Period(StrEnum):
-    """How long a time a report is about."""
+    """Length of the time range of a report."""
 
     DAY = "day"
     WEEK = "week"
@@ -33,24 +34,24 @@ _DAYS = {Period.DAY: 1, Period.WEEK: 7, Period.MONTH: 30, Period.YEAR: 365}
 
 @app.command()
 def report(
-    org: Annotated[str, typer.Option(help="The organisation.")] = "home",
+    org: Org = "home",
     period: Annotated[Period, typer.Option(help="The last 24 hours, 7 days, 30 days or 365 days.")] = Period.MONTH,
-    end: Annotated[str | None, typer.Option("--to", help="Until this moment instead.", show_default="now")] = None,
-    language: Annotated[str, typer.Option(help="Its language: en, es, fr or ru.")] = "en",
+    end: Annotated[str | None, typer.Option("--to", help="End of the period.", show_default="now")] = None,
+    language: Annotated[str, typer.Option(help="Language of the report: en, es, fr or ru.")] = "en",
     output: Output = None,
     data: Data = None,
     database: Database = None,
 ) -> None:
-    """Write a report as one HTML file: availability, incidents, health, consumers, disks, completeness."""
+    """Write a report as one HTML file: availability, incidents, health, top consumers, disks, completeness."""
     from dashboard.i18n.language import LANGUAGES, known, speaking
 
     if not known(language):
-        raise UserError(f"there is no language {language!r}: name one of {', '.join(LANGUAGES)}")
-    now = time.time_ns() // 1_000_000
+        raise UserError(f"unknown language {language!r}: choose one of {', '.join(LANGUAGES)}")
+    now = CLOCK.now()
     until = to_moment(end, now) if end is not None else now
     within = (until - _DAYS[period] * _DAY, until)
-    with to_file(output) as file, fleet_database(data, database, read_only=True) as engine, speaking(language):
-        page = _written(engine, org, within, now)
+    with output_file(output) as file, fleet_database(data, database, read_only=True) as engine, speaking(language):
+        page = _render(engine, org, within, now)
         if file is None:
             typer.echo(page)
         else:
@@ -59,10 +60,7 @@ def report(
         typer.echo(f"Wrote the report on {org} to {output}.")
 
 
-def _written(engine: "Engine", org: str, within: "Span", now: int) -> str:
-    from rich.console import Console
-    from rich.progress import Progress
-
+def _render(engine: "Engine", org: str, within: "Span", now: int) -> str:
     from dashboard.report.html import page
     from dashboard.report.summary import gather
     from schemas.database.queries.report import count_hours
@@ -70,7 +68,6 @@ def _written(engine: "Engine", org: str, within: "Span", now: int) -> str:
 
     if not has_org(engine, org):
         raise UserError(f"there is no organisation {org}")
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Reading hours", total=count_hours(engine, org, within))
-        found = gather(engine, org, within, now=now, tell=lambda hours: progress.advance(task, hours))
+    with progress_bar("Reading hours", count_hours(engine, org, within)) as advance:
+        found = gather(engine, org, within, now=now, tell=advance)
     return page(found)

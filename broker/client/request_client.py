@@ -92,6 +92,17 @@ def act(
     ]
 
 
+def carried(orders: Sequence[Order], requests: Sequence[Request]) -> dict[str, tuple[str, ...]]:
+    """Map the id of each request to the ids of its orders; both in the sequence in which `act` took and made them."""
+    rest = [order.id for order in orders]
+    found = {}
+    for request in requests:
+        if isinstance(request.change, Act):
+            count = len(request.change.orders)
+            found[request.id], rest = tuple(rest[:count]), rest[count:]
+    return found
+
+
 def cancel(commands: Sequence[str], *, actor: str, new_id: Callable[[], str] = new_id) -> list[Request]:
     """The requests that take these commands back."""
     chunks = (tuple(commands[start : start + CANCEL_MAX]) for start in range(0, len(commands), CANCEL_MAX))

@@ -16,6 +16,7 @@ from broker.client.transport import Connected, Disconnected, Event, Message
 from runtime.errors import UserError
 from runtime.process import Stop
 from runtime.settings.client import WatchSettings
+from runtime.terminal import printable
 from schemas.contract import topics
 
 READER_NAME = "watch"
@@ -62,11 +63,6 @@ def as_text(event: Event) -> None:
         case Message():
             _print(f"{printable(event.topic)}{' (retained)' if event.retain else ''}")
             _print(f"    {printable(_encoded(event.payload, ensure_ascii=False))}")
-
-
-def printable(text: str) -> str:
-    """Text from a machine without the characters that would steer a terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _encoded(payload: bytes, wrapped: Callable[[Any], Any] = lambda it: it, *, ensure_ascii: bool = True) -> str:

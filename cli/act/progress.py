@@ -1,27 +1,24 @@
-"""How commands that were just asked for get on, from updates and from the database, and how a terminal shows it."""
+"""Progress of the commands of one `dashfleet act`, from updates over MQTT and from the database. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from schemas.contract.commands import Order, Request, Update
 
 SENDING = "sending"
-"""Published, and not yet answered for."""
+"""Published, not yet accepted by the ingestor."""
 
 SUCCEEDED, UNFINISHED, FAILED = 0, 3, 1
-_OVER = frozenset(("succeeded", "failed", "rejected", "expired", "cancelled", "refused"))
-_COLOURS = {"succeeded": "green", "running": "cyan", "timed-out": "yellow", "queued": "dim", SENDING: "dim"}
-_SHOWN_MAX = 20
+FINAL = frozenset(("succeeded", "failed", "rejected", "expired", "cancelled", "refused"))
+_REPORTED = ("state", "reason", "detail", "exit_code", "output")
 
 
 @dataclass(slots=True)
-class Row:
-    """One command."""
+class CommandProgress:
+    """State of one command."""
 
     command: str
     machine: str
@@ -31,125 +28,72 @@ class Row:
     exit_code: int | None = None
     output: str | None = None
 
-    def become(self, state: str, **said: Any) -> bool:  # noqa: ANN401 - columns of different types
-        """Take up a state; whether it is a new one. Nothing follows a final one."""
-        if self.state in _OVER or self.state == state:
+    def advance(self, reported: Mapping[str, Any]) -> bool:
+        """Set the reported state; return True if it changed. A final state never changes."""
+        if self.state in FINAL or self.state == reported["state"]:
             return False
-        self.state = state
-        for name, value in said.items():
-            setattr(self, name, value)
+        for name in _REPORTED:
+            setattr(self, name, reported[name])
         return True
 
     @property
     def explanation(self) -> str:
-        """Why it is where it is."""
+        """The reason for the state."""
         return self.detail or self.reason
 
 
 @dataclass(slots=True)
-class Progress:
-    """Where each of some commands is."""
+class ActProgress:
+    """States of all commands, by id."""
 
-    rows: dict[str, Row]
-    _of_request: dict[str, list[str]] = field(default_factory=dict)
+    commands: dict[str, CommandProgress]
+    _carried: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, orders: "Sequence[Order]", requests: "Sequence[Request]") -> "Progress":
-        """The progress of these orders, which travel in these requests in the same order."""
-        rest = [order.id for order in orders]
-        of_request = {}
-        for request in requests:
-            if request.change.kind == "act":
-                count = len(request.change.orders)
-                of_request[request.id], rest = rest[:count], rest[count:]
-        return cls({order.id: Row(order.id, order.machine) for order in orders}, of_request)
+    def of(cls, orders: "Sequence[Order]", requests: "Sequence[Request]") -> "ActProgress":
+        """Follow these orders, which the requests carry."""
+        from broker.client.request_client import carried
 
-    def hear(self, update: "Update") -> list[Row]:
-        """Take up an update; the rows that changed."""
-        if update.command is None:
-            refused = self._of_request.get(update.request, []) if update.state == "refused" else []
-            rows = [self.rows[id_] for id_ in refused]
-            return [row for row in rows if row.become("refused", reason=update.reason, detail=update.detail)]
-        row = self.rows.get(update.command)
-        said = {name: getattr(update, name) for name in ("reason", "detail", "exit_code", "output")}
-        return [row] if row is not None and row.become(update.state, **said) else []
+        return cls({order.id: CommandProgress(order.id, order.machine) for order in orders}, carried(orders, requests))
 
-    def read(self, recorded: Mapping[str, Mapping[str, Any]]) -> list[Row]:
-        """Take up what the database says; the rows that changed."""
-        changed = []
-        for id_, found in recorded.items():
-            said = {name: found[name] for name in ("reason", "detail", "exit_code", "output")}
-            if self.rows[id_].become(found["state"], **said):
-                changed.append(self.rows[id_])
-        return changed
+    def apply(self, update: "Update") -> list[CommandProgress]:
+        """Apply an update; return the commands it changed. A refused request refuses all its commands."""
+        if update.command is not None:
+            ids: Sequence[str] = [update.command]
+        else:
+            ids = self._carried.get(update.request, ()) if update.state == "refused" else ()
+        reported = {name: getattr(update, name) for name in _REPORTED}
+        return self.apply_states(dict.fromkeys(ids, reported))
+
+    def apply_states(self, states: Mapping[str, Mapping[str, Any]]) -> list[CommandProgress]:
+        """Apply states recorded in the database, by command id; return the commands that changed."""
+        known = [(self.commands[id_], state) for id_, state in states.items() if id_ in self.commands]
+        return [command for command, state in known if command.advance(state)]
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many commands are in each state."""
-        return dict(Counter(row.state for row in self.rows.values()))
+        """Number of commands in each state."""
+        return dict(Counter(command.state for command in self.commands.values()))
 
     @property
     def unfinished(self) -> list[str]:
-        """The commands that may still get another state; a late result ends one that timed out."""
-        return [row.command for row in self.rows.values() if row.state not in _OVER]
+        """Ids of commands whose state may still change; that of a timed-out command does if a late result arrives."""
+        return [command.command for command in self.commands.values() if command.state not in FINAL]
 
     @property
     def settled(self) -> bool:
-        """Whether there is nothing to wait for."""
-        return all(row.state in _OVER or row.state == "timed-out" for row in self.rows.values())
+        """Whether there is no outcome left to wait for."""
+        return self.counts.keys() <= FINAL | {"timed-out"}
 
     @property
     def exit_code(self) -> int:
-        """0: all succeeded; 1: some did not; 3: of some nobody knows yet."""
+        """0 if all succeeded, 1 if some did not, 3 if outcomes are missing."""
         states = set(self.counts)
-        if states & (_OVER - {"succeeded"}):
+        if states & (FINAL - {"succeeded"}):
             return FAILED
         return SUCCEEDED if states == {"succeeded"} else UNFINISHED
 
     def plain(self) -> list[dict[str, Any]]:
-        """The rows in the form that `dashfleet act --json` documents."""
-        names = ("command", "machine", "state", "reason", "detail", "exit_code", "output")
-        return [{name: getattr(row, name) for name in names} for row in self.rows.values()]
-
-
-def line(row: Row) -> str:
-    """One row for a terminal that is none, such as a log."""
-    from broker.client.topic_tail import printable
-
-    return printable("  ".join(part for part in (row.machine, row.state, row.explanation) if part))
-
-
-def summary(progress: Progress) -> str:
-    """How many are where, in words: 3 succeeded, 1 running."""
-    return ", ".join(f"{count} {state}" for state, count in progress.counts.items())
-
-
-def picture(progress: Progress) -> "RenderableType":
-    """The whole for a terminal: a row for each machine; of many, those that did not succeed first."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from broker.client.topic_tail import printable
-
-    rows = list(progress.rows.values())
-    if len(rows) > _SHOWN_MAX:
-        rows.sort(key=lambda row: row.state == "succeeded")
-    shown = Table(box=None, pad_edge=False, show_header=False)
-    for row in rows[:_SHOWN_MAX]:
-        state = Text(row.state, style=_COLOURS.get(row.state, "red" if row.state in _OVER else ""))
-        shown.add_row(Text(row.machine), state, Text(printable(row.explanation)))
-    rest = len(rows) - _SHOWN_MAX
-    shown.add_row(Text(f"… and {rest} more" if rest > 0 else ""))
-    shown.add_row(Text(summary(progress), style="bold"))
-    return shown
-
-
-def outputs(rows: Iterable[Row]) -> list[str]:
-    """What the actions printed, each below its machine's name, safe for a terminal."""
-    from broker.client.topic_tail import printable
-
-    return [
-        f"{row.machine}:\n" + "\n".join(f"    {printable(text)}" for text in row.output.splitlines())
-        for row in rows
-        if row.output
-    ]
+        """Return the form that `dashfleet act --json` documents."""
+        names = ("command", "machine", *_REPORTED)
+        return [{name: getattr(command, name) for name in names} for command in self.commands.values()]

@@ -14,15 +14,17 @@ import streamlit as st
 
 from dashboard.actions import draft as action_draft
 from dashboard.actions import form, progress
-from dashboard.actions.draft import CONFIRM, DEFAULT_LIFETIME, FORM, LIFETIMES, SENT, Draft
+from dashboard.actions.draft import CONFIRM, FORM, LIFETIMES, SENT, ActionDraft
 from dashboard.i18n import agent_words, text
 from dashboard.i18n.language import _, marked
+from dashboard.i18n.shared_words import retold
 from dashboard.page import last_good, system_status
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.widgets import markup, theme
 from schemas.contract.action_catalogue import Offer
-from schemas.contract.action_schema import common_fields
+from schemas.contract.action_plan import DEFAULT_LIFETIME_SECONDS, ActionPlan
+from schemas.contract.action_schema import ArgumentError, collect_arguments, common_fields
 from schemas.contract.commands import Rollout
 from schemas.database.queries.targets import find_targets
 
@@ -31,7 +33,7 @@ _OPENING: Final = "act.opening"
 _NUMBER: Final = "act.number"
 _GONE: Final = marked("None of these machines is there any more.")
 _NOTHING_OFFERED: Final = marked("There is no action that all of these machines allow.")
-_STRANGERS: Final = marked("These machines do not obey the key that signs here, and will refuse: {names}.")
+_REJECTING: Final = marked("These machines do not obey the key that signs here, and will refuse: {names}.")
 
 
 def ask(names: tuple[str, ...], *, action: str = "", arguments: Mapping[str, Any] | None = None) -> None:
@@ -56,26 +58,26 @@ def open_if_asked(context: PageContext) -> None:
     found = last_good.fresh(partial(find_targets, context.engine, context.org, names=names))
     if found is None:
         return  # the database is away, and the banner says so
-    draft = st.session_state[_DRAFT] = Draft(tuple(found[name] for name in names if name in found), number)
+    draft = st.session_state[_DRAFT] = ActionDraft(tuple(found[name] for name in names if name in found), number)
     if action:
         draft.begin_with(action, arguments)
     st.dialog(_("Act on machines"), width="medium")(_dialog)(context)
 
 
 def _dialog(context: PageContext) -> None:
-    draft: Draft = st.session_state[_DRAFT]
+    draft: ActionDraft = st.session_state[_DRAFT]
     st.html(theme.dialog_style(st.context.theme.type))
     if not draft.targets:
         st.html(markup.note(_(_GONE)))
     elif draft.phase == SENT:
         progress.draw(context, draft)
-    elif draft.phase == CONFIRM:
-        _confirmation(context, draft)
+    elif draft.phase == CONFIRM and draft.plan is not None:
+        _confirmation(context, draft, draft.plan)
     else:
         _form(context, draft)
 
 
-def _form(context: PageContext, draft: Draft) -> None:
+def _form(context: PageContext, draft: ActionDraft) -> None:
     st.html(markup.heading(text.machines(len(draft.targets)), 3))
     _who(draft)
     offered = draft.offered
@@ -100,7 +102,7 @@ def _form(context: PageContext, draft: Draft) -> None:
     st.selectbox(
         _("If a machine is away, it may still do it within"),
         LIFETIMES,
-        index=LIFETIMES.index(DEFAULT_LIFETIME),
+        index=LIFETIMES.index(DEFAULT_LIFETIME_SECONDS),
         format_func=text.period,
         key=draft.key("lifetime"),
     )
@@ -112,7 +114,7 @@ def _form(context: PageContext, draft: Draft) -> None:
         st.button(_("Continue"), type="primary", on_click=_continue, args=(draft,), key=draft.key("on"))
 
 
-def _stopped(context: PageContext, draft: Draft) -> bool:
+def _stopped(context: PageContext, draft: ActionDraft) -> bool:
     """Say why nothing can be sent now, and offer to look again, which draws the dialog anew. False when it can."""
     why = system_status.obstacle(context)
     if why:
@@ -121,27 +123,33 @@ def _stopped(context: PageContext, draft: Draft) -> bool:
     return bool(why)
 
 
-def _continue(draft: Draft) -> None:
+def _continue(draft: ActionDraft) -> None:
     """Take up what the form holds now: what it held when it was drawn may be older than the last keystroke."""
     state = st.session_state
     draft.kept = {str(key): value for key, value in state.items() if str(key).startswith(_written(draft))}
-    draft.offer = state.get(draft.key("action"))
-    if draft.offer is None:
+    offer: Offer | None = state.get(draft.key("action"))
+    if offer is None:
         return
-    draft.lifetime = state.get(draft.key("lifetime"), DEFAULT_LIFETIME)
-    draft.rollout = Rollout(
+    fields = common_fields(offer.schemas)
+    try:
+        arguments = collect_arguments(fields, form.read(fields, prefix=draft.key(f"argument.{offer.name}")))
+    except ArgumentError as error:
+        draft.problem = retold(error)
+        return
+    rollout = Rollout(
         canary=state.get(draft.key("canary")) or 0,
         per_minute=state.get(draft.key("pace")) or None,
         stop_percent=float(state.get(draft.key("stop"), 100)),
     )
-    draft.prepare(form.read(common_fields(draft.offer.schemas), prefix=draft.key(f"argument.{draft.offer.name}")))
+    lifetime = state.get(draft.key("lifetime"), DEFAULT_LIFETIME_SECONDS)
+    draft.confirm(offer, arguments, lifetime_seconds=lifetime, rollout=rollout)
 
 
 def _title(offer: Offer) -> str:
     return agent_words.translated(offer.title)
 
 
-def _who(draft: Draft) -> None:
+def _who(draft: ActionDraft) -> None:
     shown = [
         target.name if target.hostname == target.name else f"{target.name} ({target.hostname})"
         for target in draft.targets
@@ -152,7 +160,7 @@ def _who(draft: Draft) -> None:
         st.html(markup.note(_("Not online now: {machines}", machines=text.listed([target.name for target in away]))))
 
 
-def _one_after_another(draft: Draft) -> None:
+def _one_after_another(draft: ActionDraft) -> None:
     most = min(1000, len(draft.targets) - 1)
     with st.expander(_("One after another")):
         st.number_input(_("Try on so many first"), 0, most, 0, help=_("0: on none"), key=draft.key("canary"))
@@ -160,11 +168,11 @@ def _one_after_another(draft: Draft) -> None:
         st.number_input(_("Stop when more than so many percent did not succeed"), 0, 100, 100, key=draft.key("stop"))
 
 
-def _confirmation(context: PageContext, draft: Draft) -> None:
+def _confirmation(context: PageContext, draft: ActionDraft, plan: ActionPlan) -> None:
     st.html(markup.heading(draft.title, 3))
     _who(draft)
-    st.html(markup.facts(action_draft.conditions(draft)))
-    _warn_of_strangers(context, draft)
+    st.html(markup.facts(action_draft.conditions(plan)))
+    _warn_of_rejections(context, plan)
     if draft.problem:
         st.html(markup.banner(draft.problem, "bad"))
     typed = draft.word
@@ -189,31 +197,31 @@ def _confirmation(context: PageContext, draft: Draft) -> None:
         )
 
 
-def _warn_of_strangers(context: PageContext, draft: Draft) -> None:
+def _warn_of_rejections(context: PageContext, plan: ActionPlan) -> None:
     try:
         key = context.publisher.key(context.org) if context.publisher else ""
     except NotAllowedError:
         return  # sending says so
-    strangers = [target.name for target in draft.targets if target.keys and key not in target.keys]
-    if strangers:
-        st.html(markup.banner(_(_STRANGERS, names=text.listed(strangers))))
+    rejecting = plan.rejecting(key)
+    if rejecting:
+        st.html(markup.banner(_(_REJECTING, names=text.listed(rejecting))))
 
 
-def _back(draft: Draft) -> None:
+def _back(draft: ActionDraft) -> None:
     """Show the form as it was left. Said outright: the browser may have forgotten it, or not yet."""
     draft.phase, draft.problem = FORM, ""
     for key, value in draft.kept.items():
         st.session_state[key] = value
 
 
-def _written(draft: Draft) -> tuple[str, ...]:
+def _written(draft: ActionDraft) -> tuple[str, ...]:
     """How the names of the form's widgets begin, without its buttons."""
     return tuple(draft.key(name) for name in ("action", "argument.", "lifetime", "canary", "pace", "stop"))
 
 
-def _send(context: PageContext, draft: Draft) -> None:
+def _send(context: PageContext, draft: ActionDraft) -> None:
     """Publish, once."""
-    if draft.phase != CONFIRM or draft.offer is None or context.publisher is None:
+    if draft.phase != CONFIRM or draft.plan is None or context.publisher is None:
         return
     if draft.word and st.session_state.get(draft.key("typed")) != draft.word:
         return
@@ -222,12 +230,12 @@ def _send(context: PageContext, draft: Draft) -> None:
     try:
         draft.sent = context.publisher.act(
             context.org,
-            dict.fromkeys(draft.names, draft.arguments),
-            draft.offer.name,
+            dict.fromkeys(draft.plan.names, draft.plan.arguments),
+            draft.plan.action,
             role=context.role,
             actor=context.user,
-            lifetime_seconds=draft.lifetime,
-            rollout=draft.rollout,
+            lifetime_seconds=draft.plan.lifetime_seconds,
+            rollout=draft.plan.rollout,
         )
     except NotAllowedError as error:
         draft.problem = str(error)

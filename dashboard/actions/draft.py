@@ -1,12 +1,12 @@
-"""An action that somebody is about to ask for: of whom, what, how, and whether it is meant. Pure.
+"""The state of the action dialog: selected machines, form input, the plan to confirm, what was sent. Pure.
 
 Invariants:
-- It names machines by their ids from the moment it begins; what happens to rows on the screen changes nothing.
-- Nothing is sent but from the last phase, and once: `phase` only ever goes on from there.
+- Machines are fixed by id when the dialog opens; changes of rows on the page do not affect it.
+- A plan is sent from phase CONFIRM only, and once.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,54 +14,47 @@ from dashboard.i18n import agent_words, text
 from dashboard.i18n.language import _
 from dashboard.i18n.shared_words import retold
 from dashboard.publishing.publisher import SentBatch
-from schemas.contract.action_catalogue import DISRUPTIVE, Offer, Target, list_offers
-from schemas.contract.action_schema import ArgumentError, ArgumentField, common_fields, find_fault, require_all
+from schemas.contract.action_catalogue import Offer, Target, list_offers
+from schemas.contract.action_plan import DEFAULT_LIFETIME_SECONDS, ActionPlan
+from schemas.contract.action_schema import ArgumentError
 from schemas.contract.commands import Rollout
 
 FORM, CONFIRM, SENT = "form", "confirm", "sent"
 
-LIFETIMES: Final = (300, 3600, 86_400, 7 * 86_400)
-"""For how many seconds an order may wait for a machine that is away."""
+LIFETIMES: Final = (300, DEFAULT_LIFETIME_SECONDS, 86_400, 7 * 86_400)
+"""Choices, in seconds, of how long an order waits for an offline machine."""
 
-DEFAULT_LIFETIME: Final = 3600
+_NAMED_MAX: Final = 4
 
 
 @dataclass(slots=True)
-class Draft:
-    """What the dialog remembers from its opening to its closing."""
+class ActionDraft:
+    """State of one action dialog, from opening to closing."""
 
     targets: tuple[Target, ...]
     number: int = 0
-    """Which of a visitor's dialogs it is: what is left of an earlier one has other names."""
+    """Number of the dialog in the session; part of widget keys, so that state of earlier dialogs is not reused."""
     kept: dict[str, Any] = field(default_factory=dict)
-    """What the form held when it was left, by the names of its widgets."""
+    """Form values by widget key, restored by Back."""
     phase: str = FORM
-    offer: Offer | None = None
-    arguments: dict[str, Any] = field(default_factory=dict)
-    lifetime: int = DEFAULT_LIFETIME
-    rollout: Rollout = field(default_factory=Rollout)
+    plan: ActionPlan | None = None
     problem: str = ""
     sent: SentBatch | None = None
     prepared: bool = False
-    """Somebody chose action and arguments elsewhere: the dialog has no form of its own to go back to."""
+    """Action and arguments were chosen outside the dialog, so there is no form to go back to."""
 
     def key(self, name: str) -> str:
-        """The name of a widget of this dialog."""
+        """Return the key of a widget of this dialog."""
         return f"act.{self.number}.{name}"
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The machines' ids."""
-        return tuple(target.name for target in self.targets)
-
-    @property
     def offered(self) -> list[Offer]:
-        """The actions that every target allows."""
+        """Actions that every target allows."""
         return [offer for offer in list_offers(self.targets) if not offer.missing]
 
     @property
     def not_offered(self) -> list[str]:
-        """Why the other actions are not there, a sentence each."""
+        """One sentence per action that some targets do not allow."""
         return [
             _(
                 "{action}: not allowed by {machines}",
@@ -74,79 +67,56 @@ class Draft:
 
     @property
     def title(self) -> str:
-        """What will be done to how many, such as Reboot 3 machines."""
-        what = agent_words.translated(self.offer.title) if self.offer else _("Act")
+        """Action and number of machines, such as Reboot: 3 machines."""
+        what = agent_words.translated(self.plan.title) if self.plan else _("Act")
         return _("{action}: {machines}", action=what, machines=text.machines(len(self.targets)))
 
     @property
     def word(self) -> str:
-        """What has to be typed before it is sent: the name of one machine, the number of several, or nothing."""
-        if self.offer is None or self.offer.name not in DISRUPTIVE:
-            return ""
-        return self.targets[0].name if len(self.targets) == 1 else str(len(self.targets))
+        """The text to type before a disruptive action is sent; empty for other actions."""
+        return self.plan.confirmation if self.plan and self.plan.is_disruptive else ""
 
     def begin_with(self, action: str, arguments: Mapping[str, Any]) -> None:
-        """Go on to the confirmation of an action that was chosen elsewhere, if every target takes it so."""
-        self.offer = next((offer for offer in self.offered if offer.name == action), None)
-        if self.offer is None:
-            return
-        self.arguments, self.prepared = dict(arguments), True
-        self._check(self.offer)
+        """Go on to the confirmation of an action chosen outside the dialog, if every target allows it."""
+        offer = next((offer for offer in self.offered if offer.name == action), None)
+        if offer is not None:
+            self.prepared = True
+            self.confirm(offer, arguments)
 
-    def prepare(self, given: Mapping[str, Any]) -> None:
-        """Take up what the form holds and go on to the confirmation, or say what is wrong with it."""
-        self.problem = ""
-        if self.offer is None:
-            return
+    def confirm(
+        self,
+        offer: Offer,
+        arguments: Mapping[str, Any],
+        *,
+        lifetime_seconds: float = DEFAULT_LIFETIME_SECONDS,
+        rollout: Rollout | None = None,
+    ) -> None:
+        """Go on to the confirmation, or set `problem` if a target would reject the arguments."""
         try:
-            self.arguments = collected(common_fields(self.offer.schemas), given)
+            self.plan = ActionPlan.of(
+                self.targets, offer, arguments, lifetime_seconds=lifetime_seconds, rollout=rollout
+            )
         except ArgumentError as error:
             self.problem = retold(error)
             return
-        self._check(self.offer)
-
-    def _check(self, offer: Offer) -> None:
-        for schema in offer.schemas:
-            self.problem = self.problem or retold(find_fault(schema, self.arguments))
-        if not self.problem:
-            self.phase = CONFIRM
-
-
-def collected(fields: Sequence[ArgumentField], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a filled-in form: what was left empty is left out. Raises ArgumentError."""
-    values: dict[str, Any] = {}
-    for each in fields:
-        value = given.get(each.name)
-        if value is None or (value == "" and not each.required):
-            continue
-        if each.kind == "json":
-            values[each.name] = each.parse(str(value))
-        elif value == "" and each.required:
-            raise ArgumentError(_("{argument} is missing", argument=each.title))
-        else:
-            wrong = each.fault(value)
-            if wrong:
-                raise ArgumentError(wrong)
-            values[each.name] = value
-    require_all(fields, values)
-    return values
+        self.phase, self.problem = CONFIRM, ""
 
 
 def arguments(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Arguments as names and values to read."""
+    """Return arguments as pairs of name and displayed value."""
     return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in values.items()]
 
 
-def conditions(draft: Draft) -> list[tuple[str, str]]:
-    """How it will be done, as names and values: for machines that are away, and one after another."""
+def conditions(plan: ActionPlan) -> list[tuple[str, str]]:
+    """Return arguments, lifetime and rollout as pairs of label and value."""
     facts = [
-        *arguments(draft.arguments),
+        *arguments(plan.arguments),
         (
             _("If a machine is away"),
-            _("it is done within {time}, or not at all", time=text.period(draft.lifetime)),
+            _("it is done within {time}, or not at all", time=text.period(round(plan.lifetime_seconds))),
         ),
     ]
-    rollout = draft.rollout
+    rollout = plan.rollout
     if rollout.canary:
         facts.append(
             (_("First"), _("{machines}; the others when these have succeeded", machines=text.machines(rollout.canary)))

@@ -8,7 +8,7 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard.actions.draft import Draft
+from dashboard.actions.draft import ActionDraft
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.page import last_good, refresh
@@ -28,7 +28,7 @@ Line = tuple[str, str, str]
 """A machine, the code of its state, and why."""
 
 
-def draw(context: PageContext, draft: Draft) -> None:
+def draw(context: PageContext, draft: ActionDraft) -> None:
     """Draw the progress of what was sent, live until there is nothing more to see."""
     sent = draft.sent
     if sent is None:

@@ -7,6 +7,7 @@ from runtime.translatable import Translatable
 
 WORDS: Final = (
     marked("the argument {name} is missing: {what}"),
+    marked("{argument} is missing"),
     marked("there is no argument {name}"),
     marked("{name} must be JSON, such as {example}"),
     marked("{name} must be a number"),

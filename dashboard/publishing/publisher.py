@@ -214,12 +214,8 @@ class Publisher:
 
 
 def _sent(orders: Sequence[Order], asked: Sequence[Request]) -> SentBatch:
-    batch, carried, rest = "", {}, [order.id for order in orders]
-    for request in asked:
-        if isinstance(request.change, Act):
-            count = len(request.change.orders)
-            batch, carried[request.id], rest = request.change.batch, tuple(rest[:count]), rest[count:]
-    return SentBatch(batch, tuple(orders), carried)
+    batch = next((request.change.batch for request in asked if isinstance(request.change, Act)), "")
+    return SentBatch(batch, tuple(orders), requests.carried(orders, asked))
 
 
 def _transport(settings: DashboardSettings) -> Transport | None:

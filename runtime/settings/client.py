@@ -19,8 +19,8 @@ class ClientSettings(PartSettings):
     ca_file: Path | None = Field(
         None, description="CA certificate to trust for mqtts, PEM; the system's CA certificates if unset"
     )
-    password: SecretStr | None = Field(None, description="Password for the broker; environment only")
-    password_file: Path | None = Field(None, description="File with mode 0600 that holds the password")
+    password: SecretStr | None = Field(None, description="Secret to connect with; environment only")
+    password_file: Path | None = Field(None, description="File with mode 0600 that holds the secret")
     keep_alive_seconds: Annotated[int, Field(ge=5, le=1200)] = Field(30, description="MQTT keep-alive")
 
     @field_validator("server")

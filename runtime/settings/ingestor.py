@@ -19,7 +19,7 @@ class IngestorSettings(ClientSettings):
     part: ClassVar[str] = "ingestor"
 
     name: IngestorName = Field(
-        "ingestor", description="Name of this ingestor; with several, each has its own name and password"
+        "ingestor", description="Name of this ingestor; with several, each has its own name and secret"
     )
     database: DatabaseUrl = Field(description="SQLAlchemy URL of the fleet database")
     batch_max: Annotated[int, Field(ge=1, le=100_000)] = Field(

@@ -25,11 +25,12 @@ _FALSE: Final = ("false", "no", "off", "0")
 
 
 class ArgumentError(ValueError):
-    """An argument is missing, unknown or wrong; the message is one sentence."""
+    """An argument is missing, unknown or invalid; the message is one sentence. `machine`: the one that rejects it."""
 
-    def __init__(self, sentence: str) -> None:
+    def __init__(self, sentence: str, *, machine: str = "") -> None:
         super().__init__(sentence)
         self.sentence = sentence
+        self.machine = machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,26 @@ def parse_arguments(known: Sequence[ArgumentField], given: Mapping[str, str]) ->
             raise ArgumentError(f"there is no argument {name}: {takes}")
     values = {name: by_name[name].parse(text) for name, text in given.items()}
     require_all(known, values)
+    return values
+
+
+def collect_arguments(fields: Sequence[ArgumentField], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a completed form, without those left empty. Raises ArgumentError."""
+    values: dict[str, Any] = {}
+    for each in fields:
+        value = given.get(each.name)
+        if value is None or (value == "" and not each.required):
+            continue
+        if each.kind == "json":
+            values[each.name] = each.parse(str(value))
+        elif value == "" and each.required:
+            raise ArgumentError(Translatable("{argument} is missing", argument=each.title))
+        else:
+            wrong = each.fault(value)
+            if wrong:
+                raise ArgumentError(wrong)
+            values[each.name] = value
+    require_all(fields, values)
     return values
 
 

@@ -26,7 +26,7 @@ def test_tls_says_where_everything_is_and_whom_it_is_for(tmp_path: Path) -> None
     done = dashfleet("tls", "fleet.example.org", "--data", str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
     assert "as fleet.example.org, localhost, 127.0.0.1, ::1:" in done.stdout
-    assert f"{tmp_path}/tls/ca.pem: copy it there, and name it in ca_file" in done.stdout
+    assert f"{tmp_path}/tls/ca.pem. Copy it to every machine and set ca_file to its path" in done.stdout
     ssl.create_default_context(cafile=tmp_path / "tls" / "ca.pem")
 
 
@@ -77,7 +77,7 @@ def machines(data: Path) -> str:
 def test_emqx_is_for_postgresql_only(tmp_path: Path) -> None:
     done = dashfleet("emqx", "--data", str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
-    assert "EMQX needs the fleet's database on PostgreSQL" in done.stderr
+    assert "EMQX requires the fleet database to be PostgreSQL" in done.stderr
     printed = dashfleet("emqx", "--database", "postgresql+psycopg://emqx@db:6432/fleet").stdout
     assert 'server = "db:6432"' in printed
     assert 'database = "fleet"' in printed

@@ -1,0 +1,96 @@
+"""`dashfleet user`: users of the dashboard."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import Data, Json, Org, user_name
+from cli.output import note, show_rows
+from cli.settings import effective
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+app = typer.Typer(help="Manage the users of the dashboard.", no_args_is_help=True)
+
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="Name to sign in with.")]
+Generate = Annotated[bool, typer.Option("--generate", help="Generate a password and print it. It is shown only once.")]
+
+
+@app.command("add")
+def add(
+    name: UserName,
+    data: Data = None,
+    role: Annotated[str, typer.Option(help="Role: viewer, operator or admin.")] = "viewer",
+    org: Org = "home",
+    generate: Generate = False,
+) -> None:
+    """Add a user. Prompts for the password, or generates one."""
+    from dashboard.auth.users import add_user
+
+    with _accounts(data) as engine:
+        password = _new_password(name, generate)
+        add_user(engine, name, password, role, org, by=user_name())
+    if generate:
+        _show_password(name, password)
+
+
+@app.command("list")
+def list_(data: Data = None, as_json: Json = False) -> None:
+    """List users: name, role, organisation."""
+    from dashboard.auth.users import list_users
+
+    with _accounts(data) as engine:
+        found = list_users(engine)
+    show_rows(found, ("name", "role", "org"), as_json=as_json)
+
+
+@app.command("password")
+def password(name: UserName, data: Data = None, generate: Generate = False) -> None:
+    """Change a user's password and end their sessions. Prompts for the password, or generates one."""
+    from dashboard.auth.users import require_user, set_password
+
+    with _accounts(data) as engine:
+        require_user(engine, name)
+        new = _new_password(name, generate)
+        set_password(engine, name, new, by=user_name())
+    if generate:
+        _show_password(name, new)
+
+
+@app.command("remove")
+def remove(name: UserName, data: Data = None) -> None:
+    """Remove a user and end their sessions."""
+    from dashboard.auth.users import remove_user
+
+    with _accounts(data) as engine:
+        remove_user(engine, name, by=user_name())
+
+
+@contextmanager
+def _accounts(data: Path | None) -> "Iterator[Engine]":
+    """Open the database of users."""
+    from dashboard.auth.auth_database import open_auth_database
+    from runtime.settings.dashboard import DashboardSettings
+
+    engine = open_auth_database(effective(DashboardSettings, data).auth_database.get_secret_value())
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _new_password(name: str, generate: bool) -> str:
+    from dashboard.auth.passwords import new_password
+
+    if generate:
+        return new_password()
+    return str(typer.prompt(f"Password for {name}", hide_input=True, confirmation_prompt=True))
+
+
+def _show_password(name: str, password: str) -> None:
+    typer.echo(password)
+    note(f"This is the password of {name}. It is shown only once.")
