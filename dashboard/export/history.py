@@ -17,8 +17,9 @@ from sqlalchemy import BigInteger, ColumnElement, Engine, Float, Integer, Select
 
 from dashboard.export import formats
 from dashboard.export.formats import Rows, iso
+from schemas.database.columns import Hundredths
 from schemas.database.queries.history import sampled_within
-from schemas.database.tables import Hundredths, machine, metadata, org, sample
+from schemas.database.tables import machine, metadata, org, sample
 from schemas.fleet.history import SAMPLES, Resolution
 
 BATCH_SIZE: Final = 2000

@@ -13,11 +13,12 @@ from ingestor.domain.machine import Machine, Stream
 from ingestor.intake.message_handlers import Arrived
 from schemas.contract.messages import VITALS
 from schemas.database import tables
+from schemas.database.columns import HUNDRED, Hundredths
 
 Row = tuple[Any, ...]
 
 _readings = attrgetter(*VITALS)
-_IS_FRACTION = tuple(isinstance(tables.sample.c[name].type, tables.Hundredths) for name in VITALS)
+_IS_FRACTION = tuple(isinstance(tables.sample.c[name].type, Hundredths) for name in VITALS)
 
 SAMPLE_COLUMNS = (
     "machine_id",
@@ -73,7 +74,7 @@ def sample_rows(samples: Iterable[Arrived]) -> list[Row]:
             arrived.received_at - arrived.sample.sampled_at,
             arrived.clock_offset,
             *[
-                round(reading * tables.HUNDRED) if fraction and reading is not None else reading
+                round(reading * HUNDRED) if fraction and reading is not None else reading
                 for reading, fraction in zip(_readings(arrived.sample.vitals), _IS_FRACTION, strict=True)
             ],
             json.dumps(arrived.sample.extra) if arrived.sample.extra else None,

@@ -11,8 +11,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Engine, Float, Table, case, cast, func, select, true, union_all
 
 from schemas.contract.messages import VITALS
+from schemas.database.columns import as_float
 from schemas.database.queries.fetch import fetch_all, fetch_mappings
-from schemas.database.tables import as_float, dirty, machine, metadata, minute, org, sample
+from schemas.database.tables import dirty, machine, metadata, minute, org, sample
 from schemas.fleet.history import HOUR, MINUTE, SAMPLES, Resolution
 
 RANGES: Final = {

@@ -1,5 +1,6 @@
 """A backup is one moment of the fleet, in a file that either database takes back."""
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,10 +18,22 @@ from ingestor.history.partitions import parts
 from runtime.errors import UserError
 from runtime.urls import sqlite_url
 from schemas.contract.messages import OrgConfig
+from schemas.database import engine as database_engine
 from schemas.database import tables
-from schemas.database.engine import newest_revision, open_engine, require_current
+from schemas.database.engine import newest_revision, open_engine, require_current, upgrade
 from schemas.database.queries.machines import list_machines
 from schemas.fleet.history import DAY
+
+NEXT_MIGRATION = """
+from alembic import op
+
+revision = "9998"
+down_revision = "{older}"
+
+
+def upgrade():
+    op.execute("CREATE TABLE later (x INTEGER)")
+"""
 
 
 @pytest.fixture
@@ -191,20 +204,19 @@ def test_a_backup_of_an_older_version_is_brought_up_and_of_a_newer_one_refused(f
     assert not (tmp_path / "new.db").exists()
 
 
-def test_a_backup_of_an_older_version_is_brought_up_to_this_one(tmp_path: Path) -> None:
-    from alembic import command
-
-    from schemas.database.engine import _alembic_configuration
-
-    old = tmp_path / "old.backup"
+def test_a_backup_of_an_older_version_is_brought_up_to_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, older = tmp_path / "old.backup", newest_revision()
     engine = open_engine(sqlite_url(old))
-    with engine.begin() as connection:
-        configuration = _alembic_configuration()
-        configuration.attributes["connection"] = connection
-        command.upgrade(configuration, "0001")
+    upgrade(engine)
     engine.dispose()
+    migrations = shutil.copytree(Path(str(database_engine.__file__)).parent / "migrations", tmp_path / "migrations")
+    (migrations / "versions" / "9998_next.py").write_text(NEXT_MIGRATION.format(older=older))
+    monkeypatch.setattr(database_engine, "_MIGRATIONS", migrations)
     with opened(sqlite_url(tmp_path / "new.db")) as engine:
         restore(old, engine)
         require_current(engine)
         with engine.connect() as connection:
-            assert connection.scalar(text("SELECT version_num FROM alembic_version")) == newest_revision()
+            assert connection.scalar(text("SELECT version_num FROM alembic_version")) == newest_revision() == "9998"
+            assert connection.scalar(text("SELECT count(*) FROM later")) == 0

@@ -1,14 +1,13 @@
 """Roll-ups: equal to a recomputation from scratch, whatever came late, twice, out of order, or after a crash."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rollups import LENGTHS, READINGS, START, Keeper, arrived
 from servers import postgresql
-from sqlalchemy import Engine, delete, event, select
+from sqlalchemy import Engine, delete, event
 
 from broker.access.policy import Principal, Role
 from ingestor.admin.access import add_org, add_principal
@@ -158,31 +157,3 @@ def test_a_machine_that_was_removed_leaves_nothing_to_roll_up(keeper: Keeper) ->
         connection.execute(delete(tables.machine).where(tables.machine.c.id == 1))
     keeper.finish()
     assert set(keeper.stored("minute")) == {(2, START)}
-
-
-def test_what_was_stored_before_there_were_roll_ups_is_marked_by_the_migration(tmp_path: Path) -> None:
-    from alembic import command
-
-    from schemas.database.engine import _alembic_configuration
-
-    engine = open_engine(f"sqlite:///{tmp_path}/old.db")
-    with engine.begin() as connection:
-        configuration = _alembic_configuration()
-        configuration.attributes["connection"] = connection
-        command.upgrade(configuration, "0002")
-        connection.exec_driver_sql("INSERT INTO org (name, config, created_at) VALUES ('home', '{}', 1)")
-        connection.exec_driver_sql("INSERT INTO machine (org_id, name, created_at) VALUES (1, 'attic', 1)")
-        for at, offset in ((START, 0), (START + 70_000, 0), (START - HOUR, HOUR)):
-            connection.exec_driver_sql(
-                "INSERT INTO sample (machine_id, sampled_at, stream_number, seq, received_at, "
-                "clock_offset_milliseconds, cpu_percent) VALUES (1, ?, 1, 1, 1, ?, 5)",
-                (at, offset),
-            )
-    upgrade(engine)
-    keeper = Keeper(engine)
-    keeper.finish()
-    assert {at: row["samples"] for (_, at), row in keeper.stored("minute").items()} == {START: 2, START + MINUTE: 1}
-    with engine.connect() as connection:
-        assert connection.execute(select(tables.dirty)).first() is None
-        assert connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() == 2
-    engine.dispose()
