@@ -15,9 +15,9 @@ import streamlit as st
 from dashboard.actions import draft as action_draft
 from dashboard.actions import form, progress
 from dashboard.actions.draft import CONFIRM, FORM, LIFETIMES, SENT, ActionDraft
-from dashboard.i18n import agent_words, text
+from dashboard.i18n import external_texts, text
+from dashboard.i18n.external_texts import translated_error
 from dashboard.i18n.language import _, marked
-from dashboard.i18n.shared_words import retold
 from dashboard.page import last_good, system_status
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
@@ -134,7 +134,7 @@ def _continue(draft: ActionDraft) -> None:
     try:
         arguments = collect_arguments(fields, form.read(fields, prefix=draft.key(f"argument.{offer.name}")))
     except ArgumentError as error:
-        draft.problem = retold(error)
+        draft.problem = translated_error(error)
         return
     rollout = Rollout(
         canary=state.get(draft.key("canary")) or 0,
@@ -146,7 +146,7 @@ def _continue(draft: ActionDraft) -> None:
 
 
 def _title(offer: Offer) -> str:
-    return agent_words.translated(offer.title)
+    return external_texts.translated(offer.title)
 
 
 def _who(draft: ActionDraft) -> None:

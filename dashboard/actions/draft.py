@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from dashboard.i18n import agent_words, text
+from dashboard.i18n import external_texts, text
+from dashboard.i18n.external_texts import translated_error
 from dashboard.i18n.language import _
-from dashboard.i18n.shared_words import retold
 from dashboard.publishing.publisher import SentBatch
 from schemas.contract.action_catalogue import Offer, Target, list_offers
 from schemas.contract.action_plan import DEFAULT_LIFETIME_SECONDS, ActionPlan
@@ -58,7 +58,7 @@ class ActionDraft:
         return [
             _(
                 "{action}: not allowed by {machines}",
-                action=agent_words.translated(offer.title),
+                action=external_texts.translated(offer.title),
                 machines=text.listed(offer.missing),
             )
             for offer in list_offers(self.targets)
@@ -68,7 +68,7 @@ class ActionDraft:
     @property
     def title(self) -> str:
         """Action and number of machines, such as Reboot: 3 machines."""
-        what = agent_words.translated(self.plan.title) if self.plan else _("Act")
+        what = external_texts.translated(self.plan.title) if self.plan else _("Act")
         return _("{action}: {machines}", action=what, machines=text.machines(len(self.targets)))
 
     @property
@@ -97,7 +97,7 @@ class ActionDraft:
                 self.targets, offer, arguments, lifetime_seconds=lifetime_seconds, rollout=rollout
             )
         except ArgumentError as error:
-            self.problem = retold(error)
+            self.problem = translated_error(error)
             return
         self.phase, self.problem = CONFIRM, ""
 

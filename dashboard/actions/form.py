@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard.i18n import agent_words
+from dashboard.i18n import external_texts
 from dashboard.i18n.language import _
 from dashboard.widgets import markup
 from schemas.contract.action_schema import ArgumentField
@@ -27,9 +27,9 @@ def read(fields: Sequence[ArgumentField], *, prefix: str) -> dict[str, Any]:
 
 
 def _widget(field: ArgumentField, key: str) -> None:
-    title = agent_words.translated(field.title)
+    title = external_texts.translated(field.title)
     label = markup.plain(title if field.required else _("{argument} (optional)", argument=title))
-    hint = markup.plain(agent_words.translated(field.description)) or None
+    hint = markup.plain(external_texts.translated(field.description)) or None
     if field.choices:
         _choice(field, key, label, hint)
         return
@@ -56,7 +56,7 @@ def _choice(field: ArgumentField, key: str, label: str, hint: str | None) -> Non
 
 
 def _choice_label(choice: object) -> str:
-    return agent_words.translated(str(choice))
+    return external_texts.translated(str(choice))
 
 
 def _number(field: ArgumentField, key: str, label: str, hint: str | None, *, kind: type[int] | type[float]) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from sqlalchemy import Row
 
 from dashboard.i18n import text
-from dashboard.i18n.alert_words import translated
+from dashboard.i18n.external_texts import translated_details
 from dashboard.i18n.language import _, marked
 from dashboard.i18n.text import Word
 from dashboard.widgets import cells
@@ -28,7 +28,7 @@ def rows(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) -> lis
         cells.row(
             row.name,
             f"{path}?{urlencode({'id': row.name})}",
-            cells.name(translated(row.title), translated(row.detail)),
+            cells.name(translated_details(row.title), translated_details(row.detail)),
             cells.plain(row.hostname or row.name),
             cells.chip(state(row)),
             cells.plain(text.moment(row.started_at, now, zone)),
@@ -44,7 +44,7 @@ def lines(found: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, 
         (
             text.moment(row.started_at, now, zone),
             state(row),
-            " · ".join(part for part in (translated(row.title), translated(row.detail), _lasted(row, now)) if part),
+            _described(row, _lasted(row, now)),
         )
         for row in found
     ]
@@ -52,11 +52,7 @@ def lines(found: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, 
 
 def chips(found: Sequence[Row[Any]]) -> list[Word]:
     """Return a chip for each active alert of a machine."""
-    return [
-        Word(" · ".join(filter(None, (translated(row.title), translated(row.detail)))), state(row).tone)
-        for row in found
-        if row.ended_at is None
-    ]
+    return [Word(_described(row), state(row).tone) for row in found if row.ended_at is None]
 
 
 def state(row: Row[Any]) -> Word:
@@ -68,3 +64,7 @@ def state(row: Row[Any]) -> Word:
 
 def _lasted(row: Row[Any], now: int) -> str:
     return text.duration(max(0, (row.ended_at or now) - row.started_at) / 1000)
+
+
+def _described(row: Row[Any], *more: str) -> str:
+    return " · ".join(filter(None, (translated_details(row.title), translated_details(row.detail), *more)))

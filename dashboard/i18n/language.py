@@ -1,17 +1,17 @@
-"""In which language a text is for whom it is drawn, and the text in it.
+"""The user's language, and translation into it.
 
     _("No incident")                                      a text, where it is used
-    _("Updated {at}", at=...)                             with values in it, by name
-    ngettext("{n} machine", "{n} machines", count)        with a number, which `{n}` shows as the language writes it
-    pgettext("network", "Sent")                           where one English word has two meanings
+    _("Updated {at}", at=...)                             with named values
+    ngettext("{n} machine", "{n} machines", count)        with a number, formatted by the language
+    pgettext("network", "Sent")                           where an English word has several meanings
     _NONE: Final = marked("No incident")                  in a constant; `_(_NONE)` where it is used
 
 Invariants:
-- The language is found when a text is used, never when a file is imported: one process speaks all of them at once, and
-  what refreshes runs without `dashboard.page.layout`.
-- English stands in the code. Each other language is a folder in `locale/`, and its `.po` file itself is what is read.
-- What a catalogue lacks shows in English.
-- Addresses, the database and the log hold codes, never a translated text.
+- The language is determined when a text is used, never at import: one process serves all languages at once, and a
+  refresh runs without `dashboard.page.layout`.
+- The code contains English. Each other language is a folder in `locale/`, whose `.po` file is read as it is.
+- A text that a catalogue lacks is shown in English.
+- Addresses, the database and the log contain codes, never translated text.
 """
 
 import gettext
@@ -35,53 +35,53 @@ ENGLISH: Final = "en"
 FOLDER: Final = Path(__file__).parent / "locale"
 DOMAIN: Final = "dashboard"
 LANGUAGES: Final = tuple(sorted((ENGLISH, *(path.parts[-3] for path in FOLDER.glob(f"*/LC_MESSAGES/{DOMAIN}.po")))))
-"""The codes of all languages, English among them."""
+"""The codes of all languages, including English."""
 
 COOKIE: Final = "dashfleet-language"
 PARAMETER: Final = "lang"
 CHOSEN: Final = "language.chosen"
-"""In the session of a visitor who chose a language: its code."""
+"""In the session state: the code of the language that the user chose."""
 
 _FOUND: Final = "language.found"
 _ENGLISH_FORMATS: Final = Locale("en", "GB")
-"""A day before its month and 24 hours, as in the other languages."""
+"""The day before the month and 24 hours, as in the other languages."""
 
 _spoken: Final[ContextVar[str]] = ContextVar("spoken", default="")
 _heard: Final[ContextVar[str]] = ContextVar("heard", default="")
-"""The language of the session whose script this thread runs: Streamlit's session state is too slow for every text."""
+"""The language of the session whose script this thread runs: Streamlit's session state is too slow for each text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A text in a constant. It is no `str`, so that none is drawn without `_`."""
+    """A text in a constant. It is no `str`, so that it cannot be shown without `_`."""
 
     message: str
 
 
 def marked(message: str) -> Marked:
-    """Mark a text in a constant for the catalogues; `_` translates it where it is used."""
+    """Mark a text in a constant for extraction; `_` translates it where it is used."""
     return Marked(message)
 
 
 def _(message: str | Marked, /, **values: object) -> str:
-    """A text in the language of whom it is drawn for, with these values in it."""
+    """Translate a text into the current language and insert the values."""
     text = message.message if isinstance(message, Marked) else message
     return _filled(_catalogue(current()).gettext(text) if text else "", values)
 
 
 def ngettext(one: str, many: str, n: int, /, **values: object) -> str:
-    """A text with a number, in the form that the language has for it; `{n}` in it is the number."""
+    """Translate a text with a number into the plural form of the current language; `{n}` is the number."""
     shown = format_decimal(n, locale=locale())
     return _filled(_catalogue(current()).ngettext(one, many, n), {"n": shown, **values})
 
 
 def pgettext(context: str, message: str, /, **values: object) -> str:
-    """A text whose English has several meanings; the context says which."""
+    """Translate a text whose English has several meanings; the context selects one."""
     return _filled(_catalogue(current()).pgettext(context, message), values)
 
 
 def current() -> str:
-    """The code of the language of whom a text is drawn for now; English where it is for nobody."""
+    """Return the code of the current user's language; English outside of a request."""
     if _spoken.get():
         return _spoken.get()
     if _heard.get():
@@ -97,7 +97,7 @@ def current() -> str:
 
 
 def choose(code: str) -> None:
-    """Speak this language to the visitor from here on."""
+    """Set the language of the visitor's session."""
     st.session_state[CHOSEN] = code
     _heard.set(code)
 
@@ -113,23 +113,23 @@ def choose_from_address() -> None:
 
 
 def locale() -> Locale:
-    """How the current language writes dates and numbers."""
+    """Return the current language's formats of dates and numbers."""
     return _locale(current())
 
 
 def name_of(code: str) -> str:
-    """What a language calls itself."""
+    """Return the name of a language in that language."""
     name = Locale.parse(code).get_language_name() or code
     return name[:1].upper() + name[1:]
 
 
 def known(code: str) -> str:
-    """The code, when it is that of a language that is here; an empty text when not."""
+    """Return the code if the language is available, else an empty string."""
     return code if code in LANGUAGES else ""
 
 
 def accepted(header: str) -> str:
-    """The language for a browser that sends this as Accept-Language, or says that it speaks this one."""
+    """Return the best available language for an Accept-Language header, or a single language tag."""
     wanted = []
     for entry in header.split(",")[:20]:
         tag, _semicolon, quality = entry.partition(";")
@@ -143,7 +143,7 @@ def accepted(header: str) -> str:
 
 @contextmanager
 def speaking(code: str) -> Iterator[None]:
-    """Speak this language in what is called from here: for what is drawn outside of Streamlit."""
+    """Use a language within the context, for text outside of Streamlit."""
     token = _spoken.set(code)
     try:
         yield
@@ -152,7 +152,7 @@ def speaking(code: str) -> Iterator[None]:
 
 
 def load() -> None:
-    """Read all catalogues, so that no visitor waits for it."""
+    """Read all catalogues, so that no visitor waits for them."""
     for code in LANGUAGES:
         _catalogue(code)
 

@@ -1,8 +1,8 @@
-"""How values read to a person, in their language: times in their zone, durations, sizes, and the words for codes.
+"""Values as text in the user's language: times in their zone, durations, sizes, and the words for codes.
 
 Invariants:
-- What is not known is a dash, never a zero.
-- Nothing here is escaped; `dashboard.widgets.markup` does that, for everything.
+- An unknown value is a dash, never a zero.
+- Nothing is escaped here; `dashboard.widgets.markup` escapes everything.
 """
 
 import re
@@ -26,7 +26,7 @@ __all__ = ["UNKNOWN"]
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A code as people read it. `tone` picks its colour: good, fair, bad, muted or plain."""
+    """The label of a code in the current language. `tone` selects its colour: good, fair, bad, muted or plain."""
 
     label: str
     tone: str
@@ -34,13 +34,13 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """The word for a code, in all languages."""
+    """The label of a code, before translation."""
 
     label: Marked
     tone: str
 
     def word(self) -> Word:
-        """In the current language."""
+        """Translate into the current language."""
         return Word(_(self.label), self.tone)
 
 
@@ -48,11 +48,11 @@ PRESENCE: Final[Mapping[str, Coded]] = {
     "online": Coded(marked("Online"), "good"),
     "stale": Coded(marked("Stale"), "fair"),
     "offline": Coded(marked("Offline"), "bad"),
-    "expired": Coded(marked("Expired"), "muted"),
+    "expired": Coded(marked("Long offline"), "muted"),
     "unknown": Coded(marked("Unknown"), "plain"),
     "retired": Coded(marked("Retired"), "plain"),
 }
-"""Every presence, in the order in which people look at them."""
+"""All presences, in display order."""
 
 HEALTH: Final[Mapping[str, Coded]] = {
     "ok": Coded(marked("OK"), "good"),
@@ -74,15 +74,15 @@ COMMANDS: Final[Mapping[str, Coded]] = {
     "expired": Coded(marked("Expired"), "muted"),
     "cancelled": Coded(marked("Cancelled"), "muted"),
 }
-"""Every state of a command, in the order in which it may come to be."""
+"""All states of a command, in the order in which they may occur."""
 
 _COMMAND_REASONS: Final[Mapping[str, Marked]] = {
-    "interrupted": marked("it was interrupted, and nobody knows how far it came"),
-    "signature": marked("the machine does not obey the key that signed it"),
-    "expired": marked("its time ran out before it began"),
+    "interrupted": marked("it was interrupted, with an unknown result"),
+    "signature": marked("the machine does not trust the key that signed it"),
+    "expired": marked("it expired before it started"),
     "not-allowed": marked("the machine does not allow it"),
-    "arguments": marked("the machine does not take these arguments"),
-    "timeout": marked("it took too long"),
+    "arguments": marked("the machine rejects these arguments"),
+    "timeout": marked("it exceeded its time limit"),
 }
 
 _REASONS: Final[Mapping[str, Marked]] = {
@@ -91,11 +91,12 @@ _REASONS: Final[Mapping[str, Marked]] = {
     "restarting": marked("the agent is restarting"),
     "rebooting": marked("the machine is rebooting"),
     "asleep": marked("the machine went to sleep"),
-    "silent": marked("nothing was heard from it"),
-    "expired": marked("nothing was heard from it for too long"),
-    "connected": marked("it connected"),
-    "heard": marked("it was heard again"),
-    "retired": marked("an operator retired it"),
+    "silent": marked("no data received"),
+    "expired": marked("no data received for too long"),
+    "connected": marked("connected"),
+    "heard": marked("data received again"),
+    "revoked": marked("retired by an operator"),
+    "reinstated": marked("returned to service"),
 }
 
 _LENGTHS: Final[Mapping[str, Marked]] = {
@@ -121,22 +122,22 @@ _UNREADABLE: Final = re.compile(
 _UNIT_MAX: Final = 12
 _BIG: Final = 1000.0
 _ENDLESS: Final = 1e15
-"""From here on a number's digits say nothing but that it is wrong."""
+"""From here on numbers are shown in scientific notation: they are wrong, and too wide for a card."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A unit in the current language, and what one of it is worth."""
+    """A unit in the current language, and its factor to the base unit."""
 
     unit: str
     factor: float
 
 
 def readable(said: str) -> str:
-    """What a machine or a person wrote, without what would change the text around it or leave its line.
+    """Return text of a machine or a user without characters that affect the text around it.
 
-    Control characters, changes of writing direction and invisible signs become a visible sign, so that a name cannot
-    pretend to be another; of marks on one letter two are left. Line ends and tabs stay.
+    Control characters, changes of writing direction and invisible characters become a visible one, so that a name
+    cannot imitate another; of stacked marks on a letter two are left. Line ends and tabs stay.
     """
     if said.isascii() and said.isprintable():
         return said
@@ -144,68 +145,67 @@ def readable(said: str) -> str:
 
 
 def shortened(said: str, most: int) -> str:
-    """At most so many characters."""
+    """Truncate to at most `most` characters."""
     return said if len(said) <= most else said[: most - 1] + "…"
 
 
 def presence(code: str) -> Word:
-    """The word for a presence; a code that a later version added shows as it is."""
+    """Return the label of a presence; an unknown code, as of a later version, is its own label."""
     return _word(PRESENCE, code)
 
 
 def health(code: str) -> Word:
-    """The word for a health status."""
+    """Return the label of a health status."""
     return _word(HEALTH, code)
 
 
 def reason(code: str) -> str:
-    """Why a machine is what it is, as half a sentence; empty when there is nothing to say."""
+    """Return the reason of a presence as a phrase; empty if there is none."""
     return _(_REASONS.get(code, code))
 
 
 def command(code: str) -> Word:
-    """The word for a command's state."""
+    """Return the label of a command's state."""
     return _word(COMMANDS, code)
 
 
 def command_reason(reason: str, detail: str) -> str:
-    """Why a command is where it is; empty when there is nothing to say. `detail` is in the words of who wrote it."""
+    """Return the reason of a command's state; empty if there is none. `detail` takes precedence, untranslated."""
     return detail or _(_COMMAND_REASONS.get(reason, reason))
 
 
 def percent(value: float | None) -> str:
-    """A share such as 72 %."""
+    """Format a percentage: 72 %."""
     return UNKNOWN if value is None else f"{_decimal(value, 0)} %"
 
 
 def size(value: float | None) -> str:
-    """An amount of memory or disk, such as 7.5 GiB."""
+    """Format an amount of memory or disk: 7.5 GiB."""
     return UNKNOWN if value is None else _scaled(value, size_scale(value))
 
 
 def byte_rate(value: float | None) -> str:
-    """A flow of bytes, such as 1.2 MB/s."""
+    """Format bytes per second: 1.2 MB/s."""
     return UNKNOWN if value is None else _scaled(value, rate_scale(value))
 
 
 def size_scale(value: float) -> Scale:
-    """The largest unit of memory in which this is at least 1."""
-    units = (_("B"), _("KiB"), _("MiB"), _("GiB"), _("TiB"), _("PiB"))
-    return _scale(value, 1024, units)
+    """Return the largest unit of memory in which the value is at least 1."""
+    return _scale(value, 1024, (_("B"), _("KiB"), _("MiB"), _("GiB"), _("TiB"), _("PiB")))
 
 
 def rate_scale(value: float) -> Scale:
-    """The largest unit of flow in which this is at least 1."""
+    """Return the largest unit of bytes per second in which the value is at least 1."""
     return _scale(value, 1000, (_("B/s"), _("kB/s"), _("MB/s"), _("GB/s"), _("TB/s")))
 
 
 def count(value: int) -> str:
-    """A whole number with its thousands set apart."""
+    """Format a whole number with separators of thousands."""
     return _decimal(value, 0)
 
 
 def number(value: float | None) -> str:
-    """A reading without a unit, short: 0.42, 17.3, 12,400."""
+    """Format a reading without a unit, in three significant digits: 0.42, 17.3, 12,400."""
     if value is None:
         return UNKNOWN
     if abs(value) >= _BIG or value == round(value):
@@ -214,12 +214,12 @@ def number(value: float | None) -> str:
 
 
 def fixed(value: float, decimals: int) -> str:
-    """A reading with so many decimals, whatever they are."""
+    """Format a reading with a fixed number of decimals."""
     return format_decimal(value, f"#,##0.{'0' * decimals}", locale=locale())
 
 
 def quantity(value: float | None, unit: str) -> str:
-    """A reading in the unit that its collector declared."""
+    """Format a reading in the unit that its collector declared."""
     if value is None:
         return UNKNOWN
     shown = {"percent": percent, "bytes": size, "seconds": duration}.get(unit)
@@ -229,12 +229,12 @@ def quantity(value: float | None, unit: str) -> str:
 
 
 def unit_symbol(unit: str) -> str:
-    """The sign of a declared unit; free text stays as it is, as long as it fits beside a figure."""
+    """Return the symbol of a declared unit; free text stays as it is, truncated to fit beside a value."""
     return "" if unit == "count" else _(_UNITS.get(unit, shortened(readable(unit), _UNIT_MAX)))
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time in at most two units: 4 s, 12 min, 2 h 5 min, 85 d 4 h. Never negative, never an error."""
+    """Format a duration in at most two units: 4 s, 12 min, 2 h 5 min, 85 d 4 h. A negative one is 0 s."""
     if seconds is None or not isfinite(seconds):
         return UNKNOWN
     if is_endless(seconds):
@@ -243,35 +243,35 @@ def duration(seconds: float | None) -> str:
 
 
 def period(seconds: int) -> str:
-    """A length of time in words, in the largest unit of which it is a whole number: 5 minutes, 7 days, 1 year."""
+    """Format a duration in words, in the largest unit of which it is a whole number: 5 minutes, 7 days, 1 year."""
     worth, unit = next(pair for pair in _PERIODS if seconds % pair[0] == 0)
     return format_unit(seconds // worth, f"duration-{unit}", "long", locale=locale())
 
 
 def hours(number: int) -> str:
-    """So many hours, short: 24 h."""
+    """Format a number of hours: 24 h."""
     return _length(number, "h")
 
 
 def labels(found: Mapping[str, str] | None) -> list[str]:
-    """A machine's labels as people write them, in the order of their names."""
+    """Format a machine's labels as `name: value`, in the order of their names."""
     return [f"{name}: {value}" for name, value in sorted((found or {}).items())]
 
 
 def ago(then: int | None, now: int) -> str:
-    """How long ago a moment was, in one unit: 4 s ago, 12 min ago."""
+    """Format the age of a time (milliseconds), in one unit: 4 s ago, 12 min ago."""
     if then is None:
         return _("never")
     return _("{length} ago", length=_length(*in_units((now - then) // 1000)[0]))
 
 
 def clock(moment: int, zone: tzinfo) -> str:
-    """The time of day of a moment, such as 10:42:07."""
+    """Format the time of day: 10:42:07."""
     return format_time(_local(moment, zone), "medium", locale=locale())
 
 
 def moment(then: int, now: int, zone: tzinfo) -> str:
-    """A moment: the time of day, with the date when it was not today."""
+    """Format a time (milliseconds): the time of day, with the date unless it is today."""
     local = _local(then, zone)
     if local.date() == _local(now, zone).date():
         return clock(then, zone)
@@ -279,7 +279,7 @@ def moment(then: int, now: int, zone: tzinfo) -> str:
 
 
 def chart_day() -> str:
-    """How a chart's axis writes a day of a month: a template of ECharts, such as {d}/{M}, without names of months."""
+    """Return the ECharts template of a day of a month on a chart's axis, such as {d}/{M}."""
     return re.sub("d+|M+", r"{\g<0>}", str(locale().datetime_skeletons["Md"].pattern))
 
 
@@ -295,7 +295,7 @@ def listed(names: Sequence[str], *, most: int = 4) -> str:
 
 
 def and_more(rest: int) -> str:
-    """Below a list: how many there are beyond it."""
+    """Return how many entries a list leaves out."""
     return ngettext("and {n} more", "and {n} more", rest)
 
 
@@ -320,18 +320,16 @@ def _scale(value: float, base: int, units: Sequence[str]) -> Scale:
 
 
 def _scaled(value: float, scale: Scale) -> str:
-    """With one decimal where it says something."""
     return f"{_decimal(value / scale.factor, 1)} {scale.unit}"
 
 
 def _decimal(value: float, most: int) -> str:
-    """With this many decimals at most, and never longer than a card is wide."""
     return _written(round(value, most), most, locale())
 
 
 @lru_cache(maxsize=20_000)
 def _written(value: float, most: int, spoken: Locale) -> str:
-    """Kept, as the figures of thousands of machines are few different ones."""
+    """Cached: the readings of thousands of machines have few distinct values."""
     if abs(value) >= _ENDLESS:
         return format_scientific(value, "0.##E0", locale=spoken)
     return format_decimal(value, f"#,##0.{'#' * most}" if most else "#,##0", locale=spoken)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dashboard.i18n import agent_words, text
+from dashboard.i18n import external_texts, text
 from dashboard.i18n.language import _, pgettext
 from dashboard.i18n.text import Scale
 from dashboard.widgets import charts
@@ -48,7 +48,7 @@ def metrics(info: Mapping[str, Any] | None) -> list[ExtraMetric]:
     return [
         ExtraMetric(
             str(each["name"]),
-            text.readable(agent_words.translated(str(each.get("title") or each["name"]))),
+            text.readable(external_texts.translated(str(each.get("title") or each["name"]))),
             str(each.get("unit", "")),
         )
         for each in described

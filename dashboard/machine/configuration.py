@@ -15,8 +15,8 @@ from sqlalchemy import Row
 
 from dashboard.actions import dialog
 from dashboard.i18n import text
+from dashboard.i18n.external_texts import translated_error
 from dashboard.i18n.language import _, marked
-from dashboard.i18n.shared_words import retold
 from dashboard.i18n.text import Word
 from dashboard.page import dialog_steps, last_good, system_status
 from dashboard.page.dialog_steps import DialogState
@@ -175,7 +175,7 @@ def _continue(name: str, desired: MachineConfig, found: MachineConfig, state: Di
     try:
         config = MachineConfig() if state.value("local") else entered(state, desired, found)
     except ValueError as error:
-        state.problem = retold(error)
+        state.problem = translated_error(error)
         return
     if config == desired:
         state.problem = _("Nothing has changed.")

@@ -16,7 +16,7 @@ import streamlit as st
 
 from dashboard.auth.middleware import SIGN_OUT
 from dashboard.auth.users import UserRole
-from dashboard.i18n import language, streamlit_words
+from dashboard.i18n import external_texts, language
 from dashboard.i18n.language import _, marked
 from dashboard.page import refresh, services, system_status
 from dashboard.page.page import ROLES, Page, PageContext, Show
@@ -87,7 +87,7 @@ def _page_settings() -> str:
         "language": language.current(),
         "chosen": language.COOKIE if language.CHOSEN in st.session_state else "",
         "lost": _(_LOST),
-        "words": dict(streamlit_words.words()),
+        "words": dict(external_texts.streamlit_texts()),
     }
     return f"window.dashfleet = {json.dumps(told)};".replace("<", "\\u003c")
 

@@ -1,7 +1,6 @@
-"""The geometry of the report's charts, in the units of their `viewBox`. Pure; `assets/report.html` draws them.
+"""Geometry of the report's charts, in the units of their `viewBox`. Pure; `assets/report.html` draws them.
 
-Invariants:
-- A chart only repeats what the table beside it says in words.
+Invariant: a chart only repeats what the table beside it contains.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,57 +13,39 @@ WIDTH: Final = 720
 HEIGHT: Final = 180
 _LEFT: Final = 44
 _GAP: Final = 0.15
-_LABELS_MOST: Final = 10
+_LABELS_MAX: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """A machine's bar: a share 0..1 of the whole width."""
-
-    label: str
-    share: float
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bars:
-    """Bars below each other."""
+class BarChart:
+    """Horizontal bars: each a label, a share 0..1 of the width, and the value as text."""
 
     title: str
-    bars: Sequence[Bar]
+    bars: Sequence[tuple[str, float, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a column, in a tone."""
-
-    tone: str
-    y: float
-    height: float
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A day's column. An empty label is left out where there is no room for one."""
+class StackedColumn:
+    """A day's column. `parts`: tone, y and height. The label is empty where there is no room for one."""
 
     x: float
     width: float
     label: str
-    parts: Sequence[Part]
+    parts: Sequence[tuple[str, float, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
-    """Columns beside each other, each filled with shares."""
+class StackedChart:
+    """Columns side by side, each divided into shares."""
 
     title: str
-    columns: Sequence[Column]
+    columns: Sequence[StackedColumn]
     legend: Sequence[Word]
 
 
 @dataclass(frozen=True, slots=True)
-class Trend:
-    """What was measured as a line, and where it leads, as points of an SVG polyline; where the measuring ended."""
+class TrendChart:
+    """A measured line and its extrapolation, as points of SVG polylines; the labels of both ends of the x axis."""
 
     title: str
     measured: str
@@ -73,10 +54,10 @@ class Trend:
     end: str
 
 
-def stack(title: str, days: Sequence[tuple[str, Mapping[str, int]]], words: Mapping[str, Word]) -> Stack:
-    """Of each day how its count is shared out; `words` are the codes in the order in which they are stacked."""
+def stack(title: str, days: Sequence[tuple[str, Mapping[str, int]]], words: Mapping[str, Word]) -> StackedChart:
+    """Return the shares of each day's counts. `words`: labels by code, in stacking order."""
     width = (WIDTH - _LEFT) / max(1, len(days))
-    every = -(-len(days) // _LABELS_MOST)
+    every = -(-len(days) // _LABELS_MAX)
     columns = []
     for index, (label, counts) in enumerate(days):
         total, top, parts = sum(counts.values()), float(HEIGHT), []
@@ -84,15 +65,15 @@ def stack(title: str, days: Sequence[tuple[str, Mapping[str, int]]], words: Mapp
             height = HEIGHT * counts.get(code, 0) / total if total else 0.0
             top -= height
             if height:
-                parts.append(Part(word.tone, round(top, 2), round(height, 2)))
+                parts.append((word.tone, round(top, 2), round(height, 2)))
         x = _LEFT + width * (index + _GAP / 2)
         shown = label if index % every == 0 else ""
-        columns.append(Column(round(x, 2), round(width * (1 - _GAP), 2), shown, parts))
-    return Stack(title, columns, list(words.values()))
+        columns.append(StackedColumn(round(x, 2), round(width * (1 - _GAP), 2), shown, parts))
+    return StackedChart(title, columns, list(words.values()))
 
 
-def trend(title: str, days: Sequence[tuple[int, float]], full_at: int, labels: tuple[str, str]) -> Trend:
-    """A used percentage by day, and the line from its last to 100 % at a moment. `labels`: of both ends of the time."""
+def trend(title: str, days: Sequence[tuple[int, float]], full_at: int, labels: tuple[str, str]) -> TrendChart:
+    """Return a used percentage by day, and the line from its last value to 100 % at `full_at`."""
     first, until = days[0][0], max(full_at, days[-1][0] + 1)
 
     def point(at: int, percent: float) -> str:
@@ -100,4 +81,4 @@ def trend(title: str, days: Sequence[tuple[int, float]], full_at: int, labels: t
         return f"{x:.1f},{HEIGHT * (1 - percent / 100):.1f}"
 
     measured = " ".join(point(at, percent) for at, percent in days)
-    return Trend(title, measured, f"{point(*days[-1])} {point(until, 100.0)}", *labels)
+    return TrendChart(title, measured, f"{point(*days[-1])} {point(until, 100.0)}", *labels)

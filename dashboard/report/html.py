@@ -1,98 +1,93 @@
-"""A report as one HTML file that asks nothing of any server: its style, its charts and its tables are inside.
+"""A report as one HTML file that makes no request: its style, charts and tables are inside.
 
 Invariants:
-- Every value is escaped by the template, whoever it came from. No script, no link and no image; the page forbids them.
-- Each chart has a table with the same figures.
-- A text is in the language that is spoken when it is written; times are UTC.
+- The template escapes every value, whatever its origin. The page has no script, link or image, and forbids them.
+- Each chart has a table with the same values.
+- Texts are in the current language; times are UTC.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from babel.dates import format_date, format_datetime, format_skeleton
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dashboard.alerts.incident_text import incident_sentence
 from dashboard.i18n import language, text
 from dashboard.i18n.language import _
 from dashboard.i18n.text import UNKNOWN, Word
 from dashboard.report import charts
-from dashboard.report.charts import Bar, Bars, Stack, Trend
+from dashboard.report.charts import BarChart, StackedChart, TrendChart
 from dashboard.report.summary import MachineSummary, Report
-from dashboard.widgets.asset_files import ASSETS
+from dashboard.widgets.asset_files import template
 from schemas.fleet.availability import Availability
 from schemas.fleet.forecast import Forecast, Outlook
 from schemas.fleet.ledger import Ledger
 
-ROWS_MOST: Final = 1000
-BARS_MOST: Final = 10
-TRENDS_MOST: Final = 4
+ROWS_MAX: Final = 1000
+BARS_MAX: Final = 10
+TRENDS_MAX: Final = 4
 _STATUSES: Final = ("ok", "warn", "critical", "unknown")
 _OUTLOOKS: Final = (Outlook.FULL, Outlook.SLOW, Outlook.NO_TREND, Outlook.SHORT)
 _UNKNOWN_LAST: Final = 2.0
 
 Cells = Sequence[str | Word]
+Columns = Mapping[str, Callable[[MachineSummary], str | Word]]
+"""A table's columns by title: how to get a machine's cell."""
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A table with a caption. The first column names the row; `figures` are the columns that hold numbers."""
+class ReportTable:
+    """A table with a caption. The first column names the row; the last `figures` columns are numbers."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Cells]
-    figures: frozenset[int] = frozenset()
+    figures: int = 0
 
     @property
     def shown(self) -> Sequence[Cells]:
-        """As many rows as a page can bear."""
-        return self.rows[:ROWS_MOST]
+        """The first ROWS_MAX rows."""
+        return self.rows[:ROWS_MAX]
 
     @property
     def rest(self) -> str:
-        """How many rows there are beyond them."""
-        left = len(self.rows) - ROWS_MOST
+        """Number of rows that are left out, as text."""
+        left = len(self.rows) - ROWS_MAX
         return text.and_more(left) if left > 0 else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """A part of the report: what it is about, how that is counted, charts and tables."""
+class ReportSection:
+    """A section: its anchor, title, introduction, charts and tables."""
 
     name: str
     title: str
     lead: str
-    tables: Sequence[Table]
-    bars: Sequence[Bars] = ()
-    stack: Stack | None = None
-    trends: Sequence[Trend] = ()
+    tables: Sequence[ReportTable]
+    bars: Sequence[BarChart] = ()
+    stack: StackedChart | None = None
+    trends: Sequence[TrendChart] = ()
 
 
 def page(report: Report) -> str:
-    """The whole file."""
-    environment = Environment(
-        loader=FileSystemLoader(ASSETS),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
+    """Return the file."""
+    return template("report.html").render(
         language=language.current(),
         title=_("Report on {org}", org=report.org),
         period=_("{start} to {end}, UTC", start=_moment(report.within[0]), end=_moment(report.within[1])),
-        made=_("Made by DashFleet on {at}", at=_moment(report.made_at)),
+        made=_("Created by DashFleet on {at}", at=_moment(report.made_at)),
         contents=_("Contents"),
         tiles=_tiles(report),
         sections=[
-            _availability(report),
+            _availability(report.machines),
             _incidents(report),
             _health(report),
-            _consumers(report),
-            _disks(report),
-            _completeness(report),
+            _consumers(report.machines),
+            _disks(report.machines),
+            _completeness(report.machines),
         ],
         width=charts.WIDTH,
         height=charts.HEIGHT,
@@ -100,7 +95,6 @@ def page(report: Report) -> str:
 
 
 def _tiles(report: Report) -> list[tuple[str, str]]:
-    """What a reader in a hurry wants to know."""
     whole = Availability(
         there=sum(each.availability.there for each in report.machines),
         away=sum(each.availability.away for each in report.machines),
@@ -115,172 +109,159 @@ def _tiles(report: Report) -> list[tuple[str, str]]:
     ]
 
 
-def _availability(report: Report) -> Section:
-    machines = sorted(report.machines, key=lambda each: _least_first(each.availability.share))
-    rows = [
-        (
-            each.name,
-            _share(each.availability.share),
-            _length(each.availability.there),
-            _length(each.availability.away),
-            _length(each.availability.announced),
-            text.count(each.availability.times),
-            _length(each.availability.longest),
-        )
-        for each in machines
-    ]
-    most = max((each.availability.away for each in machines), default=0)
-    away = [
-        Bar(each.name, each.availability.away / most, _length(each.availability.away))
-        for each in sorted(machines, key=lambda each: -each.availability.away)
-        if each.availability.away
-    ]
-    titles = (_("Machine"), _("Availability"), _("There"), _("Away"), _("Announced"), _("Times"), _("Longest"))
-    return Section(
+def _by_machine(caption: str, machines: Iterable[MachineSummary], columns: Columns, figures: int) -> ReportTable:
+    rows: list[Cells] = [(each.name, *(cell(each) for cell in columns.values())) for each in machines]
+    return ReportTable(caption, (_("Machine"), *columns), rows, figures)
+
+
+def _availability(machines: Sequence[MachineSummary]) -> ReportSection:
+    columns: Columns = {
+        _("Availability"): lambda each: _share(each.availability.share),
+        _("Available"): lambda each: _length(each.availability.there),
+        _("Unavailable"): lambda each: _length(each.availability.away),
+        _("Announced"): lambda each: _length(each.availability.announced),
+        _("Outages"): lambda each: text.count(each.availability.times),
+        _("Longest"): lambda each: _length(each.availability.longest),
+    }
+    lowest_first = sorted(machines, key=lambda each: _lowest_first(each.availability.share))
+    absent = sorted((each for each in machines if each.availability.away), key=lambda each: -each.availability.away)
+    longest = absent[0].availability.away if absent else 0
+    bars = [(each.name, each.availability.away / longest, _length(each.availability.away)) for each in absent]
+    return ReportSection(
         "availability",
         _("Availability"),
         _(
-            "The share of the time in which a machine was online or stale. Not counted is the time before it was first "
-            "heard, after it was retired, and while the server itself could hear nobody. Announced is what of its "
-            "absence began with a goodbye: a stop, a reboot, sleep."
+            "The share of the time in which a machine was online or stale. The time before its first data, after it "
+            "was retired, and while the server itself was disconnected does not count. Announced is the unavailable "
+            "time that began with a goodbye: a stop, a reboot or sleep."
         ),
-        [Table(_("Availability of each machine, the least first"), titles, rows, frozenset(range(1, 7)))],
-        [Bars(_("Longest away in all"), away[:BARS_MOST])],
+        [_by_machine(_("Availability by machine, the lowest first"), lowest_first, columns, len(columns))],
+        [BarChart(_("Longest unavailable in total"), bars[:BARS_MAX])],
     )
 
 
-def _incidents(report: Report) -> Section:
-    now = report.within[1]
+def _incidents(report: Report) -> ReportSection:
     rows: list[Cells] = [
         (
             _moment(row.started_at),
-            Word(_("Open"), "bad") if row.ended_at is None else Word(_("Over"), "plain"),
-            incident_sentence(row, now),
+            Word(_("Open"), "bad") if row.ended_at is None else Word(_("Resolved"), "plain"),
+            incident_sentence(row, report.within[1]),
         )
         for row in report.incidents
     ]
-    lead = _("What concerned several machines at once, or the server itself, and how long it lasted.")
-    return Section(
+    lead = _("Events that affected several machines at once, or the server itself, and their duration.")
+    return ReportSection(
         "incidents",
         _("Incidents"),
-        lead if rows else _("Nothing concerned several machines at once, nor the server itself."),
-        [Table(_("Incidents, the oldest first"), (_("Started"), _("State"), _("What happened")), rows)] if rows else [],
+        lead if rows else _("No event affected several machines at once, or the server itself."),
+        [ReportTable(_("Incidents, the oldest first"), (_("Started"), _("State"), _("Description")), rows)],
     )
 
 
-def _health(report: Report) -> Section:
+def _health(report: Report) -> ReportSection:
     words = {code: text.health(code) for code in _STATUSES}
     days = sorted(report.days.items())
     by_day = [(_day(at), *(_part(counts[code], counts.total()) for code in _STATUSES)) for at, counts in days]
-    columns = [(_short_day(at), counts) for at, counts in days]
+    columns: Columns = {
+        _("Now"): lambda each: text.health(each.health_now),
+        **{word.label: partial(_hours, code) for code, word in words.items()},
+    }
     worst = sorted(report.machines, key=lambda each: (-each.healths["critical"], -each.healths["warn"], each.name))
-    by_machine: list[Cells] = [
-        (
-            each.name,
-            text.health(each.health_now),
-            *(_part(each.healths[code], each.healths.total()) for code in _STATUSES),
-        )
-        for each in worst
-    ]
     titles = [word.label for word in words.values()]
-    return Section(
+    by_hour = [(_short_day(at), counts) for at, counts in days]
+    return ReportSection(
         "health",
         _("Health"),
-        _("Each hour of each machine is judged by its averages of CPU, memory and disk."),
+        _("Each hour of each machine is rated by its averages of CPU, memory and disk."),
         [
-            Table(_("Share of the machines' hours on each day"), (_("Day"), *titles), by_day, frozenset(range(1, 5))),
-            Table(
-                _("Share of each machine's hours, the most critical first"),
-                (_("Machine"), _("Now"), *titles),
-                by_machine,
-                frozenset(range(2, 6)),
-            ),
+            ReportTable(_("Share of machine hours by day"), (_("Day"), *titles), by_day, len(titles)),
+            _by_machine(_("Share of hours by machine, the most critical first"), worst, columns, len(titles)),
         ],
-        stack=charts.stack(_("Health of the machines' hours by day"), columns, words) if days else None,
+        stack=charts.stack(_("Health of machine hours by day"), by_hour, words) if days else None,
     )
 
 
-def _consumers(report: Report) -> Section:
+def _consumers(machines: Sequence[MachineSummary]) -> ReportSection:
     kinds = (
-        (_("CPU"), _("Most CPU"), {each.name: each.cpu for each in report.machines}),
-        (_("Memory"), _("Most memory"), {each.name: each.memory for each in report.machines}),
+        (_("CPU"), _("Highest CPU usage"), {each.name: each.cpu for each in machines}),
+        (_("Memory"), _("Highest memory usage"), {each.name: each.memory for each in machines}),
     )
     bars, tables = [], []
-    for kind, title, loads in kinds:
-        known = [(name, load, load.average) for name, load in loads.items() if load.average is not None]
-        most = sorted(known, key=lambda entry: (-(entry[2] or 0.0), entry[0]))[:BARS_MOST]
-        bars.append(Bars(title, [Bar(name, (mean or 0.0) / 100, _percent(mean)) for name, _load, mean in most]))
-        rows = [(name, _percent(mean), _percent(load.highest)) for name, load, mean in most]
-        tables.append(Table(title, (_("Machine"), kind, _("Highest")), rows, frozenset((1, 2))))
-    lead = _("The machines that used the most on average, {n} at most.", n=text.count(BARS_MOST))
-    return Section("consumers", _("Top consumers"), lead, tables, bars)
+    for kind, title, readings in kinds:
+        known = [(name, each.average, each.highest) for name, each in readings.items() if each.average is not None]
+        most = sorted(known, key=lambda entry: (-entry[1], entry[0]))[:BARS_MAX]
+        bars.append(BarChart(title, [(name, mean / 100, _percent(mean)) for name, mean, _highest in most]))
+        rows = [(name, _percent(mean), _percent(highest)) for name, mean, highest in most]
+        tables.append(ReportTable(title, (_("Machine"), kind, _("Highest")), rows, 2))
+    lead = _("The machines with the highest average usage, at most {n}.", n=text.count(BARS_MAX))
+    return ReportSection("consumers", _("Top consumers"), lead, tables, bars)
 
 
-def _disks(report: Report) -> Section:
-    found = sorted(((each, each.forecast) for each in report.machines), key=_soonest_first)
-    rows: list[Cells] = [
-        (
-            each.name,
-            _percent(each.days[-1][1]) if each.days else UNKNOWN,
-            UNKNOWN if said.per_day is None else _("{points} points a day", points=text.fixed(said.per_day, 2)),
-            _outlook(said),
-        )
-        for each, said in found
-    ]
+def _disks(machines: Sequence[MachineSummary]) -> ReportSection:
+    found = sorted(machines, key=_soonest_first)
+    columns: Columns = {
+        _("Used"): lambda each: _percent(each.days[-1][1]) if each.days else UNKNOWN,
+        _("Trend"): lambda each: _trend(each.forecast),
+        _("Full"): lambda each: _outlook(each.forecast),
+    }
     trends = [
-        charts.trend(each.name, each.days, said.full_at, (_day(each.days[0][0]), _day(said.full_at)))
-        for each, said in found[:TRENDS_MOST]
-        if said.full_at is not None
+        charts.trend(each.name, each.days, full_at, (_day(each.days[0][0]), _day(full_at)))
+        for each in found[:TRENDS_MAX]
+        if (full_at := each.forecast.full_at) is not None
     ]
-    return Section(
+    return ReportSection(
         "disks",
         _("Disk forecasts"),
         _(
-            "A straight line through the used share of each day. Where the line explains less than half of what was "
-            "measured, or falls, there is no trend and no date."
+            "A linear regression over the used share of each day. If it explains less than half of the variance, or "
+            "falls, there is no trend and no date."
         ),
-        [Table(_("Disks, the first to be full first"), (_("Machine"), _("Used"), _("Trend"), _("Full")), rows)],
+        [_by_machine(_("Disks, the first to be full first"), found, columns, 0)],
         trends=trends,
     )
 
 
-def _completeness(report: Report) -> Section:
-    columns = {
+def _completeness(machines: Sequence[MachineSummary]) -> ReportSection:
+    titles = {
         "expected": _("Expected"),
         "stored": _("Stored"),
-        "late": _("Late"),
+        "late": _("Backfilled"),
         "dropped": _("Dropped"),
-        "waiting": _("Waiting"),
+        "waiting": _("Buffered on agent"),
         "lost": _("Lost"),
     }
-    machines = sorted(report.machines, key=lambda each: (-each.ledger.lost, -each.ledger.dropped, each.name))
-    rows = [
-        (each.name, text.count(each.samples), *(text.count(getattr(each.ledger, name)) for name in columns))
-        for each in machines
-    ]
+    columns: Columns = {
+        _("In this period"): lambda each: text.count(each.samples),
+        **{title: partial(_ledger_count, name) for name, title in titles.items()},
+    }
     total = Ledger()
-    for name in columns:
-        setattr(total, name, sum(getattr(each.ledger, name) for each in report.machines))
-    samples = sum(each.samples for each in report.machines)
-    return Section(
+    for name in titles:
+        setattr(total, name, sum(getattr(each.ledger, name) for each in machines))
+    most_lost = sorted(machines, key=lambda each: (-each.ledger.lost, -each.ledger.dropped, each.name))
+    return ReportSection(
         "completeness",
         _("Completeness"),
         _(
-            "{samples} samples were summed up in this time. The other figures are of all time since each machine's "
-            "first sample: {expected} expected, {stored} stored, {dropped} dropped by a full outbox, {waiting} waiting "
-            "on the machines, {lost} lost.",
-            samples=text.count(samples),
-            **{name: text.count(getattr(total, name)) for name in columns if name != "late"},
+            "The report covers {samples} samples. The other figures are totals since each machine's first sample: "
+            "{expected} expected, {stored} stored, {dropped} dropped by a full outbox, {waiting} buffered on agents, "
+            "{lost} lost.",
+            samples=text.count(sum(each.samples for each in machines)),
+            **{name: text.count(getattr(total, name)) for name in titles if name != "late"},
         ),
-        [
-            Table(
-                _("Samples of each machine, the most lost first"),
-                (_("Machine"), _("In this time"), *columns.values()),
-                rows,
-                frozenset(range(1, 8)),
-            )
-        ],
+        [_by_machine(_("Samples by machine, the most lost first"), most_lost, columns, len(columns))],
     )
+
+
+def _hours(status: str, machine: MachineSummary) -> str:
+    return _part(machine.healths[status], machine.healths.total())
+
+
+def _ledger_count(name: str, machine: MachineSummary) -> str:
+    return text.count(getattr(machine.ledger, name))
+
+
+def _trend(said: Forecast) -> str:
+    return UNKNOWN if said.per_day is None else _("{points} points a day", points=text.fixed(said.per_day, 2))
 
 
 def _outlook(said: Forecast) -> str | Word:
@@ -295,17 +276,16 @@ def _outlook(said: Forecast) -> str | Word:
             return _("too few days")
 
 
-def _soonest_first(entry: tuple[MachineSummary, Forecast]) -> tuple[int, int, str]:
-    machine, said = entry
-    return _OUTLOOKS.index(said.outlook), said.full_at or 0, machine.name
+def _soonest_first(machine: MachineSummary) -> tuple[int, int, str]:
+    return _OUTLOOKS.index(machine.forecast.outlook), machine.forecast.full_at or 0, machine.name
 
 
-def _least_first(share: float | None) -> float:
+def _lowest_first(share: float | None) -> float:
     return _UNKNOWN_LAST if share is None else share
 
 
 def _share(share: float | None) -> str:
-    """With decimals, rounded down: 100 % is only what never failed."""
+    """Round down to two decimals: 100 % is only what never failed."""
     return UNKNOWN if share is None else f"{text.fixed(int(share * 10_000) / 100, 2)} %"
 
 
@@ -321,14 +301,17 @@ def _length(milliseconds: int) -> str:
     return text.duration(milliseconds / 1000)
 
 
+def _utc(at: int) -> datetime:
+    return datetime.fromtimestamp(at / 1000, UTC)
+
+
 def _moment(at: int) -> str:
-    return format_datetime(datetime.fromtimestamp(at / 1000, UTC), "medium", tzinfo=UTC, locale=language.locale())
+    return format_datetime(_utc(at), "medium", tzinfo=UTC, locale=language.locale())
 
 
 def _day(at: int) -> str:
-    return format_date(datetime.fromtimestamp(at / 1000, UTC).date(), "medium", locale=language.locale())
+    return format_date(_utc(at).date(), "medium", locale=language.locale())
 
 
 def _short_day(at: int) -> str:
-    """Without its year."""
-    return format_skeleton("MMMd", datetime.fromtimestamp(at / 1000, UTC), locale=language.locale())
+    return format_skeleton("MMMd", _utc(at), locale=language.locale())

@@ -1,8 +1,8 @@
-"""What a report says about an organisation in a time: gathered and summed up, not yet written. See `report_page`.
+"""The content of a report on an organisation: read from the database and aggregated. `report.html` formats it.
 
 Invariants:
-- Memory grows with machines and days, not with hours: those go by once.
-- An hour is judged by its averages; what was not measured makes it unknown.
+- Memory grows with machines and days, not with hours: those are read once, in batches.
+- An hour is rated by its averages; a missing reading makes its health unknown.
 """
 
 from collections import Counter
@@ -26,15 +26,15 @@ BLIND: Final = "blind"
 
 
 @dataclass(slots=True)
-class Load:
-    """Readings of one kind, summed up over hours."""
+class ReadingSummary:
+    """Readings of one metric, aggregated over hours."""
 
     count: int = 0
     total: float = 0.0
     highest: float | None = None
 
     def add(self, count: int, average: float | None, highest: float | None) -> None:
-        """One hour."""
+        """Add an hour."""
         if average is None or highest is None:
             return
         self.count += count
@@ -43,13 +43,13 @@ class Load:
 
     @property
     def average(self) -> float | None:
-        """Of all readings; None when there is none."""
+        """The average of all readings; None if there are none."""
         return self.total / self.count if self.count else None
 
 
 @dataclass(slots=True)
 class MachineSummary:
-    """One machine in the time: `healths` counts hours by status, `disk` is the used percentage on each day."""
+    """A machine in the period. `healths` counts hours by status, `disk` is the used percentage by day."""
 
     name: str
     hostname: str
@@ -57,25 +57,25 @@ class MachineSummary:
     availability: Availability
     ledger: Ledger
     samples: int = 0
-    cpu: Load = field(default_factory=Load)
-    memory: Load = field(default_factory=Load)
+    cpu: ReadingSummary = field(default_factory=ReadingSummary)
+    memory: ReadingSummary = field(default_factory=ReadingSummary)
     healths: Counter[str] = field(default_factory=Counter)
-    disk: dict[int, Load] = field(default_factory=dict)
+    disk: dict[int, ReadingSummary] = field(default_factory=dict)
 
     @property
     def days(self) -> list[tuple[int, float]]:
-        """The disk's used percentage on each day, the oldest first."""
+        """The disk's used percentage by day, the oldest first."""
         return [(day, load.average) for day, load in sorted(self.disk.items()) if load.average is not None]
 
     @property
     def forecast(self) -> Forecast:
-        """When its disk will be full."""
+        """When the disk will be full."""
         return forecast_disk(self.days)
 
 
 @dataclass(slots=True)
 class Report:
-    """Everything that is said. `days` counts the machines' hours by status, for each day."""
+    """The content of a report. `days` counts the machines' hours by status, by day."""
 
     org: str
     within: Span
@@ -88,7 +88,7 @@ class Report:
 def gather(
     engine: Engine, org_name: str, within: Span, *, now: int, tell: Callable[[int], None] = lambda _: None
 ) -> Report:
-    """Read what the report says. `tell` is called with how many more hours of machines have gone by."""
+    """Read the content. `tell` is called with the number of hours in each batch that was read."""
     incidents = list_incidents_within(engine, org_name, within)
     blind = [(row.started_at, row.ended_at or within[1]) for row in incidents if row.kind == BLIND]
     before = report_queries.last_presence_changes(engine, org_name, within[0])
@@ -119,7 +119,7 @@ def _first(
     row: Row[Any],
     within: Span,
 ) -> str:
-    """What a machine was when the time began."""
+    """Return the presence of a machine at the start of the period."""
     if before:
         return before[-1][1].presence
     if after:
@@ -129,12 +129,12 @@ def _first(
 
 
 def _add(report: Report, machine: MachineSummary, row: Row[Any], thresholds: Thresholds) -> None:
-    """Count one hour of a machine."""
+    """Add an hour of a machine."""
     day = row.at // DAY * DAY
     machine.samples += row.samples
     machine.cpu.add(row.cpu_percent_count, row.cpu_percent_avg, row.cpu_percent_max)
     machine.memory.add(row.memory_percent_count, row.memory_percent_avg, row.memory_percent_max)
-    disk = machine.disk.setdefault(day, Load())
+    disk = machine.disk.setdefault(day, ReadingSummary())
     disk.add(row.disk_percent_count, row.disk_percent_avg, row.disk_percent_max)
     status = health(row.cpu_percent_avg, row.memory_percent_avg, row.disk_percent_avg, thresholds).status
     machine.healths[status] += 1

@@ -1,8 +1,8 @@
-"""From rows of history to chart options. Pure: no database, no Streamlit, no clock.
+"""Chart options of ECharts from rows of history. Pure: no database, no Streamlit, no clock.
 
 Invariants:
-- Where nothing was measured, nothing is drawn: a missing stretch is a gap, never a line across it.
-- The x axis is the range that was asked for, so that two points never look like an hour.
+- Missing data is a gap, never a line across it.
+- The x axis is the requested range, so that two points never look like an hour.
 - A counter that fell (a reboot) has no rate there, rather than a wrong one.
 """
 
@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a chart. Of averages, `low` and `high` are the lowest and highest at the same times."""
+    """A line of a chart. `low` and `high`: minimum and maximum at the same times, if the points are averages."""
 
     name: str
     points: Sequence[Point]
@@ -30,27 +30,26 @@ class Line:
 
 
 def step(range_milliseconds: int, interval_seconds: float, row_milliseconds: int = 0) -> int:
-    """The time between two points, so that a range never has more than POINTS_MAX of them, wherever it begins.
+    """Return the milliseconds between two points, so that a range never has more than POINTS_MAX points.
 
-    At least half an interval: two samples that follow each other closely never become one. Whole rows, where a row is
-    a minute or an hour.
+    At least half an interval: two consecutive samples never merge. A multiple of `row_milliseconds`.
     """
     least = max(1, round(interval_seconds * 500), -(-range_milliseconds // (POINTS_MAX - 1)))
     return -(-least // row_milliseconds) * row_milliseconds if row_milliseconds else least
 
 
 def spacing(step_milliseconds: int, interval_seconds: float) -> float:
-    """The milliseconds between two points when nothing is missing."""
+    """Return the milliseconds between two points without missing data."""
     return max(float(step_milliseconds), interval_seconds * 1000)
 
 
 def readings(rows: Iterable[Row], name: str, *, spacing: float) -> list[Point]:
-    """A column as points. `spacing` is the milliseconds between two of them when nothing is missing."""
+    """Return a column as points. `spacing`: milliseconds between two of them without missing data."""
     return with_gaps(((row["at"], row[name]) for row in rows), spacing=spacing)
 
 
 def rates(rows: Iterable[Row], name: str, *, spacing: float) -> list[Point]:
-    """A counter as its growth per second."""
+    """Return a counter's increase per second as points."""
     points: list[Point] = []
     before: Point | None = None
     for row in rows:
@@ -62,7 +61,7 @@ def rates(rows: Iterable[Row], name: str, *, spacing: float) -> list[Point]:
 
 
 def with_gaps(points: Iterable[Point], *, spacing: float) -> list[Point]:
-    """The points with a None between any two that are further apart than 2.5 times the spacing."""
+    """Insert a None between two points that are further apart than GAP_INTERVALS times the spacing."""
     result: list[Point] = []
     for at, value in points:
         if result and at - result[-1][0] > GAP_INTERVALS * spacing:
@@ -72,12 +71,12 @@ def with_gaps(points: Iterable[Point], *, spacing: float) -> list[Point]:
 
 
 def has_values(points: Iterable[Point]) -> bool:
-    """Whether there is anything to draw."""
+    """Return True if any point has a value."""
     return any(value is not None for _, value in points)
 
 
 def top(lines: Iterable[Line]) -> float:
-    """The largest of these values, for an axis in a unit in which it reads well."""
+    """Return the largest absolute value, to choose the unit of the axis."""
     return max((abs(value) for line in lines for _, value in line.points if value is not None), default=0.0)
 
 
@@ -91,9 +90,9 @@ def options(
     day: str,
     ink: str,
 ) -> dict[str, Any]:
-    """The chart of these lines over a fixed range. `bounds` are the ends of the y axis, None for as needed.
+    """Return the chart of these lines over a fixed range. `bounds`: ends of the y axis, None for automatic.
 
-    `ink` is the colour of its words, `day` how it writes a date: a template of ECharts.
+    `ink`: colour of the text. `day`: ECharts template of a date.
     """
     low, high = bounds
     words = {"color": ink, "fontSize": 12}
@@ -146,9 +145,9 @@ def _series(line: Line, scale: Scale, *, filled: bool) -> dict[str, Any]:
 
 
 def _band(line: Line, scale: Scale) -> list[dict[str, Any]]:
-    """The area from lowest to highest: a line that is not seen, and an area stacked on it.
+    """Return the area from minimum to maximum: an invisible line, and an area stacked on it.
 
-    They bear the line's name, so that they have its colour and come and go with it.
+    They have the line's name, and thereby its colour and its entry in the legend.
     """
     heights = [
         (at, None if low is None or high is None else high - low)
@@ -177,7 +176,7 @@ def _plain_data(points: Sequence[Point], factor: float) -> list[Any]:
 
 
 def _data(points: Sequence[Point], factor: float) -> list[Any]:
-    """Points as ECharts takes them. One that stands alone has no line, so it gets a dot."""
+    """Return points for ECharts. An isolated point has no line, so it gets a dot."""
     data: list[Any] = []
     for i, (at, value) in enumerate(points):
         if value is None:
@@ -198,10 +197,9 @@ def _rate(before: Point, now: Point, spacing: float) -> float | None:
 
 
 def _rounded(value: float) -> float:
-    """Four significant figures: what a screen can show."""
-    return float(f"{value:.4g}")
+    return float(f"{value:.4g}")  # as precise as a screen can show
 
 
 def _template_safe(unit: str) -> str:
-    """A unit without what ECharts would read as a placeholder."""
+    """Remove what ECharts would read as a placeholder."""
     return unit.replace("{", "").replace("}", "")

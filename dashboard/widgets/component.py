@@ -1,8 +1,8 @@
-"""Components of our own: a piece of HTML that a script in `assets/` draws.
+"""Custom Streamlit components: HTML that a script in `assets/` draws.
 
 Invariants:
 - A browser fetches each script once. Streamlit would send it again with every refresh.
-- A script's address has a hash of its content in it, so that a page never runs an older one.
+- A script's address contains a hash of its content, so that a page never runs an old version.
 """
 
 from functools import lru_cache
@@ -23,19 +23,19 @@ _FOR_EVER: Final = {"cache-control": "private, max-age=31536000, immutable"}
 
 @lru_cache
 def component(name: str, html: str) -> Any:  # noqa: ANN401 - Streamlit's renderer has no public type
-    """The component that `assets/NAME.js` draws in this HTML."""
+    """Return the component that `assets/NAME.js` draws in this HTML."""
     return st.components.v2.component(
         f"dashfleet.{name}", html=html, js=_LOADER.format(address=address(name)), isolate_styles=False
     )
 
 
 def routes() -> list[Route]:
-    """Where the scripts are."""
+    """Return the route that serves the scripts."""
     return [Route(_PATH + "/{file}", _script, methods=["GET"])]
 
 
 def address(name: str) -> str:
-    """Where the script of a component is."""
+    """Return the address of a component's script."""
     return f"{_PATH}/{name}.{_hash(name)}.js"
 
 
@@ -48,4 +48,4 @@ async def _script(request: Request) -> Response:
     for path in ASSETS.glob("*.js"):
         if request.url.path == address(path.stem):
             return PlainTextResponse(asset(path.name), media_type="text/javascript", headers=_FOR_EVER)
-    return PlainTextResponse("there is no such script\n", 404)
+    return PlainTextResponse("unknown script\n", 404)

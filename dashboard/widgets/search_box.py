@@ -1,4 +1,4 @@
-"""The field in which a page is searched: it answers while somebody types."""
+"""The search field of a page, which searches while the user types."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ LENGTH_MAX = 100
 
 
 def draw(key: str, placeholder: str, on_change: Callable[[], None]) -> None:
-    """Draw it; what is searched for is in the session's state under `key`. `placeholder` says what is looked at."""
+    """Draw the field. The session state holds its value under `key`; `placeholder` names what is searched."""
     st.text_input(
         _("Search"),
         key=key,

@@ -1,4 +1,4 @@
-"""Rows as a real HTML table, a component of our own: `assets/table.js` draws it, links, ticks and all."""
+"""An HTML table with links, sorting and selection, drawn by `assets/table.js`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -27,9 +27,9 @@ def draw(
     on_aged: Callable[[], None] | None = None,
     on_ticks: Callable[[], None] | None = None,
 ) -> str:
-    """Draw it; returns the id of the row that was just opened, or an empty text. `name` is for screen readers.
+    """Draw a table and return the id of the row that was just opened, or an empty string. `name`: for screen readers.
 
-    A handler reads what was clicked with `sorted_by` and `ticks`. A column without `sorted` cannot be sorted by.
+    Handlers read the event with `sorted_by` and `ticks`. A column with an empty `sorted` cannot be sorted.
     """
     result = component("table", _HTML)(
         key=key,
@@ -52,19 +52,19 @@ def draw(
 
 
 def sorted_by(key: str) -> Any:  # noqa: ANN401 - whatever the browser sent
-    """The column whose header was clicked."""
+    """Return the column whose header was clicked."""
     return st.session_state[key].sorted
 
 
 def ticks(key: str) -> Any:  # noqa: ANN401 - whatever the browser sent
-    """What the browser says is ticked."""
+    """Return the selection that the browser reported."""
     return st.session_state[key].ticks
 
 
 def packed(rows: Cells) -> dict[str, Any]:
-    """Rows as they travel: each different cell once, what its values are called once for each kind of cell.
+    """Encode rows for the browser: each distinct cell once, and the names of its values once for each kind of cell.
 
-    A row is its id, its link and the numbers of its cells. Empty texts at the end of a cell are left out; every text is
+    A row is its id, its link and the numbers of its cells. Trailing empty texts of a cell are left out; every text is
     made readable.
     """
     shapes: dict[tuple[str, ...], int] = {}
@@ -87,7 +87,6 @@ def packed(rows: Cells) -> dict[str, Any]:
 
 
 def _readable(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """The same with every text made readable."""
     if isinstance(value, str):
         return readable(value)
     if isinstance(value, Mapping):
@@ -96,4 +95,4 @@ def _readable(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def _nothing() -> None:
-    """A component returns only what it has a callback for."""
+    """Do nothing: a component returns only the values that have a callback."""

@@ -1,7 +1,7 @@
-"""How the dashboard looks: Streamlit's theme options, for light and for dark.
+"""Streamlit's theme options, for the light and the dark scheme.
 
-`assets/style.css` holds the same palette for what DashFleet draws itself. Colours are set per scheme only: one set for
-both would put a light colour on a dark page. Every pair of text and background here has a contrast of 4.5 or more.
+`assets/style.css` has the same palette for DashFleet's own elements. Colours are set per scheme only: one set for both
+would put a light colour on a dark page. Every pair of text and background has a contrast of 4.5 or more.
 """
 
 from typing import Final
@@ -66,11 +66,11 @@ OPTIONS: Final[dict[str, object]] = {
 
 
 def dialog_style(scheme: str | None) -> str:
-    """Tells a dialog its scheme, which it does not inherit: it lies beside the page.
+    """Return the style of a dialog, which does not inherit the page's scheme.
 
-    And takes out of its rows the buttons of the step before, which Streamlit keeps while they have the focus: they push
-    those of this step aside until the mouse goes down on one, which then moves away from under it, and the click is
-    lost. The focus stays where it is: from within, Streamlit hears Escape by itself; `assets/escape.js` does the rest.
+    It also hides the buttons of the previous step, which Streamlit keeps while they have the focus: they displace those
+    of this step until the mouse button goes down on one, which then moves away, and the click is lost. They keep the
+    focus: inside the dialog, Streamlit handles Escape itself; `assets/escape.js` does the rest.
     """
     return f"""<style>
         .stDialog {{ color-scheme: {"dark" if scheme == "dark" else "light"} }}
@@ -79,5 +79,5 @@ def dialog_style(scheme: str | None) -> str:
 
 
 def ink(scheme: str | None) -> str:
-    """The colour of a chart's words, which Streamlit's chart theme draws too pale, in a light or dark scheme."""
+    """Return the text colour of charts; that of Streamlit's chart theme has too little contrast."""
     return str((_DARK if scheme == "dark" else _LIGHT)["grayTextColor"])

@@ -13,8 +13,8 @@ from sqlalchemy import Row
 
 from dashboard.changes import change_dialog
 from dashboard.i18n import text
+from dashboard.i18n.external_texts import translated_error
 from dashboard.i18n.language import _, marked
-from dashboard.i18n.shared_words import retold
 from dashboard.machine.configuration import CONFIGURE, MachineConfig
 from dashboard.page import dialog_steps, last_good, system_status
 from dashboard.page.dialog_steps import CONFIRMATION, DialogState
@@ -137,7 +137,7 @@ def _send(context: PageContext, state: DialogState) -> None:
             lifetime_seconds=_LIFETIME_SECONDS,
         )
     except NotAllowedError as error:
-        state.problem = retold(error)
+        state.problem = translated_error(error)
         return
     state.reveal = partial(_follow, sent.batch)
     done = _("Sent to {machines}.", machines=text.machines(len(sent.orders)))

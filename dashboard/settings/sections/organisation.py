@@ -8,8 +8,8 @@ import streamlit as st
 
 from dashboard.changes import change_dialog, pending_changes
 from dashboard.i18n import text
+from dashboard.i18n.external_texts import translated_error
 from dashboard.i18n.language import Marked, _, marked, ngettext
-from dashboard.i18n.shared_words import retold
 from dashboard.page import dialog_steps, last_good
 from dashboard.page.dialog_steps import CONFIRMATION, DialogState
 from dashboard.page.page import PageContext
@@ -121,7 +121,7 @@ def _continue(
         if found:
             organisation.apply_changes(*settings_queries.read_settings(context.engine, context.org), found)
     except ValueError as error:
-        state.problem = retold(error)
+        state.problem = translated_error(error)
         return
     if not found:
         state.problem = _("Nothing has changed.")

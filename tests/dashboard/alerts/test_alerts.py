@@ -6,7 +6,7 @@ from seeding import NOW, Fleet
 from sqlalchemy import Engine
 
 from dashboard.alerts import rows
-from dashboard.i18n import alert_words
+from dashboard.i18n import external_texts
 from dashboard.i18n.language import speaking
 from ingestor.alerts import rules
 from ingestor.alerts.rule import discover
@@ -47,9 +47,9 @@ def test_a_row_says_what_where_how_bad_since_when_and_for_how_long(fleet: Fleet,
 
 def test_all_that_our_rules_say_is_known_in_every_language() -> None:
     said = {rule.title for rule in discover(rules)} | set(SENTENCES.values()) | set(VITALS.values())
-    assert said <= alert_words.WORDS
+    assert said <= external_texts.KNOWN
 
 
 def test_what_other_rules_say_stays_as_they_say_it() -> None:
     with speaking("fr"):
-        assert alert_words.translated("Fleet, 99 %") == "Fleet, 99 %"
+        assert external_texts.translated_details("Fleet, 99 %") == "Fleet, 99 %"

@@ -1,0 +1,132 @@
+"""English texts that other code writes, and their translation: agents, alert rules, shared code and Streamlit.
+
+Texts of third-party collectors, actions and rules are shown as they are. Tests check that none of ours is missing.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from dashboard.i18n.language import _, marked
+from runtime.translatable import Translatable
+
+_ACTIONS: Final = (
+    marked("Configure"),
+    marked("Ping"),
+    marked("Reboot the machine"),
+    marked("Restart the agent"),
+    marked("Run a command"),
+    marked("Sample now"),
+    marked("Show a message"),
+    marked("Collectors Off"),
+    marked("Command"),
+    marked("Delay Seconds"),
+    marked("Echo"),
+    marked("Interval Seconds"),
+    marked("Labels"),
+    marked("Notice"),
+    marked("Parameters"),
+    marked("Text"),
+    marked("Title"),
+    marked("Urgency"),
+    marked("low"),
+    marked("normal"),
+    marked("critical"),
+)
+"""Titles, arguments and choices of the shipped actions."""
+
+_ALERTS: Final = (
+    marked("Away"),
+    marked("CPU at its limit"),
+    marked("Cannot measure"),
+    marked("Disk nearly full"),
+    marked("Memory nearly full"),
+    marked("Wrong clock"),
+    marked("the connection was lost"),
+    marked("nothing was heard from it"),
+    marked("nothing was heard from it for too long"),
+    marked("CPU"),
+    marked("Memory"),
+    marked("Disk"),
+)
+"""Titles and details of the shipped alert rules."""
+
+TEMPLATES: Final = (
+    marked("the argument {name} is missing: {what}"),
+    marked("{argument} is missing"),
+    marked("there is no argument {name}"),
+    marked("{name} must be JSON, such as {example}"),
+    marked("{name} must be a number"),
+    marked("{name} must be a whole number"),
+    marked("{name} must be at least {least}"),
+    marked("{name} must be at most {most}"),
+    marked("{name} must be one of {choices}"),
+    marked("{name} must be text"),
+    marked("{name} must be true or false"),
+    marked("{name} must have 1 character at least"),
+    marked("{name} must have 1 character at most"),
+    marked("{name} must have {n} characters at least"),
+    marked("{name} must have {n} characters at most"),
+    marked("{text} is no length of time: write it as 90s, 15m, 1h or 7d"),
+)
+"""Sentences of `runtime.translatable`."""
+
+_STREAMLIT: Final = (
+    marked("Choose an option"),
+    marked("Choose options"),
+    marked("Clear all"),
+    marked("Clear entry"),
+    marked("Clear value"),
+    marked("Close"),
+    marked("Close fullscreen"),
+    marked("Collapse sidebar"),
+    marked("Copied"),
+    marked("Copy to clipboard"),
+    marked("Decrement"),
+    marked("Download as PNG"),
+    marked("Download as PNG: {title}"),
+    marked("Expand sidebar"),
+    marked("Fullscreen"),
+    marked("Fullscreen: {title}"),
+    marked("Help for {name}"),
+    marked("Hide password"),
+    marked("Increment"),
+    marked("Next page"),
+    marked("No results"),
+    marked("Open"),
+    marked("Page"),
+    marked("Page not found"),
+    marked("Page {n}"),
+    marked("Pagination"),
+    marked("Press Enter to apply"),
+    marked("Previous page"),
+    marked("Show password"),
+    marked("Sidebar"),
+    marked("Skip to main content"),
+    marked("The page that you have requested does not seem to exist. Running the app's main page."),
+)
+"""`assets/language.js` replaces these. `{…}` stands for what Streamlit inserts, such as a number. Other texts of its
+calendar, number fields and lists come from a library that follows the browser's language.
+"""
+
+KNOWN: Final = frozenset(text.message for text in (*_ACTIONS, *_ALERTS))
+
+
+def translated(said: str) -> str:
+    """Translate a text of an agent or an alert rule, if it is known."""
+    return _(said) if said in KNOWN else said
+
+
+def translated_details(said: str) -> str:
+    """Translate the known texts in a list such as `CPU, Memory`."""
+    return ", ".join(map(translated, said.split(", ")))
+
+
+def translated_error(error: str | Exception) -> str:
+    """Translate a sentence or an error's message, if its template is known."""
+    sentence = error.args[0] if isinstance(error, Exception) and error.args else error
+    return _(sentence.template, **sentence.values) if isinstance(sentence, Translatable) else str(error)
+
+
+def streamlit_texts() -> Mapping[str, str]:
+    """Return the texts of Streamlit with their translation."""
+    return {text.message: _(text) for text in _STREAMLIT}

@@ -1,0 +1,57 @@
+import ast
+from pathlib import Path
+
+import pytest
+
+import agent.actions
+from agent.action import discover
+from dashboard.i18n import external_texts
+from dashboard.i18n.language import speaking
+from runtime import durations
+from runtime.translatable import Translatable
+from schemas.contract import action_schema
+from schemas.contract.action_schema import ArgumentError, ArgumentField, read_fields
+
+
+def test_every_sentence_of_the_shared_code_is_known() -> None:
+    said = set()
+    for module in (action_schema, durations):
+        for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(("{", "th")):
+                said.add(node.value)
+    assert {each for each in said if "{" in each and '"' not in each} == {
+        each.message for each in external_texts.TEMPLATES
+    }
+
+
+def test_a_sentence_is_retold_with_its_values() -> None:
+    field = ArgumentField(name="count", title="Count", kind="integer", least=1)
+    assert field.fault(0) == "count must be at least 1"
+    with speaking("fr"):
+        assert external_texts.translated_error(field.fault(0)) == "count doit valoir au moins 1"
+        assert external_texts.translated_error(ArgumentError(field.fault(0))) == "count doit valoir au moins 1"
+    with speaking("ru"), pytest.raises(ValueError, match="no length of time") as caught:
+        durations.seconds("soon")
+    with speaking("ru"):
+        assert external_texts.translated_error(caught.value).startswith("'soon'")
+        assert external_texts.translated_error("of a third party") == "of a third party"
+
+
+def test_a_hostile_value_in_a_sentence_stays_a_value() -> None:
+    said = Translatable("{name} must be text", name="{0.__class__}")
+    with speaking("es"):
+        assert external_texts.translated_error(said) == "{0.__class__} debe ser texto"
+
+
+def test_titles_and_arguments_of_our_own_actions_are_known() -> None:
+    said = []
+    for action in discover(agent.actions).values():
+        said.append(action.title)
+        for field in read_fields(action.arguments.model_json_schema()):
+            said += [field.title, field.description, *map(str, field.choices)]
+    assert {word for word in said if word} <= external_texts.KNOWN
+
+
+def test_what_others_say_stays_as_they_say_it() -> None:
+    with speaking("ru"):
+        assert external_texts.translated("Fleet") == "Fleet"
