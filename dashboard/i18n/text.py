@@ -126,7 +126,7 @@ _ENDLESS: Final = 1e15
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class UnitScale:
     """A unit in the current language, and its factor to the base unit."""
 
     unit: str
@@ -189,12 +189,12 @@ def byte_rate(value: float | None) -> str:
     return UNKNOWN if value is None else _scaled(value, rate_scale(value))
 
 
-def size_scale(value: float) -> Scale:
+def size_scale(value: float) -> UnitScale:
     """Return the largest unit of memory in which the value is at least 1."""
     return _scale(value, 1024, (_("B"), _("KiB"), _("MiB"), _("GiB"), _("TiB"), _("PiB")))
 
 
-def rate_scale(value: float) -> Scale:
+def rate_scale(value: float) -> UnitScale:
     """Return the largest unit of bytes per second in which the value is at least 1."""
     return _scale(value, 1000, (_("B/s"), _("kB/s"), _("MB/s"), _("GB/s"), _("TB/s")))
 
@@ -312,14 +312,14 @@ def _local(milliseconds: int, zone: tzinfo) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone(zone)
 
 
-def _scale(value: float, base: int, units: Sequence[str]) -> Scale:
+def _scale(value: float, base: int, units: Sequence[str]) -> UnitScale:
     power = 0
     while abs(value) >= base ** (power + 1) and power < len(units) - 1:
         power += 1
-    return Scale(units[power], float(base**power))
+    return UnitScale(units[power], float(base**power))
 
 
-def _scaled(value: float, scale: Scale) -> str:
+def _scaled(value: float, scale: UnitScale) -> str:
     return f"{_decimal(value / scale.factor, 1)} {scale.unit}"
 
 

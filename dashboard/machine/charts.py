@@ -10,15 +10,15 @@ from typing import Any, Final
 
 from dashboard.i18n import external_texts, text
 from dashboard.i18n.language import _, pgettext
-from dashboard.i18n.text import Scale
+from dashboard.i18n.text import UnitScale
 from dashboard.widgets import charts
-from dashboard.widgets.charts import Line, Row
+from dashboard.widgets.charts import ChartLine, Row
 from schemas.contract.messages import VITALS
 
 _ZERO_UP: Final = (0.0, None)
 _OPEN: Final = (None, None)
-_PLAIN: Final = Scale("", 1.0)
-_PERCENT: Final = Scale("%", 1.0)
+_PLAIN: Final = UnitScale("", 1.0)
+_PERCENT: Final = UnitScale("%", 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Chart:
 
     key: str
     title: str
-    lines: Sequence[Line]
-    scale: Scale
+    lines: Sequence[ChartLine]
+    scale: UnitScale
     bounds: tuple[float | None, float | None] = _ZERO_UP
     wide: bool = False
 
@@ -63,14 +63,14 @@ def of_history(rows: Sequence[Row], extras: Sequence[ExtraMetric], *, spacing: f
 
 
 def _vital_charts(rows: Sequence[Row], spacing: float) -> list[Chart]:
-    def line(name: str, title: str) -> Line:
+    def line(name: str, title: str) -> ChartLine:
         return _line(rows, name, title, spacing)
 
     shares = [line("cpu_percent", _("CPU")), line("memory_percent", _("Memory")), line("disk_percent", _("Disk"))]
     swap = line("swap_percent", _("Swap"))
     traffic = [
-        Line(pgettext("network", "Received"), charts.rates(rows, "network_received_bytes", spacing=spacing)),
-        Line(pgettext("network", "Sent"), charts.rates(rows, "network_sent_bytes", spacing=spacing)),
+        ChartLine(pgettext("network", "Received"), charts.rates(rows, "network_received_bytes", spacing=spacing)),
+        ChartLine(pgettext("network", "Sent"), charts.rates(rows, "network_sent_bytes", spacing=spacing)),
     ]
     if any(value for _, value in swap.points):
         shares.append(swap)
@@ -83,7 +83,7 @@ def _vital_charts(rows: Sequence[Row], spacing: float) -> list[Chart]:
             "temperature",
             _("Temperature"),
             [line("temperature_celsius", _("Temperature"))],
-            Scale(text.unit_symbol("celsius"), 1.0),
+            UnitScale(text.unit_symbol("celsius"), 1.0),
             _OPEN,
         ),
     ]
@@ -91,17 +91,19 @@ def _vital_charts(rows: Sequence[Row], spacing: float) -> list[Chart]:
 
 def _extra_chart(rows: Sequence[Row], metric: ExtraMetric, spacing: float) -> Chart:
     lines = [_line(rows, f"extra.{metric.name}", metric.title, spacing)]
-    scale = text.size_scale(charts.top(lines)) if metric.unit == "bytes" else Scale(text.unit_symbol(metric.unit), 1.0)
+    scale = (
+        text.size_scale(charts.top(lines)) if metric.unit == "bytes" else UnitScale(text.unit_symbol(metric.unit), 1.0)
+    )
     bounds = (0.0, 100.0) if metric.unit == "percent" else _OPEN
     return Chart(f"extra.{metric.name}", metric.title, lines, scale, bounds)
 
 
-def _line(rows: Sequence[Row], name: str, title: str, spacing: float) -> Line:
+def _line(rows: Sequence[Row], name: str, title: str, spacing: float) -> ChartLine:
     """Return a column as a line, with minimum and maximum where the rows have them."""
 
     def points(column: str) -> Sequence[charts.Point]:
         return charts.readings(rows, column, spacing=spacing)
 
     if not rows or f"{name}:min" not in rows[0]:
-        return Line(title, points(name))
-    return Line(title, points(name), low=points(f"{name}:min"), high=points(f"{name}:max"))
+        return ChartLine(title, points(name))
+    return ChartLine(title, points(name), low=points(f"{name}:min"), high=points(f"{name}:max"))

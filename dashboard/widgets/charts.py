@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dashboard.i18n.text import Scale
+from dashboard.i18n.text import UnitScale
 
 GAP_INTERVALS: Final = 2.5
 POINTS_MAX: Final = 1000
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """A line of a chart. `low` and `high`: minimum and maximum at the same times, if the points are averages."""
 
     name: str
@@ -75,17 +75,17 @@ def has_values(points: Iterable[Point]) -> bool:
     return any(value is not None for _, value in points)
 
 
-def top(lines: Iterable[Line]) -> float:
+def top(lines: Iterable[ChartLine]) -> float:
     """Return the largest absolute value, to choose the unit of the axis."""
     return max((abs(value) for line in lines for _, value in line.points if value is not None), default=0.0)
 
 
 def options(
-    lines: Sequence[Line],
+    lines: Sequence[ChartLine],
     *,
     start: int,
     end: int,
-    scale: Scale,
+    scale: UnitScale,
     bounds: tuple[float | None, float | None],
     day: str,
     ink: str,
@@ -131,7 +131,7 @@ def options(
     }
 
 
-def _series(line: Line, scale: Scale, *, filled: bool) -> dict[str, Any]:
+def _series(line: ChartLine, scale: UnitScale, *, filled: bool) -> dict[str, Any]:
     series: dict[str, Any] = {
         "type": "line",
         "name": line.name,
@@ -144,7 +144,7 @@ def _series(line: Line, scale: Scale, *, filled: bool) -> dict[str, Any]:
     return {**series, "areaStyle": {"opacity": 0.12}} if filled else series
 
 
-def _band(line: Line, scale: Scale) -> list[dict[str, Any]]:
+def _band(line: ChartLine, scale: UnitScale) -> list[dict[str, Any]]:
     """Return the area from minimum to maximum: an invisible line, and an area stacked on it.
 
     They have the line's name, and thereby its colour and its entry in the legend.

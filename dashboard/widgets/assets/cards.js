@@ -1,4 +1,4 @@
-// The counts above the fleet: buttons that filter. Rendered from data alone; buttons are reused, so focus stays.
+// The counts above the fleet: buttons that filter. Buttons are reused between refreshes, so the focus stays.
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".df-cards");
   root.setAttribute("aria-label", data.name);

@@ -1,5 +1,5 @@
-// Escape closes a dialog also while nothing has the focus, such as between a step whose button is taken away and the
-// next: Streamlit hears it only from within.
+// Let Escape close a dialog even while nothing has the focus, such as after the button of a step has disappeared:
+// Streamlit handles the key only inside the dialog.
 (() => {
   if (window.dashfleetEscape) return;
   window.dashfleetEscape = true;

@@ -1,7 +1,7 @@
-// The page says in which language it is, and the browser remembers which one somebody chose, for the sign-in too.
+// Set the language of the page, and store the user's choice in a cookie, which the sign-in page reads.
 //
-// What Streamlit says is English: our words take the place of its names of buttons, its hints and its few texts, also when
-// it draws them anew, and also those of the language before. What is ours, or a machine's, is left alone.
+// Streamlit's own texts are English: labels of buttons, hints and a few others. They are replaced by their translation,
+// also when Streamlit draws them again, or when they are in the previous language. Other texts are left alone.
 (() => {
   const { language, chosen, words } = window.dashfleet;
   document.documentElement.lang = language;

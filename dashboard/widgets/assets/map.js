@@ -1,7 +1,7 @@
-// A tile for each machine on one canvas. What a look is like is drawn once and then copied, and a refresh draws only the
-// tiles that changed, so that 10,000 of them take a few milliseconds. Text is only ever drawn or set as text.
+// A tile for each machine on one canvas. Each look is drawn once and then copied, and a refresh draws only the tiles that
+// changed, so that 10,000 of them take a few milliseconds. Text is always drawn or set as text, never as HTML.
 //
-// The field has the keyboard. The machine it is at is kept by its id, so that it stays the same when tiles come and go.
+// The field has the keyboard focus. Its machine is kept by id, so that it stays the same when tiles come and go.
 const SIZES = [[600, 30], [2500, 20], [Infinity, 12]], HEADING = 28;
 
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -31,7 +31,7 @@ function begin(map, field) {
   return view;
 }
 
-// Where everything is: for each group its first tile, where its tiles begin, and its height.
+// The layout: for each group its first tile, and where its tiles begin; the height of all.
 function lay(field, { groups, looks }) {
   const size = SIZES.find(([most]) => looks.length <= most)[1];
   const across = Math.max(1, Math.floor(field.clientWidth / size));
@@ -77,7 +77,7 @@ function spot({ size, across }, group, tile) {
   return [(i % across) * size, group.top + Math.floor(i / across) * size];
 }
 
-// Colours as the page's scheme has them now.
+// The colours of the page's current scheme.
 function inks(map, looks) {
   const probe = map.appendChild(node("span", ""));
   const read = (colour, tone = "") => {
@@ -92,7 +92,7 @@ function inks(map, looks) {
   return found;
 }
 
-// A machine without a sign is well, and pale, so that all others stand out.
+// A machine without a symbol is well, and pale, so that all others stand out.
 function stamps(looks, ink, size) {
   const made = looks.map(({ look, sign }, i) => {
     const [strong, pale, edge] = ink.tones[i], stamp = document.createElement("canvas");
@@ -122,7 +122,7 @@ function key(event, view) {
   event.preventDefault();
 }
 
-// The tile one line further, which may be in the next group and is never past a line's end.
+// The tile one line below or above, which may be in the next group and is never past the end of its line.
 function beside(view, at, step) {
   const { across, placed } = view.laid, group = groupOf(view, at);
   if (groupOf(view, at + step) === group) return at + step;
@@ -156,15 +156,15 @@ function hover(view, tile) {
   mark(view);
 }
 
-// Rings around the tile that has the keyboard and the one under the pointer; the latter's name, or else the former's.
+// Mark the focused tile and the one under the pointer, and show the name of the latter, else of the former.
 function mark(view) {
   const focused = view.field === document.activeElement ? current(view) : -1;
   ring(view, view.marks[0], focused);
   ring(view, view.marks[1], view.hovered);
-  const shown = view.hovered >= 0 ? view.hovered : focused, words = say(view, shown), tip = view.tip;
+  const shown = view.hovered >= 0 ? view.hovered : focused, words = describe(view, shown), tip = view.tip;
   tip.hidden = !words;
   set(tip, words);
-  set(view.map.querySelector(".df-map-said"), say(view, focused));
+  set(view.map.querySelector(".df-map-said"), describe(view, focused));
   if (!words) return;
   const [x, y] = spot(view.laid, groupOf(view, shown), shown);
   tip.style.left = `${Math.max(0, Math.min(x, view.laid.width - tip.offsetWidth))}px`;
@@ -179,8 +179,8 @@ function ring(view, made, tile) {
   Object.assign(made.style, { left: `${x}px`, top: `${y}px`, width: `${size}px`, height: `${size}px` });
 }
 
-// What a tile is, in words; nothing while its name is on its way.
-function say(view, tile) {
+// The description of a tile; empty until its name has arrived.
+function describe(view, tile) {
   const known = names(view), id = known?.names[tile];
   if (!id) return "";
   const title = known.titles[tile], whole = title === id ? id : `${title} (${id})`;
@@ -200,7 +200,7 @@ function groupOf(view, tile) {
   return view.laid.placed.find(({ first, count }) => tile >= first && tile < first + count);
 }
 
-// The names that belong to these tiles, when they are here already.
+// The names of these tiles, if they have arrived.
 function names({ data }) {
   const known = document.querySelector(".df-map-names")?.tiles;
   return known?.version === data.version ? known : undefined;

@@ -1,8 +1,8 @@
-// Rows as a real table: they are reused by id and cells are touched only when they change, so that a refresh moves
-// figures and nothing else. Text is always set as text; nothing here reads HTML.
+// An HTML table: rows are reused by id and cells are touched only when they change, so that a refresh updates values and
+// nothing else. Text is always set as text, never as HTML.
 //
-// Ticks belong to ids, never to positions. What a visitor ticks is kept here until the server starts a new `revision`,
-// and is told whole each time, so that no tick is lost when two follow each other quickly.
+// Ticks belong to ids, never to positions. All changes of the visitor are kept until the server starts a new `revision`,
+// and sent as a whole each time, so that no tick is lost when two follow each other quickly.
 const ORDER_IDLE = 30000;
 
 export default function ({ data: { shapes, cells, ...rest }, parentElement, setTriggerValue, setStateValue }) {
@@ -16,7 +16,7 @@ export default function ({ data: { shapes, cells, ...rest }, parentElement, setT
   watch(table, data, setTriggerValue);
 }
 
-// Rows as `table.packed` sends them: numbers of cells, which are the number of a shape, which names the values behind it.
+// Decode the rows of `table.packed`: numbers of cells; a cell is the number of a shape, which names the following values.
 function unpacked({ shapes, cells, rows }) {
   const known = cells.map(([shape, ...values]) => {
     const [kind, ...names] = shapes[shape];
@@ -104,7 +104,7 @@ function ticking(table, { ticks, rows }, tell) {
   return { show };
 }
 
-// Opens in this tab; with a modifier, or from the link with the middle button, the browser does what it always does.
+// Open a row in this tab; with a modifier key, or the middle button on the link, the browser acts as usual.
 function open(event, item, trigger) {
   if (event.target.closest(".df-col-tick")) return;
   if (event.ctrlKey || event.metaKey || event.shiftKey || String(getSelection())) return;
@@ -150,8 +150,8 @@ function bar(cell, { text, tone, percent }) {
   cell.lastChild.firstChild.style.width = `${percent ?? 0}%`;
 }
 
-// A share over time: a letter for each point, from "0" for nothing to "b" for all, a space where nothing was measured.
-// One stretch for each run of known points, so that there is a gap.
+// A percentage over time: a letter for each point, from "0" for 0 % to "b" for 100 %, a space for missing data, which
+// leaves a gap.
 function line(letters, text) {
   const svg = shape("svg", { viewBox: `0 0 ${letters.length - 1} 50`, preserveAspectRatio: "none", role: "img", class: "df-line" });
   svg.setAttribute("aria-label", text);
@@ -170,7 +170,7 @@ function shape(name, attributes) {
   return made;
 }
 
-// When nobody has touched the table for a while and its order is old, ask for a fresh one: for screens on a wall.
+// Request a fresh order if the table was not touched for a while and its order is old: for wall screens.
 function watch(table, data, trigger) {
   if (!table.dataset.touched) {
     table.dataset.touched = "0";

@@ -1,9 +1,9 @@
-// Says so when the dashboard cannot be reached, and leads to the sign-in when the session has ended. Streamlit alone
-// would freeze without a word.
+// Show a notice while the dashboard cannot be reached, and redirect to the sign-in when the session has ended. Streamlit
+// alone would freeze without a notice.
 (() => {
   if (window.dashfleetWatcher) return;
   window.dashfleetWatcher = true;
-  // Together under ten seconds, also with a server that takes the question and never answers.
+  // Together under ten seconds, also with a server that accepts the request and never answers.
   const PERIOD = 3000, PATIENCE = 5000;
   const ACTING = ".st-key-selection, .st-key-machine_title, [class*=st-key-activity-cancel], .stDialog";
   let heard = Date.now(), waiting = null, active = true, note = null, next = 0, cut = false;
@@ -48,12 +48,12 @@
       waiting = null;
       if (note) hide();
     } catch {
-      // waiting says since when
+      // `waiting` has the time of the first failure
     }
     next = setTimeout(ask, PERIOD);
   }
 
-  // The server cuts the connection of a session that has ended: ask at once whether it was that.
+  // The server closes the connection of a session that has ended: check at once if that was the reason.
   function askWhenCut() {
     const before = cut;
     cut = document.querySelector(".stApp")?.dataset.testConnectionState !== "CONNECTED";
@@ -62,7 +62,7 @@
     ask();
   }
 
-  // Streamlit's own dialog lies over ours and asks about the internet.
+  // Streamlit's own dialog covers ours and asks about the internet connection.
   function closeStreamlitsOwn() {
     for (const dialog of document.querySelectorAll(".stDialog"))
       if (!dialog.querySelector("[class*=df-]")) dialog.querySelector("button[aria-label=Close]")?.click();

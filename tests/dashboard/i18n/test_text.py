@@ -74,7 +74,7 @@ def test_a_code_of_a_later_version_shows_as_it_is() -> None:
     [(0.0, ("B/s", 1)), (1500.0, ("kB/s", 1e3)), (2e6, ("MB/s", 1e6)), (3e9, ("GB/s", 1e9)), (9e15, ("TB/s", 1e12))],
 )
 def test_rates_are_shown_in_a_unit_that_reads_well(top: float, scale: tuple[str, float]) -> None:
-    assert text.rate_scale(top) == text.Scale(*scale)
+    assert text.rate_scale(top) == text.UnitScale(*scale)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from dashboard.i18n.text import Scale
+from dashboard.i18n.text import UnitScale
 from dashboard.widgets import charts
-from dashboard.widgets.charts import Line
+from dashboard.widgets.charts import ChartLine
 
 SECOND = 1000
 
@@ -54,9 +54,9 @@ def test_samples_that_come_a_little_early_or_late_make_no_gap() -> None:
 
 
 def test_the_axis_is_the_range_that_was_asked_for() -> None:
-    lines = [Line("CPU", points((5, 1.0)))]
+    lines = [ChartLine("CPU", points((5, 1.0)))]
     spec = charts.options(
-        lines, start=0, end=60_000, scale=Scale("%", 1.0), bounds=(0.0, 100.0), day="{d}/{M}", ink="#000000"
+        lines, start=0, end=60_000, scale=UnitScale("%", 1.0), bounds=(0.0, 100.0), day="{d}/{M}", ink="#000000"
     )
     assert (spec["xAxis"]["min"], spec["xAxis"]["max"]) == (0, 60_000)
     assert (spec["yAxis"]["min"], spec["yAxis"]["max"], spec["yAxis"]["interval"]) == (0.0, 100.0, 25.0)
@@ -64,9 +64,9 @@ def test_the_axis_is_the_range_that_was_asked_for() -> None:
 
 
 def test_lines_are_never_drawn_across_a_gap_and_a_lonely_point_gets_a_dot() -> None:
-    lines = [Line("CPU", points((0, 1.0), (10, 2.0), (20, None), (30, 7.0)))]
+    lines = [ChartLine("CPU", points((0, 1.0), (10, 2.0), (20, None), (30, 7.0)))]
     spec = charts.options(
-        lines, start=0, end=60_000, scale=Scale("", 1.0), bounds=(None, None), day="{d}/{M}", ink="#000000"
+        lines, start=0, end=60_000, scale=UnitScale("", 1.0), bounds=(None, None), day="{d}/{M}", ink="#000000"
     )
     (series,) = spec["series"]
     assert series["connectNulls"] is False
@@ -79,13 +79,19 @@ def test_lines_are_never_drawn_across_a_gap_and_a_lonely_point_gets_a_dot() -> N
 
 
 def test_the_largest_of_all_lines_decides_the_unit_of_an_axis() -> None:
-    assert charts.top([Line("Sent", [(0, None), (1, 2e6)]), Line("Received", [(0, -3e6)])]) == 3e6
-    assert charts.top([Line("Sent", [(0, None)])]) == 0.0
+    assert charts.top([ChartLine("Sent", [(0, None), (1, 2e6)]), ChartLine("Received", [(0, -3e6)])]) == 3e6
+    assert charts.top([ChartLine("Sent", [(0, None)])]) == 0.0
 
 
 def test_a_unit_cannot_smuggle_a_placeholder_into_the_axis() -> None:
     spec = charts.options(
-        [Line("x", [])], start=0, end=1, scale=Scale("{value}{c}", 1), bounds=(None, None), day="{d}/{M}", ink=""
+        [ChartLine("x", [])],
+        start=0,
+        end=1,
+        scale=UnitScale("{value}{c}", 1),
+        bounds=(None, None),
+        day="{d}/{M}",
+        ink="",
     )
     assert spec["yAxis"]["axisLabel"]["formatter"] == "{value} valuec"
 
@@ -100,14 +106,14 @@ def test_a_step_over_rollups_is_whole_rows(hours: int) -> None:
 
 
 def test_averages_have_a_band_from_lowest_to_highest_with_the_same_gaps() -> None:
-    line = Line(
+    line = ChartLine(
         "CPU",
         points((0, 20.0), (10, None), (20, 30.0)),
         low=points((0, -10.0), (10, None), (20, 25.0)),
         high=points((0, 50.0), (10, None), (20, 40.0)),
     )
     spec = charts.options(
-        [line], start=0, end=60_000, scale=Scale("", 10.0), bounds=(None, None), day="{d}/{M}", ink=""
+        [line], start=0, end=60_000, scale=UnitScale("", 10.0), bounds=(None, None), day="{d}/{M}", ink=""
     )
     average, base, area = spec["series"]
     assert {series["name"] for series in spec["series"]} == {"CPU"}
