@@ -17,8 +17,6 @@ from runtime.clock import Clock
 SECRETS: Final = "dashfleet"
 """The section of `st.secrets` that holds the name."""
 
-_registered: Final[dict[str, "Services"]] = {}
-
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -31,16 +29,11 @@ class Services:
     broker: BrokerAddress
     refresh_seconds: float
 
-    def register(self, name: str) -> None:
-        """Make the services available to the scripts of this process."""
-        _registered[name] = self
 
-
-def unregister(name: str) -> None:
-    """Remove the services of a process that stops."""
-    del _registered[name]
+REGISTERED: Final[dict[str, Services]] = {}
+"""The services of this process, by a name that only this process uses."""
 
 
 def current() -> Services | None:
     """Return the services of the process that runs this script; None while it stops."""
-    return _registered.get(str(st.secrets[SECRETS]["process"]))
+    return REGISTERED.get(str(st.secrets[SECRETS]["process"]))

@@ -35,10 +35,9 @@ from dashboard.auth.user_administration import UserAdministration
 from dashboard.export.downloads import Downloads
 from dashboard.i18n import language
 from dashboard.i18n.language import _
-from dashboard.page import services
 from dashboard.page.install_command import BrokerAddress
 from dashboard.page.page import discover
-from dashboard.page.services import SECRETS, Services
+from dashboard.page.services import REGISTERED, SECRETS, Services
 from dashboard.publishing.publisher import Publisher
 from dashboard.server import streamlit_fixes
 from dashboard.widgets import component, theme
@@ -146,14 +145,14 @@ def _lifespan(settings: DashboardSettings, shared: Services, process: str, on_re
         gc.collect()
         gc.freeze()
         announcing = asyncio.create_task(_announce(settings, on_ready))
-        shared.register(process)
+        REGISTERED[process] = shared
         shared.publisher.start()
         try:
             yield
         finally:
             announcing.cancel()
             await asyncio.to_thread(shared.publisher.stop)
-            services.unregister(process)
+            del REGISTERED[process]
 
     return lifespan
 

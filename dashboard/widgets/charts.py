@@ -14,6 +14,8 @@ from dashboard.i18n.text import UnitScale
 
 GAP_INTERVALS: Final = 2.5
 POINTS_MAX: Final = 1000
+_LEGEND: Final = {"top": 0, "left": 0, "icon": "roundRect", "itemWidth": 12, "itemHeight": 4}
+_LINE: Final = {"type": "line", "connectNulls": False, "symbol": "none", "emphasis": {"disabled": True}}
 
 Point = tuple[int, float | None]
 Row = Mapping[str, Any]
@@ -96,51 +98,33 @@ def options(
     """
     low, high = bounds
     words = {"color": ink, "fontSize": 12}
+    several = len(lines) > 1
+    time_axis = {"type": "time", "min": start, "max": end, "splitLine": {"show": False}}
+    value_axis = {"type": "value", "min": low, "max": high, "splitNumber": 4}
     return {
         "animation": False,
-        "grid": {"left": 8, "right": 16, "top": 34 if len(lines) > 1 else 14, "bottom": 4, "containLabel": True},
-        "legend": {
-            "show": len(lines) > 1,
-            "top": 0,
-            "left": 0,
-            "icon": "roundRect",
-            "itemWidth": 12,
-            "itemHeight": 4,
-            "textStyle": words,
-        },
+        "grid": {"left": 8, "right": 16, "top": 34 if several else 14, "bottom": 4, "containLabel": True},
+        "legend": {**_LEGEND, "show": several, "textStyle": words},
         "tooltip": {"trigger": "axis", "axisPointer": {"animation": False}},
         "xAxis": {
-            "type": "time",
-            "min": start,
-            "max": end,
-            "splitLine": {"show": False},
+            **time_axis,
             "axisLabel": {**words, "hideOverlap": True, "formatter": {"month": day, "day": day}},
         },
         "yAxis": {
-            "type": "value",
-            "min": low,
-            "max": high,
-            "splitNumber": 4,
+            **value_axis,
             "interval": (high - low) / 4 if low is not None and high is not None else None,
             "axisLabel": {**words, "formatter": f"{{value}} {_template_safe(scale.unit)}".strip()},
         },
         "series": [
-            *(_series(line, scale, filled=len(lines) == 1 and not line.high) for line in lines),
+            *(_series(line, scale, filled=not several and not line.high) for line in lines),
             *(series for line in lines if line.high for series in _band(line, scale)),
         ],
     }
 
 
 def _series(line: ChartLine, scale: UnitScale, *, filled: bool) -> dict[str, Any]:
-    series: dict[str, Any] = {
-        "type": "line",
-        "name": line.name,
-        "connectNulls": False,
-        "symbol": "none",
-        "lineStyle": {"width": 1.6},
-        "emphasis": {"disabled": True},
-        "data": _data(line.points, scale.factor),
-    }
+    data = _data(line.points, scale.factor)
+    series = {**_LINE, "name": line.name, "lineStyle": {"width": 1.6}, "data": data}
     return {**series, "areaStyle": {"opacity": 0.12}} if filled else series
 
 
@@ -154,15 +138,12 @@ def _band(line: ChartLine, scale: UnitScale) -> list[dict[str, Any]]:
         for (at, low), (_, high) in zip(line.low, line.high, strict=True)
     ]
     common = {
-        "type": "line",
+        **_LINE,
         "name": line.name,
         "stack": f"band of {line.name}",
         "stackStrategy": "all",
-        "connectNulls": False,
-        "symbol": "none",
         "silent": True,
         "lineStyle": {"opacity": 0},
-        "emphasis": {"disabled": True},
         "tooltip": {"show": False},
     }
     return [

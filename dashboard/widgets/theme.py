@@ -17,50 +17,35 @@ _SHARED: Final[dict[str, object]] = {
     "headingFontSizes": ["1.7rem", "1.25rem", "1.05rem"],
     "headingFontWeights": [650, 600, 600],
     "showWidgetBorder": True,
+    "showSidebarBorder": True,
     "paddingTop": "1.5rem",
     "linkUnderline": False,
 }
 
-_LIGHT: Final[dict[str, object]] = {
-    "primaryColor": "#2f5fd0",
-    "backgroundColor": "#f7f8fa",
-    "secondaryBackgroundColor": "#ffffff",
-    "textColor": "#171c26",
-    "linkColor": "#2450b8",
-    "borderColor": "#dfe3ea",
-    "codeBackgroundColor": "#eef0f4",
-    "codeTextColor": "#171c26",
-    "grayTextColor": "#596274",
-    "sidebar.backgroundColor": "#ffffff",
-    "sidebar.secondaryBackgroundColor": "#eef1f6",
-    "sidebar.borderColor": "#dfe3ea",
+_COLOURS: Final = {
+    "primaryColor": ("#2f5fd0", "#7aa5ff"),
+    "backgroundColor": ("#f7f8fa", "#0e131b"),
+    "secondaryBackgroundColor": ("#ffffff", "#171d28"),
+    "textColor": ("#171c26", "#e7ebf2"),
+    "linkColor": ("#2450b8", "#8fb3ff"),
+    "borderColor": ("#dfe3ea", "#2a3342"),
+    "codeBackgroundColor": ("#eef0f4", "#1d2532"),
+    "codeTextColor": ("#171c26", "#e7ebf2"),
+    "grayTextColor": ("#596274", "#9ba7ba"),
+    "sidebar.backgroundColor": ("#ffffff", "#121822"),
+    "sidebar.secondaryBackgroundColor": ("#eef1f6", "#1d2532"),
+    "sidebar.borderColor": ("#dfe3ea", "#2a3342"),
+    "chartCategoricalColors": (
+        ["#2f5fd0", "#0a8f7a", "#b0521b", "#7a4fc9", "#b3306a", "#5d6b1b"],
+        ["#7aa5ff", "#4fd1b5", "#f0a163", "#b79cff", "#f58ab6", "#c3d16a"],
+    ),
 }
-
-_DARK: Final[dict[str, object]] = {
-    "primaryColor": "#7aa5ff",
-    "backgroundColor": "#0e131b",
-    "secondaryBackgroundColor": "#171d28",
-    "textColor": "#e7ebf2",
-    "linkColor": "#8fb3ff",
-    "borderColor": "#2a3342",
-    "codeBackgroundColor": "#1d2532",
-    "codeTextColor": "#e7ebf2",
-    "grayTextColor": "#9ba7ba",
-    "sidebar.backgroundColor": "#121822",
-    "sidebar.secondaryBackgroundColor": "#1d2532",
-    "sidebar.borderColor": "#2a3342",
-}
-
-_CHART_LIGHT: Final = ["#2f5fd0", "#0a8f7a", "#b0521b", "#7a4fc9", "#b3306a", "#5d6b1b"]
-_CHART_DARK: Final = ["#7aa5ff", "#4fd1b5", "#f0a163", "#b79cff", "#f58ab6", "#c3d16a"]
+"""Of the light and of the dark scheme."""
 
 OPTIONS: Final[dict[str, object]] = {
     **{f"theme.{name}": value for name, value in _SHARED.items()},
-    **{f"theme.light.{name}": value for name, value in _LIGHT.items()},
-    **{f"theme.dark.{name}": value for name, value in _DARK.items()},
-    "theme.light.chartCategoricalColors": _CHART_LIGHT,
-    "theme.dark.chartCategoricalColors": _CHART_DARK,
-    "theme.showSidebarBorder": True,
+    **{f"theme.light.{name}": light for name, (light, _dark) in _COLOURS.items()},
+    **{f"theme.dark.{name}": dark for name, (_light, dark) in _COLOURS.items()},
 }
 """Streamlit configuration options, by their names."""
 
@@ -80,4 +65,4 @@ def dialog_style(scheme: str | None) -> str:
 
 def ink(scheme: str | None) -> str:
     """Return the text colour of charts; that of Streamlit's chart theme has too little contrast."""
-    return str((_DARK if scheme == "dark" else _LIGHT)["grayTextColor"])
+    return str(_COLOURS["grayTextColor"][scheme == "dark"])

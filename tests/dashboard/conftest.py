@@ -19,7 +19,7 @@ def fleet(database: Engine) -> Fleet:
 
 @pytest.fixture
 def reader(fleet: Fleet) -> Iterator[Engine]:
-    """The same database as the dashboard opens it."""
+    """The same database, opened read-only as by the dashboard."""
     engine = open_engine(fleet.engine.url.render_as_string(hide_password=False), read_only=True)
     yield engine
     engine.dispose()
@@ -39,7 +39,7 @@ def accounts(accounts_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Argon2id with next to no work, for tests that are not about passwords."""
+    """Argon2id with minimal cost, for tests that are not about passwords."""
     hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     monkeypatch.setattr(passwords, "_HASHER", hasher)
     monkeypatch.setattr(passwords, "_UNKNOWN_USER", hasher.hash("nobody"))

@@ -1,4 +1,4 @@
-"""The dashboard's catalogues: what there is to translate, and `make messages`, which brings them up to date."""
+"""The dashboard's catalogues: extraction of texts, and their update by `make messages`."""
 
 import sys
 from datetime import UTC, datetime
@@ -13,12 +13,12 @@ from babel.messages.pofile import read_po, write_po
 
 ROOT: Final = Path(__file__).parents[2]
 LOCALE: Final = ROOT / "dashboard" / "i18n" / "locale"
-_DATE: Final = datetime(2026, 11, 25, tzinfo=UTC)  # constant, so that only texts make a difference
+_DATE: Final = datetime(2026, 11, 25, tzinfo=UTC)  # constant, so that only texts cause a difference
 _KEYWORDS: Final = {"_": None, "marked": None, "ngettext": (1, 2), "pgettext": ((1, "c"), 2)}
 
 
 def extracted() -> Catalog:
-    """All texts that are marked in the dashboard's code, by the alphabet, with the files they are in."""
+    """Return all marked texts of the dashboard's code in alphabetical order, with their files."""
     found = Catalog(project="DashFleet", charset="utf-8")
     texts = extract_from_dir(ROOT / "dashboard", keywords=_KEYWORDS)
     for file, _line, message, _comments, context in sorted(texts, key=lambda text: (_first(text[2]), text[0])):
@@ -31,23 +31,23 @@ def _first(message: str | tuple[str, ...]) -> str:
 
 
 def path(code: str) -> Path:
-    """Where a language's catalogue is."""
+    """Return the path of a language's catalogue."""
     return LOCALE / code / "LC_MESSAGES" / "dashboard.po"
 
 
 def catalogue(code: str) -> Catalog:
-    """A language's catalogue as it is."""
+    """Read a language's catalogue."""
     return read_po(BytesIO(path(code).read_bytes()), locale=code)
 
 
 def untranslated(text: Message) -> bool:
-    """Whether a form of it is missing, or is only a guess."""
+    """Return True if a plural form is missing or the text is fuzzy."""
     forms = text.string if isinstance(text.string, tuple) else (text.string,)
     return text.fuzzy or not all(forms)
 
 
 def updated(code: str, template: Catalog) -> Catalog:
-    """A language's catalogue with the texts of now: new ones are empty, and none is left of those that are gone."""
+    """Return a language's catalogue with the current texts: new ones are empty, obsolete ones are removed."""
     old = catalogue(code) if path(code).exists() else Catalog(locale=code)
     comment = (
         f"# DashFleet's dashboard in {Locale.parse(code).english_name}. `make messages` adds and removes texts here."
@@ -64,7 +64,7 @@ def updated(code: str, template: Catalog) -> Catalog:
 
 
 def main() -> None:
-    """Bring all catalogues up to date, and begin those that are named; say what is left to translate."""
+    """Update all catalogues, create those that are named, and print the number of untranslated texts."""
     template = extracted()
     for code in sorted({each.name for each in LOCALE.iterdir()} | set(sys.argv[1:])):
         new = updated(code, template)

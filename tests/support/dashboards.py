@@ -1,4 +1,4 @@
-"""A dashboard as its own process, and a browser to look at it."""
+"""A dashboard in its own process, and a browser."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ _FIRST_PAGE_MILLISECONDS = 60_000
 
 @dataclass
 class Dashboard:
-    """A dashboard that can be stopped and started again on its port."""
+    """A dashboard that can be stopped, and restarted on its port."""
 
     directory: Path
     port: int
@@ -71,7 +71,7 @@ class Dashboard:
             assert said.readline() == b"ready\n", self.log.read_text()
 
     def stop(self) -> int:
-        """End it politely; returns its exit code."""
+        """Terminate the process and return its exit code."""
         assert self.process is not None
         stop(self.process)
         return self.process.returncode
@@ -87,9 +87,9 @@ def serving(
     preparation: str = "",
     more: dict[str, Any] | None = None,
 ) -> Iterator[Dashboard]:
-    """A dashboard over the databases in a directory; nothing of it is left, and its log holds no traceback.
+    """Run a dashboard over the databases in a directory, and check that its log has no traceback.
 
-    `preparation` is Python that it runs before it starts, and `more` are settings, of a test's own.
+    `preparation`: Python code to run before the start. `more`: additional settings.
     """
     dashboard = Dashboard(directory, port or free_port(), server, database, preparation, more=more or {})
     dashboard.start()
@@ -102,7 +102,7 @@ def serving(
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A real browser."""
+    """Run Chromium."""
     program = require_program("chromium", "chromium")
     expect.set_options(timeout=_FIRST_PAGE_MILLISECONDS)
     with sync_playwright() as playwright:

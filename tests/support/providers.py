@@ -1,4 +1,4 @@
-"""A real OpenID Connect provider as a child of the test."""
+"""An OpenID Connect provider in a child process."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from waiting import wait_until
 
 @dataclass(frozen=True)
 class Provider:
-    """Where it is, and what it takes for a client of ours."""
+    """The issuer, and the credential of a registered client."""
 
     issuer: str
     client_id: str
@@ -26,7 +26,7 @@ class Provider:
 
 @contextmanager
 def provider(back: str, *people: Mapping[str, Any]) -> Iterator[Provider]:
-    """One that knows these people by their claims, and one client, which comes back to this address."""
+    """Run a provider with users of these claims and one client, whose redirect address is `back`."""
     port = free_port()
     issuer = f"http://127.0.0.1:{port}"
     argv = [str(Path(sys.executable).parent / "oidc-provider-mock"), "--port", str(port)]
@@ -45,7 +45,7 @@ def provider(back: str, *people: Mapping[str, Any]) -> Iterator[Provider]:
 
 
 def agree(address: str, sub: str) -> str:
-    """Be somebody at the provider and agree; returns where the provider sends the browser back to."""
+    """Sign in as `sub` at the provider, and return the address to which it redirects the browser."""
     answer = httpx2.post(address, data={"sub": sub})
     assert answer.status_code in (302, 303), answer.text
     return answer.headers["location"]

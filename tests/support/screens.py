@@ -1,4 +1,4 @@
-"""What a page looks like: to people, and to axe-core."""
+"""Screenshots of pages, waiting for them, and checks with axe-core."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 GRAVE = ("serious", "critical")
 LABELLED = """() => [...document.querySelectorAll('.stButton button')].every(
   (button) => button.ariaLabel || button.querySelector('[data-testid=stMarkdownContainer]')?.textContent)"""
-"""Streamlit loads what draws the label of a button when the first one is there."""
+"""True once all buttons have labels, whose script Streamlit loads with the first button."""
 
 
 def photograph(page: Page, name: str) -> None:
-    """Keep a screenshot for people to look at."""
+    """Store a screenshot for review."""
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
 def settled(page: Page) -> None:
-    """Wait until a page of Streamlit's is drawn: its script has ended once, and nothing is left of what was before."""
+    """Wait until Streamlit has drawn a page: its script has ended, and no element is left of the previous page."""
     drawn = page.locator(".stApp[data-test-connection-state=CONNECTED][data-test-script-state=notRunning]")
     expect(drawn).to_be_attached()
     expect(page.locator("[data-stale=true], [data-testid=stSkeleton]")).to_have_count(0)
@@ -27,7 +27,7 @@ def settled(page: Page) -> None:
 
 
 def grave(page: Page) -> list[str]:
-    """What axe-core finds serious or critical, each with its element."""
+    """Return the serious and critical violations that axe-core finds, each with its element."""
     page.wait_for_function(LABELLED)
     return [
         f"{found['impact']} {found['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"

@@ -1,4 +1,4 @@
-"""A language that nobody speaks: what is marked for translation stands in ⟦brackets⟧, so that what is not shows up."""
+"""A pseudo language that puts translated texts into ⟦brackets⟧, so that untranslated ones can be found."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -26,9 +26,9 @@ class Brackets(gettext.NullTranslations):
         return f"⟦{message}⟧"
 
 language._catalogue = lambda code: Brackets()
-language._locale = lambda code: Locale("uk")  # what Babel writes has no Latin letter
+language._locale = lambda code: Locale("uk")  # Babel's formats contain no Latin letters
 """
-"""What a dashboard runs before it starts, to speak it in place of English."""
+"""The code that replaces English with the pseudo language; a dashboard runs it before it starts."""
 
 _ATTRIBUTES: Final = ["aria-label", "aria-description", "title", "placeholder", "alt", "value"]
 _TEXTS: Final = """(names) => {
@@ -44,21 +44,21 @@ _TEXTS: Final = """(names) => {
     if (node.parentElement.checkVisibility() && !node.parentElement.closest(skipped)) read.push(node.data);
   return [read.join("\\n"), ...said];
 }"""
-"""What is read on a page, in one piece, as a text may go over several elements; and what only screen readers say."""
+"""The visible text of a page in one piece, as a text may span several elements, and the text for screen readers."""
 
 _OURS: Final = re.compile(r"⟦[^⟦⟧]*⟧")
 _IDS: Final = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{16})\b")
 _DURATION: Final = re.compile(r"value: \d+[smhd]")
-"""As it is typed, which is the same in all languages."""
+"""In the form in which it is typed, which is the same in all languages."""
 
 _BROWSERS: Final = re.compile(r"\d+ options? available\.|(?:Increment|Decrement) .*|Dismiss")
-"""What a library of Streamlit's says in the language of the browser, which is English here."""
+"""Texts of a library of Streamlit in the language of the browser, which is English here."""
 
 _NAMES: Final = ("DashFleet", *map(name_of, LANGUAGES))
 
 
 def data_of(engine: Engine) -> list[str]:
-    """All that the fleet's machines say of themselves, and what they are called."""
+    """Return all texts that the machines report, and their names."""
     columns = (
         tables.machine.c[name] for name in ("name", "hostname", "os", "os_version", "agent_version", "labels", "info")
     )
@@ -80,7 +80,7 @@ def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
 
 
 def unmarked(page: Page, data: Sequence[str]) -> list[str]:
-    """The texts on a page, also those for screen readers, that are neither marked, nor data."""
+    """Return the texts on a page, including those for screen readers, that are neither translated nor data."""
     return sorted({line for text in page.evaluate(_TEXTS, _ATTRIBUTES) for line in _rest(text, data)})
 
 

@@ -1,4 +1,4 @@
-"""Browser contexts that are signed in to a dashboard."""
+"""Browser contexts with a session in a dashboard."""
 
 from collections.abc import Callable
 from threading import Thread
@@ -13,7 +13,7 @@ Size = tuple[int, int]
 
 
 class Visitors:
-    """Browser contexts, one for each kind of visitor: a new one would load all of Streamlit again."""
+    """A pool of browser contexts: a new one would load all of Streamlit again."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self.browser = browser
@@ -21,7 +21,7 @@ class Visitors:
         self._kept: dict[tuple[str, Scheme, Size], BrowserContext] = {}
 
     def context(self, user: str, scheme: Scheme, size: Size) -> BrowserContext:
-        """A context that is signed in as this user; a fresh one for nobody."""
+        """Return the context of a signed-in user; a new one if `user` is empty."""
         key = (user, scheme, size)
         if not user or key not in self._kept:
             self._kept[key] = self.browser.new_context(
@@ -35,13 +35,13 @@ class Visitors:
         return self._kept[key]
 
     def close(self) -> None:
-        """Close what was kept."""
+        """Close all contexts."""
         for context in self._kept.values():
             context.close()
 
 
 def sign_in(browser: Browser, url: str, user: str, password: str = PASSWORD) -> StorageState:
-    """The cookies of a visitor who has signed in."""
+    """Sign in and return the cookies."""
     context = browser.new_context()
     form: dict[str, str | float | bool] = {"name": user, "password": password, "next": "/readyz"}
     answer = context.request.post(f"{url}/sign-in", form=form, headers={"origin": url})
@@ -52,7 +52,7 @@ def sign_in(browser: Browser, url: str, user: str, password: str = PASSWORD) -> 
 
 
 def elsewhere(work: Callable[[], None]) -> None:
-    """Work in another thread: Playwright's event loop runs in this one."""
+    """Run in another thread: Playwright's event loop runs in this one."""
     thread = Thread(target=work)
     thread.start()
     thread.join(60)

@@ -1,4 +1,4 @@
-"""The gate and the sign-in together, in front of a stand-in for Streamlit."""
+"""The authentication middleware and the sign-in together, in front of a stand-in for Streamlit."""
 
 import asyncio
 from collections.abc import Iterator
@@ -199,7 +199,7 @@ def test_an_open_websocket_is_cut_when_its_session_ends(
 
 
 async def stumbles(scope: Scope, receive: Receive, send: Send) -> None:
-    """As Streamlit does: a refresh that cannot be sent is left at that, and then it wants to hear more."""
+    """Behave like Streamlit: ignore a failed send, and receive again."""
     websocket = WebSocket(scope, receive, send)
     await websocket.accept()
     with suppress(WebSocketDisconnect):

@@ -1,4 +1,4 @@
-"""Signing in with a real OpenID Connect provider, a process of its own, through the gate."""
+"""Single sign-on with a real OpenID Connect provider in its own process, behind the middleware."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +53,7 @@ async def identity(request: Request) -> JSONResponse:
 
 
 class Site:
-    """The gate, the sign-in and the provider, and a browser that follows no redirect by itself."""
+    """The middleware, the sign-in and the provider; its browsers do not follow redirects."""
 
     def __init__(self, accounts: Engine, clock: Clock, directory: Path, known: Provider, **given: Any) -> None:  # noqa: ANN401
         write_secret(directory / "oidc", known.secret)
@@ -82,7 +82,7 @@ class Site:
         return TestClient(self.app, base_url=HERE, follow_redirects=False)
 
     def go(self, browser: TestClient, sub: str, wanted: str = "/") -> httpx2.Response:
-        """To the provider and back."""
+        """Sign in at the provider and return."""
         there = browser.get(f"{SINGLE_SIGN_ON}?{urlencode({'next': wanted})}")
         assert there.status_code == 302, there.text
         return browser.get(agree(there.headers["location"], sub))

@@ -1,4 +1,4 @@
-"""What admins do with the people of their organisation: who may, whom they reach, and what is written down."""
+"""Administration of users: who may change whom, and the record of changes."""
 
 from collections.abc import Callable
 

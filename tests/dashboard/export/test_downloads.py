@@ -1,4 +1,4 @@
-"""Files of the fleet and of a machine's history, on both databases, as a signed-in user requests them."""
+"""Downloads of the fleet and of a machine's history, on both databases."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What was stored leaves as it is, in every form, and only the organisation's own."""
+"""The export contains the stored rows unchanged, in every format, and only those of the organisation."""
 
 import csv
 import json

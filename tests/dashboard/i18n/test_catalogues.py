@@ -1,4 +1,4 @@
-"""Every language is complete: no text is missing, a guess, out of date, or without one of its values or forms."""
+"""Completeness of the catalogues: no text is missing, fuzzy, obsolete, or without one of its values or forms."""
 
 import re
 import string
@@ -34,7 +34,7 @@ def values(text: str) -> set[str | None]:
 
 
 def stands_for_one(code: str, form: int) -> bool:
-    """Whether only a single number, up to a thousand, is written with this form."""
+    """Return True if this plural form serves a single number up to 1,000."""
     choose = c2py(get_plural(code).plural_expr)
     return sum(choose(n) == form for n in range(1, 1001)) == 1
 
@@ -64,7 +64,7 @@ def test_every_plural_form_of_the_language_is_there(code: str) -> None:
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_a_translation_has_the_values_of_its_original(code: str) -> None:
-    """Only a form that stands for a single number may do without it, where English does too."""
+    """A form that serves a single number may omit the number if English does."""
     for text in texts(code):
         allowed = [values(original) for original in originals(text)]
         for form, translated in enumerate(forms(text)):

@@ -1,4 +1,4 @@
-"""What the dashboard publishes, over the transport inside one process."""
+"""The publisher, over the in-process transport."""
 
 from collections.abc import Iterator
 from pathlib import Path

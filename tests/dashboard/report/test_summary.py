@@ -1,4 +1,4 @@
-"""A report says what is in the database, in one file that asks nothing of anybody and believes no machine."""
+"""A report contains what the database does, in one file that makes no request and trusts no text of a machine."""
 
 import re
 from html.parser import HTMLParser
@@ -30,7 +30,7 @@ def fleet(database: Engine) -> Fleet:
 
 
 def hours(fleet: Fleet, key: int, percents: list[float], *, cpu: float = 20.0) -> None:
-    """One hour for each of these percentages of the disk, six hours apart, up to now."""
+    """Store an hour for each disk percentage, six hours apart, up to now."""
     base: dict[str, Any] = {column.name: 0 for column in tables.hour.c if column.name.endswith("_count")}
     rows = []
     for age, percent in enumerate(reversed(percents)):
@@ -47,7 +47,7 @@ def gathered(fleet: Fleet, *, org: str = "home", days: int = 30) -> Report:
 
 
 class Reading(HTMLParser):
-    """What a browser would find: tags, attributes, and text."""
+    """The tags, attributes and text of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ def test_a_machine_that_changed_nothing_is_what_it_was_before_or_is_now(fleet: F
     fleet.transition(before, fleet.now - 300 * DAY, "unknown", "online", "connected")
     fleet.transition(before, fleet.now - 200 * DAY, "online", "offline", "lost")
     fleet.set(now, presence="online", since_at=fleet.now - 500 * DAY)
-    fleet.transition(later, fleet.now - 15 * DAY, "offline", "online", "connected")  # what was before was pruned
+    fleet.transition(later, fleet.now - 15 * DAY, "offline", "online", "connected")  # earlier transitions were pruned
     fleet.set(never, presence="unknown", since_at=fleet.now)
     shares = {machine.name: machine.availability.share for machine in gathered(fleet).machines}
     assert shares == {"before": 0.0, "now": 1.0, "later": 0.5, "never": None}

@@ -13,7 +13,7 @@ from runtime.settings.dashboard import DashboardSettings
 from runtime.urls import sqlite_url
 from schemas.database.engine import DatabaseError
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is tested is that this is refused, and what it then answers to
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - refused by default, which is tested
 SERVE = """
 import json, sys
 from dashboard.server.app import run
@@ -85,5 +85,5 @@ def test_it_answers_only_to_its_own_names_and_those_it_was_told(tmp_path: Path) 
 
 
 def status(port: int, host: str) -> int:
-    """What a request under this name is answered with."""
+    """Return the status of a request with this Host header."""
     return httpx2.get(f"http://127.0.0.1:{port}/readyz", headers={"host": host}).status_code

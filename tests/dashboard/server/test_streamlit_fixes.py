@@ -59,7 +59,7 @@ def ended(*fragments: str, status: ForwardMsg.ScriptFinishedStatus.ValueType = E
 
 
 def after(again: list[str] | None, *waiting: ForwardMsg) -> list[tuple[str, ...]]:
-    """What is sent of what was waiting, when these fragments, or the whole page, began to run again."""
+    """Return the queued messages that are sent after these fragments, or the whole page, began to run again."""
     queue = ForwardMsgQueue()
     for message in waiting:
         queue.enqueue(message)
@@ -94,7 +94,7 @@ def test_the_rest_is_as_without_it() -> None:
 
 
 async def ended_of(script: Path, ask: Callable[[AppSession, list[str]], None]) -> list[list[int]]:
-    """Which fragments' runs are told to have ended, by their numbers, when `ask` is done to a page that is drawn."""
+    """Return the numbers of the fragments whose runs are reported as ended after `ask` was called on a drawn page."""
     sent: list[ForwardMsg] = []
 
     def deliver() -> None:
