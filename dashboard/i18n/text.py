@@ -32,49 +32,37 @@ class Word:
     tone: str
 
 
-@dataclass(frozen=True, slots=True)
-class Coded:
-    """The label of a code, before translation."""
-
-    label: Marked
-    tone: str
-
-    def word(self) -> Word:
-        """Translate into the current language."""
-        return Word(_(self.label), self.tone)
-
-
-PRESENCE: Final[Mapping[str, Coded]] = {
-    "online": Coded(marked("Online"), "good"),
-    "stale": Coded(marked("Stale"), "fair"),
-    "offline": Coded(marked("Offline"), "bad"),
-    "expired": Coded(marked("Long offline"), "muted"),
-    "unknown": Coded(marked("Unknown"), "plain"),
-    "retired": Coded(marked("Retired"), "plain"),
+PRESENCE: Final[Mapping[str, tuple[Marked, str]]] = {
+    "online": (marked("Online"), "good"),
+    "stale": (marked("Stale"), "fair"),
+    "offline": (marked("Offline"), "bad"),
+    "expired": (marked("Long offline"), "muted"),
+    "unknown": (marked("Unknown"), "plain"),
+    "retired": (marked("Retired"), "plain"),
 }
-"""All presences, in display order."""
+"""All presences with label and tone, in display order."""
 
-HEALTH: Final[Mapping[str, Coded]] = {
-    "ok": Coded(marked("OK"), "good"),
-    "warn": Coded(marked("Warning"), "fair"),
-    "critical": Coded(marked("Critical"), "bad"),
-    "unknown": Coded(marked("Unknown"), "plain"),
+HEALTH: Final[Mapping[str, tuple[Marked, str]]] = {
+    "ok": (marked("OK"), "good"),
+    "warn": (marked("Warning"), "fair"),
+    "critical": (marked("Critical"), "bad"),
+    "unknown": (marked("Unknown"), "plain"),
 }
 
-COMMANDS: Final[Mapping[str, Coded]] = {
-    "sending": Coded(marked("Sending"), "plain"),
-    "queued": Coded(marked("Waiting"), "plain"),
-    "sent": Coded(marked("Sent"), "plain"),
-    "running": Coded(marked("Running"), "fair"),
-    "succeeded": Coded(marked("Succeeded"), "good"),
-    "failed": Coded(marked("Failed"), "bad"),
-    "rejected": Coded(marked("Rejected"), "bad"),
-    "refused": Coded(marked("Refused"), "bad"),
-    "timed-out": Coded(marked("No answer"), "fair"),
-    "expired": Coded(marked("Expired"), "muted"),
-    "cancelled": Coded(marked("Cancelled"), "muted"),
+COMMANDS: Final[Mapping[str, tuple[Marked, str]]] = {
+    "sending": (marked("Sending"), "plain"),
+    "queued": (marked("Waiting"), "plain"),
+    "sent": (marked("Sent"), "plain"),
+    "running": (marked("Running"), "fair"),
+    "succeeded": (marked("Succeeded"), "good"),
+    "failed": (marked("Failed"), "bad"),
+    "rejected": (marked("Rejected"), "bad"),
+    "refused": (marked("Refused"), "bad"),
+    "timed-out": (marked("No answer"), "fair"),
+    "expired": (marked("Expired"), "muted"),
+    "cancelled": (marked("Cancelled"), "muted"),
 }
-"""All states of a command, in the order in which they may occur."""
+"""All states of a command with label and tone, in the order in which they may occur."""
 
 _COMMAND_REASONS: Final[Mapping[str, Marked]] = {
     "interrupted": marked("it was interrupted, with an unknown result"),
@@ -299,9 +287,9 @@ def and_more(rest: int) -> str:
     return ngettext("and {n} more", "and {n} more", rest)
 
 
-def _word(words: Mapping[str, Coded], code: str) -> Word:
-    found = words.get(code)
-    return Word(code, "plain") if found is None else found.word()
+def _word(words: Mapping[str, tuple[Marked, str]], code: str) -> Word:
+    label, tone = words.get(code, (code, "plain"))
+    return Word(_(label), tone)
 
 
 def _length(number: int, unit: str) -> str:
