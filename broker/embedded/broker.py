@@ -1,19 +1,20 @@
-"""amqtt's broker with the project's own hands at every connection: who is let in, and what goes where.
+"""Decisions of the embedded broker: who is admitted, and where each message goes.
 
-amqtt listens, keeps retained messages and speaks the wire format; `broker.embedded.connection` speaks with a client;
-what is
-decided is decided here. The overridden parts are private to amqtt, so its version is pinned and a test holds the pin.
+amqtt decodes packets; `broker.embedded.connection` serves a client; everything else is decided here. Private members of
+amqtt are overridden, so its version is pinned and a test fails when the pin moves.
 
 Invariants:
-- Nobody is let in without a credential, and only under a client id that is the credential's own
-  (`Principal.may_be_called`). A CONNECT that is refused changes nothing for anybody.
-- Every publish, every will, every subscription and every single delivery, retained ones too, is asked
-  of `broker.access.policy.allowed` with the principal as it is in the directory at that moment. A question that fails
-  is denied.
-- A client id has one connection. The old one of a client that connects again is over, and its will published, before
-  the new one is answered.
-- Sessions are clean: nothing of a client outlives its connection but what it retained.
-- A message is routed to those who were subscribed when it arrived, before it is acknowledged.
+- No client is admitted without a credential, and only with a client id that belongs to the credential
+  (`Principal.may_be_called`). A rejected CONNECT changes nothing for other clients.
+- Every publish, every will, every subscription and every delivery, retained ones included, is checked with
+  `broker.access.policy.allowed` and the principal as the directory holds it at that moment. A question that fails is
+  denied.
+- A client id has one connection. When the client connects again the old connection has ended, and its will is
+  published, before the new one is answered.
+- Sessions are clean: nothing of a client outlives its connection except its retained messages.
+- A message is retained only on topics that the contract retains.
+- A message is routed to the clients that were subscribed when it arrived, before it is acknowledged.
+- No loop over many clients or messages runs for long without giving the event loop back (`send_retained`).
 """
 
 import asyncio
@@ -21,12 +22,12 @@ import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 
-from amqtt.broker import Broker, RetainedApplicationMessage
-from amqtt.mqtt.connack import IDENTIFIER_REJECTED, NOT_AUTHORIZED
+from amqtt.broker import Broker
+from amqtt.mqtt.connack import IDENTIFIER_REJECTED, NOT_AUTHORIZED, SERVER_UNAVAILABLE
 
 from broker.access import policy
 from broker.access.credentials import hash_secret, new_secret
@@ -34,29 +35,60 @@ from broker.access.policy import Principal, Role, Verb
 from broker.access.principals import CredentialEntry, Directory
 from broker.client.transport import Message
 from broker.embedded.codec import ConnectRefused, Packet, is_filter
-from broker.embedded.connection import Connection, ConnectionLimits, Credential
+from broker.embedded.connection import SUBSCRIPTION_REFUSED, Admission, Connection, ConnectionLimits, Credential
 from broker.embedded.listener import Listener
+from broker.embedded.retained import RetainedMessages
 from broker.embedded.send_queue import SendQueue
 from broker.embedded.subscriptions import SubscriptionTree
+from runtime.rate_limited_log import RateLimitedLog
 from runtime.settings.broker import BrokerSettings
+from schemas.contract import topics
 
 Allowed = Callable[[Principal, Verb, str], bool]
 
-SUBSCRIPTION_REFUSED = 0x80
-BACKLOG = 1024  # a fleet connects again all at once
-GRANTED_QOS_MAX = 1  # the contract uses 0 and 1; QoS 2 is taken from publishers, and delivered as 1
+BACKLOG = 1024  # a whole fleet reconnects at once
+GRANTED_QOS_MAX = 1  # the contract uses 0 and 1; QoS 2 is accepted from publishers and delivered as 1
+RETAINED_TURN = 50  # retained messages sent to one client before the others get their turn
 
 log = logging.getLogger(__name__)
 
-cached_allowed: Allowed = lru_cache(maxsize=1 << 16)(policy.allowed)
-"""`broker.access.policy.allowed`, which is pure: the same few topics are asked for again and again."""
+_OUR_OWN = frozenset((Role.INGESTOR, Role.DASHBOARD))
+"""Roles of DashFleet's processes, which speak for many and have no rate limit."""
+
+_GRANTED_MAX = 1 << 16
+
+
+class GrantCache:
+    """`broker.access.policy.allowed`, remembering what was granted.
+
+    Only grants are remembered, never denials: a principal is granted a bounded set of topics, and could ask for any
+    number of others.
+    """
+
+    def __init__(self) -> None:
+        self._granted: set[tuple[Principal, Verb, str]] = set()
+
+    def __call__(self, principal: Principal, verb: Verb, topic: str) -> bool:
+        """Return True if `principal` may do `verb` on `topic`."""
+        if len(topic) > topics.LENGTH_MAX:
+            return False
+        asked = (principal, verb, topic)
+        if asked in self._granted:
+            return True
+        if not policy.allowed(principal, verb, topic):
+            return False
+        if len(self._granted) >= _GRANTED_MAX:
+            self._granted.clear()
+        self._granted.add(asked)
+        return True
+
 
 _NOBODY = CredentialEntry(Principal(Role.READER, "", ""), hash_secret(new_secret()))
-"""Asked for an unknown user name, so that it takes as long to refuse as a known one."""
+"""Verified for an unknown user name, so that rejecting it takes as long as rejecting a known one."""
 
 
 class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
-    """The embedded broker's inside. Made in a running event loop, with a socket that already listens."""
+    """The broker behind `EmbeddedBroker`. Created in a running event loop, with a socket that already listens."""
 
     def __init__(
         self,
@@ -65,10 +97,11 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
         listener: socket.socket,
         allowed: Allowed,
         limits: ConnectionLimits,
+        retained: RetainedMessages,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         address = f"{settings.bind}:{settings.port}"
-        # An empty table of plugins: amqtt's own defaults would let anybody in.
+        # An empty table of plugins: the defaults of amqtt accept anonymous clients.
         super().__init__({"listeners": {"default": {"type": "tcp", "bind": address}}, "plugins": {}})
         self.counters: Counter[str] = Counter()
         self._settings = settings
@@ -77,23 +110,30 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
         self._allowed = allowed
         self._limits = limits
         self._tls = tls
+        self.retained = retained
         self._tasks: dict[Connection, asyncio.Task[None] | None] = {}
         self._clients: dict[str, Connection] = {}
         self._subscribers = SubscriptionTree[Connection]()
+        self._sessions: Counter[str] = Counter()
+        self._reported = RateLimitedLog(log)
+        self._serving: Listener | None = None
         self._stopping = False
 
     @property
     def clients(self) -> frozenset[str]:
-        """The client ids that are connected."""
+        """Client ids that are connected."""
         return frozenset(self._clients)
 
     @property
     def connections(self) -> int:
-        """How many sockets are open, those not let in (yet) included."""
+        """Number of open sockets, including clients not admitted (yet)."""
         return len(self._tasks)
 
     def check(self, usernames: Collection[str]) -> None:
-        """End the sessions of these principals whose credential is no longer good, or no longer means the same."""
+        """End the sessions of principals whose credential changed; remove what revoked ones retained."""
+        for username in usernames:
+            if self._directory.find(username) is None and self.retained.forget(username):
+                log.info("the retained messages of %s are removed: its credential was revoked", username)
         suspects = [connection for connection in self._clients.values() if connection.username in usernames]
         for connection in suspects:
             entry = self._directory.find(connection.username)
@@ -103,7 +143,7 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
                 connection.end("its credential was changed or revoked")
 
     async def stop(self) -> None:
-        """Stop listening, end every connection without publishing wills that nobody would hear, and free the port."""
+        """Stop listening, end every connection without publishing wills, and free the port."""
         self._stopping = True
         for server in self._servers.values():
             server.instance.close()
@@ -114,8 +154,8 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
         await self.shutdown()
 
     async def _create_server_instance(self, *_: object) -> Listener:
-        """Serve on the socket that `EmbeddedBroker` opened, where a taken port has a better message."""
-        return Listener(
+        """Serve on the socket that `EmbeddedBroker` opened, which reports a taken port with a better message."""
+        self._serving = Listener(
             self._listener,
             self._serve,
             most=self._settings.max_connections,
@@ -123,9 +163,10 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
             tls=self._tls,
             handshake_seconds=self._settings.connect_seconds,
         )
+        return self._serving
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client, in place of amqtt's own session handling."""
+        """Serve one client, in place of amqtt's session handling."""
         if self._stopping:
             writer.transport.abort()
             return
@@ -140,38 +181,67 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
         finally:
             del self._tasks[connection]
 
-    def admit(self, connection: Connection, connect: Packet) -> SendQueue:
+    def admit(self, connection: Connection, connect: Packet) -> Admission:
         """Decide on a CONNECT; see `Hub`."""
         credential = self._authenticated(connect.username or "", connect.password or "")
         principal = credential[0]
         if not principal.may_be_called(connect.client_id):
             raise ConnectRefused(IDENTIFIER_REJECTED, f"the client id of {principal.username} is not its user name")
-        if connect.will_flag and not self._may(principal.username, Verb.PUBLISH, connect.will_topic):
-            raise ConnectRefused(NOT_AUTHORIZED, f"{principal.username} may not publish its will")
+        is_token = principal.role is Role.ENROL
+        if is_token and self._sessions[principal.username] >= self._limits.sessions_per_token:
+            raise ConnectRefused(SERVER_UNAVAILABLE, f"{principal.username} has too many sessions at once")
         if (old := self._clients.get(connect.client_id)) is not None:
             self.count("taken_over")
-            old.end("it connected again")
+            old.end("the client connected again")
         connection.username, connection.client_id = principal.username, connect.client_id
         connection.credential = credential
         self._clients[connect.client_id] = connection
+        self._sessions[principal.username] += 1
         self.count("connects")
-        trusted = principal.role is Role.INGESTOR
-        max_bytes = self._limits.ingestor_queue_bytes if trusted else self._limits.queue_bytes
-        return SendQueue(max_bytes=max_bytes, window=self._limits.window)
+        if self._serving is not None and (task := self._tasks.get(connection)) is not None:
+            self._serving.admitted(task)
+        if is_token:
+            asyncio.get_running_loop().call_later(
+                self._limits.token_session_seconds, connection.end, "the session of an enrolment token is short"
+            )
+        return self._admission(principal, connect)
+
+    def _admission(self, principal: Principal, connect: Packet) -> Admission:
+        limits, own = self._limits, principal.role in _OUR_OWN
+        max_bytes = limits.ingestor_queue_bytes if principal.role is Role.INGESTOR else limits.queue_bytes
+        return Admission(
+            queue=SendQueue(max_bytes=max_bytes, window=limits.window),
+            max_filters=limits.subscriptions if own else limits.filters_per_packet,
+            rate=None if own else limits.rate,
+            will=self._will(principal.username, connect),
+        )
+
+    def _will(self, username: str, connect: Packet) -> Message | None:
+        """Return the will of a client if it may publish it; without it the client is admitted all the same."""
+        if not connect.will_flag:
+            return None
+        if not self._may(username, Verb.PUBLISH, connect.will_topic):
+            self.count("will_denied")
+            topic = connect.will_topic[: topics.LENGTH_MAX]
+            self.report(f"will {username}", f"{username} is admitted without its will: it may not publish to {topic!r}")
+            return None
+        return Message(connect.will_topic, bytes(connect.will_message), connect.will_qos, connect.will_retain_flag)
 
     def publish(self, username: str, message: Message) -> None:
-        """Keep and route a message; see `Hub`."""
+        """Route a message, and retain it where the contract does; see `Hub`."""
         if not self._may(username, Verb.PUBLISH, message.topic):
             self.count("publish_denied")
+            topic = message.topic[: topics.LENGTH_MAX]
+            self.report(f"publish {username}", f"{username} may not publish to {topic!r}: the message is dropped")
             return
         self.count("published")
         if message.retain:
-            self._retain(message)
+            self._retain(username, message)
         for connection, granted_qos in self._subscribers.match(message.topic).items():
             self._deliver(connection, message, granted_qos, retain=False)
 
     def subscribe(self, connection: Connection, filters: Sequence[tuple[str, int]]) -> list[int]:
-        """Subscribe to what is allowed, and send what is retained there; see `Hub`."""
+        """Subscribe to the allowed filters; see `Hub`."""
         return [self._subscribe(connection, filter_, min(qos, GRANTED_QOS_MAX)) for filter_, qos in filters]
 
     def unsubscribe(self, connection: Connection, filters: Sequence[str]) -> None:
@@ -184,10 +254,34 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
         """Route nothing more to this connection; see `Hub`."""
         self.unsubscribe(connection, list(connection.filters))
         self._clients.pop(connection.client_id, None)
+        self._sessions[connection.username] -= 1
+        if not self._sessions[connection.username]:
+            del self._sessions[connection.username]
 
     def count(self, what: str) -> None:
         """Add one to a counter; see `Hub`."""
         self.counters[what] += 1
+
+    def report(self, subject: str, message: str) -> None:
+        """Log a warning at most once per subject and minute; see `Hub`."""
+        self._reported.warning(subject, message)
+
+    async def send_retained(self, connection: Connection, granted: Mapping[str, int]) -> None:
+        """Send what is retained on these filters, each topic once with its highest QoS; see `Hub`."""
+        sent: set[str] = set()
+        for filter_, qos in sorted(granted.items(), key=lambda each: -each[1]):
+            for topic in self.retained.topics(filter_):
+                if topic in sent:
+                    continue
+                sent.add(topic)
+                message = self.retained.get(topic)  # as it is now: it may have changed while others had their turn
+                if message is not None:
+                    self._deliver(connection, message, qos, retain=True)
+                if len(sent) % RETAINED_TURN == 0:
+                    await asyncio.sleep(0)
+                if connection.ended:
+                    return
+            await asyncio.sleep(0)
 
     def _authenticated(self, username: str, secret: str) -> Credential:
         entry = self._directory.find(username)
@@ -202,9 +296,9 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
             return False
         try:
             return self._allowed(entry.principal, verb, topic)
-        except Exception:  # whatever is wrong with the rules may neither allow anything nor stop the routing
+        except Exception:  # a fault in the rules must neither allow anything nor stop the routing
             if not self.counters["check_failed"]:
-                log.exception("whether %s may %s could not be decided, so it may not; told once", username, verb)
+                log.exception("the access check of %s (%s) failed and is denied; logged once", username, verb)
             self.count("check_failed")
             return False
 
@@ -215,24 +309,14 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
             return SUBSCRIPTION_REFUSED
         connection.filters.add(filter_)
         self._subscribers.add(filter_, connection, qos)
-        for message in self._retained_at(filter_):
-            self._deliver(connection, message, qos, retain=True)
         return qos
 
-    def _retained_at(self, filter_: str) -> list[Message]:
-        found: Sequence[RetainedApplicationMessage]
-        if "+" in filter_ or "#" in filter_:
-            found = [kept for topic, kept in self.retained_messages.items() if self._matches(topic, filter_)]
-        else:  # each machine asks for a few topics of its own: not worth a look at everybody's
-            found = [self.retained_messages[filter_]] if filter_ in self.retained_messages else []
-        return [Message(kept.topic, kept.data, kept.qos) for kept in found]
-
-    def _retain(self, message: Message) -> None:
-        if message.payload:
-            kept = RetainedApplicationMessage(None, message.topic, message.payload, message.qos)
-            self.retained_messages[message.topic] = kept
+    def _retain(self, username: str, message: Message) -> None:
+        address = topics.parse(message.topic)
+        if address is not None and address.topic.retain:
+            self.retained.put(message, username)
         else:
-            self.retained_messages.pop(message.topic, None)
+            self.count("retain_ignored")
 
     def _deliver(self, connection: Connection, message: Message, granted_qos: int, *, retain: bool) -> None:
         if not self._may(connection.username, Verb.RECEIVE, message.topic):
@@ -242,8 +326,8 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
 
 
 def _prepare(client: socket.socket) -> None:
-    """Set what asyncio does not on a socket that was accepted from one given to it."""
-    # For a client that asked for no keep-alive: the kernel then notices that its machine is gone.
+    """Set the options that asyncio does not set on an accepted socket."""
+    # For a client without keep-alive: the kernel then notices that its machine is gone.
     client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     # Else a small packet waits up to 40 ms for the acknowledgement of the one before.
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

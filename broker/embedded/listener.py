@@ -1,8 +1,12 @@
-"""Accepting connections: one socket in, a reader and a writer out, and the TLS handshake between.
+"""Accepting connections: from a listening socket to a reader and a writer, with the TLS handshake between.
 
 Invariants:
-- A handshake is part of a connection: it counts, it is limited in time, and it ends with the listener.
+- A handshake is part of a connection: it counts towards the limits, has a time limit, and ends with the listener.
 - Whatever happens to one connection, or while accepting it, the next ones are accepted.
+- A connection is *pending* until its client is admitted. When all places are taken, a pending connection older than
+  PENDING_SECONDS of the address with most pending ones gives up its place, so that sockets without a credential cannot
+  keep clients with one out.
+- One address has at most half of all places pending.
 """
 
 import asyncio
@@ -13,14 +17,15 @@ from collections.abc import Awaitable, Callable
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
-_PAUSE_SECONDS = 1.0  # when there are no file descriptors left, which passes
+PENDING_SECONDS = 1.0
+_PAUSE_SECONDS = 1.0  # when no file descriptor is left, which passes
 _HANDSHAKE_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
 
 class Listener:
-    """Serves connections from a socket that listens, at most `most` at once; `too_many` is told of others."""
+    """Serves connections of a listening socket, at most `most` at once; calls `too_many` for each one rejected."""
 
     def __init__(
         self,
@@ -42,10 +47,13 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._connections: set[asyncio.Task[None]] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
+        self._pending: dict[str, dict[asyncio.Task[None], float]] = {}
+        """By address: the connections not admitted yet, oldest first, with the time of their start."""
+        self._addresses: dict[asyncio.Task[None], str] = {}
         self._accepting = self._loop.create_task(self._accept())
 
     def close(self) -> None:
-        """Accept nobody any more, and end the handshakes; connections that are served go on."""
+        """Stop accepting and end the handshakes; admitted connections go on."""
         self._accepting.cancel()
         for handshake in self._handshakes:
             handshake.cancel()
@@ -55,24 +63,59 @@ class Listener:
         """Wait until nothing is accepted and no handshake goes on."""
         await asyncio.gather(self._accepting, *self._handshakes, return_exceptions=True)
 
+    def admitted(self, connection: "asyncio.Task[None]") -> None:
+        """Remove a connection from the pending ones: its client has proved its credential."""
+        address = self._addresses.pop(connection, None)
+        if address is not None:
+            pending = self._pending[address]
+            del pending[connection]
+            if not pending:
+                del self._pending[address]
+
     async def _accept(self) -> None:
         while True:
             try:
-                accepted, _ = await self._loop.sock_accept(self._listening)
+                accepted, address = await self._loop.sock_accept(self._listening)
             except ConnectionError:  # gone again already
                 continue
             except OSError as error:
                 log.error("cannot accept connections for a moment: %s", error.strerror)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            if len(self._connections) >= self._most:
+            if not self._has_room(str(address[0])):
                 self._too_many()
                 accepted.close()
                 continue
-            connection = self._loop.create_task(self._open(accepted))
-            for tasks in (self._connections, self._handshakes):
-                tasks.add(connection)
-                connection.add_done_callback(tasks.discard)
+            self._begin(accepted, str(address[0]))
+
+    def _begin(self, accepted: socket.socket, address: str) -> None:
+        connection = self._loop.create_task(self._open(accepted))
+        for tasks in (self._connections, self._handshakes):
+            tasks.add(connection)
+            connection.add_done_callback(tasks.discard)
+        self._addresses[connection] = address
+        self._pending.setdefault(address, {})[connection] = self._loop.time()
+        connection.add_done_callback(self.admitted)
+
+    def _has_room(self, address: str) -> bool:
+        """Return True if one more connection of this address may begin, after evicting a pending one if needed."""
+        if len(self._pending.get(address, ())) >= max(1, self._most // 2):
+            return self._evict(address)
+        if len(self._connections) < self._most:
+            return True
+        busiest = max(self._pending, key=lambda each: len(self._pending[each]), default=None)
+        return busiest is not None and self._evict(busiest)
+
+    def _evict(self, address: str) -> bool:
+        """End the oldest pending connection of an address, if it is pending for too long."""
+        oldest, since = next(iter(self._pending[address].items()))
+        if self._loop.time() - since < PENDING_SECONDS:
+            return False
+        self._too_many()
+        self.admitted(oldest)
+        self._connections.discard(oldest)
+        oldest.cancel()
+        return True
 
     async def _open(self, accepted: socket.socket) -> None:
         reader = asyncio.StreamReader()
@@ -82,7 +125,7 @@ class Listener:
             transport, _ = await self._loop.connect_accepted_socket(
                 lambda: protocol, accepted, ssl=self._tls, ssl_handshake_timeout=timeout
             )
-        except OSError as error:  # ssl.SSLError, and a handshake that took too long, too
+        except OSError as error:  # includes ssl.SSLError and a handshake that took too long
             log.debug("a connection could not be opened: %s", error)
             return
         task = asyncio.current_task()

@@ -1,15 +1,15 @@
 """The embedded broker: MQTT 3.1.1 in this process, without a server to install.
 
-For one machine up to a few thousand agents; past that the same contract runs on Mosquitto or EMQX. It is amqtt below
-`broker.embedded.broker`. Nothing survives a restart, which the contract allows: agents connect, subscribe and announce
-themselves again.
+For one machine up to a few thousand agents; beyond that the same contract runs on Mosquitto or EMQX. It uses amqtt
+through `broker.embedded.broker`. Retained messages survive a restart (`broker.embedded.retained`); sessions do not.
 
 Invariants:
-- Beyond loopback it listens with TLS, or when told that it may do without (`insecure`); anything else is refused before
-  a port is opened. With TLS it speaks nothing else.
+- Beyond loopback it listens only with TLS, or with `insecure`; anything else is rejected before a port is opened. With
+  TLS it accepts no plain connection.
 - A start that fails leaves nothing listening.
-- Who is revoked, or whose secret is good no longer, is disconnected within seconds (`refresh_seconds`, and the time of
-  one query).
+- A client whose principal is revoked or whose secret changed is disconnected within seconds (`refresh_seconds` plus one
+  query).
+- It never accepts more connections than the process has file descriptors for.
 """
 
 import asyncio
@@ -17,109 +17,178 @@ import errno
 import logging
 import signal
 import socket
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
 from broker.access.principals import Directory
-from broker.embedded.broker import BACKLOG, Allowed, BrokerCore, cached_allowed
+from broker.embedded.broker import BACKLOG, Allowed, BrokerCore, GrantCache
 from broker.embedded.connection import ConnectionLimits
+from broker.embedded.rate_budget import ClientRate
+from broker.embedded.retained import WRITE_SECONDS, RetainedFile, RetainedMessages
 from broker.tls.listening import BrokerError, address_of, listening_context
+from runtime.rate_limited_log import RateLimitedLog
 from runtime.settings.broker import BrokerSettings
+
+try:
+    import resource
+except ImportError:  # Windows has no such limit
+    resource = None  # type: ignore[assignment]
 
 __all__ = ["BrokerError", "EmbeddedBroker", "run"]
 
+_OWN_DESCRIPTORS = 64  # files that the process opens beside its connections
+
 log = logging.getLogger(__name__)
+_write_failures = RateLimitedLog(log)
 
 
 class EmbeddedBroker:
-    """A broker inside this process's event loop. Everything but the constructor belongs to that loop."""
+    """A broker in this process's event loop. All methods but the constructor are called in that loop.
+
+    `retained`: the file of retained messages; None to keep them in memory only.
+    """
 
     def __init__(
         self,
         settings: BrokerSettings,
         directory: Directory,
         *,
-        allowed: Allowed = cached_allowed,
+        allowed: Allowed | None = None,
         limits: ConnectionLimits | None = None,
+        retained: RetainedFile | None = None,
         refresh_seconds: float = 1.0,
     ) -> None:
         self._settings = settings
         self._directory = directory
-        self._allowed = allowed
-        self._limits = limits or ConnectionLimits()
+        self._allowed = allowed or GrantCache()
+        self._limits = limits or connection_limits(settings)
+        self._retained = retained
         self._refresh_seconds = refresh_seconds
-        self._guard: BrokerCore | None = None
-        self._following: asyncio.Task[None] | None = None
+        self._core: BrokerCore | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def clients(self) -> frozenset[str]:
-        """The client ids that are connected."""
-        return self._guard.clients if self._guard is not None else frozenset()
+        """Client ids that are connected."""
+        return self._core.clients if self._core is not None else frozenset()
 
     @property
     def connections(self) -> int:
-        """How many sockets are open, those not let in (yet) included."""
-        return self._guard.connections if self._guard is not None else 0
+        """Number of open sockets, including clients not admitted (yet)."""
+        return self._core.connections if self._core is not None else 0
 
     @property
     def counters(self) -> Counter[str]:
-        """How often things happened since the start: published, publish_denied, refused, violations, slow, …"""
-        return self._guard.counters.copy() if self._guard is not None else Counter()
+        """Number of events since the start: published, publish_denied, refused, violations, throttled, slow, …"""
+        return self._core.counters.copy() if self._core is not None else Counter()
 
     async def start(self) -> None:
         """Listen. Raises BrokerError."""
         _quiet_amqtt()
         tls = listening_context(self._settings)
         await asyncio.to_thread(self._directory.refresh)
-        listener = _listen(self._settings.bind, self._settings.port)
-        guard = BrokerCore(self._settings, self._directory, listener, self._allowed, self._limits, tls)
+        retained = RetainedMessages()
+        if self._retained is not None:
+            retained.load(await asyncio.to_thread(self._retained.read))
+        settings = self._settings.model_copy(update={"max_connections": _room_for(self._settings.max_connections)})
+        listener = _listen(settings.bind, settings.port)
+        core = BrokerCore(settings, self._directory, listener, self._allowed, self._limits, retained, tls)
         try:
-            await guard.start()
+            await core.start()
         except BaseException:
             listener.close()
             raise
-        self._guard = guard
-        self._following = asyncio.create_task(self._follow_the_directory(guard))
+        self._core = core
+        self._tasks = [asyncio.create_task(self._follow_the_directory(core))]
+        if self._retained is not None:
+            self._tasks.append(asyncio.create_task(self._write_retained(core.retained, self._retained)))
 
     async def stop(self) -> None:
-        """End every connection and free the port. May be called again."""
-        following, self._following = self._following, None
-        guard, self._guard = self._guard, None
-        if following is not None:
-            following.cancel()
-        if guard is not None:
-            await guard.stop()
+        """End every connection, write what is retained, and free the port. May be called again."""
+        tasks, self._tasks = self._tasks, []
+        core, self._core = self._core, None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if core is not None:
+            await core.stop()
+            if self._retained is not None:
+                await _write(self._retained, core.retained)
 
-    async def _follow_the_directory(self, guard: BrokerCore) -> None:
-        """End the sessions of those whose entry changed. Off the loop, since reading it may take long."""
+    async def _write_retained(self, retained: RetainedMessages, file: RetainedFile) -> None:
+        while True:
+            await asyncio.sleep(WRITE_SECONDS)
+            await asyncio.shield(_write(file, retained))
+
+    async def _follow_the_directory(self, core: BrokerCore) -> None:
+        """End the sessions of principals whose entry changed. Read in a thread, since the query may take long."""
         while True:
             await asyncio.sleep(self._refresh_seconds)
             try:
                 changed = await asyncio.to_thread(self._directory.refresh)
-            except Exception:  # without this task nobody would be disconnected any more
-                log.exception("the principals could not be read again")
+            except Exception:  # without this task, revoking a credential would have no effect
+                log.exception("cannot read the principals again")
                 continue
-            guard.check(changed)
+            core.check(changed)
+
+
+def connection_limits(settings: BrokerSettings) -> ConnectionLimits:
+    """Return the limits of a client that the settings name."""
+    return ConnectionLimits(
+        filters_per_packet=settings.filters_per_packet,
+        rate=ClientRate(settings.client_messages_per_second, settings.client_bytes_per_second),
+        sessions_per_token=settings.sessions_per_token,
+    )
 
 
 def run(settings: BrokerSettings, directory: Directory, on_ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `on_ready` is called once it listens. Raises BrokerError."""
+    """Serve until SIGTERM or SIGINT; call `on_ready` once it listens. Raises BrokerError."""
     asyncio.run(_serve(settings, directory, on_ready))
 
 
 async def _serve(settings: BrokerSettings, directory: Directory, on_ready: Callable[[], None]) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError):  # Windows: there asyncio.run turns Ctrl+C into an end of its own
+        with suppress(NotImplementedError):  # Windows, where asyncio.run handles Ctrl+C
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    broker = EmbeddedBroker(settings, directory)
+    broker = EmbeddedBroker(settings, directory, retained=RetainedFile(settings.data / "broker" / "retained.db"))
     await broker.start()
     try:
         on_ready()
         await stopping.wait()
     finally:
         await broker.stop()
+
+
+async def _write(file: RetainedFile, retained: RetainedMessages) -> None:
+    changes = retained.take_changes()
+    if not changes:
+        return
+    try:
+        await asyncio.to_thread(file.write, changes)
+    except sqlite3.Error as error:
+        retained.put_back(changes)
+        _write_failures.warning("write", "cannot write the retained messages, they are tried again: %s", error)
+
+
+def _room_for(connections: int) -> int:
+    """Return the number of connections that the limit of file descriptors allows, raised as far as it may be."""
+    if resource is None:
+        return connections
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OWN_DESCRIPTORS
+    if soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+    if soft >= wanted:
+        return connections
+    room = max(1, soft - _OWN_DESCRIPTORS)
+    log.warning("only %d connections at once: the process may open %d files (ulimit -n)", room, soft)
+    return room
 
 
 def _listen(bind: str, port: int) -> socket.socket:
@@ -135,6 +204,6 @@ def _listen(bind: str, port: int) -> socket.socket:
 
 
 def _quiet_amqtt() -> None:
-    """It logs every packet; what matters here is logged by the files of this package."""
+    """Silence its log of every packet; this package logs what matters."""
     for name in ("amqtt", "transitions"):
         logging.getLogger(name).setLevel(logging.WARNING)

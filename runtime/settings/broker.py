@@ -36,6 +36,18 @@ class BrokerSettings(ListenerSettings):
 
     part: ClassVar[str] = "broker"
 
+    filters_per_packet: Annotated[int, Field(ge=1)] = Field(
+        100, description="Maximum number of topic filters in one SUBSCRIBE or UNSUBSCRIBE; more closes the connection"
+    )
+    client_messages_per_second: Annotated[float, Field(gt=0)] = Field(
+        500.0, description="Rate limit of one client in messages; a faster client is read from more slowly"
+    )
+    client_bytes_per_second: Annotated[float, Field(gt=0)] = Field(
+        2 << 20, description="Rate limit of one client in bytes; a faster client is read from more slowly"
+    )
+    sessions_per_token: Annotated[int, Field(ge=1)] = Field(
+        50, description="Maximum number of simultaneous connections with one enrolment token"
+    )
     connect_seconds: Seconds = Field(10.0, description="Time limit from accepting a connection to its complete CONNECT")
 
 

@@ -95,6 +95,10 @@ ALL = (
 )
 
 
+LENGTH_MAX = 256
+"""Upper bound of the length of a topic of the contract. Anything longer is no topic of ours."""
+
+
 def is_id(text: str, max_length: int = MACHINE_MAX_LENGTH) -> bool:
     """Whether `text` may be an id: lower-case letters, digits and inner hyphens, 1 to `max_length` characters."""
     return len(text) <= max_length and _ID.fullmatch(text) is not None

@@ -110,9 +110,11 @@ def embedded_broker(
 ) -> Iterator[RunningBroker]:
     """An embedded broker on loopback that lets these principals in with these secrets.
 
-    `settings` are fields of BrokerSettings, or options of EmbeddedBroker (allowed, limits, refresh_seconds).
+    `settings` are fields of BrokerSettings, or options of EmbeddedBroker (allowed, limits, refresh_seconds, retained).
     """
-    options = {name: settings.pop(name) for name in ("allowed", "limits", "refresh_seconds") if name in settings}
+    options = {
+        name: settings.pop(name) for name in ("allowed", "limits", "refresh_seconds", "retained") if name in settings
+    }
     fields = {"data": Path(), "database": "sqlite://", "port": port or free_port(), **settings}
     running = RunningBroker(BrokerSettings(**fields), directory or MemoryDirectory(secrets), **options)
     try:

@@ -9,8 +9,9 @@ from broker.access.credentials import hash_secret, new_secret
 from broker.access.policy import Principal, Role
 from broker.access.principals import CredentialEntry
 from broker.client.transport import Message
-from broker.embedded.broker import BrokerCore, cached_allowed
+from broker.embedded.broker import BrokerCore, GrantCache
 from broker.embedded.connection import Connection, ConnectionLimits
+from broker.embedded.retained import RetainedMessages
 from runtime.settings.broker import BrokerSettings
 from schemas.contract import topics
 
@@ -43,7 +44,8 @@ def arrival(name: str, secret: str) -> tuple[Any, Any]:
     connection = Mock(spec=Connection, filters=set())
     will = Message(topics.STATUS.at(org="acme", machine=name), b"{}", 1, True)
     username = f"acme.{name}"
-    connect = Mock(username=username, password=secret, client_id=username, will_flag=True, will_topic=will.topic)
+    connect = Mock(username=username, password=secret, client_id=username, will_flag=True)
+    connect.will_topic, connect.will_message, connect.will_qos, connect.will_retain_flag = will.topic, b"{}", 1, True
     return connection, connect
 
 
@@ -56,13 +58,13 @@ def test_ten_thousand_that_connect_again_cost_less_than_five_seconds_of_cpu() ->
     settings = BrokerSettings.model_validate({"data": ".", "database": "sqlite://", "port": 1})
 
     async def storm() -> float:
-        guard = BrokerCore(settings, Table(names, secret), Mock(), cached_allowed, ConnectionLimits())
+        core = BrokerCore(settings, Table(names, secret), Mock(), GrantCache(), ConnectionLimits(), RetainedMessages())
         arrivals = [arrival(name, secret) for name in names]  # which take longer than what is measured
         begun = time.process_time()
         for connection, connect in arrivals:
-            guard.admit(connection, connect)
+            core.admit(connection, connect)
         took = time.process_time() - begun
-        assert guard.counters["connects"] == PRINCIPALS
+        assert core.counters["connects"] == PRINCIPALS
         return took
 
     took = asyncio.run(storm())

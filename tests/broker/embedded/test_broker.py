@@ -198,11 +198,24 @@ def test_a_retained_publish_that_is_denied_is_not_kept_and_clears_nothing(broker
         assert ingestor.message().payload == b"online"
 
 
-@pytest.mark.parametrize("topic", [COMMAND, CELLARS_STATUS, topics.STATUS.at(org="work", machine="attic")])
-def test_a_client_whose_will_it_may_not_publish_is_not_let_in(broker: RunningBroker, topic: str) -> None:
+@pytest.mark.parametrize(
+    "topic",
+    [
+        COMMAND,
+        CELLARS_STATUS,
+        topics.STATUS.at(org="work", machine="attic"),
+        "homeassistant/status",  # the default will of Home Assistant
+        "$SYS/broker/connection/bridge/state",  # and that of a Mosquitto bridge
+    ],
+)
+def test_a_client_is_admitted_without_a_will_that_it_may_not_publish(
+    broker: RunningBroker, topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with RawClient(broker.port) as client:
-        assert client.connect("home.attic", will=(topic, b"boom", 1, True)) == NOT_AUTHORIZED
-        assert client.is_gone()
+        assert client.connect("home.attic", will=(topic, b"boom", 1, True)) == 0
+        client.reset()
+    wait_until(lambda: not broker.clients, what="it is gone")
+    assert f"home.attic is admitted without its will: it may not publish to {topic!r}" in caplog.text
     with joined(broker, INGESTOR, ALL_STATUS) as ingestor:
         ingestor.ping()
         assert ingestor.nothing_waits()

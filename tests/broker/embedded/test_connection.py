@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +24,7 @@ from waiting import wait_until
 from broker.access.policy import Principal, Role
 from broker.client.transport import Message
 from broker.embedded.codec import Packet
-from broker.embedded.connection import Connection, ConnectionLimits
+from broker.embedded.connection import Admission, Connection, ConnectionLimits
 from broker.embedded.send_queue import SendQueue
 from schemas.contract import topics
 
@@ -102,7 +102,7 @@ def test_a_client_that_was_let_in_may_be_silent_for_longer_than_that(broker: Run
         stays(attic)
 
 
-@pytest.mark.parametrize(("protocol", "level"), [("MQTT", 5), ("MQTT", 3), ("MQIsdp", 3), ("MQTT", 0x84)])
+@pytest.mark.parametrize(("protocol", "level"), [("MQTT", 3), ("MQIsdp", 3), ("MQTT", 0x84)])
 def test_another_version_of_mqtt_is_answered_with_unacceptable_protocol_version(
     broker: RunningBroker, protocol: str, level: int
 ) -> None:
@@ -111,11 +111,11 @@ def test_another_version_of_mqtt_is_answered_with_unacceptable_protocol_version(
         assert client.is_gone()
 
 
-def test_a_real_connect_of_mqtt_5_with_properties_is_answered_too(broker: RunningBroker) -> None:
+def test_a_client_of_mqtt_5_is_answered_in_the_form_of_mqtt_5(broker: RunningBroker) -> None:
     body = text("MQTT") + b"\x05\xc2\x00\x3c" + b"\x05\x11\x00\x00\x00\x3c" + text("home.attic")
     with RawClient(broker.port) as client:
         client.send(packed(0x10, body + text("home.attic") + text(PASSWORD)))
-        assert client.reply(0x20) == b"\x00\x01"
+        assert client.packet() == (0x20, b"\x00\x84\x00")
         assert client.is_gone()
 
 
@@ -145,7 +145,6 @@ WITH_A_WILL = connect_packet("home.attic", will=LOST)
         WITH_A_WILL[:9] + bytes([WITH_A_WILL[9] | 0x18]) + WITH_A_WILL[10:],
         connect_packet("home.attic", will=("", b"", 1, True)),
         connect_packet("home.attic", will=("dashfleet/v1/home/+/up/status", b"", 1, True)),
-        connect_packet("home.attic", will=("$SYS/broker", b"", 1, True)),
     ],
 )
 def test_a_first_packet_that_is_no_right_connect_ends_the_connection_without_an_answer(
@@ -165,8 +164,6 @@ def test_a_first_packet_that_is_no_right_connect_ends_the_connection_without_an_
     "topic",
     [
         "",
-        "$SYS/broker/uptime",
-        "$anything",
         "dashfleet/v1/home/+/up/status",
         "dashfleet/#",
         STATUS + "\0",
@@ -229,7 +226,7 @@ def test_a_packet_that_breaks_the_protocol_ends_the_connection_and_sends_its_wil
 
 def test_nothing_that_follows_such_a_packet_is_acted_upon(broker: RunningBroker, ingestor: RawClient) -> None:
     with joined(broker, ATTIC) as attic, joined(broker, CELLAR) as cellar:
-        attic.send(publish_packet(STATUS, b"before") + publish_packet("$SYS/x") + publish_packet(STATUS, b"after"))
+        attic.send(publish_packet(STATUS, b"before") + publish_packet("a/+") + publish_packet(STATUS, b"after"))
         assert attic.is_gone()
         cellar.publish(CELLARS_STATUS, b"last")
         assert [message.payload for message in ingestor.messages_until(b"last")] == [b"before"]
@@ -453,9 +450,11 @@ class Hub:
         self.on_publish: Callable[[], None] = lambda: None
         self._queue_bytes = queue_bytes
 
-    def admit(self, connection: Connection, connect: Packet) -> SendQueue:
+    def admit(self, connection: Connection, connect: Packet) -> Admission:
         connection.username = connect.username
-        return SendQueue(max_bytes=self._queue_bytes, window=1)
+        queue = SendQueue(max_bytes=self._queue_bytes, window=1)
+        will = Message(*LOST) if connect.will_flag else None
+        return Admission(queue, max_filters=10, rate=None, will=will)
 
     def publish(self, username: str, message: Message) -> None:
         assert username == "home.attic"
@@ -465,7 +464,11 @@ class Hub:
     def subscribe(self, _connection: Connection, filters: Sequence[tuple[str, int]]) -> list[int]:
         return [qos for _, qos in filters]
 
+    async def send_retained(self, connection: Connection, granted: Mapping[str, int]) -> None: ...
+
     def unsubscribe(self, connection: Connection, filters: Sequence[str]) -> None: ...
+
+    def report(self, subject: str, message: str) -> None: ...
 
     def forget(self, _connection: Connection) -> None:
         self.forgotten += 1

@@ -256,7 +256,7 @@ def test_a_slow_directory_does_not_hold_up_the_clients() -> None:
 def test_a_small_packet_never_waits_for_the_acknowledgement_of_the_one_before() -> None:
     with embedded_broker(SECRETS) as broker, RawClient(broker.port) as client:
         client.connect(ATTIC.username)
-        guard = broker.broker._guard
+        guard = broker.broker._core
         assert guard is not None
         sockets = [
             connection._writer.get_extra_info("socket") for connection in broker.call(lambda: list(guard._tasks))
