@@ -1,1 +1,1 @@
-"""On each machine: measure, queue on disk, publish, and take commands."""
+"""The agent on each machine: sample, queue on disk, publish, and execute orders."""

@@ -11,7 +11,6 @@ import os
 import secrets
 import stat
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,16 +18,17 @@ import agent.actions
 import agent.collectors
 from agent import action
 from agent.agent import Agent
-from agent.collector import Runner, discover
+from agent.collector import CollectorRunner, discover
 from agent.configuration import Configuration
 from agent.inventory import boot_id
 from agent.orders.executor import Executor
 from agent.orders.journal import Journal
-from agent.orders.trusted_keys import KEYS_FILE, Keys
+from agent.orders.trusted_keys import KEYS_FILE, TrustedKeys
 from agent.outbox.outbox import Outbox
-from agent.session_counter import Sessions
+from agent.session_counter import SessionCounter
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Transport, WillMaker
+from runtime.clock import Clock, SystemClock
 from runtime.errors import SettingsError, UserError
 from runtime.logging_setup import start_logging
 from runtime.process import Stop, begin_again, handed_over, say_ready
@@ -38,7 +38,7 @@ _MEMORY_FILES = Path("/dev/shm")  # noqa: S108 - only a directory of our own the
 
 
 def main() -> int:
-    """Run until a signal says stop. The exit code: 0, or 2 with a sentence when it cannot start."""
+    """Run until a signal stops the process. Return the exit code: 0, or 2 with a message when it cannot start."""
     settings = handed_over(AgentSettings)
     stop = Stop()
     try:
@@ -47,23 +47,24 @@ def main() -> int:
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    _give_memory_back()
+    _release_memory()
     say_ready(f"agent of {settings.org}/{settings.machine}, every {settings.interval_seconds:g} s")
-    while not stop.asked and not running.leaving:
+    while not stop.asked and not running.restarting:
         running.step()
     running.stop()
-    if running.leaving and not stop.asked:
+    if running.restarting and not stop.asked:
         begin_again()
     return 0
 
 
 def build(settings: AgentSettings) -> Agent:
-    """The agent of this machine. Raises SettingsError."""
+    """Return the agent of this machine. Raises SettingsError."""
     password = settings.secret()
     try:
         (data := settings.data / "agent").mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise SettingsError(f"cannot create {settings.data}: {error.strerror}; choose another with --data") from None
+    clock = SystemClock()
     collectors = discover(agent.collectors, settings)
 
     def open_transport(*, subscriptions: list[tuple[str, int]], will: WillMaker, backoff: Backoff) -> Transport:
@@ -86,18 +87,17 @@ def build(settings: AgentSettings) -> Agent:
             _hot_path(data),
             max_bytes=settings.outbox_max_bytes,
             boot=f"{boot_id()} {data.resolve()}",  # a copy of the directory is another outbox, too
-            now=_now,
+            clock=clock,
         ),
-        runner=Runner(collectors, timeout_seconds=settings.collector_timeout_seconds),
-        sessions=Sessions(data / "session", now=_now),
-        now=_now,
-        monotonic=time.monotonic,
-        executor=_executor(settings, data),
+        runner=CollectorRunner(collectors, timeout_seconds=settings.collector_timeout_seconds),
+        sessions=SessionCounter(data / "session", clock),
+        clock=clock,
+        executor=_executor(settings, data, clock),
     )
 
 
-def _executor(settings: AgentSettings, data: Path) -> Executor:
-    """The agent's side of actions. Raises SettingsError when the settings allow what there is not."""
+def _executor(settings: AgentSettings, data: Path, clock: Clock) -> Executor:
+    """Return the executor. Raises SettingsError when the settings allow an unknown action."""
     actions = action.discover(agent.actions)
     if unknown := set(settings.allowed_actions) - set(actions):
         raise SettingsError(
@@ -106,18 +106,17 @@ def _executor(settings: AgentSettings, data: Path) -> Executor:
     return Executor(
         settings,
         actions=actions,
-        keys=Keys(data / KEYS_FILE, settings.org),
-        journal=Journal(data / "journal.db", now=_now),
-        configuration=Configuration(data / "configuration.json", settings, monotonic=time.monotonic),
+        keys=TrustedKeys(data / KEYS_FILE, settings.org),
+        journal=Journal(data / "journal.db", clock),
+        configuration=Configuration(data / "configuration.json", settings, clock),
         process=secrets.token_hex(8),
         boot=boot_id(),
-        now=_now,
-        monotonic=time.monotonic,
+        clock=clock,
     )
 
 
 def _hot_path(data: Path) -> Path:
-    """A file in the system's memory where there is such a place, else beside the rest."""
+    """Return a file in the system's memory where there is such a place, else in the agent's own directory."""
     if not _MEMORY_FILES.is_dir():
         return data / "hot.db"
     directory = _MEMORY_FILES / f"dashfleet-{hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]}"
@@ -129,16 +128,12 @@ def _hot_path(data: Path) -> Path:
     return data / "hot.db"
 
 
-def _give_memory_back() -> None:
-    """What only the start needed: freed objects to the allocator, and the allocator's free pages to the system."""
+def _release_memory() -> None:
+    """Return the memory that only the start needed to the system."""
     gc.collect()
     gc.freeze()
     with suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":

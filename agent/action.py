@@ -1,12 +1,14 @@
-"""What an action is: a function in a file of its own below `agent/actions/`, with a model of its arguments.
+"""The contract of an action: a function with a model of its arguments, in a file of its own in `agent/actions/`.
+
+Another distribution provides an action through an entry point of the group `dashfleet.actions`.
 
 Invariants:
-- An action runs in a thread of its own, one at a time, after everything was checked and its order's id is on disk. So
-  it may take its time, and it is never run a second time for the same order.
-- It touches the agent only through its `ActionContext`. It may raise: that is its failure, and nobody else's.
-- One whose outcome shows later (`restart`: when the agent is back) returns None and has a `settle`, which is asked
-  until it knows, also by the next process. Every other that was interrupted counts as failed.
-- Arguments are strict, and extra ones are refused; what is allowed is described to all in `info`.
+- An action runs in a thread of its own, one at a time, after every check and after its order's id is on disk. So it may
+  take its time, and it never runs a second time for the same order.
+- It reaches the agent only through its `ActionContext`. An exception fails this action and nothing else.
+- An action whose outcome is known only later (`restart`: when the agent is back) returns None and has a `resolve`,
+  which is called until it returns an outcome, also by the next process. Any other that was interrupted has failed.
+- Arguments are strict, and unknown ones are rejected; `info` describes them to all readers.
 """
 
 import logging
@@ -23,22 +25,21 @@ from schemas.contract.commands import Order
 from schemas.contract.messages import ActionDescription, OfflineReason
 
 ENTRY_POINTS = "dashfleet.actions"
-"""The entry points of other distributions that provide a function decorated with `@action`."""
 
 SECONDS = 60.0
-"""What an action takes at most, unless it says otherwise; then it counts as failed and its thread is left alone."""
+"""Default time limit of an action; after it, the action has failed and its thread is left alone."""
 
 log = logging.getLogger(__name__)
 
 
 class Arguments(BaseModel):
-    """What an order may say to an action; an action's own arguments are fields of a subclass."""
+    """Base of an action's arguments, which are fields of a subclass."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class NoArguments(Arguments):
-    """Of an action that takes none."""
+    """Arguments of an action that takes none."""
 
 
 A = TypeVar("A", bound=Arguments)
@@ -47,7 +48,7 @@ A_contra = TypeVar("A_contra", bound=Arguments, contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an action ended. `reason` is a code, `detail` a sentence for people, `output` what it printed."""
+    """Final state of an action. `reason` is a code, `detail` a sentence for operators, `output` what it printed."""
 
     state: Literal["succeeded", "failed"]
     reason: str = ""
@@ -58,17 +59,17 @@ class Outcome:
 
     @classmethod
     def succeeded(cls, detail: str = "", *, output: str | None = None) -> "Outcome":
-        """It did what it should."""
+        """Return the outcome of an action that succeeded."""
         return cls("succeeded", "", detail, output=output)
 
     @classmethod
     def failed(cls, reason: str, detail: str) -> "Outcome":
-        """It did not."""
+        """Return the outcome of an action that failed."""
         return cls("failed", reason, detail)
 
 
 class ActionContext(Protocol):
-    """What an action knows, and what it may ask of the agent, which answers in its own thread."""
+    """The order of an action, and its requests to the agent, which answers in the agent's own thread."""
 
     settings: AgentSettings
     order: Order
@@ -76,32 +77,32 @@ class ActionContext(Protocol):
     """When the order arrived, in milliseconds of the machine's clock."""
 
     def now(self) -> int:
-        """Milliseconds of the machine's clock."""
+        """Return milliseconds of the machine's clock."""
         ...
 
     def sample(self) -> int:
-        """Take a sample and publish it; its number."""
+        """Take a sample, publish it, and return its sequence number."""
         ...
 
-    def configure(self, wish: Any) -> str:  # noqa: ANN401 - agent.configuration.Wish, which imports this file
-        """Take up another configuration; why not, or nothing."""
+    def configure(self, requested: Any) -> str:  # noqa: ANN401 - a RequestedConfiguration, whose module imports this one
+        """Apply another configuration; return why it was not applied, or an empty string."""
         ...
 
-    def leave(self, reason: OfflineReason) -> None:
-        """Let the agent say goodbye with this reason, and begin again."""
+    def restart(self, reason: OfflineReason) -> None:
+        """Make the agent stop, with this reason in its goodbye, and start again."""
         ...
 
-    def expect(self, reason: OfflineReason) -> None:
-        """Let the agent give this reason when it is told to stop."""
+    def set_stop_reason(self, reason: OfflineReason) -> None:
+        """Set the reason that the agent's goodbye gives when the agent is told to stop."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
-    """The present, for an action whose outcome shows later.
+class MachineState:
+    """The present state of the machine, from which `resolve` tells an outcome.
 
-    `process` is another one after each start of the agent and `boot` after each boot of the machine; `configured_at`
-    and `reverted_at` are when the configuration that has proved itself, and the last that was given up, were ordered.
+    `process` changes with each start of the agent and `boot` with each boot of the machine. `configured_at` and
+    `reverted_at` are the times of issue of the last configuration that was proved, and of the last that was reverted.
     """
 
     process: str
@@ -112,8 +113,8 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """What the journal says of an order that is running: when it began, and in which process and boot."""
+class StartedOrder:
+    """An order that was started: when, and in which process and boot."""
 
     order: Order
     at: int
@@ -121,50 +122,50 @@ class Begun:
     boot: str
 
 
-class Run(Protocol[A_contra]):
-    """Does it, and says how it ended; None: it shows later."""
+class RunAction(Protocol[A_contra]):
+    """Executes an action; returns its outcome, or None when `resolve` tells it later."""
 
     def __call__(self, arguments: A_contra, context: ActionContext, /) -> Outcome | None:
-        """May raise."""
+        """Run in the action's thread. May raise."""
         ...
 
 
-class Settle(Protocol):
-    """Says how it ended, None while that is not known. Called often, in the agent's own thread: it must be quick."""
+class ResolveAction(Protocol):
+    """Returns the outcome of a started order, None while it is not known."""
 
-    def __call__(self, begun: Begun, situation: Situation, /) -> Outcome | None:
-        """May raise."""
+    def __call__(self, started: StartedOrder, state: MachineState, /) -> Outcome | None:
+        """Run in each step of the agent, in its own thread: it must be quick. May raise."""
         ...
 
 
-Describe = Callable[[AgentSettings], dict[str, Any]]
+DescribeArguments = Callable[[AgentSettings], dict[str, Any]]
 
 
-class Check(Protocol[A_contra]):
-    """Looks at arguments that are of the right form, before anything runs."""
+class CheckArguments(Protocol[A_contra]):
+    """Checks valid arguments against the machine's settings, before anything runs."""
 
     def __call__(self, arguments: A_contra, settings: AgentSettings, /) -> None:
-        """Raises ValueError with a sentence when they are not for this machine."""
+        """Raise ValueError with a sentence for operators when the machine does not allow the arguments."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Action(Generic[A]):
-    """One action. `describe` makes the JSON Schema of its arguments when that depends on the machine's settings, and
-    `check` looks at them for the same reason.
+    """One action. `describe` returns the JSON Schema of its arguments when that depends on the machine's settings, and
+    `check` rejects arguments for the same reason.
     """
 
     name: str
     title: str
     arguments: type[A]
-    run: Run[A]
-    settle: Settle | None = None
-    describe: Describe | None = None
-    check: Check[A] | None = None
+    run: RunAction[A]
+    resolve: ResolveAction | None = None
+    describe: DescribeArguments | None = None
+    check: CheckArguments[A] | None = None
     seconds: float = SECONDS
 
     def description(self, settings: AgentSettings) -> ActionDescription:
-        """What `info` says of it."""
+        """Return the description of the action for `info`."""
         schema = self.arguments.model_json_schema() if self.describe is None else self.describe(settings)
         return ActionDescription(name=self.name, title=self.title, arguments_schema=schema)
 
@@ -173,21 +174,21 @@ def action(
     arguments: type[A],
     *,
     title: str,
-    settle: Settle | None = None,
-    describe: Describe | None = None,
-    check: Check[A] | None = None,
+    resolve: ResolveAction | None = None,
+    describe: DescribeArguments | None = None,
+    check: CheckArguments[A] | None = None,
     seconds: float = SECONDS,
-) -> Callable[[Run[A]], Action[A]]:
+) -> Callable[[RunAction[A]], Action[A]]:
     """Make an action of a function, with the function's name."""
 
-    def made(run: Run[A]) -> Action[A]:
-        return Action(str(getattr(run, "__name__", "")), title, arguments, run, settle, describe, check, seconds)
+    def made(run: RunAction[A]) -> Action[A]:
+        return Action(str(getattr(run, "__name__", "")), title, arguments, run, resolve, describe, check, seconds)
 
     return made
 
 
 def attempt(work: Callable[[], Outcome | None]) -> Outcome | None:
-    """Do one thing of an action; whatever it raises is its outcome."""
+    """Call a function of an action; an exception becomes its outcome."""
     try:
         return work()
     except Exception as error:  # one of the named places: an action may raise anything
@@ -210,5 +211,5 @@ def discover(package: ModuleType) -> dict[str, Action[Any]]:
 
 
 def described(actions: Mapping[str, Action[Any]], settings: AgentSettings) -> tuple[ActionDescription, ...]:
-    """What `info` says of the actions that the machine's owner allows."""
+    """Return the descriptions of the actions that the machine's owner allows."""
     return tuple(actions[name].description(settings) for name in sorted(actions) if name in settings.allowed_actions)

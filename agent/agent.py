@@ -1,173 +1,156 @@
-"""The agent: one step at a time, it measures, keeps, publishes, and lets go of what the ingestor has stored.
+"""The agent: in each step it samples, queues, publishes, and deletes what the ingestor has acknowledged.
 
 Invariants:
 - Sampling never waits for the network: a step waits for it only until the next sample is due.
-- Live first: the newest sample is published the moment it is taken; what waits travels in batches, one at a time, the
-  next when the ingestor has acknowledged the last. So the ingestor sets the pace and an outage never becomes a storm.
+- Live first: a sample is published the moment it is taken; waiting samples travel in batches, one at a time, the next
+  when the ingestor has acknowledged the last. So the ingestor sets the pace and an outage never becomes a storm.
 - Samples leave the outbox only by `down/ack`. A PUBACK means nothing here.
-- Every connection begins with a session number of its own, in the will, the birth and every message.
-- Orders are `agent.orders.executor`'s; here they are received, and their results published.
+- Every connection begins with a new session number, which is in the will, the birth and every message.
+- Orders belong to `agent.orders.executor`; here they are received, and their results published.
 """
 
-import hashlib
 import logging
-import math
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol
 
 from pydantic import ValidationError
 
-from agent.collector import Runner
+from agent.collector import CollectorRunner
 from agent.configuration import Configuration
 from agent.inventory import inventory
 from agent.orders.executor import Executor
-from agent.outbox.backfill_pacing import Resend
-from agent.outbox.outbox import SPILL_SECONDS, Batch, Outbox
-from agent.session_counter import Sessions
+from agent.outbox.backfill import BackfillPacing, encoded
+from agent.outbox.outbox import SPILL_SECONDS, Outbox
+from agent.sample_schedule import SampleSchedule
+from agent.session_counter import SessionCounter
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker
+from runtime.clock import Clock
 from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
-from schemas.contract.messages import (
-    EARLIER_STREAMS_MAX,
-    EXTRA_MAX,
-    Ack,
-    Backfill,
-    OfflineReason,
-    OrgConfig,
-    Sample,
-    Status,
-    Telemetry,
-)
+from schemas.contract.messages import EARLIER_STREAMS_MAX, Ack, OfflineReason, OrgConfig, Sample, Status, Telemetry
 
 EVENTS_AT_ONCE = 100
 STEP_SECONDS = 1.0
-"""A step lasts so long at most, so that a signal to stop is soon heard."""
+"""Longest duration of a step, so that a signal to stop is noticed soon."""
 
-LOOK_SECONDS = 5.0
-"""The outbox is looked after when a sample was taken or something arrived, and so often in any case."""
-
-FIRST_SAMPLE_SECONDS = 1.0
-"""After the start, so that a newcomer sees the machine at once; the CPU's share needs some time to be measured."""
+OUTBOX_SECONDS = 5.0
+"""The outbox is spilled and backfilled after each sample and each event, and at this interval in any case."""
 
 GOODBYE_SECONDS = 3.0
-
-BACKFILL_MAX_BYTES = 128 << 10
-"""Half of what the embedded broker lets through (`BrokerSettings.max_packet_bytes`): it would cut off a larger one."""
 
 log = logging.getLogger(__name__)
 
 
-class OpenTransport(Protocol):
-    """Makes the agent's transport."""
+class OpenAgentTransport(Protocol):
+    """Creates the agent's transport."""
 
     def __call__(self, *, subscriptions: list[tuple[str, int]], will: WillMaker, backoff: Backoff) -> Transport:
-        """A transport that is not connected yet."""
+        """Return a transport that is not connected yet."""
         ...
 
 
 class Agent:
-    """The agent of one machine. `now`: wall clock in milliseconds; `monotonic`: seconds that never step."""
+    """The agent of one machine. Without an executor it takes no orders."""
 
     def __init__(
         self,
         settings: AgentSettings,
         *,
-        open_transport: OpenTransport,
+        open_transport: OpenAgentTransport,
         outbox: Outbox,
-        runner: Runner,
-        sessions: Sessions,
-        now: Callable[[], int],
-        monotonic: Callable[[], float],
+        runner: CollectorRunner,
+        sessions: SessionCounter,
+        clock: Clock,
         executor: Executor | None = None,
     ) -> None:
-        self.leaving = False
-        """Whether it wants to be stopped and begun again, in another process."""
+        self.restarting = False
+        """Set when the agent is to stop and to be started again, in another process."""
         self.rejected = 0
-        """Messages from the broker that could not be read."""
+        """Number of messages from the broker that could not be decoded."""
         self._settings = settings if executor is None else executor.configuration.settings
         self._executor = executor
         self._revision = 0
-        self._goodbye: OfflineReason = "stopped"
+        self._stop_reason: OfflineReason = "stopped"
         self._announced: object = None
         self._open_transport = open_transport
         self._outbox = outbox
         self._runner = runner
         self._sessions = sessions
-        self._now = now
-        self._monotonic = monotonic
+        self._clock = clock
         self._backoff = Backoff()
-        self._last_reason = ""
+        self._last_problem = ""
         self._own = {"org": settings.org, "machine": settings.machine}
-        self._grid = monotonic() + _phase(self._settings)
-        self._next_sample = monotonic() + min(FIRST_SAMPLE_SECONDS, self._settings.interval_seconds)
-        self._look_at = monotonic()
+        self._schedule = SampleSchedule(self._settings, clock)
+        self._outbox_due_at = clock.monotonic()
         self._live: deque[tuple[int, float]] = deque()
-        self._resend = Resend(monotonic)
-        self._measure_as_configured()
-        self._transport = self._connection()
+        """Samples that were published live: sequence number and time; backfill leaves them out until they spill."""
+        self._pacing = BackfillPacing(clock)
+        self._configure_collectors()
+        self._transport = self._new_transport()
 
     @property
     def connected(self) -> bool:
-        """Whether the broker is there."""
+        """True while the broker is connected."""
         return self._transport.connected
 
     def step(self) -> None:
-        """Take a sample if one is due, handle what arrived until the next is, and send what waits."""
-        if self._monotonic() >= self._next_sample:
+        """Sample if that is due, handle events until the next sample is due, and send waiting samples."""
+        if self._clock.monotonic() >= self._schedule.due_at:
             self._sample()
-        events = self._transport.receive(EVENTS_AT_ONCE, self._wait())
+        events = self._transport.receive(EVENTS_AT_ONCE, self._wait_seconds())
         for event in events:
             self._handle(event)
-        self._act()
-        if events or self._monotonic() >= min(self._look_at, self._resend.due_at):
-            self._look_after_the_outbox()
+        self._step_executor()
+        if events or self._clock.monotonic() >= min(self._outbox_due_at, self._pacing.due_at):
+            self._outbox_due_at = self._clock.monotonic() + OUTBOX_SECONDS
+            self._spill()
+            if self.connected:
+                self._backfill()
 
     def stop(self, reason: OfflineReason | None = None) -> None:
-        """Say goodbye, so that nobody has to guess, and put what waits on disk. Without a reason: what was expected."""
+        """Publish the goodbye and write the outbox to disk. The default reason is the last of `set_stop_reason`."""
         if self.connected:
-            self._publish(topics.STATUS, self._status("offline", reason or self._goodbye))
+            self._publish(topics.STATUS, self._status("offline", reason or self._stop_reason))
             self._transport.flush(GOODBYE_SECONDS)
         self._transport.close()
         self._outbox.close()
         if self._executor is not None:
             self._executor.close()
 
-    # What an action may ask for: `agent.orders.action_thread.Host`.
+    # Requests of a running action: `agent.orders.action_thread.ActionHost`.
 
     def sample_now(self) -> int:
-        """Take a sample and publish it; its number."""
+        """Take a sample, publish it, and return its sequence number."""
         self._sample()
         return self._outbox.next_seq - 1
 
-    def leave(self, reason: OfflineReason) -> None:
-        """End, with this reason in the goodbye, and begin again."""
-        self.leaving, self._goodbye = True, reason
+    def restart(self, reason: OfflineReason) -> None:
+        """Stop with this reason in the goodbye, and start again."""
+        self.restarting, self._stop_reason = True, reason
 
-    def expect(self, reason: OfflineReason) -> None:
-        """Give this reason in the goodbye."""
-        self._goodbye = reason
+    def set_stop_reason(self, reason: OfflineReason) -> None:
+        """Set the reason that a later goodbye gives."""
+        self._stop_reason = reason
 
-    def _connection(self) -> Transport:
-        topics_read = [topics.ACK, topics.STATUS, *((topics.COMMAND, topics.CONFIG) if self._executor else ())]
+    def _new_transport(self) -> Transport:
+        read = [topics.ACK, topics.STATUS, *((topics.COMMAND, topics.CONFIG) if self._executor else ())]
         return self._open_transport(
             subscriptions=[
-                *((topic.at(**self._own), topic.qos) for topic in topics_read),
+                *((topic.at(**self._own), topic.qos) for topic in read),
                 (topics.ORG_CONFIG.at(org=self._settings.org), topics.ORG_CONFIG.qos),
             ],
             will=self._will,
             backoff=self._backoff,
         )
 
-    def _wait(self) -> float:
-        """How long nothing is due."""
-        due_at = min(self._next_sample, self._resend.due_at)
+    def _wait_seconds(self) -> float:
+        due_at = min(self._schedule.due_at, self._pacing.due_at)
         if self._executor is not None:
             due_at = min(due_at, self._executor.due_at)
-        return max(0.0, min(STEP_SECONDS, due_at - self._monotonic()))
+        return max(0.0, min(STEP_SECONDS, due_at - self._clock.monotonic()))
 
-    def _act(self) -> None:
-        """Let actions go on, publish what there is to say of them, and follow what they changed."""
+    def _step_executor(self) -> None:
+        """Let actions continue, publish their results, and follow what they changed."""
         if self._executor is None:
             return
         for result in self._executor.step(self, connected=self.connected):
@@ -178,36 +161,30 @@ class Agent:
             self._publish_info()
 
     def _reconfigure(self, configuration: Configuration) -> None:
-        """Measure as is configured now, and connect anew, which proves that it can."""
+        """Apply the configuration, and reconnect, which proves that the agent can connect with it."""
         self._revision, self._settings = configuration.revision, configuration.settings
-        self._measure_as_configured()
-        self._grid = self._monotonic() + _phase(self._settings)
-        self._next_sample = min(self._next_sample, self._after(self._monotonic()))
+        self._configure_collectors()
+        self._schedule.reconfigure(self._settings)
         self._transport.close()
         self._live.clear()
-        self._resend.connection_lost()
-        self._transport = self._connection()
+        self._pacing.connection_lost()
+        self._transport = self._new_transport()
 
-    def _measure_as_configured(self) -> None:
+    def _configure_collectors(self) -> None:
         if self._executor is not None:
             self._runner.off = self._executor.configuration.collectors_off
 
     def _to_announce(self) -> object:
-        """What can change within a connection of what `info` says."""
+        """Return the parts of `info` that can change within a connection."""
         return self._executor and (self._executor.keys.ids, self._executor.configuration.version)
 
     def _sample(self) -> None:
-        self._next_sample = self._after(self._monotonic())  # from the beginning: a slow collector skips no sample
+        self._schedule.advance()  # before collecting: a slow collector skips no sample
         vitals, extra = self._runner.collect()
-        sample = self._outbox.append(self._now(), vitals, extra)
-        self._look_at = self._monotonic()
+        sample = self._outbox.append(self._clock.now(), vitals, extra)
+        self._outbox_due_at = self._clock.monotonic()
         if self.connected and self._publish_live(sample):
-            self._live.append((sample.seq, self._monotonic()))
-
-    def _after(self, moment: float) -> float:
-        """The next point of the machine's own grid, at least a quarter of an interval away."""
-        interval = self._settings.interval_seconds
-        return self._grid + math.ceil((moment - self._grid) / interval + 0.25) * interval
+            self._live.append((sample.seq, self._clock.monotonic()))
 
     def _publish_live(self, sample: Sample) -> bool:
         telemetry = Telemetry(
@@ -225,26 +202,28 @@ class Agent:
     def _handle(self, event: Event) -> None:
         match event:
             case Connected():
-                self._be_born(event)
+                self._publish_birth(event)
             case Disconnected():
                 self._live.clear()
-                self._resend.connection_lost()
-                self._tell(event.reason)
+                self._pacing.connection_lost()
+                self._log_problem(event.reason)
             case Message():
                 try:
-                    self._take(event)
+                    self._handle_message(event)
                 except ValidationError as error:
                     self.rejected += 1
-                    log.warning("ignored a message on %s: %s", event.topic, error.errors(include_input=False)[0]["msg"])
+                    log.warning(
+                        "rejected a message on %s: %s", event.topic, error.errors(include_input=False)[0]["msg"]
+                    )
 
-    def _tell(self, reason: str) -> None:
-        """Log why there is no connection, once for as long as the reason stays the same."""
-        log.log(logging.DEBUG if reason == self._last_reason else logging.WARNING, "not connected: %s", reason)
-        self._last_reason = reason
+    def _log_problem(self, reason: str) -> None:
+        """Log why there is no connection, once until the reason changes."""
+        log.log(logging.DEBUG if reason == self._last_problem else logging.WARNING, "not connected: %s", reason)
+        self._last_problem = reason
 
-    def _be_born(self, event: Connected) -> None:
+    def _publish_birth(self, event: Connected) -> None:
         log.info("connected, session %s", self._sessions.current)
-        self._last_reason = ""
+        self._last_problem = ""
         if event.refused:
             log.error("the broker refused these subscriptions: %s", ", ".join(event.refused))
         self._publish(topics.STATUS, self._status("online"))
@@ -258,7 +237,7 @@ class Agent:
             self._settings,
             session=self._sessions.current,
             stream=self._outbox.stream,
-            now=self._now(),
+            now=self._clock.now(),
             metrics=self._runner.metrics,
             earlier_streams=self._outbox.earlier_streams(EARLIER_STREAMS_MAX),
             collectors=self._runner.names,
@@ -267,89 +246,66 @@ class Agent:
         )
         self._publish(topics.INFO, info.encode())
 
-    def _take(self, message: Message) -> None:
+    def _handle_message(self, message: Message) -> None:
         address = topics.parse(message.topic)
         if address is None:
             return
         if address.topic is topics.ACK:
-            self._let_go(Ack.decode(message.payload))
+            self._handle_ack(Ack.decode(message.payload))
         elif address.topic is topics.ORG_CONFIG:
-            self._obey(OrgConfig.decode(message.payload))
+            self._handle_org_config(OrgConfig.decode(message.payload))
         elif address.topic is topics.COMMAND and self._executor is not None:
-            self._executor.take(message.payload)
+            self._executor.handle_command(message.payload)
         elif address.topic is topics.CONFIG and self._executor is not None and message.payload:
-            self._executor.take_desired(message.payload)
+            self._executor.handle_desired(message.payload)
         elif address.topic is topics.STATUS and message.payload:
-            self._contradict(Status.decode(message.payload), superseded=message.retain)
+            self._correct(Status.decode(message.payload), superseded=message.retain)
 
-    def _let_go(self, ack: Ack) -> None:
+    def _handle_ack(self, ack: Ack) -> None:
         if ack.stream is not None:
             self._outbox.ack(ack.stream, ack.ranges)
         if self._executor is not None:
             self._executor.acked(ack.results)
-        self._resend.acked(ack)
+        self._pacing.acked(ack)
 
-    def _obey(self, config: OrgConfig) -> None:
+    def _handle_org_config(self, config: OrgConfig) -> None:
         self._backoff.first_seconds = config.reconnect_spread_seconds
         if self._executor is not None:
-            self._executor.keys.follow(config.key_changes, self._now())
+            self._executor.keys.follow(config.key_changes, self._clock.now())
 
-    def _contradict(self, status: Status, *, superseded: bool) -> None:
-        """Say that this machine lives when its retained status says otherwise.
+    def _correct(self, status: Status, *, superseded: bool) -> None:
+        """Publish the birth again when the retained status of this machine says that it is offline.
 
-        A will may come late. A status of a session to come is this machine's own from before it lost its state, or a
-        clone's; a lower session would be ignored, so this one goes beyond it.
+        A will may arrive late. A status with a higher session is this machine's own from before it lost its state, or
+        a clone's; as a lower session would be ignored, the next number exceeds it.
         """
         if status.session > self._sessions.current:
-            self._sessions.go_beyond(status.session)
+            self._sessions.exceed(status.session)
             self._sessions.next()
         elif status.state == "online" or (superseded and status.session < self._sessions.current):
-            return  # all is well, or this connection's birth has just replaced it
-        log.warning("the retained status of this machine was not its own or too late: saying otherwise")
+            return  # correct, or just replaced by the birth of this connection
+        log.warning("the retained status of this machine was not its own or too late: publishing it again")
         self._publish(topics.STATUS, self._status("online"))
 
-    def _look_after_the_outbox(self) -> None:
-        self._look_at = self._monotonic() + LOOK_SECONDS
-        self._spill()
-        if self.connected:
-            self._backfill()
-
     def _spill(self) -> None:
-        """Put on disk what the ingestor has not acknowledged in time."""
+        """Write to disk what the ingestor has not acknowledged in time."""
         if not self.connected:
             self._outbox.spill()
             return
-        while self._live and self._monotonic() - self._live[0][1] > SPILL_SECONDS:
+        while self._live and self._clock.monotonic() - self._live[0][1] > SPILL_SECONDS:
             self._live.popleft()
         self._outbox.spill(before_seq=self._live[0][0] if self._live else None)
 
     def _backfill(self) -> None:
-        """Send the oldest samples that wait and were not just published live, when no batch is on its way."""
-        if not self._resend.may_send():
+        """Send the oldest waiting samples that were not just published live, when no batch is on its way."""
+        if not self._pacing.may_send():
             return
-        batch = self._outbox.batch(self._resend.limit, before_seq=self._live[0][0] if self._live else None)
+        batch = self._outbox.batch(self._pacing.limit, before_seq=self._live[0][0] if self._live else None)
         if batch is None:
             return
-        samples, payload = self._pack(batch)
+        samples, payload = encoded(batch, self._sessions.current)
         if self._publish(topics.BACKFILL, payload):
-            self._resend.sent(batch.stream, samples[-1].seq)
-
-    def _pack(self, batch: Batch) -> tuple[list[Sample], bytes]:
-        """As many of a batch's samples as one message can carry, and that message."""
-        samples = batch.samples
-        while True:
-            names = {name for sample in samples for name in sample.extra}
-            if len(names) <= EXTRA_MAX:
-                payload = Backfill.of(
-                    samples,
-                    session=self._sessions.current,
-                    stream=batch.stream,
-                    oldest_seq=batch.oldest_seq,
-                    dropped=batch.dropped,
-                ).encode()
-                if len(payload) <= BACKFILL_MAX_BYTES or len(samples) == 1:
-                    return samples, payload
-            samples = samples[: len(samples) // 2]
+            self._pacing.sent(batch.stream, samples[-1].seq)
 
     def _publish(self, topic: topics.Topic, payload: bytes) -> bool:
         return self._transport.publish(Message(topic.at(**self._own), payload, topic.qos, topic.retain))
@@ -365,13 +321,7 @@ class Agent:
                 "state": state,
                 "reason": reason,
                 "session": self._sessions.current,
-                "at": self._now(),
+                "at": self._clock.now(),
                 "interval_seconds": self._settings.interval_seconds,
             }
         ).encode()
-
-
-def _phase(settings: AgentSettings) -> float:
-    """The machine's own place within the interval, so that a fleet's samples are spread evenly over it."""
-    digest = hashlib.sha256(f"{settings.org}.{settings.machine}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") / 2**32 * min(settings.interval_seconds, 60.0)

@@ -1,12 +1,13 @@
-"""What a collector is, and the runner that judges them.
+"""The contract of a collector, and the runner that validates its readings.
 
-A collector is a class in a file of its own below `agent/collectors/`: it names its metrics and reads them. A reading
-whose name is a vital of the contract becomes one; every other becomes an extra metric, described to all in `info`.
+A collector is a class in a file of its own in `agent/collectors/`: it names its metrics and reads them. Another
+distribution provides one through an entry point of the group `dashfleet.collectors`. A reading with the name of a vital
+of the contract becomes that vital; any other becomes an extra metric, which `info` describes to all readers.
 
 Invariants:
-- A collector that raises, returns nonsense or takes too long costs its own values (null, counted by name) only.
-- One that hangs is left alone in its thread until it returns, and is not asked again before.
-- NaN, negative and above-100 percentages never leave here.
+- A collector that raises, returns nonsense or takes too long loses its own values (null, counted by name) only.
+- A collector that hangs is left alone in its thread until it returns, and is not called again before.
+- NaN, negative percentages and percentages above 100 never leave this module.
 """
 
 import inspect
@@ -28,7 +29,6 @@ from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import EXTRA_MAX, METRICS_MAX, VITALS, Metric, Reading, Vitals
 
 ENTRY_POINTS = "dashfleet.collectors"
-"""The entry points of other distributions that provide a `Collector` class."""
 
 Readings = Mapping[str, float | int | None]
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class Collector(ABC):
-    """Reads one group of metrics. Made once per agent; `collect` is called once per sample, always in sequence."""
+    """Reads one group of metrics. Created once per agent; `collect` is called once per sample, never concurrently."""
 
     metrics: ClassVar[tuple[Metric, ...]]
 
@@ -45,12 +45,12 @@ class Collector(ABC):
 
     @abstractmethod
     def collect(self) -> Readings:
-        """The current readings by metric name, null for what cannot be read. May raise; may not write anything."""
+        """Return the current readings by metric name, None for unreadable ones. May raise; must not write anything."""
 
 
 @dataclass(slots=True)
-class _Round:
-    """One pass over the collectors, in a thread of its own until it is done or abandoned."""
+class _CollectorPass:
+    """One pass over the collectors in a thread, until it is done or abandoned."""
 
     collectors: Sequence[Collector]
     readings: dict[str, float | int | None] = field(default_factory=dict)
@@ -73,26 +73,26 @@ class _Round:
         self.done.set()
 
 
-class Runner:
-    """Runs all collectors within a time limit and returns what is valid."""
+class CollectorRunner:
+    """Runs all collectors within a time limit and returns their valid readings."""
 
     def __init__(self, collectors: Sequence[Collector], *, timeout_seconds: float) -> None:
         self.collectors = list(collectors)
         self.failures: Counter[str] = Counter()
-        """How often each collector failed, hung or returned nonsense, by name."""
+        """Number of failures, time-outs and invalid readings, by collector or metric name."""
         self.off: frozenset[str] = frozenset()
-        """The names of those that are switched off."""
+        """Names of the collectors that are switched off."""
         self._timeout_seconds = timeout_seconds
-        self._abandoned: list[_Round] = []
+        self._abandoned: list[_CollectorPass] = []
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The description of every metric the collectors may send."""
+        """Descriptions of all metrics of the active collectors."""
         return tuple(metric for collector in self._on for metric in collector.metrics)[:METRICS_MAX]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the collectors that measure, as they may stand in `info`."""
+        """Names of the active collectors that are valid in `info`."""
         names = (_name(collector) for collector in self._on)
         return tuple(name for name in names if _NAME.fullmatch(name))[:METRICS_MAX]
 
@@ -101,33 +101,33 @@ class Runner:
         return [collector for collector in self.collectors if _name(collector) not in self.off]
 
     def collect(self) -> tuple[Vitals, dict[str, float | None]]:
-        """One sample's vitals and extra readings."""
+        """Return the vitals and the extra readings of one sample."""
         readings = self._read()
         vitals = {name: value for name, value in readings.items() if name in VITALS}
         extra = {name: value for name, value in readings.items() if name not in VITALS}
         return self._valid_vitals(vitals), self._valid_extra(extra)
 
     def _read(self) -> dict[str, float | int | None]:
-        self._abandoned = [round_ for round_ in self._abandoned if not round_.done.is_set()]
-        hanging = {id(round_.current) for round_ in self._abandoned}
-        for round_ in self._abandoned:
-            self.failures[_name(round_.current)] += 1
+        self._abandoned = [each for each in self._abandoned if not each.done.is_set()]
+        hanging = {id(each.current) for each in self._abandoned}
+        for each in self._abandoned:
+            self.failures[_name(each.current)] += 1
         waiting = [collector for collector in self._on if id(collector) not in hanging]
         readings: dict[str, float | int | None] = {}
         deadline = time.monotonic() + self._timeout_seconds
         while waiting:
-            round_ = _Round(waiting)
-            threading.Thread(target=round_.run, name="collectors", daemon=True).start()
-            finished = round_.done.wait(max(0.05, deadline - time.monotonic()))
-            stuck = round_.current
-            readings.update(round_.readings)
-            self.failures.update(round_.failed)
+            current_pass = _CollectorPass(waiting)
+            threading.Thread(target=current_pass.run, name="collectors", daemon=True).start()
+            finished = current_pass.done.wait(max(0.05, deadline - time.monotonic()))
+            stuck = current_pass.current
+            readings.update(current_pass.readings)
+            self.failures.update(current_pass.failed)
             if finished or stuck is None:
                 break
             self.failures[_name(stuck)] += 1
             log.warning("collector %s takes longer than %s s", _name(stuck), self._timeout_seconds)
-            round_.abandoned = True
-            self._abandoned.append(round_)
+            current_pass.abandoned = True
+            self._abandoned.append(current_pass)
             waiting = waiting[waiting.index(stuck) + 1 :]
         return readings
 

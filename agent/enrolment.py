@@ -1,22 +1,20 @@
-"""Getting this machine its place in the fleet, with a token: what `dashfleet agent enrol` does.
+"""Enrolment of this machine with a token: the command `dashfleet agent enrol`.
 
 Invariants:
-- The machine's secret is made here and stays here; what travels is the record by which a broker knows it.
-- What is asked for is on disk before it is asked: after a crash, or an answer that was lost, the same request gets the
-  same place, and the token is not used twice.
-- It is done when a broker has let the machine in with its own secret, and not before.
+- The machine's secret is generated here and never leaves; only the record that lets a broker verify it is sent.
+- The request is on disk before it is sent: after a crash or a lost answer, the same request gets the same machine id,
+  and the token is not used twice.
+- Enrolment is complete when a broker has accepted the machine's own secret, and not before.
 """
 
 import json
 import logging
 import shutil
 import socket
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -27,6 +25,7 @@ from broker.access.policy import Principal, Role
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, Transport
 from runtime import files
+from runtime.clock import Clock
 from runtime.errors import UserError
 from runtime.settings.agent import AgentSettings
 from runtime.settings.secret_files import write_secret
@@ -34,18 +33,18 @@ from runtime.state_directory import StateDirectory
 from schemas.contract import topics
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest, Token
 
-PATIENCE_SECONDS = 120.0
-"""For an answer; then the person at the terminal is told what is missing, and may ask again."""
+ANSWER_SECONDS = 120.0
+"""Longest wait for an answer; then the operator is told what is missing, and may run the command again."""
 
-NEWS_SECONDS = 3.0
-"""A token that was just made may be refused for so long, as brokers read the principals each second."""
+NEW_TOKEN_SECONDS = 3.0
+"""A broker may refuse a new token for this time, as it reads the principals each second."""
 
 PROOF_SECONDS = 30.0
-"""For the broker to take notice of the new machine."""
+"""Longest wait until the broker accepts the new machine."""
 
 WAIT_SECONDS = 0.2
 REFUSALS = {
-    "used-up": "the token has made all the machines that it may: ask for another (dashfleet token create)",
+    "used-up": "the token has enrolled all the machines that it allows: ask for another (dashfleet token create)",
     "expired": "the token has expired: ask for another (dashfleet token create)",
     "too-many": "there are too many machines of this name: choose another with --machine",
 }
@@ -53,19 +52,9 @@ REFUSALS = {
 log = logging.getLogger(__name__)
 
 
-class OpenTransport(Protocol):
-    """Makes a transport for somebody who asks for a place, or has one."""
-
-    def __call__(
-        self, *, username: str, password: str, client_id: str, subscriptions: Sequence[tuple[str, int]]
-    ) -> Transport:
-        """A transport that is not connected yet."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What this machine asks for, and the secret that it will have."""
+class PendingEnrolment:
+    """The request of this machine, and its future secret."""
 
     token: str
     nonce: str
@@ -74,136 +63,135 @@ class Wish:
 
 
 class Enrolment:
-    """One attempt to enrol this machine. `nonce`: 32 random hex digits; `monotonic`: seconds that never step."""
+    """One attempt to enrol this machine. `nonce`: 32 random hex digits."""
 
-    def __init__(
-        self,
-        settings: AgentSettings,
-        token: Token,
-        *,
-        open_transport: OpenTransport,
-        nonce: str,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, settings: AgentSettings, token: Token, *, nonce: str, clock: Clock) -> None:
         self._settings = settings
         self._layout = StateDirectory(settings.data)
         self._token = token
         self._principal = Principal(Role.ENROL, token.org, token.name)
-        self._open_transport = open_transport
-        self._monotonic = monotonic
-        self._pending = settings.data / "agent" / "enrolling.json"
-        self._wish = self._pending_wish() or Wish(self._principal.username, nonce, settings.machine, new_secret())
+        self._clock = clock
+        self._file = settings.data / "agent" / "enrolling.json"
+        self._pending = self._read_pending() or PendingEnrolment(
+            self._principal.username, nonce, settings.machine, new_secret()
+        )
 
     def run(self) -> str:
-        """Enrol, and return the machine's id. Raises UserError with what is in the way."""
+        """Enrol, and return the machine's id. Raises UserError with the reason of a failure."""
         try:
-            self._pending.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            files.replace(self._pending, json.dumps(asdict(self._wish)) + "\n")
-            answer = self._ask()
+            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            files.replace(self._file, json.dumps(asdict(self._pending)) + "\n")
+            answer = self._request()
             if answer.machine is None:
-                self._pending.unlink()
-                raise UserError(REFUSALS.get(answer.refused, "the server refused this machine, and did not say why"))
+                self._file.unlink()
+                raise UserError(REFUSALS.get(answer.refused, "the server refused this machine without a reason"))
             self._prove(answer.machine)
-            self._settle(answer, answer.machine)
+            self._complete(answer, answer.machine)
         except OSError as error:
             raise UserError(f"cannot write in {self._settings.data} ({error.strerror}): see --data") from None
         return answer.machine
 
-    def _pending_wish(self) -> Wish | None:
-        """What was asked for with this token before, and not settled."""
+    def _read_pending(self) -> PendingEnrolment | None:
+        """Return the request of an earlier attempt with this token that was not completed."""
         try:
-            wish = Wish(**json.loads(self._pending.read_text()))
+            pending = PendingEnrolment(**json.loads(self._file.read_text()))
         except (OSError, ValueError, TypeError):  # TypeError: other fields than these
             return None
-        return wish if wish.token == self._principal.username else None
+        return pending if pending.token == self._principal.username else None
 
-    def _ask(self) -> EnrolAnswer:
-        """Say the request until it is answered."""
-        wish, own = self._wish, {"org": self._token.org, "principal": self._principal.level}
+    def _request(self) -> EnrolAnswer:
+        pending, own = self._pending, {"org": self._token.org, "principal": self._principal.level}
         request = EnrolRequest(
-            nonce=wish.nonce,
-            machine=wish.machine,
+            nonce=pending.nonce,
+            machine=pending.machine,
             hostname=socket.gethostname().encode(errors="replace").decode()[:256],
             hardware_id=hardware_id(),
-            secret_hash=hash_secret(wish.secret),
+            secret_hash=hash_secret(pending.secret),
         )
-        question = Message(topics.ENROL_REQUEST.at(**own), request.encode(), topics.ENROL_REQUEST.qos)
-        heard = [(topics.ENROL_ANSWER.at(**own), topics.ENROL_ANSWER.qos)]
-        client_id = f"{self._principal.username}.{wish.nonce}"
-        with self._transport(self._principal.username, self._token.secret, client_id, heard) as transport:
-            return self._converse(transport, question)
+        message = Message(topics.ENROL_REQUEST.at(**own), request.encode(), topics.ENROL_REQUEST.qos)
+        subscriptions = [(topics.ENROL_ANSWER.at(**own), topics.ENROL_ANSWER.qos)]
+        client_id = f"{self._principal.username}.{pending.nonce}"
+        with self._transport(self._principal.username, self._token.secret, client_id, subscriptions) as transport:
+            return self._converse(transport, message)
 
-    def _converse(self, transport: Transport, question: Message) -> EnrolAnswer:
+    def _converse(self, transport: Transport, request: Message) -> EnrolAnswer:
+        """Send the request with backoff until it is answered."""
         backoff = Backoff(first_seconds=1.0, most_seconds=15.0)
-        ask_at, begun = 0.0, self._monotonic()
-        last = "the server did not answer: does its ingestor run?"
-        while self._monotonic() - begun < PATIENCE_SECONDS:
+        send_at, started_at = 0.0, self._clock.monotonic()
+        problem = "the server did not answer: does its ingestor run?"
+        while self._clock.monotonic() - started_at < ANSWER_SECONDS:
             for event in transport.receive(10, WAIT_SECONDS):
                 if (answer := self._answer(event)) is not None:
                     return answer
                 if isinstance(event, Connected):
-                    ask_at = 0.0
+                    send_at = 0.0
                 elif isinstance(event, Disconnected):
-                    last = self._explain(event, self._monotonic() - begun)
-            if transport.connected and self._monotonic() >= ask_at:
-                transport.publish(question)
-                ask_at = self._monotonic() + 1.0 + backoff.next()
-        raise UserError(f"{last}; run the same command again, which goes on where this one stopped")
+                    problem = self._explain(event, self._clock.monotonic() - started_at)
+            if transport.connected and self._clock.monotonic() >= send_at:
+                transport.publish(request)
+                send_at = self._clock.monotonic() + 1.0 + backoff.next()
+        raise UserError(f"{problem}; run the same command again, which continues where this one stopped")
 
     def _explain(self, event: Disconnected, seconds: float) -> str:
-        """Why there is no connection after so many seconds. Raises UserError when the token is not good."""
-        if event.refused and seconds > NEWS_SECONDS:
+        """Return why there is no connection after this time. Raises UserError when the token is not valid."""
+        if event.refused and seconds > NEW_TOKEN_SECONDS:
             raise UserError(f"{self._settings.server} refused the token: it is wrong, revoked, or another server's")
-        why = f"there is no connection to {self._settings.server}: {event.reason}"
-        log.log(logging.DEBUG if event.refused else logging.WARNING, "%s", why)
-        return why
+        problem = f"there is no connection to {self._settings.server}: {event.reason}"
+        log.log(logging.DEBUG if event.refused else logging.WARNING, "%s", problem)
+        return problem
 
     def _answer(self, event: Event) -> EnrolAnswer | None:
-        """The answer to this machine's question, if this is it."""
+        """Return the answer to this machine's request, if the event is one."""
         if not isinstance(event, Message):
             return None
         try:
             answer = EnrolAnswer.decode(event.payload)
         except ValidationError:
             return None
-        return answer if answer.nonce == self._wish.nonce else None
+        return answer if answer.nonce == self._pending.nonce else None
 
     def _prove(self, machine: str) -> None:
-        """Connect once as the machine. The broker may need a moment to take notice of it."""
+        """Connect once as the machine. The broker may need a moment until it knows the machine."""
         username = Principal(Role.MACHINE, self._token.org, machine).username
-        deadline, last = self._monotonic() + PROOF_SECONDS, "it did not answer"
-        with self._transport(username, self._wish.secret, username, []) as transport:
-            while self._monotonic() < deadline:
+        deadline, problem = self._clock.monotonic() + PROOF_SECONDS, "it did not answer"
+        with self._transport(username, self._pending.secret, username, []) as transport:
+            while self._clock.monotonic() < deadline:
                 for event in transport.receive(10, WAIT_SECONDS):
                     if isinstance(event, Connected):
                         return
                     if isinstance(event, Disconnected):
-                        last = event.reason
+                        problem = event.reason
         raise UserError(
-            f"{self._token.org}/{machine} has its place, but {self._settings.server} does not let it in yet ({last}); "
-            "run the same command again"
+            f"{self._token.org}/{machine} is registered, but {self._settings.server} does not accept it yet "
+            f"({problem}); run the same command again"
         )
 
-    def _settle(self, answer: EnrolAnswer, machine: str) -> None:
-        """Write what the agent needs; the secret last, as its being there means that all is."""
+    def _complete(self, answer: EnrolAnswer, machine: str) -> None:
+        """Write the files that the agent needs; the secret last, as its presence means that all are there."""
         data = self._settings.data / "agent"
-        settled = {"server": self._settings.server, "org": self._token.org, "machine": machine}
+        values = {"server": self._settings.server, "org": self._token.org, "machine": machine}
         if self._settings.ca_file is not None:
             authority = data / "ca.pem"
             if not (authority.exists() and authority.samefile(self._settings.ca_file)):
                 shutil.copyfile(self._settings.ca_file, authority)
-            settled["ca_file"] = str(authority)
+            values["ca_file"] = str(authority)
         write_keys(data / KEYS_FILE, self._token.org, answer.keys)
-        self._layout.enrol(settled)
-        write_secret(self._layout.secret("agent"), self._wish.secret)
-        self._pending.unlink()
+        self._layout.enrol(values)
+        write_secret(self._layout.secret("agent"), self._pending.secret)
+        self._file.unlink()
 
     @contextmanager
     def _transport(
         self, username: str, password: str, client_id: str, subscriptions: Sequence[tuple[str, int]]
     ) -> Iterator[Transport]:
-        transport = self._open_transport(
-            username=username, password=password, client_id=client_id, subscriptions=subscriptions
+        transport = Mqtt(
+            self._settings.address,
+            username=username,
+            password=password,
+            client_id=client_id,
+            subscriptions=subscriptions,
+            ca_file=self._settings.ca_file,
+            backoff=Backoff(first_seconds=1.0, most_seconds=4.0),
         )
         try:
             yield transport
@@ -211,27 +199,8 @@ class Enrolment:
             transport.close()
 
 
-def over_mqtt(settings: AgentSettings) -> OpenTransport:
-    """Transports to the broker of these settings."""
-
-    def open_transport(
-        *, username: str, password: str, client_id: str, subscriptions: Sequence[tuple[str, int]]
-    ) -> Transport:
-        return Mqtt(
-            settings.address,
-            username=username,
-            password=password,
-            client_id=client_id,
-            subscriptions=subscriptions,
-            ca_file=settings.ca_file,
-            backoff=Backoff(first_seconds=1.0, most_seconds=4.0),
-        )
-
-    return open_transport
-
-
 def enrolled_as(data: Path) -> str | None:
-    """What the machine of this state directory is called already, None when it is not enrolled."""
+    """Return the `org/machine` of a state directory, None when it is not enrolled."""
     layout = StateDirectory(data)
     if not layout.secret("agent").exists():
         return None

@@ -1,4 +1,4 @@
-"""What a machine is: the facts of `up/info` that change seldom. What cannot be read is null."""
+"""The inventory of a machine: facts of `up/info` that change seldom. Unreadable facts are null."""
 
 import hashlib
 import os
@@ -34,13 +34,13 @@ def inventory(
     earlier_streams: Sequence[EarlierStream] = (),
     **more: Any,  # noqa: ANN401 - fields of Info
 ) -> Info:
-    """The message for `up/info`. `now`: milliseconds of the machine's clock; `more`: other fields of it."""
+    """Return the message for `up/info`. `now`: milliseconds of the machine's clock; `more`: other fields of Info."""
     name, version = operating_system()
     return Info(
         session=session,
         stream=stream,
         at=now,
-        hostname=_plain(socket.gethostname()),
+        hostname=socket.gethostname().encode(errors="replace").decode()[:256],  # the kernel allows any bytes
         hardware_id=hardware_id(),
         boot_id=boot_id(),
         os=name,
@@ -62,7 +62,7 @@ def inventory(
 
 
 def operating_system() -> tuple[str | None, str | None]:
-    """Name and version, such as ("Debian GNU/Linux", "12")."""
+    """Return name and version, such as ("Debian GNU/Linux", "12")."""
     release = _or_none(platform.freedesktop_os_release) if platform.system() == "Linux" else None
     if release:
         return release.get("NAME"), release.get("VERSION_ID")
@@ -72,13 +72,13 @@ def operating_system() -> tuple[str | None, str | None]:
 
 
 def hardware_id() -> str | None:
-    """The operating system's id of this installation, hashed: 32 hex digits, which two clones share."""
+    """Return the hash of the operating system's machine id: 32 hex digits, the same on two clones of a disk."""
     found = next(filter(None, (_first_line(path) for path in _MACHINE_ID_FILES)), None)
     return None if found is None else _hashed(found)
 
 
 def boot_id() -> str:
-    """32 hex digits that stay the same from one boot to the next."""
+    """Return 32 hex digits that change with each boot."""
     return _hashed(_first_line(_BOOT_ID_FILE) or str(int(psutil.boot_time())))
 
 
@@ -86,11 +86,6 @@ def _cpu_model() -> str | None:
     lines = _or_none(_CPU_FILE.read_text) or ""
     models = (line.partition(":")[2].strip() for line in lines.splitlines() if line.startswith("model name"))
     return next(models, None) or platform.processor() or None
-
-
-def _plain(name: str) -> str:
-    """A name as JSON can carry it: the kernel takes any bytes for a hostname."""
-    return name.encode(errors="replace").decode()[:256]
 
 
 def _hashed(text: str) -> str:
@@ -103,7 +98,7 @@ def _first_line(path: Path) -> str | None:
 
 
 def _in_time(read: Callable[[], T]) -> T | None:
-    """What cannot be read within DISK_SECONDS, such as a dead network file system, is not known; a thread waits on."""
+    """Return None when reading takes longer than DISK_SECONDS, as on a dead network file system; a thread waits on."""
     found: list[T | None] = []
     reader = threading.Thread(target=lambda: found.append(_or_none(read)), name="inventory", daemon=True)
     reader.start()
@@ -114,5 +109,5 @@ def _in_time(read: Callable[[], T]) -> T | None:
 def _or_none(read: Callable[[], T]) -> T | None:
     try:
         return read()
-    except (OSError, RuntimeError, ValueError):  # psutil raises the last two where /proc is not as it should be
+    except (OSError, RuntimeError, ValueError):  # psutil raises the last two where /proc is restricted
         return None

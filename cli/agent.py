@@ -70,7 +70,8 @@ def enrol(
     from runtime.settings.agent import AgentSettings
 
     settings = effective(AgentSettings, data, config, server=server, machine=machine, ca_file=ca_file)
-    from agent.enrolment import Enrolment, enrolled_as, over_mqtt
+    from agent.enrolment import Enrolment, enrolled_as
+    from runtime.clock import SystemClock
     from runtime.logging_setup import start_logging
 
     known = enrolled_as(settings.data)
@@ -84,7 +85,7 @@ def enrol(
         )
     token = _read_token(token_file)
     start_logging(settings)
-    enrolment = Enrolment(settings, token, open_transport=over_mqtt(settings), nonce=secrets.token_hex(16))
+    enrolment = Enrolment(settings, token, nonce=secrets.token_hex(16), clock=SystemClock())
     typer.echo(f"Enrolled as {token.org}/{enrolment.run()}. Start the agent with {_start(data)}")
 
 

@@ -1,1 +1,1 @@
-"""One file per action: drop one in and operators can order it, where its owner allows it (see `agent.action`)."""
+"""One file per action: a new file is enough, on machines whose owner allows the action (see `agent.action`)."""

@@ -1,26 +1,26 @@
-"""Another interval, other labels, collectors off or on."""
+"""The action `configure`: apply another interval, other labels, other collectors."""
 
-from agent.action import ActionContext, Begun, Outcome, Situation, action
-from agent.configuration import TRIAL_SECONDS, Wish
+from agent.action import ActionContext, MachineState, Outcome, StartedOrder, action
+from agent.configuration import TRIAL_SECONDS, RequestedConfiguration
 
 _PATIENCE_MILLISECONDS = round(10 * TRIAL_SECONDS * 1000)
 
 
-def _proved(begun: Begun, situation: Situation) -> Outcome | None:
-    """Once the agent has connected with it, or gone back to what was before."""
-    if situation.configured_at == begun.order.issued_at:
+def _proved(started: StartedOrder, state: MachineState) -> Outcome | None:
+    """Succeed when the agent has connected with the configuration, fail when it has reverted it."""
+    if state.configured_at == started.order.issued_at:
         return Outcome.succeeded("The configuration is in force.")
-    if situation.configured_at > begun.order.issued_at:
+    if state.configured_at > started.order.issued_at:
         return Outcome.failed("superseded", "another one that was ordered later is in force")
-    if situation.reverted_at == begun.order.issued_at:
-        return Outcome.failed("reverted", "the agent could not connect with it and went back to the one before")
-    if situation.now > begun.at + _PATIENCE_MILLISECONDS:
-        return Outcome.failed("interrupted", "it is not in force, and nobody knows why")
+    if state.reverted_at == started.order.issued_at:
+        return Outcome.failed("reverted", "the agent could not connect with it and reverted to the one before")
+    if state.now > started.at + _PATIENCE_MILLISECONDS:
+        return Outcome.failed("interrupted", "it is not in force, for an unknown reason")
     return None
 
 
-@action(Wish, title="Configure", settle=_proved)
-def configure(arguments: Wish, context: ActionContext) -> Outcome | None:
-    """Takes it up at once, and connects anew to prove that it can."""
+@action(RequestedConfiguration, title="Configure", resolve=_proved)
+def configure(arguments: RequestedConfiguration, context: ActionContext) -> Outcome | None:
+    """Apply the configuration at once, and reconnect to prove that the agent can."""
     problem = context.configure(arguments)
     return Outcome.failed("not-taken-up", problem) if problem else None

@@ -1,4 +1,4 @@
-"""Whether the machine answers, and how long that takes."""
+"""The action `ping`: report when the order was issued, received and answered."""
 
 import json
 from typing import Annotated
@@ -10,14 +10,14 @@ from runtime.version import VERSION
 
 
 class PingArguments(Arguments):
-    """What comes back with the answer."""
+    """Text that is returned with the answer."""
 
     echo: Annotated[str, Field(max_length=256)] = ""
 
 
 @action(PingArguments, title="Ping")
 def ping(arguments: PingArguments, context: ActionContext) -> Outcome:
-    """Says when the order came and was answered, by the machine's clock."""
+    """Return the times in milliseconds; all but `issued_at` are the machine's clock."""
     facts = {
         "echo": arguments.echo,
         "issued_at": context.order.issued_at,

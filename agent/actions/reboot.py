@@ -1,7 +1,7 @@
-"""The machine, begun again.
+"""The action `reboot`: reboot the machine with the command of the setting `reboot_command`.
 
-The command is a setting (`reboot_command`): its owner decides by what right the agent may do this. Nothing of an order
-can become an option of it: the delay is a number, and the notice begins with neither `-` nor `/`.
+The machine's owner decides which privileges that command has. Nothing in an order can become an option of it: the delay
+is a number, and the notice begins with neither `-` nor `/`.
 """
 
 import math
@@ -13,26 +13,26 @@ from typing import Annotated
 
 from pydantic import Field
 
-from agent.action import ActionContext, Arguments, Begun, Outcome, Situation, action
+from agent.action import ActionContext, Arguments, MachineState, Outcome, StartedOrder, action
 from agent.orders.child_environment import clean_environment
 from runtime.settings.agent import AgentSettings
 
 COMMAND_SECONDS = 30.0
 PATIENCE_SECONDS = 600
-"""From the moment when the machine should go down until it must be back."""
+"""Longest time from the planned shutdown until the machine is back."""
 
 _PLACE = re.compile(r"\{(minutes|seconds|notice)\}")
 
 
 class RebootArguments(Arguments):
-    """When, and what people at the machine are told."""
+    """Delay, and notice to the users of the machine."""
 
     delay_seconds: Annotated[int, Field(ge=0, le=86_400)] = 0
     notice: Annotated[str, Field(max_length=200, pattern=r"^([^\x00-\x1f\x7f/-][^\x00-\x1f\x7f]*)?$")] = ""
 
 
 def command(arguments: RebootArguments, settings: AgentSettings) -> list[str]:
-    """The argv that reboots this machine. An element that stays empty is left out."""
+    """Return the argv that reboots this machine, without its empty elements."""
     values = {
         "minutes": str(math.ceil(arguments.delay_seconds / 60)),
         "seconds": str(arguments.delay_seconds),
@@ -50,20 +50,20 @@ def _default() -> list[str]:
     return shutdown if os.geteuid() == 0 else ["sudo", "-n", *shutdown]
 
 
-def _is_back(begun: Begun, situation: Situation) -> Outcome | None:
-    """Another boot tells it."""
-    if situation.boot != begun.boot:
+def _is_back(started: StartedOrder, state: MachineState) -> Outcome | None:
+    """Succeed in another boot."""
+    if state.boot != started.boot:
         return Outcome.succeeded("The machine is back.")
-    delay = RebootArguments.model_validate(begun.order.arguments).delay_seconds
-    if situation.now > begun.at + (delay + PATIENCE_SECONDS) * 1000:
+    delay = RebootArguments.model_validate(started.order.arguments).delay_seconds
+    if state.now > started.at + (delay + PATIENCE_SECONDS) * 1000:
         return Outcome.failed("not-rebooted", "the machine did not go down")
     return None
 
 
-@action(RebootArguments, title="Reboot the machine", settle=_is_back)
+@action(RebootArguments, title="Reboot the machine", resolve=_is_back)
 def reboot(arguments: RebootArguments, context: ActionContext) -> Outcome | None:
-    """Tells the system to go down, and succeeds when the machine is back."""
-    context.expect("rebooting")  # first: the system may stop the agent at any moment from here on
+    """Start the reboot; the action succeeds when the machine is back."""
+    context.set_stop_reason("rebooting")  # first: the system may stop the agent at any moment from here on
     try:
         done = subprocess.run(
             command(arguments, context.settings),
@@ -75,10 +75,10 @@ def reboot(arguments: RebootArguments, context: ActionContext) -> Outcome | None
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        context.expect("stopped")
+        context.set_stop_reason("stopped")
         return Outcome.failed("not-started", f"the reboot command could not run: {error}")
     if done.returncode == 0:
         return None
-    context.expect("stopped")
-    words = done.stdout.decode(errors="replace")
-    return Outcome("failed", "exit-code", "the reboot command failed", exit_code=done.returncode, output=words)
+    context.set_stop_reason("stopped")
+    output = done.stdout.decode(errors="replace")
+    return Outcome("failed", "exit-code", "the reboot command failed", exit_code=done.returncode, output=output)

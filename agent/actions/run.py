@@ -1,5 +1,7 @@
-"""A command line that the machine's owner has named in its settings (`commands`). See
-`schemas.contract.named_commands`."""
+"""The action `run`: run a command line that the machine's owner has named in the setting `commands`.
+
+See `schemas.contract.named_commands`.
+"""
 
 import json
 import os
@@ -19,7 +21,7 @@ from schemas.contract.named_commands import VALUE_MAX, CommandLine
 
 
 class RunArguments(Arguments):
-    """Which command, and the values of its parameters."""
+    """Name of the command, and values of its parameters."""
 
     command: Annotated[str, Field(max_length=63)]
     parameters: Annotated[dict[str, Annotated[str, Field(max_length=VALUE_MAX)]], Field(max_length=16)] = Field(
@@ -28,7 +30,7 @@ class RunArguments(Arguments):
 
 
 def argv(arguments: RunArguments, settings: AgentSettings) -> list[str]:
-    """The command line with the values in their places. Raises ValueError when the machine has no such command."""
+    """Return the command line with the parameter values. Raises ValueError when the machine has no such command."""
     if arguments.command not in settings.commands:
         raise ValueError("this machine has no command of that name")
     return settings.commands[arguments.command].fill(arguments.parameters)
@@ -39,7 +41,7 @@ def _check(arguments: RunArguments, settings: AgentSettings) -> None:
 
 
 def _describe(settings: AgentSettings) -> dict[str, Any]:
-    """One alternative for each command of this machine."""
+    """Return the JSON Schema of the arguments, with one alternative for each command of this machine."""
     schema: dict[str, Any] = {
         "type": "object",
         "required": ["command"],
@@ -64,19 +66,19 @@ def _alternative(name: str, line: CommandLine) -> dict[str, Any]:
     title="Run a command",
     describe=_describe,
     check=_check,
-    seconds=86_400 + 2 * process_reaper.END_SECONDS,  # the command's own timeout is the shorter one
+    seconds=86_400 + 2 * process_reaper.END_SECONDS,  # the command's own timeout is shorter
 )
 def run(arguments: RunArguments, context: ActionContext) -> Outcome:
-    """Runs it without a shell, and ends its whole tree of processes when its time is over."""
+    """Run the command without a shell; end all its processes when it exceeds its time limit."""
     if os.name != "posix":
         return Outcome.failed("unsupported", "commands run on Linux and macOS only")
     line = context.settings.commands[arguments.command]
-    answer, output = _guarded(argv(arguments, context.settings), line.timeout_seconds)
+    answer, output = _run_reaped(argv(arguments, context.settings), line.timeout_seconds)
     return _outcome(line, answer, output)
 
 
-def _guarded(words: list[str], seconds: float) -> tuple[dict[str, Any], bytes]:
-    """Have a warden run it: its answer, and what the command printed."""
+def _run_reaped(command: list[str], seconds: float) -> tuple[dict[str, Any], bytes]:
+    """Run a command under `process_reaper`; return the reaper's answer and the command's output."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", str(Path(process_reaper.__file__).resolve())],
         stdin=subprocess.PIPE,
@@ -86,12 +88,12 @@ def _guarded(words: list[str], seconds: float) -> tuple[dict[str, Any], bytes]:
         cwd="/",
         env=clean_environment(),
     )
-    request = json.dumps({"argv": words, "seconds": seconds, "output_max": OUTPUT_MAX}).encode() + b"\n"
+    request = json.dumps({"argv": command, "seconds": seconds, "output_max": OUTPUT_MAX}).encode() + b"\n"
     with process:
         if process.stdin is None or process.stdout is None:
-            raise OSError("the warden has no pipes")
+            raise OSError("the process reaper has no pipes")
         process.stdin.write(request)
-        process.stdin.flush()  # and it stays open: its end is the warden's sign that the agent is gone
+        process.stdin.flush()  # it stays open: its end tells the reaper that the agent is gone
         answer, _, output = process.stdout.read().partition(b"\n")
     return json.loads(answer or b"{}"), output
 
@@ -103,12 +105,12 @@ def _outcome(line: CommandLine, answer: dict[str, Any], output: bytes) -> Outcom
         case "exited" if code == 0:
             return Outcome("succeeded", exit_code=0, output=printed, output_truncated=cut)
         case "exited":
-            return Outcome("failed", "exit-code", f"it ended with {code}", code, printed, cut)
+            return Outcome("failed", "exit-code", f"it ended with exit code {code}", code, printed, cut)
         case "timeout":
             left = answer.get("survivors", 0)
-            detail = f"it did not end within {line.timeout_seconds:g} s and was ended"
+            detail = f"it did not end within {line.timeout_seconds:g} s and was killed"
             detail += f"; {left} of its processes could not be" if left else ""
             return Outcome("failed", "timeout", detail, code, printed, cut)
         case "not-started":
             return Outcome.failed("not-started", f"it could not be started: {answer.get('error')}")
-    return Outcome.failed("interrupted", "the process that watched over it ended")
+    return Outcome.failed("interrupted", "the process reaper ended")

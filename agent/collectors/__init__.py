@@ -1,1 +1,1 @@
-"""One file per collector: drop one in and its metrics are sent, stored and shown (see `agent.collector`)."""
+"""One file per collector: a new file is enough to send, store and show its metrics (see `agent.collector`)."""

@@ -1,4 +1,4 @@
-"""How busy the processors are."""
+"""Processor load."""
 
 import psutil
 
@@ -7,11 +7,11 @@ from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import Metric
 
 SHORTEST_SECONDS = 0.1
-"""The kernel counts in hundredths of a second; over less than this, the share would be noise."""
+"""Shortest time per processor: the kernel counts in hundredths of a second, so less would give noise."""
 
 
 class Cpu(Collector):
-    """The share of time since the last sample in which the processors worked, all of them together."""
+    """Share of time since the last sample in which the processors were busy, over all of them."""
 
     metrics = (Metric(name="cpu_percent", unit="percent", title="CPU"),)
 
@@ -20,11 +20,11 @@ class Cpu(Collector):
         self._before = psutil.cpu_times()
 
     def collect(self) -> Readings:
-        """Null when too little time has passed since the last call."""
+        """Return None when too little time has passed since the last call."""
         before, self._before = self._before, psutil.cpu_times()
         spent = [max(0.0, now - then) for then, now in zip(before, self._before, strict=True)]
         times = dict(zip(self._before._fields, spent, strict=True))
-        # Linux counts guest time in user time, too.
+        # Linux includes guest time in user time.
         total = sum(spent) - times.get("guest", 0.0) - times.get("guest_nice", 0.0)
         idle = times["idle"] + times.get("iowait", 0.0)
         if total < SHORTEST_SECONDS * (psutil.cpu_count() or 1):

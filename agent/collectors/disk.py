@@ -1,4 +1,4 @@
-"""How full the disk is."""
+"""Disk usage."""
 
 import psutil
 
@@ -7,7 +7,7 @@ from schemas.contract.messages import Metric
 
 
 class Disk(Collector):
-    """The file system at `disk_path`, as `df` counts it: what is reserved for root counts neither used nor free."""
+    """The file system at `disk_path`, as `df` counts it: space reserved for root is neither used nor free."""
 
     metrics = (
         Metric(name="disk_percent", unit="percent", title="Disk"),
@@ -15,6 +15,6 @@ class Disk(Collector):
     )
 
     def collect(self) -> Readings:
-        """Both readings from one look."""
+        """Return both readings of one system call."""
         usage = psutil.disk_usage(str(self.settings.disk_path))
         return {"disk_percent": round(usage.percent, 1), "disk_used_bytes": usage.used}

@@ -1,4 +1,4 @@
-"""How many processes want to run."""
+"""Load average."""
 
 import psutil
 
@@ -12,7 +12,7 @@ class Load(Collector):
     metrics = (Metric(name="load_1m", unit="processes", title="Load, 1 minute"),)
 
     def collect(self) -> Readings:
-        """Null where the system has no load average."""
+        """Return None where the system has no load average."""
         if not hasattr(psutil, "getloadavg"):
             return {"load_1m": None}
         return {"load_1m": round(psutil.getloadavg()[0], 2)}

@@ -1,4 +1,4 @@
-"""How much memory is in use."""
+"""Memory usage."""
 
 import psutil
 
@@ -7,7 +7,7 @@ from schemas.contract.messages import Metric
 
 
 class Memory(Collector):
-    """What programs could not get any more: the total less what is available, as `free` counts it."""
+    """Memory that is not available to programs: total minus available, as `free` counts it."""
 
     metrics = (
         Metric(name="memory_percent", unit="percent", title="Memory"),
@@ -15,6 +15,6 @@ class Memory(Collector):
     )
 
     def collect(self) -> Readings:
-        """Both readings from one look."""
+        """Return both readings of one system call."""
         memory = psutil.virtual_memory()
         return {"memory_percent": round(memory.percent, 1), "memory_used_bytes": memory.total - memory.available}

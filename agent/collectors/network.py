@@ -1,4 +1,4 @@
-"""How much went over the network."""
+"""Network traffic."""
 
 import re
 
@@ -11,7 +11,7 @@ _LOOPBACK = re.compile(r"lo\d*$|Loopback")
 
 
 class Network(Collector):
-    """Counters over all interfaces but loopback since the boot; readers make rates of them."""
+    """Counters since boot, over all interfaces except loopback; readers derive rates from them."""
 
     metrics = (
         Metric(name="network_received_bytes", unit="bytes", title="Network, received"),
@@ -19,7 +19,7 @@ class Network(Collector):
     )
 
     def collect(self) -> Readings:
-        """Raw counters: they never go down but at a boot or when an interface leaves."""
+        """Return raw counters, which decrease only at a boot or when an interface is removed."""
         counters = psutil.net_io_counters(pernic=True)
         real = [counter for name, counter in counters.items() if not _LOOPBACK.match(name)]
         return {

@@ -1,4 +1,4 @@
-"""How many processes there are."""
+"""Number of processes."""
 
 import psutil
 
@@ -12,5 +12,5 @@ class Processes(Collector):
     metrics = (Metric(name="process_count", unit="processes", title="Processes"),)
 
     def collect(self) -> Readings:
-        """Counts ids only, which is one look at a directory on Linux."""
+        """Count process ids only, which reads one directory on Linux."""
         return {"process_count": len(psutil.pids())}

@@ -1,4 +1,4 @@
-"""How much of the swap space is in use."""
+"""Swap usage."""
 
 import psutil
 
@@ -12,6 +12,6 @@ class Swap(Collector):
     metrics = (Metric(name="swap_percent", unit="percent", title="Swap"),)
 
     def collect(self) -> Readings:
-        """Null on a machine without swap space."""
+        """Return None on a machine without swap space."""
         swap = psutil.swap_memory()
         return {"swap_percent": round(swap.percent, 1) if swap.total else None}

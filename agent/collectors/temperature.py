@@ -1,4 +1,4 @@
-"""How hot it is."""
+"""Temperature."""
 
 import psutil
 
@@ -12,7 +12,7 @@ class Temperature(Collector):
     metrics = (Metric(name="temperature_celsius", unit="celsius", title="Temperature"),)
 
     def collect(self) -> Readings:
-        """Null on a machine without a sensor, such as most virtual ones."""
+        """Return None on a machine without a sensor, such as most virtual machines."""
         if not hasattr(psutil, "sensors_temperatures"):
             return {"temperature_celsius": None}
         sensors = [sensor.current for group in psutil.sensors_temperatures().values() for sensor in group]

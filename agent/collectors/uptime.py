@@ -1,4 +1,4 @@
-"""How long the machine has been up."""
+"""Time since boot."""
 
 import time
 
@@ -9,12 +9,12 @@ from schemas.contract.messages import Metric
 
 
 class Uptime(Collector):
-    """Whole seconds since the boot, from the monotonic clock where the system has one that counts from there."""
+    """Whole seconds since boot, from a monotonic clock where the system has one that starts at boot."""
 
     metrics = (Metric(name="uptime_seconds", unit="seconds", title="Uptime"),)
 
     def collect(self) -> Readings:
-        """On Linux the clock counts sleep, too, and does not move when somebody sets the time."""
+        """Return the uptime. On Linux it includes sleep, and is independent of changes to the wall clock."""
         if hasattr(time, "CLOCK_BOOTTIME"):
             return {"uptime_seconds": int(time.clock_gettime(time.CLOCK_BOOTTIME))}
         return {"uptime_seconds": max(0, int(time.time() - psutil.boot_time()))}

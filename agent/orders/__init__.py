@@ -1,1 +1,1 @@
-"""Orders on a machine: validated, journalled before they run, executed once, reported until acknowledged."""
+"""Orders: validated, journalled before they run, executed once, reported until acknowledged."""

@@ -1,6 +1,6 @@
-"""One action at work, in a thread of its own, so that sampling never waits for it.
+"""One running action, in a thread of its own, so that sampling never waits for it.
 
-What it asks of the agent is done by the agent's own thread, which looks for such calls in every step (`Calls.serve`).
+Its requests to the agent are executed by the agent's own thread, which looks for them in every step (`serve`).
 """
 
 import threading
@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from agent.action import Action, Arguments, Outcome, attempt
-from agent.configuration import Configuration, Wish
+from agent.configuration import Configuration, RequestedConfiguration
+from runtime.clock import Clock
 from runtime.settings.agent import AgentSettings
 from schemas.contract.commands import Order
 from schemas.contract.messages import OfflineReason
@@ -17,100 +18,87 @@ from schemas.contract.messages import OfflineReason
 ANSWER_SECONDS = 30.0
 
 
-class Host(Protocol):
-    """What an action may ask of the agent. Called in the agent's own thread."""
+class ActionHost(Protocol):
+    """The agent, as a running action may use it. Called in the agent's own thread."""
 
     def sample_now(self) -> int:
-        """Take a sample and publish it; its number."""
+        """Take a sample, publish it, and return its sequence number."""
         ...
 
-    def leave(self, reason: OfflineReason) -> None:
-        """End, with this reason in the goodbye, and begin again."""
+    def restart(self, reason: OfflineReason) -> None:
+        """Stop with this reason in the goodbye, and start again."""
         ...
 
-    def expect(self, reason: OfflineReason) -> None:
-        """Give this reason when told to stop."""
+    def set_stop_reason(self, reason: OfflineReason) -> None:
+        """Set the reason that a later goodbye gives."""
         ...
 
 
-class _Call:
-    def __init__(self, do: Callable[[Host], Any]) -> None:
+class _HostRequest:
+    def __init__(self, do: Callable[[ActionHost], Any]) -> None:
         self.do = do
         self.answer: Any = None
         self.done = threading.Event()
 
 
-class Calls:
-    """What one action has asked of the agent."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[_Call] = deque()
-
-    def ask(self, do: Callable[[Host], Any]) -> Any:  # noqa: ANN401 - what `do` returns
-        """Have something done by the agent's thread, and wait for the answer. Raises TimeoutError."""
-        call = _Call(do)
-        self._waiting.append(call)
-        if not call.done.wait(ANSWER_SECONDS):
-            raise TimeoutError("the agent did not answer")
-        return call.answer
-
-    def serve(self, host: Host) -> None:
-        """Do what was asked."""
-        while self._waiting:
-            call = self._waiting.popleft()
-            call.answer = call.do(host)
-            call.done.set()
-
-
-class WorkContext:
-    """The `agent.action.Context` of one action at work."""
+class ThreadContext:
+    """The `agent.action.ActionContext` of an action that runs in a thread. Its requests raise TimeoutError."""
 
     def __init__(
-        self,
-        settings: AgentSettings,
-        order: Order,
-        received_at: int,
-        *,
-        now: Callable[[], int],
-        configuration: Configuration,
+        self, settings: AgentSettings, order: Order, received_at: int, *, clock: Clock, configuration: Configuration
     ) -> None:
         self.settings = settings
         self.order = order
         self.received_at = received_at
-        self.now = now
-        self.calls = Calls()
+        self.now = clock.now
         self._configuration = configuration
+        self._requests: deque[_HostRequest] = deque()
 
     def sample(self) -> int:
-        """See `Context`."""
-        return cast("int", self.calls.ask(lambda host: host.sample_now()))
+        """See `ActionContext`."""
+        return cast("int", self._ask(lambda host: host.sample_now()))
 
-    def configure(self, wish: Wish) -> str:
-        """See `Context`."""
-        return cast("str", self.calls.ask(lambda _: self._configuration.take(wish, self.order.issued_at)))
+    def configure(self, requested: RequestedConfiguration) -> str:
+        """See `ActionContext`."""
+        return cast("str", self._ask(lambda _: self._configuration.apply(requested, self.order.issued_at)))
 
-    def leave(self, reason: OfflineReason) -> None:
-        """See `Context`."""
-        self.calls.ask(lambda host: host.leave(reason))
+    def restart(self, reason: OfflineReason) -> None:
+        """See `ActionContext`."""
+        self._ask(lambda host: host.restart(reason))
 
-    def expect(self, reason: OfflineReason) -> None:
-        """See `Context`."""
-        self.calls.ask(lambda host: host.expect(reason))
+    def set_stop_reason(self, reason: OfflineReason) -> None:
+        """See `ActionContext`."""
+        self._ask(lambda host: host.set_stop_reason(reason))
+
+    def serve(self, host: ActionHost) -> None:
+        """Execute the waiting requests, in the agent's thread."""
+        while self._requests:
+            request = self._requests.popleft()
+            request.answer = request.do(host)
+            request.done.set()
+
+    def _ask(self, do: Callable[[ActionHost], Any]) -> Any:  # noqa: ANN401 - what `do` returns
+        request = _HostRequest(do)
+        self._requests.append(request)
+        if not request.done.wait(ANSWER_SECONDS):
+            raise TimeoutError("the agent did not answer")
+        return request.answer
 
 
-class Work:
-    """An action that runs. `outcome` counts when `done` is set; None then means that it shows later."""
+class ActionThread:
+    """A running action. `outcome` is valid when `done` is set; None then means that `resolve` tells it later."""
 
-    def __init__(self, action: Action[Any], arguments: Arguments, context: WorkContext, *, started: float) -> None:
+    def __init__(self, action: Action[Any], arguments: Arguments, context: ThreadContext, *, started_at: float) -> None:
         self.action = action
         self.context = context
-        self.started = started
+        self.started_at = started_at
+        """Seconds of the monotonic clock."""
         self.done = threading.Event()
         self.outcome: Outcome | None = None
         self._arguments = arguments
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         threading.Thread(target=self._run, name=f"action-{self.action.name}", daemon=True).start()
 
     def _run(self) -> None:

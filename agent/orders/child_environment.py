@@ -1,8 +1,8 @@
-"""What a program that the agent starts may know of the agent: not its secrets."""
+"""The environment of programs that the agent starts: without the agent's secrets."""
 
 import os
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without the agent's own settings, of which one is its password."""
+    """Return the environment without the agent's own settings, which include its password."""
     return {name: value for name, value in os.environ.items() if not name.startswith("DASHFLEET_")}

@@ -1,44 +1,40 @@
-"""Orders on this machine: checked, written down, run one at a time, and their results said until somebody has them.
+"""Execution of orders: validated, journalled, run one at a time, and reported until their results are acknowledged.
 
 Invariants:
-- Nothing runs before its id is in the journal, and what the journal knows is answered from it, never run again.
-- Waiting orders are only in memory, QUEUE_MAX of them: one that is lost there was never begun, so its command comes
-  again. What waits is not `running`, and expires.
-- A final result is said again, on connect and later and later, until an ack names it.
-- Of what a process left running, an action that can tell says how it ended; every other was interrupted.
-- The agent's thread never waits here; all of this runs in it, but for the action itself.
+- Nothing runs before its id is in the journal, and a known order is answered from the journal, never run again.
+- Waiting orders are only in memory, at most QUEUE_MAX: one that is lost there was never started, so its command is sent
+  again. A waiting order is not `running`, and expires.
+- A final result is repeated, on connect and with backoff, until an ack names it.
+- When a process left an order running, its action's `resolve` tells the outcome; without one, it was interrupted.
+- The agent's thread never waits here; everything runs in it except the action itself.
 """
 
 import logging
-import re
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from agent.action import Action, Arguments, Begun, Outcome, Situation, attempt, described
-from agent.configuration import Configuration, Wish
-from agent.orders.action_thread import Host, Work, WorkContext
-from agent.orders.journal import Entry, Journal, JournalError
-from agent.orders.trusted_keys import Keys
-from agent.orders.validation import Orders, Reason, Refused
+from agent.action import Action, Arguments, MachineState, Outcome, StartedOrder, attempt, described
+from agent.configuration import Configuration, RequestedConfiguration
+from agent.orders.action_thread import ActionHost, ActionThread, ThreadContext
+from agent.orders.journal import Journal, JournalEntry, JournalError
+from agent.orders.results import ResultRepeater, final_result, result_of
+from agent.orders.trusted_keys import TrustedKeys
+from agent.orders.validation import OrderRejected, OrderValidation, RejectionReason
+from runtime.clock import Clock
 from runtime.settings.agent import AgentSettings
-from schemas.contract.commands import OUTPUT_MAX, CommandMessage, Desired, Order, Result
+from schemas.contract.commands import CommandMessage, Desired, Order, Result
 
 QUEUE_MAX = 16
-REPEAT_SECONDS = 10.0
-REPEAT_MOST_SECONDS = 60.0
-REPEATED_AT_ONCE = 10
-"""Results said again at once: with their output they are large."""
+JOURNAL_SECONDS = 5.0
+"""Interval at which the journal is pruned, and failed writes to it are retried."""
 
-LOOK_SECONDS = 5.0
-DETAIL_MAX = 1000
-_REFUSED_KEPT = 1000
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_REJECTED_KEPT = 1000
 
 log = logging.getLogger(__name__)
 
 
-class _Waiting(NamedTuple):
+class _WaitingOrder(NamedTuple):
     order: Order
     action: Action[Any]
     arguments: Arguments
@@ -46,10 +42,9 @@ class _Waiting(NamedTuple):
 
 
 class Executor:
-    """Takes commands and gives results, for one machine.
+    """Executes the orders of one machine.
 
-    `process` is another one after each start of the agent, `boot` after each boot of the machine. `now`: milliseconds
-    of the machine's clock; `monotonic`: seconds that never step.
+    `process` changes with each start of the agent, `boot` with each boot of the machine.
     """
 
     def __init__(
@@ -57,137 +52,132 @@ class Executor:
         settings: AgentSettings,
         *,
         actions: Mapping[str, Action[Any]],
-        keys: Keys,
+        keys: TrustedKeys,
         journal: Journal,
         configuration: Configuration,
         process: str,
         boot: str,
-        now: Callable[[], int],
-        monotonic: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self.counts: Counter[str] = Counter()
-        """How many orders ran (`begun`), and how many were refused, by the reason."""
+        """Number of orders that were `started`, and of those that were rejected, by reason."""
         self.configuration = configuration
         self.keys = keys
-        self.described = described(actions, settings)
-        """What `info` says of the actions that are allowed."""
+        self._described = described(actions, settings)
         self._settings = settings
         self._actions = actions
-        self._orders = Orders(settings, actions, keys, now=now)
+        self._validation = OrderValidation(settings, actions, keys, clock)
         self._journal = journal
         self._process, self._boot = process, boot
-        self._now, self._monotonic = now, monotonic
-        self._queue: deque[_Waiting] = deque()
-        self._work: Work | None = None
-        self._begun: dict[str, Begun] = {}
-        self._unsaved: dict[str, tuple[Begun, Result]] = {}
-        self._refused: OrderedDict[str, Result] = OrderedDict()
+        self._clock = clock
+        self._queue: deque[_WaitingOrder] = deque()
+        self._thread: ActionThread | None = None
+        self._started: dict[str, StartedOrder] = {}
+        self._unsaved: dict[str, tuple[StartedOrder, Result]] = {}
+        self._rejected: OrderedDict[str, Result] = OrderedDict()
+        """Rejections that the journal could not store."""
         self._outgoing: deque[Result] = deque()
-        self._took_up = False
-        self._look_at = self._repeat_at = monotonic()
-        self._patience = REPEAT_SECONDS
-        self._repeated = ""
+        self._recovered = False
+        self._journal_due_at = clock.monotonic()
+        self._repeater = ResultRepeater(journal, clock)
 
     @property
     def due_at(self) -> float:
-        """When `step` has something to do, in seconds of the monotonic clock, unless something arrives."""
-        if self._work is not None:  # seldom for what takes long
-            return self._monotonic() + min(0.2, max(0.01, (self._monotonic() - self._work.started) / 4))
-        return self._monotonic() if self._queue or self._outgoing else min(self._look_at, self._repeat_at)
+        """When `step` has something to do, in seconds of the monotonic clock, unless a message arrives."""
+        now = self._clock.monotonic()
+        if self._thread is not None:  # less often for an action that takes long
+            return now + min(0.2, max(0.01, (now - self._thread.started_at) / 4))
+        return now if self._queue or self._outgoing else min(self._journal_due_at, self._repeater.due_at)
 
     @property
     def is_idle(self) -> bool:
-        """Whether no action is at work and none waits."""
-        return self._work is None and not self._queue
+        """True when no action runs and none waits."""
+        return self._thread is None and not self._queue
 
-    def take(self, payload: bytes) -> None:
-        """A command. Raises ValidationError when it is none."""
+    def handle_command(self, payload: bytes) -> None:
+        """Validate and queue a command. Raises ValidationError when the payload is none."""
         command = CommandMessage.decode(payload)
         try:
-            order = self._orders.authentic(command.order)
-            if self._is_answered(order):
+            order = self._validation.authenticate(command.order)
+            if self._answer_known(order):
                 return
-            self._orders.require_issued(order)
-            self._orders.require_alive(order)
-            action, arguments = self._orders.admitted(order)
+            self._validation.require_issued(order)
+            self._validation.require_alive(order)
+            action, arguments = self._validation.authorize(order)
         except JournalError as error:
-            reason: Reason = "expired" if order.expires_at <= self._now() else "journal"
-            self._refuse(Refused(reason, str(error), id_=order.id))
-        except Refused as refused:
-            self._refuse(refused)
+            reason: RejectionReason = "expired" if order.expires_at <= self._clock.now() else "journal"
+            self._reject(OrderRejected(reason, str(error), id_=order.id))
+        except OrderRejected as rejected:
+            self._reject(rejected)
         else:
-            self._enqueue(_Waiting(order, action, arguments, self._now()))
+            self._enqueue(_WaitingOrder(order, action, arguments, self._clock.now()))
 
-    def take_desired(self, payload: bytes) -> None:
-        """The configuration that this machine should have. Raises ValidationError when it is none.
+    def handle_desired(self, payload: bytes) -> None:
+        """Apply the configuration that this machine should have. Raises ValidationError when the payload is none.
 
-        Checked as a command is, but for its expiry and the journal: only one that was ordered later is taken up.
+        Its order is validated as a command's, except for expiry and journal: only a later order is applied.
         """
         desired = Desired.decode(payload)
         try:
-            order = self._orders.authentic(desired.order)
-            self._orders.require_issued(order)
-            _, wish = self._orders.admitted(order)
-            if not isinstance(wish, Wish):
-                raise Refused("not-allowed", f"{order.action} is no configuration", order=order)
-        except Refused as refused:
-            self._count(refused)
+            order = self._validation.authenticate(desired.order)
+            self._validation.require_issued(order)
+            _, requested = self._validation.authorize(order)
+            if not isinstance(requested, RequestedConfiguration):
+                raise OrderRejected("not-allowed", f"{order.action} is no configuration", order=order)
+        except OrderRejected as rejected:
+            self._count(rejected)
             return
-        if problem := self.configuration.take(wish, order.issued_at, desired.version):
-            log.warning("the desired configuration was not taken up: %s", problem)
+        if problem := self.configuration.apply(requested, order.issued_at, desired.version):
+            log.warning("the desired configuration was not applied: %s", problem)
 
     def acked(self, ids: tuple[str, ...]) -> None:
-        """The ingestor has these final results."""
-        if ids:
-            self._journal.acked(ids)
-            self._patience = REPEAT_SECONDS
-            self._repeat_at = min(self._repeat_at, self._monotonic() + REPEAT_SECONDS)
+        """Record that the ingestor has these final results."""
+        self._repeater.acked(ids)
 
     def connected(self) -> None:
-        """Say again what is running and what nobody has acknowledged."""
+        """Report what is running and repeat what is not acknowledged."""
         self.configuration.connected()
-        self._outgoing.extend(self._running(begun) for begun in self._begun.values())
-        self._patience, self._repeated = REPEAT_SECONDS, ""
-        self._repeat()
+        self._outgoing.extend(_running(started) for started in self._started.values())
+        self._outgoing.extend(self._repeater.connected())
 
     def facts(self) -> dict[str, Any]:
-        """What `info` says of this: the actions that are allowed, whom the machine obeys, and its configuration."""
+        """Return the fields of `info` about orders: allowed actions, trusted keys, version of the configuration."""
         return {
-            "actions": self.described,
+            "actions": self._described,
             "keys": self.keys.ids,
             "config_version": self.configuration.version,
         }
 
-    def step(self, host: Host, *, connected: bool) -> list[Result]:
-        """Do what is due; the results to publish, whose session is the publisher's to fill in."""
-        self._take_up()
-        if self._work is not None:
-            self._attend(self._work, host)
-        self._settle()
-        self.configuration.look()
-        self._begin_next()
-        if self._monotonic() >= self._look_at:
-            self._look()
-        if not connected:
-            self._repeat_at = float("inf")  # what the next connection begins with
-        elif self._monotonic() >= self._repeat_at:
-            self._repeat()
-        said, self._outgoing = list(self._outgoing), deque()
-        return said
+    def step(self, host: ActionHost, *, connected: bool) -> list[Result]:
+        """Do what is due; return the results to publish, whose session the publisher sets."""
+        self._recover()
+        if self._thread is not None:
+            self._attend(self._thread, host)
+        self._resolve_started()
+        self.configuration.check_trial()
+        while self._thread is None and self._queue:
+            self._start(self._queue.popleft())
+        if self._clock.monotonic() >= self._journal_due_at:
+            self._journal_due_at = self._clock.monotonic() + JOURNAL_SECONDS
+            self._save()
+            self._journal.prune()
+        self._outgoing.extend(self._repeater.due(connected=connected))
+        results, self._outgoing = list(self._outgoing), deque()
+        return results
 
     def close(self) -> None:
-        """Let go of the journal. What is running is settled by the next process."""
+        """Close the journal. The next process resolves what is running."""
         self._save()
         self._journal.close()
 
-    # What arrives.
+    # Arriving orders.
 
-    def _is_answered(self, order: Order) -> bool:
-        """Whether the order is known, and then its answer is on its way. Raises JournalError."""
-        if order.id in self._refused:
-            self._outgoing.append(self._refused[order.id])
-        elif order.id in self._begun:
-            self._outgoing.append(self._running(self._begun[order.id]))
+    def _answer_known(self, order: Order) -> bool:
+        """Queue the answer to a known order; return False if the order is unknown. Raises JournalError."""
+        if order.id in self._rejected:
+            self._outgoing.append(self._rejected[order.id])
+        elif order.id in self._started:
+            self._outgoing.append(_running(self._started[order.id]))
         elif order.id in self._unsaved:
             self._outgoing.append(self._unsaved[order.id][1])
         elif (entry := self._journal.known(order)) is not None:
@@ -196,163 +186,125 @@ class Executor:
             return any(waiting.order.id == order.id for waiting in self._queue)
         return True
 
-    def _enqueue(self, waiting: _Waiting) -> None:
+    def _enqueue(self, waiting: _WaitingOrder) -> None:
         if len(self._queue) < QUEUE_MAX:
             self._queue.append(waiting)
         else:
             self.counts["full"] += 1
-            log.warning("too many orders wait: one is left to come again")
+            log.warning("the order queue is full: ignored an order, which will be sent again")
 
-    def _refuse(self, refused: Refused) -> None:
-        """Say why an order does not run. What is surely ours is refused for good, also after a restart."""
-        self._count(refused)
-        if refused.id is None:
+    def _reject(self, rejected: OrderRejected) -> None:
+        """Report why an order does not run. An authentic one is rejected permanently, also after a restart."""
+        self._count(rejected)
+        if rejected.id is None:
             return
-        result = self._result(refused.id, "rejected", refused.reason, refused.detail)
+        result = result_of(rejected.id, "rejected", self._clock.now(), rejected.reason, rejected.detail)
         self._outgoing.append(result)
-        if refused.order is not None:
-            begun = self._begun_now(refused.order)
+        if rejected.order is not None:
             try:
-                self._journal.begin(begun, result)
+                self._journal.start(self._started_now(rejected.order), result)
             except JournalError:
-                self._remember_refusal(result)
-        elif refused.reason == "journal":
-            self._remember_refusal(result)
+                self._remember_rejection(result)
+        elif rejected.reason == "journal":
+            self._remember_rejection(result)
 
-    def _remember_refusal(self, result: Result) -> None:
-        self._refused[result.id] = result
-        if len(self._refused) > _REFUSED_KEPT:
-            self._refused.popitem(last=False)
+    def _remember_rejection(self, result: Result) -> None:
+        self._rejected[result.id] = result
+        if len(self._rejected) > _REJECTED_KEPT:
+            self._rejected.popitem(last=False)
 
-    def _count(self, refused: Refused) -> None:
-        self.counts[refused.reason] += 1
-        log.warning("refused an order (%s): %s", refused.reason, refused.detail)
+    def _count(self, rejected: OrderRejected) -> None:
+        self.counts[rejected.reason] += 1
+        log.warning("rejected an order (%s): %s", rejected.reason, rejected.detail)
 
-    # What runs.
+    # Running orders.
 
-    def _take_up(self) -> None:
-        """Look at what an earlier process left running, as soon as the journal can be read."""
-        if self._took_up or self._monotonic() < self._look_at:
+    def _recover(self) -> None:
+        """Recover what an earlier process left running, as soon as the journal can be read."""
+        if self._recovered or self._clock.monotonic() < self._journal_due_at:
             return
         for entry in self._journal.running():
-            self._take_up_entry(entry)
-        self._took_up = not self._journal.failing
+            self._recover_entry(entry)
+        self._recovered = not self._journal.failing
 
-    def _take_up_entry(self, entry: Entry) -> None:
-        action = self._actions.get(entry.begun.order.action)
-        if entry.begun.process == self._process:
+    def _recover_entry(self, entry: JournalEntry) -> None:
+        action = self._actions.get(entry.started.order.action)
+        if entry.started.process == self._process:
             return
-        if action is not None and action.settle is not None:
-            self._begun[entry.id] = entry.begun
+        if action is not None and action.resolve is not None:
+            self._started[entry.id] = entry.started
         else:
-            self._end(
-                entry.begun, Outcome.failed("interrupted", "the agent ended while this ran; nobody knows how far")
-            )
+            outcome = Outcome.failed("interrupted", "the agent ended while this ran; its effect is unknown")
+            self._finish(entry.started, outcome)
 
-    def _begin_next(self) -> None:
-        while self._work is None and self._queue:
-            self._begin(self._queue.popleft())
-
-    def _begin(self, waiting: _Waiting) -> None:
-        order, begun = waiting.order, self._begun_now(waiting.order)
-        result = self._running(begun)
+    def _start(self, waiting: _WaitingOrder) -> None:
+        order, started = waiting.order, self._started_now(waiting.order)
+        result = _running(started)
         try:
-            self._orders.require_alive(order)
-            self._journal.begin(begun, result)
+            self._validation.require_alive(order)
+            self._journal.start(started, result)
         except JournalError as error:
-            self._refuse(Refused("journal", str(error), id_=order.id))
-        except Refused as refused:
-            self._refuse(refused)
+            self._reject(OrderRejected("journal", str(error), id_=order.id))
+        except OrderRejected as rejected:
+            self._reject(rejected)
         else:
-            log.info("%s begins, order %s", order.action, order.id)
-            self.counts["begun"] += 1
-            self._begun[order.id] = begun
+            log.info("%s starts, order %s", order.action, order.id)
+            self.counts["started"] += 1
+            self._started[order.id] = started
             self._outgoing.append(result)
-            context = WorkContext(
-                self._settings, order, waiting.received_at, now=self._now, configuration=self.configuration
+            context = ThreadContext(
+                self._settings, order, waiting.received_at, clock=self._clock, configuration=self.configuration
             )
-            self._work = Work(waiting.action, waiting.arguments, context, started=self._monotonic())
-            self._work.start()
+            self._thread = ActionThread(waiting.action, waiting.arguments, context, started_at=self._clock.monotonic())
+            self._thread.start()
 
-    def _attend(self, work: Work, host: Host) -> None:
-        work.context.calls.serve(host)
-        begun = self._begun[work.context.order.id]
-        if work.done.is_set():
-            self._work = None
-            if work.outcome is not None or work.action.settle is None:
-                self._end(begun, work.outcome or Outcome.succeeded())
-        elif self._monotonic() - work.started > work.action.seconds:
-            self._work = None
-            self._end(begun, Outcome.failed("timeout", f"it did not end within {work.action.seconds:g} s"))
+    def _attend(self, thread: ActionThread, host: ActionHost) -> None:
+        """Serve the running action, and finish it when it has returned or exceeded its time limit."""
+        thread.context.serve(host)
+        started = self._started[thread.context.order.id]
+        if thread.done.is_set():
+            self._thread = None
+            if thread.outcome is not None or thread.action.resolve is None:
+                self._finish(started, thread.outcome or Outcome.succeeded())
+        elif self._clock.monotonic() - thread.started_at > thread.action.seconds:
+            self._thread = None
+            self._finish(started, Outcome.failed("timeout", f"it did not end within {thread.action.seconds:g} s"))
 
-    def _settle(self) -> None:
-        """Ask those whose outcome shows later."""
-        situation = Situation(
+    def _resolve_started(self) -> None:
+        """Finish the started orders whose outcome `resolve` can tell now."""
+        state = MachineState(
             process=self._process,
             boot=self._boot,
-            now=self._now(),
+            now=self._clock.now(),
             configured_at=self.configuration.proved_at,
             reverted_at=self.configuration.reverted_at,
         )
-        for id_, begun in list(self._begun.items()):
-            settle = self._actions[begun.order.action].settle
-            if settle is None or (self._work is not None and self._work.context.order.id == id_):
+        for id_, started in list(self._started.items()):
+            resolve = self._actions[started.order.action].resolve
+            if resolve is None or (self._thread is not None and self._thread.context.order.id == id_):
                 continue
-            if (outcome := attempt(lambda settle=settle, begun=begun: settle(begun, situation))) is not None:  # type: ignore[misc]
-                self._end(begun, outcome)
+            outcome = attempt(lambda resolve=resolve, started=started: resolve(started, state))  # type: ignore[misc]
+            if outcome is not None:
+                self._finish(started, outcome)
 
-    def _end(self, begun: Begun, outcome: Outcome) -> None:
-        order = begun.order
+    def _finish(self, started: StartedOrder, outcome: Outcome) -> None:
+        order = started.order
         log.info("%s %s%s, order %s", order.action, outcome.state, outcome.reason and f" ({outcome.reason})", order.id)
-        self._begun.pop(order.id, None)
-        output, cut = (None, False) if outcome.output is None else _printable(outcome.output)
-        more = {"exit_code": outcome.exit_code, "output": output, "output_truncated": cut or outcome.output_truncated}
-        result = self._result(order.id, outcome.state, outcome.reason, outcome.detail).model_copy(update=more)
+        self._started.pop(order.id, None)
+        result = final_result(order.id, self._clock.now(), outcome)
         self._outgoing.append(result)
-        self._unsaved[order.id] = (begun, result)
+        self._unsaved[order.id] = (started, result)
         self._save()
-
-    # What is said again.
-
-    def _look(self) -> None:
-        self._look_at = self._monotonic() + LOOK_SECONDS
-        self._save()
-        self._journal.prune()
 
     def _save(self) -> None:
-        """Write down the outcomes that a full disk did not take."""
-        for id_, (begun, result) in list(self._unsaved.items()):
-            if self._journal.finish(begun, result):
+        """Store the outcomes that the journal could not store before."""
+        for id_, (started, result) in list(self._unsaved.items()):
+            if self._journal.finish(started, result):
                 del self._unsaved[id_]
 
-    def _repeat(self) -> None:
-        """Say some of what was not acknowledged, the next ones in turn, and wait longer each time."""
-        entries = self._journal.unacked(REPEATED_AT_ONCE, after=self._repeated)
-        self._outgoing.extend(entry.result for entry in entries)
-        self._repeated = entries[-1].id if len(entries) == REPEATED_AT_ONCE else ""
-        self._repeat_at = self._monotonic() + self._patience
-        self._patience = min(REPEAT_MOST_SECONDS, 2 * self._patience)
-
-    def _begun_now(self, order: Order) -> Begun:
-        return Begun(order, self._now(), self._process, self._boot)
-
-    def _running(self, begun: Begun) -> Result:
-        return self._result(begun.order.id, "running", at=begun.at)
-
-    def _result(self, id_: str, state: str, reason: str = "", detail: str = "", *, at: int | None = None) -> Result:
-        return Result.model_validate(
-            {
-                "session": 1,
-                "id": id_,
-                "state": state,
-                "at": self._now() if at is None else at,
-                "reason": reason[:32],
-                "detail": _printable(detail)[0][:DETAIL_MAX],
-            }
-        )
+    def _started_now(self, order: Order) -> StartedOrder:
+        return StartedOrder(order, self._clock.now(), self._process, self._boot)
 
 
-def _printable(text: str) -> tuple[str, bool]:
-    """A text without control characters, which JSON would make six of each, and whether it had to be cut."""
-    encoded = _CONTROL.sub("\ufffd", text).encode("utf-8", "replace")
-    return encoded[:OUTPUT_MAX].decode("utf-8", "ignore"), len(encoded) > OUTPUT_MAX
+def _running(started: StartedOrder) -> Result:
+    return result_of(started.order.id, "running", started.at)

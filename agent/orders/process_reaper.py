@@ -1,13 +1,13 @@
-"""Stands over one command line, as a small process between it and the agent, and ends all of it when its time is over.
+"""A small process between the agent and one command: it runs the command and ends all its processes after a time limit.
 
-On Linux it is the reaper of its descendants (`PR_SET_CHILD_SUBREAPER`): whoever leaves its parent, by a new session or
-a double fork, becomes a child of the warden, so that none is out of its sight. Elsewhere it ends the process group.
+On Linux it is the reaper of its descendants (`PR_SET_CHILD_SUBREAPER`): a process that leaves its parent, by a new
+session or a double fork, becomes a child of the reaper, so none escapes. Elsewhere it ends the process group.
 
 Standard input: one line of JSON (`argv`, `seconds`, `output_max`), and then nothing; its end means that the agent is
-gone, and so must be the command. Standard output: one line of JSON (`end`, `exit_code`, `truncated`, `survivors`,
-`error`), then the command's output. Run by its path with `python -I -S`; it imports nothing of ours.
+gone, and the command is ended too. Standard output: one line of JSON (`end`, `exit_code`, `truncated`, `survivors`,
+`error`), then the command's output. Run by its path with `python -I -S`; it imports no module of DashFleet.
 
-A command that ends by itself in time may leave processes behind, as one that starts a service does.
+A command that ends by itself in time may leave processes behind, such as a service that it starts.
 """
 
 import ctypes
@@ -23,17 +23,17 @@ from pathlib import Path
 from typing import Any
 
 GRACE_SECONDS = 2.0
-"""Between asking the processes to end and ending them."""
+"""Time between SIGTERM and SIGKILL."""
 
 END_SECONDS = 10.0
-"""What cannot be ended within this is left, and counted."""
+"""Time after which processes that do not end are left, and counted."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PROC = Path("/proc")
 
 
-class Command:
-    """The command, its output so far, and how it ended."""
+class CommandProcess:
+    """The running command, its output so far, and its exit code."""
 
     def __init__(self, argv: list[str], output_max: int) -> None:
         self.output = bytearray()
@@ -42,18 +42,18 @@ class Command:
         self.error = ""
         self._output_max = output_max
         self.reading, writing = os.pipe()
-        told, tell = os.pipe()
+        error_reading, error_writing = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            _become(argv, writing, tell)
+            _exec(argv, writing, error_writing)
         os.close(writing)
-        os.close(tell)
-        self.error = os.read(told, 1000).decode(errors="replace")  # empty as soon as the program runs
-        os.close(told)
+        os.close(error_writing)
+        self.error = os.read(error_reading, 1000).decode(errors="replace")  # empty once the program runs
+        os.close(error_reading)
         os.set_blocking(self.reading, False)
 
     def read(self) -> bool:
-        """Take what it has printed; False when nothing more can come."""
+        """Read the available output; return False at its end."""
         while True:
             try:
                 data = os.read(self.reading, 1 << 16)
@@ -66,7 +66,7 @@ class Command:
             self.output += data[: max(0, room)]
 
     def reap(self) -> bool:
-        """Take leave of every child that has ended; whether there are others."""
+        """Reap every child that has ended; return True if others are running."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -78,14 +78,14 @@ class Command:
                 self.exit_code = os.waitstatus_to_exitcode(status)
 
 
-def watch(command: Command, seconds: float) -> str:
-    """Wait for the end of the command, its time, or the agent, and say which."""
-    woken, wake = os.pipe()
-    os.set_blocking(wake, False)
-    signal.set_wakeup_fd(wake)
+def watch(command: CommandProcess, seconds: float) -> str:
+    """Wait for the end of the command ("exited"), of its time ("timeout") or of the agent ("lost"); return which."""
+    child_ended, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     deadline = time.monotonic() + seconds
-    waiting = [0, woken, command.reading]
+    waiting = [0, child_ended, command.reading]
     while True:
         command.reap()
         if command.exit_code is not None:
@@ -97,14 +97,14 @@ def watch(command: Command, seconds: float) -> str:
         ready, _, _ = select.select(waiting, [], [], left)
         if 0 in ready and not os.read(0, 1 << 16):
             return "lost"
-        if woken in ready:
-            os.read(woken, 1 << 16)
+        if child_ended in ready:
+            os.read(child_ended, 1 << 16)
         if command.reading in ready and not command.read():
             waiting.remove(command.reading)
 
 
-def end(command: Command) -> int:
-    """Ask all processes of the command to end, and make those that do not; how many could not be."""
+def end(command: CommandProcess) -> int:
+    """Terminate all processes of the command, and kill those that remain; return the number of survivors."""
     started = time.monotonic()
     _signal_all(command, signal.SIGTERM)
     while time.monotonic() - started < END_SECONDS:
@@ -112,13 +112,13 @@ def end(command: Command) -> int:
         if not command.reap() and not _descendants(command):
             return 0
         if time.monotonic() - started > GRACE_SECONDS:
-            _signal_all(command, signal.SIGSTOP)  # so that none can make another while it is being ended
+            _signal_all(command, signal.SIGSTOP)  # so that none can fork while it is killed
             _signal_all(command, signal.SIGKILL)
         time.sleep(0.01)
     return len(_descendants(command))
 
 
-def _signal_all(command: Command, number: signal.Signals) -> None:
+def _signal_all(command: CommandProcess, number: signal.Signals) -> None:
     for pid in _descendants(command):
         with suppress(OSError):
             os.kill(pid, number)
@@ -127,8 +127,8 @@ def _signal_all(command: Command, number: signal.Signals) -> None:
             os.killpg(command.pid, number)
 
 
-def _descendants(command: Command) -> list[int]:
-    """Every process below this one that has not ended; without /proc the command itself."""
+def _descendants(command: CommandProcess) -> list[int]:
+    """Return the running descendants of this process; without /proc, the command itself."""
     if not _PROC.is_dir():
         return [] if command.exit_code is not None else [command.pid]
     children: dict[int, list[int]] = {}
@@ -143,7 +143,7 @@ def _descendants(command: Command) -> list[int]:
 
 
 def _living() -> Iterator[tuple[int, int]]:
-    """Each process that is not a zombie, and its parent."""
+    """Yield the pid of each process that is not a zombie, and its parent's."""
     for directory in _PROC.iterdir():
         if directory.name.isdigit():
             with suppress(OSError, ValueError):
@@ -152,8 +152,8 @@ def _living() -> Iterator[tuple[int, int]]:
                     yield int(directory.name), int(parent)
 
 
-def _become(argv: list[str], output: int, tell: int) -> None:
-    """In the child: be the command."""
+def _exec(argv: list[str], output: int, error: int) -> None:
+    """Replace the forked child by the command; write to `error` why that failed."""
     try:
         os.setsid()
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -161,29 +161,33 @@ def _become(argv: list[str], output: int, tell: int) -> None:
             os.dup2(theirs, ours)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
-        os.execv(argv[0], argv)  # noqa: S606 - there is no shell, and that is the point
-    except (OSError, ValueError) as error:
-        os.write(tell, str(error).encode()[:1000])
+        os.execv(argv[0], argv)  # noqa: S606 - no shell is wanted
+    except (OSError, ValueError) as problem:
+        os.write(error, str(problem).encode()[:1000])
     os._exit(127)
 
 
-def _asked() -> dict[str, Any]:
+def _read_request() -> dict[str, Any]:
     line = b""
     while not line.endswith(b"\n") and (data := os.read(0, 1 << 16)):
         line += data
-    asked: dict[str, Any] = json.loads(line)
-    return asked
+    request: dict[str, Any] = json.loads(line)
+    return request
 
 
 def main() -> None:
-    """Run what was asked, and answer."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the end of the agent is heard on standard input
+    """Run the requested command and write the answer."""
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGHUP,
+    ):  # the end of standard input tells that the agent is gone
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    asked = _asked()
-    command = Command(asked["argv"], asked["output_max"])
-    ended = "not-started" if command.error else watch(command, asked["seconds"])
+    request = _read_request()
+    command = CommandProcess(request["argv"], request["output_max"])
+    ended = "not-started" if command.error else watch(command, request["seconds"])
     survivors = end(command) if ended in ("timeout", "lost") else 0
     answer = {
         "end": ended,

@@ -1,10 +1,10 @@
-"""The keys whose orders this machine obeys, in a file that only its owner can read or change.
+"""The keys whose orders this machine executes, in a file that only its owner can read or change.
 
 Invariants:
-- The first keys come with the enrolment (`write_keys`); every later one only by a change that a held key has signed.
-- What was revoked stays revoked, also after a restart.
-- A file that is missing, damaged or another organisation's means that nothing is obeyed: it is said, and the machine
-  goes on measuring. Nothing but `write_keys` replaces it.
+- The first keys come with the enrolment (`write_keys`); any later one only by a change that a trusted key has signed.
+- A revoked key stays revoked, also after a restart.
+- With a file that is missing, damaged or another organisation's, no order is executed: that is logged, and the machine
+  continues to sample. Only `write_keys` replaces the file.
 """
 
 import logging
@@ -23,14 +23,14 @@ from schemas.contract.messages import ContractModel, KeyId, Signed
 from schemas.contract.signing import Key, KeyRing
 
 KEYS_FILE = "keys.json"
-"""In the agent's own directory, `agent` below the state directory."""
+"""Name in the agent's own directory, `agent` below the state directory."""
 
 P = TypeVar("P", bound=ContractModel)
 log = logging.getLogger(__name__)
 
 
-class _File(ContractModel):
-    """What the file holds."""
+class TrustedKeysFile(ContractModel):
+    """Content of the file."""
 
     org: OrgName
     keys: Annotated[tuple[EnrolledKey, ...], Field(strict=False)] = ()
@@ -38,13 +38,13 @@ class _File(ContractModel):
 
 
 def write_keys(path: Path, org: str, keys: Iterable[EnrolledKey], *, revoked: Iterable[str] = ()) -> None:
-    """Write the keys that the machine is to obey from its next start on. Raises OSError."""
+    """Write the keys that the machine trusts from its next start on. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file = _File(org=org, keys=tuple(keys), revoked=tuple(sorted(revoked)))
+    file = TrustedKeysFile(org=org, keys=tuple(keys), revoked=tuple(sorted(revoked)))
     files.replace(path, file.model_dump_json(indent=2) + "\n")
 
 
-class Keys:
+class TrustedKeys:
     """The keys of one machine. `org` is the organisation that it belongs to."""
 
     def __init__(self, path: Path, org: str) -> None:
@@ -55,21 +55,21 @@ class Keys:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """What `Signed.key` calls the keys that are held."""
+        """Ids of the trusted keys, as in `Signed.key`."""
         return tuple(sorted(self._ring.keys))
 
     def open(self, signed: Signed, kind: type[P], now: int) -> P:
-        """The statement, when a key that is held and has not expired has signed it. Raises SignatureError."""
+        """Return the statement, if a trusted key that has not expired has signed it. Raises SignatureError."""
         return self._ring.open(signed, kind, now)
 
     def follow(self, changes: Iterable[Signed], now: int) -> bool:
-        """Take up the changes that a held key has signed; whether there were any.
+        """Apply the changes that a trusted key has signed; return True if there were any.
 
-        They are in force at once. What cannot be written is tried again with the next call.
+        They take effect at once. A failed write is retried with the next call.
         """
         changed = self._ring.apply(changes, now)
         if changed:
-            log.warning("the keys that are obeyed have changed: %s", ", ".join(self.ids) or "none is left")
+            log.warning("the trusted keys have changed: %s", ", ".join(self.ids) or "none is left")
         if changed or self._unwritten:
             self._write()
         return changed
@@ -89,23 +89,23 @@ class Keys:
     def _read(self) -> None:
         try:
             _require_private(self._path)
-            file = _File.model_validate_json(self._path.read_bytes())
+            file = TrustedKeysFile.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:
-            log.info("there is no %s: no order is obeyed until this machine is enrolled", self._path)
+            log.info("there is no %s: no order is executed until this machine is enrolled", self._path)
             return
         except (OSError, ValidationError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is damaged"
-            log.error("cannot use %s, no order is obeyed: %s", self._path, reason)
+            log.error("cannot use %s, no order is executed: %s", self._path, reason)
             return
         if file.org != self._ring.org:
-            log.error("the keys in %s are those of another organisation: no order is obeyed", self._path)
+            log.error("the keys in %s are those of another organisation: no order is executed", self._path)
             return
         self._ring.revoked.update(file.revoked)
         self._ring.hold(Key(key.public_key, key.name, key.expires_at) for key in file.keys)
 
 
 def _require_private(path: Path) -> None:
-    """Who can write the file decides who is obeyed. Raises OSError when that may be somebody else."""
+    """Raise OSError when another user can write the file: whoever can decides which orders are executed."""
     found = path.stat()
     if os.name == "posix" and (stat.S_IMODE(found.st_mode) & 0o022 or found.st_uid not in (0, os.geteuid())):
-        raise PermissionError(1, "others can write it: let only the agent's user do so, mode 0600")
+        raise PermissionError(1, "other users can write it: allow only the agent's user, mode 0600")

@@ -1,1 +1,1 @@
-"""Samples on disk from the moment they are taken until the ingestor acknowledges them."""
+"""The outbox: samples are stored here from the moment they are taken until the ingestor acknowledges them."""

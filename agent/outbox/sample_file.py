@@ -1,9 +1,10 @@
 """One SQLite file of waiting samples; `agent.outbox.outbox` makes a queue of two of them.
 
 Invariants:
-- Each method that writes is one transaction: it happened whole when it returns, and not at all when it raises.
-- A durable store (WAL, synchronous=FULL) has on disk what it returned from; another survives only the process's death.
-- One process at a time: the file is locked from the first touch to `close`.
+- Each method that writes is one transaction: complete when it returns, without effect when it raises.
+- A durable file (WAL, synchronous=FULL) has on disk what a method returned from; any other file survives only the
+  death of the process.
+- One process at a time: the file is locked from the first access until `close`.
 
 Format: `stream(id, name, next_seq, dropped)`, ids ascending with age; `sample(stream_id, seq, sampled_at, body)`;
 `meta(boot, stream_id)`, at most one row.
@@ -11,21 +12,15 @@ Format: `stream(id, name, next_seq, dropped)`, ids ascending with age; `sample(s
 
 import re
 import sqlite3
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
-_PAGE_BYTES = 4096
-_WAL_PAGES = 64
-_DROP_AT_ONCE = 100
-_NAME = re.compile(r"[0-9a-f]{16}")
-ASIDE_KEPT = 3
-"""So many corrupt stores of one name are kept: enough to look into, and no way to fill the disk."""
+from agent.outbox.queued_sample import QueuedSample, SampleStream, StreamRange
+from agent.sqlite_file import PAGE_BYTES, configure, corruption, open_checked, transaction
 
-_CORRUPT = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+_DROPPED_AT_ONCE = 100
+_NAME = re.compile(r"[0-9a-f]{16}")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS stream (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, next_seq INTEGER NOT NULL, dropped INTEGER NOT NULL
@@ -40,264 +35,166 @@ CREATE TABLE IF NOT EXISTS meta (
 """
 
 
-class Stream(NamedTuple):
-    """A stream and the next number it will give out."""
+class FileContents(NamedTuple):
+    """Everything that a file holds: streams, samples, and (number of dropped samples, stream id)."""
 
-    id: int
-    name: str
-    next_seq: int
-
-
-class Row(NamedTuple):
-    """A waiting sample; `body` holds the readings as JSON."""
-
-    stream_id: int
-    seq: int
-    sampled_at: int
-    body: str
-
-
-class Piece(NamedTuple):
-    """Numbers `first` to `last` of a stream, both included."""
-
-    stream_id: int
-    first: int
-    last: int
-
-
-class Contents(NamedTuple):
-    """All that a store holds: its streams, its samples, and (how many, of which stream id) it had to drop."""
-
-    streams: list[Stream]
-    rows: list[Row]
+    streams: list[SampleStream]
+    samples: list[QueuedSample]
     dropped: list[tuple[int, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """In which boot of the machine the store was last used, and for which stream."""
+class LastUse(NamedTuple):
+    """The boot of the machine in which the file was last used, and the stream that was current then."""
 
     boot: str
     stream_id: int
 
 
-class Store:
-    """A store on an open connection. Every method may raise sqlite3.DatabaseError."""
+class SampleFile:
+    """Waiting samples on an open connection. Every method may raise sqlite3.DatabaseError."""
 
     def __init__(self, connection: sqlite3.Connection, *, durable: bool) -> None:
         self._connection = connection
-        connection.text_factory = _text
-        for pragma in (
-            "locking_mode = EXCLUSIVE",
-            f"page_size = {_PAGE_BYTES}",
-            "journal_mode = WAL",
-            f"synchronous = {'FULL' if durable else 'OFF'}",
-            f"wal_autocheckpoint = {_WAL_PAGES}",
-            f"journal_size_limit = {_WAL_PAGES * _PAGE_BYTES}",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
+        configure(connection, durable=durable)
         connection.executescript(_SCHEMA)
 
     @classmethod
     def open(cls, path: Path, *, durable: bool) -> Self:
-        """The store in a file, checked when it was there before."""
-        existed = path.exists()
-        connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
-        try:
-            if existed and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise _corrupt("quick_check found errors")
-            return cls(connection, durable=durable)
-        except sqlite3.DatabaseError:
-            connection.close()
-            raise
+        """Open a file, and check it if it existed."""
+        return open_checked(path, "quick_check", lambda connection: cls(connection, durable=durable))
 
     @classmethod
     def in_memory(cls) -> Self:
-        """A store that dies with the process."""
+        """Return an empty one in the memory of the process, which is lost with it."""
         return cls(sqlite3.connect(":memory:", isolation_level=None), durable=False)
 
-    def stream(self, stream_id: int) -> Stream | None:
-        """The stream with this id. Its name is checked: samples must never be sent under another one."""
+    def stream(self, stream_id: int) -> SampleStream | None:
+        """Return the stream with this id. Its name is checked: no sample may be sent under a damaged one."""
         row = self._connection.execute("SELECT id, name, next_seq FROM stream WHERE id = ?", (stream_id,)).fetchone()
         if row is not None and not _NAME.fullmatch(str(row[1])):
-            raise _corrupt(f"the name of stream {stream_id} is damaged")
-        return None if row is None else Stream(*row)
+            raise corruption(f"the name of stream {stream_id} is damaged")
+        return None if row is None else SampleStream(*row)
 
     def name(self, stream_id: int) -> str:
-        """The name of a stream that samples here belong to."""
+        """Return the name of a stream that has samples here."""
         found = self.stream(stream_id)
         if found is None:
-            raise _corrupt(f"stream {stream_id} is missing")
+            raise corruption(f"stream {stream_id} is missing")
         return found.name
 
     def stream_id(self, name: str) -> int | None:
-        """The id of the stream with this name."""
+        """Return the id of the stream with this name."""
         row = self._connection.execute("SELECT id FROM stream WHERE name = ?", (name,)).fetchone()
         return None if row is None else int(row[0])
 
     def newest_stream_id(self) -> int:
-        """The highest id, 0 when there is no stream."""
-        return int(self._connection.execute("SELECT coalesce(max(id), 0) FROM stream").fetchone()[0])
+        """Return the highest stream id, 0 when there is no stream."""
+        return self._integer("SELECT coalesce(max(id), 0) FROM stream")
 
-    def streams(self) -> list[Stream]:
-        """All streams, oldest first."""
+    def streams(self) -> list[SampleStream]:
+        """Return all streams, oldest first."""
         rows = self._connection.execute("SELECT id, name, next_seq FROM stream ORDER BY id")
-        return [Stream(*row) for row in rows]
+        return [SampleStream(*row) for row in rows]
 
-    def meta(self) -> Meta | None:
-        """What the last user noted."""
+    def last_use(self) -> LastUse | None:
+        """Return the last value of `record_use`."""
         row = self._connection.execute("SELECT boot, stream_id FROM meta").fetchone()
-        return None if row is None else Meta(*row)
+        return None if row is None else LastUse(*row)
 
-    def note(self, meta: Meta, stream: Stream) -> None:
-        """Write down the current stream, and forget streams that no sample waits of."""
-        with self._transaction():
+    def record_use(self, boot: str, stream: SampleStream) -> None:
+        """Store the current boot and stream, and delete streams without waiting samples."""
+        with transaction(self._connection):
             self._put_streams([stream])
-            self._connection.execute("INSERT OR REPLACE INTO meta VALUES (1, ?, ?)", (meta.boot, meta.stream_id))
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES (1, ?, ?)", (boot, stream.id))
             self._connection.execute(
                 "DELETE FROM stream WHERE id <> ? AND id NOT IN (SELECT stream_id FROM sample)", (stream.id,)
             )
 
-    def add(self, streams: Sequence[Stream], rows: Sequence[Row]) -> None:
-        """Keep samples, and how far their streams have come. Samples that are here already stay as they are."""
-        with self._transaction():
+    def add(self, streams: Sequence[SampleStream], samples: Sequence[QueuedSample]) -> None:
+        """Store samples, and the next numbers of their streams. Samples that are stored already stay unchanged."""
+        with transaction(self._connection):
             self._put_streams(streams)
-            self._connection.executemany("INSERT OR IGNORE INTO sample VALUES (?, ?, ?, ?)", rows)
+            self._connection.executemany("INSERT OR IGNORE INTO sample VALUES (?, ?, ?, ?)", samples)
 
-    def rows(self, *, but: tuple[int, int] = (0, 0), limit: int = -1) -> list[Row]:
-        """The oldest samples, ascending; `but` is a (stream id, seq) from which on that stream's are left out."""
+    def samples(self, *, below: tuple[int, int] = (0, 0), limit: int = -1) -> list[QueuedSample]:
+        """Return the oldest samples, ascending. `below`: (stream id, seq); of that stream, only lower numbers."""
         found = self._connection.execute(
             "SELECT stream_id, seq, sampled_at, body FROM sample WHERE stream_id <> ? OR seq < ? "
             "ORDER BY stream_id, seq LIMIT ?",
-            (*but, limit),
+            (*below, limit),
         )
-        return [Row(*row) for row in found]
+        return [QueuedSample(*row) for row in found]
 
-    def known(self, rows: Sequence[Row]) -> list[Row]:
-        """Those of these samples that are here, too."""
-        here = "SELECT 1 FROM sample WHERE stream_id = ? AND seq = ?"
-        return [row for row in rows if self._connection.execute(here, (row.stream_id, row.seq)).fetchone()]
+    def existing(self, samples: Sequence[QueuedSample]) -> list[QueuedSample]:
+        """Return those of these samples that are stored here, too."""
+        query = "SELECT 1 FROM sample WHERE stream_id = ? AND seq = ?"
+        return [each for each in samples if self._connection.execute(query, (each.stream_id, each.seq)).fetchone()]
 
-    def contents(self) -> Contents:
-        """All of it, for another store to take over."""
+    def contents(self) -> FileContents:
+        """Return everything, for another file to adopt."""
         streams = self.streams()
-        return Contents(streams, self.rows(), [(self.dropped(stream.id), stream.id) for stream in streams])
+        return FileContents(streams, self.samples(), [(self.dropped(stream.id), stream.id) for stream in streams])
 
-    def take_over(self, contents: Contents) -> None:
-        """Keep all that another store held, which is given up."""
-        with self._transaction():
+    def adopt(self, contents: FileContents) -> None:
+        """Store everything that another file held, which is given up."""
+        with transaction(self._connection):
             self._put_streams(contents.streams)
-            self._connection.executemany("INSERT OR IGNORE INTO sample VALUES (?, ?, ?, ?)", contents.rows)
+            self._connection.executemany("INSERT OR IGNORE INTO sample VALUES (?, ?, ?, ?)", contents.samples)
             self._connection.executemany("UPDATE stream SET dropped = dropped + ? WHERE id = ?", contents.dropped)
 
-    def forget(self, pieces: Sequence[Piece]) -> None:
-        """Delete samples. Touches the disk only when one of them is here."""
+    def delete(self, ranges: Sequence[StreamRange]) -> None:
+        """Delete samples. Writes only when one of them is stored here."""
         waiting = "SELECT 1 FROM sample WHERE stream_id = ? AND seq BETWEEN ? AND ? LIMIT 1"
-        here = [piece for piece in pieces if self._connection.execute(waiting, piece).fetchone()]
+        here = [each for each in ranges if self._connection.execute(waiting, each).fetchone()]
         if here:
-            with self._transaction():
+            with transaction(self._connection):
                 self._connection.executemany("DELETE FROM sample WHERE stream_id = ? AND seq BETWEEN ? AND ?", here)
 
     def oldest(self, stream_id: int) -> int | None:
-        """The smallest number of a stream that waits here."""
+        """Return the smallest sequence number of a stream that waits here."""
         row = self._connection.execute("SELECT min(seq) FROM sample WHERE stream_id = ?", (stream_id,)).fetchone()
         return None if row[0] is None else int(row[0])
 
     def count(self) -> int:
-        """How many samples wait here."""
-        return int(self._connection.execute("SELECT count(*) FROM sample").fetchone()[0])
+        """Return the number of waiting samples."""
+        return self._integer("SELECT count(*) FROM sample")
 
     def dropped(self, stream_id: int) -> int:
-        """How many samples of a stream were dropped here."""
+        """Return the number of samples of a stream that were dropped here."""
         row = self._connection.execute("SELECT dropped FROM stream WHERE id = ?", (stream_id,)).fetchone()
         return 0 if row is None else int(row[0])
 
     def make_room(self, max_bytes: int) -> None:
-        """Drop the oldest samples until the pages in use fit, and count them. A few pages are always left."""
-        while self._used_bytes() > max(max_bytes, 16 * _PAGE_BYTES):
-            if self.drop(self.rows(limit=_DROP_AT_ONCE)) == 0:
+        """Drop the oldest samples until the used pages fit, and count them. The bound is at least 16 pages."""
+        while self._used_bytes() > max(max_bytes, 16 * PAGE_BYTES):
+            if self.drop(self.samples(limit=_DROPPED_AT_ONCE)) == 0:
                 return
 
-    def drop(self, rows: Sequence[Row], *, surely: bool = False) -> int:
-        """Delete these samples and count those that were here as dropped; how many. `surely`: one must be here."""
+    def drop(self, samples: Sequence[QueuedSample], *, must_exist: bool = False) -> int:
+        """Delete samples, count those that were stored as dropped, and return their number."""
         dropped = 0
-        with self._transaction():
-            for row in rows:
-                key = (row.stream_id, row.seq)
+        with transaction(self._connection):
+            for sample in samples:
+                key = (sample.stream_id, sample.seq)
                 gone = self._connection.execute("DELETE FROM sample WHERE stream_id = ? AND seq = ?", key).rowcount
-                self._connection.execute("UPDATE stream SET dropped = dropped + ? WHERE id = ?", (gone, row.stream_id))
+                self._connection.execute("UPDATE stream SET dropped = dropped + ? WHERE id = ?", (gone, key[0]))
                 dropped += gone
-        if surely and not dropped:
-            raise _corrupt("a sample that was read cannot be found")
+        if must_exist and not dropped:
+            raise corruption("a sample that was read cannot be found")
         return dropped
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file and release its lock."""
         self._connection.close()
 
-    def _put_streams(self, streams: Sequence[Stream]) -> None:
+    def _put_streams(self, streams: Sequence[SampleStream]) -> None:
         self._connection.executemany(
             "INSERT INTO stream VALUES (?, ?, ?, 0) ON CONFLICT (id) DO UPDATE SET next_seq = excluded.next_seq",
             streams,
         )
 
     def _used_bytes(self) -> int:
-        pages: int = self._connection.execute("PRAGMA page_count").fetchone()[0]
-        free: int = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
-        return (pages - free) * _PAGE_BYTES
+        return (self._integer("PRAGMA page_count") - self._integer("PRAGMA freelist_count")) * PAGE_BYTES
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):  # SQLite has rolled back by itself after most errors of the disk
-                self._connection.execute("ROLLBACK")
-            raise
-
-
-def _text(stored: bytes) -> str:
-    """Damaged text must not stop a query; who reads it finds that it is not JSON."""
-    return stored.decode("utf-8", "replace")
-
-
-def _corrupt(message: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(message)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
-
-
-def is_corrupt(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file itself is damaged, rather than full, locked or failing."""
-    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return code & 0xFF in _CORRUPT
-
-
-def is_locked(error: sqlite3.DatabaseError) -> bool:
-    """Whether another process uses the file."""
-    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return code & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def move_aside(path: Path) -> Path:
-    """Rename a corrupt store's files so that a new one can take their place; the new name of the main one.
-
-    Of those that were moved before, the newest are kept, ASIDE_KEPT in all.
-    """
-    prefix = f"{path.name}.corrupt-"
-    aside = path.with_name(f"{prefix}{time.time_ns()}")
-    for tail in ("", "-wal", "-shm"):
-        with suppress(OSError):
-            path.with_name(path.name + tail).rename(aside.with_name(aside.name + tail))
-    files: dict[int, list[Path]] = {}
-    for file in path.parent.glob(f"{prefix}*"):
-        moved_at = file.name.removeprefix(prefix).partition("-")[0]
-        if moved_at.isdecimal():
-            files.setdefault(int(moved_at), []).append(file)
-    for old in sorted(files)[:-ASIDE_KEPT]:
-        for file in files[old]:
-            with suppress(OSError):
-                file.unlink()
-    return aside
+    def _integer(self, query: str) -> int:
+        return int(self._connection.execute(query).fetchone()[0])

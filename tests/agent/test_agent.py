@@ -9,10 +9,11 @@ import pytest
 from clocks import Clock
 from outboxes import Machine
 
-from agent.agent import BACKFILL_MAX_BYTES, STEP_SECONDS, Agent
-from agent.collector import Collector, Readings, Runner
+from agent.agent import STEP_SECONDS, Agent
+from agent.collector import Collector, CollectorRunner, Readings
+from agent.outbox.backfill import BACKFILL_MAX_BYTES
 from agent.outbox.outbox import SPILL_SECONDS, Outbox
-from agent.session_counter import Sessions
+from agent.session_counter import SessionCounter
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Backoff, Message, Transport, WillMaker
 from runtime.settings.agent import AgentSettings
@@ -75,17 +76,16 @@ class Bench:
             self.transport.cut(send_will=False)
         self.machine.close()
         self.collector = Fake(self.settings, self.clock)
-        self.runner = Runner([self.collector], timeout_seconds=5)
+        self.runner = CollectorRunner([self.collector], timeout_seconds=5)
         self.outbox: Outbox = self.machine.open()
-        self.sessions = Sessions(self.directory / "session", now=self.clock.now)
+        self.sessions = SessionCounter(self.directory / "session", self.clock)
         self.agent = Agent(
             self.settings,
             open_transport=self._open_transport,
             outbox=self.outbox,
             runner=self.runner,
             sessions=self.sessions,
-            now=self.clock.now,
-            monotonic=self.clock.monotonic,
+            clock=self.clock,
         )
 
     def _open_transport(self, *, subscriptions: list[tuple[str, int]], will: WillMaker, backoff: Backoff) -> Transport:
@@ -366,7 +366,7 @@ def test_the_samples_of_a_fleet_are_spread_over_the_interval(clock: Clock, tmp_p
         bench = Bench(place, clock, tmp_path)
         clock.milliseconds = 1_700_000_000_000
         bench.start(machine=f"attic-{i}")
-        phases.append((bench.agent._grid - clock.monotonic()) / 10)
+        phases.append((bench.agent._schedule._grid - clock.monotonic()) / 10)
         bench.agent.stop()
 
     assert all(0 <= phase < 1 for phase in phases)
@@ -630,8 +630,8 @@ def test_a_session_beyond_reason_is_not_followed(bench: Bench, session: int) -> 
 def test_a_lost_connection_and_a_failing_disk_do_not_stop_the_sampling(bench: Bench) -> None:
     bench.machine.cold.unlink(missing_ok=True)
     bench.broker.running = False
-    assert bench.outbox._cold is not None
-    bench.outbox._cold._connection.execute("PRAGMA max_page_count = 1")
+    assert bench.outbox._cold.file is not None
+    bench.outbox._cold.file._connection.execute("PRAGMA max_page_count = 1")
     bench.run(300)
 
     assert bench.outbox.next_seq >= 30

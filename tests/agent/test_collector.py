@@ -12,7 +12,7 @@ from distributions import install
 from waiting import wait_until
 
 import agent.collectors
-from agent.collector import Collector, Readings, Runner, discover
+from agent.collector import Collector, CollectorRunner, Readings, discover
 from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import EXTRA_MAX, METRICS_MAX, VITALS, Metric
 
@@ -51,8 +51,8 @@ def fail() -> object:
     raise RuntimeError("broken")
 
 
-def runner_of(*collectors: Collector, seconds: float = 5.0) -> Runner:
-    return Runner(collectors, timeout_seconds=seconds)
+def runner_of(*collectors: Collector, seconds: float = 5.0) -> CollectorRunner:
+    return CollectorRunner(collectors, timeout_seconds=seconds)
 
 
 def test_vitals_and_extra_readings_are_told_apart() -> None:
@@ -213,7 +213,7 @@ def test_a_file_that_is_dropped_in_is_found_and_its_metrics_are_sent_and_describ
     module, directory = package
     (directory / "fan.py").write_text(COLLECTOR.format(name="Fan", metric="fan_rpm"))
 
-    runner = Runner(discover(module, SETTINGS), timeout_seconds=5)
+    runner = CollectorRunner(discover(module, SETTINGS), timeout_seconds=5)
 
     assert [metric.name for metric in runner.metrics] == ["fan_rpm"]
     assert runner.collect()[1] == {"fan_rpm": 1.0}
@@ -238,7 +238,7 @@ def test_a_broken_file_or_class_costs_only_itself(package: tuple[ModuleType, Pat
     (directory / "broken.py").write_text(broken)
     (directory / "fan.py").write_text(COLLECTOR.format(name="Fan", metric="fan_rpm"))
 
-    runner = Runner(discover(module, SETTINGS), timeout_seconds=5)
+    runner = CollectorRunner(discover(module, SETTINGS), timeout_seconds=5)
 
     assert [metric.name for metric in runner.metrics] == ["fan_rpm"]
     assert runner.collect()[1] == {"fan_rpm": 1.0}
@@ -275,7 +275,7 @@ def test_an_installed_distribution_adds_a_collector_through_an_entry_point(
         + COLLECTOR.format(name="Bad", metric="bad").replace("(Metric", "(7, Metric"),
     )
 
-    runner = Runner(discover(module, SETTINGS), timeout_seconds=5)
+    runner = CollectorRunner(discover(module, SETTINGS), timeout_seconds=5)
 
     assert runner.names == ("fan", "gpu")
     assert [metric.name for metric in runner.metrics] == ["fan_rpm", "gpu_percent"]
@@ -285,6 +285,6 @@ def test_an_installed_distribution_adds_a_collector_through_an_entry_point(
 
 
 def test_the_shipped_collectors_describe_every_vital_and_nothing_else() -> None:
-    runner = Runner(discover(agent.collectors, SETTINGS), timeout_seconds=5)
+    runner = CollectorRunner(discover(agent.collectors, SETTINGS), timeout_seconds=5)
 
     assert sorted(metric.name for metric in runner.metrics) == sorted(VITALS)

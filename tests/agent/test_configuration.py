@@ -9,7 +9,7 @@ from clocks import Clock
 from obeying import Obedient
 from waiting import wait_until
 
-from agent.configuration import TRIAL_SECONDS, Wish
+from agent.configuration import TRIAL_SECONDS, RequestedConfiguration
 from schemas.contract.messages import Signed
 
 OWNERS = 10.0
@@ -23,7 +23,7 @@ def machine(tmp_path: Path, clock: Clock) -> Iterator[Obedient]:
     made.kill()
 
 
-def wish(machine: Obedient, **arguments: Any) -> Signed:  # noqa: ANN401
+def configure(machine: Obedient, **arguments: Any) -> Signed:  # noqa: ANN401
     machine.clock.advance(0.001)  # no two are ordered at the same moment
     return machine.operator.order("configure", arguments=arguments)
 
@@ -38,11 +38,11 @@ def send_and_go_away(machine: Obedient, order: Signed) -> None:
         return machine.executor.configuration.revision > 0
 
     machine.broker.running = False
-    wait_until(is_taken_up, what="the wish to be taken up")
+    wait_until(is_taken_up, what="the configuration to be applied")
 
 
 def test_it_is_in_force_without_a_restart_and_reported(machine: Obedient) -> None:
-    order = wish(machine, interval_seconds=2, labels={"room": "cellar"}, collectors_off=["warmth"])
+    order = configure(machine, interval_seconds=2, labels={"room": "cellar"}, collectors_off=["warmth"])
     session = machine.statuses[-1].session
     result = machine.outcome(order)
     machine.run(20)
@@ -60,15 +60,15 @@ def test_it_is_in_force_without_a_restart_and_reported(machine: Obedient) -> Non
 
 
 def test_what_a_wish_does_not_name_is_the_owners(machine: Obedient) -> None:
-    machine.outcome(wish(machine, interval_seconds=2, collectors_off=["warmth"]))
-    machine.outcome(wish(machine, labels={}))
+    machine.outcome(configure(machine, interval_seconds=2, collectors_off=["warmth"]))
+    machine.outcome(configure(machine, labels={}))
 
     info = machine.infos[-1]
     assert (info.interval_seconds, info.labels, info.collectors_off) == (OWNERS, {}, ())
 
 
 def test_it_is_in_force_after_a_restart(machine: Obedient) -> None:
-    machine.outcome(wish(machine, interval_seconds=2))
+    machine.outcome(configure(machine, interval_seconds=2))
     machine.stop()
     machine.start()
 
@@ -76,7 +76,7 @@ def test_it_is_in_force_after_a_restart(machine: Obedient) -> None:
 
 
 def test_it_is_taken_back_when_the_agent_cannot_connect_with_it(machine: Obedient) -> None:
-    order = wish(machine, interval_seconds=2)
+    order = configure(machine, interval_seconds=2)
     send_and_go_away(machine, order)
     machine.run(TRIAL_SECONDS - 5)
     assert machine.executor.configuration.settings.interval_seconds == 2.0
@@ -90,7 +90,7 @@ def test_it_is_taken_back_when_the_agent_cannot_connect_with_it(machine: Obedien
 
 
 def test_it_is_taken_back_after_a_restart_too(machine: Obedient) -> None:
-    order = wish(machine, interval_seconds=2)
+    order = configure(machine, interval_seconds=2)
     send_and_go_away(machine, order)
     machine.kill()
     machine.start()
@@ -103,7 +103,7 @@ def test_it_is_taken_back_after_a_restart_too(machine: Obedient) -> None:
 
 
 def test_one_that_was_on_trial_when_the_agent_died_proves_itself_when_it_is_back(machine: Obedient) -> None:
-    order = wish(machine, interval_seconds=2)
+    order = configure(machine, interval_seconds=2)
     send_and_go_away(machine, order)
     machine.kill()
     machine.broker.running = True
@@ -115,14 +115,14 @@ def test_one_that_was_on_trial_when_the_agent_died_proves_itself_when_it_is_back
 
 
 def test_a_second_wish_on_trial_goes_back_to_what_was_proved(machine: Obedient) -> None:
-    machine.outcome(wish(machine, interval_seconds=3))
+    machine.outcome(configure(machine, interval_seconds=3))
     configuration = machine.executor.configuration
     before = configuration.revision
     machine.broker.running = False
     machine.transport.cut(send_will=False)
     now = machine.clock.now()
-    assert configuration.take(Wish(interval_seconds=4), now) == ""
-    assert configuration.take(Wish(interval_seconds=5), now + 1) == ""
+    assert configuration.apply(RequestedConfiguration(interval_seconds=4), now) == ""
+    assert configuration.apply(RequestedConfiguration(interval_seconds=5), now + 1) == ""
     machine.run(TRIAL_SECONDS + 5)
 
     assert configuration.settings.interval_seconds == 3.0
@@ -130,8 +130,8 @@ def test_a_second_wish_on_trial_goes_back_to_what_was_proved(machine: Obedient) 
 
 
 def test_a_wish_that_was_ordered_earlier_is_not_taken_up_later(machine: Obedient) -> None:
-    earlier = wish(machine, interval_seconds=2)
-    machine.outcome(wish(machine, interval_seconds=3))
+    earlier = configure(machine, interval_seconds=2)
+    machine.outcome(configure(machine, interval_seconds=3))
     result = machine.outcome(earlier)
 
     assert (result.state, result.reason) == ("failed", "not-taken-up")
@@ -153,7 +153,7 @@ def test_a_wish_that_was_ordered_earlier_is_not_taken_up_later(machine: Obedient
     ids=str,
 )
 def test_nothing_else_can_be_configured(machine: Obedient, arguments: dict[str, Any]) -> None:
-    assert machine.outcome(wish(machine, **arguments)).reason == "arguments"
+    assert machine.outcome(configure(machine, **arguments)).reason == "arguments"
     assert machine.executor.configuration.revision == 0
 
 
@@ -171,7 +171,7 @@ def test_a_desired_configuration_is_taken_up_also_when_its_order_has_expired(mac
 
 
 def test_the_version_of_what_is_in_force_already_is_reported_and_changes_nothing_else(machine: Obedient) -> None:
-    machine.outcome(order := wish(machine, interval_seconds=5))
+    machine.outcome(order := configure(machine, interval_seconds=5))
     session, revision = machine.statuses[-1].session, machine.executor.configuration.revision
     assert machine.infos[-1].config_version == 0
     machine.desire(3, order)
@@ -182,10 +182,10 @@ def test_the_version_of_what_is_in_force_already_is_reported_and_changes_nothing
 
 
 def test_an_older_desired_configuration_that_is_played_back_changes_nothing(machine: Obedient) -> None:
-    old = wish(machine, interval_seconds=2)
+    old = configure(machine, interval_seconds=2)
     machine.desire(1, old)
     machine.run(3)
-    machine.desire(2, wish(machine, interval_seconds=3))
+    machine.desire(2, configure(machine, interval_seconds=3))
     machine.run(3)
     machine.desire(99, old)  # the version stands outside of what is signed
     machine.run(3)
@@ -194,7 +194,7 @@ def test_an_older_desired_configuration_that_is_played_back_changes_nothing(mach
 
 
 def test_one_that_was_given_up_is_not_tried_again_and_a_later_one_is(machine: Obedient) -> None:
-    order = wish(machine, interval_seconds=2)
+    order = configure(machine, interval_seconds=2)
     send_and_go_away(machine, order)
     machine.run(TRIAL_SECONDS + 5)
     machine.broker.running = True
@@ -203,7 +203,7 @@ def test_one_that_was_given_up_is_not_tried_again_and_a_later_one_is(machine: Ob
     machine.desire(1, order)
     machine.run(3)
     assert machine.executor.configuration.revision == revision
-    machine.desire(2, wish(machine, interval_seconds=4))
+    machine.desire(2, configure(machine, interval_seconds=4))
     machine.run(3)
 
     assert machine.infos[-1].interval_seconds == 4.0
@@ -213,20 +213,20 @@ def test_one_that_was_given_up_is_not_tried_again_and_a_later_one_is(machine: Ob
 
 
 def test_a_damaged_file_means_the_owners_settings(machine: Obedient) -> None:
-    machine.outcome(wish(machine, interval_seconds=2))
+    machine.outcome(configure(machine, interval_seconds=2))
     machine.stop()
     (machine.directory / "configuration.json").write_text("{")
     machine.start()
 
     assert machine.infos[-1].interval_seconds == OWNERS
-    assert machine.outcome(wish(machine, interval_seconds=3)).state == "succeeded"
+    assert machine.outcome(configure(machine, interval_seconds=3)).state == "succeeded"
 
 
 def test_what_cannot_be_written_is_not_taken_up(machine: Obedient) -> None:
     blocked = machine.directory / "configuration.json"
     blocked.mkdir()
-    result = machine.outcome(wish(machine, interval_seconds=2))
+    result = machine.outcome(configure(machine, interval_seconds=2))
     assert (result.state, result.reason) == ("failed", "not-taken-up")
     blocked.rmdir()
 
-    assert machine.outcome(wish(machine, interval_seconds=2)).state == "succeeded"
+    assert machine.outcome(configure(machine, interval_seconds=2)).state == "succeeded"

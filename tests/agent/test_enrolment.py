@@ -11,11 +11,12 @@ import pytest
 from sites import Site, now, site
 from sqlalchemy import Engine
 
-from agent.enrolment import Enrolment, enrolled_as, over_mqtt
-from agent.orders.trusted_keys import KEYS_FILE, Keys
+from agent.enrolment import Enrolment, enrolled_as
+from agent.orders.trusted_keys import KEYS_FILE, TrustedKeys
 from broker.client.transport import Event
 from ingestor.admin import access, tokens
 from ingestor.admin.key_changes import add_key
+from runtime.clock import SystemClock
 from runtime.errors import UserError
 from runtime.settings.agent import AgentSettings
 from runtime.settings.secret_files import read_secret
@@ -42,7 +43,7 @@ def settings(server: Site, data: Path, **fields: Any) -> AgentSettings:  # noqa:
 
 def enrolment(server: Site, data: Path, with_: Token, **fields: Any) -> Enrolment:  # noqa: ANN401
     mine = settings(server, data, **fields)
-    return Enrolment(mine, with_, open_transport=over_mqtt(mine), nonce=next(NONCES))
+    return Enrolment(mine, with_, nonce=next(NONCES), clock=SystemClock())
 
 
 def refusal(server: Site, data: Path, with_: Token) -> str:
@@ -57,7 +58,7 @@ def test_a_machine_gets_its_place_and_everything_the_agent_needs(server: Site, t
     assert enrolment(server, tmp_path, token(server)).run() == "attic"
     layout = StateDirectory(tmp_path)
     assert layout.enrolled == {"server": server.server, "org": "acme", "machine": "attic"}
-    assert Keys(tmp_path / "agent" / KEYS_FILE, "acme").ids == (key_id(public_key(seed)),)
+    assert TrustedKeys(tmp_path / "agent" / KEYS_FILE, "acme").ids == (key_id(public_key(seed)),)
     assert enrolled_as(tmp_path) == "acme/attic"
     secret = read_secret(layout.secret("agent"))
     entry = server.broker.directory.find("acme.attic")
@@ -80,7 +81,7 @@ def test_a_second_machine_of_the_same_name_gets_another(server: Site, tmp_path: 
 def test_a_used_up_an_expired_and_a_foreign_token_are_refused_in_words(server: Site, tmp_path: Path) -> None:
     with_ = token(server)
     enrolment(server, tmp_path / "a", with_).run()
-    assert "made all the machines" in refusal(server, tmp_path / "b", with_)
+    assert "enrolled all the machines" in refusal(server, tmp_path / "b", with_)
     assert "has expired" in refusal(server, tmp_path / "c", token(server, seconds=0.001))
     revoked = token(server)
     tokens.revoke_token(server.engine, f"acme._{revoked.name}", now=now)
@@ -124,9 +125,9 @@ def test_an_ingestor_that_comes_later_still_answers(server: Site, tmp_path: Path
     first = enrolment(server, tmp_path, token(server))
     original = first._converse
 
-    def converse(transport: Any, question: Any) -> Any:  # noqa: ANN401
+    def converse(transport: Any, request: Any) -> Any:  # noqa: ANN401
         server.start_ingestor()
-        return original(transport, question)
+        return original(transport, request)
 
     first._converse = converse  # type: ignore[method-assign]
     assert first.run() == "attic"

@@ -8,7 +8,7 @@ from clocks import Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.session_counter import Sessions
+from agent.session_counter import SessionCounter
 from schemas.contract.messages import INTEGER_MAX
 
 
@@ -18,11 +18,11 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_session_is_the_time_in_milliseconds(path: Path, clock: Clock) -> None:
-    assert Sessions(path, now=clock.now).next() == clock.now()
+    assert SessionCounter(path, clock).next() == clock.now()
 
 
 def test_sessions_grow_within_one_millisecond(path: Path, clock: Clock) -> None:
-    sessions = Sessions(path, now=clock.now)
+    sessions = SessionCounter(path, clock)
 
     assert [sessions.next() for _ in range(3)] == [clock.now(), clock.now() + 1, clock.now() + 2]
 
@@ -35,7 +35,7 @@ def test_sessions_grow_across_restarts_whatever_the_clock_does(
     clock, path = Clock(), tmp_path_factory.mktemp("sessions") / "session"
     last = 0
     for jump in jumps:
-        session = Sessions(path, now=clock.now).next()
+        session = SessionCounter(path, clock).next()
         assert session > last
         last = session
         clock.advance(jump)
@@ -46,7 +46,7 @@ def test_a_session_is_saved_and_synced_before_it_is_used(
 ) -> None:
     synced = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
-    session = Sessions(path, now=clock.now).next()
+    session = SessionCounter(path, clock).next()
 
     assert path.read_text() == str(session)
     assert synced[0] == len(str(session))  # the file, and after it the directory
@@ -55,7 +55,7 @@ def test_a_session_is_saved_and_synced_before_it_is_used(
 def test_without_a_place_to_save_them_sessions_still_grow(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sessions = Sessions(tmp_path / "missing" / "session", now=clock.now)
+    sessions = SessionCounter(tmp_path / "missing" / "session", clock)
 
     assert sessions.next() < sessions.next()
     assert "cannot save the session number" in caplog.text
@@ -65,18 +65,18 @@ def test_without_a_place_to_save_them_sessions_still_grow(
 def test_a_damaged_file_is_as_good_as_none(path: Path, clock: Clock, content: bytes) -> None:
     path.write_bytes(content)
 
-    assert Sessions(path, now=clock.now).next() == clock.now()
+    assert SessionCounter(path, clock).next() == clock.now()
 
 
 def test_the_next_session_goes_beyond_one_that_was_seen(path: Path, clock: Clock) -> None:
-    sessions = Sessions(path, now=clock.now)
-    sessions.go_beyond(clock.now() + 1000)
+    sessions = SessionCounter(path, clock)
+    sessions.exceed(clock.now() + 1000)
 
     assert sessions.next() == clock.now() + 1001
 
 
 def test_a_session_that_no_clock_can_have_made_is_not_followed(path: Path, clock: Clock) -> None:
-    sessions = Sessions(path, now=clock.now)
-    sessions.go_beyond(INTEGER_MAX)
+    sessions = SessionCounter(path, clock)
+    sessions.exceed(INTEGER_MAX)
 
     assert sessions.next() == clock.now()

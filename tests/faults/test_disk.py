@@ -14,6 +14,7 @@ from faults.scale import IS_WHOLE, SCALE, brokers
 from waiting import wait_until
 
 from agent.outbox.outbox import Outbox
+from runtime.clock import SystemClock
 
 NORMAL_SECONDS = 10.0
 DISK_FAILED = b"the disk queue failed"
@@ -158,7 +159,7 @@ def reopen(cold: Path, hot: Path, stream: str) -> tuple[set[int], str]:
         kept = {row[0] for row in rows}
     finally:
         connection.close()
-    outbox = Outbox(cold, hot, max_bytes=64 << 20, boot="another boot", now=lambda: 1)
+    outbox = Outbox(cold, hot, max_bytes=64 << 20, boot="another boot", clock=SystemClock())
     assert outbox.quarantined == []
     begun = outbox.stream
     outbox.close()

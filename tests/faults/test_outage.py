@@ -15,16 +15,17 @@ from faults.scale import SCALE, brokers
 from sqlalchemy import Engine, func, select
 
 from agent.agent import Agent
-from agent.collector import Runner
+from agent.collector import CollectorRunner
 from agent.inventory import boot_id
 from agent.outbox.outbox import Outbox
-from agent.session_counter import Sessions
+from agent.session_counter import SessionCounter
 from broker.access.policy import Principal, Role
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Backoff, WillMaker
 from ingestor.admin.access import add_org, add_principal
 from ingestor.ingestor import Ingestor
 from ingestor.storage.store import Store
+from runtime.clock import SystemClock
 from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import Vitals
 from schemas.database import tables
@@ -49,7 +50,7 @@ class Simulation:
         self.broker = MemoryBroker()
         settings = AgentSettings(data=directory, org=ORG, machine=MACHINE, interval_seconds=INTERVAL)
         self.outbox = Outbox(
-            self.files / "outbox.db", directory / "hot.db", max_bytes=max_bytes, boot=boot_id(), now=clock.now
+            self.files / "outbox.db", directory / "hot.db", max_bytes=max_bytes, boot=boot_id(), clock=clock
         )
 
         def open_transport(
@@ -64,10 +65,9 @@ class Simulation:
             settings,
             open_transport=open_transport,
             outbox=self.outbox,
-            runner=Runner([Probe(settings)], timeout_seconds=10.0),
-            sessions=Sessions(self.files / "session", now=clock.now),
-            now=clock.now,
-            monotonic=clock.monotonic,
+            runner=CollectorRunner([Probe(settings)], timeout_seconds=10.0),
+            sessions=SessionCounter(self.files / "session", clock),
+            clock=clock,
         )
         self.ingestor = Ingestor(
             store=Store(engine, name="ingestor", dead_letter_max=100),
@@ -244,7 +244,7 @@ def prefill(settings: AgentSettings, cold: Path, hot: Path, count: int) -> None:
     cold.parent.mkdir(parents=True)
     probe = Probe(settings)
     boot = f"{boot_id()} {cold.parent.resolve()}"  # as the agent names it
-    outbox = Outbox(cold, hot, max_bytes=64 * MEBIBYTE, boot=boot, now=_now)
+    outbox = Outbox(cold, hot, max_bytes=64 * MEBIBYTE, boot=boot, clock=SystemClock())
     first = _now() - round(count * INTERVAL * 1000)
     for number in range(count):
         readings = dict(probe.collect())

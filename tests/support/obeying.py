@@ -12,13 +12,13 @@ from waiting import wait_until
 import agent.actions
 from agent.action import Action, ActionContext, Arguments, NoArguments, Outcome, action, discover
 from agent.agent import Agent
-from agent.collector import Collector, Readings, Runner
+from agent.collector import Collector, CollectorRunner, Readings
 from agent.configuration import Configuration
 from agent.orders.executor import Executor
 from agent.orders.journal import Journal
-from agent.orders.trusted_keys import KEYS_FILE, Keys, write_keys
+from agent.orders.trusted_keys import KEYS_FILE, TrustedKeys, write_keys
 from agent.outbox.outbox import Outbox
-from agent.session_counter import Sessions
+from agent.session_counter import SessionCounter
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Backoff, Message, Transport, WillMaker
 from runtime.settings.agent import AgentSettings
@@ -84,15 +84,15 @@ class Asked:
         self.asked.append("sample")
         return 1
 
-    def configure(self, wish: object) -> str:
-        self.asked.append(wish)
+    def configure(self, requested: object) -> str:
+        self.asked.append(requested)
         return ""
 
-    def leave(self, reason: OfflineReason) -> None:
-        self.asked.append(("leave", reason))
+    def restart(self, reason: OfflineReason) -> None:
+        self.asked.append(("restart", reason))
 
-    def expect(self, reason: OfflineReason) -> None:
-        self.asked.append(("expect", reason))
+    def set_stop_reason(self, reason: OfflineReason) -> None:
+        self.asked.append(("set_stop_reason", reason))
 
 
 class Obedient:
@@ -125,32 +125,28 @@ class Obedient:
     def start(self, **settings: Any) -> None:  # noqa: ANN401 - fields of AgentSettings
         self.settings = self.settings.model_copy(update=settings)
         self.processes += 1
-        self.journal = Journal(self.directory / "journal.db", now=self.clock.now)
+        self.journal = Journal(self.directory / "journal.db", self.clock)
         self.executor = Executor(
             self.settings,
             actions=self.actions,
-            keys=Keys(self.directory / KEYS_FILE, "home"),
+            keys=TrustedKeys(self.directory / KEYS_FILE, "home"),
             journal=self.journal,
-            configuration=Configuration(
-                self.directory / "configuration.json", self.settings, monotonic=self.clock.monotonic
-            ),
+            configuration=Configuration(self.directory / "configuration.json", self.settings, self.clock),
             process=f"process-{self.processes}",
             boot=self.boot,
-            now=self.clock.now,
-            monotonic=self.clock.monotonic,
+            clock=self.clock,
         )
-        self.runner = Runner([Warmth(self.settings), Load(self.settings)], timeout_seconds=5)
+        self.runner = CollectorRunner([Warmth(self.settings), Load(self.settings)], timeout_seconds=5)
         self.outbox = Outbox(
-            self.directory / "outbox.db", self.directory / "hot.db", max_bytes=1 << 20, boot="boot", now=self.clock.now
+            self.directory / "outbox.db", self.directory / "hot.db", max_bytes=1 << 20, boot="boot", clock=self.clock
         )
         self.agent = Agent(
             self.settings,
             open_transport=self._open_transport,
             outbox=self.outbox,
             runner=self.runner,
-            sessions=Sessions(self.directory / "session", now=self.clock.now),
-            now=self.clock.now,
-            monotonic=self.clock.monotonic,
+            sessions=SessionCounter(self.directory / "session", self.clock),
+            clock=self.clock,
             executor=self.executor,
         )
         self.step(3)

@@ -9,7 +9,7 @@ from pathlib import Path
 from clocks import Clock
 
 from agent.outbox.outbox import Outbox
-from agent.outbox.sample_file import Store
+from agent.outbox.sample_file import SampleFile
 from schemas.contract.messages import Extra, Range, Sample, Vitals
 
 
@@ -39,7 +39,7 @@ class Machine:
             self.hot,
             max_bytes=max_bytes,
             boot=self.boot,
-            now=self.clock.now,
+            clock=self.clock,
             new_name=lambda: f"{next(self._names):016x}",
         )
         self._open.append(outbox)
@@ -99,14 +99,14 @@ def drain(outbox: Outbox, limit: int = 1000) -> list[tuple[str, list[int]]]:
 
 def fill_disk(outbox: Outbox) -> None:
     """Let no more page be taken on disk, as on a full file system."""
-    assert outbox._cold is not None
-    outbox._cold._connection.execute("PRAGMA max_page_count = 1")
+    assert outbox._cold.file is not None
+    outbox._cold.file._connection.execute("PRAGMA max_page_count = 1")
 
 
 def free_disk(outbox: Outbox) -> None:
     """Undo `fill_disk`."""
-    assert outbox._cold is not None
-    outbox._cold._connection.execute("PRAGMA max_page_count = 1000000")
+    assert outbox._cold.file is not None
+    outbox._cold.file._connection.execute("PRAGMA max_page_count = 1000000")
 
 
 def flip(path: Path) -> None:
@@ -118,7 +118,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def read_again(store: Store | None) -> None:
+def read_again(store: SampleFile | None) -> None:
     """Let a store forget the pages that it has in memory."""
     assert store is not None
     store._connection.execute("PRAGMA shrink_memory")
@@ -126,6 +126,6 @@ def read_again(store: Store | None) -> None:
 
 def damage_readings(outbox: Outbox, seq: int, body: str | memoryview, *, cast: bool = False) -> None:
     """Replace what is stored of a sample on disk; `cast`: bytes, stored as text."""
-    assert outbox._cold is not None
+    assert outbox._cold.file is not None
     value = "CAST(? AS TEXT)" if cast else "?"
-    outbox._cold._connection.execute(f"UPDATE sample SET body = {value} WHERE seq = ?", (body, seq))  # noqa: S608
+    outbox._cold.file._connection.execute(f"UPDATE sample SET body = {value} WHERE seq = ?", (body, seq))  # noqa: S608

@@ -15,9 +15,9 @@ from waiting import wait_until
 
 import agent.actions
 from agent import action
-from agent.action import Begun, Outcome, Situation
+from agent.action import MachineState, Outcome, StartedOrder
 from agent.actions import message as messages
-from agent.actions.message import MessageArguments, attempts, message
+from agent.actions.message import MessageArguments, message, programs
 from agent.actions.reboot import PATIENCE_SECONDS, RebootArguments, command, reboot
 from runtime.settings.agent import ALLOWED_ACTIONS, AgentSettings
 from runtime.version import VERSION
@@ -120,7 +120,7 @@ def test_without_a_desktop_a_message_has_failed(clock: Clock, monkeypatch: pytes
     for name in ("DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(messages, "BUSES", tmp_path)
-    monkeypatch.setattr(messages.attempts, "__kwdefaults__", {"platform": "linux", "buses": tmp_path})
+    monkeypatch.setattr(messages.programs, "__kwdefaults__", {"platform": "linux", "buses": tmp_path})
     outcome = message.run(MessageArguments(title="hello"), Asked(clock))
 
     assert isinstance(outcome, Outcome)
@@ -132,7 +132,7 @@ def test_a_desktop_without_a_program_that_shows_it_has_failed_with_the_reason(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
-    monkeypatch.setattr(messages.attempts, "__kwdefaults__", {"platform": "linux", "buses": tmp_path})
+    monkeypatch.setattr(messages.programs, "__kwdefaults__", {"platform": "linux", "buses": tmp_path})
     outcome = message.run(MessageArguments(title="hello"), Asked(clock))
 
     assert isinstance(outcome, Outcome)
@@ -151,7 +151,7 @@ def test_a_message_goes_to_the_session_bus_of_who_is_logged_in(tmp_path: Path, m
         with socket.socket(socket.AF_UNIX) as bus:
             monkeypatch.chdir(place)
             bus.bind("bus")
-    (found,) = attempts(MessageArguments(title="hello"), platform="linux", buses=tmp_path)
+    (found,) = programs(MessageArguments(title="hello"), platform="linux", buses=tmp_path)
 
     assert found.user is None
     assert found.environment["DBUS_SESSION_BUS_ADDRESS"] == f"unix:path={mine}/bus"
@@ -166,7 +166,7 @@ def test_root_shows_it_as_the_person_who_is_logged_in(tmp_path: Path, monkeypatc
     (place / "bus").touch()
     for path in (place, place / "bus"):
         os.chown(path, 1, 1)
-    (found,) = attempts(MessageArguments(title="hello"), platform="linux", buses=tmp_path)
+    (found,) = programs(MessageArguments(title="hello"), platform="linux", buses=tmp_path)
 
     assert found.user == 1
 
@@ -174,9 +174,9 @@ def test_root_shows_it_as_the_person_who_is_logged_in(tmp_path: Path, monkeypatc
 # Rebooting.
 
 
-def situation(clock: Clock, **facts: object) -> Situation:
+def state(clock: Clock, **facts: object) -> MachineState:
     values = {"process": "p", "boot": "b", "now": clock.now(), "configured_at": 0, "reverted_at": 0, **facts}
-    return Situation(**values)  # type: ignore[arg-type]
+    return MachineState(**values)  # type: ignore[arg-type]
 
 
 def test_the_reboot_command_gets_its_delay_in_minutes_rounded_up(tmp_path: Path) -> None:
@@ -201,17 +201,17 @@ def test_a_reboot_succeeds_when_the_machine_is_back_and_has_failed_when_it_never
     program = recorder(tmp_path, "go")
     context = Asked(clock, reboot_command=[str(program), "{notice}"])
     assert reboot.run(RebootArguments(notice="soon"), context) is None
-    assert (context.asked, recorded(program)) == ([("expect", "rebooting")], [["soon"]])
-    begun = Begun(context.order, clock.now(), "p", "b")
-    assert reboot.settle is not None
+    assert (context.asked, recorded(program)) == ([("set_stop_reason", "rebooting")], [["soon"]])
+    started = StartedOrder(context.order, clock.now(), "p", "b")
+    assert reboot.resolve is not None
 
-    assert reboot.settle(begun, situation(clock)) is None
-    assert reboot.settle(begun, situation(clock, process="another")) is None
-    back = reboot.settle(begun, situation(clock, boot="another"))
+    assert reboot.resolve(started, state(clock)) is None
+    assert reboot.resolve(started, state(clock, process="another")) is None
+    back = reboot.resolve(started, state(clock, boot="another"))
     assert back is not None
     assert back.state == "succeeded"
     clock.advance(PATIENCE_SECONDS + 1)
-    late = reboot.settle(begun, situation(clock))
+    late = reboot.resolve(started, state(clock))
     assert late is not None
     assert late.reason == "not-rebooted"
 
@@ -222,7 +222,7 @@ def test_a_reboot_command_that_fails_or_is_not_there_is_a_failure_at_once(tmp_pa
         outcome = reboot.run(RebootArguments(), context)
         assert isinstance(outcome, Outcome)
         assert outcome.reason == reason
-        assert context.asked == [("expect", "rebooting"), ("expect", "stopped")]
+        assert context.asked == [("set_stop_reason", "rebooting"), ("set_stop_reason", "stopped")]
 
 
 @pytest.mark.parametrize("arguments", [{"delay_seconds": -1}, {"delay_seconds": 90_000}, {"delay_seconds": "1"}])

@@ -15,7 +15,7 @@ from waiting import wait_until
 
 import agent.actions
 from agent.action import discover
-from agent.actions.message import Attempt, MessageArguments, osascript, show
+from agent.actions.message import MessageArguments, NotificationProgram, osascript, show
 from runtime.settings.agent import AgentSettings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the recorders are scripts")
@@ -121,7 +121,7 @@ def test_a_mac_reads_nothing_of_a_message_as_a_script(place: Place, text: str) -
     arguments = MessageArguments.model_construct(title=text, text=text, urgency="normal")
     if "\0" in text:
         return  # refused before, and no argv could carry it
-    show(Attempt(osascript(arguments)))
+    show(NotificationProgram(osascript(arguments)))
 
     ((*script, dashes, title, body),) = place.argvs("osascript")
     assert [word for word in script if word != "-e"] == [

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 import agent.collectors
-from agent.collector import Runner, discover
+from agent.collector import CollectorRunner, discover
 from agent.collectors.cpu import Cpu
 from agent.collectors.disk import Disk
 from agent.collectors.load import Load
@@ -28,7 +28,7 @@ Times = namedtuple("Times", "user nice system idle iowait guest guest_nice")
 
 
 def test_all_of_them_together_give_valid_vitals_without_a_failure() -> None:
-    runner = Runner(discover(agent.collectors, SETTINGS), timeout_seconds=20)
+    runner = CollectorRunner(discover(agent.collectors, SETTINGS), timeout_seconds=20)
 
     vitals, extra = runner.collect()
 

@@ -13,8 +13,9 @@ from obeying import Obedient, calling, id_of
 from waiting import wait_until
 
 from agent.action import Outcome
-from agent.orders.executor import QUEUE_MAX, REPEAT_SECONDS
+from agent.orders.executor import QUEUE_MAX
 from agent.orders.journal import FUTURE_MILLISECONDS, KEPT_MILLISECONDS
+from agent.orders.results import REPEAT_SECONDS
 from schemas.contract import topics
 from schemas.contract.messages import OrgConfig, Signed
 from schemas.contract.signing import KeyChange, new_key, public_key, sign
@@ -44,9 +45,9 @@ def until(event: threading.Event, outcome: Outcome | None = None) -> Callable[[]
 def wait_until_it_leaves(machine: Obedient) -> None:
     def leaves() -> bool:
         machine.step()
-        return machine.agent.leaving
+        return machine.agent.restarting
 
-    wait_until(leaves, what="the wish to leave")
+    wait_until(leaves, what="the request to restart")
 
 
 # What runs.
@@ -59,7 +60,7 @@ def test_an_order_is_run_and_its_progress_and_outcome_are_said(machine: Obedient
     assert machine.states(order) == ["running", "succeeded"]
     assert (result.reason, result.detail) == ("", "appended")
     assert result.session == machine.statuses[-1].session
-    assert machine.executor.counts == {"begun": 1}
+    assert machine.executor.counts == {"started": 1}
 
 
 def test_an_order_that_comes_again_is_answered_and_not_run_again(machine: Obedient) -> None:
@@ -336,7 +337,7 @@ def test_a_restart_says_goodbye_and_reports_when_it_is_back(machine: Obedient) -
     machine.forget()
     machine.send(order)
     assert machine.states(order) == ["succeeded"]
-    assert not machine.agent.leaving
+    assert not machine.agent.restarting
 
 
 def test_a_restart_that_does_not_happen_has_failed(machine: Obedient) -> None:

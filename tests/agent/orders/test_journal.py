@@ -12,7 +12,7 @@ from acting import new_id
 from clocks import Clock
 from outboxes import flip
 
-from agent.action import Begun
+from agent.action import StartedOrder
 from agent.orders.journal import FUTURE_MILLISECONDS, KEPT_MILLISECONDS, Journal, JournalError
 from schemas.contract.commands import Order, Result
 
@@ -29,7 +29,7 @@ class Disk:
         self._opened: list[Journal] = []
 
     def open(self) -> Journal:
-        self._opened.append(Journal(self.path, now=self.clock.now))
+        self._opened.append(Journal(self.path, self.clock))
         return self._opened[-1]
 
     def cut_power(self) -> None:
@@ -47,14 +47,14 @@ class Disk:
         values = {"id": new_id(), "org": "home", "machine": "attic", "action": "ping", "issued_at": now}
         return Order.model_validate({**values, "expires_at": now + lives, **facts})
 
-    def begin(self, journal: Journal, order: Order) -> Begun:
-        begun = Begun(order, self.clock.now(), "process", "boot")
-        journal.begin(begun, self.result(order, "running"))
-        return begun
+    def start(self, journal: Journal, order: Order) -> StartedOrder:
+        started = StartedOrder(order, self.clock.now(), "process", "boot")
+        journal.start(started, self.result(order, "running"))
+        return started
 
     def run(self, journal: Journal, order: Order, **facts: Any) -> Result:  # noqa: ANN401
         result = self.result(order, "succeeded", **facts)
-        assert journal.finish(self.begin(journal, order), result)
+        assert journal.finish(self.start(journal, order), result)
         return result
 
     def result(self, order: Order, state: str, **facts: Any) -> Result:  # noqa: ANN401
@@ -69,15 +69,15 @@ def disk(tmp_path: Path, clock: Clock) -> Iterator[Disk]:
 
 
 def test_what_began_is_known_after_a_power_cut_at_that_moment(disk: Disk) -> None:
-    disk.begin(disk.open(), order := disk.order())
+    disk.start(disk.open(), order := disk.order())
     disk.cut_power()
     again = disk.open()
 
     (entry,) = again.running()
-    assert (entry.begun.order, entry.begun.process, entry.result.state) == (order, "process", "running")
+    assert (entry.started.order, entry.started.process, entry.result.state) == (order, "process", "running")
     assert again.known(order) == entry
     with pytest.raises(JournalError):
-        disk.begin(again, order)
+        disk.start(again, order)
 
 
 def test_every_write_is_synced_before_it_returns(disk: Disk) -> None:
@@ -140,7 +140,7 @@ def test_the_floor_outlives_a_restart_and_a_clock_that_is_set_back(disk: Disk) -
 def test_what_nobody_acknowledged_and_what_runs_stays_longer(disk: Disk) -> None:
     journal = disk.open()
     disk.run(journal, order := disk.order(lives=60_000))
-    disk.begin(journal, running := disk.order(lives=60_000))
+    disk.start(journal, running := disk.order(lives=60_000))
     disk.clock.advance(3600)
     journal.prune()
     assert journal.known(order)
@@ -236,11 +236,11 @@ def test_a_journal_that_cannot_be_opened_lets_nothing_run_and_is_tried_again(dis
     with pytest.raises(JournalError):
         journal.known(order)
     with pytest.raises(JournalError):
-        disk.begin(journal, order)
+        disk.start(journal, order)
     disk.path.rmdir()
 
     assert journal.known(order) is None
-    disk.begin(journal, order)
+    disk.start(journal, order)
     assert not journal.failing or journal.running()
 
 
@@ -252,4 +252,4 @@ def test_a_second_process_can_run_nothing(disk: Disk) -> None:
     with pytest.raises(JournalError):
         other.known(order)
     with pytest.raises(JournalError):
-        disk.begin(other, disk.order())
+        disk.start(other, disk.order())

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from agent.orders.trusted_keys import KEYS_FILE, Keys, write_keys
+from agent.orders.trusted_keys import KEYS_FILE, TrustedKeys, write_keys
 from runtime import files
 from schemas.contract.commands import Order
 from schemas.contract.enrolment import EnrolledKey
@@ -34,7 +34,7 @@ def order(seed: str) -> Signed:
     return sign(Order(id="1" * 32, org="home", machine="attic", action="ping", issued_at=NOW, expires_at=NOW + 1), seed)
 
 
-def obeys(keys: Keys, seed: str, now: int = NOW) -> bool:
+def obeys(keys: TrustedKeys, seed: str, now: int = NOW) -> bool:
     try:
         keys.open(order(seed), Order, now)
     except SignatureError:
@@ -43,7 +43,7 @@ def obeys(keys: Keys, seed: str, now: int = NOW) -> bool:
 
 
 def test_the_keys_of_the_enrolment_are_obeyed_and_nobody_else(path: Path) -> None:
-    keys = Keys(path, "home")
+    keys = TrustedKeys(path, "home")
 
     assert keys.ids == (key_id(public_key(SEED)),)
     assert obeys(keys, SEED)
@@ -55,16 +55,16 @@ def test_the_file_is_its_owners_alone(path: Path) -> None:
 
 
 def test_a_key_is_taken_when_a_held_one_has_signed_for_it_and_stays_after_a_restart(path: Path) -> None:
-    keys = Keys(path, "home")
+    keys = TrustedKeys(path, "home")
 
     assert keys.follow([change("add", OTHER, by=SEED)], NOW)
     assert obeys(keys, OTHER)
-    assert obeys(Keys(path, "home"), OTHER)
+    assert obeys(TrustedKeys(path, "home"), OTHER)
     assert not keys.follow([change("add", OTHER, by=SEED)], NOW)
 
 
 def test_a_key_that_signed_for_itself_or_by_a_stranger_or_for_another_organisation_is_not_taken(path: Path) -> None:
-    keys = Keys(path, "home")
+    keys = TrustedKeys(path, "home")
     changes = [
         change("add", STRANGER, by=STRANGER),
         change("add", OTHER, by=STRANGER),
@@ -77,9 +77,9 @@ def test_a_key_that_signed_for_itself_or_by_a_stranger_or_for_another_organisati
 
 
 def test_a_revoked_key_is_never_taken_again_also_after_a_restart(path: Path) -> None:
-    keys = Keys(path, "home")
+    keys = TrustedKeys(path, "home")
     keys.follow([change("add", OTHER, by=SEED), change("revoke", OTHER, by=SEED)], NOW)
-    again = Keys(path, "home")
+    again = TrustedKeys(path, "home")
 
     for found in (keys, again):
         assert not found.follow([change("add", OTHER, by=SEED)], NOW)
@@ -87,15 +87,15 @@ def test_a_revoked_key_is_never_taken_again_also_after_a_restart(path: Path) -> 
 
 
 def test_a_key_may_sign_its_own_end(path: Path) -> None:
-    keys = Keys(path, "home")
+    keys = TrustedKeys(path, "home")
     keys.follow([change("revoke", SEED, by=SEED)], NOW)
 
     assert keys.ids == ()
-    assert Keys(path, "home").ids == ()
+    assert TrustedKeys(path, "home").ids == ()
 
 
 def test_a_key_is_obeyed_until_it_expires(path: Path) -> None:
-    keys = Keys(path, "home")
+    keys = TrustedKeys(path, "home")
     keys.follow([change("add", OTHER, by=SEED, expires_at=NOW + 1000)], NOW)
 
     assert obeys(keys, OTHER, NOW + 999)
@@ -103,13 +103,13 @@ def test_a_key_is_obeyed_until_it_expires(path: Path) -> None:
 
 
 def test_without_a_file_nothing_is_obeyed(tmp_path: Path) -> None:
-    assert not obeys(Keys(tmp_path / KEYS_FILE, "home"), SEED)
+    assert not obeys(TrustedKeys(tmp_path / KEYS_FILE, "home"), SEED)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"org": "home", "keys": [{"public_key": "no"}]}', "\xff"])
 def test_a_damaged_file_means_that_nothing_is_obeyed_and_stays_for_inspection(path: Path, content: str) -> None:
     path.write_bytes(content.encode("latin-1"))
-    keys = Keys(path, "home")
+    keys = TrustedKeys(path, "home")
 
     assert not keys.follow([change("add", OTHER, by=SEED), change("add", OTHER, by=OTHER)], NOW)
     assert not obeys(keys, SEED)
@@ -117,19 +117,19 @@ def test_a_damaged_file_means_that_nothing_is_obeyed_and_stays_for_inspection(pa
 
 
 def test_another_organisations_keys_are_not_obeyed(path: Path) -> None:
-    assert not obeys(Keys(path, "work"), SEED)
+    assert not obeys(TrustedKeys(path, "work"), SEED)
 
 
 def test_a_file_that_others_can_write_is_not_obeyed(path: Path) -> None:
     path.chmod(0o666)
 
-    assert not obeys(Keys(path, "home"), SEED)
+    assert not obeys(TrustedKeys(path, "home"), SEED)
 
 
 def test_a_change_that_could_not_be_written_is_in_force_and_written_later(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = Keys(path, "home")
+    keys = TrustedKeys(path, "home")
     added = [change("add", OTHER, by=SEED)]
     with monkeypatch.context() as full_disk:
         full_disk.setattr(files, "replace", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
@@ -138,4 +138,4 @@ def test_a_change_that_could_not_be_written_is_in_force_and_written_later(
     assert len(json.loads(path.read_text())["keys"]) == 1
 
     assert not keys.follow(added, NOW)
-    assert obeys(Keys(path, "home"), OTHER)
+    assert obeys(TrustedKeys(path, "home"), OTHER)

@@ -154,7 +154,7 @@ def test_a_replay_of_every_genuine_order_runs_none_of_them_again(machine: Obedie
         machine.clock.advance(3600)
 
     assert machine.lines == lines == [str(number) for number in range(20)]
-    assert machine.executor.counts["begun"] == 20
+    assert machine.executor.counts["started"] == 20
 
 
 def test_an_order_for_another_machine_or_organisation_is_refused_here(machine: Obedient) -> None:

@@ -16,7 +16,9 @@ from servers import require_program
 
 from agent.outbox import outbox as outbox_module
 from agent.outbox.outbox import Outbox
-from agent.outbox.sample_file import ASIDE_KEPT, Store, move_aside
+from agent.outbox.sample_file import SampleFile
+from agent.sqlite_file import CORRUPT_KEPT, move_aside
+from runtime.clock import SystemClock
 from runtime.errors import SettingsError
 from schemas.contract.messages import Range, Vitals
 
@@ -86,9 +88,10 @@ def test_a_killed_process_has_kept_whatever_append_returned(tmp_path: Path) -> N
         "import sys\n"
         "from pathlib import Path\n"
         "from agent.outbox.outbox import Outbox\n"
+        "from runtime.clock import SystemClock\n"
         "from schemas.contract.messages import Vitals\n"
         "at = Path(sys.argv[1])\n"
-        "outbox = Outbox(at / 'cold.db', at / 'hot.db', max_bytes=1 << 22, boot='a', now=lambda: 1)\n"
+        "outbox = Outbox(at / 'cold.db', at / 'hot.db', max_bytes=1 << 22, boot='a', clock=SystemClock())\n"
         "while True:\n"
         "    sample = outbox.append(1, Vitals(), {})\n"
         "    if sample.seq % 7 == 0:\n"
@@ -104,7 +107,7 @@ def test_a_killed_process_has_kept_whatever_append_returned(tmp_path: Path) -> N
         printed = process.stdout.read().split()
     process.wait()
 
-    outbox = Outbox(tmp_path / "cold.db", tmp_path / "hot.db", max_bytes=1 << 22, boot="a", now=lambda: 1)
+    outbox = Outbox(tmp_path / "cold.db", tmp_path / "hot.db", max_bytes=1 << 22, boot="a", clock=SystemClock())
 
     last = 50 + sum(word.isdigit() for word in printed)
     kept = numbers(outbox, 100_000)
@@ -278,7 +281,7 @@ def test_acks_that_the_disk_does_not_take_do_not_pile_up(machine: Machine) -> No
     for _ in range(300):
         ack(outbox, put(outbox)[0].seq)
 
-    assert len(outbox._forgotten) == 1
+    assert len(outbox._acknowledged) == 1
 
 
 def test_samples_that_are_acked_in_time_never_touch_the_disk(machine: Machine) -> None:
@@ -371,8 +374,8 @@ def test_what_waits_on_a_disk_that_cannot_be_read_is_not_declared_lost(machine: 
     outbox.spill()
     put(outbox, 2)
     assert outbox.oldest_seq == 1
-    assert outbox._cold is not None
-    outbox._cold._connection.execute("DROP TABLE sample")
+    assert outbox._cold.file is not None
+    outbox._cold.file._connection.execute("DROP TABLE sample")
 
     assert outbox.oldest_seq == 1
 
@@ -630,7 +633,7 @@ def test_a_corrupt_disk_queue_is_moved_aside_at_the_start(machine: Machine, dama
 
 def test_only_the_newest_corrupt_disk_queues_are_kept(machine: Machine) -> None:
     moved = []
-    for number in range(ASIDE_KEPT + 2):
+    for number in range(CORRUPT_KEPT + 2):
         machine.cold.parent.mkdir(exist_ok=True)
         machine.cold.write_bytes(b"no database %d" % number)
         again = machine.open()
@@ -638,13 +641,13 @@ def test_only_the_newest_corrupt_disk_queues_are_kept(machine: Machine) -> None:
         again.close()
     (other := machine.cold.with_name("outbox.db.corrupt-mine")).touch()
     moved[-1].with_name(f"{moved[-1].name}-wal").touch()
-    moved[-ASIDE_KEPT].with_name(f"{moved[-ASIDE_KEPT].name}-wal").touch()
+    moved[-CORRUPT_KEPT].with_name(f"{moved[-CORRUPT_KEPT].name}-wal").touch()
     move_aside(machine.cold)
     kept = {path.name for path in machine.cold.parent.glob("*.corrupt-*")} - {other.name}
-    gone = {path.name for path in moved[: 1 - ASIDE_KEPT]}
-    assert len({name.removesuffix("-wal") for name in kept}) == ASIDE_KEPT
+    gone = {path.name for path in moved[: 1 - CORRUPT_KEPT]}
+    assert len({name.removesuffix("-wal") for name in kept}) == CORRUPT_KEPT
     assert not {name for name in kept if name.removesuffix("-wal") in gone}
-    assert moved[-1].read_bytes() == b"no database %d" % (ASIDE_KEPT + 1)
+    assert moved[-1].read_bytes() == b"no database %d" % (CORRUPT_KEPT + 1)
     assert other.exists()
 
 
@@ -655,7 +658,7 @@ def test_a_disk_queue_that_turns_out_corrupt_later_is_moved_aside_and_replaced(m
     outbox.close()
     outbox = machine.open()
     flip(machine.cold)
-    read_again(outbox._cold)
+    read_again(outbox._cold.file)
 
     assert outbox.batch(500) is None
     assert len(outbox.quarantined) == 1
@@ -700,8 +703,8 @@ def test_samples_are_never_sent_under_a_stream_that_is_not_theirs(machine: Machi
     put(before, 3)
     machine.reboot()
     after = machine.open()
-    assert after._cold is not None
-    connection = after._cold._connection
+    assert after._cold.file is not None
+    connection = after._cold.file._connection
     if name is None:
         connection.execute("DELETE FROM stream")
     else:
@@ -763,7 +766,7 @@ def test_a_second_outbox_is_refused_by_the_memory_file_alone(machine: Machine, t
     machine.open()
 
     with pytest.raises(SettingsError, match="another agent uses"):
-        Outbox(tmp_path / "other.db", machine.hot, max_bytes=1 << 20, boot=machine.boot, now=machine.clock.now)
+        Outbox(tmp_path / "other.db", machine.hot, max_bytes=1 << 20, boot=machine.boot, clock=machine.clock)
 
 
 def test_without_a_place_for_the_memory_file_samples_wait_in_the_process(machine: Machine) -> None:
@@ -828,15 +831,15 @@ def test_a_memory_file_that_cannot_be_written_at_the_start_stops_nothing(
     before = machine.open()
     put(before, 2)
     before.close()
-    opened = Store.open.__func__  # type: ignore[attr-defined]
+    opened = SampleFile.open.__func__  # type: ignore[attr-defined]
 
-    def read_only(kind: type[Store], path: Path, *, durable: bool) -> Store:
-        store: Store = opened(kind, path, durable=durable)
+    def read_only(kind: type[SampleFile], path: Path, *, durable: bool) -> SampleFile:
+        store: SampleFile = opened(kind, path, durable=durable)
         if path == machine.hot:
             store._connection.execute("PRAGMA query_only = ON")
         return store
 
-    monkeypatch.setattr(Store, "open", classmethod(read_only))
+    monkeypatch.setattr(SampleFile, "open", classmethod(read_only))
     after = machine.open()
     put(after)
 
@@ -849,7 +852,7 @@ def test_names_are_random_unless_given(tmp_path: Path, clock: Clock) -> None:
     for i in range(3):
         at = tmp_path / str(i)
         at.mkdir()
-        outbox = Outbox(at / "cold.db", at / "hot.db", max_bytes=1 << 20, boot="a", now=clock.now)
+        outbox = Outbox(at / "cold.db", at / "hot.db", max_bytes=1 << 20, boot="a", clock=clock)
         streams.add(outbox.stream)
         outbox.close()
 

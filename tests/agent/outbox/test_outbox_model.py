@@ -13,7 +13,7 @@ from outboxes import Machine, fill_disk, free_disk, put
 
 from agent.outbox import outbox as outbox_module
 from agent.outbox.outbox import Outbox
-from agent.outbox.sample_file import Store
+from agent.outbox.sample_file import SampleFile
 from schemas.contract.messages import Range
 
 Key = tuple[str, int]
@@ -83,14 +83,14 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def let_the_disk_run_full(self) -> None:
         self.full = True
-        if self.outbox._cold is not None:
+        if self.outbox._cold.file is not None:
             fill_disk(self.outbox)
 
     @precondition(lambda self: self.full)
     @rule()
     def make_room_on_the_disk(self) -> None:
         self.full = False
-        if self.outbox._cold is not None:
+        if self.outbox._cold.file is not None:
             free_disk(self.outbox)
 
     @rule()
@@ -105,7 +105,7 @@ class Lives(RuleBasedStateMachine):
             raise Killed
 
         with pytest.MonkeyPatch.context() as patch, suppress(Killed):
-            patch.setattr(Store, "forget", die)
+            patch.setattr(SampleFile, "delete", die)
             self.outbox.spill()
         self._reopen()
 
@@ -132,7 +132,7 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def both_stores_keep_their_bounds(self) -> None:
-        for store in (self.outbox._hot, self.outbox._cold):
+        for store in (self.outbox._hot, self.outbox._cold.file):
             assert store is None or store._used_bytes() <= (80 + 64 + 128) << 10
 
     def teardown(self) -> None:
@@ -149,14 +149,14 @@ class Lives(RuleBasedStateMachine):
         if self.full:
             fill_disk(self.outbox)
 
-    def _stores(self) -> list[Store]:
-        return [store for store in (self.outbox._hot, self.outbox._cold) if store is not None]
+    def _stores(self) -> list[SampleFile]:
+        return [store for store in (self.outbox._hot, self.outbox._cold.file) if store is not None]
 
     def _waiting(self) -> set[Key]:
         found = set()
         for store in self._stores():
             names = {stream.id: stream.name for stream in store.streams()}
-            found |= {(names[row.stream_id], row.seq) for row in store.rows()}
+            found |= {(names[sample.stream_id], sample.seq) for sample in store.samples()}
         return found
 
     def _dropped(self) -> int:

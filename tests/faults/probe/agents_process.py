@@ -10,14 +10,17 @@ import time
 from collections.abc import Sequence
 
 from agent.agent import Agent
-from agent.collector import Runner
+from agent.collector import CollectorRunner
 from agent.inventory import boot_id
 from agent.outbox.outbox import Outbox
-from agent.session_counter import Sessions
+from agent.session_counter import SessionCounter
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Connected, Event, WillMaker
+from runtime.clock import SystemClock
 from runtime.process import Stop, say_ready
 from runtime.settings.agent import AgentSettings
+
+CLOCK = SystemClock()
 
 
 class Told(Mqtt):
@@ -28,7 +31,7 @@ class Told(Mqtt):
     def receive(self, limit: int, wait: float) -> Sequence[Event]:
         events = super().receive(limit, wait)
         if any(isinstance(event, Connected) for event in events):
-            os.write(1, f"connected {_now()} {self.machine}\n".encode())
+            os.write(1, f"connected {CLOCK.now()} {self.machine}\n".encode())
         return events
 
 
@@ -54,11 +57,10 @@ def run(settings: AgentSettings, stop: Stop) -> None:
     agent = Agent(
         settings,
         open_transport=open_transport,
-        outbox=Outbox(directory / "outbox.db", directory / "hot.db", max_bytes=1 << 20, boot=boot_id(), now=_now),
-        runner=Runner([], timeout_seconds=5.0),
-        sessions=Sessions(directory / "session", now=_now),
-        now=_now,
-        monotonic=time.monotonic,
+        outbox=Outbox(directory / "outbox.db", directory / "hot.db", max_bytes=1 << 20, boot=boot_id(), clock=CLOCK),
+        runner=CollectorRunner([], timeout_seconds=5.0),
+        sessions=SessionCounter(directory / "session", CLOCK),
+        clock=CLOCK,
     )
     while not stop.asked:
         agent.step()
@@ -80,10 +82,6 @@ def main(arguments: list[str]) -> None:
         time.sleep(0.2)
     for thread in threads:
         thread.join(30)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":

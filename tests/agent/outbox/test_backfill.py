@@ -1,6 +1,6 @@
 from clocks import Clock
 
-from agent.outbox.backfill_pacing import FIRST_SECONDS, LEAST_SAMPLES, Resend
+from agent.outbox.backfill import FIRST_SECONDS, LEAST_SAMPLES, BackfillPacing
 from schemas.contract.messages import BACKFILL_MAX_SAMPLES, Ack, Range
 
 STREAM, OTHER = "00000000000000aa", "00000000000000bb"
@@ -11,7 +11,7 @@ def ack(stream: str, first: int, last: int) -> Ack:
 
 
 def test_the_next_batch_waits_for_the_answer_to_the_last(clock: Clock) -> None:
-    resend = Resend(clock.monotonic)
+    resend = BackfillPacing(clock)
     assert resend.may_send()
     resend.sent(STREAM, 500)
     assert not resend.may_send()
@@ -23,7 +23,7 @@ def test_the_next_batch_waits_for_the_answer_to_the_last(clock: Clock) -> None:
 
 
 def test_while_nobody_answers_the_pause_doubles(clock: Clock) -> None:
-    resend = Resend(clock.monotonic)
+    resend = BackfillPacing(clock)
     for pause in (10, 20, 40, 80, 160, 300, 300):
         assert resend.may_send()
         resend.sent(STREAM, 1)
@@ -33,7 +33,7 @@ def test_while_nobody_answers_the_pause_doubles(clock: Clock) -> None:
 
 
 def test_any_answer_has_a_lost_batch_sent_again_soon(clock: Clock) -> None:
-    resend = Resend(clock.monotonic)
+    resend = BackfillPacing(clock)
     for _ in range(6):
         resend.sent(STREAM, 9)
         clock.advance(400)
@@ -45,7 +45,7 @@ def test_any_answer_has_a_lost_batch_sent_again_soon(clock: Clock) -> None:
 
 
 def test_a_link_that_breaks_under_a_batch_gets_smaller_ones_until_one_arrives(clock: Clock) -> None:
-    resend = Resend(clock.monotonic)
+    resend = BackfillPacing(clock)
     for _ in range(10):
         resend.sent(STREAM, 9)
         resend.connection_lost()
@@ -57,7 +57,7 @@ def test_a_link_that_breaks_under_a_batch_gets_smaller_ones_until_one_arrives(cl
 
 
 def test_a_connection_lost_with_nothing_on_its_way_says_nothing_about_the_link(clock: Clock) -> None:
-    resend = Resend(clock.monotonic)
+    resend = BackfillPacing(clock)
     resend.connection_lost()
     assert resend.limit == BACKFILL_MAX_SAMPLES
     assert resend.due_at == float("inf")
