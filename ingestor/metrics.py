@@ -1,9 +1,9 @@
-"""What an ingestor tells Prometheus and health checks, over HTTP; only where `metrics_listen` names an address.
+"""Prometheus metrics and health check of an ingestor over HTTP, if the setting `metrics_listen` names an address.
 
 Invariants:
-- The ingestor's own thread does all the counting, per batch; a scrape only reads what is there.
+- The ingestor's own thread counts, once per batch; a scrape only reads.
 - Labels are bounded: reasons are those of REASONS or "other", and organisations are those of the fleet.
-- `/healthz` judges by what was committed, as `dashfleet heartbeat` does.
+- `/healthz` reports the last committed heartbeat, as `dashfleet heartbeat` does.
 """
 
 import logging
@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from ingestor.domain.machine import Machine
 from ingestor.domain.presence import Presence
+from runtime.clock import Clock
 from runtime.errors import SettingsError
 from runtime.settings.address import ListenAddress
 from schemas.database.queries.heartbeat import Heartbeat, judge_heartbeats
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 REQUEST_SECONDS = 5.0
-"""How long a client may keep silent before its connection is closed."""
+"""Time after which the connection of a silent client is closed."""
 
 REASONS = (
     "error",
@@ -49,15 +50,15 @@ REASONS = (
     "unknown-topic",
     "wrong-version",
 )
-"""Why a message is set aside."""
+"""Reasons of dead letters."""
 
 _COUNTED = {
     "received": "Messages that arrived",
     "stored": "Samples stored",
-    "duplicate": "Samples that were stored before",
-    "limited": "Messages dropped because their sender, or its organisation, was over its limit",
-    "acks": "Acknowledgements handed to the broker's connection",
-    "database_failures": "Times that the database was away",
+    "duplicate": "Samples that were duplicates of stored ones",
+    "limited": "Messages dropped above the rate limit of their sender or its organisation",
+    "acks": "Acknowledgements handed to the connection to the broker",
+    "database_failures": "Times that the database was unavailable",
 }
 _COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LAG_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -67,13 +68,15 @@ log = logging.getLogger(__name__)
 
 
 class Metrics(Collector):
-    """The figures of one ingestor. `counters` are its own, read at each scrape; so is `connected`."""
+    """The metrics of one ingestor. `counters` are read at each scrape."""
 
-    def __init__(self, counters: Mapping[str, int], *, connected: Callable[[], bool]) -> None:
+    def __init__(self, counters: Mapping[str, int]) -> None:
         self.registry = CollectorRegistry()
+        self.connected = False
+        """Whether the ingestor is connected to the broker."""
+        self.batch_messages = 0
+        """Number of messages in the last batch."""
         self._counters = counters
-        self._connected = connected
-        self._batch_messages = 0
         self._beat_at: int | None = None
         self._machines: Counter[tuple[str, Presence]] = Counter()
         self._commit = Histogram(
@@ -90,42 +93,40 @@ class Metrics(Collector):
         )
         self.registry.register(self)
 
-    def took(self, messages: int) -> None:
-        """One batch held so many messages."""
-        self._batch_messages = messages
-
     def committed(self, seconds: float, *, live_since: int | None, now: int) -> None:
-        """A batch was stored; `live_since` is when its oldest live sample was taken, in milliseconds like `now`."""
+        """Record a commit; `live_since`: time of the batch's oldest live sample, in milliseconds like `now`."""
         self._commit.observe(seconds)
         if live_since is not None:
             self._lag.observe(max(0, now - live_since) / 1000)
 
     def beat(self, machines: Iterable[Machine], *, now: int) -> None:
-        """A heartbeat was committed, when this was the fleet."""
+        """Record a committed heartbeat, and the presence of the fleet."""
         self._machines = Counter((machine.org, machine.state.presence) for machine in machines)
         self._beat_at = now
 
     def trouble(self, *, now: int) -> str:
-        """What is wrong with this ingestor, in one sentence; empty when it is well."""
-        beats = [] if self._beat_at is None else [Heartbeat(self._beat_at, self._connected())]
+        """Return what is wrong with this ingestor, as a sentence; empty if it is healthy."""
+        beats = [] if self._beat_at is None else [Heartbeat(self._beat_at, self.connected)]
         return judge_heartbeats(beats, now=now)
 
     def collect(self) -> Iterator[Metric]:
-        """The figures as they are. Runs in the thread of a scrape."""
+        """Yield the current metrics. Runs in the thread of a scrape."""
         counters = dict(self._counters)  # at once, under the interpreter's lock
         for name, text in _COUNTED.items():
             yield CounterMetricFamily(_PREFIX + name, text, value=counters.get(name, 0))
-        rejected = CounterMetricFamily(_PREFIX + "rejected", "Messages set aside, by reason", labels=["reason"])
+        rejected = CounterMetricFamily(
+            _PREFIX + "rejected", "Messages rejected and stored as dead letters, by reason", labels=["reason"]
+        )
         for reason, count in _by_reason(counters).items():
             rejected.add_metric([reason], count)
         yield rejected
         yield GaugeMetricFamily(
             _PREFIX + "batch_messages",
-            "Messages in the last batch; as many as batch_max while more wait",
-            value=self._batch_messages,
+            "Messages in the last batch; batch_max while more wait",
+            value=self.batch_messages,
         )
         yield GaugeMetricFamily(
-            _PREFIX + "broker_connected", "1 while connected to the broker", value=int(self._connected())
+            _PREFIX + "broker_connected", "1 while connected to the broker", value=int(self.connected)
         )
         yield self._machine_counts()
 
@@ -143,8 +144,8 @@ class Metrics(Collector):
 def _by_reason(counters: Mapping[str, int]) -> Counter[str]:
     found = Counter(dict.fromkeys((*REASONS, "other"), 0))
     for name, count in counters.items():
-        what, _, reason = name.partition(".")
-        if what == "rejected":
+        counter, _, reason = name.partition(".")
+        if counter == "rejected":
             found[reason if reason in REASONS else "other"] += count
     return found
 
@@ -164,10 +165,10 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 @contextmanager
-def serving(address: ListenAddress | None, metrics: Metrics, *, now: Callable[[], int]) -> Iterator[None]:
-    """Answer /metrics and /healthz at the address, in a thread; nothing listens without one.
+def serving(address: ListenAddress | None, metrics: Metrics, clock: Clock) -> Iterator[None]:
+    """Serve /metrics and /healthz at the address in a thread; without an address, serve nothing.
 
-    Raises SettingsError when it is not possible to listen there.
+    Raises SettingsError if the address cannot be used.
     """
     if address is None:
         yield
@@ -179,7 +180,7 @@ def serving(address: ListenAddress | None, metrics: Metrics, *, now: Callable[[]
         raise SettingsError(
             f"cannot listen at {address} for metrics ({error.strerror}): stop what uses it, or change metrics_listen"
         ) from None
-    server.set_app(_application(metrics, now))
+    server.set_app(_application(metrics, clock))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="metrics")
     thread.start()
     try:
@@ -190,23 +191,21 @@ def serving(address: ListenAddress | None, metrics: Metrics, *, now: Callable[[]
         server.server_close()
 
 
-def _application(
-    metrics: Metrics, now: Callable[[], int]
-) -> "Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]":
-    figures = make_wsgi_app(metrics.registry)
+def _application(metrics: Metrics, clock: Clock) -> "Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]":
+    scrape = make_wsgi_app(metrics.registry)
 
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if environ["REQUEST_METHOD"] != "GET":
-            status, text = "405 Method Not Allowed", "only GET is answered"
+            status, text = "405 Method Not Allowed", "use GET"
         elif path == "/metrics":
-            answered: Iterable[bytes] = figures(environ, start_response)
+            answered: Iterable[bytes] = scrape(environ, start_response)
             return answered
         elif path == "/healthz":
-            trouble = metrics.trouble(now=now())
+            trouble = metrics.trouble(now=clock.now())
             status, text = ("503 Service Unavailable", trouble) if trouble else ("200 OK", "ok")
         else:
-            status, text = "404 Not Found", "there are /metrics and /healthz"
+            status, text = "404 Not Found", "paths: /metrics, /healthz"
         start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")])
         return [f"{text}\n".encode()]
 

@@ -1,7 +1,6 @@
 """The ingestor's process, for `dashfleet ingestor`."""
 
 import gc
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,30 +8,32 @@ from broker.access.policy import Principal, Role
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Transport
 from ingestor.ingestor import Ingestor
-from ingestor.intake.limits import Limits, Rate
+from ingestor.intake.rate_limits import Rate, RateLimits
 from ingestor.metrics import serving
 from ingestor.storage.store import Store
+from runtime.clock import SystemClock
 from runtime.process import Stop, say_ready
 from runtime.settings.ingestor import IngestorSettings
 from schemas.database.engine import open_engine, shown_url, upgrade
 
 PRINCIPAL = Principal(Role.INGESTOR, "", "ingestor")
-"""Of the only ingestor, or the first one."""
+"""The principal of the first ingestor."""
 
 RECONNECT_SECONDS = 5.0
-"""The longest wait before the next attempt: the whole fleet is unverified until the ingestor hears again."""
+"""Bound of the backoff; short, since the whole fleet is unverified until the ingestor is connected."""
 
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
-"""For Python's collector, which otherwise walks through the whole fleet in memory again and again (`gc.set_threshold`):
-of what a batch makes, hardly anything is a cycle."""
+"""For `gc.set_threshold`: with the defaults, Python's collector would traverse the whole fleet in memory all the time,
+while batches leave hardly any cycles."""
 
 
 def run(settings: IngestorSettings) -> None:
-    """Bring the database to this version and ingest until told to stop. Raises SettingsError or DatabaseError."""
+    """Migrate the database to this version, and run until a signal. Raises SettingsError or DatabaseError."""
     password = settings.secret()
     engine = open_engine(settings.database.get_secret_value())
     upgrade(engine)
     stop = Stop()
+    clock = SystemClock()
     principal = replace(PRINCIPAL, name=settings.name)
     gc.set_threshold(*GARBAGE_THRESHOLDS)
 
@@ -52,21 +53,16 @@ def run(settings: IngestorSettings) -> None:
         open_transport=open_transport,
         batch_max=settings.batch_max,
         ack_seconds=settings.ack_seconds,
-        now=_now,
-        monotonic=time.monotonic,
-        limits=Limits(
-            time.monotonic,
+        clock=clock,
+        limits=RateLimits(
+            clock,
             Rate(settings.machine_messages_per_minute, settings.machine_bytes_per_minute),
             Rate(settings.org_messages_per_minute, settings.org_bytes_per_minute),
         ),
     )
-    with serving(settings.metrics_address, ingestor.metrics, now=_now):
+    with serving(settings.metrics_address, ingestor.metrics, clock):
         say_ready(f"ingestor into {shown_url(engine)}")
         while not stop.asked:
             ingestor.step()
         ingestor.stop()
     engine.dispose()
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -1,1 +1,1 @@
-"""Several ingestors on one fleet: leases, and how they divide the work."""
+"""Several ingestors on one fleet: leases, and the assignment of work."""

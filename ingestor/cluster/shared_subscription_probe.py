@@ -1,27 +1,27 @@
-"""Whether the broker shares subscriptions (`$share`): asked once, when an ingestor first has a connection.
+"""Finds out whether the broker supports shared subscriptions (`$share`), at an ingestor's first connection.
 
-Invariant: "no" is said only by a broker that refuses, or that has delivered over an ordinary subscription what was
-published after what it did not deliver over a shared one. So a slow broker is waited for, not taken for one without.
+Invariant: the answer is "no" only if the broker refuses, or has delivered over an ordinary subscription a message that
+was published after one that it did not deliver over a shared one. So a slow broker is waited for.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from broker.client.transport import Connected, Message, Transport, shared
+from runtime.clock import Clock
 from schemas.contract import topics
 
 PATIENCE_SECONDS: Final = 2.0
-"""After the ordinary message came, how long the shared one may still take."""
+"""Time that the shared message may take after the ordinary one has arrived."""
 
 AGAIN_SECONDS: Final = 2.0
-"""While neither came, how often both are published."""
+"""Interval at which both are published while neither has arrived."""
 
 
-class Probe:
-    """Of the ingestor called `name`. `monotonic`: seconds that never step."""
+class SharedSubscriptionProbe:
+    """The probe of the ingestor called `name`."""
 
-    def __init__(self, name: str, *, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
+    def __init__(self, name: str, clock: Clock) -> None:
+        self._clock = clock
         self._shared = topics.PROBE.at(principal=name, way="shared")
         self._plain = topics.PROBE.at(principal=name, way="plain")
         self._filters = (shared(self._shared, f"probe-{name}"), self._plain)
@@ -30,23 +30,23 @@ class Probe:
         self._publish_at: float | None = None
         self._until: float | None = None
 
-    def begin(self, event: Connected) -> None:
-        """There is a connection (again)."""
+    def start(self, event: Connected) -> None:
+        """Start (again) on a new connection."""
         self._until = None
         if self._filters[0] in event.refused:
             self._answer = False
-        self._publish_at = self._monotonic()
+        self._publish_at = self._clock.monotonic()
 
-    def take(self, message: Message) -> None:
-        """A message on one of its topics has come."""
+    def handle(self, message: Message) -> None:
+        """Handle a message on a topic of the probe."""
         if message.topic == self._shared:
             self._answer = True
         elif message.topic == self._plain and self._until is None:
-            self._until = self._monotonic() + PATIENCE_SECONDS
+            self._until = self._clock.monotonic() + PATIENCE_SECONDS
 
     def step(self, transport: Transport) -> bool | None:
-        """Ask while there is no answer. The answer, None for as long as there is none."""
-        now = self._monotonic()
+        """Publish while there is no answer; return the answer, None until it is known."""
+        now = self._clock.monotonic()
         if self._answer is None and self._until is not None and now >= self._until:
             self._answer = False
         if self._answer is None and self._until is None and self._publish_at is not None and now >= self._publish_at:

@@ -1,11 +1,11 @@
-"""What this ingestor takes part in, and what it therefore subscribes to.
+"""The work of this ingestor among several, and the subscriptions that follow from it.
 
-Two ways to divide the work, of which a look at the broker decides once (`ingestor.cluster.shared_subscription_probe`):
-- Shared: samples, which are nearly all there is, go to any ingestor, one each (`$share`). All else (presence, acting,
-  enrolment, configurations) belongs to the one that holds the timers.
-- By organisation: all that is of an organisation belongs to the one that holds its lease.
+A probe of the broker decides once how work is divided (`ingestor.cluster.shared_subscription_probe`):
+- Shared: samples, nearly all of the load, go to any ingestor, one each (`$share`). Everything else (presence, commands,
+  enrolment, configurations) belongs to the leader, which holds the lease of the timers.
+- By organisation: everything of an organisation belongs to the holder of its lease.
 
-Rolling up and pruning belong to who holds the timers, in both.
+Roll-up and pruning belong to the leader in both.
 """
 
 from broker.client.transport import shared
@@ -15,16 +15,16 @@ from schemas.contract.topics import Address, Topic
 
 GROUP = "ingestors"
 SHARED = (topics.TELEMETRY, topics.BACKFILL)
-ALONE = (topics.STATUS, topics.INFO, topics.RESULT, topics.REQUEST, topics.ENROL_REQUEST)
+EXCLUSIVE = (topics.STATUS, topics.INFO, topics.RESULT, topics.REQUEST, topics.ENROL_REQUEST)
 
 NAMED_ORGS_MAX = 100
-"""With more organisations than this, one that has not all of them hears all the same, and drops what is another's."""
+"""Up to this number, subscriptions name each organisation; above, messages of other ingestors' are discarded."""
 
 Subscriptions = tuple[tuple[str, int], ...]
 
 
-class Duties:
-    """Of one ingestor. `shares`: None until the broker was looked at, when nothing is subscribed to yet."""
+class WorkAssignment:
+    """The assignment of one ingestor. `shares`: whether samples are shared; None until the probe has answered."""
 
     def __init__(self, leases: Leases, *, shares: bool | None) -> None:
         self.shares = shares
@@ -34,43 +34,43 @@ class Duties:
 
     @property
     def decides(self) -> bool:
-        """Whether presence, acting and incidents of what is in memory here are this one's."""
+        """Whether this ingestor owns presence and commands of the machines in its memory."""
         return self.shares is False or self.leads
 
     @property
     def leads(self) -> bool:
-        """Whether the timers are this one's."""
+        """Whether this ingestor is the leader."""
         return TIMERS in self._held
 
-    def step(self, *, hearing: bool) -> bool:
-        """Take and give back what there is to. Whether anything has changed. Raises FencedError."""
+    def update(self, *, hearing: bool) -> bool:
+        """Acquire and release leases; return whether the assignment changed. Raises FencedError."""
         before = self._held, self._all
         self._held, self._all = self._leases.step(by_org=self.shares is False, hearing=hearing)
         return before != (self._held, self._all)
 
     def owns(self, org: str) -> bool:
-        """Whether this organisation's presence, commands and configuration are this one's."""
+        """Return whether presence, commands and configuration of this organisation belong to this ingestor."""
         return org in self._held or (self.leads and org not in self._all)
 
     def stores(self, org: str) -> bool:
-        """Whether samples of this organisation may come here."""
+        """Return whether this ingestor may receive samples of this organisation."""
         return self.shares is True or self.owns(org)
 
-    def takes(self, address: Address | None) -> bool:
-        """Whether a message from there is to be read here. What is on no topic of ours is, so that it is set aside."""
+    def handles(self, address: Address | None) -> bool:
+        """Return whether this ingestor handles a message from this address; None is a topic outside the contract."""
         return address is None or (self.stores if address.topic in SHARED else self.owns)(address.org)
 
     def subscriptions(self) -> Subscriptions:
-        """What to hear."""
+        """Return the subscriptions for this assignment."""
         if self.shares is None:
             return ()
         if self.shares:
             samples = tuple((shared(topic.filter(), GROUP), topic.qos) for topic in SHARED)
-            return samples + (_everywhere(ALONE) if self.leads else ())
+            return samples + (_everywhere(EXCLUSIVE) if self.leads else ())
         orgs = self._held - {TIMERS}
         if self._all - self._held - {TIMERS} and len(orgs) <= NAMED_ORGS_MAX:
-            return tuple((topic.filter(org=org), topic.qos) for org in sorted(orgs) for topic in (*ALONE, *SHARED))
-        return _everywhere((*ALONE, *SHARED)) if self._held else ()
+            return tuple((topic.filter(org=org), topic.qos) for org in sorted(orgs) for topic in (*EXCLUSIVE, *SHARED))
+        return _everywhere((*EXCLUSIVE, *SHARED)) if self._held else ()
 
 
 def _everywhere(some: tuple[Topic, ...]) -> Subscriptions:

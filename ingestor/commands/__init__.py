@@ -1,1 +1,1 @@
-"""Commands: from an operator's request to the messages that machines receive."""
+"""Commands: requests from principals, rollouts, dispatch to machines, desired configurations."""

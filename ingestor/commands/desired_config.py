@@ -1,17 +1,15 @@
-"""Which configuration each machine should have: that of its newest `configure` that succeeded, kept retained.
+"""Desired configurations: a machine's newest `configure` that succeeded, published retained.
 
-Invariant: a version is published only after its COMMIT, and again whenever its machine announces itself with a lower
-one, since a broker may forget what it retained.
+Invariant: a version is published after its COMMIT, and again when its machine announces a lower one, since a broker may
+lose what it retained.
 """
 
 from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from broker.client.transport import Message
+from ingestor.domain.batch import Batch
 from ingestor.domain.command import Command
-from ingestor.intake.message_handlers import Batch
-from schemas.contract import topics
 from schemas.contract.commands import Desired, Order
 from schemas.contract.messages import Signed
 
@@ -19,17 +17,13 @@ CONFIGURE = "configure"
 
 
 class DesiredConfigs:
-    """By the machine's row."""
+    """Desired configurations by machine id."""
 
-    def __init__(self) -> None:
-        self._desired: dict[int, Desired] = {}
-
-    def load(self, desired: Mapping[int, Desired]) -> None:
-        """What the database knows."""
+    def __init__(self, desired: Mapping[int, Desired]) -> None:
         self._desired = dict(desired)
 
-    def succeeded(self, batch: Batch, command: Command) -> None:
-        """A command succeeded. A `configure` becomes what its machine should have, unless a newer one did before."""
+    def command_succeeded(self, batch: Batch, command: Command) -> None:
+        """Make a successful `configure` the desired configuration, unless a newer one already is."""
         if command.action != CONFIGURE:
             return
         before = self._desired.get(command.machine_id)
@@ -38,14 +32,14 @@ class DesiredConfigs:
         desired = Desired(version=1 if before is None else before.version + 1, order=command.order)
         self._desired[command.machine_id] = desired
         batch.changes.desired[command.machine_id] = desired
-        batch.changes.commands.append(_message(command.org, command.machine, desired))
+        batch.changes.configs.append((command.org, command.machine, desired))
 
-    def heard(self, batch: Batch) -> None:
-        """Publish again to each machine of the batch that announced itself with a lower version."""
+    def publish_missing(self, batch: Batch) -> None:
+        """Publish again to each machine in the batch that announced a lower version."""
         for machine, info in batch.infos.values():
             desired = self._desired.get(machine.id)
             if desired is not None and info.config_version < desired.version:
-                batch.changes.commands.append(_message(machine.org, machine.name, desired))
+                batch.changes.configs.append((machine.org, machine.name, desired))
 
 
 def _issued_at(order: Signed) -> int:
@@ -53,8 +47,3 @@ def _issued_at(order: Signed) -> int:
         return Order.model_validate_json(order.statement).issued_at
     except ValidationError:
         return 0
-
-
-def _message(org: str, machine: str, desired: Desired) -> Message:
-    topic = topics.CONFIG.at(org=org, machine=machine)
-    return Message(topic, desired.encode(), topics.CONFIG.qos, topics.CONFIG.retain)

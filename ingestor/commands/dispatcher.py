@@ -1,22 +1,21 @@
-"""The open commands in memory: which are sent now, again, or no more.
+"""The dispatcher: sends open commands to machines that are online, again after a backoff, and ends those in time.
 
 Invariants:
-- It is a copy of the database, thrown away and loaded anew when a commit fails. What is to be published goes into the
-  batch, and out after its COMMIT: a command that was published is known as sent, whatever happens next.
-- A step looks at what has something to do, never at all commands or machines: those whose machine was heard and those
-  whose time has come, at most LOOKS_EACH_STEP of them.
-- A command goes only to a machine that is there. To one that came back with a new session it is sent at once, and while
-  its machine says nothing of it, again after a backoff.
+- Messages to publish go into the batch, and out after its COMMIT: a command that was published is stored as sent,
+  whatever happens next.
+- A step checks the commands whose machine was heard or whose time has come, at most CHECKS_EACH_STEP of them; never all
+  commands or machines.
+- A command is sent only to a machine that is online: at once when it has a new session, and while it does not answer,
+  again after a backoff.
 """
 
-import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from broker.client.transport import Message
+from ingestor.cluster.work_assignment import WorkAssignment
 from ingestor.commands.desired_config import DesiredConfigs
-from ingestor.commands.rollouts import Rollouts, rollout_key
+from ingestor.commands.pending_commands import PendingCommand, PendingCommands
+from ingestor.domain.batch import Batch
 from ingestor.domain.command import (
     OPEN,
     Command,
@@ -29,213 +28,154 @@ from ingestor.domain.command import (
     retry_seconds,
 )
 from ingestor.domain.command_changes import INGESTOR
+from ingestor.domain.dead_letter import RejectedError
 from ingestor.domain.machine import Machine
-from ingestor.domain.presence import Presence, is_there
-from ingestor.intake.message_handlers import Batch, RefusedError
+from ingestor.domain.presence import Presence, is_online
+from ingestor.domain.rollout import Rollouts, rollout_key
+from ingestor.intake.machine_cache import MachineCache
 from ingestor.storage.command_store import CommandStore
-from schemas.contract import commands as messages
-from schemas.contract import topics
 from schemas.contract.commands import CommandState, Result
 
-LOOKS_EACH_STEP = 500
-
-_STALE_ENTRIES_MAX = 1000
+CHECKS_EACH_STEP = 500
 
 
-@dataclass(slots=True, eq=False)
-class Held:
-    """An open command. `due_at`: when to look at it next; `retry_at` and `session`: as of its last attempt."""
-
-    command: Command
-    due_at: int = -1
-    retry_at: int = 0
-    session: int = 0
-
-
-class Dispatch:
-    """All open commands. `find` gives a machine that is known in memory, `random` a number from 0 to 1.
-
-    `owns`: whether an organisation's commands are this ingestor's.
-    """
+class Dispatcher:
+    """Dispatches the open commands of the organisations that this ingestor owns. `random`: a number from 0 to 1."""
 
     def __init__(
-        self,
-        store: CommandStore,
-        *,
-        find: Callable[[str, str], Machine | None],
-        random: Callable[[], float],
-        owns: Callable[[str], bool] = lambda _: True,
+        self, store: CommandStore, cache: MachineCache, assignment: WorkAssignment, *, random: Callable[[], float]
     ) -> None:
         self._store = store
-        self._find = find
+        self._cache = cache
+        self._assignment = assignment
         self._random = random
-        self._owns = owns
         self.clear()
 
     def clear(self) -> None:
         """Forget everything."""
         self.rollouts = Rollouts()
-        self._desired = DesiredConfigs()
-        self._open: dict[str, Held] = {}
-        self._of_machine: dict[int, dict[str, None]] = {}
-        self._to_look_at: dict[str, None] = {}
-        self._due: list[tuple[int, str]] = []
+        self._pending = PendingCommands()
+        self._desired = DesiredConfigs({})
 
     def load(self) -> None:
-        """Take everything up from the database."""
+        """Read the open commands, their rollouts and the desired configurations from the database."""
         self.clear()
-        self._desired.load(self._store.desired())
-        for command in filter(lambda command: self._owns(command.org), self._store.open_commands()):
+        self._desired = DesiredConfigs(self._store.desired())
+        for command in self._store.open_commands():
+            if not self._assignment.owns(command.org):
+                continue
             key = rollout_key(command)
             if command.gated and self.rollouts.get(key) is None:
                 progress = self._store.progress(self._store.requests(key))
                 if progress is not None:
-                    self.rollouts.begin(key, progress)
-            self.rollouts.hold(command)
-            self._hold(command)
+                    self.rollouts.start(key, progress)
+            self.rollouts.resume(command)
+            self._pending.update(command)
 
     @property
     def busy(self) -> bool:
-        """Whether there is more to do than one step did."""
-        return bool(self._to_look_at)
+        """Whether commands remain to be checked, so that the next step should begin at once."""
+        return self._pending.to_check > 0
 
     def commands(self, batch: Batch, ids: Iterable[str]) -> dict[str, Command]:
-        """Those of these commands that there are, open or not, as this batch leaves them."""
+        """Return the existing ones of these commands, open or not, in the state that this batch leaves them in."""
         found, others = {}, []
         for id_ in ids:
-            command = self._open[id_].command if id_ in self._open else batch.changes.find(id_)
+            pending = self._pending.get(id_)
+            command = pending.command if pending is not None else batch.changes.find(id_)
             if command is None:
                 others.append(id_)
             else:
                 found[id_] = command
         return found | self._store.commands(others)
 
-    def waiting_for(self, machine: Machine) -> int:
-        """How many commands of this machine are open."""
-        return len(self._of_machine.get(machine.id, ()))
+    def open_count(self, machine: Machine) -> int:
+        """Return the number of open commands of this machine."""
+        return self._pending.count(machine.id)
 
-    def look_at(self, machines: Iterable[Machine]) -> None:
-        """Look at the open commands of these machines in the next step."""
-        for machine in machines:
-            self._to_look_at.update(self._of_machine.get(machine.id, {}))
+    def check_machines(self, machines: Iterable[Machine]) -> None:
+        """Check the open commands of these machines in the next step: another ingestor has heard them."""
+        self._pending.check_machines({machine.id for machine in machines})
 
     def add(self, batch: Batch, command: Command, arguments: Mapping[str, Any], by: str) -> None:
-        """A command is new. If it may be, it is sent in this step."""
+        """Add a new command; it is sent in this step if possible."""
         batch.changes.add(command, arguments, by)
         if command.state in OPEN:
-            self._to_look_at.update(dict.fromkeys(self.rollouts.see(batch, command, command.created_at)))
-            self._hold(command)
+            self._pending.check(self.rollouts.record(batch.changes, command, command.created_at))
+            self._pending.update(command)
 
-    def take_result(self, batch: Batch, machine: Machine, result: Result, now: int) -> None:
-        """A machine says how far a command is. Raises RefusedError when it has no such command: that is acked too."""
+    def handle_result(self, batch: Batch, machine: Machine, result: Result, now: int) -> None:
+        """Apply a result. Raises RejectedError for an unknown command, whose result is acknowledged all the same."""
         if result.state != "running":
             batch.changes.results.append((machine, result.id))
         command = self.commands(batch, [result.id]).get(result.id)
         if command is None or command.machine_id != machine.id:
-            raise RefusedError("unknown-command", f"{machine.name} has no command {result.id}")
+            raise RejectedError("unknown-command", f"{machine.name} has no command {result.id}")
         self._change(batch, command, on_result(command, result, now), f"{machine.org}.{machine.name}", now)
 
     def cancel(self, batch: Batch, command: Command, by: str, reason: str, detail: str, now: int) -> Command:
-        """Take a command back; what it is now."""
+        """Cancel a command if it was not sent; return its state."""
         return self._change(batch, command, on_cancel(command, reason, detail, now), by, now)
 
     def step(self, batch: Batch, now: int, *, hearing: bool) -> None:
-        """Do what is to be done now, after the messages were read. `hearing`: there is a broker to send to."""
-        self._desired.heard(batch)
-        for machine_id in batch.machines.keys() & self._of_machine.keys():
-            self._to_look_at.update(self._of_machine[machine_id])
-        self._to_look_at.update(dict.fromkeys(self._take_due(now)))
-        for _ in range(min(LOOKS_EACH_STEP, len(self._to_look_at))):
-            id_ = next(iter(self._to_look_at))
-            del self._to_look_at[id_]
-            self._look(batch, id_, now, hearing=hearing)
+        """Dispatch after the messages of a batch were handled. `hearing`: a broker is connected."""
+        self._desired.publish_missing(batch)
+        self._pending.check_machines(batch.machines.keys())
+        self._pending.check_due(now)
+        for _ in range(min(CHECKS_EACH_STEP, self._pending.to_check)):
+            self._check(batch, self._pending.next_to_check(), now, hearing=hearing)
         for id_ in self.rollouts.turns(now):
-            self._look(batch, id_, now, hearing=hearing)
-        self.rollouts.tidy()
+            self._check(batch, id_, now, hearing=hearing)
+        self.rollouts.evict_ended()
 
-    def _look(self, batch: Batch, id_: str, now: int, *, hearing: bool) -> None:
-        """See what one command needs."""
-        held = self._open.get(id_)
-        if held is None:
+    def _check(self, batch: Batch, id_: str, now: int, *, hearing: bool) -> None:
+        """Cancel, end, send or schedule one command."""
+        pending = self._pending.get(id_)
+        if pending is None:
             return
-        machine = self._find(held.command.org, held.command.machine)
-        if (why := self._why_not(held.command, machine)) is not None:
-            self.cancel(batch, held.command, INGESTOR, *why, now)
-        self._change(batch, held.command, on_time(held.command, now), INGESTOR, now)
-        if held.command.state not in OPEN:
+        machine = self._cache.get(pending.command.org, pending.command.machine)
+        if (obstacle := self._obstacle(pending.command, machine)) is not None:
+            self.cancel(batch, pending.command, INGESTOR, *obstacle, now)
+        self._change(batch, pending.command, on_time(pending.command, now), INGESTOR, now)
+        if pending.command.state not in OPEN:
             return
-        there = hearing and machine is not None and is_there(machine.state)  # else it can still be taken back
-        if machine is not None and there and self._is_to_be_sent(held, machine, now):
-            self._send(batch, held, machine, now)
-        self._schedule(held, now, there=there)
+        online = hearing and machine is not None and is_online(machine.state)  # else it can still be cancelled
+        if machine is not None and online and self._should_send(pending, machine, now):
+            self._send(batch, pending, machine, now)
+        due_at = ends_at(pending.command)
+        if online and pending.command.state is CommandState.SENT and may_send(pending.command, now):
+            due_at = min(due_at, pending.retry_at)
+        self._pending.schedule(pending, due_at)
 
-    def _why_not(self, command: Command, machine: Machine | None) -> tuple[str, str] | None:
-        """Why a command that was not sent should not be any more: a reason's code and a sentence."""
+    def _obstacle(self, command: Command, machine: Machine | None) -> tuple[str, str] | None:
+        """Return why a queued command must be cancelled: a reason's code and a sentence."""
         if command.state is not CommandState.QUEUED:
             return None
         if machine is None or machine.state.presence is Presence.RETIRED:
-            return "retired", "its machine was taken out of service"
+            return "retired", "its machine was decommissioned"
         progress = self.rollouts.of(command)
         return ("stopped", "its rollout was stopped") if progress is not None and progress.stopped else None
 
-    def _is_to_be_sent(self, held: Held, machine: Machine, now: int) -> bool:
-        waited = now >= held.retry_at or machine.state.session != held.session
-        return waited and may_send(held.command, now) and self.rollouts.lets(held.command, now)
+    def _should_send(self, pending: PendingCommand, machine: Machine, now: int) -> bool:
+        waited = now >= pending.retry_at or machine.state.session != pending.session
+        return waited and may_send(pending.command, now) and self.rollouts.admit(pending.command, now)
 
-    def _send(self, batch: Batch, held: Held, machine: Machine, now: int) -> None:
-        sent = self._change(batch, held.command, on_send(held.command, now), INGESTOR, now)
-        held.session = machine.state.session
-        held.retry_at = now + round(1000 * retry_seconds(sent.attempts, self._random))
-        topic = topics.COMMAND.at(org=sent.org, machine=sent.machine)
-        payload = messages.CommandMessage(order=sent.order, attempt=sent.attempts).encode()
-        batch.changes.commands.append(Message(topic, payload, topics.COMMAND.qos, topics.COMMAND.retain))
+    def _send(self, batch: Batch, pending: PendingCommand, machine: Machine, now: int) -> None:
+        sent = self._change(batch, pending.command, on_send(pending.command, now), INGESTOR, now)
+        pending.session = machine.state.session
+        pending.retry_at = now + round(1000 * retry_seconds(sent.attempts, self._random))
+        batch.changes.sent.append(sent)
 
     def _change(self, batch: Batch, before: Command, after: Command, by: str, now: int) -> Command:
-        """Note what a command has become, if it has; returns that."""
+        """Record the new state of a command, if it is another one; return it."""
         if after is before:
             return after
         batch.changes.record(before, after, by, now)
-        self._to_look_at.update(dict.fromkeys(self.rollouts.see(batch, after, now)))
+        self._pending.check(self.rollouts.record(batch.changes, after, now))
         if after.state is CommandState.SUCCEEDED:
-            self._desired.succeeded(batch, after)
-        if after.state not in OPEN:
-            self._let_go(after)
-        elif after.id in self._open:
-            self._open[after.id].command = after
+            self._desired.command_succeeded(batch, after)
+        if after.state in OPEN:
+            self._pending.update(after)
         else:
-            self._hold(after)
+            self._pending.remove(after)
         return after
-
-    def _hold(self, command: Command) -> None:
-        self._open[command.id] = Held(command)
-        self._of_machine.setdefault(command.machine_id, {})[command.id] = None
-        self._to_look_at[command.id] = None
-
-    def _let_go(self, command: Command) -> None:
-        held = self._open.pop(command.id, None)
-        if held is None:
-            return
-        held.command = command
-        of_machine = self._of_machine[command.machine_id]
-        del of_machine[command.id]
-        if not of_machine:
-            del self._of_machine[command.machine_id]
-
-    def _schedule(self, held: Held, now: int, *, there: bool) -> None:
-        """Look again when its time is over, or at the next attempt while its machine is there."""
-        due_at = ends_at(held.command)
-        if there and held.command.state is CommandState.SENT and may_send(held.command, now):
-            due_at = min(due_at, held.retry_at)
-        if due_at != held.due_at:
-            held.due_at = due_at
-            heapq.heappush(self._due, (due_at, held.command.id))
-        if len(self._due) > 2 * len(self._open) + _STALE_ENTRIES_MAX:
-            self._due = [(other.due_at, id_) for id_, other in self._open.items() if other.due_at >= 0]
-            heapq.heapify(self._due)
-
-    def _take_due(self, now: int) -> Iterator[str]:
-        while self._due and self._due[0][0] <= now:
-            at, id_ = heapq.heappop(self._due)
-            if id_ in self._open and self._open[id_].due_at == at:
-                self._open[id_].due_at = -1
-                yield id_

@@ -1,141 +1,135 @@
-"""From a request to commands: what is refused, what is recorded, and what is answered.
+"""Requests of principals: which are refused, what is recorded, and what is answered.
 
 Invariants:
-- A request, and each of its orders, is recorded once. Said again, it is answered again, from what was recorded.
-- A principal can neither join nor learn anything of another one's request by using its id.
-- A signature that does not fit is refused here when the organisation's keys are known; but what counts is the check of
-  the machine, which trusts neither this process nor its database.
+- A request, and each of its orders, is recorded once. Repeated, it is answered again from the record.
+- A principal can neither join nor learn anything of another principal's request by using its id.
+- An invalid signature is refused here if the organisation's keys are known; but the check that counts is the machine's,
+  which trusts neither this process nor its database.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from pydantic import ValidationError
 
 from broker.client.transport import Message
-from ingestor.commands.dispatcher import Dispatch
+from ingestor.admin.requests import administer
+from ingestor.commands.dispatcher import Dispatcher
+from ingestor.domain.batch import Batch
 from ingestor.domain.command import Command
-from ingestor.domain.command_changes import RequestRecord, standing, update, username
+from ingestor.domain.command_changes import RequestRecord, command_update, username
+from ingestor.domain.dead_letter import RejectedError
 from ingestor.domain.machine import Machine
 from ingestor.domain.presence import Presence
-from ingestor.domain.rollout import Progress, RolloutKey
-from ingestor.intake.message_handlers import Batch, RefusedError
-from ingestor.storage.command_store import CommandStore
-from schemas.contract.administration import Administration
+from ingestor.domain.rollout import RolloutKey, RolloutProgress
+from ingestor.intake.machine_cache import MachineCache
+from ingestor.intake.org_configs import OrgConfigs
+from ingestor.storage.store import Store
 from schemas.contract.commands import Act, Cancel, CommandState, Order, Request, Rollout, Update
 from schemas.contract.messages import Signed
-from schemas.contract.signing import KeyRing, SignatureError
+from schemas.contract.signing import SignatureError
 from schemas.contract.topics import Address
 
 OPEN_MAX = 100
-"""Commands of one machine that wait or run: more come only from a broken or hostile program."""
+"""Open commands of one machine: more come only from a broken or hostile client."""
 
 DETAIL_MAX = 1000
 
 
-class Requests:
-    """Reads requests. `find` gives a machine, `keys` those of an organisation: None when it has none; `administer`
-    is `ingestor.admin.requests`'s, which commits by itself.
-    """
+class RequestHandler:
+    """Turns requests into commands, cancellations and administrative changes."""
 
-    def __init__(
-        self,
-        store: CommandStore,
-        dispatch: Dispatch,
-        *,
-        find: Callable[[str, str], Machine | None],
-        keys: Callable[[str], KeyRing | None],
-        is_org: Callable[[str], bool],
-        administer: Callable[[RequestRecord, str, Administration], RequestRecord | None],
-    ) -> None:
+    def __init__(self, store: Store, dispatcher: Dispatcher, cache: MachineCache, configs: OrgConfigs) -> None:
         self._store = store
-        self._dispatch = dispatch
-        self._find = find
-        self._keys = keys
-        self._is_org = is_org
-        self._administer = administer
+        self._dispatcher = dispatcher
+        self._cache = cache
+        self._configs = configs
 
-    def take(self, batch: Batch, address: Address, message: Message, now: int) -> None:
-        """Read one request into the batch. Raises RefusedError or ValidationError when it is none."""
+    def handle(self, batch: Batch, address: Address, message: Message, now: int) -> None:
+        """Handle one request. Raises RejectedError or ValidationError if it is invalid."""
         request = Request.decode(message.payload)
-        if not self._is_org(address.org):
-            raise RefusedError("unknown-organisation", f"there is no organisation {address.org}")
+        if address.org not in self._configs:
+            raise RejectedError("unknown-organisation", f"there is no organisation {address.org}")
         place = len(batch.changes.updates)
-        asked = _Asked(request, address.org, username(address.org, address.principal), now, place)
-        known = batch.changes.requests.get(request.id) or self._store.request(request.id)
-        if known is not None and (known.org, known.principal) != (asked.org, asked.principal):
-            asked.answer(batch, "refused", "duplicate-id", "another request has this id")
+        received = _ReceivedRequest(request, address.org, username(address.org, address.principal), now, place)
+        known = batch.changes.requests.get(request.id) or self._store.commands.request(request.id)
+        if known is not None and (known.org, known.principal) != (received.org, received.principal):
+            received.answer(batch, "refused", "duplicate-id", "another request has this id")
             return
         match request.change:
             case Act() as act:
-                self._act(batch, asked, act, known)
+                self._act(batch, received, act, known)
             case Cancel() as cancel:
-                self._cancel(batch, asked, cancel, known)
+                self._cancel(batch, received, cancel, known)
             case administration:
-                record = known or self._administer(asked.new("", None, "", ""), address.principal, administration)
+                record = known
+                if record is None:
+                    new = received.record("", None, "", "")
+                    record = administer(self._store.engine, new, address.principal, administration)
                 if record is not None:
-                    asked.answer(batch, record.state, "", record.detail)
+                    received.answer(batch, record.state, "", record.detail)
 
-    def _act(self, batch: Batch, asked: "_Asked", act: Act, known: RequestRecord | None) -> None:
+    def _act(self, batch: Batch, received: "_ReceivedRequest", act: Act, known: RequestRecord | None) -> None:
         orders: list[tuple[Order, Signed]] = []
         for number, signed in enumerate(act.orders, 1):
             try:
                 orders.append((Order.model_validate_json(signed.statement), signed))
             except ValidationError as error:
-                why = f"order {number} cannot be read: {error.errors()[0]['msg']}"
-                asked.record(batch, known, act.batch, None, "refused", why)
-                asked.answer(batch, "refused", "invalid", why)
+                detail = f"order {number} cannot be read: {error.errors()[0]['msg']}"
+                received.store(batch, known or received.record(act.batch, None, "refused", detail))
+                received.answer(batch, "refused", "invalid", detail)
                 return
-        rollout = self._rollout(batch, asked, act)
-        progress = self._dispatch.rollouts.get((asked.org, asked.principal, act.batch))
+        rollout = self._rollout(batch, received, act)
+        progress = self._dispatcher.rollouts.get((received.org, received.principal, act.batch))
         state = "stopped" if progress is not None and progress.stopped else "accepted"
-        record = asked.record(batch, known, act.batch, rollout, state, "")
-        found = self._dispatch.commands(batch, [order.id for order, _ in orders])
-        answers = [self._order(batch, asked, record, order, signed, found) for order, signed in orders]
-        self._conclude(batch, asked, record, answers)
+        record = received.store(batch, known or received.record(act.batch, rollout, state, ""))
+        found = self._dispatcher.commands(batch, [order.id for order, _ in orders])
+        answers = [self._order(batch, received, record, order, signed, found) for order, signed in orders]
+        self._answer_orders(batch, received, record, answers)
 
-    def _conclude(self, batch: Batch, asked: "_Asked", record: RequestRecord, answers: list[Update | None]) -> None:
-        """Answer the request as a whole, and the orders of which no command was made."""
+    def _answer_orders(
+        self, batch: Batch, received: "_ReceivedRequest", record: RequestRecord, answers: list[Update | None]
+    ) -> None:
+        """Answer the request as a whole, and the orders that did not become commands."""
         refused = [answer for answer in answers if answer is not None and answer.state == "refused"]
         if refused:
             record.detail = f"{len(refused)} of {len(answers)} orders refused: {refused[0].detail}"[:DETAIL_MAX]
         if record.state != "stopped":
             record.state = "refused" if len(refused) == len(answers) else "accepted"
-        asked.answer(batch, record.state, "orders" if refused else "", record.detail)
+        received.answer(batch, record.state, "orders" if refused else "", record.detail)
         for answer in answers:
             if answer is not None:
-                batch.changes.updates.append(update(asked.org, asked.principal, answer))
+                batch.changes.updates.append((received.org, received.principal, answer))
 
     def _order(
         self,
         batch: Batch,
-        asked: "_Asked",
+        received: "_ReceivedRequest",
         record: RequestRecord,
         order: Order,
         signed: Signed,
         found: dict[str, Command],
     ) -> Update | None:
-        """Make a command of one order. What to answer, when nothing else says it."""
+        """Make a command of one order; return the answer if it does not become one."""
         command = found.get(order.id)
         if command is not None:
             if command.order.statement != signed.statement:
-                return asked.refusal(order, "duplicate-id", "another order has this id")
-            return standing(command, record.id, asked.now)
-        machine = self._find(asked.org, order.machine) if order.org == asked.org else None
+                return received.refusal(order, "duplicate-id", "another order has this id")
+            return command_update(command, record.id, received.now)
+        machine = self._cache.find(received.org, order.machine) if order.org == received.org else None
         if machine is None:
-            return asked.refusal(order, "unknown-machine", f"{asked.org} has no machine {order.machine}")
+            return received.refusal(order, "unknown-machine", f"{received.org} has no machine {order.machine}")
         if machine.state.presence is Presence.RETIRED:
-            return asked.refusal(order, "retired", f"{order.machine} was taken out of service")
-        if self._dispatch.waiting_for(machine) >= OPEN_MAX:
-            return asked.refusal(order, "too-many", f"{OPEN_MAX} commands of {order.machine} are open")
-        command = self._checked(_command(record, machine, order, signed, asked.now), asked.now)
-        self._dispatch.add(batch, command, order.arguments, asked.principal)
+            return received.refusal(order, "retired", f"{order.machine} was decommissioned")
+        if self._dispatcher.open_count(machine) >= OPEN_MAX:
+            return received.refusal(order, "too-many", f"{order.machine} has {OPEN_MAX} open commands")
+        command = self._verified(_command(record, machine, order, signed, received.now), received.now)
+        self._dispatcher.add(batch, command, order.arguments, received.principal)
         found[order.id] = command
         return None
 
-    def _checked(self, command: Command, now: int) -> Command:
-        """The command, rejected when nobody whom the organisation's machines obey has signed it."""
-        keys = self._keys(command.org)
+    def _verified(self, command: Command, now: int) -> Command:
+        """Return the command, rejected if its signature is not by a key that the organisation's machines obey."""
+        keys = self._configs.key_ring(command.org)
         if keys is None:
             return command
         try:
@@ -144,89 +138,74 @@ class Requests:
             return replace(command, state=CommandState.REJECTED, reason="signature", detail=str(error), ended_at=now)
         return command
 
-    def _rollout(self, batch: Batch, asked: "_Asked", act: Act) -> Rollout | None:
-        """The rollout of the request's batch, which is that of its first request; None when it holds nothing back."""
-        key = (asked.org, asked.principal, act.batch)
-        progress = self._dispatch.rollouts.get(key)
-        if progress is not None:
-            return self._join(progress, asked)
-        stored = self._store.requests(key)
-        earlier = stored or [request for request in batch.changes.requests.values() if _is_of(request, key)]
-        rollout = act.rollout if not earlier else earlier[0].rollout
-        if rollout is None or rollout == Rollout():
-            return None
-        self._dispatch.rollouts.begin(key, progress := self._store.progress(stored) or Progress(rollout))
-        return self._join(progress, asked)
-
-    def _join(self, progress: Progress, asked: "_Asked") -> Rollout:
-        if asked.request.id not in progress.requests:
-            progress.requests.append(asked.request.id)
+    def _rollout(self, batch: Batch, received: "_ReceivedRequest", act: Act) -> Rollout | None:
+        """Return the rollout of the request's batch, set by its first request; None if it holds nothing back."""
+        key = (received.org, received.principal, act.batch)
+        progress = self._dispatcher.rollouts.get(key)
+        if progress is None:
+            stored = self._store.commands.requests(key)
+            earlier = stored or [request for request in batch.changes.requests.values() if _is_of(request, key)]
+            rollout = act.rollout if not earlier else earlier[0].rollout
+            if rollout is None or rollout == Rollout():
+                return None
+            progress = self._store.commands.progress(stored) or RolloutProgress(rollout)
+            self._dispatcher.rollouts.start(key, progress)
+        if received.request.id not in progress.requests:
+            progress.requests.append(received.request.id)
         return progress.rollout
 
-    def _cancel(self, batch: Batch, asked: "_Asked", cancel: Cancel, known: RequestRecord | None) -> None:
-        asked.record(batch, known, "", None, "accepted", "")
-        asked.answer(batch, "accepted", "", "")
-        found = self._dispatch.commands(batch, cancel.commands)
+    def _cancel(self, batch: Batch, received: "_ReceivedRequest", cancel: Cancel, known: RequestRecord | None) -> None:
+        received.store(batch, known or received.record("", None, "accepted", ""))
+        received.answer(batch, "accepted", "", "")
+        found = self._dispatcher.commands(batch, cancel.commands)
         for id_ in dict.fromkeys(cancel.commands):
-            answer = self._cancel_one(batch, asked, id_, found.get(id_))
-            batch.changes.updates.append(update(asked.org, asked.principal, answer))
+            answer = self._cancel_one(batch, received, id_, found.get(id_))
+            batch.changes.updates.append((received.org, received.principal, answer))
 
-    def _cancel_one(self, batch: Batch, asked: "_Asked", id_: str, command: Command | None) -> Update:
-        if command is None or command.org != asked.org:
+    def _cancel_one(self, batch: Batch, received: "_ReceivedRequest", id_: str, command: Command | None) -> Update:
+        request, now = received.request, received.now
+        if command is None:
             detail = "there is no such command"
             return Update(
-                request=asked.request.id,
-                command=id_,
-                state="refused",
-                at=asked.now,
-                reason="unknown-command",
-                detail=detail,
+                request=request.id, command=id_, state="refused", at=now, reason="unknown-command", detail=detail
             )
-        detail = f"taken back by {asked.request.actor or asked.principal}"
-        after = self._dispatch.cancel(batch, command, asked.principal, "cancelled", detail, asked.now)
-        answer = standing(after, asked.request.id, asked.now)
+        detail = f"cancelled by {request.actor or received.principal}"
+        after = self._dispatcher.cancel(batch, command, received.principal, "cancelled", detail, now)
+        answer = command_update(after, request.id, now)
         if after.state is CommandState.CANCELLED:
             return answer
         return answer.model_copy(update={"reason": "too-late", "detail": f"it is {after.state} already"})
 
 
-class _Asked:
-    """A request with who asked, where and when. `place`: of the answer to the whole, before those to its orders."""
+class _ReceivedRequest:
+    """A request with its origin. `place`: index of its answer among the batch's updates, before those of its orders."""
 
     def __init__(self, request: Request, org: str, principal: str, now: int, place: int) -> None:
         self.request = request
-        self.place = place
         self.org = org
         self.principal = principal
         self.now = now
+        self._place = place
 
-    def record(
-        self, batch: Batch, known: RequestRecord | None, of: str, rollout: Rollout | None, state: str, detail: str
-    ) -> RequestRecord:
-        """The request as it is stored: as it was, when it had been heard before."""
-        record = known or self.new(of, rollout, state, detail)
+    def record(self, batch_id: str, rollout: Rollout | None, state: str, detail: str) -> RequestRecord:
+        """Return a new record of the request."""
+        kind = self.request.change.kind
+        fields = (self.request.id, self.org, self.principal, self.request.actor, kind, batch_id or self.request.id)
+        return RequestRecord(*fields, rollout, state, detail, self.now)
+
+    def store(self, batch: Batch, record: RequestRecord) -> RequestRecord:
+        """Store the record with the batch, and return it."""
         batch.changes.requests[record.id] = record
         return record
 
-    def new(self, of: str, rollout: Rollout | None, state: str, detail: str) -> RequestRecord:
-        """The request as it is stored when it is heard for the first time."""
-        kind = self.request.change.kind
-        made = (self.request.id, self.org, self.principal, self.request.actor, kind, of or self.request.id)
-        return RequestRecord(*made, rollout, state, detail, self.now)
-
     def answer(self, batch: Batch, state: str, reason: str, detail: str) -> None:
-        """Say what became of the request as a whole."""
-        values = {
-            "request": self.request.id,
-            "state": state,
-            "at": self.now,
-            "reason": reason,
-            "detail": detail[:DETAIL_MAX],
-        }
-        batch.changes.updates.insert(self.place, update(self.org, self.principal, Update.model_validate(values)))
+        """Answer the request as a whole."""
+        fields = {"request": self.request.id, "state": state, "at": self.now, "reason": reason}
+        update = Update.model_validate({**fields, "detail": detail[:DETAIL_MAX]})
+        batch.changes.updates.insert(self._place, (self.org, self.principal, update))
 
     def refusal(self, order: Order, reason: str, detail: str) -> Update:
-        """That no command was made of an order."""
+        """Return the answer to an order that does not become a command."""
         return Update(
             request=self.request.id,
             command=order.id,

@@ -1,1 +1,1 @@
-"""Pure rules and records: presence, commands, rollouts, incidents. No SQL, no transport, no clock."""
+"""Pure domain logic: machines, presence, commands, rollouts, incidents. No SQL, no transport, no clock."""

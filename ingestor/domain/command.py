@@ -1,12 +1,11 @@
-"""What becomes of a command: pure functions over (what was known, what happened, the server's time).
+"""The states of a command: pure functions over (command, event, server's time).
 
 Invariants:
 - Only the server's clock decides when a command expires or times out; a machine's clock appears nowhere here.
-- Nothing follows a final state, and only `schemas.contract.commands.TRANSITIONS` happen. What changes nothing
-  returns the same
-  object.
-- A command is published only before its expiry. One that was never published expires; of one that was, nobody but its
-  machine knows, so it times out, and a late result still wins.
+- A final state never changes, and only `schemas.contract.commands.TRANSITIONS` happen. A function that changes nothing
+  returns the same object.
+- A command is published only before its expiry. A command that was never published expires; one that was may have run,
+  so it times out, and a late result still wins.
 """
 
 from collections.abc import Callable
@@ -16,22 +15,22 @@ from schemas.contract.commands import FINAL, CommandState, Result
 from schemas.contract.messages import Signed
 
 RUNNING_SECONDS = 15 * 60.0
-"""A command that runs for longer is timed out, whatever its action: a sound one says more about itself long before."""
+"""A command that runs for longer times out, whatever its action."""
 
 ANSWER_SECONDS = 60.0
-"""After its expiry, for what its machine said in time and is still on its way."""
+"""Time after the expiry of a sent command in which its result may still arrive."""
 
 RETRY_FLOOR_SECONDS = 1.0
 RETRY_FIRST_SECONDS = 4.0
 RETRY_MOST_SECONDS = 300.0
 
 OPEN = frozenset((CommandState.QUEUED, CommandState.SENT, CommandState.RUNNING))
-"""States in which there is something to do, now or at some time."""
+"""States in which the ingestor still has something to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One order of one machine, and where it is. Times are milliseconds of the server's clock."""
+    """One order for one machine, and its state. Times are milliseconds of the server's clock."""
 
     id: str
     machine_id: int
@@ -39,7 +38,7 @@ class Command:
     machine: str
     request: str
     principal: str
-    """The user name of who asked."""
+    """User name of the principal that requested it."""
     batch: str
     gated: bool
     """Whether a rollout may hold it back (`ingestor.domain.rollout`)."""
@@ -55,25 +54,25 @@ class Command:
     output_truncated: bool = False
     attempts: int = 0
     sent_at: int | None = None
-    """The last attempt."""
+    """Time of the last attempt."""
     running_at: int | None = None
     ended_at: int | None = None
 
 
 def may_send(command: Command, now: int) -> bool:
-    """Whether it may be published (again)."""
+    """Return whether the command may be published (again)."""
     return command.state in (CommandState.QUEUED, CommandState.SENT) and now < command.expires_at
 
 
 def on_send(command: Command, now: int) -> Command:
-    """It is published to its machine, which is there."""
+    """Publish the command to its machine, which is online."""
     if not may_send(command, now):
         return command
     return replace(command, state=CommandState.SENT, reason="", detail="", attempts=command.attempts + 1, sent_at=now)
 
 
 def on_result(command: Command, result: Result, now: int) -> Command:
-    """Its machine says how far it is."""
+    """Apply the machine's report of progress or outcome."""
     if command.state in FINAL:
         return command
     if result.state != "running":
@@ -87,7 +86,7 @@ def on_result(command: Command, result: Result, now: int) -> Command:
             output_truncated=result.output_truncated,
             ended_at=now,
         )
-    if command.running_at is not None:  # said again; a command runs once
+    if command.running_at is not None:  # a repeated report: a command runs once
         return command
     return replace(
         command, state=CommandState.RUNNING, reason=result.reason, detail=result.detail, running_at=now, ended_at=None
@@ -95,31 +94,29 @@ def on_result(command: Command, result: Result, now: int) -> Command:
 
 
 def on_cancel(command: Command, reason: str, detail: str, now: int) -> Command:
-    """Somebody takes it back, which counts while it was not sent."""
-    return (
-        _ended(command, CommandState.CANCELLED, reason, detail, now)
-        if command.state is CommandState.QUEUED
-        else command
-    )
+    """Cancel the command if it was not sent yet."""
+    if command.state is not CommandState.QUEUED:
+        return command
+    return _ended(command, CommandState.CANCELLED, reason, detail, now)
 
 
 def on_time(command: Command, now: int) -> Command:
-    """Time has passed."""
+    """Expire the command, or time it out, once `ends_at` is reached."""
     if command.state not in OPEN or now < ends_at(command):
         return command
     match command.state:
         case CommandState.QUEUED:
-            return _ended(command, CommandState.EXPIRED, "expired", "its machine was not there in time", now)
+            return _ended(command, CommandState.EXPIRED, "expired", "its machine was not online in time", now)
         case CommandState.SENT:
             return _ended(
-                command, CommandState.TIMED_OUT, "no-answer", "it was sent, and its machine never answered", now
+                command, CommandState.TIMED_OUT, "no-answer", "it was sent, and its machine did not answer", now
             )
         case _:
-            return _ended(command, CommandState.TIMED_OUT, "no-result", "it began, and no outcome came", now)
+            return _ended(command, CommandState.TIMED_OUT, "no-result", "it started, and no result arrived", now)
 
 
 def ends_at(command: Command) -> int:
-    """When an open command has waited long enough."""
+    """Return when an open command expires or times out."""
     match command.state:
         case CommandState.QUEUED:
             return command.expires_at
@@ -130,7 +127,7 @@ def ends_at(command: Command) -> int:
 
 
 def retry_seconds(attempts: int, random: Callable[[], float]) -> float:
-    """How long to wait for an answer to the last of so many attempts: full jitter over a bound that doubles."""
+    """Return the backoff after this many attempts: full jitter over a bound that doubles."""
     return RETRY_FLOOR_SECONDS + random() * min(RETRY_MOST_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(attempts - 1, 32))
 
 

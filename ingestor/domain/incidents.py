@@ -1,10 +1,10 @@
-"""What concerns more than one machine: the ingestor's own blindness, a mass silence, and an identity that two share.
+"""Incidents: a blind ingestor, a mass silence, a cloned identity, a noisy client.
 
 Invariants:
-- Many machines that go quiet together are one incident; it is over when at most half of them are still quiet.
-- The stream of an outbox, once another has taken its place, never speaks live again: a reboot or a lost disk begins a
-  new one. So when it does, two copies of one identity run.
-- What is open is in the database: it is taken up again after a restart, and closed by whoever sees its end.
+- Many machines that go quiet together are one incident; it ends when at most half of them are still quiet.
+- A stream that was replaced by another never sends live again: a reboot or a lost disk starts a new one. If it does,
+  two copies of one identity run.
+- Open incidents are in the database: they are resumed after a restart, and closed by the ingestor that sees the end.
 """
 
 import math
@@ -25,7 +25,7 @@ _QUIET = frozenset(("silent", "lost"))
 
 
 class Kind(StrEnum):
-    """What happened."""
+    """Kind of an incident."""
 
     BLIND = "blind"
     MASS_SILENCE = "mass-silence"
@@ -35,7 +35,7 @@ class Kind(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Incident:
-    """Something to tell a person once. `org` is empty when it concerns the whole system; `id` is None until stored."""
+    """One incident. `org` is empty if it concerns the whole system; `id` is None until it is stored."""
 
     kind: Kind
     org: str
@@ -47,16 +47,16 @@ class Incident:
 
 @dataclass(slots=True)
 class Identity:
-    """Which outbox speaks for a machine."""
+    """The outbox that sends for a machine."""
 
     session: int = 0
     stream: str = ""
     replaced: str = ""
-    """The stream before this one."""
+    """The previous stream."""
     _before: set[str] = field(default_factory=set)
 
     def returns(self, session: int, stream: str) -> bool:
-        """A live message came over this connection from this outbox: whether it had been replaced by another before."""
+        """Record the session and stream of a live message; return whether the stream had been replaced before."""
         if session < self.session:
             return False
         self.session = session
@@ -68,17 +68,17 @@ class Identity:
 
 
 def is_mass(quiet: int, machines: int) -> bool:
-    """Whether so many of an organisation's machines going quiet within the window have one cause."""
+    """Return whether this many of an organisation's machines going quiet within the window is a mass silence."""
     return quiet >= max(MASS_MACHINES_MIN, MASS_SHARE * machines)
 
 
 def went_quiet(before: PresenceState, after: PresenceState) -> bool:
-    """Whether a machine stopped to be heard without having said goodbye."""
+    """Return whether a machine went silent without a graceful stop."""
     return before.presence in PRESENT and after.presence is not Presence.ONLINE and after.reason in _QUIET
 
 
 class Incidents:
-    """What is open, and what may become an incident. `changed` gives out what has to be stored."""
+    """Open incidents, and the observations that may start one. `changed` returns those to be stored."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Incidents:
         *,
         now: int = 0,
     ) -> None:
-        """`already_quiet`: organisation, machine and state; they count for what is open, and for nothing new."""
+        """`already_quiet`: organisation, machine and state; they count for open incidents, not for new ones."""
         self._open = {_key(incident): incident for incident in already_open}
         self._quiet: dict[str, dict[str, int]] = {}
         for org, machine, state in already_quiet:
@@ -98,26 +98,26 @@ class Incidents:
         self._changed: dict[int, Incident] = {}
 
     def changed(self) -> list[Incident]:
-        """The incidents that began, changed or ended since the last call."""
+        """Return the incidents that started, changed or ended since the last call."""
         found, self._changed = list(self._changed.values()), {}
         return found
 
     def go_blind(self, reason: str, now: int) -> None:
-        """The ingestor has lost the broker."""
+        """Record that the ingestor has lost the broker."""
         self._begin(Incident(Kind.BLIND, "", now, {"reason": reason[:200]}))
 
     def hear_again(self, now: int) -> None:
-        """The ingestor has the broker."""
+        """Record that the ingestor is connected to the broker."""
         self._end((Kind.BLIND, "", ""), now)
 
     def identity_shared(self, org: str, machine: str, streams: Iterable[str], now: int) -> None:
-        """An outbox that had been replaced spoke again for this machine."""
+        """Record that a replaced outbox has sent for this machine again."""
         incident = Incident(Kind.CLONED_IDENTITY, org, now, {"machine": machine, "streams": sorted(streams)})
         self._seen_at[_key(incident)] = now
         self._begin(incident)
 
     def noise(self, org: str, name: str, dropped: int, now: int) -> None:
-        """So many messages of a client, or with an empty name of the whole organisation, were over its limit."""
+        """Record messages dropped above the rate limit of a client, or of the organisation if `name` is empty."""
         incident = Incident(Kind.NOISY, org, now, {"machine": name, "dropped": 0})
         incident = self._open.get(_key(incident), incident)
         incident.details = {**incident.details, "dropped": incident.details["dropped"] + dropped}
@@ -126,7 +126,7 @@ class Incidents:
         self._changed[id(incident)] = incident
 
     def presence_changed(self, org: str, machine: str, before: PresenceState, after: PresenceState, now: int) -> None:
-        """A machine came or went."""
+        """Record that a machine came or went."""
         quiet = self._quiet.setdefault(org, {})
         if went_quiet(before, after):
             quiet.setdefault(machine, now)
@@ -134,18 +134,18 @@ class Incidents:
             quiet.pop(machine, None)
 
     def is_mass_silence(self, org: str) -> bool:
-        """Whether many machines of an organisation went quiet together, and are not back."""
+        """Return whether a mass silence of this organisation is open."""
         return (Kind.MASS_SILENCE, org, "") in self._open
 
     def tick(self, machines_of: Callable[[str], int], now: int) -> None:
-        """Look at what has changed since the last time. `machines_of` counts the machines of an organisation."""
+        """Start and end incidents as time passes. `machines_of` counts the machines of an organisation."""
         for org, quiet in self._quiet.items():
-            self._judge(org, quiet, machines_of, now)
+            self._check_mass_silence(org, quiet, machines_of, now)
         for key, seen_at in list(self._seen_at.items()):
             if now - seen_at > _QUIET_SECONDS.get(key[0], math.inf) * 1000:
                 self._end(key, now)
 
-    def _judge(self, org: str, quiet: dict[str, int], machines_of: Callable[[str], int], now: int) -> None:
+    def _check_mass_silence(self, org: str, quiet: dict[str, int], machines_of: Callable[[str], int], now: int) -> None:
         begin = max(now - MASS_WINDOW_SECONDS * 1000, self._settled_at.get(org, 0))
         recent = {name: at for name, at in quiet.items() if at > begin}
         found = self._open.get((Kind.MASS_SILENCE, org, ""))
@@ -154,9 +154,9 @@ class Incidents:
             details = {"machines": len(names), "of": machines_of(org), "names": names[:NAMES_MAX]}
             self._begin(Incident(Kind.MASS_SILENCE, org, min(recent.values()), details))
         elif found is not None:
-            self._follow(found, quiet, recent, now)
+            self._update_mass_silence(found, quiet, recent, now)
 
-    def _follow(self, incident: Incident, quiet: dict[str, int], recent: dict[str, int], now: int) -> None:
+    def _update_mass_silence(self, incident: Incident, quiet: dict[str, int], recent: dict[str, int], now: int) -> None:
         since = incident.started_at
         together = {name for name, at in quiet.items() if at >= since}
         if len(together) > incident.details["machines"]:
@@ -180,7 +180,7 @@ class Incidents:
 
 
 _QUIET_SECONDS = {Kind.CLONED_IDENTITY: CLONE_QUIET_SECONDS, Kind.NOISY: NOISE_QUIET_SECONDS}
-"""After which what was seen last so long ago is over."""
+"""Time without a new observation after which an incident of this kind ends."""
 
 
 def _key(incident: Incident) -> tuple[Kind, str, str]:

@@ -1,16 +1,15 @@
-"""Who is there: pure functions over (what was known, what happened, the server's time).
+"""Presence: pure functions over (state, event, server's time). Late wills are ignored and thresholds applied here.
 
-`connected` (what the last status said) and `presence` (whether the machine reports) are separate facts.
+`connected` (the last status) and `presence` (whether the machine reports) are separate facts.
 
 Invariants:
 - Only the server's clock decides; a machine's clock appears nowhere here.
 - A death counts only for the current session. Whatever carries a lower session is old news and changes nothing.
 - A live message of the current session beats a will of it: a will is held for WILL_GRACE_SECONDS, within which any sign
-  of life, or a new session, takes it back. Brokers send wills late, and at a take-over.
-- After a goodbye only a higher session revives: what was still on its way does not.
-- While the observer is blind no timer runs; after it, they start again from the moment it could hear, and a machine
-  that was not heard since gets RECONNECT_SECONDS before it is called stale: the broker may have restarted, and its
-  agents come back one by one.
+  of life, or a new session, cancels it. Brokers send wills late, and at a take-over.
+- After a graceful stop only a higher session revives: messages that were still in flight do not.
+- While the ingestor is blind no timer runs; they restart when it hears the broker again, and a machine not heard since
+  gets RECONNECT_SECONDS before it is stale: after a broker's restart agents reconnect one by one.
 - Nothing rests on wills alone: silence makes `stale`, then `offline`, in any case.
 """
 
@@ -23,21 +22,21 @@ from schemas.contract.messages import OrgConfig, Status
 WILL_GRACE_SECONDS = 2.0
 
 RECONNECT_SECONDS = 60.0
-"""The longest that an agent waits between two attempts to connect (`broker.client.transport.Backoff`)."""
+"""An agent's longest wait between two attempts to connect (`broker.client.transport.Backoff`)."""
 
 
 class Presence(StrEnum):
     """Whether a machine reports."""
 
     UNKNOWN = "unknown"
-    """Never heard of."""
+    """Never heard."""
     ONLINE = "online"
     STALE = "stale"
     OFFLINE = "offline"
     EXPIRED = "expired"
     """Offline for longer than the organisation's time to live."""
     RETIRED = "retired"
-    """Taken out of service by an operator."""
+    """Decommissioned by an operator."""
 
 
 PRESENT = frozenset((Presence.ONLINE, Presence.STALE))
@@ -45,7 +44,7 @@ PRESENT = frozenset((Presence.ONLINE, Presence.STALE))
 
 @dataclass(frozen=True, slots=True)
 class PresenceState:
-    """What is known of a machine's presence. Times are milliseconds of the server's clock."""
+    """A machine's presence. Times are milliseconds of the server's clock."""
 
     presence: Presence = Presence.UNKNOWN
     reason: str = ""
@@ -56,16 +55,26 @@ class PresenceState:
     interval_seconds: float = 10.0
     last_seen_at: int | None = None
     dying_at: int | None = None
-    """When a will for the current session arrived that nothing has taken back yet."""
+    """Arrival of a will for the current session that no sign of life has cancelled yet."""
 
 
-def is_there(state: PresenceState) -> bool:
-    """Whether it was just heard: else it may be gone."""
+def is_online(state: PresenceState) -> bool:
+    """Return whether the machine is verified online, so that commands may be sent."""
     return state.verified and state.presence is Presence.ONLINE
 
 
+def stale_after_seconds(config: OrgConfig, interval_seconds: float) -> float:
+    """Return the silence after which a machine with this sampling interval is stale."""
+    return max(config.stale_intervals * interval_seconds, config.stale_seconds)
+
+
+def offline_after_seconds(config: OrgConfig, interval_seconds: float) -> float:
+    """Return the silence after which a machine with this sampling interval is offline."""
+    return max(config.offline_intervals * interval_seconds, config.offline_seconds)
+
+
 def on_status(state: PresenceState, status: Status, now: int, *, retained: bool) -> PresenceState:
-    """A birth, a goodbye or a will arrived. `retained`: the broker had kept it, so it says nothing about now."""
+    """Apply a birth, a graceful stop or a will. `retained`: the broker had kept it, so it may be outdated."""
     if state.presence is Presence.RETIRED or status.session < state.session:
         return state
     if status.state == "online":
@@ -80,12 +89,12 @@ def on_status(state: PresenceState, status: Status, now: int, *, retained: bool)
 
 
 def on_live(state: PresenceState, session: int, now: int) -> PresenceState:
-    """A message that the machine itself has just sent over its connection `session`."""
+    """Apply a message that the machine has just sent over its connection `session`."""
     if state.presence is Presence.RETIRED or session < state.session:
         return state
     if session == state.session and state.presence is Presence.OFFLINE and state.reason not in ("lost", "silent"):
         return state
-    if state.presence is Presence.ONLINE:  # as almost always, so without `replace`, which takes twice as long
+    if state.presence is Presence.ONLINE:  # the common case: without `replace`, which takes twice as long
         return PresenceState(
             Presence.ONLINE, state.reason, state.since_at, True, True, session, state.interval_seconds, now
         )
@@ -95,13 +104,13 @@ def on_live(state: PresenceState, session: int, now: int) -> PresenceState:
 
 
 def heard_lately(config: OrgConfig, now: int, *, until_next_seconds: float = 0.0) -> range:
-    """The times of arrival from which no silence of a machine of this organisation can have run out (`needs_tick`)."""
+    """Return the arrival times after which no machine of this organisation can be stale yet (see `needs_tick`)."""
     silence = min(config.stale_seconds, config.offline_seconds) - until_next_seconds
     return range(now - ceil(silence * 1000) + 1, now + 1)
 
 
 def needs_tick(state: PresenceState, lately: range) -> bool:
-    """Whether time may have changed this: with nearly all of a fleet it cannot, at each tick."""
+    """Return whether time may have changed this state; it cannot for nearly all of a fleet."""
     return (
         state.presence is not Presence.ONLINE
         or not state.verified
@@ -113,9 +122,9 @@ def needs_tick(state: PresenceState, lately: range) -> bool:
 def on_tick(
     state: PresenceState, config: OrgConfig, now: int, *, hearing_since: int | None, until_next_seconds: float = 0.0
 ) -> PresenceState:
-    """Time has passed. `hearing_since`: since when the observer hears without a break, None while it is blind.
+    """Apply the passing of time. `hearing_since`: start of uninterrupted hearing, None while the ingestor is blind.
 
-    A silence that would run out before the next tick, in `until_next_seconds`, runs out now: never later than it says.
+    A threshold that would be reached before the next tick, in `until_next_seconds`, counts as reached: never late.
     """
     if hearing_since is None:
         return state
@@ -129,7 +138,7 @@ def on_tick(
 
 
 def on_revoked(state: PresenceState, now: int) -> PresenceState:
-    """The machine's credential was revoked: whatever arrives of it from now on changes nothing."""
+    """Retire a machine whose credential was revoked: its later messages change nothing."""
     if state.presence is Presence.RETIRED:
         return state
     retired = replace(state, presence=Presence.RETIRED, reason="revoked", since_at=now)
@@ -137,20 +146,20 @@ def on_revoked(state: PresenceState, now: int) -> PresenceState:
 
 
 def on_reinstated(state: PresenceState, now: int) -> PresenceState:
-    """The machine has a credential; one that was retired for want of it may come back."""
+    """Take a machine back into service whose credential is valid again."""
     if state.presence is not Presence.RETIRED or state.reason != "revoked":
         return state
     return replace(state, presence=Presence.OFFLINE, reason="reinstated", since_at=now)
 
 
 def on_blind(state: PresenceState) -> PresenceState:
-    """The observer cannot hear: what is shown as present is unverified until it is heard again."""
+    """Mark a present machine as unverified until it is heard again: the ingestor cannot hear."""
     return replace(state, verified=False, dying_at=None) if state.presence in PRESENT else state
 
 
 def _on_birth(state: PresenceState, status: Status, now: int, *, retained: bool) -> PresenceState:
     if retained:
-        # A goodbye stays that of its own session: whoever came back unheard is revived by its next live message.
+        # A graceful stop keeps its own session: a machine that came back unheard is revived by its next live message.
         session = state.session if state.presence is Presence.OFFLINE else status.session
         return replace(state, session=session, connected=True, interval_seconds=status.interval_seconds)
     return replace(on_live(state, status.session, now), interval_seconds=status.interval_seconds)
@@ -166,10 +175,9 @@ def _on_tick_present(
     if not state.verified and silent < RECONNECT_SECONDS:
         return state
     silent += until_next_seconds
-    if silent >= max(config.offline_intervals * state.interval_seconds, config.offline_seconds):
+    if silent >= offline_after_seconds(config, state.interval_seconds):
         return _gone(state, "silent", now)
-    stale_after = max(config.stale_intervals * state.interval_seconds, config.stale_seconds)
-    if state.presence is Presence.ONLINE and silent >= stale_after:
+    if state.presence is Presence.ONLINE and silent >= stale_after_seconds(config, state.interval_seconds):
         return replace(state, presence=Presence.STALE, reason="silent", since_at=now, verified=True)
     return state
 

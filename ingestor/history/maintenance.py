@@ -1,41 +1,50 @@
-"""When the ingestor does what can wait (roll up, prune), so that it never starves, and never slows the ingesting much.
+"""Schedules roll-up and pruning between batches, so that they neither starve nor slow down ingesting much.
 
-Invariant: while the ingestor is busy, it gets at most SHARE of the time.
+Invariant: while the ingestor is busy, maintenance gets at most SHARE of the time.
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from runtime.clock import Clock
 
 EVERY_SECONDS: Final = 1.0
-"""How often to look whether there is anything to do."""
+"""Interval at which an idle task is checked for new work."""
 
 SHARE: Final = 0.08
 
 STEP_SECONDS: Final = 0.02
-"""For so long messages wait unread, and whatever one small step takes."""
+"""Messages wait unread for this time and the time of one small step."""
 
 
-class Tending:
-    """`tend` does a small step at a time (milliseconds of the server's clock) and returns whether there may be more.
+class Task(Protocol):
+    """Work that is done in small steps."""
 
-    `monotonic`: seconds that never step.
-    """
+    def step(self, now: int) -> bool:
+        """Do one step at this server time in milliseconds; return whether there may be more."""
+        ...
 
-    def __init__(self, tend: Callable[[int], bool], *, now: Callable[[], int], monotonic: Callable[[], float]) -> None:
-        self._tend = tend
-        self._now = now
-        self._monotonic = monotonic
+
+class Maintenance:
+    """Runs tasks; an earlier one in the sequence goes first while it has more to do."""
+
+    def __init__(self, tasks: Sequence[Task], clock: Clock) -> None:
+        self._tasks = tasks
+        self._clock = clock
         self.more = True
-        """Whether there was more to do than the last step did."""
-        self._look_at = self._again_at = monotonic()
+        """Whether the last step left more to do."""
+        self._check_at = self._resume_at = clock.monotonic()
 
     def step(self, *, busy: bool) -> None:
-        """Do some steps if it is time. `busy`: much arrives."""
-        began = self._monotonic()
-        if began < (self._again_at if busy else 0.0) or not (self.more or began >= self._look_at):
+        """Do some steps if it is time. `busy`: messages arrive at a high rate."""
+        began = self._clock.monotonic()
+        if began < (self._resume_at if busy else 0.0) or not (self.more or began >= self._check_at):
             return
-        self.more = self._tend(self._now())
-        while self.more and self._monotonic() - began < STEP_SECONDS:
-            self.more = self._tend(self._now())
-        self._look_at = began + EVERY_SECONDS
-        self._again_at = began + (self._monotonic() - began) / SHARE
+        self.more = self._step()
+        while self.more and self._clock.monotonic() - began < STEP_SECONDS:
+            self.more = self._step()
+        self._check_at = began + EVERY_SECONDS
+        self._resume_at = began + (self._clock.monotonic() - began) / SHARE
+
+    def _step(self) -> bool:
+        return any(task.step(self._clock.now()) for task in self._tasks)

@@ -1,12 +1,13 @@
-"""The table of samples on PostgreSQL, which is partitioned by day: days are made ahead, and dropped whole.
+"""Daily partitions of the table of samples on PostgreSQL: created ahead, and dropped as a whole.
 
 Invariants:
-- A day is one of the machines' clocks (`sample.sampled_at`, UTC). A sample always has a place: what is of no day that
-  there is (a clock that is wrong by far, a day that was dropped) goes to the partition `sample_other`.
-- A day is dropped when nobody keeps anything of it any more and all before its end is rolled up. Then each sample from
-  before its end *by the server's clock* is gone, and no other; every machine's `pruned.samples_before` says so in the
-  same transaction.
-- Nobody waits long for it: whoever reads the table for longer (a backup, an export) makes it come again an hour later.
+- A day is one of the machines' clocks (`sample.sampled_at`, UTC). A sample always has a partition: outside the existing
+  days (a clock that is far off, a day that was dropped) it is `sample_other`.
+- A day is dropped when no organisation keeps any of it and everything before its end is rolled up. Then each sample
+  from before its end *by the server's clock* is deleted, and no other; `pruned.samples_before` of every machine is set
+  in the same transaction.
+- Dropping does not wait for long: if another transaction reads the table (a backup, an export), it is tried again an
+  hour later.
 """
 
 import logging
@@ -25,10 +26,10 @@ from schemas.fleet.history import DAY, MINUTE
 
 DAYS_BACK: Final = 2
 DAYS_AHEAD: Final = 3
-"""So long may the ingestor be away, or busy with other things, before samples go to `sample_other`."""
+"""Days created ahead: time for which no ingestor may run before samples go to `sample_other`."""
 
 LAST: Final = 253_402_300_799_999
-"""The end of the last year that there are dates for, 9999."""
+"""The end of the year 9999, the last that has dates."""
 
 LOCK_MILLISECONDS: Final = 200
 _LOCK_NOT_AVAILABLE: Final = "55P03"
@@ -42,10 +43,10 @@ _PARTITIONS = text(
 log = logging.getLogger(__name__)
 
 
-class Part(NamedTuple):
-    """A partition that holds days: its name, and its bounds in milliseconds of the machines' clocks.
+class Partition(NamedTuple):
+    """A partition of whole days: its name, and its bounds in milliseconds of the machines' clocks.
 
-    The first one may begin at no time at all: what there was before samples were partitioned.
+    `first` is None for the one that holds everything from before samples were partitioned.
     """
 
     name: str
@@ -53,60 +54,62 @@ class Part(NamedTuple):
     end: int
 
 
-def parts(connection: Connection) -> list[Part]:
-    """The partitions that hold days, the oldest first."""
+def partitions(connection: Connection) -> list[Partition]:
+    """Return the partitions of whole days, oldest first."""
     found = []
     for name, bounds in connection.execute(_PARTITIONS):
         if (match := _BOUNDS.search(bounds)) is not None:
-            found.append(Part(name, None if match[1] is None else int(match[1]), int(match[2])))
-    return sorted(found, key=lambda part: part.end)
+            found.append(Partition(name, None if match[1] is None else int(match[1]), int(match[2])))
+    return sorted(found, key=lambda partition: partition.end)
 
 
 def wanted(now: int, before: int) -> range:
-    """The days, counted since 1970, that there should be at this time, when nobody keeps what was before the other."""
+    """Return the days (since 1970) to have partitions at this time, if samples from before `before` are not kept."""
     today = now // DAY
     return range(max(today - DAYS_BACK, before // DAY), today + DAYS_AHEAD + 1)
 
 
 def make_day(connection: Connection, days: Iterable[int]) -> bool:
-    """Make the first of these days that is not there, with what `sample_other` has of it. False: they all are."""
-    there = parts(connection)
+    """Create the first missing one of these days, with its rows of `sample_other`; return False if none is missing."""
+    existing = partitions(connection)
     for day in days:
         first, end = day * DAY, (day + 1) * DAY
-        if not any((part.first is None or part.first < end) and first < part.end for part in there):
+        if not any((other.first is None or other.first < end) and first < other.end for other in existing):
             _make(connection, first, end)
             return True
     return False
 
 
 def drop_day(connection: Connection, before: int) -> bool:
-    """Drop the oldest day if it ended before this time, by the server's clock. Returns whether there may be another."""
-    oldest = next(iter(parts(connection)), None)
+    """Drop the oldest day if it ended before this server time; return whether there may be another."""
+    oldest = next(iter(partitions(connection)), None)
     if oldest is None or oldest.end > before:
         return False
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_MILLISECONDS}ms'"))
-    connection.execute(text("LOCK TABLE sample, machine IN ACCESS EXCLUSIVE MODE"))  # machine: for the foreign key
+    connection.execute(
+        text("LOCK TABLE sample, machine IN ACCESS EXCLUSIVE MODE")
+    )  # machine: because of the foreign key
     waiting = select(exists().where(dirty.c.length == MINUTE, dirty.c.at < oldest.end))
     if connection.scalar(waiting):
         return False
     end, older = oldest.end, f"sampled_at + clock_offset_milliseconds < {oldest.end}"
     for statement in (
         f"ALTER TABLE sample DETACH PARTITION {oldest.name}",
-        # Of clocks that were slow: by the server's, these are not so old.
+        # Samples of slow clocks: by the server's clock they are newer.
         f"INSERT INTO sample SELECT * FROM {oldest.name} WHERE clock_offset_milliseconds > 0 AND NOT {older}",  # noqa: S608
         f"DROP TABLE {oldest.name}",
-        # Of clocks that were fast; and what came late, or never had a day.
+        # Samples of fast clocks, and those that came late or never had a day.
         f"DELETE FROM sample WHERE sampled_at >= {end} AND clock_offset_milliseconds < 0 AND {older}",  # noqa: S608
         f"DELETE FROM sample_other WHERE {older}",  # noqa: S608
     ):
         connection.execute(text(statement))
-    _note(connection, oldest.end)
-    log.info("the samples of a day are dropped: %s", oldest.name)
+    _record_pruned(connection, oldest.end)
+    log.info("dropped the samples of a day: %s", oldest.name)
     return True
 
 
 def is_in_use(error: OperationalError) -> bool:
-    """Whether somebody else had the table for too long."""
+    """Return whether another transaction held the table for too long."""
     return getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
@@ -122,9 +125,9 @@ def _make(connection: Connection, first: int, end: int) -> None:
         connection.execute(text(statement))
 
 
-def _note(connection: Connection, before: int) -> None:
-    everybody = select(machine.c.id, literal(before), literal(0))
-    statement = postgresql.insert(pruned).from_select(["machine_id", "samples_before", "minutes_before"], everybody)
+def _record_pruned(connection: Connection, before: int) -> None:
+    everyone = select(machine.c.id, literal(before), literal(0))
+    statement = postgresql.insert(pruned).from_select(["machine_id", "samples_before", "minutes_before"], everyone)
     higher = func.greatest(pruned.c.samples_before, statement.excluded.samples_before)
     connection.execute(
         statement.on_conflict_do_update(index_elements=[pruned.c.machine_id], set_={"samples_before": higher})

@@ -1,27 +1,26 @@
-"""Deletes what has been kept for long enough, a little at a time, and gives the space back.
+"""Deletes old samples, roll-ups and events, in small transactions, and returns the space.
 
 Invariants:
-- Samples and minutes go only when they have been rolled up; how far is written in the same transaction (table
+- Samples and minutes are deleted only after they were rolled up; the limit is written in the same transaction (table
   `pruned`), so that nothing is rolled up twice.
-- One step is one small transaction: a few hours of one machine, or some hundred rows. What an hour's work is made of
-  is worked out on the way, so that no step grows with the fleet.
+- One step is one small transaction: a few hours of one machine, or some hundred rows. The work of an hour is planned
+  lazily, so that no step grows with the fleet.
 - A machine's minutes are never pruned further than its samples, and no limit ever moves back.
-- On PostgreSQL samples go with their day (`ingestor.history.partitions`), all at once. One by one go only those that
-  are still
-  there a day later: another organisation keeps that day, or they are of no day.
+- On PostgreSQL samples are dropped by day (`ingestor.history.partitions`). Single rows are deleted only if they are
+  still there a day later: another organisation keeps that day, or they belong to no day.
 """
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, Table, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Table, delete, func, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
 from ingestor.history import partitions
-from ingestor.history.rollup import Begin
+from ingestor.storage.bulk import dialect_insert
+from ingestor.storage.store import Store
 from schemas.database.tables import (
     alert,
     command,
@@ -46,31 +45,30 @@ MINUTES_AT_ONCE: Final = 72 * HOUR
 ROWS_AT_ONCE: Final = 500
 PAGES_AT_ONCE: Final = 200
 FREE_SHARE: Final = 0.1
-"""Of the pages of a SQLite file, so many may be free, for what comes next; the rest goes back to the file system."""
+"""Share of a SQLite file's pages that stays free for new rows; the rest is returned to the file system."""
 
 TOKENS_KEPT: Final = 30 * DAY
-"""After they expired, so that `dashfleet token list` says for a while what became of one."""
+"""Time after their expiry for which `dashfleet token list` still shows tokens, in milliseconds."""
 
 log = logging.getLogger(__name__)
 
 Unit = Callable[[Connection], bool]
-"""Deletes a little; returns whether there is more of the same."""
+"""Deletes some rows; returns whether there are more of the same."""
 
 
 class Pruning:
-    """What is to be done in this hour, and one step of it at a time."""
+    """Plans the work of each hour, and does it step by step."""
 
-    def __init__(self, engine: Engine, begin: Begin) -> None:
-        self._engine = engine
-        self._begin = begin
-        self._sqlite = engine.dialect.name == "sqlite"
-        self._insert: Any = (sqlite if self._sqlite else postgresql).insert
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._sqlite = store.engine.dialect.name == "sqlite"
+        self._insert: Any = dialect_insert(store.engine)
         self._todo: Iterator[Unit] = iter(())
         self._unit: Unit | None = None
         self._planned_for = -1
 
     def step(self, now: int) -> bool:
-        """Do a little. Returns whether there is more to do."""
+        """Do one step; return whether there is more to do."""
         self._unit = self._unit or next(self._todo, None)
         if self._unit is None:
             this_hour = now // HOUR
@@ -80,18 +78,18 @@ class Pruning:
             self._todo = self._plan(now)
             return True
         try:
-            with self._begin() as connection:
+            with self._store.begin() as connection:
                 if not self._unit(connection):
                     self._unit = None
         except OperationalError as error:
             if not partitions.is_in_use(error):
                 raise
-            log.info("the table of samples is read for long: its days are looked after in an hour")
+            log.info("the table of samples is in use: its partitions are maintained in an hour")
             self._unit = None
         return True
 
     def _plan(self, now: int) -> Iterator[Unit]:
-        with self._engine.connect() as connection:
+        with self._store.engine.connect() as connection:
             machines: Sequence[tuple[int, int]] = [
                 (row.id, row.org_id) for row in connection.execute(select(machine.c.id, machine.c.org_id))
             ]
@@ -114,7 +112,6 @@ class Pruning:
             yield _give_back
 
     def _days(self, kept: Collection[Retention], now: int) -> list[Unit]:
-        """Of the table of samples on PostgreSQL."""
         before = now - max((retention.samples_seconds for retention in kept), default=0) * 1000
         return [
             lambda connection: partitions.drop_day(connection, before),
@@ -143,10 +140,10 @@ class Pruning:
         if oldest is None or oldest >= before:
             return False
         upto = min(before, _whole_hours(oldest) + SAMPLES_AT_ONCE)
-        if self._waits(connection, machine_id, upto, MINUTE):
+        if self._is_marked(connection, machine_id, upto, MINUTE):
             return False
         connection.execute(delete(sample).where(sample.c.machine_id == machine_id, at < upto))
-        self._note(connection, machine_id, pruned.c.samples_before, upto)
+        self._record_pruned(connection, machine_id, pruned.c.samples_before, upto)
         return upto < before
 
     def _minutes(self, connection: Connection, machine_id: int, before: int) -> bool:
@@ -157,18 +154,18 @@ class Pruning:
         if oldest is None or oldest >= before:
             return False
         upto = min(before, _whole_hours(oldest) + MINUTES_AT_ONCE)
-        if self._waits(connection, machine_id, upto, MINUTE) or self._waits(connection, machine_id, upto, HOUR):
+        if self._is_marked(connection, machine_id, upto, MINUTE) or self._is_marked(connection, machine_id, upto, HOUR):
             return False
         connection.execute(delete(minute).where(mine, minute.c.at < upto))
-        self._note(connection, machine_id, pruned.c.minutes_before, upto)
+        self._record_pruned(connection, machine_id, pruned.c.minutes_before, upto)
         return upto < before
 
-    def _waits(self, connection: Connection, machine_id: int, before: int, length: int) -> bool:
-        """Whether something of this machine is still to be rolled up."""
+    def _is_marked(self, connection: Connection, machine_id: int, before: int, length: int) -> bool:
+        """Return whether marks of this machine are not rolled up yet."""
         same = (dirty.c.machine_id == machine_id) & (dirty.c.length == length)
         return connection.execute(select(dirty.c.at).where(same, dirty.c.at < before).limit(1)).first() is not None
 
-    def _note(self, connection: Connection, machine_id: int, limit: ColumnElement[int], before: int) -> None:
+    def _record_pruned(self, connection: Connection, machine_id: int, limit: ColumnElement[int], before: int) -> None:
         values = {"machine_id": machine_id, "samples_before": 0, "minutes_before": 0, limit.name: before}
         statement = self._insert(pruned).values(values)
         higher = {limit.name: before}
@@ -180,7 +177,7 @@ class Pruning:
 
 
 def _some(table: Table, key: ColumnElement[Any], condition: ColumnElement[bool]) -> Unit:
-    """Deletes rows of a table by a condition, the oldest keys first."""
+    """Return a unit that deletes rows of a table by a condition."""
     keys = select(key).where(condition).limit(ROWS_AT_ONCE)
     statement = delete(table).where(key.in_(keys))
     return lambda connection: connection.execute(statement).rowcount == ROWS_AT_ONCE
@@ -189,7 +186,7 @@ def _some(table: Table, key: ColumnElement[Any], condition: ColumnElement[bool])
 def _some_of(
     table: Table, machine_id: int, at: ColumnElement[int], before: int, *, key: ColumnElement[int] | None = None
 ) -> Unit:
-    """Deletes a machine's oldest rows."""
+    """Return a unit that deletes old rows of a machine."""
     mine = table.c.machine_id == machine_id
     keys = select(at if key is None else key).where(mine, at < before).limit(ROWS_AT_ONCE)
     statement = delete(table).where(mine, (at if key is None else key).in_(keys))
@@ -197,13 +194,13 @@ def _some_of(
 
 
 def _over(org_id: int | None, before: int) -> ColumnElement[bool]:
-    """Incidents of an organisation, or of the whole system, that ended before."""
+    """Match incidents of an organisation, or of the whole system if None, that ended before."""
     whose = incident.c.org_id.is_(None) if org_id is None else incident.c.org_id == org_id
     return whose & (incident.c.ended_at < before)
 
 
 def _give_back(connection: Connection) -> bool:
-    """Return free pages of a SQLite file to the file system, from its end."""
+    """Return free pages at the end of a SQLite file to the file system."""
     free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
     pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
     if free <= max(PAGES_AT_ONCE, pages * FREE_SHARE):

@@ -1,1 +1,1 @@
-"""From received messages to one batch to store: limits, handlers, acknowledgements."""
+"""From received messages to one batch: rate limits, revocation, handlers, and the caches that they use."""

@@ -1,97 +1,132 @@
-"""Who is heard: what the ingestor's step does about limits, revoked machines and enrolment.
+"""Admission of messages: assignment, rate limits, revoked machines, the queue of requests, and enrolment.
 
 Invariants:
-- Who sends too much, or is revoked, is refused before anything of a message is read.
-- A revoked machine is retired, and what brokers retain of it is cleared: when it is noticed, and again whenever
-  something of it arrives, since a broker may publish its will later.
-- An enrolment is committed by itself before it is answered; asked again, it is answered again.
+- A message above a rate limit, or of a revoked machine, is rejected before it is decoded.
+- A revoked machine is retired, and its retained messages are cleared: when the revocation is noticed, and again
+  whenever a retained message of it arrives, since a broker may publish its will later.
+- An enrolment is committed by itself before it is answered, and is idempotent.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection
 
-from broker.client.transport import Message, Transport
+from broker.client.transport import Message
+from ingestor.admin.enrolment import enrol
+from ingestor.cluster.work_assignment import WorkAssignment
+from ingestor.domain.batch import Batch
 from ingestor.domain.command_changes import username
+from ingestor.domain.dead_letter import DeadLetter, RejectedError
 from ingestor.domain.machine import Machine
 from ingestor.domain.presence import PresenceState, on_reinstated, on_revoked
-from ingestor.intake.limits import Key, Limits
-from ingestor.intake.message_handlers import Batch, RefusedError, Rejected
+from ingestor.intake.fair_queue import FairQueue
+from ingestor.intake.machine_cache import MachineCache
+from ingestor.intake.rate_limits import Client, RateLimits
+from ingestor.outbound.messages import message as outbound_message
+from ingestor.outbound.queue import OutboundQueue
 from ingestor.storage.store import Store
+from runtime.clock import Clock
 from schemas.contract import topics
 from schemas.contract.enrolment import EnrolRequest
 from schemas.contract.topics import Address
 
-Change = Callable[[Collection[Machine], Callable[[Machine], PresenceState]], None]
-"""Makes of each of these machines' presence what the function says."""
+ChangePresence = Callable[[Collection[Machine], Callable[[Machine], PresenceState]], None]
+"""Sets the presence of each machine to the result of the function."""
 
 _RETAINED = (topics.STATUS, topics.INFO, topics.CONFIG)
 
 
-class Admission:
-    """`now`: the server's wall clock in milliseconds; `rules`: of which alerts may be retained."""
+class Ingress:
+    """Decides which messages are handled. `rules`: names of the alert rules, whose alerts may be retained."""
 
-    def __init__(self, store: Store, *, limits: Limits, now: Callable[[], int], rules: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cache: MachineCache,
+        assignment: WorkAssignment,
+        outbound: OutboundQueue,
+        clock: Clock,
+        *,
+        limits: RateLimits,
+        rules: Collection[str] = (),
+    ) -> None:
         self._store = store
+        self._cache = cache
+        self._assignment = assignment
+        self._outbound = outbound
+        self._clock = clock
         self._limits = limits
-        self._now = now
         self._rules = rules
-        self._revoked: frozenset[Key] = frozenset()
-        self._cleared: set[Key] = set()
-        self._outgoing: deque[Message] = deque()
-        self.readers = {topics.ENROL_REQUEST: self._enrol}
+        self._revoked: frozenset[Client] = frozenset()
+        self._cleared: frozenset[Client] = frozenset()
+        self._requests = FairQueue()
 
-    def refuses(self, batch: Batch, message: Message) -> bool:
-        """Whether a message is not to be read."""
-        address = topics.parse(message.topic)
+    @property
+    def busy(self) -> bool:
+        """Whether requests wait, so that the next step should begin at once."""
+        return bool(self._requests)
+
+    def admit(self, batch: Batch, message: Message, address: Address | None) -> bool:
+        """Return whether a message is to be handled in this batch; a request waits in the fair queue.
+
+        A message of a revoked machine becomes a dead letter; one outside the contract is left to `MessageHandlers`.
+        """
         if address is None:
-            return False  # `Intake` sets it aside
-        if not self._limits.admit(address.org, address.machine or address.principal, len(message.payload)):
             return True
-        if (address.org, address.machine) not in self._revoked:
+        if not self._limits.admit(address.org, address.machine or address.principal, len(message.payload)):
             return False
-        if message.payload:
-            why = f"{address.machine} was revoked"
-            batch.rejected.append(Rejected(self._now(), message.topic, "revoked", why, message.payload))
-            if address.topic.retain:
-                self._outgoing.append(Message(message.topic, b"", address.topic.qos, retain=True))
-        return True
+        now, topic = self._clock.now, message.topic
+        if (address.org, address.machine) in self._revoked:
+            if message.payload:
+                detail = f"{address.machine} was revoked"
+                batch.dead_letters.append(DeadLetter(now(), topic, "revoked", detail, message.payload))
+                if address.topic.retain:
+                    self._outbound.retain([Message(topic, b"", address.topic.qos, retain=True)])
+            return False
+        if address.topic is not topics.REQUEST:
+            return True
+        if not self._requests.put(message, address):
+            detail = "too many requests of this principal wait"
+            batch.dead_letters.append(DeadLetter(now(), topic, "too-many-requests", detail, message.payload))
+        return False
+
+    def requests(self) -> list[tuple[Message, Address]]:
+        """Remove and return the requests to handle in this batch."""
+        return [request for request in self._requests.take() if self._assignment.handles(request[1])]
+
+    def clear(self) -> None:
+        """Forget the waiting requests."""
+        self._requests.clear()
 
     def load(self) -> None:
-        """Read who is revoked."""
+        """Read the revoked machines."""
         self._revoked = self._store.revoked_machines()
 
-    def retire(self, fleet: Collection[Machine], find: Callable[[str, str], Machine | None], change: Change) -> None:
-        """Retire the machines that are revoked, or take them back; `change` notes what presence becomes.
+    def retire(self, change: ChangePresence) -> None:
+        """Retire revoked machines, reinstate those with a valid credential, and clear retained messages."""
+        new = self._revoked - self._cleared
+        for org, name in new:
+            self._cache.find(org, name)  # caches machines that were never heard
+        change(self._cache.machines, self._retired_or_reinstated)
+        for org, name in new:
+            levels = {"org": org, "machine": name}
+            self._outbound.retain(outbound_message(topic, b"", **levels) for topic in _RETAINED)
+            self._outbound.retain(outbound_message(topics.ALERT, b"", **levels, rule=rule) for rule in self._rules)
+        self._cleared = self._revoked
 
-        `find` adds to the fleet what was never heard, and so is not in it yet.
-        """
-        for org, name in self._revoked - self._cleared:
-            find(org, name)
-        change(fleet, self._judged)
-        for org, name in self._revoked - self._cleared:
-            whose = {"org": org, "machine": name}
-            retained = [topic.at(**whose) for topic in _RETAINED]
-            retained += [topics.ALERT.at(**whose, rule=rule) for rule in self._rules]
-            self._outgoing.extend(Message(topic, b"", qos=1, retain=True) for topic in retained)
-        self._cleared = set(self._revoked)
-
-    def _judged(self, machine: Machine) -> PresenceState:
-        revoked = (machine.org, machine.name) in self._revoked
-        return (on_revoked if revoked else on_reinstated)(machine.state, self._now())
-
-    def dropped(self) -> Counter[Key]:
-        """How many messages were over a limit since the last call, by whose it was."""
+    def dropped(self) -> Counter[Client]:
+        """Return the number of messages above a limit since the last call, by client."""
         return self._limits.dropped()
 
-    def publish(self, transport: Transport) -> None:
-        """Say what there is to say: answers that are committed, and what is cleared."""
-        while self._outgoing and transport.publish(self._outgoing[0]):
-            self._outgoing.popleft()
-
-    def _enrol(self, _batch: Batch, address: Address, message: Message, now: int) -> None:
+    def handle_enrolment(self, _batch: Batch, address: Address, message: Message, now: int) -> None:
+        """Enrol a machine, or refuse it, and answer. Raises RejectedError for an unknown token."""
         request = EnrolRequest.decode(message.payload)
-        answer = self._store.enrol(address.org, username(address.org, address.principal), request, now)
+        token = username(address.org, address.principal)
+        answer = enrol(self._store.engine, address.org, token, request, now)
         if answer is None:
-            raise RefusedError("unknown-token", f"{address.org} has no token {address.principal}")
-        topic = topics.ENROL_ANSWER.at(org=address.org, principal=address.principal)
-        self._outgoing.append(Message(topic, answer.encode(), topics.ENROL_ANSWER.qos))
+            raise RejectedError("unknown-token", f"{address.org} has no token {address.principal}")
+        levels = {"org": address.org, "principal": address.principal}
+        self._outbound.answer(outbound_message(topics.ENROL_ANSWER, answer.encode(), **levels))
+
+    def _retired_or_reinstated(self, machine: Machine) -> PresenceState:
+        revoked = (machine.org, machine.name) in self._revoked
+        return (on_revoked if revoked else on_reinstated)(machine.state, self._clock.now())

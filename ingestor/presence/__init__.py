@@ -1,1 +1,1 @@
-"""Presence over time: timers, incidents, and the organisations' published configuration."""
+"""Presence over time: timers, incidents and alerts."""

@@ -1,1 +1,1 @@
-"""All SQL that the ingestor writes with."""
+"""The SQL of the ingestor's transactions."""

@@ -2,8 +2,8 @@
 
 Invariants:
 - Rows are tuples of the columns named, whose values the driver stores as they are (`ingestor.storage.row_encoding`).
-- Where the key is there already, the other columns are overwritten, or the row is left as it is.
-- What goes wrong is raised as SQLAlchemy's DBAPIError, whichever way the rows take.
+- Where the key exists, the other columns are overwritten, or the row is left unchanged.
+- Errors are raised as SQLAlchemy's DBAPIError in either form.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,17 @@ class Bulk(Protocol):
     """Writes rows of one table."""
 
     def write(self, connection: Connection, rows: Rows) -> None:
-        """Insert these rows in the connection's transaction; of what is to be overwritten, each key once."""
+        """Insert rows in the connection's transaction; if they overwrite, each key at most once."""
         ...
 
 
+def dialect_insert(engine: Engine) -> Any:  # noqa: ANN401 - a dialect's own function
+    """Return the dialect's `insert`, which knows ON CONFLICT."""
+    return (postgresql if engine.dialect.name == "postgresql" else sqlite).insert
+
+
 def bulk(engine: Engine, table: Table, columns: Sequence[str], *, overwrite: bool) -> Bulk:
-    """What writes rows of these columns fastest."""
+    """Return the fastest way to write rows of these columns."""
     kind = CopiedRows if engine.dialect.name == "postgresql" else PreparedRows
     return kind(engine, table, columns, overwrite=overwrite)
 
@@ -35,8 +40,7 @@ class PreparedRows:
     """One statement, compiled once, for the driver's `executemany`."""
 
     def __init__(self, engine: Engine, table: Table, columns: Sequence[str], *, overwrite: bool) -> None:
-        dialect: Any = postgresql if engine.dialect.name == "postgresql" else sqlite
-        statement = _on_conflict(dialect.insert(table), table, columns, overwrite=overwrite)
+        statement = _on_conflict(dialect_insert(engine)(table), table, columns, overwrite=overwrite)
         positional: Any = engine.dialect
         if not positional.positional:
             positional = type(positional)(paramstyle="format")
@@ -72,7 +76,7 @@ class CopiedRows:
             with driver.cursor() as cursor, cursor.copy(self._copy) as copy:
                 for row in rows:
                     copy.write_row(row)
-        except self._error as error:  # SQLAlchemy knows nothing of COPY
+        except self._error as error:  # SQLAlchemy does not wrap errors of COPY
             raise DBAPIError.instance(self._copy, None, error, self._error, dialect=connection.dialect) from error
         connection.execute(self._insert)
 

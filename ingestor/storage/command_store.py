@@ -1,9 +1,9 @@
-"""All SQL of requests and commands.
+"""The SQL of requests and commands.
 
 Invariants:
-- `write_changes` runs in the transaction of the batch that it belongs to.
+- `write_changes` runs in the transaction of its batch.
 - A request or command is inserted once: its id is the key. A second insert raises IntegrityError, after which the
-  ingestor reads everything anew, and finds it.
+  ingestor reloads everything, and finds it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,44 +14,34 @@ from sqlalchemy import Engine, Select, bindparam, select
 from sqlalchemy.engine import Connection, Row
 
 from ingestor.domain.command import OPEN, Command
-from ingestor.domain.command_changes import Change, Changes, RequestRecord
-from ingestor.domain.rollout import Progress, RolloutKey
+from ingestor.domain.command_changes import CommandChange, CommandChanges, RequestRecord
+from ingestor.domain.rollout import RolloutKey, RolloutProgress
 from schemas.contract.commands import CommandState, Desired, Rollout
 from schemas.contract.messages import Signed
 from schemas.database import tables
 from schemas.database.engine import storable
 
 _COMMAND, _REQUEST, _HISTORY, _MACHINE = tables.command, tables.request, tables.command_transition, tables.machine
-_CHANGING = (
-    "state",
-    "reason",
-    "detail",
-    "exit_code",
-    "output",
-    "output_truncated",
-    "attempts",
-    "sent_at",
-    "running_at",
-    "ended_at",
-)
-"""The columns of a command that change after it was made."""
+_OUTCOME = ("state", "reason", "detail", "exit_code", "output", "output_truncated")
+_CHANGING = (*_OUTCOME, "attempts", "sent_at", "running_at", "ended_at")
+"""The columns of a command that change after its creation."""
 
 
 class CommandStore:
-    """What the database knows of requests and commands."""
+    """Reads requests and commands."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def open_commands(self) -> list[Command]:
-        """Every command for which there is something to do, the oldest first."""
+        """Return the open commands, oldest first."""
         states = [state.value for state in OPEN]
         query = _commands().where(_COMMAND.c.state.in_(states)).order_by(_COMMAND.c.created_at)
         with self._engine.connect() as connection:
             return [_command(row) for row in connection.execute(query)]
 
     def commands(self, ids: Iterable[str]) -> dict[str, Command]:
-        """Those of these commands that there are, by their ids."""
+        """Return the commands with these ids that exist, by id."""
         wanted = list(ids)
         if not wanted:
             return {}
@@ -59,25 +49,25 @@ class CommandStore:
             return {row.id: _command(row) for row in connection.execute(_commands().where(_COMMAND.c.id.in_(wanted)))}
 
     def request(self, id_: str) -> RequestRecord | None:
-        """The request of this id, if there is one."""
+        """Return the request with this id, or None."""
         with self._engine.connect() as connection:
             return find_request(connection, id_)
 
     def requests(self, key: RolloutKey) -> list[RequestRecord]:
-        """The requests of one batch, the first one first."""
+        """Return the requests of one batch, oldest first."""
         org, principal, batch = key
         query = _requests().where(_REQUEST.c.batch == batch, _REQUEST.c.principal == principal)
         query = query.where(tables.org.c.name == org).order_by(_REQUEST.c.created_at, _REQUEST.c.id)
         with self._engine.connect() as connection:
             return [_request(row) for row in connection.execute(query)]
 
-    def progress(self, requests: list[RequestRecord]) -> Progress | None:
-        """How far the rollout of these requests of one batch has come. None when there is nothing to hold back."""
+    def progress(self, requests: list[RequestRecord]) -> RolloutProgress | None:
+        """Return the progress of the rollout of one batch's requests; None if they hold nothing back."""
         rollout = next((request.rollout for request in requests if request.rollout is not None), None)
         if rollout is None:
             return None
         ids = [request.id for request in requests]
-        progress = Progress(rollout, any(request.state == "stopped" for request in requests), requests=ids)
+        progress = RolloutProgress(rollout, any(request.state == "stopped" for request in requests), requests=ids)
         query = (
             select(_COMMAND.c.id, _COMMAND.c.state, _COMMAND.c.attempts, _COMMAND.c.sent_at)
             .join(_HISTORY, _HISTORY.c.command_id == _COMMAND.c.id)
@@ -86,14 +76,14 @@ class CommandStore:
         )
         with self._engine.connect() as connection:
             for row in connection.execute(query):
-                if row.attempts or row.state != CommandState.REJECTED:  # else it was refused here, and is no part of it
-                    progress.see(row.id, CommandState(row.state))
+                if row.attempts or row.state != CommandState.REJECTED:  # else it was never part of it
+                    progress.record(row.id, CommandState(row.state))
                 if row.attempts:
                     progress.sent(row.sent_at)
         return progress
 
     def desired(self) -> dict[int, Desired]:
-        """The configuration that each machine should have, by the machine's row."""
+        """Return the desired configuration of each machine, by machine id."""
         query = select(_MACHINE.c.id, _MACHINE.c.desired).where(_MACHINE.c.desired_version > 0)
         with self._engine.connect() as connection:
             found = {row.id: _desired(row.desired) for row in connection.execute(query)}
@@ -101,24 +91,24 @@ class CommandStore:
 
 
 def find_request(connection: Connection, id_: str) -> RequestRecord | None:
-    """The request of this id, if there is one."""
+    """Return the request with this id, or None."""
     row = connection.execute(_requests().where(_REQUEST.c.id == id_)).one_or_none()
     return None if row is None else _request(row)
 
 
 def insert_request(connection: Connection, request: RequestRecord) -> None:
-    """Record a request that is not there yet."""
+    """Insert a new request."""
     connection.execute(_REQUEST.insert().values(_request_row(request)))
 
 
-def write_changes(connection: Connection, changes: Changes, insert: Any) -> None:  # noqa: ANN401 - the dialect's
-    """Store them, as a part of a transaction. `insert`: the dialect's, which knows ON CONFLICT."""
+def write_changes(connection: Connection, changes: CommandChanges, insert: Any) -> None:  # noqa: ANN401 - the dialect's
+    """Store changes as a part of a transaction. `insert`: the dialect's, which knows ON CONFLICT."""
     for request in changes.requests.values():
         statement = insert(_REQUEST).values(_request_row(request))
         again = {"state": statement.excluded.state, "detail": statement.excluded.detail}
         connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=again))
-    for id_, why in changes.stopped.items():
-        connection.execute(_REQUEST.update().where(_REQUEST.c.id == id_).values(state="stopped", detail=why))
+    for id_, reason in changes.stopped.items():
+        connection.execute(_REQUEST.update().where(_REQUEST.c.id == id_).values(state="stopped", detail=reason))
     if changes.new:
         connection.execute(_COMMAND.insert(), [_command_row(*entry) for entry in changes.new.values()])
     if changes.changed:
@@ -166,39 +156,26 @@ def _command(row: Row[Any]) -> Command:
 
 
 def _request(row: Row[Any]) -> RequestRecord:
-    return RequestRecord(
-        id=row.id,
-        org=row.org,
-        principal=row.principal,
-        actor=row.actor,
-        kind=row.kind,
-        batch=row.batch,
-        rollout=None if row.rollout is None else Rollout.model_validate(row.rollout),
-        state=row.state,
-        detail=row.detail,
-        created_at=row.created_at,
-    )
+    rollout = None if row.rollout is None else Rollout.model_validate(row.rollout)
+    fields = ("id", "org", "principal", "actor", "kind", "batch", "state", "detail", "created_at")
+    return RequestRecord(**{name: getattr(row, name) for name in fields}, rollout=rollout)
 
 
 def _desired(value: object) -> Desired | None:
     try:
         return Desired.model_validate(value)
-    except ValidationError:  # not written by this version: the next `configure` replaces it
+    except ValidationError:  # written by another version: the next `configure` replaces it
         return None
 
 
 def _request_row(request: RequestRecord) -> dict[str, Any]:
+    fields = ("id", "principal", "kind", "batch", "state", "created_at")
     return {
-        "id": request.id,
+        **{name: getattr(request, name) for name in fields},
         "org_id": select(tables.org.c.id).where(tables.org.c.name == request.org).scalar_subquery(),
-        "principal": request.principal,
         "actor": storable(request.actor),
-        "kind": request.kind,
-        "batch": request.batch,
         "rollout": None if request.rollout is None else request.rollout.model_dump(mode="json"),
-        "state": request.state,
         "detail": storable(request.detail),
-        "created_at": request.created_at,
     }
 
 
@@ -223,24 +200,20 @@ def _changed_row(command: Command) -> dict[str, Any]:
 
 
 def _changing_values(command: Command) -> dict[str, Any]:
-    values = {name: getattr(command, name) for name in _CHANGING}
-    output = None if command.output is None else storable(command.output)
     return {
-        **values,
+        **{name: getattr(command, name) for name in _CHANGING},
         "state": command.state.value,
         "reason": storable(command.reason),
         "detail": storable(command.detail),
-        "output": output,
+        "output": None if command.output is None else storable(command.output),
     }
 
 
-def _history_row(change: Change) -> dict[str, Any]:
+def _history_row(change: CommandChange) -> dict[str, Any]:
+    fields = ("at", "before", "after", "by")
     return {
+        **{name: getattr(change, name) for name in fields},
         "command_id": change.command,
-        "at": change.at,
-        "before": change.before,
-        "after": change.after,
-        "by": change.by,
         "reason": storable(change.reason),
         "detail": storable(change.detail),
     }

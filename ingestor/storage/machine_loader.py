@@ -1,4 +1,4 @@
-"""Reading machines from the database, as the ingestor knows them in memory."""
+"""Reading machines with their streams from the database."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection, Row
 
 from ingestor.domain.machine import Estimate, Latest, Machine, Stream
 from ingestor.domain.presence import Presence, PresenceState
+from ingestor.storage.row_encoding import PRESENCE_FIELDS, STREAM_FIELDS
 from schemas.contract.messages import VITALS, Vitals
 from schemas.database import tables
 from schemas.fleet.health import Health, HealthStatus
@@ -15,17 +16,17 @@ from schemas.fleet.ranges import Ranges
 
 
 def among(table: Table, ids: Iterable[int]) -> ColumnElement[bool]:
-    """Whether a row is about one of these machines: as one value, however many there are. For PostgreSQL."""
+    """Match rows of these machines, with the ids as one parameter. For PostgreSQL."""
     return table.c.machine_id == any_(literal(list(ids), ARRAY(Integer)))
 
 
 def every_machine() -> Select[Any]:
-    """The query for machines, to be narrowed down."""
+    """Return the query of all machines, to be narrowed down."""
     return select(*_MACHINE_COLUMNS).select_from(_MACHINE_JOIN)
 
 
 def load(connection: Connection, query: Select[Any], ids: Collection[int] | None = None) -> list[Machine]:
-    """The machines of such a query, with their streams. `ids`: on PostgreSQL, whom it is about, if not about all."""
+    """Return the machines of such a query with their streams. `ids`: on PostgreSQL, the machines to read, or all."""
     machines = {row.id: _machine(row) for row in connection.execute(query)}
     streams = select(tables.stream)
     if ids is not None:
@@ -50,33 +51,14 @@ _MACHINE_COLUMNS = (
 def _machine(row: Row[Any]) -> Machine:
     machine = Machine(row.id, row.org, row.name)
     if row.presence is not None:
-        machine.state = PresenceState(
-            presence=Presence(row.presence),
-            reason=row.reason,
-            since_at=row.since_at,
-            verified=row.verified,
-            connected=row.connected,
-            session=row.session,
-            interval_seconds=row.interval_seconds,
-            last_seen_at=row.last_seen_at,
-        )
+        machine.state = PresenceState(Presence(row.presence), **{name: getattr(row, name) for name in PRESENCE_FIELDS})
         vitals = Vitals.model_construct(**{name: getattr(row, name) for name in VITALS})
-        judged = Health(row.health_score, HealthStatus(row.health_status))
-        machine.latest = Latest(row.sampled_at, vitals, row.extra or {}, judged)
+        health = Health(row.health_score, HealthStatus(row.health_status))
+        machine.latest = Latest(row.sampled_at, vitals, row.extra or {}, health)
         machine.clock = Estimate(row.clock_offset_milliseconds)
     return machine
 
 
 def _stream(row: Row[Any]) -> Stream:
-    return Stream(
-        name=row.name,
-        number=row.number,
-        created_at=row.created_at,
-        highest_seq=row.highest_seq,
-        oldest_seq=row.oldest_seq,
-        dropped=row.dropped,
-        late=row.late,
-        duplicate=row.duplicate,
-        stored=Ranges.parse(row.stored),
-        boot=Estimate(row.booted_at),
-    )
+    fields = {name: getattr(row, name) for name in STREAM_FIELDS}
+    return Stream(**fields, stored=Ranges.parse(row.stored), boot=Estimate(row.booted_at))

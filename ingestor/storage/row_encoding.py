@@ -1,7 +1,7 @@
-"""What a batch holds as rows for the driver: tuples in the order of the columns named here, each value as it is stored.
+"""Rows for the driver: tuples in the order of the columns named here, each value as it is stored.
 
-These are the three tables that every report touches; going around SQLAlchemy's conversion of each value makes storing
-them a third as expensive (`tests/bench/test_ingest.py`).
+These are the three tables that every report changes; bypassing SQLAlchemy's conversion of each value makes storing them
+a third as expensive (`tests/bench/test_ingest.py`).
 """
 
 import json
@@ -9,62 +9,37 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
+from ingestor.domain.batch import Arrived
 from ingestor.domain.machine import Machine, Stream
-from ingestor.intake.message_handlers import Arrived
 from schemas.contract.messages import VITALS
 from schemas.database import tables
 from schemas.database.columns import HUNDRED, Hundredths
 
 Row = tuple[Any, ...]
 
-_readings = attrgetter(*VITALS)
-_IS_FRACTION = tuple(isinstance(tables.sample.c[name].type, Hundredths) for name in VITALS)
+PRESENCE_FIELDS = ("reason", "since_at", "verified", "connected", "session", "interval_seconds", "last_seen_at")
+STREAM_FIELDS = ("name", "number", "created_at", "highest_seq", "oldest_seq", "dropped", "late", "duplicate")
 
 SAMPLE_COLUMNS = (
-    "machine_id",
-    "sampled_at",
-    "stream_number",
-    "seq",
-    "delay_milliseconds",
-    "clock_offset_milliseconds",
+    *("machine_id", "sampled_at", "stream_number", "seq", "delay_milliseconds", "clock_offset_milliseconds"),
     *VITALS,
     "extra",
 )
 STATE_COLUMNS = (
-    "machine_id",
-    "presence",
-    "reason",
-    "since_at",
-    "verified",
-    "connected",
-    "session",
-    "interval_seconds",
-    "last_seen_at",
-    "clock_offset_milliseconds",
-    "sampled_at",
+    *("machine_id", "presence", *PRESENCE_FIELDS, "clock_offset_milliseconds", "sampled_at"),
     *VITALS,
-    "extra",
-    "health_score",
-    "health_status",
-    "writer",
+    *("extra", "health_score", "health_status", "writer"),
 )
-STREAM_COLUMNS = (
-    "machine_id",
-    "name",
-    "number",
-    "created_at",
-    "highest_seq",
-    "oldest_seq",
-    "dropped",
-    "late",
-    "duplicate",
-    "stored",
-    "booted_at",
-)
+STREAM_COLUMNS = ("machine_id", *STREAM_FIELDS, "stored", "booted_at")
+
+_readings = attrgetter(*VITALS)
+_presence = attrgetter(*PRESENCE_FIELDS)
+_counts = attrgetter(*STREAM_FIELDS)
+_IS_FRACTION = tuple(isinstance(tables.sample.c[name].type, Hundredths) for name in VITALS)
 
 
 def sample_rows(samples: Iterable[Arrived]) -> list[Row]:
-    """Of SAMPLE_COLUMNS, for the table `sample`."""
+    """Return rows of SAMPLE_COLUMNS for the table `sample`."""
     return [
         (
             arrived.machine.id,
@@ -84,18 +59,12 @@ def sample_rows(samples: Iterable[Arrived]) -> list[Row]:
 
 
 def state_rows(machines: Iterable[Machine], writer: int) -> list[Row]:
-    """Of STATE_COLUMNS, for the table `state`. `writer`: see `ingestor.storage.row_locks`."""
+    """Return rows of STATE_COLUMNS for the table `state`. `writer`: see `ingestor.storage.row_locks`."""
     return [
         (
             machine.id,
             machine.state.presence.value,
-            machine.state.reason,
-            machine.state.since_at,
-            machine.state.verified,
-            machine.state.connected,
-            machine.state.session,
-            machine.state.interval_seconds,
-            machine.state.last_seen_at,
+            *_presence(machine.state),
             machine.clock.milliseconds,
             machine.latest.sampled_at,
             *_readings(machine.latest.vitals),
@@ -109,20 +78,5 @@ def state_rows(machines: Iterable[Machine], writer: int) -> list[Row]:
 
 
 def stream_rows(streams: Iterable[tuple[Machine, Stream]]) -> list[Row]:
-    """Of STREAM_COLUMNS, for the table `stream`."""
-    return [
-        (
-            machine.id,
-            stream.name,
-            stream.number,
-            stream.created_at,
-            stream.highest_seq,
-            stream.oldest_seq,
-            stream.dropped,
-            stream.late,
-            stream.duplicate,
-            str(stream.stored),
-            stream.boot.milliseconds,
-        )
-        for machine, stream in streams
-    ]
+    """Return rows of STREAM_COLUMNS for the table `stream`."""
+    return [(machine.id, *_counts(stream), str(stream.stored), stream.boot.milliseconds) for machine, stream in streams]

@@ -1,11 +1,11 @@
-"""Machines that one ingestor writes of while others may too: a lock for as long as a transaction.
+"""Row locks on machines that several ingestors may write at the same time, each for one transaction.
 
 Invariants:
-- Who holds a machine knows what others wrote of it: the row says who wrote last (`writer`), and if that was another
-  ingestor, the machine is read anew.
-- Nobody waits for a lock: who finds a machine held by another puts off what it has to write. So there is no deadlock.
-- On SQLite nothing is locked: there a machine has one ingestor, which holds its organisation's lease, and a
-  transaction begins with a write, so that it is the only one.
+- The holder of a lock knows what other ingestors wrote: the row names its last writer (`writer`), and if that was
+  another ingestor, the machine is read again.
+- No ingestor waits for a lock: messages of a machine that another one has locked are deferred. So there is no deadlock.
+- On SQLite nothing is locked: there one ingestor holds the organisation's lease, and every transaction begins with a
+  write, so that only one is open.
 """
 
 import secrets
@@ -26,43 +26,41 @@ from schemas.database.tables import state
 Fence = Callable[[Connection], None]
 
 
-class Holding:
-    """The transaction of one batch. `fence`: with what every transaction begins."""
+class RowLocks:
+    """The locks of one batch, and its transaction."""
 
-    def __init__(self, engine: Engine, *, fence: Fence) -> None:
-        self.shares = engine.dialect.name == "postgresql"
-        """Whether others may write of the same machines at the same time."""
+    def __init__(self, engine: Engine) -> None:
+        self.shared = engine.dialect.name == "postgresql"
+        """Whether other ingestors may write the same machines at the same time."""
         self.writer = secrets.randbits(62)
-        """This run of this ingestor."""
-        self._states = PreparedRows(
-            engine, state, STATE_COLUMNS, overwrite=False
-        )  # `write` copies states in this transaction
+        """Identity of this run of this ingestor."""
+        self.fence: Fence = lambda _connection: None
+        """Called at the start of every transaction (`ingestor.cluster.leases`)."""
+        self._states = PreparedRows(engine, state, STATE_COLUMNS, overwrite=False)  # COPY is taken in this transaction
         self._engine = engine
-        self._fence = fence
         self._open: tuple[Connection, RootTransaction] | None = None
 
-    def hold(self, machines: Collection[Machine]) -> Collection[int]:
-        """Begin a transaction, unless it has begun, in which nobody else writes of these machines.
+    def acquire(self, machines: Collection[Machine]) -> Collection[int]:
+        """Lock these machines, beginning the transaction if necessary, and read what other ingestors wrote of them.
 
-        Those, by their rows, of which that is so; what others wrote of them is known now. `begun` or `let_go` ends it,
-        also after an error.
+        Returns the ids of those that were locked. `transaction` or `release` ends it, also after an error.
         """
-        if not self.shares:
+        if not self.shared:
             return {machine.id for machine in machines}
         if not machines:
             return set()
         known = {machine.id: machine for machine in machines}
-        connection, _ = self._opened()
-        writers = _locked(connection, known)
+        connection, _ = self._begin()
+        writers = _lock(connection, known)
         if len(writers) < len(known):
-            self._make_rows(connection, {id_: known[id_] for id_ in known.keys() - writers.keys()})
-            writers = _locked(connection, known)
+            self._insert_states(connection, {id_: known[id_] for id_ in known.keys() - writers.keys()})
+            writers = _lock(connection, known)
         self._adopt(connection, known, writers)
         return writers.keys()
 
-    def look_again(self, machines: Collection[Machine]) -> list[Machine]:
-        """Learn what others wrote of these machines, without a lock. Those of which they did."""
-        if not self.shares or not machines:
+    def refresh(self, machines: Collection[Machine]) -> list[Machine]:
+        """Read what other ingestors wrote of these machines, without locking; return those that had changed."""
+        if not self.shared or not machines:
             return []
         known = {machine.id: machine for machine in machines}
         with self._engine.connect() as connection:
@@ -70,30 +68,30 @@ class Holding:
             return self._adopt(connection, known, {row.machine_id: row.writer for row in rows})
 
     @contextmanager
-    def begun(self) -> Iterator[Connection]:
-        """The transaction that `hold` has begun, or a new one."""
-        connection, transaction = self._opened()
+    def transaction(self) -> Iterator[Connection]:
+        """Commit the transaction that `acquire` has begun, or a new one."""
+        connection, transaction = self._begin()
         self._open = None
         with connection, transaction:
             yield connection
 
-    def let_go(self) -> None:
-        """End the transaction that `hold` has begun, if any, without writing."""
+    def release(self) -> None:
+        """Roll back the transaction that `acquire` has begun, if any."""
         if self._open is not None:
             (connection, transaction), self._open = self._open, None
-            with suppress(DBAPIError):  # the database may be away
+            with suppress(DBAPIError):  # the database may be unavailable
                 transaction.rollback()
             connection.close()
 
-    def _opened(self) -> tuple[Connection, RootTransaction]:
+    def _begin(self) -> tuple[Connection, RootTransaction]:
         if self._open is None:
             connection = self._engine.connect()
             self._open = connection, connection.begin()
-            self._fence(connection)
+            self.fence(connection)
         return self._open
 
-    def _make_rows(self, connection: Connection, machines: Mapping[int, Machine]) -> None:
-        """Give those of these machines a row that were never heard of."""
+    def _insert_states(self, connection: Connection, machines: Mapping[int, Machine]) -> None:
+        """Insert the rows of machines that were never heard, so that they can be locked."""
         new = machines.keys() - set(connection.scalars(select(state.c.machine_id).where(among(state, machines))))
         self._states.write(connection, state_rows((machines[id_] for id_ in sorted(new)), self.writer))
 
@@ -105,7 +103,7 @@ class Holding:
         return [known[machine.id] for machine in stored]
 
 
-def _locked(connection: Connection, ids: Collection[int]) -> dict[int, int | None]:
-    """Lock the states of those machines that nobody else has locked; who wrote each last."""
+def _lock(connection: Connection, ids: Collection[int]) -> dict[int, int | None]:
+    """Lock those of these machines that no other transaction has locked; return the last writer of each."""
     query = select(state.c.machine_id, state.c.writer).where(among(state, ids)).with_for_update(skip_locked=True)
     return {row.machine_id: row.writer for row in connection.execute(query)}

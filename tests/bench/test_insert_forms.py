@@ -19,8 +19,8 @@ from sqlalchemy import Engine, Table, select
 from sqlalchemy.engine import Connection
 from telemetry import telemetry
 
+from ingestor.domain.batch import Arrived
 from ingestor.domain.machine import Machine, Stream
-from ingestor.intake.message_handlers import Arrived
 from ingestor.storage.bulk import CopiedRows, PreparedRows, Rows
 from ingestor.storage.row_encoding import SAMPLE_COLUMNS, STREAM_COLUMNS, sample_rows, stream_rows
 from schemas.database import tables

@@ -17,9 +17,9 @@ from servers import postgresql
 from sqlalchemy import Engine, func, select
 from telemetry import telemetry
 
+from ingestor.domain.batch import Arrived, Batch
 from ingestor.domain.machine import Machine, Stream
 from ingestor.history.partitions import make_day
-from ingestor.intake.message_handlers import Arrived, Batch
 from ingestor.storage.row_encoding import SAMPLE_COLUMNS, sample_rows
 from ingestor.storage.store import Store
 from runtime.urls import sqlite_url

@@ -31,8 +31,8 @@ from sqlalchemy import (
 )
 from telemetry import telemetry
 
+from ingestor.domain.batch import Arrived
 from ingestor.domain.machine import Machine, Stream
-from ingestor.intake.message_handlers import Arrived
 from runtime.urls import sqlite_url
 from schemas.contract.messages import Sample
 from schemas.database import tables

@@ -67,7 +67,7 @@ def test_every_figure_of_the_ledger_is_named() -> None:
 
 
 def test_every_metric_is_named() -> None:
-    families = metrics.Metrics({}, connected=lambda: True).registry.collect()
+    families = metrics.Metrics({}).registry.collect()
     found = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
     assert len(found) > 5
     assert not found - named("monitoring")

@@ -20,8 +20,8 @@ from waiting import wait_until
 
 from broker.access.policy import Principal, Role
 from ingestor.admin.access import add_principal
+from ingestor.domain.batch import Arrived
 from ingestor.domain.machine import Machine, Stream
-from ingestor.intake.message_handlers import Arrived
 from runtime.urls import sqlite_url
 from schemas.contract.messages import VITALS, Sample, Vitals
 from schemas.database import tables

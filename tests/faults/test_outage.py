@@ -76,8 +76,7 @@ class Simulation:
             ),
             batch_max=2000,
             ack_seconds=2.0,
-            now=clock.now,
-            monotonic=clock.monotonic,
+            clock=clock,
         )
 
     @property

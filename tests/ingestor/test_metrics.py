@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from broker.client.transport import Message
 from ingestor.metrics import REASONS, Metrics, serving
+from runtime.clock import SystemClock
 from runtime.errors import SettingsError
 from runtime.settings.address import ListenAddress
 from runtime.settings.ingestor import IngestorSettings
@@ -31,7 +32,7 @@ PREFIX = "dashfleet_ingestor_"
 def port(bench: Bench, clock: Clock) -> Iterator[int]:
     """Where the bench's ingestor answers."""
     port = free_port()
-    with serving(ListenAddress(host="127.0.0.1", port=port), bench.ingestor.metrics, now=clock.now):
+    with serving(ListenAddress(host="127.0.0.1", port=port), bench.ingestor.metrics, clock):
         yield port
     assert not listens(port)
 
@@ -114,7 +115,7 @@ def test_health_ends_with_the_database_at_once(bench: Bench, fleet: Engine, port
 
 
 def test_what_has_not_begun_is_not_well() -> None:
-    assert Metrics({}, connected=lambda: True).trouble(now=1) == "no ingestor has run yet"
+    assert Metrics({}).trouble(now=1) == "no ingestor has run yet"
 
 
 def test_nothing_else_is_answered(port: int) -> None:
@@ -132,7 +133,7 @@ def test_a_port_in_use_is_said_in_one_sentence(port: int) -> None:
     address = ListenAddress(host="127.0.0.1", port=port)
     with (
         pytest.raises(SettingsError, match=rf"^cannot listen at 127\.0\.0\.1:{port} for metrics \(Address already"),
-        serving(address, Metrics({}, connected=lambda: True), now=lambda: 0),
+        serving(address, Metrics({}), SystemClock()),
     ):
         pass
 
@@ -140,8 +141,8 @@ def test_a_port_in_use_is_said_in_one_sentence(port: int) -> None:
 def test_every_reason_of_the_code_is_a_label_and_no_other() -> None:
     sources = {path.name: path.read_text() for path in (Path(__file__).parents[2] / "ingestor").rglob("*.py")}
     source = "".join(sources.values())
-    raised = set(re.findall(r'(?:RefusedError|TooManyError)\("([a-z-]+)"', source))
-    raised |= set(re.findall(r'Rejected\([^"\n]*"([a-z-]+)"', source))
+    raised = set(re.findall(r'RejectedError\("([a-z-]+)"', source))
+    raised |= set(re.findall(r'DeadLetter\([^"\n]*"([a-z-]+)"', source))
     raised |= set(re.findall(r'(?:return|reason, detail =) "([a-z-]+)", ', sources["message_handlers.py"]))
     raised |= {"not-json", "invalid"}  # one expression
 
@@ -149,7 +150,7 @@ def test_every_reason_of_the_code_is_a_label_and_no_other() -> None:
 
 
 def test_a_reason_that_is_not_known_is_another() -> None:
-    metrics = Metrics({"rejected.made-up": 2, "rejected.also": 1}, connected=lambda: True)
+    metrics = Metrics({"rejected.made-up": 2, "rejected.also": 1})
     assert metrics.registry.get_sample_value(PREFIX + "rejected_total", {"reason": "other"}) == 3
 
 

@@ -93,8 +93,7 @@ def open_bench(fleet: Engine, clock: Clock, broker: MemoryBroker, *, name: str =
         ),
         batch_max=100,
         ack_seconds=2.0,
-        now=clock.now,
-        monotonic=clock.monotonic,
+        clock=clock,
     )
     client = MemoryTransport(
         broker,

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, func, select
 
+from ingestor.domain.batch import Arrived, Batch
 from ingestor.domain.machine import Machine, Stream
-from ingestor.history.rollup import HOUR_DELAY
-from ingestor.intake.message_handlers import Arrived, Batch
+from ingestor.history.retention import Pruning
+from ingestor.history.rollup import HOUR_DELAY, Rollup
 from ingestor.storage.store import Store
 from schemas.contract.messages import VITALS, Sample, Vitals
 from schemas.database import tables
@@ -61,11 +62,15 @@ class Keeper:
     def restart(self) -> None:
         """As after a crash: what was only in memory is gone."""
         self.store = Store(self.engine, name="ingestor", dead_letter_max=100)
-        self.rollup, self.pruning = self.store._rollup, self.store._pruning
+        self.rollup, self.pruning = Rollup(self.store), Pruning(self.store)
 
     def write(self, *samples: Arrived) -> None:
         self.store.write(Batch(samples=list(samples)))
         self.everything += samples
+
+    def step(self) -> bool:
+        """Roll up, or else prune, a little; whether there may be more to do."""
+        return self.rollup.step(self.now) or self.pruning.step(self.now)
 
     def finish(self) -> None:
         """Go on until nothing is left to be rolled up, however late it is due."""
@@ -107,7 +112,7 @@ def tend(keeper: Keeper, *, hours: float = 0) -> None:
     keeper.now += round(hours * HOUR)
     for wait in (0, HOUR_DELAY, HOUR):
         keeper.now += wait
-        while keeper.store.tend(keeper.now):
+        while keeper.step():
             pass
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import CursorResult, Engine, insert, select, update
 
+from ingestor.domain.batch import Arrived
 from ingestor.domain.machine import Machine, Stream
-from ingestor.history.rollup import Rollup
-from ingestor.intake.message_handlers import Arrived
+from ingestor.storage.rollup_marks import RollupMarks
 from schemas.contract.messages import Sample, Vitals
 from schemas.database import tables
 from schemas.fleet.health import health
@@ -152,7 +152,7 @@ class Fleet:
             rows.append({**key, "delay_milliseconds": 0, **values})
         with self.engine.begin() as connection:
             connection.execute(insert(tables.sample), rows)
-            Rollup(self.engine, begin=self.engine.begin).mark(connection, [self._arrived(row) for row in rows])
+            RollupMarks(self.engine).write(connection, [self._arrived(row) for row in rows])
 
     def _arrived(self, row: dict[str, Any]) -> Arrived:
         sample = Sample(seq=row["seq"], sampled_at=row["sampled_at"], vitals=Vitals())

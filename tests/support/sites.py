@@ -1,7 +1,6 @@
 """A server side as it runs: a database, the embedded broker that reads its principals, and an ingestor in a thread."""
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,20 +15,21 @@ from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Transport
 from ingestor.admin.access import add_org, add_principal
 from ingestor.ingestor import Ingestor
-from ingestor.intake.limits import Limits
+from ingestor.intake.rate_limits import RateLimits
 from ingestor.run import PRINCIPAL
 from ingestor.storage.store import Store
+from runtime.clock import SystemClock
 from runtime.settings.broker import BrokerSettings
 
-
-def now() -> int:
-    return time.time_ns() // 1_000_000
+now = SystemClock().now
 
 
 class Site:
     """Runs until it is stopped. `refresh_seconds`: how often the broker reads the principals."""
 
-    def __init__(self, engine: Engine, *orgs: str, refresh_seconds: float = 1.0, limits: Limits | None = None) -> None:
+    def __init__(
+        self, engine: Engine, *orgs: str, refresh_seconds: float = 1.0, limits: RateLimits | None = None
+    ) -> None:
         self.engine = engine
         self._secret = new_secret()
         for org in orgs:
@@ -43,8 +43,7 @@ class Site:
             open_transport=self._open_transport,
             batch_max=1000,
             ack_seconds=0.1,
-            now=now,
-            monotonic=time.monotonic,
+            clock=SystemClock(),
             limits=limits,
         )
         self._stopping = threading.Event()
@@ -82,7 +81,7 @@ class Site:
 
 
 @contextmanager
-def site(engine: Engine, *orgs: str, refresh_seconds: float = 1.0, limits: Limits | None = None) -> Iterator[Site]:
+def site(engine: Engine, *orgs: str, refresh_seconds: float = 1.0, limits: RateLimits | None = None) -> Iterator[Site]:
     """A server side that ends with the test."""
     running = Site(engine, *orgs, refresh_seconds=refresh_seconds, limits=limits)
     try:

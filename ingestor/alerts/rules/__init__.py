@@ -1,1 +1,1 @@
-"""The alert rules, a file each; see `ingestor.alerts.rule`."""
+"""The alert rules, one per file; see `ingestor.alerts.rule`."""

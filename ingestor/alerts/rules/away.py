@@ -1,4 +1,4 @@
-"""A machine that went without a goodbye, and has stayed away."""
+"""A machine that went silent without a graceful stop, and has not come back."""
 
 from ingestor.alerts.rule import Facts, rule
 from ingestor.domain.presence import Presence
@@ -12,9 +12,9 @@ SENTENCES = {
 
 @rule(title="Away", severity="critical", after_seconds=60, over_after_seconds=0)
 def away(facts: Facts) -> str | None:
-    """Who said goodbye is not missed. Many that went together are one incident, not an alert each."""
+    """Hold for a lost or silent machine. Many that went silent together are one incident, not an alert each."""
     state = facts.machine.state
     if state.presence not in (Presence.OFFLINE, Presence.EXPIRED):
         return "" if state.verified else None
     sentence = SENTENCES.get(state.reason, "")
-    return None if sentence and facts.together else sentence
+    return None if sentence and facts.mass_silence else sentence

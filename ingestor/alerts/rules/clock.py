@@ -1,4 +1,4 @@
-"""A machine whose clock is wrong by so much that people and programs on it suffer."""
+"""A machine whose clock is wrong by more than TOLERANCE_SECONDS."""
 
 from ingestor.alerts.rule import Facts, rule
 
@@ -7,7 +7,7 @@ TOLERANCE_SECONDS = 60
 
 @rule(title="Wrong clock", severity="warning", after_seconds=300)
 def clock(facts: Facts) -> str | None:
-    """The history is corrected for it; logs and certificates on the machine are not."""
+    """Hold for a wrong clock: the history is corrected for it; logs and certificates on the machine are not."""
     offset = facts.machine.clock.milliseconds
     if offset is None:
         return None

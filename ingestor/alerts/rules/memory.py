@@ -6,5 +6,5 @@ from ingestor.alerts.rules.vitals import exhausted
 
 @rule(title="Memory nearly full", severity="critical", after_seconds=300)
 def memory(facts: Facts) -> str | None:
-    """As the organisation's thresholds say: when it alone makes a machine's health critical."""
+    """Hold when this component alone makes the machine's health critical, by the organisation's thresholds."""
     return exhausted(facts, facts.machine.latest.vitals.memory_percent, facts.config.thresholds.memory)

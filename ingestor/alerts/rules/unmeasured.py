@@ -1,4 +1,4 @@
-"""A machine that reports, but cannot read one of the vitals that its health is judged by."""
+"""A machine that reports, but cannot read one of the vitals of its health score."""
 
 from ingestor.alerts.rule import Facts, rule
 from ingestor.alerts.rules.vitals import reports
@@ -8,7 +8,7 @@ VITALS = {"cpu_percent": "CPU", "memory_percent": "Memory", "disk_percent": "Dis
 
 @rule(title="Cannot measure", severity="warning", after_seconds=600)
 def unmeasured(facts: Facts) -> str | None:
-    """A health that nobody knows is not a good one."""
+    """Hold while a vital is missing: an unknown health is not a good one."""
     latest = facts.machine.latest
     if not reports(facts) or latest.sampled_at is None:
         return None

@@ -1,4 +1,4 @@
-"""What the rules about vitals share."""
+"""Functions shared by the rules about vitals."""
 
 from ingestor.alerts.rule import Facts
 from ingestor.domain.presence import Presence
@@ -7,12 +7,12 @@ from schemas.fleet.health import worth
 
 
 def reports(facts: Facts) -> bool:
-    """Whether the machine's last sample says how it is now."""
+    """Return whether the machine's last sample is current."""
     return facts.machine.state.presence is Presence.ONLINE and facts.machine.state.verified
 
 
 def exhausted(facts: Facts, percent: float | None, component: Component) -> str | None:
-    """How much is used, when that alone makes the health critical (`schemas.fleet.health`)."""
+    """Return the share in use if it alone makes the health critical (`schemas.fleet.health`)."""
     if percent is None or not reports(facts):
         return None
     return (

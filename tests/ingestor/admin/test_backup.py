@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, func, insert, select, text
 from waiting import wait_until
 
 from ingestor.admin.backup import back_up, look_into, restore
-from ingestor.history.partitions import parts
+from ingestor.history.partitions import partitions
 from runtime.errors import UserError
 from runtime.urls import sqlite_url
 from schemas.contract.messages import OrgConfig
@@ -108,7 +108,7 @@ def test_a_backup_restored_into_postgresql_goes_on_with_the_next_numbers(
         restore(file, engine)
         require_current(engine)
         with engine.connect() as connection:
-            assert fleet.now // DAY * DAY in [part.first for part in parts(connection)]
+            assert fleet.now // DAY * DAY in [part.first for part in partitions(connection)]
             assert connection.scalar(text("SELECT sampled_at FROM sample_other")) == 10**15
         assert rows(engine) == rows(fleet.engine)
         with engine.begin() as connection:

@@ -1,8 +1,11 @@
 """What each alert rule finds, and what it cannot tell."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
+from distributions import install
 
 from ingestor.alerts import rules
 from ingestor.alerts.rule import Facts, Rule, discover, rule
@@ -17,13 +20,13 @@ WELL: Vital = {"cpu_percent": 10.0, "memory_percent": 20.0, "disk_percent": 30.0
 
 
 def found(
-    name: str, state: PresenceState | None = None, *, together: bool = False, offset: int = 0, vitals: Vital = WELL
+    name: str, state: PresenceState | None = None, *, mass_silence: bool = False, offset: int = 0, vitals: Vital = WELL
 ) -> str | None:
     """What a rule says of a machine that is well but for these."""
     machine = Machine(1, "home", "attic", state=state or PresenceState(Presence.ONLINE))
     machine.latest = Latest(1, Vitals.model_validate({**WELL, **vitals}))
     machine.clock = Estimate(offset)
-    return RULES[name].look(Facts(machine, OrgConfig(), together))
+    return RULES[name].evaluate(Facts(machine, OrgConfig(), mass_silence))
 
 
 def test_every_rule_has_a_name_that_may_be_in_a_topic_and_a_title_that_fits() -> None:
@@ -62,7 +65,7 @@ def test_what_was_not_measured_or_is_out_of_date_is_not_judged(vital: str) -> No
 )
 def test_who_went_without_a_goodbye_is_away_unless_many_went_together(state: PresenceState) -> None:
     assert found("away", state)
-    assert found("away", state, together=True) is None
+    assert found("away", state, mass_silence=True) is None
 
 
 @pytest.mark.parametrize("reason", ["stopped", "restarting", "rebooting", "asleep", "reinstated"])
@@ -92,4 +95,64 @@ def test_a_rule_that_raises_cannot_tell() -> None:
 
     assert isinstance(broken_one, Rule)
     assert broken_one.name == "broken-one"
-    assert broken_one.look(Facts(Machine(1, "home", "attic"), OrgConfig())) is None
+    assert broken_one.evaluate(Facts(Machine(1, "home", "attic"), OrgConfig())) is None
+
+
+PLUGIN = """
+from ingestor.alerts.rule import rule
+
+@rule(title="Too many processes", severity="warning")
+def processes(facts):
+    return "many" if facts.machine.latest.vitals.process_count > 1000 else ""
+
+@rule(title="Another disk", severity="warning")
+def disk(facts):
+    return ""
+"""
+WRONG = """
+from ingestor.alerts.rule import rule
+
+@rule(title="", severity="warning")
+def untitled(facts):
+    return ""
+"""
+
+
+def test_an_installed_distribution_provides_rules_and_one_that_fails_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = {
+        "processes": "our_rules:processes",
+        "disk": "our_rules:disk",
+        "gone": "our_rules:gone",
+        "broken": "our_broken_rules:anything",
+        "wrong": "our_wrong_rules:untitled",
+        "text": "our_rules:PLAIN",
+    }
+    modules = {
+        "our_rules": PLUGIN + "PLAIN = 1",
+        "our_broken_rules": "raise ZeroDivisionError",
+        "our_wrong_rules": WRONG,
+    }
+    install(tmp_path, "our-rules", GROUP, entries, **modules)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = {each.name: each for each in discover(rules)}
+    assert found.keys() == {*RULES, "processes"}
+    assert found["disk"] is RULES["disk"], "a shipped rule wins"
+    machine = Machine(1, "home", "attic")
+    machine.latest = Latest(1, Vitals(process_count=2000))
+    assert found["processes"].evaluate(Facts(machine, OrgConfig())) == "many"
+
+
+@pytest.mark.parametrize("result", [1, True, b"full", ["full"]])
+def test_a_rule_that_returns_no_text_cannot_tell(result: object) -> None:
+    wrong = Rule("wrong", "Wrong", "warning", lambda _: result)  # type: ignore[arg-type, return-value]
+    assert wrong.evaluate(Facts(Machine(1, "home", "attic"), OrgConfig())) is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": "Wrong_"}, {"title": ""}, {"title": "x" * 65}, {"severity": "fatal"}, {"after_seconds": -1}]
+)
+def test_a_rule_that_cannot_be_published_cannot_be_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="rule"):
+        Rule(**{"name": "right", "title": "Right", "severity": "warning", "condition": lambda _: "", **wrong})

@@ -35,7 +35,7 @@ class One:
     name: str
 
     def __post_init__(self) -> None:
-        self.leases = Leases(self.engine, name=self.name, monotonic=self.clock.monotonic)
+        self.leases = Leases(self.engine, name=self.name, clock=self.clock)
         self.leases.begin(self.clock.now())
 
     def beat(self, *, connected: bool = True) -> None:

@@ -133,7 +133,7 @@ def test_only_one_rolls_up(several: Several, monkeypatch: pytest.MonkeyPatch) ->
     tending: list[Ingestor] = []
     for name in ("ingestor", "ingestor-2"):
         ingestor = several.start(name).ingestor
-        monkeypatch.setattr(ingestor._tending, "step", _noting(tending, ingestor))
+        monkeypatch.setattr(ingestor._maintenance, "step", _noting(tending, ingestor))
     several.pass_time(5)
     assert set(tending) == {several.benches["ingestor"].ingestor}
 

@@ -4,7 +4,7 @@ from clocks import Clock
 
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Connected, Message
-from ingestor.cluster.shared_subscription_probe import AGAIN_SECONDS, PATIENCE_SECONDS, Probe
+from ingestor.cluster.shared_subscription_probe import AGAIN_SECONDS, PATIENCE_SECONDS, SharedSubscriptionProbe
 
 
 class Asking:
@@ -13,7 +13,7 @@ class Asking:
     def __init__(self, broker: MemoryBroker, clock: Clock, *, deaf_to: tuple[str, ...] = ()) -> None:
         self.clock = clock
         self.deaf_to = deaf_to
-        self.probe = Probe("ingestor", monotonic=clock.monotonic)
+        self.probe = SharedSubscriptionProbe("ingestor", clock)
         self.transport = MemoryTransport(
             broker, client_id="_ingestor", subscriptions=self.probe.subscriptions, pass_time=lambda _: None
         )
@@ -21,9 +21,9 @@ class Asking:
     def step(self) -> bool | None:
         for event in self.transport.receive(10, 0):
             if isinstance(event, Connected):
-                self.probe.begin(event)
+                self.probe.start(event)
             elif isinstance(event, Message) and not event.topic.endswith(self.deaf_to):
-                self.probe.take(event)
+                self.probe.handle(event)
         return self.probe.step(self.transport)
 
 

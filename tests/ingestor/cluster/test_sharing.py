@@ -55,8 +55,8 @@ def transitions(several: Several) -> list[tuple[str, str]]:
 
 
 def test_the_broker_is_found_to_share_and_only_one_holds_the_timers(several: Several) -> None:
-    assert [bench.ingestor._duties.shares for bench in several.benches.values()] == [True, True]
-    assert [bench.ingestor._duties.leads for bench in several.benches.values()] == [True, False]
+    assert [bench.ingestor._assignment.shares for bench in several.benches.values()] == [True, True]
+    assert [bench.ingestor._assignment.leads for bench in several.benches.values()] == [True, False]
 
 
 def test_samples_of_one_machine_go_to_both_and_its_ledger_is_whole(several: Several) -> None:
@@ -173,13 +173,13 @@ def test_what_another_ingestor_writes_of_just_now_is_put_off_and_read_then(sever
     bench = several.benches["ingestor"]
     other = Store(several.fleet, name="other", dead_letter_max=1)
     (machine,) = (machine for machine in other.machines() if machine.org == "home")
-    assert other.holding.hold([machine]) == {machine.id}
+    assert other.locks.acquire([machine]) == {machine.id}
     for _ in range(2):
         several.sample("home")
         several.sample("office")
     several.step()
     assert [several.shown(org)[2] for org in ORGS] == [1, 2]
-    other.holding.let_go()
+    other.locks.release()
     several.step()
     assert [several.shown(org)[2] for org in ORGS] == [3, 2]
     assert bench.ingestor.counters["database_failures"] == 0

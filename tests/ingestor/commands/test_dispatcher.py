@@ -9,9 +9,9 @@ from ingestion import Bench, Speaker
 from sqlalchemy import Engine
 
 from ingestor.commands import dispatcher
-from ingestor.commands.dispatcher import Dispatch
+from ingestor.commands.dispatcher import Dispatcher
+from ingestor.domain.batch import Batch
 from ingestor.domain.presence import Presence, PresenceState
-from ingestor.intake.message_handlers import Batch
 from schemas.database.queries.commands import list_commands, show_command
 
 
@@ -223,7 +223,7 @@ def test_a_restarted_ingestor_sends_what_was_recorded_and_not_published(
     first.step()
     order = operator.order()
     first.publish(operator.act(order))
-    monkeypatch.setattr(first.ingestor._acting, "publish", lambda _: None)  # killed between commit and publish
+    monkeypatch.setattr(first.ingestor._outbound, "publish", lambda _: 0)  # killed between commit and publish
     first.step()
     assert state(fleet, order_of(order).id) == "sent"
     assert ears.commands() == []
@@ -242,7 +242,7 @@ def test_what_waits_for_a_machine_that_was_taken_out_of_service_is_cancelled(
     order = operator.order()
     first.publish(operator.act(order))
     first.step()
-    first.ingestor._roster._machines["home", "attic"].state = PresenceState(Presence.RETIRED)
+    first.ingestor._cache._machines["home", "attic"].state = PresenceState(Presence.RETIRED)
     first.publish(operator.act(operator.order()))
     first.step()
     assert ears.updates()[-1].reason == "retired", "nothing new is taken for it"
@@ -264,20 +264,20 @@ def test_nothing_is_sent_while_there_is_no_broker(
 def test_a_step_looks_at_a_bounded_number_of_commands(
     bench: Bench, operator: Operator, fleet: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[str] = []
-    monkeypatch.setattr(dispatcher, "LOOKS_EACH_STEP", 10)
-    look = Dispatch._look
+    checked: list[str] = []
+    monkeypatch.setattr(dispatcher, "CHECKS_EACH_STEP", 10)
+    check = Dispatcher._check
 
-    def counting(self: Dispatch, batch: Batch, id_: str, now: int, *, hearing: bool) -> None:
-        looked.append(id_)
-        look(self, batch, id_, now, hearing=hearing)
+    def counting(self: Dispatcher, batch: Batch, id_: str, now: int, *, hearing: bool) -> None:
+        checked.append(id_)
+        check(self, batch, id_, now, hearing=hearing)
 
-    monkeypatch.setattr(Dispatch, "_look", counting)
+    monkeypatch.setattr(Dispatcher, "_check", counting)
     bench.publish(operator.act(*(operator.order(lives_seconds=60) for _ in range(35))))
     bench.step()
-    assert len(looked) == 10
+    assert len(checked) == 10
     bench.step(steps=10)
-    assert len(looked) == 35, "each once: nothing happened to them since"
+    assert len(checked) == 35, "each once: nothing happened to them since"
     bench.step(60, steps=5)
     assert {row["state"] for row in list_commands(fleet)} == {"expired"}
-    assert len(looked) == 70
+    assert len(checked) == 70

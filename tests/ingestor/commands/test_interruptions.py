@@ -137,8 +137,7 @@ class World:
             open_transport=transport,
             batch_max=100,
             ack_seconds=2.0,
-            now=self.clock.now,
-            monotonic=self.clock.monotonic,
+            clock=self.clock,
         )
 
 

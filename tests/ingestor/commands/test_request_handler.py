@@ -164,7 +164,7 @@ def test_a_command_that_was_not_sent_can_be_taken_back_and_another_one_says_why_
     ]
     shown = show_command(fleet, order_of(waits).id)
     assert shown is not None
-    assert shown["history"][-1]["detail"] == "taken back by Ada"
+    assert shown["history"][-1]["detail"] == "cancelled by Ada"
     assert [order_of(command.order).id for command in ears.commands()] == [order_of(runs).id]
 
 

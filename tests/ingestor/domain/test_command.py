@@ -20,7 +20,7 @@ from ingestor.domain.command import (
     on_time,
     retry_seconds,
 )
-from ingestor.domain.command_changes import Changes
+from ingestor.domain.command_changes import CommandChanges
 from schemas.contract.commands import FINAL, TRANSITIONS, CommandState, Result
 from schemas.contract.messages import Signed
 
@@ -64,7 +64,7 @@ happenings = some.lists(some.tuples(some.sampled_from(sorted(EVENTS)), some.inte
 def test_whatever_happens_only_what_may_follow_follows_and_each_change_is_a_row(
     happened: list[tuple[str, int]],
 ) -> None:
-    changes, command, now, states = Changes(), NEW, 0, [NEW.state]
+    changes, command, now, states = CommandChanges(), NEW, 0, [NEW.state]
     changes.add(command, {}, "home._ops")
     for event, passed in happened:
         now += passed
@@ -130,7 +130,7 @@ def test_only_what_was_not_sent_can_be_taken_back() -> None:
 
 
 def test_another_attempt_is_counted_and_is_no_change_of_state() -> None:
-    changes, sent = Changes(), on_send(NEW, 1)
+    changes, sent = CommandChanges(), on_send(NEW, 1)
     again = on_send(sent, 2)
     changes.record(sent, again, "ingestor", 2)
     assert (again.attempts, again.sent_at, again.state) == (2, 2, CommandState.SENT)

@@ -1,58 +1,58 @@
-"""What can wait is done often enough, and takes little from those who wait."""
+"""Maintenance runs often enough, and takes little time from ingesting."""
 
 import pytest
 from clocks import Clock
 
-from ingestor.history.maintenance import EVERY_SECONDS, SHARE, Tending
+from ingestor.history.maintenance import EVERY_SECONDS, SHARE, Maintenance
 
 STEP_SECONDS = 0.02
 
 
 class Work:
-    """So many steps of work, each of which takes its time."""
+    """A number of steps of work, each of which takes STEP_SECONDS."""
 
     def __init__(self, clock: Clock, steps: int) -> None:
         self.clock = clock
         self.left = steps
         self.done = 0
 
-    def __call__(self, _now: int) -> bool:
+    def step(self, _now: int) -> bool:
         self.left -= 1
         self.done += 1
         self.clock.advance(STEP_SECONDS)
         return self.left > 0
 
 
-def tending(clock: Clock, work: Work) -> Tending:
-    return Tending(work, now=clock.now, monotonic=clock.monotonic)
+def maintenance(clock: Clock, work: Work) -> Maintenance:
+    return Maintenance([work], clock)
 
 
 def test_an_ingestor_under_load_gives_it_its_share_and_no_more(clock: Clock) -> None:
     work = Work(clock, 100_000)
-    tends = tending(clock, work)
+    tended = maintenance(clock, work)
     began = clock.monotonic()
     while clock.monotonic() - began < 60:
         clock.advance(0.005)  # of ingesting
-        tends.step(busy=True)
+        tended.step(busy=True)
     share = work.done * STEP_SECONDS / (clock.monotonic() - began)
     assert SHARE / 2 <= share <= SHARE
 
 
 def test_an_ingestor_that_waits_does_all_of_it_at_once(clock: Clock) -> None:
     work = Work(clock, 50)
-    tends = tending(clock, work)
+    tended = maintenance(clock, work)
     for _ in range(50):
-        tends.step(busy=False)
+        tended.step(busy=False)
     assert work.done == 50
 
 
 @pytest.mark.parametrize("busy", [True, False])
 def test_it_looks_now_and_then_whether_there_is_more(clock: Clock, busy: bool) -> None:
     work = Work(clock, 1)
-    tends = tending(clock, work)
+    tended = maintenance(clock, work)
     for _ in range(10):
-        tends.step(busy=busy)
+        tended.step(busy=busy)
     assert work.done == 1
     clock.advance(EVERY_SECONDS)
-    tends.step(busy=busy)
+    tended.step(busy=busy)
     assert work.done == 2

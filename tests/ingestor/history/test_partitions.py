@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select, text, update
 
 from broker.access.policy import Principal, Role
 from ingestor.admin.access import add_org, add_principal
-from ingestor.history.partitions import DAYS_AHEAD, DAYS_BACK, Part, parts
+from ingestor.history.partitions import DAYS_AHEAD, DAYS_BACK, Partition, partitions
 from schemas.database import tables
 from schemas.database.engine import open_engine
 from schemas.fleet.history import DAY, HOUR, MINUTE
@@ -28,7 +28,7 @@ def database_url(postgresql_empty_url: str) -> str:
 def keeper(database: Engine) -> Keeper:
     """A store without a day, as after the first start."""
     with database.begin() as connection:
-        for part in parts(connection):
+        for part in partitions(connection):
             connection.execute(text(f"DROP TABLE {part.name}"))
     for org in ("home", "office"):
         add_org(database, org, now=lambda: 0)
@@ -36,9 +36,9 @@ def keeper(database: Engine) -> Keeper:
     return Keeper(database)
 
 
-def days(keeper: Keeper) -> list[Part]:
+def days(keeper: Keeper) -> list[Partition]:
     with keeper.engine.connect() as connection:
-        return parts(connection)
+        return partitions(connection)
 
 
 def left(keeper: Keeper) -> list[int]:
@@ -153,7 +153,7 @@ def test_a_day_that_is_being_read_goes_an_hour_later(keeper: Keeper, reading: En
     keeper.now = MIDNIGHT + 3 * DAY
     with reading.connect() as connection:
         assert connection.scalar(select(tables.sample.c.seq)) == 1
-        while keeper.store.tend(keeper.now):
+        while keeper.step():
             pass
         assert count(keeper, "sample") == 1
     tend(keeper)

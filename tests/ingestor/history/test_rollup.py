@@ -11,8 +11,9 @@ from sqlalchemy import Engine, delete, event
 
 from broker.access.policy import Principal, Role
 from ingestor.admin.access import add_org, add_principal
-from ingestor.history.rollup import GRACE, HOUR_DELAY
-from ingestor.intake.message_handlers import Arrived, Batch
+from ingestor.domain.batch import Arrived, Batch
+from ingestor.history.rollup import HOUR_DELAY
+from ingestor.storage.rollup_marks import GRACE
 from schemas.database import tables
 from schemas.database.engine import open_engine, upgrade
 from schemas.fleet.history import HOUR, MINUTE

@@ -13,10 +13,14 @@ from broker.access.policy import Principal, Role
 from broker.client.memory import MemoryTransport
 from broker.client.transport import Message
 from ingestor.admin import access, tokens
+from ingestor.cluster.leases import Leases
+from ingestor.cluster.work_assignment import WorkAssignment
+from ingestor.domain.batch import Batch
 from ingestor.ingestor import PRINCIPALS_SECONDS
-from ingestor.intake.ingress import Admission
-from ingestor.intake.limits import Limits, Rate
-from ingestor.intake.message_handlers import Batch
+from ingestor.intake.ingress import Ingress
+from ingestor.intake.machine_cache import MachineCache
+from ingestor.intake.rate_limits import Rate, RateLimits
+from ingestor.outbound.queue import OutboundQueue
 from ingestor.storage.store import Store
 from schemas.contract import topics
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
@@ -165,12 +169,12 @@ def test_an_organisation_that_is_removed_leaves_nothing_retained_and_stops_nobod
 
 
 @pytest.fixture
-def limited(fleet: Engine, clock: Clock) -> Callable[[Limits], tuple[Bench, MemoryTransport]]:
+def limited(fleet: Engine, clock: Clock) -> Callable[[RateLimits], tuple[Bench, MemoryTransport]]:
     """Starts an ingestor with these limits."""
     from broker.client.memory import MemoryBroker
     from ingestor.ingestor import Ingestor
 
-    def start(limits: Limits) -> tuple[Bench, MemoryTransport]:
+    def start(limits: RateLimits) -> tuple[Bench, MemoryTransport]:
         broker = MemoryBroker()
         ingestor = Ingestor(
             store=Store(fleet, name="ingestor", dead_letter_max=100),
@@ -179,8 +183,7 @@ def limited(fleet: Engine, clock: Clock) -> Callable[[Limits], tuple[Bench, Memo
             ),
             batch_max=1000,
             ack_seconds=0.0,
-            now=clock.now,
-            monotonic=clock.monotonic,
+            clock=clock,
             limits=limits,
         )
         client = MemoryTransport(
@@ -199,9 +202,9 @@ def incidents(fleet: Engine) -> list[Any]:
 
 
 def test_a_noisy_machine_is_dropped_unread_counted_and_shown_and_the_others_are_heard(
-    limited: Callable[[Limits], tuple[Bench, MemoryTransport]], fleet: Engine, clock: Clock, speaker: Speaker
+    limited: Callable[[RateLimits], tuple[Bench, MemoryTransport]], fleet: Engine, clock: Clock, speaker: Speaker
 ) -> None:
-    bench, client = limited(Limits(clock.monotonic, machine=Rate(20, 1 << 20)))
+    bench, client = limited(RateLimits(clock, machine=Rate(20, 1 << 20)))
     office = Speaker(clock, org="office")
     bench.publish(*(speaker.telemetry(seq) for seq in range(1, 101)), office.telemetry(1))
     bench.step(1)
@@ -216,9 +219,9 @@ def test_a_noisy_machine_is_dropped_unread_counted_and_shown_and_the_others_are_
 
 
 def test_what_was_dropped_is_stored_when_it_comes_again(
-    limited: Callable[[Limits], tuple[Bench, MemoryTransport]], fleet: Engine, clock: Clock, speaker: Speaker
+    limited: Callable[[RateLimits], tuple[Bench, MemoryTransport]], fleet: Engine, clock: Clock, speaker: Speaker
 ) -> None:
-    bench, _ = limited(Limits(clock.monotonic, machine=Rate(20, 1 << 20)))
+    bench, _ = limited(RateLimits(clock, machine=Rate(20, 1 << 20)))
     bench.publish(*(speaker.telemetry(seq) for seq in range(1, 101)))
     bench.step()
     bench.step(60)
@@ -228,9 +231,9 @@ def test_what_was_dropped_is_stored_when_it_comes_again(
 
 
 def test_an_incident_of_noise_grows_while_it_lasts_and_ends_a_minute_after_it(
-    limited: Callable[[Limits], tuple[Bench, MemoryTransport]], fleet: Engine, clock: Clock, speaker: Speaker
+    limited: Callable[[RateLimits], tuple[Bench, MemoryTransport]], fleet: Engine, clock: Clock, speaker: Speaker
 ) -> None:
-    bench, _ = limited(Limits(clock.monotonic, machine=Rate(20, 1 << 20)))
+    bench, _ = limited(RateLimits(clock, machine=Rate(20, 1 << 20)))
     for start in (1, 101):
         bench.publish(*(speaker.telemetry(seq) for seq in range(start, start + 100)))
         bench.step(1)
@@ -241,9 +244,9 @@ def test_an_incident_of_noise_grows_while_it_lasts_and_ends_a_minute_after_it(
 
 
 def test_a_noisy_organisation_starves_no_other(
-    limited: Callable[[Limits], tuple[Bench, MemoryTransport]], fleet: Engine, clock: Clock
+    limited: Callable[[RateLimits], tuple[Bench, MemoryTransport]], fleet: Engine, clock: Clock
 ) -> None:
-    bench, _ = limited(Limits(clock.monotonic, org=Rate(30, 1 << 20)))
+    bench, _ = limited(RateLimits(clock, org=Rate(30, 1 << 20)))
     for number in range(10):
         access.add_principal(fleet, Principal(Role.MACHINE, "home", f"m{number}"), "made-up", now=clock.now)
     home = [Speaker(clock, f"m{number}").telemetry(seq) for number in range(10) for seq in range(1, 11)]
@@ -322,13 +325,18 @@ def test_what_there_is_to_say_waits_until_it_can_be_said(fleet: Engine, clock: C
     for number in range(3):
         access.add_principal(fleet, Principal(Role.MACHINE, "home", f"m{number}"), "made-up", now=clock.now)
         access.revoke_principal(fleet, f"home.m{number}", now=clock.now)
-    admission = Admission(Store(fleet, name="x", dead_letter_max=1), limits=Limits(clock.monotonic), now=clock.now)
-    admission.load()
-    admission.retire((), lambda *_: None, lambda *_: None)
+    store = Store(fleet, name="x", dead_letter_max=1)
+    assignment = WorkAssignment(Leases(fleet, name="x", clock=clock), shares=False)
+    outbound = OutboundQueue(ack_seconds=2.0, clock=clock)
+    cache = MachineCache(store, assignment, clock)
+    ingress = Ingress(store, cache, assignment, outbound, clock, limits=RateLimits(clock))
+    ingress.load()
+    ingress.retire(lambda *_: None)
     for _ in range(20):
-        admission.publish(Narrow(MemoryBroker(), client_id="x"))
+        outbound.publish(Narrow(MemoryBroker(), client_id="x"))
     assert {message.topic for message in said} == {
         topic.at(org="home", machine=f"m{number}") for topic in RETAINED for number in range(3)
     }
     assert len(said) == 9
-    assert not admission.refuses(Batch(), Message(topics.TELEMETRY.at(org="home", machine="attic"), b"x"))
+    topic = topics.TELEMETRY.at(org="home", machine="attic")
+    assert ingress.admit(Batch(), Message(topic, b"x"), topics.parse(topic))

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import Engine, select
 from telemetry import telemetry
 
+from ingestor.domain.batch import Arrived, Batch
 from ingestor.domain.machine import Estimate, Latest, Machine, Stream
 from ingestor.domain.presence import Presence, PresenceState
-from ingestor.intake.message_handlers import Arrived, Batch
 from ingestor.storage.store import Store
 from schemas.contract.messages import VITALS
 from schemas.database import tables

@@ -2,17 +2,17 @@
 
 from clocks import Clock
 
-from ingestor.intake.limits import IDLE_MAX, MACHINE, ORG, Limits, Rate
+from ingestor.intake.rate_limits import IDLE_MAX, MACHINE, ORG, Rate, RateLimits
 
 FEW = Rate(messages=10, bytes=1000)
 MORE = Rate(messages=25, bytes=2500)
 
 
-def limits(clock: Clock) -> Limits:
-    return Limits(clock.monotonic, machine=FEW, org=MORE)
+def limits(clock: Clock) -> RateLimits:
+    return RateLimits(clock, machine=FEW, org=MORE)
 
 
-def admitted(mine: Limits, org: str, name: str, count: int, size: int = 1) -> int:
+def admitted(mine: RateLimits, org: str, name: str, count: int, size: int = 1) -> int:
     return sum(mine.admit(org, name, size) for _ in range(count))
 
 
@@ -67,7 +67,7 @@ def test_a_clock_that_steps_back_costs_nothing(clock: Clock) -> None:
 
 
 def test_who_is_idle_is_forgotten_once_there_are_too_many(clock: Clock) -> None:
-    mine = Limits(clock.monotonic)
+    mine = RateLimits(clock)
     for number in range(IDLE_MAX + 1):
         mine.admit("acme", f"m{number}", 1)
     clock.advance(61)
@@ -79,10 +79,10 @@ def test_who_is_idle_is_forgotten_once_there_are_too_many(clock: Clock) -> None:
 def test_a_healthy_machine_that_was_away_for_a_day_is_within_the_limits(clock: Clock) -> None:
     """A sample a second for a day, in batches of the size that the embedded broker lets through, all at once."""
     batches, size = 86_400 // 500 + 1, 128 << 10
-    assert admitted(Limits(clock.monotonic), "acme", "attic", batches, size) == batches
+    assert admitted(RateLimits(clock), "acme", "attic", batches, size) == batches
     assert MACHINE.messages >= 2 * 60 / 0.05, "the shortest interval there is"
 
 
 def test_a_fleet_of_five_thousand_that_comes_back_at_once_is_within_the_limits(clock: Clock) -> None:
-    mine = Limits(clock.monotonic)
+    mine = RateLimits(clock)
     assert sum(admitted(mine, "acme", f"m{number}", 20, size=2000) for number in range(5000)) == 100_000 <= ORG.messages

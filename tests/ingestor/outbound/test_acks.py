@@ -1,7 +1,7 @@
 from clocks import Clock
 
 from ingestor.domain.machine import Machine, Stream
-from ingestor.intake.acks import Acks
+from ingestor.outbound.acks import Acks
 from schemas.contract.messages import Ack, Range
 from schemas.fleet.ranges import Ranges
 
@@ -13,7 +13,7 @@ def stream(*stored: tuple[int, int]) -> Stream:
 
 
 def test_the_first_number_is_acknowledged_at_once_and_the_next_after_the_pause(clock: Clock) -> None:
-    acks, heard = Acks(every_seconds=2.0, monotonic=clock.monotonic), stream((1, 3))
+    acks, heard = Acks(every_seconds=2.0, clock=clock), stream((1, 3))
     acks.add(ATTIC, heard, [1], awaited=False)
     assert len(acks.due()) == 1
     acks.add(ATTIC, heard, [2], awaited=False)
@@ -25,7 +25,7 @@ def test_the_first_number_is_acknowledged_at_once_and_the_next_after_the_pause(c
 
 
 def test_a_machine_that_waits_for_its_answer_gets_it_at_once(clock: Clock) -> None:
-    acks, heard = Acks(every_seconds=2.0, monotonic=clock.monotonic), stream((1, 9))
+    acks, heard = Acks(every_seconds=2.0, clock=clock), stream((1, 9))
     acks.add(ATTIC, heard, [1], awaited=False)
     acks.due()
     acks.add(ATTIC, heard, range(2, 10), awaited=True)
@@ -33,7 +33,7 @@ def test_a_machine_that_waits_for_its_answer_gets_it_at_once(clock: Clock) -> No
 
 
 def test_one_machine_does_not_hold_up_another(clock: Clock) -> None:
-    acks, heard = Acks(every_seconds=2.0, monotonic=clock.monotonic), stream((1, 9))
+    acks, heard = Acks(every_seconds=2.0, clock=clock), stream((1, 9))
     acks.add(ATTIC, heard, [1], awaited=False)
     acks.due()
     acks.add(CELLAR, heard, [1], awaited=False)
@@ -41,13 +41,13 @@ def test_one_machine_does_not_hold_up_another(clock: Clock) -> None:
 
 
 def test_an_acknowledgement_says_again_what_an_earlier_one_that_was_lost_had_said(clock: Clock) -> None:
-    acks = Acks(every_seconds=2.0, monotonic=clock.monotonic)
+    acks = Acks(every_seconds=2.0, clock=clock)
     acks.add(ATTIC, stream((1, 5), (8, 10)), [10], awaited=False)
     assert Ack.decode(acks.due()[0][1]).ranges == (Range(first=8, last=10),)
 
 
 def test_what_was_forgotten_is_not_acknowledged(clock: Clock) -> None:
-    acks = Acks(every_seconds=2.0, monotonic=clock.monotonic)
+    acks = Acks(every_seconds=2.0, clock=clock)
     acks.add(ATTIC, stream((1, 5)), [5], awaited=True)
     acks.clear()
     assert acks.due() == []

@@ -1,0 +1,65 @@
+"""A batch: the content of one transaction, and the acknowledgements that follow its COMMIT."""
+
+from dataclasses import dataclass, field
+
+from ingestor.domain.alert import Alert
+from ingestor.domain.command_changes import CommandChanges
+from ingestor.domain.dead_letter import DeadLetter
+from ingestor.domain.incidents import Incident
+from ingestor.domain.machine import Machine, Stream
+from ingestor.domain.presence import PresenceState
+from schemas.contract.messages import Info, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of a machine's presence."""
+
+    machine: Machine
+    at: int
+    before: PresenceState
+    after: PresenceState
+
+
+@dataclass(slots=True)  # not frozen: creating one takes a quarter of the time
+class Arrived:
+    """A sample to store. `clock_offset`: milliseconds to add to its time."""
+
+    machine: Machine
+    stream: Stream
+    sample: Sample
+    received_at: int
+    clock_offset: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything that one transaction stores."""
+
+    samples: list[Arrived] = field(default_factory=list)
+    machines: dict[int, Machine] = field(default_factory=dict)
+    """Machines whose state changed, by id."""
+    streams: dict[tuple[int, str], tuple[Machine, Stream]] = field(default_factory=dict)
+    infos: dict[int, tuple[Machine, Info]] = field(default_factory=dict)
+    transitions: list[Transition] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    acks: list[tuple[Machine, Stream, tuple[int, ...], bool]] = field(default_factory=list)
+    """Machine, stream, sequence numbers, and whether the machine waits for the acknowledgement."""
+    duplicates: int = 0
+    live_since: int | None = None
+    """Time of the oldest live sample, in milliseconds of the server's clock."""
+    clones: list[Machine] = field(default_factory=list)
+    """Machines with two active outboxes (`ingestor.domain.incidents.Identity`)."""
+    incidents: list[Incident] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    changes: CommandChanges = field(default_factory=CommandChanges)
+
+    def __bool__(self) -> bool:
+        return bool(self.machines or self.dead_letters or self.incidents or self.alerts or self.changes)
+
+    def change_presence(self, machine: Machine, after: PresenceState, now: int) -> None:
+        """Set a machine's presence; record a transition if it is another one."""
+        before, machine.state = machine.state, after
+        self.machines[machine.id] = machine
+        if after.presence is not before.presence:
+            self.transitions.append(Transition(machine, now, before, after))

@@ -1,0 +1,1 @@
+"""From committed changes to published messages: the outbound queue, acknowledgements, message encoding."""

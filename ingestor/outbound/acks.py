@@ -1,0 +1,72 @@
+"""Pending acknowledgements: coalesced to at most one per machine in a few seconds.
+
+Invariant: sequence numbers are added only after their COMMIT.
+"""
+
+import heapq
+import itertools
+import math
+from collections.abc import Iterable
+
+from ingestor.domain.machine import Machine, Stream
+from runtime.clock import Clock
+from schemas.contract.messages import ACK_MAX_RANGES, ACK_MAX_RESULTS, Ack
+
+
+class Acks:
+    """Collects sequence numbers and results, and returns acknowledgements when they are due."""
+
+    def __init__(self, *, every_seconds: float, clock: Clock) -> None:
+        self._every_seconds = every_seconds
+        self._clock = clock
+        self._pending: dict[Machine, dict[str, tuple[Stream, set[int]]]] = {}
+        self._results: dict[Machine, dict[str, None]] = {}
+        self._sent_at: dict[Machine, float] = {}
+        self._due: list[tuple[float, int, Machine]] = []
+        """A heap of the times at which machines are due, so that no step looks at all of them."""
+        self._count = itertools.count()
+
+    def add(self, machine: Machine, stream: Stream, numbers: Iterable[int], *, awaited: bool) -> None:
+        """Add stored sequence numbers; `awaited`: the machine sends nothing more before the acknowledgement."""
+        if awaited or not (machine in self._pending or machine in self._results):
+            self._schedule(machine, at_once=awaited)
+        _, pending = self._pending.setdefault(machine, {}).setdefault(stream.name, (stream, set()))
+        pending.update(numbers)
+
+    def add_result(self, machine: Machine, command: str) -> None:
+        """Add the stored final result of a command."""
+        if not (machine in self._pending or machine in self._results):
+            self._schedule(machine)
+        self._results.setdefault(machine, {})[command] = None
+
+    def due(self) -> list[tuple[Machine, bytes]]:
+        """Remove and return the payloads to publish now."""
+        now = self._clock.monotonic()
+        found: list[tuple[Machine, bytes]] = []
+        while self._due and self._due[0][0] <= now:
+            machine = heapq.heappop(self._due)[2]
+            if machine in self._pending or machine in self._results:
+                self._sent_at[machine] = now
+                streams = self._pending.pop(machine, {}).values()
+                found += [(machine, _ack(stream, numbers)) for stream, numbers in streams]
+                results = list(self._results.pop(machine, ()))
+                for at in range(0, len(results), ACK_MAX_RESULTS):
+                    found.append((machine, Ack(results=tuple(results[at : at + ACK_MAX_RESULTS])).encode()))
+        return found
+
+    def clear(self) -> None:
+        """Forget everything: agents send unacknowledged data again."""
+        self._pending.clear()
+        self._results.clear()
+        self._sent_at.clear()
+        self._due.clear()
+
+    def _schedule(self, machine: Machine, *, at_once: bool = False) -> None:
+        due_at = -math.inf if at_once else self._sent_at.get(machine, -math.inf) + self._every_seconds
+        heapq.heappush(self._due, (due_at, next(self._count), machine))
+
+
+def _ack(stream: Stream, numbers: set[int]) -> bytes:
+    """Encode the whole stored ranges around the numbers, which repeats acknowledgements that were lost."""
+    ranges = sorted({found for number in numbers if (found := stream.stored.around(number))})
+    return Ack.encode_ranges(stream.name, ranges[:ACK_MAX_RANGES])

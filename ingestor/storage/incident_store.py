@@ -1,0 +1,66 @@
+"""The SQL of incidents and alerts: a row is inserted at the start, and updated until the end."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Engine, Select, Table, select
+from sqlalchemy.engine import Connection
+
+from ingestor.domain.alert import Alert
+from ingestor.domain.incidents import Incident, Kind
+from schemas.database.tables import alert, incident, machine, org
+
+ENDED_MAX = 1000
+"""Number of ended alerts whose retained message is cleared again after a start."""
+
+
+def read_incidents(engine: Engine) -> list[Incident]:
+    """Return the open incidents."""
+    query = select(incident, org.c.name.label("org")).select_from(incident.outerjoin(org))
+    with engine.connect() as connection:
+        return [
+            Incident(Kind(row.kind), row.org or "", row.started_at, row.details, id=row.id)
+            for row in connection.execute(query.where(incident.c.ended_at.is_(None)))
+        ]
+
+
+def read_alerts(engine: Engine) -> tuple[list[Alert], list[Alert]]:
+    """Return the open alerts, and the ENDED_MAX that ended last."""
+    query = select(alert, machine.c.name, org.c.name.label("org")).select_from(alert.join(machine).join(org))
+    ended = query.where(alert.c.ended_at.is_not(None)).order_by(alert.c.ended_at.desc()).limit(ENDED_MAX)
+    with engine.connect() as connection:
+        return _alerts(connection, query.where(alert.c.ended_at.is_(None))), _alerts(connection, ended)
+
+
+def write_incidents(connection: Connection, incidents: Iterable[Incident]) -> None:
+    """Store new and changed incidents; sets the `id` of new ones."""
+    for changed in incidents:
+        values = {"ended_at": changed.ended_at, "details": changed.details}
+        org_id = select(org.c.id).where(org.c.name == changed.org).scalar_subquery()
+        started = {"org_id": org_id, "kind": changed.kind.value, "started_at": changed.started_at}
+        changed.id = _write(connection, incident, changed.id, values, started)
+
+
+def write_alerts(connection: Connection, alerts: Sequence[Alert]) -> None:
+    """Store new and ended alerts; sets the `id` of new ones."""
+    for changed in alerts:
+        fields = ("rule", "title", "severity", "detail", "started_at")
+        started = {"machine_id": changed.machine, **{name: getattr(changed, name) for name in fields}}
+        changed.id = _write(connection, alert, changed.id, {"ended_at": changed.ended_at}, started)
+
+
+def _write(
+    connection: Connection, table: Table, id_: int | None, values: dict[str, Any], started: dict[str, Any]
+) -> int | None:
+    if id_ is not None:
+        connection.execute(table.update().where(table.c.id == id_).values(values))
+        return id_
+    key = connection.execute(table.insert().values({**started, **values})).inserted_primary_key
+    return None if key is None else int(key[0])
+
+
+def _alerts(connection: Connection, query: Select[Any]) -> list[Alert]:
+    fields = ("org", "name", "rule", "title", "severity", "started_at", "detail", "ended_at", "id")
+    return [
+        Alert(row.machine_id, **{field: getattr(row, field) for field in fields}) for row in connection.execute(query)
+    ]
