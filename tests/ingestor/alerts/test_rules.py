@@ -8,7 +8,7 @@ import pytest
 from distributions import install
 
 from ingestor.alerts import rules
-from ingestor.alerts.rule import Facts, Rule, discover, rule
+from ingestor.alerts.rule import GROUP, Facts, Rule, discover, rule
 from ingestor.domain.machine import Estimate, Latest, Machine
 from ingestor.domain.presence import Presence, PresenceState
 from schemas.contract.messages import OrgConfig, Vitals

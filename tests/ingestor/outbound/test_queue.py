@@ -26,6 +26,7 @@ COMMAND = Command(
     action="ping",
     order=Signed.model_construct(statement="{}", key="", signature=""),
     expires_at=2,
+    attempts=1,
     created_at=1,
 )
 UPDATE = ("home", "home._ops", Update(request="2" * 32, state="accepted", at=1))
