@@ -2,10 +2,9 @@ from pathlib import Path
 
 import pytest
 from clocks import Clock
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete
 
-from dashboard.auth.auth_database import attempt, user
-from dashboard.auth.login_attempts import ADDRESS_FREE_FAILURES, USER_FREE_FAILURES, LoginAttempts
+from dashboard.auth.auth_database import user
 from dashboard.auth.sign_in_sessions import SignInSessions
 from dashboard.auth.users import User, UserRole, add_user, remove_user, set_password, verify
 
@@ -99,67 +98,3 @@ def test_removing_somebody_ends_their_sessions(sessions: SignInSessions, person:
     token = sessions.start(person)
     remove_user(accounts, "ada")
     assert sessions.find(token) is None
-
-
-@pytest.fixture
-def attempts(accounts: Engine, clock: Clock) -> LoginAttempts:
-    return LoginAttempts(accounts, clock)
-
-
-def test_failures_of_a_name_double_the_wait(attempts: LoginAttempts, clock: Clock) -> None:
-    waits = []
-    for i in range(USER_FREE_FAILURES + 4):
-        wait = attempts.admit("ada", f"10.0.0.{i}")
-        waits.append(wait)
-        if wait:
-            clock.advance(wait)
-            assert attempts.admit("ada", f"10.0.1.{i}") == 0
-    assert waits == [0, 0, 0, 0, 0, 1, 2, 4, 8]
-
-
-def test_the_wait_has_an_end(attempts: LoginAttempts, clock: Clock) -> None:
-    for i in range(30):
-        clock.advance(attempts.admit("ada", f"10.0.0.{i}"))
-    assert 0 < max(attempts.admit("ada", f"10.0.2.{i}") for i in range(2)) <= 300
-
-
-def test_an_address_that_tries_many_names_waits_too(attempts: LoginAttempts) -> None:
-    waits = [attempts.admit(f"user{i}", "10.0.0.1") for i in range(ADDRESS_FREE_FAILURES + 1)]
-    assert waits == [0] * ADDRESS_FREE_FAILURES + [1]
-
-
-def test_success_forgets_the_failures_of_the_name(attempts: LoginAttempts) -> None:
-    for _ in range(3 * USER_FREE_FAILURES):
-        assert attempts.admit("ada", "10.0.0.1") == 0
-        attempts.succeeded("ada", "10.0.0.1")
-
-
-def test_failures_are_forgotten_after_a_day(attempts: LoginAttempts, clock: Clock) -> None:
-    for _ in range(USER_FREE_FAILURES):
-        attempts.admit("ada", "10.0.0.1")
-    clock.advance(25 * HOUR)
-    assert [attempts.admit("ada", "10.0.0.1") for _ in range(USER_FREE_FAILURES)] == [0] * USER_FREE_FAILURES
-
-
-def rows(accounts: Engine) -> set[str]:
-    with accounts.connect() as connection:
-        return set(connection.scalars(select(attempt.c.key)))
-
-
-def test_an_address_that_must_wait_keeps_no_name_locked_and_invents_no_rows(
-    attempts: LoginAttempts, accounts: Engine
-) -> None:
-    for i in range(ADDRESS_FREE_FAILURES):
-        attempts.admit(f"user{i}", "10.0.0.1")
-    before = rows(accounts)
-    assert all(attempts.admit(f"invented{i}", "10.0.0.1") for i in range(5))
-    assert all(attempts.admit("ada", "10.0.0.1") for _ in range(2 * USER_FREE_FAILURES))
-    assert rows(accounts) == before
-    assert attempts.admit("ada", "10.0.0.2") == 0
-
-
-def test_old_failures_are_swept_away_by_new_ones(attempts: LoginAttempts, accounts: Engine, clock: Clock) -> None:
-    attempts.admit("ada", "10.0.0.1")
-    clock.advance(25 * HOUR)
-    attempts.admit("bob", "10.0.0.2")
-    assert rows(accounts) == {"user:bob", "address:10.0.0.2"}
