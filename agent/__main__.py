@@ -31,7 +31,7 @@ from broker.client.transport import Backoff, Transport, WillMaker
 from runtime.clock import Clock, SystemClock
 from runtime.errors import SettingsError, UserError
 from runtime.logging_setup import start_logging
-from runtime.process import Stop, begin_again, handed_over, say_ready
+from runtime.process import StopSignal, inherited_settings, notify_ready, re_exec
 from runtime.settings.agent import AgentSettings
 
 _MEMORY_FILES = Path("/dev/shm")  # noqa: S108 - only a directory of our own there is used
@@ -39,8 +39,8 @@ _MEMORY_FILES = Path("/dev/shm")  # noqa: S108 - only a directory of our own the
 
 def main() -> int:
     """Run until a signal stops the process. Return the exit code: 0, or 2 with a message when it cannot start."""
-    settings = handed_over(AgentSettings)
-    stop = Stop()
+    settings = inherited_settings(AgentSettings)
+    stop = StopSignal()
     try:
         start_logging(settings)
         running = build(settings)
@@ -48,12 +48,12 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     _release_memory()
-    say_ready(f"agent of {settings.org}/{settings.machine}, every {settings.interval_seconds:g} s")
-    while not stop.asked and not running.restarting:
+    notify_ready(f"agent of {settings.org}/{settings.machine}, every {settings.interval_seconds:g} s")
+    while not stop.received and not running.restarting:
         running.step()
     running.stop()
-    if running.restarting and not stop.asked:
-        begin_again()
+    if running.restarting and not stop.received:
+        re_exec()
     return 0
 
 

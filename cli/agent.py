@@ -46,9 +46,9 @@ def agent(
 
     given = {"server": server, "org": org, "machine": machine, "interval_seconds": interval}
     settings = effective(AgentSettings, data, config, check=check, **given)
-    from runtime.process import become
+    from runtime.process import exec_module
 
-    become("agent", settings)
+    exec_module("agent", settings)
 
 
 @app.command("enrol")

@@ -45,11 +45,11 @@ def broker(
     files = {"certificate": certificate, "private_key": private_key}
     settings = effective(BrokerSettings, data, config, check=check, **given, **files)
     from broker.embedded.server import run
-    from runtime.process import say_ready, watch_the_supervisor
+    from runtime.process import notify_ready, watch_supervisor
 
     principals = _open_principals(settings)
-    watch_the_supervisor()
-    run(settings, principals, lambda: say_ready(settings.url))
+    watch_supervisor()
+    run(settings, principals, lambda: notify_ready(settings.url))
 
 
 @app.command()
@@ -70,11 +70,12 @@ def mosquitto(
     given = {"bind": bind, "port": port, "database": database, "insecure": insecure}
     files = {"certificate": certificate, "private_key": private_key}
     settings = effective(MosquittoSettings, data, config, check=check, **given, **files)
-    from broker.external.mosquitto_process import run
-    from runtime.process import Stop, say_ready
+    from broker.external.follow import run
+    from broker.external.mosquitto_process import Mosquitto
+    from runtime.process import StopSignal, notify_ready
 
-    principals, stop = _open_principals(settings), Stop()
-    run(settings, principals, lambda: say_ready(settings.url), stopping=lambda: stop.asked)
+    principals, stop = _open_principals(settings), StopSignal()
+    run(Mosquitto(settings, principals), lambda: notify_ready(settings.url), stopping=lambda: stop.received)
 
 
 @app.command()
@@ -103,12 +104,13 @@ def nats(
     nodes = {"cluster_listen": cluster_listen, "routes": route or None}
     files = {"certificate": certificate, "private_key": private_key}
     settings = effective(NatsSettings, data, config, check=check, **given, **nodes, **files)
-    from broker.external.nats_process import run
-    from runtime.process import Stop, say_ready
+    from broker.external.follow import run
+    from broker.external.nats_process import NatsFiles
+    from runtime.process import StopSignal, notify_ready
 
-    principals, stop = _open_principals(settings), Stop()
+    principals, stop = _open_principals(settings), StopSignal()
     start = f"nats-server -c {settings.directory / 'nats.conf'}"
-    run(settings, principals, lambda: say_ready(start), stopping=lambda: stop.asked)
+    run(NatsFiles(settings, principals), lambda: notify_ready(start), stopping=lambda: stop.received)
 
 
 @app.command()
@@ -119,9 +121,7 @@ def ingestor(
     database: Database = None,
     name: Annotated[
         str | None,
-        typer.Option(
-            help="Name of this ingestor; required to be unique if there are several.", show_default="ingestor"
-        ),
+        typer.Option(help="Name of this ingestor; must be unique if there are several.", show_default="ingestor"),
     ] = None,
     check: Check = False,
 ) -> None:
@@ -155,13 +155,13 @@ def dashboard(
     settings = effective(DashboardSettings, data, config, check=check, bind=bind, port=port, database=database)
     from dashboard.server.app import run
     from runtime.logging_setup import start_logging
-    from runtime.process import say_ready, watch_the_supervisor
+    from runtime.process import notify_ready, watch_supervisor
     from schemas.database.engine import open_engine, require_current
 
     start_logging(settings)
     require_current(open_engine(settings.database.get_secret_value(), read_only=True))
-    watch_the_supervisor()
-    run(settings, lambda: say_ready(f"http://{settings.bind}:{settings.port}"))
+    watch_supervisor()
+    run(settings, lambda: notify_ready(f"http://{settings.bind}:{settings.port}"))
 
 
 @app.command()

@@ -12,7 +12,7 @@ from ingestor.intake.rate_limits import Rate, RateLimits
 from ingestor.metrics import serving
 from ingestor.storage.store import Store
 from runtime.clock import SystemClock
-from runtime.process import Stop, say_ready
+from runtime.process import StopSignal, notify_ready
 from runtime.settings.ingestor import IngestorSettings
 from schemas.database.engine import open_engine, shown_url, upgrade
 
@@ -32,7 +32,7 @@ def run(settings: IngestorSettings) -> None:
     password = settings.secret()
     engine = open_engine(settings.database.get_secret_value())
     upgrade(engine)
-    stop = Stop()
+    stop = StopSignal()
     clock = SystemClock()
     principal = replace(PRINCIPAL, name=settings.name)
     gc.set_threshold(*GARBAGE_THRESHOLDS)
@@ -61,8 +61,8 @@ def run(settings: IngestorSettings) -> None:
         ),
     )
     with serving(settings.metrics_address, ingestor.metrics, clock):
-        say_ready(f"ingestor into {shown_url(engine)}")
-        while not stop.asked:
+        notify_ready(f"ingestor into {shown_url(engine)}")
+        while not stop.received:
             ingestor.step()
         ingestor.stop()
     engine.dispose()

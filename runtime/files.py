@@ -1,4 +1,4 @@
-"""Writing files: a reader, also one after a crash, finds the old one or the new one, never a part."""
+"""Atomic writes: a reader, also after a crash, finds the old or the new content of a file, never a part of it."""
 
 import os
 from collections.abc import Iterator
@@ -29,9 +29,10 @@ def replace(path: Path, text: str) -> None:
 
 @contextmanager
 def new(path: Path) -> Iterator[Path]:
-    """Where to write a file that gets its name when the block ends well: then it is whole, and on the disk.
+    """Yield a temporary file, which becomes `path`, complete and on disk, when the block succeeds.
 
-    An empty file of its owner's is there already. Nothing is overwritten: raises FileExistsError, before and after.
+    The file exists, empty, and only its owner can read it. Never overwrites: raises FileExistsError, before or after
+    the block.
     """
     from tempfile import TemporaryDirectory
 
@@ -48,10 +49,10 @@ def new(path: Path) -> Iterator[Path]:
 
 def _give_name(written: Path, path: Path) -> None:
     try:
-        os.link(written, path)  # unlike a rename, it never takes another file's place
+        os.link(written, path)  # unlike a rename, fails if the name is taken
     except FileExistsError:
         raise
-    except OSError:  # a file system without links, as on a memory stick: an empty file keeps the place for a moment
+    except OSError:  # a file system without hard links, such as FAT: an empty file reserves the name
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         written.replace(path)
 

@@ -1,8 +1,8 @@
-"""How a part logs: one line a record, as text or as JSON, to standard error or to a file that does not grow for ever.
+"""Logging of a part: one line per record, as text or JSON, to standard error or to a rotated file.
 
 Invariants:
-- Times are UTC. In JSON a record is one line whatever is in it, and is ASCII: what machines send cannot begin another.
-- A file is only its owner's to read, and is rotated; with its old ones it takes a bounded space.
+- Times are UTC. A JSON record is one line of ASCII whatever it contains: text from machines cannot begin another one.
+- Only the owner can read a log file. It is rotated, so that it takes bounded space together with its predecessors.
 """
 
 import json
@@ -13,6 +13,8 @@ import time
 from io import TextIOWrapper
 from pathlib import Path
 
+from typing_extensions import override
+
 from runtime.errors import UserError
 from runtime.settings.part_settings import PartSettings
 
@@ -20,10 +22,10 @@ _TIME = "%Y-%m-%dT%H:%M:%S"
 
 
 class JsonLines(logging.Formatter):
-    """A record as an object: at, level, logger, message, and exception where there is one."""
+    """Formats a record as an object: at, level, logger, message, and exception if there is one."""
 
+    @override
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
         line = {
             "at": f"{self.formatTime(record, _TIME)}.{record.msecs:03.0f}Z",
             "level": record.levelname.lower(),
@@ -36,18 +38,18 @@ class JsonLines(logging.Formatter):
 
 
 def start_logging(settings: PartSettings) -> None:
-    """Log as a part's settings say. Raises UserError when the file cannot be written."""
+    """Configure logging from a part's settings. Raises UserError if the log file cannot be written."""
     logging.Formatter.converter = time.gmtime
     text = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", _TIME)
     handler = logging.StreamHandler(sys.stderr) if settings.log_file is None else _to_file(settings, settings.log_file)
     handler.setFormatter(JsonLines() if settings.log_format == "json" else text)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every plug-in it loads
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs every plug-in it loads
 
 
 def _to_file(settings: PartSettings, path: Path) -> logging.Handler:
-    from logging.handlers import RotatingFileHandler  # here, as an agent that has no use for it should not carry it
+    from logging.handlers import RotatingFileHandler  # here: most agents log to standard error, and need not load it
 
     class Private(RotatingFileHandler):
         def _open(self) -> TextIOWrapper:
@@ -59,4 +61,4 @@ def _to_file(settings: PartSettings, path: Path) -> logging.Handler:
             path, maxBytes=settings.log_file_max_bytes, backupCount=settings.log_files_kept, encoding="utf-8"
         )
     except OSError as error:
-        raise UserError(f"cannot write the log file {path}: {error.strerror}: set log_file to another") from None
+        raise UserError(f"cannot write the log file {path}: {error.strerror}: set log_file to another path") from None

@@ -1,10 +1,10 @@
-"""What every part's process shares: being told to stop, and telling that it is ready.
+"""The life of a part's process: readiness, shutdown, and replacement by another program or by itself.
 
 Invariants:
-- A part stops on SIGTERM and SIGINT, on SIGHUP (its terminal is gone) unless it came to ignore that (`nohup`), and when
-  the process that started it is gone: a supervised part's standard input is a pipe from `dashfleet up`, and its end
-  means that nobody is left to stop it later.
-- A supervised part says on standard output, in one line, that it is ready; everything else goes to standard error.
+- A part stops on SIGTERM and SIGINT, on SIGHUP (its terminal is gone) unless that was ignored at start (`nohup`), and
+  when its supervisor is gone: the standard input of a supervised part is a pipe from `dashfleet up`, and its end sends
+  the part SIGTERM.
+- A supervised part reports readiness in one line on standard output; everything else goes to standard error.
 """
 
 import json
@@ -17,64 +17,67 @@ from typing import NoReturn, TypeVar
 
 from runtime.settings.part_settings import PartSettings
 
+READY = "ready: "
+"""Start of the line that reports readiness."""
+
 SUPERVISED = "DASHFLEET_SUPERVISED"
-_HANDED_OVER = "DASHFLEET_RESOLVED_SETTINGS"
+_INHERITED = "DASHFLEET_RESOLVED_SETTINGS"
 
 S = TypeVar("S", bound=PartSettings)
 
 
-class Stop:
-    """Becomes `asked` when the process is told to stop."""
+class StopSignal:
+    """Catches the signals that stop a process: `received` is True after one."""
 
     def __init__(self) -> None:
-        self.asked = False
-        signal.signal(signal.SIGTERM, self._ask)
-        signal.signal(signal.SIGINT, self._ask)
-        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Windows has none
-            signal.signal(signal.SIGHUP, self._ask)
-        watch_the_supervisor()
+        self.received = False
+        signal.signal(signal.SIGTERM, self._handle)
+        signal.signal(signal.SIGINT, self._handle)
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not on Windows
+            signal.signal(signal.SIGHUP, self._handle)
+        watch_supervisor()
 
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked = True
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        self.received = True
 
 
-def watch_the_supervisor() -> None:
+def watch_supervisor() -> None:
     """In a supervised part, send SIGTERM to this process when the supervisor is gone."""
     if os.environ.get(SUPERVISED):
-        threading.Thread(target=_stop_with_the_supervisor, name="supervisor-watch", daemon=True).start()
+        threading.Thread(target=_stop_with_supervisor, name="supervisor-watch", daemon=True).start()
 
 
-def _stop_with_the_supervisor() -> None:
+def _stop_with_supervisor() -> None:
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def say_ready(what: str) -> None:
-    """Tell the supervisor, or the person at the terminal."""
-    sys.stdout.write(f"ready: {what}\n")
+def notify_ready(what: str) -> None:
+    """Report readiness to the supervisor, or to the user on a terminal."""
+    sys.stdout.write(f"{READY}{what}\n")
     sys.stdout.flush()
 
 
-def become(module: str, settings: PartSettings) -> NoReturn:
-    """Replace this process by `python -m module`, handing the resolved settings over in its environment.
+def exec_module(module: str, settings: PartSettings) -> NoReturn:
+    """Replace this process by `python -m module`, which reads the settings with `inherited_settings`.
 
-    A file in the current directory that is called like the module is not run (`-P`).
-    A password is not handed over: the new process reads it where this one did.
+    A file of the module's name in the current directory is not run (`-P`). The password is not passed on: the new
+    process reads it from its own source.
     """
-    os.environ[_HANDED_OVER] = settings.model_dump_json(exclude={"password"})
+    os.environ[_INHERITED] = settings.model_dump_json(exclude={"password"})
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-OO", "-P", "-m", module])  # noqa: S606 - a module of ours
 
 
-def begin_again() -> NoReturn:
-    """Replace this process by a new one that is started as this one was, with the same settings."""
+def re_exec() -> NoReturn:
+    """Replace this process by a new one with the same command line and environment."""
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command line
 
 
-def handed_over(kind: type[S]) -> S:
-    """The settings that `become` handed over, with the password from the environment if there is one."""
-    values = json.loads(os.environ.get(_HANDED_OVER, "{}"))
+def inherited_settings(kind: type[S]) -> S:
+    """Return the settings passed on by `exec_module`, with the password from the environment if it is set there."""
+    values = json.loads(os.environ.get(_INHERITED, "{}"))
     password = os.environ.get(f"DASHFLEET_{kind.part.upper()}_PASSWORD")
     return kind.model_validate(values if password is None else {**values, "password": password})

@@ -1,4 +1,4 @@
-"""Where things are in a state directory, and what the last `dashfleet up` in it left for later commands."""
+"""Paths in a state directory, and what the last `dashfleet up` recorded there for later commands."""
 
 import json
 from contextlib import suppress
@@ -9,7 +9,7 @@ from runtime.urls import sqlite_url
 
 
 class StateDirectory:
-    """Where things are in a state directory."""
+    """Paths and records in a state directory."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
@@ -17,56 +17,47 @@ class StateDirectory:
         self.people_url = sqlite_url(data / "people.db")
         self.logs = data / "logs"
         self.lock = data / "up.lock"
-        self._memory = data / "up.json"
+        self.signing = data / "secrets" / "signing"
+        """Directory of the private keys that sign orders, one file per organisation."""
+        self.tls = data / "tls"
+        """Directory of the certificates that `dashfleet tls` creates."""
+        self._up = data / "up.json"
         self._enrolment = data / "agent" / "enrolment.json"
 
     def secret(self, part: str) -> Path:
-        """The file of a part's secret."""
+        """Return the file of a part's secret."""
         return self.data / "secrets" / part
 
     @property
-    def signing(self) -> Path:
-        """The directory of the private keys that sign orders, a file per organisation."""
-        return self.data / "secrets" / "signing"
-
-    @property
-    def tls(self) -> Path:
-        """The directory of the certificates that `dashfleet tls` makes."""
-        return self.data / "tls"
-
-    @property
     def authority(self) -> Path | None:
-        """The certificate authority of this installation, if it is there."""
+        """The CA certificate of this installation, if it exists."""
         path = self.tls / "ca.pem"
         return path if path.exists() else None
 
     @property
     def server(self) -> str:
-        """The broker's address, from the last `up`."""
-        return self._remembered().get("server", "mqtt://127.0.0.1:1883")
+        """The broker's URL at the last `up`."""
+        return _read(self._up).get("server", "mqtt://127.0.0.1:1883")
 
     @property
     def machine(self) -> str | None:
-        """The id that this machine was given at the first `up`."""
-        return self._remembered().get("machine")
+        """The id assigned to this machine at the first `up`."""
+        return _read(self._up).get("machine")
 
     @property
     def enrolled(self) -> dict[str, str]:
-        """What `dashfleet agent enrol` settled for the agent here: `server`, `org`, `machine`, and `ca_file` if any."""
+        """The result of `dashfleet agent enrol`: `server`, `org`, `machine`, and `ca_file` if any; else empty."""
         return _read(self._enrolment)
 
-    def enrol(self, settled: dict[str, str]) -> None:
-        """Note what the enrolment of this machine has settled."""
-        replace(self._enrolment, json.dumps(settled, indent=2) + "\n")
+    def enrol(self, result: dict[str, str]) -> None:
+        """Record the enrolment of this machine."""
+        replace(self._enrolment, json.dumps(result, indent=2) + "\n")
 
     def remember(self, *, server: str, machine: str) -> None:
-        """Note what later commands need to know."""
+        """Record what later commands use as defaults."""
         known = {"server": server, "machine": machine}
-        if known != self._remembered():
-            replace(self._memory, json.dumps(known, indent=2) + "\n")
-
-    def _remembered(self) -> dict[str, str]:
-        return _read(self._memory)
+        if known != _read(self._up):
+            replace(self._up, json.dumps(known, indent=2) + "\n")
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -1,10 +1,10 @@
-"""A sentence that the parts share, in English, with what it was made of: a page can say it in another language."""
+"""Sentences shared by the parts, in English, which the dashboard can translate."""
 
 from collections.abc import Mapping
 
 
 class Translatable(str):
-    """`template` with `values` in it, by name."""
+    """The `template` filled in with `values`, both kept for translation."""
 
     __slots__ = ("template", "values")
 
@@ -12,7 +12,7 @@ class Translatable(str):
     values: Mapping[str, object]
 
     def __new__(cls, template: str, **values: object) -> "Translatable":
-        """The sentence in English."""
+        """Return the sentence in English."""
         made = super().__new__(cls, template.format(**values))
         made.template, made.values = template, values
         return made

@@ -1,6 +1,6 @@
-"""The databases' URLs: how one of a file is made, and how one with a password is kept from sight.
+"""Database URLs: made from a file name, and shown without their password.
 
-Without SQLAlchemy, as everything that reads settings imports this.
+Does not import SQLAlchemy, as all settings import this module.
 """
 
 import re
@@ -10,17 +10,17 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import Secret
 
 _PASSWORD = re.compile(r"^([^:/]*://[^:/]*:).+@", re.DOTALL)
-"""What SQLAlchemy takes for a password, up to the last @: one inside it should have been %40, and is hidden too."""
+"""The password as SQLAlchemy parses it, up to the last @; an @ inside it should have been %40, and is hidden too."""
 
 _PASSWORD_OPTION = re.compile(r"([?&][^=&]*passw[^=&]*=)[^&]+", re.IGNORECASE)
 
 
 class DatabaseUrl(Secret[str]):
-    """A SQLAlchemy URL. Its password shows nowhere; what else it says does."""
+    """A SQLAlchemy URL that is shown without its password."""
 
     @property
     def has_password(self) -> bool:
-        """Whether there is something to hide."""
+        """Whether the URL contains a password."""
         return self._display() != self.get_secret_value()
 
     def _display(self) -> str:
@@ -28,17 +28,17 @@ class DatabaseUrl(Secret[str]):
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown."""
+    """Return a URL with its passwords masked."""
     return _PASSWORD_OPTION.sub(r"\g<1>***", _PASSWORD.sub(r"\g<1>***@", url))
 
 
 def sqlite_url(path: Path) -> str:
-    """The SQLAlchemy URL of a SQLite file."""
+    """Return the SQLAlchemy URL of a SQLite file."""
     return f"sqlite:///{quote(str(path))}"
 
 
 def postgresql_server(url: str) -> tuple[str, str, str] | None:
-    """HOST:PORT, the database and the user of a PostgreSQL URL; None for another database."""
+    """Return HOST:PORT, database and user of a PostgreSQL URL; None for another database."""
     parts = urlsplit(url)
     if not parts.scheme.startswith("postgresql") or not parts.hostname:
         return None

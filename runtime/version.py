@@ -1,3 +1,3 @@
-"""The version of this DashFleet, the only place that has it."""
+"""The version of DashFleet; pyproject.toml reads it from here."""
 
 VERSION = "0.2.0"

@@ -14,7 +14,7 @@ from broker.access.policy import Principal, Role
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Connected, Disconnected, Event, Message
 from runtime.errors import UserError
-from runtime.process import Stop
+from runtime.process import StopSignal
 from runtime.settings.client import WatchSettings
 from runtime.terminal import printable
 from schemas.contract import topics
@@ -25,7 +25,7 @@ _WATCHED = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topic
 
 def watch(settings: WatchSettings, *, show: Callable[[Event], None]) -> None:
     """Subscribe and show every event until told to stop. Raises UserError when the broker refuses the credential."""
-    stop = Stop()
+    stop = StopSignal()
     transport = Mqtt(
         settings.address,
         username=Principal(Role.READER, settings.org, READER_NAME).username,
@@ -35,7 +35,7 @@ def watch(settings: WatchSettings, *, show: Callable[[Event], None]) -> None:
         ca_file=settings.ca_file,
     )
     try:
-        while not stop.asked:
+        while not stop.received:
             for event in transport.receive(100, 0.5):
                 if isinstance(event, Disconnected) and event.refused:
                     raise UserError(f"the broker at {settings.server} refused the reader's secret: {event.reason}")

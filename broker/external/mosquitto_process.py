@@ -1,41 +1,38 @@
-"""Mosquitto as a child of this process, in step with the principals.
+"""Mosquitto as a child of this process, kept in sync with the principals.
 
-It does for Mosquitto what `broker.embedded.server` does inside: it reads the table of principals each second, and
-what changed
-there is in force a moment later. That is two files and a signal: Mosquitto reads both again on SIGHUP, without a
-restart, and ends the sessions of those whose record is gone or another one.
+Each second the table of principals is read, as `broker.embedded.server` does for the embedded broker. Changes are
+written to two files and Mosquitto gets SIGHUP: it reads both again without a restart, and ends the sessions of
+principals whose record was removed or replaced.
 
 Invariants:
-- The files are whole at every moment, and only this account can read them.
-- A change counts when Mosquitto says that it reads its files; until then it is asked again, as a signal that comes
-  while it reads is lost.
-- Files that somebody else changed are written again.
-- This process and Mosquitto end together, unless this one is killed: then whoever supervises it must end both, as
-  systemd and containers do.
+- The files are complete at every moment, and only this account can read them.
+- A change is in force when Mosquitto logs that it reloads; until then the signal is repeated, as one that arrives
+  during a reload is lost.
+- Files changed by others are written again.
+- This process and Mosquitto end together, unless this process is killed: then its supervisor must end both, as systemd
+  and containers do.
 """
 
 import logging
 import re
 import shutil
 import signal
-import subprocess
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from broker.access.principals import CredentialEntry, Directory
 from broker.external import mosquitto
 from broker.tls.listening import BrokerError, listening_context
 from runtime import files
+from runtime.child_process import ChildProcess
 from runtime.settings.broker import MosquittoSettings
 
-FOLLOW_SECONDS = 1.0
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 ASK_MAX = 30
-"""How often Mosquitto is asked to read its files before the log says that it does not."""
+"""Number of reload signals before the missing reload is logged."""
 
 _TIMESTAMP = re.compile(r"^\d+: ")  # until it has read its configuration
 
@@ -43,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Mosquitto:
-    """A Mosquitto that runs until it is stopped. One thread calls its methods."""
+    """A Mosquitto that runs until it is stopped. Not thread-safe."""
 
     def __init__(self, settings: MosquittoSettings, directory: Directory) -> None:
         self._settings = settings
@@ -53,42 +50,31 @@ class Mosquitto:
         self._rules = settings.directory / "rules"
         self._entries: Mapping[str, CredentialEntry] | None = None
         self._states: list[object] = []
-        self._process: subprocess.Popen[str] | None = None
-        self._reader: threading.Thread | None = None
-        self._last_words: deque[str] = deque(maxlen=5)
+        self._process: ChildProcess | None = None
         self._running = threading.Event()
         self._reloads = 0
         self._awaited: int | None = None
         self._asked = 0
 
     def start(self) -> None:
-        """Write its files, start it, and wait until it listens. Raises UserError."""
+        """Write the files, start Mosquitto, and wait until it listens. Raises UserError."""
         listening_context(self._settings)
         program = shutil.which(self._settings.program)
         if program is None:
-            raise BrokerError(f"there is no {self._settings.program}: install Mosquitto, or name it in program")
+            raise BrokerError(f"{self._settings.program} not found: install Mosquitto, or set program to its path")
         self._directory.refresh()
         try:
             self._write_all()
         except OSError as error:
             raise BrokerError(f"cannot write in {self._settings.directory}: {error.strerror}") from None
         argv = [program, "-c", str(self._configuration)]
-        self._process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # Ctrl-C reaches only this process, which ends Mosquitto
-        )
-        self._reader = threading.Thread(target=self._listen, args=(self._process,), name="mosquitto-log", daemon=True)
-        self._reader.start()
-        self._wait_until_it_runs()
+        self._process = ChildProcess("mosquitto", argv, on_stderr=self._on_line)
+        self._wait_until_running()
 
     def step(self) -> None:
-        """Bring what Mosquitto knows up to date. Raises BrokerError when it has ended."""
-        if self._process is None or self._process.poll() is not None:
-            raise BrokerError(f"Mosquitto has ended{self._because()}")
+        """Write changes of the principals and have Mosquitto reload. Raises BrokerError if it has exited."""
+        if self._process is None or self._process.exit_code is not None:
+            raise self._failure("has exited")
         self._directory.refresh()
         if self._awaited is not None and self._reloads < self._awaited:
             self._ask()
@@ -97,32 +83,24 @@ class Mosquitto:
         try:
             changed = self._write_what_changed()
         except OSError as error:
-            log.error("cannot write in %s, the rules known to Mosquitto stay: %s", self._settings.directory, error)
+            log.error(
+                "cannot write in %s, Mosquitto keeps the previous access rules: %s", self._settings.directory, error
+            )
             return
         if changed:
             self._awaited, self._asked = self._reloads + 1, 0
             self._ask()
 
     def stop(self) -> None:
-        """End it, and wait until it has. May be called again."""
+        """Stop Mosquitto and wait until it has exited. May be called again."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if self._reader is not None:
-            self._reader.join(STOP_SECONDS)
-        if process.stderr is not None:
-            process.stderr.close()
+        if process is not None:
+            process.stop(STOP_SECONDS)
 
     def _ask(self) -> None:
         self._asked += 1
         if self._asked > ASK_MAX:
-            log.error("Mosquitto does not say that it has read its files again")
+            log.error("Mosquitto has not reloaded its files after %s signals", ASK_MAX)
             self._awaited = None
         elif self._process is not None:
             self._process.send_signal(signal.SIGHUP)
@@ -135,7 +113,7 @@ class Mosquitto:
         self._write_what_changed()
 
     def _write_what_changed(self) -> bool:
-        """Write the rules and passwords, unless they are as they should be."""
+        """Write access rules and passwords if the principals or the files changed; return True if so."""
         entries = self._directory.entries()
         paths = (self._rules, self._passwords)
         if entries is self._entries and self._states == [_state(path) for path in paths]:
@@ -147,56 +125,33 @@ class Mosquitto:
         self._entries, self._states = entries, [_state(path) for path in paths]
         return True
 
-    def _listen(self, process: subprocess.Popen[str]) -> None:
-        """Pass on what Mosquitto says."""
-        for raw in process.stderr or ():
-            line = _TIMESTAMP.sub("", raw.rstrip())
-            self._last_words.append(line)
-            if line == mosquitto.RELOADED:
-                self._reloads += 1
-            elif mosquitto.RUNNING.search(line):
-                self._running.set()
-            log.log(_level(line), "%s", line)
+    def _on_line(self, raw: str) -> None:
+        line = _TIMESTAMP.sub("", raw.rstrip())
+        if line == mosquitto.RELOADED:
+            self._reloads += 1
+        elif mosquitto.RUNNING.search(line):
+            self._running.set()
+        log.log(_level(line), "%s", line)
 
-    def _wait_until_it_runs(self) -> None:
+    def _wait_until_running(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while not self._running.wait(0.02):
-            if self._process is None or self._process.poll() is not None:
-                self.stop()
-                raise BrokerError(f"Mosquitto cannot start{self._because()}")
+            if self._process is None or self._process.exit_code is not None:
+                raise self._failure("cannot start")
             if time.monotonic() > deadline:
-                self.stop()
-                raise BrokerError(f"Mosquitto does not listen after {START_SECONDS:g} s{self._because()}")
+                raise self._failure(f"does not listen after {START_SECONDS:g} s")
 
-    def _because(self) -> str:
-        if self._reader is not None:
-            self._reader.join(1.0)
-        errors = [line for line in self._last_words if line.startswith("Error")] or list(self._last_words)
-        return f": {errors[-1]}" if errors else ""
-
-
-def run(
-    settings: MosquittoSettings,
-    directory: Directory,
-    on_ready: Callable[[], None],
-    *,
-    stopping: Callable[[], bool],
-    wait: Callable[[float], object] = time.sleep,
-) -> None:
-    """Run Mosquitto until it is time to stop; `on_ready` is called once it listens. Raises UserError."""
-    broker = Mosquitto(settings, directory)
-    broker.start()
-    try:
-        on_ready()
-        while not stopping():
-            broker.step()
-            wait(FOLLOW_SECONDS)
-    finally:
-        broker.stop()
+    def _failure(self, what: str) -> BrokerError:
+        """Stop Mosquitto; return an error that ends with what it last logged."""
+        process = self._process
+        self.stop()
+        lines = [_TIMESTAMP.sub("", line) for line in process.last_lines] if process is not None else []
+        errors = [line for line in lines if line.startswith("Error")] or lines
+        return BrokerError(f"Mosquitto {what}" + (f": {errors[-1]}" if errors else ""))
 
 
 def _state(path: Path) -> object:
-    """What tells one content of a file from another without reading it."""
+    """Return a value that changes with the content of the file, without reading it."""
     try:
         found = path.stat()
     except OSError:

@@ -29,13 +29,13 @@ def up(
 ) -> None:
     """Run all parts on this machine: broker, ingestor, agent, dashboard."""
     from cli.up.installation import Installation, Options
-    from runtime.process import Stop
+    from runtime.process import StopSignal
 
     os.umask(0o077)  # files of the parts are private, even in a directory that others may enter
-    stop = Stop()
+    stop = StopSignal()
     options = Options(broker_port or (8883 if listen else 1883), dashboard_port, interval, agent, listen)
     with Installation.prepare(data_directory(data), options) as installation:
-        installation.run(say=_print, stopping=lambda: stop.asked)
+        installation.run(say=_print, stopping=lambda: stop.received)
 
 
 @app.command()
@@ -53,7 +53,7 @@ def setup(
     ] = "ingestor",
 ) -> None:
     """Create what separately run parts need: tables, an organisation, credentials, the first signing key."""
-    from cli.up.installation import furnish
+    from cli.up.installation import create_missing
     from runtime.settings.ingestor import IngestorSettings
     from runtime.state_directory import StateDirectory
 
@@ -61,7 +61,7 @@ def setup(
     settings = effective(IngestorSettings, data, database=database, server=server, name=ingestor_name)
     layout = StateDirectory(data_directory(data))
     layout.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    furnish(layout, settings.database.get_secret_value(), machine=machine_id, ingestor=settings.name)
+    create_missing(layout, settings.database.get_secret_value(), machine=machine_id, ingestor=settings.name)
     layout.remember(server=server, machine=machine_id or layout.machine or "")
     typer.echo(f"The secrets of the parts are in {layout.secret('')}. Existing ones were kept.")
 

@@ -66,7 +66,7 @@ TEMPLATES: Final = (
     marked("{name} must have 1 character at most"),
     marked("{name} must have {n} characters at least"),
     marked("{name} must have {n} characters at most"),
-    marked("{text} is no length of time: write it as 90s, 15m, 1h or 7d"),
+    marked("{text} is not a duration: write 90s, 15m, 1h or 7d"),
 )
 """Sentences of `runtime.translatable`."""
 

@@ -111,7 +111,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     reader = threading.Thread(target=listen, daemon=True)
     reader.start()
     try:
-        wait_until(lambda: "Ctrl-C stops" in "\n".join(site.said), seconds=200, what="dashfleet up")
+        wait_until(lambda: "Press Ctrl-C" in "\n".join(site.said), seconds=200, what="dashfleet up")
         people = open_auth_database(sqlite_url(site.data / "people.db"))
         for name, role in (("ada", "admin"), ("olga", "operator"), ("vera", "viewer")):
             add_user(people, name, PASSWORD, role, "home")
@@ -453,7 +453,7 @@ def test_a_machine_is_configured_and_what_is_desired_stands_beside_what_it_repor
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("textbox", name="A sample every").fill("soon")
     dialog.get_by_role("button", name="Continue").click()
-    expect(dialog.get_by_text("'soon' is no length of time")).to_be_visible()
+    expect(dialog.get_by_text("'soon' is not a duration")).to_be_visible()
     dialog.get_by_role("textbox", name="A sample every").fill("2s")
     dialog.get_by_role("textbox", name="Labels").fill(f"site=paris\nscheme={scheme}\nodd=<img src=x onerror=alert(1)>")
     photograph(page, f"machine-configure-{scheme}")

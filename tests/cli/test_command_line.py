@@ -99,7 +99,7 @@ def test_a_taken_port_is_one_sentence_with_the_way_out(option: str, taken: int, 
     others = {"--broker-port", "--dashboard-port"} - {option}
     ports = [option, str(taken), *(word for other in others for word in (other, str(free_port())))]
     sentence = refusal("up", "--data", str(tmp_path), *ports)
-    assert f"port {taken} is taken" in sentence
+    assert f"port {taken} is in use" in sentence
     assert option in sentence
 
 
@@ -259,7 +259,7 @@ def test_an_organisation_is_configured_and_shown(data: Path) -> None:
     assert (values["time_to_live_seconds"], values["keep_samples_seconds"]) == (172_800, 172_800)
     assert "no organisation nowhere" in refusal("org", "configure", "nowhere", *at)
     assert "is not a valid SETTING=VALUE" in refusal("org", "configure", "acme", "colour=red", *at)
-    assert "no length of time" in refusal("org", "configure", "acme", "stale_seconds=soon", *at)
+    assert "not a duration" in refusal("org", "configure", "acme", "stale_seconds=soon", *at)
     assert "cpu_weight must be a number" in refusal("org", "configure", "acme", "cpu_weight=much", *at)
     assert "cpu_weight: " in refusal("org", "configure", "acme", "cpu_weight=nan", *at)
     assert "must sum to 1" in refusal("org", "configure", "acme", "cpu_weight=0.9", *at)
@@ -312,7 +312,7 @@ def test_what_cannot_be_done_about_access_is_one_sentence(data: Path) -> None:
     assert "no organisation nowhere" in refusal("org", "remove", "nowhere", "--yes", *at)
     assert "no principal home.x" in refusal("principal", "revoke", "home.x", *at)
     assert "no token home._x" in refusal("token", "revoke", "home._x", *at)
-    assert "no length of time" in refusal("token", "create", "--expires", "soon", *at)
+    assert "not a duration" in refusal("token", "create", "--expires", "soon", *at)
     assert "cannot be an organisation" in refusal("org", "add", "Acme_1", *at)
 
 
@@ -329,7 +329,7 @@ def test_an_agent_started_where_a_file_is_called_agent_runs_our_agent(data: Path
 
 def test_up_runs_our_parts_wherever_it_is_started(data: Path, hostile: Path) -> None:
     options = Options(broker_port=1, dashboard_port=2, interval_seconds=None, agent=True)
-    for part in Installation(StateDirectory(data), options, "attic")._parts():
+    for part in Installation(StateDirectory(data), options, "attic")._specs():
         command = part.argv[: part.argv.index(part.name)]
         done = subprocess.run([*command, "--version"], cwd=hostile, capture_output=True, text=True, check=False)
         assert done.stdout == f"dashfleet {VERSION}\n", done.stderr

@@ -216,7 +216,7 @@ def test_ctrl_c_says_what_goes_on(installed: Installed) -> None:
         (["message", "web-0", "txt=a"], "there is no argument txt: it takes text, level"),
         (["ping", "web-0", "web-1"], "needs confirmation"),
         (["reboot", "web-0"], "needs confirmation"),
-        (["ping", "web-0", "--expires", "soon"], "is no length of time"),
+        (["ping", "web-0", "--expires", "soon"], "is not a duration"),
         (["ping", "web-0", "--expires", "31d"], "must be at most 30 days"),
         (["ping", "x", "--org", "nowhere"], "no organisation nowhere"),
         (

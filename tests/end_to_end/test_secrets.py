@@ -56,7 +56,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     threads = [threading.Thread(target=_listen, args=(up, found.said), daemon=True)]
     threads[0].start()
     try:
-        wait_until(lambda: "Ctrl-C stops" in "\n".join(found.said), seconds=READY_SECONDS, what="dashfleet up")
+        wait_until(lambda: "Press Ctrl-C" in "\n".join(found.said), seconds=READY_SECONDS, what="dashfleet up")
         agent = _enrol(found, f"mqtt://127.0.0.1:{broker_port}", environment)
         threads.append(threading.Thread(target=_listen, args=(agent, found.said), daemon=True))
         threads[1].start()

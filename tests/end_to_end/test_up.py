@@ -118,7 +118,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     (tree / "agent" / "collectors" / "coffee.py").write_text(PLUG_IN)
     up = Up(tree, tmp_path_factory.mktemp("data"))
     up.start()
-    up.wait_for("Ctrl-C stops everything")
+    up.wait_for("Press Ctrl-C to stop all parts")
     yield up
     if up.process is not None and up.process.poll() is None:
         up.process.kill()
@@ -263,7 +263,7 @@ def test_ctrl_c_leaves_no_process_and_a_machine_that_said_goodbye(up: Up) -> Non
 def test_a_second_start_finds_the_same_machine_and_shows_no_password_again(up: Up) -> None:
     name, told = up.machine()["machine"], len(up.said)
     up.start()
-    assert "the password that the first start showed" in up.wait_for("Sign in as", after=told)
+    assert "the password shown at the first start" in up.wait_for("Sign in as", after=told)
     wait_until(lambda: up.machine()["presence"] == "online", seconds=60)
     assert up.machine()["machine"] == name
     assert up.machine()["ledger"]["lost"] == 0

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from runtime.process import SUPERVISED, handed_over
+from runtime.process import SUPERVISED, inherited_settings
 from runtime.settings.agent import AgentSettings
 
 PART = """
 import time
-from runtime.process import Stop, say_ready
-stop = Stop()
-say_ready("part")
-while not stop.asked:
+from runtime.process import StopSignal, notify_ready
+stop = StopSignal()
+notify_ready("part")
+while not stop.received:
     time.sleep(0.01)
 print("stopped", flush=True)
 """
@@ -94,7 +94,7 @@ from pathlib import Path
 from runtime import process
 from runtime.settings.agent import AgentSettings
 os.execv = lambda path, argv: print(argv[1:], os.environ["DASHFLEET_RESOLVED_SETTINGS"])
-process.become("agent", AgentSettings(data=Path("/d"), machine="attic", password="made-up", labels={"rack": "b"}))
+process.exec_module("agent", AgentSettings(data=Path("/d"), machine="attic", password="made-up", labels={"rack": "b"}))
 """
     with part(supervised=False, code=code) as process:
         argv, _, values = last_words(process).partition(" {")
@@ -107,9 +107,9 @@ process.become("agent", AgentSettings(data=Path("/d"), machine="attic", password
 def test_the_password_is_read_from_the_environment_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASHFLEET_RESOLVED_SETTINGS", '{"data": "/d", "machine": "attic", "interval_seconds": 2.5}')
     monkeypatch.delenv("DASHFLEET_AGENT_PASSWORD", raising=False)
-    assert handed_over(AgentSettings).password is None
+    assert inherited_settings(AgentSettings).password is None
     monkeypatch.setenv("DASHFLEET_AGENT_PASSWORD", "made-up")
 
-    settings = handed_over(AgentSettings)
+    settings = inherited_settings(AgentSettings)
 
     assert (settings.secret(), settings.interval_seconds) == ("made-up", 2.5)

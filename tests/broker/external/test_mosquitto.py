@@ -265,7 +265,7 @@ def test_it_does_not_listen_beyond_loopback_without_tls(tmp_path: Path) -> None:
 
 def test_a_program_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
     assert start_error(settings(tmp_path, program="/nowhere/mosquitto")) == (
-        "there is no /nowhere/mosquitto: install Mosquitto, or name it in program"
+        "/nowhere/mosquitto not found: install Mosquitto, or set program to its path"
     )
 
 
@@ -290,8 +290,8 @@ def test_it_says_so_when_mosquitto_has_ended(tmp_path: Path, caplog: pytest.LogC
         process = broker._process
         assert process is not None
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(10)
-        with pytest.raises(BrokerError, match="Mosquitto has ended"):
+        wait_until(lambda: process.exit_code is not None, what="the end of Mosquitto")
+        with pytest.raises(BrokerError, match="Mosquitto has exited"):
             broker.step()
     finally:
         broker.stop()

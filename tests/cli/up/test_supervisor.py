@@ -10,7 +10,7 @@ import pytest
 from waiting import wait_until
 
 from broker.client.transport import Backoff
-from cli.up.supervisor import Child, Part, Supervisor
+from cli.up.supervisor import ProcessSpec, SupervisedProcess, Supervisor
 from runtime.errors import UserError
 
 WAITS = "import signal,sys; print('ready: waiting', flush=True); signal.pause()"
@@ -24,19 +24,21 @@ STOPS_WHEN_TOLD = (
 )
 
 
-def program(code: str, name: str = "part", *arguments: str) -> Part:
-    return Part(name, [sys.executable, "-c", code, *arguments])
+def program(code: str, name: str = "part", *arguments: str) -> ProcessSpec:
+    return ProcessSpec(name, [sys.executable, "-c", code, *arguments])
 
 
-def supervise(tmp_path: Path, *parts: Part, stop_order: tuple[str, ...] = ("part",)) -> tuple[Supervisor, list[str]]:
+def supervise(
+    tmp_path: Path, *parts: ProcessSpec, stop_order: tuple[str, ...] = ("part",)
+) -> tuple[Supervisor, list[str]]:
     said: list[str] = []
     supervisor = Supervisor(parts, stop_order=stop_order, logs=tmp_path, say=said.append, stopping=lambda: False)
     return supervisor, said
 
 
 @pytest.fixture
-def child(tmp_path: Path) -> Iterator[Child]:
-    child = Child(program(WAITS), tmp_path)
+def child(tmp_path: Path) -> Iterator[SupervisedProcess]:
+    child = SupervisedProcess(program(WAITS), tmp_path)
     yield child
     child.stop()
     child.close()
@@ -73,8 +75,8 @@ def test_the_sentence_of_a_part_is_passed_on_without_the_name_of_the_program(tmp
 def test_a_part_that_cannot_even_be_run_stops_the_others_with_a_sentence(tmp_path: Path) -> None:
     order = tmp_path / "order"
     good = program(STOPS_WHEN_TOLD, "good", str(order), "good")
-    supervisor, _ = supervise(tmp_path, good, Part("bad", ["/nowhere/python"]), stop_order=("bad", "good"))
-    with pytest.raises(UserError, match=r"^the bad cannot be started: No such file"):
+    supervisor, _ = supervise(tmp_path, good, ProcessSpec("bad", ["/nowhere/python"]), stop_order=("bad", "good"))
+    with pytest.raises(UserError, match=r"^cannot start the bad: No such file"):
         supervisor.start()
     assert order.read_text() == "good\n"
 
@@ -91,7 +93,7 @@ def test_a_part_that_cannot_be_run_again_is_tried_later(tmp_path: Path) -> None:
     said: list[str] = []
 
     def failed_twice() -> bool:
-        return sum("cannot be started (No such file or directory): again in" in line for line in said) == 2
+        return sum("cannot be started (No such file or directory): retrying in" in line for line in said) == 2
 
     def back() -> bool:
         if failed_twice() and not interpreter.exists():
@@ -99,10 +101,10 @@ def test_a_part_that_cannot_be_run_again_is_tried_later(tmp_path: Path) -> None:
         return failed_twice() and supervised.ready is not None
 
     supervisor = Supervisor(
-        [Part("part", [str(interpreter), "-c", WAITS])],
+        [ProcessSpec("part", [str(interpreter), "-c", WAITS])],
         stop_order=("part",), logs=tmp_path, say=said.append, stopping=lambda: len(said) > 1 and back(),
     )  # fmt: skip
-    supervised = supervisor.children[0]
+    supervised = supervisor.processes[0]
     supervised._backoff = Backoff(first_seconds=0.01, most_seconds=0.01)
     supervisor.start()
     interpreter.unlink()
@@ -116,7 +118,7 @@ def test_a_part_that_dies_is_started_again(tmp_path: Path) -> None:
     supervisor = Supervisor(
         [program(WAITS)], stop_order=("part",), logs=tmp_path, say=said.append, stopping=lambda: bool(restarted())
     )
-    child = supervisor.children[0]
+    child = supervisor.processes[0]
     first: list[int] = []
 
     def restarted() -> bool:
@@ -127,7 +129,7 @@ def test_a_part_that_dies_is_started_again(tmp_path: Path) -> None:
     os.kill(first[0], signal.SIGKILL)
     supervisor.run()
     supervisor.stop()
-    assert any("was killed by signal 9: starting it again in" in line for line in said)
+    assert any("was killed by signal 9: restarting in" in line for line in said)
 
 
 def test_what_a_part_writes_to_standard_error_is_kept_in_its_log(tmp_path: Path) -> None:
@@ -138,15 +140,16 @@ def test_what_a_part_writes_to_standard_error_is_kept_in_its_log(tmp_path: Path)
     assert (tmp_path / "part.log").read_text() == "something happened\n"
 
 
-def test_a_part_ends_when_its_supervisor_does(child: Child, tmp_path: Path) -> None:
+def test_a_part_ends_when_its_supervisor_does(child: SupervisedProcess, tmp_path: Path) -> None:
     del child
     watches = (
-        "from runtime.process import Stop, say_ready\nimport time\nstop = Stop()\nsay_ready('x')\n"
-        "while not stop.asked: time.sleep(0.01)"
+        "from runtime.process import StopSignal, notify_ready\nimport time\nstop = StopSignal()\nnotify_ready('x')\n"
+        "while not stop.received: time.sleep(0.01)"
     )
     code = (
-        "import sys, os; from pathlib import Path; from cli.up.supervisor import Child, Part\n"
-        f"child = Child(Part('part', [sys.executable, '-c', {watches!r}]), Path({str(tmp_path)!r}))\n"
+        "import sys, os; from pathlib import Path; from cli.up.supervisor import ProcessSpec, SupervisedProcess\n"
+        f"spec = ProcessSpec('part', [sys.executable, '-c', {watches!r}])\n"
+        f"child = SupervisedProcess(spec, Path({str(tmp_path)!r}))\n"
         "child.start()\n"
         "while child.ready is None: pass\n"
         "print(child.pid, flush=True); os.kill(os.getpid(), 9)\n"
@@ -162,9 +165,9 @@ def test_a_part_ends_when_its_supervisor_does(child: Child, tmp_path: Path) -> N
     wait_until(lambda: not Path(f"/proc/{orphan}").exists(), what="the orphan's end")
 
 
-def test_a_part_that_will_not_stop_is_ended_by_force(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_will_not_stop_is_ended_by_force(child: SupervisedProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cli.up.supervisor.STOP_SECONDS", 0.2)
-    child.part = program("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready: x', flush=True)\n"
+    child.spec = program("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready: x', flush=True)\n"
                          "while True: signal.pause()")  # fmt: skip
     child.start()
     wait_until(lambda: child.ready)

@@ -30,7 +30,7 @@ def test_a_sentence_is_retold_with_its_values() -> None:
     with speaking("fr"):
         assert external_texts.translated_error(field.fault(0)) == "count doit valoir au moins 1"
         assert external_texts.translated_error(ArgumentError(field.fault(0))) == "count doit valoir au moins 1"
-    with speaking("ru"), pytest.raises(ValueError, match="no length of time") as caught:
+    with speaking("ru"), pytest.raises(ValueError, match="not a duration") as caught:
         durations.seconds("soon")
     with speaking("ru"):
         assert external_texts.translated_error(caught.value).startswith("'soon'")

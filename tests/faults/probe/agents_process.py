@@ -17,7 +17,7 @@ from agent.session_counter import SessionCounter
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Connected, Event, WillMaker
 from runtime.clock import SystemClock
-from runtime.process import Stop, say_ready
+from runtime.process import StopSignal, notify_ready
 from runtime.settings.agent import AgentSettings
 
 CLOCK = SystemClock()
@@ -35,7 +35,7 @@ class Told(Mqtt):
         return events
 
 
-def run(settings: AgentSettings, stop: Stop) -> None:
+def run(settings: AgentSettings, stop: StopSignal) -> None:
     """One agent, until told to stop."""
     directory = settings.data
     directory.mkdir(parents=True, exist_ok=True)
@@ -62,14 +62,14 @@ def run(settings: AgentSettings, stop: Stop) -> None:
         sessions=SessionCounter(directory / "session", CLOCK),
         clock=CLOCK,
     )
-    while not stop.asked:
+    while not stop.received:
         agent.step()
     agent.stop()
 
 
 def main(arguments: list[str]) -> None:
     """Run all agents."""
-    stop = Stop()
+    stop = StopSignal()
     threading.stack_size(512 << 10)
     threads = [
         threading.Thread(target=run, args=(AgentSettings.model_validate_json(text), stop), daemon=True)
@@ -77,8 +77,8 @@ def main(arguments: list[str]) -> None:
     ]
     for thread in threads:
         thread.start()
-    say_ready(f"{len(threads)} agents")
-    while not stop.asked:
+    notify_ready(f"{len(threads)} agents")
+    while not stop.received:
         time.sleep(0.2)
     for thread in threads:
         thread.join(30)
