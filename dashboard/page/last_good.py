@@ -50,6 +50,22 @@ def read_org(
     return read(context, key, partial(query, context.engine, context.org, *given, **named))
 
 
+def find_org(
+    context: PageContext,
+    key: str,
+    query: Callable[Concatenate[Engine, str, P], T | None],
+    *given: P.args,
+    **named: P.kwargs,
+) -> list[T] | None:
+    """Look up something of the visitor's organisation, as `read` does; return it in a list, empty if there is none."""
+
+    def find() -> list[T]:
+        found = query(context.engine, context.org, *given, **named)
+        return [] if found is None else [found]
+
+    return read(context, key, find)
+
+
 def fresh(query: Callable[[], T]) -> T | None:
     """Run a query whose result must not be old; return None while the database is down."""
     try:

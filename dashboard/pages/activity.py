@@ -1,4 +1,4 @@
-"""What was asked of machines: by whom, when, and what became of it. One batch, one command, or all of them."""
+"""Activity: requests to machines and their outcome, as a list, one batch by machine, or one command."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,7 +7,9 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
+from dashboard.activity import paging
 from dashboard.activity import rows as activity_rows
+from dashboard.activity.paging import PAGE_SIZE
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
 from dashboard.page import last_good, refresh, system_status
@@ -20,27 +22,21 @@ from schemas.database.queries.requests import BatchFilter, CommandBatch
 
 PAGE = Page(title=marked("Activity"), path="activity", icon=":material/bolt:", order=3)
 
-PAGE_SIZE: Final = 50
 COMMANDS_MAX: Final = 500
+_LONG_OUTPUT_LINES: Final = 20
 _SEARCH: Final = "activity.search"
 _OUTCOME: Final = "activity.outcome"
 _PAGE: Final = "activity.page"
-_SAID: Final = "activity.said"
-_LABELS: Final = {
-    "waiting": marked("Under way"),
-    "succeeded": marked("Succeeded"),
-    "troubled": marked("Did not succeed"),
-}
-_NONE_TITLE: Final = marked("Nothing has been asked of a machine yet")
-_NONE: Final = marked("Tick machines on the fleet page, or open one, and act; or use dashfleet act in a terminal.")
-_NO_MATCH_TITLE: Final = marked("Nothing matches")
-_NO_MATCH: Final = marked("Nothing that was asked matches these filters.")
-_UNKNOWN_TITLE: Final = marked("There is no such command")
-_UNKNOWN: Final = marked("Your organisation has no command with this id. It may be too old, or the link is mistyped.")
-_NOT_YET: Final = marked("It is not recorded yet, or there is no such request. This page looks again by itself.")
-_ASKED: Final = marked("Asked to take back what has not been sent.")
+_CANCELLED: Final = "activity.cancelled"
 _CHANGES: Final = "changes"
-_CUT: Final = marked("The output was longer and has been cut.")
+_OUTCOMES: Final = {
+    "waiting": marked("In progress"),
+    "succeeded": marked("Succeeded"),
+    "troubled": marked("Failed"),
+}
+_NONE: Final = marked("Select machines on the fleet page, or open one, and run an action; or use dashfleet act.")
+_UNKNOWN: Final = marked("Your organisation has no command with this id. It may be too old, or the link is mistyped.")
+_NOT_YET: Final = marked("The request is not recorded yet, or does not exist. This page retries automatically.")
 
 
 def show(context: PageContext) -> None:
@@ -48,16 +44,16 @@ def show(context: PageContext) -> None:
     query = st.query_params
     if "command" in query:
         _back(context)
-        _live(context, "activity_command", partial(_command, context, query["command"]))
+        _refreshing(context, "activity_command", partial(_command, context, query["command"]))
     elif "batch" in query:
         _back(context)
-        _live(context, "activity_batch", partial(_batch, context, query["batch"]))
+        _refreshing(context, "activity_batch", partial(_batch, context, query["batch"]))
     else:
         _filters(context)
-        _live(context, "activity_all", partial(_all, context))
+        _refreshing(context, "activity_all", partial(_all, context))
 
 
-def _live(context: PageContext, key: str, draw: Callable[[], None]) -> None:
+def _refreshing(context: PageContext, key: str, draw: Callable[[], None]) -> None:
     refresh.auto_refresh(draw, seconds=context.refresh_seconds, key=key)
 
 
@@ -74,50 +70,45 @@ def _filters(context: PageContext) -> None:
         st.html(markup.heading(_(PAGE.title), 1), width="content")
         st.space("stretch")
         if _CHANGES in context.pages:
-            st.page_link(context.pages[_CHANGES], label=_("Changes of the organisation"), icon=":material/history:")
+            st.page_link(context.pages[_CHANGES], label=_("Settings changes"), icon=":material/history:")
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
-        search_box.draw(_SEARCH, _("Search who, action, machine"), _narrowed)
+        search_box.draw(_SEARCH, _("Search user, action, machine"), _filtered)
         st.pills(
             _("Outcome"),
-            list(_LABELS),
+            list(_OUTCOMES),
             key=_OUTCOME,
-            format_func=lambda code: _(_LABELS[code]),
+            format_func=lambda code: _(_OUTCOMES[code]),
             label_visibility="collapsed",
-            on_change=_narrowed,
+            on_change=_filtered,
         )
 
 
-def _narrowed() -> None:
-    st.session_state[_PAGE] = 0
+def _filtered() -> None:
+    paging.reset(_PAGE)
     query = {"q": st.session_state[_SEARCH], "outcome": st.session_state[_OUTCOME] or ""}
     st.query_params.from_dict({name: value for name, value in query.items() if value})
 
 
 def _all(context: PageContext) -> None:
     wanted = BatchFilter(st.session_state.get(_SEARCH, ""), st.session_state.get(_OUTCOME) or "")
-    number = int(st.session_state.setdefault(_PAGE, 0))
-    read = partial(requests.list_batches, context.engine, context.org, wanted, offset=number * PAGE_SIZE)
-    found = last_good.read(context, "activity.all", partial(read, limit=PAGE_SIZE + 1))
+    first = paging.first_row(_PAGE)
+    found = last_good.read_org(
+        context, "activity.all", requests.list_batches, wanted, offset=first, limit=PAGE_SIZE + 1
+    )
     if found is None:
         return
-    if not found and not number:
-        title, why = (_NONE_TITLE, _NONE) if wanted == BatchFilter() else (_NO_MATCH_TITLE, _NO_MATCH)
-        st.html(markup.empty(_(title), _(why)))
+    if not found and not first:
+        if wanted == BatchFilter():
+            st.html(markup.empty(_("No actions yet"), _(_NONE)))
+        else:
+            st.html(markup.empty(_("No matches"), _("No request matches these filters.")))
         return
     rows = activity_rows.batches(found[:PAGE_SIZE], context.now(), context.zone, path=f"/{PAGE.path}")
     columns = cells.columns(activity_rows.BATCHES)
     opened = table.draw("activity_table", _(PAGE.title), columns, rows, total=len(rows))
     if opened:
         _go(context, batch=opened)
-    with st.container(horizontal=True, vertical_alignment="center", key="activity_foot"):
-        st.button(_("Newer"), on_click=partial(_turn, -1), disabled=number == 0)
-        st.button(_("Older"), on_click=partial(_turn, 1), disabled=len(found) <= PAGE_SIZE)
-        st.space("stretch")
-        st.html(markup.live_stamp(_("Updated {at}", at=text.clock(context.now(), context.zone))), width="content")
-
-
-def _turn(by: int) -> None:
-    st.session_state[_PAGE] = max(0, int(st.session_state.get(_PAGE, 0)) + by)
+    paging.foot(context, _PAGE, more=len(found) > PAGE_SIZE)
 
 
 def _go(context: PageContext, **query: str) -> None:
@@ -125,19 +116,17 @@ def _go(context: PageContext, **query: str) -> None:
 
 
 def _batch(context: PageContext, id_: str) -> None:
-    """One thing that somebody asked, machine by machine."""
-    read = partial(requests.find_batch, context.engine, context.org, id_)
-    found = last_good.read(context, f"activity.batch.{id_}", lambda: [batch for batch in [read()] if batch is not None])
+    found = last_good.find_org(context, f"activity.batch.{id_}", requests.find_batch, id_)
     if found is None:
         return
     if not found:
-        st.html(markup.empty(_(_UNKNOWN_TITLE), _(_NOT_YET)))
+        st.html(markup.empty(_("Command not found"), _(_NOT_YET)))
         return
     (batch,) = found
-    what = batch.action or text.command("refused").label
-    st.html(markup.heading(_("{action}: {machines}", action=what, machines=text.machines(batch.machines)), 1))
-    asked = activity_rows.who(batch.actor, batch.principal)
-    st.html(markup.note(_("Asked by {who}: {at}", who=asked, at=text.moment(batch.at, context.now(), context.zone))))
+    action = batch.action or text.command("refused").label
+    st.html(markup.heading(_("{action}: {machines}", action=action, machines=text.machines(batch.machines)), 1))
+    who = activity_rows.who(batch.actor, batch.principal)
+    st.html(markup.note(_("Requested by {who}: {at}", who=who, at=context.moment(batch.at))))
     if batch.refused:
         st.html(markup.banner(_("Refused: {why}", why=batch.refused), "bad"))
     st.html(markup.counts([(text.command(code), text.count(n)) for code, n in batch.states.items()]))
@@ -145,9 +134,9 @@ def _batch(context: PageContext, id_: str) -> None:
 
 
 def _commands(context: PageContext, batch: CommandBatch) -> None:
-    read = partial(commands.list_batch_commands, context.engine, context.org, batch.id, limit=COMMANDS_MAX)
-    rows = last_good.read(context, f"activity.commands.{batch.id}", read) or []
-    _take_back(context, [row.id for row in rows if row.state == "queued"])
+    key = f"activity.commands.{batch.id}"
+    rows = last_good.read_org(context, key, commands.list_batch_commands, batch.id, limit=COMMANDS_MAX) or []
+    _cancel_button(context, [row.id for row in rows if row.state == "queued"])
     shown = activity_rows.commands(rows, context.now(), context.zone, path=f"/{PAGE.path}")
     columns = cells.columns(activity_rows.COMMANDS)
     opened = table.draw("batch_table", _("Commands"), columns, shown, total=len(shown))
@@ -158,75 +147,61 @@ def _commands(context: PageContext, batch: CommandBatch) -> None:
 
 
 def _command(context: PageContext, id_: str) -> None:
-    """One command with its history and what it printed."""
-    read = partial(commands.find_command, context.engine, context.org, id_)
-    found = last_good.read(context, f"activity.command.{id_}", lambda: [row for row in [read()] if row is not None])
+    found = last_good.find_org(context, f"activity.command.{id_}", commands.find_command, id_)
     if found is None:
         return
     if not found:
-        st.html(markup.empty(_(_UNKNOWN_TITLE), _(_UNKNOWN)))
+        st.html(markup.empty(_("Command not found"), _(_UNKNOWN)))
         return
     (row,) = found
-    st.html(
-        markup.title(
-            _("{action} on {machine}", action=row.action, machine=row.hostname or row.machine), text.command(row.state)
-        )
-    )
+    title = _("{action} on {machine}", action=row.action, machine=row.hostname or row.machine)
+    st.html(markup.title(title, text.command(row.state)))
     with st.container(horizontal=True):
         if "machine" in context.pages:
             st.page_link(context.pages["machine"], label=_("Machine"), query_params={"id": row.machine})
-        st.page_link(context.pages[PAGE.path], label=_("All of this request"), query_params={"batch": row.batch})
-    _take_back(context, [row.id] if row.state == "queued" else [])
+        st.page_link(context.pages[PAGE.path], label=_("Whole request"), query_params={"batch": row.batch})
+    _cancel_button(context, [row.id] if row.state == "queued" else [])
     left, right = st.columns(2)
     with left.container(border=True, key="card_command"):
         st.html(markup.heading(_("Command"), 3))
         st.html(markup.facts(activity_rows.facts(row, context.now(), context.zone)))
     with right.container(border=True, key="card_history"):
         st.html(markup.heading(_("History"), 3))
-        _history(context, row)
+        key = f"activity.history.{row.id}"
+        history = last_good.read_org(context, key, commands.list_command_transitions, row.id) or []
+        st.html(markup.timeline(activity_rows.events(history, context.now(), context.zone)))
     if row.output:
-        with st.container(border=True, key="card_output"):
-            st.html(markup.heading(_("Output"), 3))
-            st.code(
-                text.readable(row.output),
-                language=None,
-                wrap_lines=True,
-                height=400 if row.output.count("\n") > 20 else "content",
-            )
-            if row.output_truncated:
-                st.html(markup.note(_(_CUT)))
+        _output(row)
 
 
-def _history(context: PageContext, row: Row[Any]) -> None:
-    read = partial(commands.list_command_transitions, context.engine, context.org, row.id)
-    st.html(
-        markup.timeline(
-            activity_rows.events(
-                last_good.read(context, f"activity.history.{row.id}", read) or [], context.now(), context.zone
-            )
-        )
-    )
+def _output(row: Row[Any]) -> None:
+    with st.container(border=True, key="card_output"):
+        st.html(markup.heading(_("Output"), 3))
+        height: Any = 400 if row.output.count("\n") > _LONG_OUTPUT_LINES else "content"
+        st.code(text.readable(row.output), language=None, wrap_lines=True, height=height)
+        if row.output_truncated:
+            st.html(markup.note(_("The output is truncated.")))
 
 
-def _take_back(context: PageContext, waiting: list[str]) -> None:
-    """The way to cancel what has not been sent, for those who may."""
-    said = st.session_state.pop(_SAID, "")
+def _cancel_button(context: PageContext, pending: list[str]) -> None:
+    """Draw the button that cancels pending commands, for users who may, and the result of the last click."""
+    said = st.session_state.pop(_CANCELLED, "")
     if said:
         st.html(markup.banner(said))
-    if waiting and context.may_act:
-        many = ngettext("Take back the {n} that waits", "Take back the {n} that wait", len(waiting))
-        label = _("Take back") if len(waiting) == 1 else many
+    if pending and context.may_act:
+        many = ngettext("Cancel {n} pending command", "Cancel {n} pending commands", len(pending))
+        label = _("Cancel pending") if len(pending) == 1 else many
         why = system_status.obstacle(context)
-        st.button(label, on_click=partial(_cancel, context, waiting), disabled=bool(why), key="activity.cancel")
+        st.button(label, on_click=partial(_cancel, context, pending), disabled=bool(why), key="activity.cancel")
         if why:
             st.html(markup.note(why))
 
 
-def _cancel(context: PageContext, waiting: list[str]) -> None:
+def _cancel(context: PageContext, pending: list[str]) -> None:
     if context.publisher is None:
         return
     try:
-        context.publisher.cancel(context.org, waiting, role=context.role, actor=context.user)
-        st.session_state[_SAID] = _(_ASKED)
+        context.publisher.cancel(context.org, pending, role=context.role, actor=context.user)
+        st.session_state[_CANCELLED] = _("Cancellation requested for commands that were not sent yet.")
     except NotAllowedError as error:
-        st.session_state[_SAID] = str(error)
+        st.session_state[_CANCELLED] = str(error)

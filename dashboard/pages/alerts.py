@@ -16,7 +16,6 @@ PAGE = Page(title=marked("Alerts"), path="alerts", icon=":material/notifications
 
 _MACHINE: Final = "machine"
 _SHOWN: Final = 200
-_NONE_TITLE: Final = marked("No alerts")
 _NONE: Final = marked(
     "An alert is raised when a machine stays offline, runs short of CPU, memory or disk, has a wrong clock, or sends "
     "no metrics. Many machines that stop reporting at the same time are an incident instead."
@@ -30,14 +29,12 @@ def show(context: PageContext) -> None:
 
 
 def _alerts(context: PageContext) -> None:
-    found = last_good.read(
-        context, "alerts", partial(alerts.list_org_alerts, context.engine, context.org, limit=_SHOWN)
-    )
+    found = last_good.read_org(context, "alerts", alerts.list_org_alerts, limit=_SHOWN)
     if found is None:
         refresh.until_readable(context)
         return
     if not found:
-        st.html(markup.empty(_(_NONE_TITLE), _(_NONE)))
+        st.html(markup.empty(_("No alerts"), _(_NONE)))
         return
     active = sum(row.ended_at is None for row in found)
     st.html(markup.note(ngettext("{n} active alert", "{n} active alerts", active)))

@@ -7,21 +7,17 @@ import streamlit as st
 from sqlalchemy import Row
 
 from dashboard.alerts.incident_text import incident_sentence
-from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, pgettext
 from dashboard.i18n.text import Word
 from dashboard.page import last_good, refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import markup
-from schemas.database.queries.incidents import list_incidents
+from schemas.database.queries import incidents
 
 PAGE = Page(title=marked("Incidents"), path="incidents", icon=":material/emergency_home:", order=5)
 
 _SHOWN: Final = 100
-_NONE_TITLE: Final = marked("No incidents")
-_NONE: Final = marked(
-    "No event has concerned several machines at once. The events of a single machine are on its page."
-)
+_NONE: Final = marked("No event has concerned several machines at once. Events of a single machine are on its page.")
 
 
 def show(context: PageContext) -> None:
@@ -31,15 +27,14 @@ def show(context: PageContext) -> None:
 
 
 def _incidents(context: PageContext) -> None:
-    found = last_good.read(context, "incidents", partial(list_incidents, context.engine, context.org, limit=_SHOWN))
+    found = last_good.read_org(context, "incidents", incidents.list_incidents, limit=_SHOWN)
     if found is None:
         return
     if not found:
-        st.html(markup.empty(_(_NONE_TITLE), _(_NONE)))
+        st.html(markup.empty(_("No incidents"), _(_NONE)))
         return
     now = context.now()
-    zone = context.zone
-    lines = [(text.moment(row.started_at, now, zone), _state(row), incident_sentence(row, now)) for row in found]
+    lines = [(context.moment(row.started_at), _state(row), incident_sentence(row, now)) for row in found]
     with st.container(border=True, key="card_incidents"):
         st.html(markup.timeline(lines))
 

@@ -1,4 +1,4 @@
-"""One machine: how it is now, how it was, what it is, and when it came and went."""
+"""The machine page: a machine's state, history, inventory, configuration, events and last commands."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -38,20 +38,16 @@ _FLEET: Final = "fleet"
 _ACTIVITY: Final = "activity"
 _COMMANDS: Final = 10
 _ALERTS: Final = 10
+_TRANSITIONS: Final = 20
 _RANGE: Final = "machine.range"
 _INTERVAL_SECONDS: Final = 10.0
-_TRANSITIONS: Final = 20
 _CHART_HEIGHT: Final = 200
 _WIDE_CHART_HEIGHT: Final = 260
 
-_UNKNOWN_TITLE: Final = marked("There is no such machine")
 _UNKNOWN: Final = marked(
     "Your organisation has no machine with this id. It may have been removed, or the link is mistyped."
 )
-_NO_HISTORY: Final = marked("Nothing was recorded in this time.")
 _AVERAGES: Final = marked("Lines are averages; the bands around them reach from the lowest to the highest reading.")
-_NO_EVENTS: Final = marked("No change yet.")
-_NO_COMMANDS: Final = marked("Nothing has been asked of this machine yet.")
 
 
 def show(context: PageContext) -> None:
@@ -59,12 +55,12 @@ def show(context: PageContext) -> None:
     name = st.query_params.get("id", "")
     with st.container(key="back"):
         st.page_link(context.pages[_FLEET], label=_("Fleet"), icon=":material/arrow_back:")
-    known = last_good.read(context, f"machine.{name}", partial(_detail, context, name)) if is_id(name) else []
+    known = _machine(context, name) if is_id(name) else []
     if known is None:
         refresh.until_readable(context)
         return
     if not known:
-        st.html(markup.empty(_(_UNKNOWN_TITLE), _(_UNKNOWN)))
+        st.html(markup.empty(_("Machine not found"), _(_UNKNOWN)))
         return
     dialog_steps.open_requested(context)
     dialog.open_if_asked(context)
@@ -73,33 +69,35 @@ def show(context: PageContext) -> None:
     refresh.auto_refresh(partial(_history, context, name), seconds=context.refresh_seconds, key="machine_history")
 
 
-def _detail(context: PageContext, name: str) -> list[Row[Any]]:
-    """The machine, or nothing."""
-    row = machines.find_machine(context.engine, context.org, name)
-    return [] if row is None else [row]
+def _machine(context: PageContext, name: str) -> list[Row[Any]] | None:
+    return last_good.find_org(context, f"machine.{name}", machines.find_machine, name)
+
+
+def _settings(context: PageContext) -> tuple[OrgConfig, Retention] | None:
+    return last_good.read_org(context, "settings", settings_queries.read_settings)
 
 
 def _now(context: PageContext, name: str) -> None:
-    """What refreshes above the range: the header and the vitals."""
+    """Draw what refreshes above the range: title, active alerts, vitals."""
     if dialog.asked():
         st.rerun()
-    for row in last_good.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
+    for row in _machine(context, name) or ():
         _title(context, row)
         pending_changes.draw(context)
         st.html(markup.note(facts.subtitle(row, context.now())) + markup.tags(text.labels(row.labels)))
-        alerts = "".join(markup.chip(word) for word in alert_rows.chips(_found_alerts(context, name)))
+        alerts = "".join(markup.chip(word) for word in alert_rows.chips(_alerts(context, name)))
         if alerts:  # Streamlit refuses an empty text
             st.html(alerts)
-        settings = last_good.read(
-            context, "settings", partial(settings_queries.read_settings, context.engine, context.org)
-        )
+        settings = _settings(context)
+        step, end = charts.step(0, row.interval_seconds or _INTERVAL_SECONDS), context.now()
+        samples = partial(history_queries.read_history, context.engine, row.id)
+        read = partial(samples, start=end - 10 * step, end=end, step=step)
+        recent = last_good.read(context, f"recent.{name}", read) or []
         thresholds = settings[0].thresholds if settings else None
-        recent = last_good.read(context, f"recent.{name}", partial(_recent, context, row)) or []
         st.html(facts.vitals(row, machine_charts.metrics(row.info), thresholds, recent))
 
 
 def _title(context: PageContext, row: Row[Any]) -> None:
-    """The machine's name, and what may be done with it by whoever may."""
     if not context.may_act or row.presence == machines.RETIRED:
         st.html(facts.title(row))
         return
@@ -108,25 +106,14 @@ def _title(context: PageContext, row: Row[Any]) -> None:
         st.html(facts.title(row), width="content")
         st.space("stretch")
         st.button(
-            _("Act …"),
+            _("Run action …"),
             icon=":material/bolt:",
-            on_click=partial(_act, context, row.name),
+            on_click=partial(dialog.ask, (row.name,)),
             disabled=bool(why),
             help=markup.plain(why) or None,
         )
     if why:
         st.html(markup.note(why))
-
-
-def _act(context: PageContext, name: str) -> None:
-    if context.may_act:
-        dialog.ask((name,))
-
-
-def _recent(context: PageContext, row: Row[Any]) -> list[dict[str, Any]]:
-    """The last few samples."""
-    step, end = charts.step(0, row.interval_seconds or _INTERVAL_SECONDS), context.now()
-    return history_queries.read_history(context.engine, row.id, start=end - 10 * step, end=end, step=step)
 
 
 def _range_row(name: str) -> None:
@@ -158,40 +145,43 @@ def _range_chosen() -> None:
 
 
 def _history(context: PageContext, name: str) -> None:
-    """What refreshes below the range: the charts, the inventory, the events."""
+    """Draw what refreshes below the range: charts, and a card for each other subject."""
     if dialog_steps.is_requested():
         st.rerun()
-    for row in last_good.read(context, f"machine.{name}", partial(_detail, context, name)) or ():
+    for row in _machine(context, name) or ():
         _charts(context, row)
         left, right = st.columns(2)
-        with left.container(border=True, key="card_inventory"):
-            st.html(markup.heading(_("Inventory"), 3))
+        with _card(left, "inventory", _("Inventory")):
             st.html(markup.facts(facts.inventory(row, context.now(), context.zone)))
-        _alerts(context, right, name)
-        with left.container(border=True, key="card_configuration"):
-            st.html(markup.heading(_("Configuration"), 3))
+        alerts = _alerts(context, name)
+        if alerts:
+            with _card(right, "alerts", _("Alerts")):
+                st.html(markup.timeline(alert_rows.lines(alerts, context.now(), context.zone)))
+        with _card(left, "configuration", _("Configuration")):
             configuration.draw(context, row)
         if context.may_act:
-            with left.container(border=True, key="card_service"):
-                st.html(markup.heading(_("Service"), 3))
+            with _card(left, "service", _("Decommission")):
                 decommission.draw(context, row)
-        with right.container(border=True, key="card_events"):
-            st.html(markup.heading(_("Presence"), 3))
+        with _card(right, "events", _("Presence")):
             _events(context, row)
-        with right.container(border=True, key="card_ledger"):
-            st.html(markup.heading(_("Samples"), 3))
+        with _card(right, "ledger", _("Samples")):
             _ledger(context, row)
         st.html(markup.heading(_("Last commands")))
         _commands(context, row)
 
 
+def _card(place: DeltaGenerator, key: str, title: str) -> DeltaGenerator:
+    card = place.container(border=True, key=f"card_{key}")
+    card.html(markup.heading(title, 3))
+    return card
+
+
 def _charts(context: PageContext, row: Row[Any]) -> None:
-    chosen = st.session_state[_RANGE]
-    length, end = RANGES[chosen], context.now()
-    interval = row.interval_seconds or _INTERVAL_SECONDS
-    settings = _settings(context)
+    chosen, settings = st.session_state[_RANGE], _settings(context)
     if settings is None:
         return
+    length, end = RANGES[chosen], context.now()
+    interval = row.interval_seconds or _INTERVAL_SECONDS
     kept = history.choose_resolution(step=charts.step(length, 0), age=length, retention=settings[1])
     step = charts.step(length, interval, kept.length)
     extras = machine_charts.metrics(row.info)
@@ -209,20 +199,16 @@ def _charts(context: PageContext, row: Row[Any]) -> None:
     if rows is None:
         return
     drawn = machine_charts.of_history(rows, extras, spacing=charts.spacing(step, interval))
-    _draw(drawn, start=end - length, end=end, averages=kept != history.SAMPLES)
-
-
-def _draw(drawn: Sequence[Chart], *, start: int, end: int, averages: bool) -> None:
     if not drawn:
         with st.container(border=True, key="card_no_history"):
-            st.html(markup.note(_(_NO_HISTORY)))
-    elif averages:
+            st.html(markup.note(_("No data in this time range.")))
+    elif kept != history.SAMPLES:
         st.html(markup.note(_(_AVERAGES)))
     for chart in (chart for chart in drawn if chart.wide):
-        _chart(chart, start=start, end=end)
+        _chart(chart, start=end - length, end=end)
     with st.grid(2, min_column_width=360, key="machine_charts"):
         for chart in (chart for chart in drawn if not chart.wide):
-            _chart(chart, start=start, end=end)
+            _chart(chart, start=end - length, end=end)
 
 
 def _chart(chart: Chart, *, start: int, end: int) -> None:
@@ -246,18 +232,8 @@ def _alt(chart: Chart) -> str:
     return _("{title} over the chosen time", title=chart.title)
 
 
-def _alerts(context: PageContext, place: DeltaGenerator, name: str) -> None:
-    """What is and was wrong with it; nothing when nothing ever was."""
-    found = _found_alerts(context, name)
-    if found:
-        with place.container(border=True, key="card_alerts"):
-            st.html(markup.heading(_("Alerts"), 3))
-            st.html(markup.timeline(alert_rows.lines(found, context.now(), context.zone)))
-
-
-def _found_alerts(context: PageContext, name: str) -> Sequence[Row[Any]]:
-    read = partial(alert_queries.list_machine_alerts, context.engine, context.org, name, limit=_ALERTS)
-    return last_good.read(context, f"alerts.{name}", read) or ()
+def _alerts(context: PageContext, name: str) -> Sequence[Row[Any]]:
+    return last_good.read_org(context, f"alerts.{name}", alert_queries.list_machine_alerts, name, limit=_ALERTS) or ()
 
 
 def _events(context: PageContext, row: Row[Any]) -> None:
@@ -266,30 +242,24 @@ def _events(context: PageContext, row: Row[Any]) -> None:
     if found:
         st.html(markup.timeline(facts.events(found, context.now(), context.zone)))
     else:
-        st.html(markup.note(_(_NO_EVENTS)))
-
-
-def _commands(context: PageContext, row: Row[Any]) -> None:
-    read = partial(commands.list_machine_commands, context.engine, context.org, row.name, limit=_COMMANDS)
-    found = last_good.read(context, f"commands.{row.name}", read)
-    if not found:
-        st.html(markup.note(_(_NO_COMMANDS)))
-        return
-    rows = activity_rows.of_a_machine(found, context.now(), context.zone, path=f"/{_ACTIVITY}")
-    opened = table.draw(
-        "machine_commands", _("Last commands"), cells.columns(activity_rows.OF_A_MACHINE), rows, total=len(rows)
-    )
-    if opened:
-        st.switch_page(context.pages[_ACTIVITY], query_params={"command": opened})
-
-
-def _settings(context: PageContext) -> tuple[OrgConfig, Retention] | None:
-    return last_good.read(context, "settings", partial(settings_queries.read_settings, context.engine, context.org))
+        st.html(markup.note(_("No events yet.")))
 
 
 def _ledger(context: PageContext, row: Row[Any]) -> None:
-    found = last_good.read(
-        context, f"ledger.{row.name}", partial(machines.read_ledgers, context.engine, machine_id=row.id)
-    )
+    read = partial(machines.read_ledgers, context.engine, machine_id=row.id)
+    found = last_good.read(context, f"ledger.{row.name}", read)
     if found is not None:
         st.html(markup.facts(facts.ledger(found.get(row.id, Ledger()))))
+
+
+def _commands(context: PageContext, row: Row[Any]) -> None:
+    key = f"commands.{row.name}"
+    found = last_good.read_org(context, key, commands.list_machine_commands, row.name, limit=_COMMANDS)
+    if not found:
+        st.html(markup.note(_("No commands yet.")))
+        return
+    rows = activity_rows.of_a_machine(found, context.now(), context.zone, path=f"/{_ACTIVITY}")
+    columns = cells.columns(activity_rows.OF_A_MACHINE)
+    opened = table.draw("machine_commands", _("Last commands"), columns, rows, total=len(rows))
+    if opened:
+        st.switch_page(context.pages[_ACTIVITY], query_params={"command": opened})

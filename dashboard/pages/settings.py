@@ -1,4 +1,4 @@
-"""What admins set: the organisation, its people, and who may connect to it. A section at a time, from `sections/`."""
+"""Settings, for admins: the organisation, its users and its credentials, one section at a time."""
 
 from functools import partial
 from typing import Final
@@ -20,7 +20,6 @@ PAGE = Page(
 
 PARAMETER: Final = "section"
 _CHOSEN: Final = "settings.section"
-_NAVIGATION: Final = marked("Section")
 
 
 def show(context: PageContext) -> None:
@@ -31,7 +30,7 @@ def show(context: PageContext) -> None:
     if context.arrived or _CHOSEN not in st.session_state:
         st.session_state[_CHOSEN] = wanted if wanted in found else next(iter(found))
     st.segmented_control(
-        _(_NAVIGATION),
+        _("Section"),
         list(found),
         key=_CHOSEN,
         required=True,
@@ -46,7 +45,6 @@ def show(context: PageContext) -> None:
 
 
 def _section(context: PageContext, draw: Show) -> None:
-    """What refreshes: what was asked for, and the section."""
     if dialog_steps.is_requested():
         st.rerun()
     why = system_status.obstacle(context, signed=False)
