@@ -1,1 +1,1 @@
-"""The dialog that runs an action: its form, its confirmation and its progress."""
+"""The dialog that runs an action: form, confirmation, progress."""

@@ -1,4 +1,4 @@
-"""A form from an action's JSON Schema. What stands in there comes from a machine: it is shown as text, not markup."""
+"""A form made of an action's JSON Schema. The schema comes from a machine: its texts are shown as text, not markup."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -16,13 +16,13 @@ _JSON: Final = '{"site": "paris"}'
 
 
 def draw(fields: Sequence[ArgumentField], *, prefix: str) -> None:
-    """Draw a widget for each argument. `prefix` keeps actions' widgets apart."""
+    """Draw a widget for each argument. `prefix` separates the widgets of different actions."""
     for field in fields:
         _widget(field, f"{prefix}.{field.name}")
 
 
 def read(fields: Sequence[ArgumentField], *, prefix: str) -> dict[str, Any]:
-    """What the widgets hold now, by the arguments' names."""
+    """Return the present values of the widgets, by argument name."""
     return {field.name: st.session_state.get(f"{prefix}.{field.name}") for field in fields}
 
 
@@ -72,7 +72,7 @@ def _number(field: ArgumentField, key: str, label: str, hint: str | None, *, kin
 
 
 def _bounds(field: ArgumentField, kind: type[int] | type[float]) -> tuple[float | None, float | None]:
-    """The field's limits, without those that a browser cannot keep or that contradict each other."""
+    """Return the field's bounds, without those that a browser cannot represent or that contradict each other."""
     least, most = (
         kind(bound) if bound is not None and _is_safe(bound) else None for bound in (field.least, field.most)
     )

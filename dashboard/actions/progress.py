@@ -1,4 +1,4 @@
-"""How machines get on with what was just asked of them: read from the database, and said of those not recorded yet."""
+"""Progress of the commands that were just sent, from the database; those not recorded yet are shown as sending."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,48 +8,39 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard.actions.draft import ActionDraft
 from dashboard.i18n import text
-from dashboard.i18n.language import _, marked
-from dashboard.page import last_good, refresh
+from dashboard.i18n.language import _
+from dashboard.page import dialog_steps, last_good, refresh
+from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import SentBatch
 from dashboard.widgets import markup
-from schemas.database.queries.commands import WAITING, find_recorded
+from schemas.database.queries.commands import find_recorded
 from schemas.database.queries.requests import find_refusals
 
 SHOWN_MAX: Final = 200
 _REFRESH_SECONDS: Final = 1.0
 _SENDING: Final = "sending"
 _ACTIVITY: Final = "activity"
-_GOES_ON: Final = marked("This may be closed: it goes on, and the activity page shows it.")
-
 Line = tuple[str, str, str]
-"""A machine, the code of its state, and why."""
+"""A machine, the code of its command's state, and the reason."""
 
 
-def draw(context: PageContext, draft: ActionDraft) -> None:
-    """Draw the progress of what was sent, live until there is nothing more to see."""
-    sent = draft.sent
-    if sent is None:
-        return
-    st.html(markup.heading(draft.title, 3))
+def draw(sent: SentBatch, title: str, context: PageContext, state: DialogState) -> None:
+    """Draw the progress of what was sent."""
+    st.html(markup.heading(title, 3))
     refresh.auto_refresh(partial(_lines, context, sent), seconds=_REFRESH_SECONDS, key="act.progress")
-    st.html(markup.note(_(_GOES_ON)))
+    st.html(markup.note(_("You can close this. Progress continues in Activity.")))
     with st.container(horizontal=True):
         if _ACTIVITY in context.pages:
             st.page_link(context.pages[_ACTIVITY], label=_("Activity"), query_params={"batch": sent.batch})
         st.space("stretch")
-        if st.button(_("Close"), key="act.close"):
-            st.rerun()
+        dialog_steps.close_button(state, _("Close"))
 
 
 def _lines(context: PageContext, sent: SentBatch) -> None:
-    ids = [order.id for order in sent.orders]
-    known = last_good.read(context, "act.recorded", partial(find_recorded, context.engine, context.org, ids))
-    refused = last_good.read(
-        context, "act.refused", partial(find_refusals, context.engine, context.org, list(sent.requests))
-    )
+    known = last_good.read_org(context, "act.recorded", find_recorded, [order.id for order in sent.orders])
+    refused = last_good.read_org(context, "act.refused", find_refusals, list(sent.requests))
     rows = lines(sent, known or {}, refused or {})
     st.html(markup.counts(counted(rows)))
     shown = sorted(rows, key=lambda row: row[1] == "succeeded")[:SHOWN_MAX]
@@ -59,7 +50,7 @@ def _lines(context: PageContext, sent: SentBatch) -> None:
 
 
 def lines(sent: SentBatch, known: Mapping[str, Row[Any]], refused: Mapping[str, str]) -> list[Line]:
-    """Where each order is. What the database does not have is refused, when its request was, or still on its way."""
+    """Return the state of each order. One that is not recorded is refused if its request was, otherwise sending."""
     reasons = {id_: why for request, why in refused.items() for id_ in sent.requests.get(request, ())}
     found = []
     for order in sent.orders:
@@ -74,11 +65,6 @@ def lines(sent: SentBatch, known: Mapping[str, Row[Any]], refused: Mapping[str, 
 
 
 def counted(rows: Sequence[Line]) -> list[tuple[text.Word, str]]:
-    """How many are in each state, in the order of the states."""
+    """Return the number of commands in each state, in the order of the states."""
     counts = Counter(state for _name, state, _why in rows)
     return [(text.command(code), text.count(counts[code])) for code in text.COMMANDS if code in counts]
-
-
-def is_over(states: Sequence[str]) -> bool:
-    """Whether nothing will change any more by itself."""
-    return not any(state in WAITING or state == _SENDING for state in states)

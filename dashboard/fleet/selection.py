@@ -76,4 +76,4 @@ def _select_none() -> None:
 def _act(context: PageContext, key: str) -> None:
     take_ticks(context, key)
     if context.may_act:
-        dialog.ask(_selection().names)
+        dialog.request(context, _selection().names)

@@ -147,7 +147,7 @@ def _form(
     desired: MachineConfig,
     found: MachineConfig,
     collectors: list[str],
-    _context: PageContext,
+    context: PageContext,
     state: DialogState,
 ) -> None:
     interval = desired.interval_seconds if desired.interval_seconds is not None else found.interval_seconds
@@ -167,10 +167,12 @@ def _form(
         key=state.key("off"),
         disabled=local,
     )
-    dialog_steps.buttons(state, _("Continue"), partial(_continue, name, desired, found, state))
+    dialog_steps.buttons(state, _("Continue"), partial(_continue, name, desired, found, context, state))
 
 
-def _continue(name: str, desired: MachineConfig, found: MachineConfig, state: DialogState) -> None:
+def _continue(
+    name: str, desired: MachineConfig, found: MachineConfig, context: PageContext, state: DialogState
+) -> None:
     """Go on to the confirmation of the action dialog."""
     try:
         config = MachineConfig() if state.value("local") else entered(state, desired, found)
@@ -181,7 +183,7 @@ def _continue(name: str, desired: MachineConfig, found: MachineConfig, state: Di
         state.problem = _("Nothing has changed.")
         return
     dialog_steps.leave()
-    dialog.ask((name,), action=CONFIGURE, arguments=config.arguments())
+    dialog.request(context, (name,), action=CONFIGURE, arguments=config.arguments())
 
 
 def entered(state: DialogState, desired: MachineConfig, found: MachineConfig) -> MachineConfig:

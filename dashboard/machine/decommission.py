@@ -50,13 +50,13 @@ def draw(context: PageContext, row: Row[Any]) -> None:
 
 def _retire_form(name: str, context: PageContext, state: DialogState) -> None:
     st.html(markup.banner(_(_RETIRE, machine=name)))
-    st.text_input(_("Type {word} to confirm", word=markup.plain(name)), key=state.key("typed"), live="300ms")
+    confirmed = dialog_steps.confirmation_input(state, name)
 
     def retire() -> None:
-        if state.value("typed") == name:
+        if dialog_steps.is_confirmed(state, name):
             change_dialog.publish(context, state, partial(RetireMachine, machine=name))
 
-    dialog_steps.buttons(state, _("Retire"), retire, disabled=state.value("typed") != name)
+    dialog_steps.buttons(state, _("Retire"), retire, disabled=not confirmed)
 
 
 def _reinstate_form(name: str, context: PageContext, state: DialogState) -> None:

@@ -62,10 +62,12 @@ class DialogState:
 
     def go(self, step: str) -> None:
         """Go to another step, in a handler. The form's values are kept when it is left, and restored on return."""
+        own = [str(key) for key in st.session_state if str(key).startswith(self.key(""))]
         if self.step == FORM:
-            own = self.key("")
-            self.kept = {str(key): value for key, value in st.session_state.items() if str(key).startswith(own)}
+            self.kept = {key: st.session_state[key] for key in own}
         if step == FORM:
+            for key in own:  # what was typed to confirm does not confirm another time
+                del st.session_state[key]
             st.session_state.update(self.kept)
         self.step, self.problem = step, ""
 
@@ -76,11 +78,12 @@ def request(
     *,
     dismissible: bool = False,
     step: str = FORM,
+    problem: str = "",
     **about: Any,  # noqa: ANN401 - what the form works on
 ) -> None:
     """Have the next run of the whole page open a dialog at this step."""
     number = st.session_state[_NUMBER] = st.session_state.get(_NUMBER, 0) + 1
-    st.session_state[_REQUESTED] = DialogState(title, form, dismissible, about, number, step)
+    st.session_state[_REQUESTED] = DialogState(title, form, dismissible, about, number, step, problem)
 
 
 def is_requested() -> bool:
@@ -133,6 +136,17 @@ def close_button(state: DialogState, label: str, *, primary: bool = False) -> No
     if st.button(label, type="primary" if primary else "secondary", key=state.button_key("close")):
         leave()
         st.rerun()
+
+
+def confirmation_input(state: DialogState, word: str) -> bool:
+    """Draw an input in which `word` must be typed to confirm; return True if it was."""
+    label = _("Type {word} to confirm", word=markup.plain(word))
+    return st.text_input(label, key=state.key("typed"), live="300ms") == word
+
+
+def is_confirmed(state: DialogState, word: str) -> bool:
+    """Return True if `word` was typed, for the handler of the button."""
+    return bool(state.value("typed") == word)
 
 
 def leave() -> None:

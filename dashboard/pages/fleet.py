@@ -8,14 +8,13 @@ from typing import Final
 import streamlit as st
 from sqlalchemy import Engine
 
-from dashboard.actions import dialog
 from dashboard.export import downloads
 from dashboard.fleet import filters as fleet_filters
 from dashboard.fleet import rows, selection, state, tile_map
 from dashboard.fleet.state import DEFAULT, PAGE_SIZE, FleetView, RowSnapshot
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
-from dashboard.page import last_good, refresh
+from dashboard.page import dialog_steps, last_good, refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import markup, table
 from dashboard.widgets.component import component
@@ -76,7 +75,7 @@ def show(context: PageContext) -> None:
         fleet_filters.draw(context)
     else:
         st.html(markup.heading(_(PAGE.title), 1))
-    dialog.open_if_asked(context)
+    dialog_steps.open_requested(context)
     refresh.auto_refresh(partial(_fleet, context, filtered=filtered), seconds=context.refresh_seconds, key="fleet")
 
 
@@ -99,7 +98,7 @@ def _fleet(context: PageContext, *, filtered: bool) -> None:
         _no_machine(context)
         return
     outdated = fleet_filters.pop_outdated()
-    if not filtered or outdated or dialog.asked():
+    if not filtered or outdated or dialog_steps.is_requested():
         st.rerun()
     view = fleet_filters.current()
     component("cards", _CARDS_HTML)(

@@ -63,7 +63,6 @@ def show(context: PageContext) -> None:
         st.html(markup.empty(_("Machine not found"), _(_UNKNOWN)))
         return
     dialog_steps.open_requested(context)
-    dialog.open_if_asked(context)
     refresh.auto_refresh(partial(_now, context, name), seconds=context.refresh_seconds, key="machine_now")
     _range_row(name)
     refresh.auto_refresh(partial(_history, context, name), seconds=context.refresh_seconds, key="machine_history")
@@ -79,7 +78,7 @@ def _settings(context: PageContext) -> tuple[OrgConfig, Retention] | None:
 
 def _now(context: PageContext, name: str) -> None:
     """Draw what refreshes above the range: title, active alerts, vitals."""
-    if dialog.asked():
+    if dialog_steps.is_requested():
         st.rerun()
     for row in _machine(context, name) or ():
         _title(context, row)
@@ -108,7 +107,7 @@ def _title(context: PageContext, row: Row[Any]) -> None:
         st.button(
             _("Run action …"),
             icon=":material/bolt:",
-            on_click=partial(dialog.ask, (row.name,)),
+            on_click=partial(dialog.request, context, (str(row.name),)),
             disabled=bool(why),
             help=markup.plain(why) or None,
         )

@@ -106,7 +106,7 @@ def test_nor_has_anything_that_opens(visit: Visit, findings: Findings, answerer:
     findings.look(page, "filters")
     page.keyboard.press("Escape")
     page.get_by_role("checkbox", name="Select db-01", exact=True).check()
-    page.get_by_role("button", name="Act …").click()
+    page.get_by_role("button", name="Run action …").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("combobox", name=re.compile("Action")).click()
     expect(page.get_by_role("option", name="Reboot")).to_be_visible()

@@ -186,7 +186,7 @@ def test_figures_move_but_rows_scroll_and_focus_stay(visit: Visit, fleet: Fleet)
     assert machines(page) == before
     assert page.locator("[data-testid=stMain]").evaluate("main => main.scrollTop") == 300
     expect(page.get_by_role("searchbox")).to_be_focused()
-    page.get_by_role("button", name=re.compile("Order from")).click()
+    page.get_by_role("button", name=re.compile("Re-sort")).click()
     expect(page.locator(".df-fleet tbody .df-name").first).to_have_text("db-02.example.org")
     fleet.set(key, cpu_percent=97.0)
 
@@ -283,7 +283,7 @@ def test_a_silent_ingestor_is_announced_while_one_looks_and_so_is_its_return(vis
 
 def test_an_empty_fleet_shows_its_first_machine_by_itself(visit: Visit, fleet: Fleet) -> None:
     page = visit(user="newcomer")
-    expect(page.get_by_role("heading", name="No machine yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="No machines yet")).to_be_visible()
     photograph(page, "fleet-empty-light")
     fleet.machine("first", org="fresh")
     expect(row(page, "first")).to_be_visible()
@@ -296,10 +296,10 @@ def test_alerts_say_what_is_wrong_with_which_machine_and_lead_there(visit: Visit
     page = visit("/alerts", scheme=scheme)
     rows = page.locator(".df-fleet tbody tr")
     expect(rows).to_have_count(4)
-    expect(page.get_by_text("3 alerts last")).to_be_visible()
+    expect(page.get_by_text("3 active alerts")).to_be_visible()
     expect(rows.first).to_contain_text("Disk nearly full")
     expect(rows.first).to_contain_text("Critical")
-    expect(rows.last).to_contain_text("Over")
+    expect(rows.last).to_contain_text("Resolved")
     photograph(page, f"alerts-{scheme}")
     rows.last.locator("td").nth(1).click()
     expect(page.get_by_role("heading", name="web-paris.example.org")).to_be_visible()
@@ -315,15 +315,15 @@ def test_incidents_say_what_happened_to_whom_and_for_how_long(visit: Visit, sche
     card = page.locator(".st-key-card_incidents li")
     expect(card).to_have_count(3)
     expect(card.first).to_contain_text("Open")
-    expect(card.first).to_contain_text("Two copies of the machine <b>db-02</b> run")
+    expect(card.first).to_contain_text("Two machines use the identity of <b>db-02</b>")
     expect(card.nth(1).or_(card.nth(2)).first).to_contain_text("(1 min)")
-    expect(page.get_by_text("12 of 60 machines went quiet together: web-001, web-002")).to_be_visible()
+    expect(page.get_by_text("12 of 60 machines stopped reporting at the same time: web-001, web-002")).to_be_visible()
     photograph(page, f"incidents-{scheme}")
 
 
 def test_another_organisations_machine_does_not_exist(visit: Visit) -> None:
     page = visit("/machine?id=nas", user="newcomer")
-    expect(page.get_by_role("heading", name="There is no such machine")).to_be_visible()
+    expect(page.get_by_role("heading", name="Machine not found")).to_be_visible()
 
 
 def test_signing_out_in_one_tab_ends_the_other(visit: Visit) -> None:

@@ -134,7 +134,7 @@ def test_the_page_leads_from_nothing_to_a_machine(a_page: Any, clone: Path, tmp_
         page.get_by_label("User").fill("admin")
         page.get_by_label("Password").fill(password)
         page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="No machine yet")).to_be_visible()
+        expect(page.get_by_role("heading", name="No machines yet")).to_be_visible()
         photograph(page, "first-machine-empty-light")
         lines = page.locator(".st-key-card_empty pre code")
         expect(lines).to_have_count(2)

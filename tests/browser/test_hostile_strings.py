@@ -154,7 +154,7 @@ def test_a_machines_page_shows_them_as_text(look: Any, group: str, size: str) ->
 @pytest.mark.parametrize("group", CORPUS)
 def test_what_it_offers_and_answers_is_text(look: Any, group: str) -> None:  # noqa: ANN401
     page = look(f"/machine?id={group}")
-    page.get_by_role("button", name="Act …").click()
+    page.get_by_role("button", name="Run action …").click()
     dialog = page.get_by_role("dialog")
     action = dialog.get_by_role("combobox", name=re.compile("Action"))
     action.click()

@@ -62,7 +62,7 @@ def test_a_machine_is_found_opened_and_asked_without_a_mouse(visit: Visit, answe
     press(page, page.get_by_role("link", name="db-01.example.org"))
     expect(page.get_by_role("heading", name="db-01.example.org")).to_be_visible()
 
-    press(page, page.get_by_role("button", name="Act …"))
+    press(page, page.get_by_role("button", name="Run action …"))
     dialog = page.get_by_role("dialog")
     action = dialog.get_by_role("combobox", name=re.compile("Action"))
     tab_to(page, action)
@@ -90,7 +90,7 @@ def test_machines_are_ticked_sorted_and_asked_without_a_mouse(visit: Visit, answ
         expect(box).to_be_checked()
         expect(box).to_be_focused()
     expect(page.locator(".df-selected")).to_contain_text("2 selected")
-    press(page, page.get_by_role("button", name="Act …"))
+    press(page, page.get_by_role("button", name="Run action …"))
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("listitem")).to_have_count(2)
     page.keyboard.press("Escape")
@@ -99,7 +99,7 @@ def test_machines_are_ticked_sorted_and_asked_without_a_mouse(visit: Visit, answ
 
 def test_escape_closes_a_dialog_also_while_nothing_has_the_focus(visit: Visit) -> None:
     page = visit("/machine?id=db-01", user="olga")
-    press(page, page.get_by_role("button", name="Act …"))
+    press(page, page.get_by_role("button", name="Run action …"))
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("combobox", name=re.compile("Action"))).to_be_visible()
     page.evaluate(_ESCAPE_FROM_NOWHERE)

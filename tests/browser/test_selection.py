@@ -38,7 +38,7 @@ def test_an_action_goes_to_exactly_the_machines_that_were_ticked(
             shuffle(fleet, numbers)
             if numbers.random() < 0.5:
                 before = ids(page)
-                page.get_by_role("button", name=re.compile("Order from")).click()
+                page.get_by_role("button", name=re.compile("Re-sort")).click()
                 wait_until(partial(differs, page, before), what="another order")
                 moved += 1
             page.get_by_role("checkbox", name=f"Select {name}", exact=True).click(no_wait_after=True)
@@ -75,7 +75,7 @@ def shuffle(fleet: Fleet, numbers: random.Random) -> None:
 
 def ping(page: Page, count: int) -> None:
     """Ask for an action by the dialog, and see it succeed."""
-    page.get_by_role("button", name="Act …").click()
+    page.get_by_role("button", name="Run action …").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("combobox", name=re.compile("Action")).click()
     page.get_by_role("option", name="Ping", exact=True).click()

@@ -153,11 +153,11 @@ def test_a_threshold_is_changed_shown_as_pending_and_then_as_done(visit: Visit, 
     value = {"light": 65, "dark": 70}[scheme]
     page = settings(visit, "organisation", scheme=scheme)
     card = page.locator(".st-key-card_health")
-    expect(card.get_by_text("CPU counts in full up to")).to_be_visible()
+    expect(card.get_by_text("CPU penalty starts at")).to_be_visible()
     photograph(page, f"organisation-{scheme}")
     card.get_by_role("button", name="Change …").click()
     dialog = page.get_by_role("dialog")
-    knee = dialog.get_by_role("textbox", name="CPU counts in full up to")
+    knee = dialog.get_by_role("textbox", name="CPU penalty starts at")
     knee.fill("a lot")
     dialog.get_by_role("button", name="Continue").click()
     expect(dialog.get_by_text("'a lot' is not a number")).to_be_visible()
@@ -167,10 +167,10 @@ def test_a_threshold_is_changed_shown_as_pending_and_then_as_done(visit: Visit, 
     dialog.get_by_role("button", name="Continue").click()
     expect(dialog.get_by_text(f"→ {value} %")).to_be_visible()
     photograph(page, f"organisation-confirm-{scheme}")
-    asked = page.get_by_role("region", name="What you have asked for")
+    asked = page.get_by_role("region", name="Your requests")
     with site.frozen_ingestor():
         dialog.get_by_role("button", name="Change 1 setting").click()
-        expect(dialog.get_by_text("Pending: Sent; the database does not have it yet.")).to_be_visible()
+        expect(dialog.get_by_text("Pending: Sent, not yet in the database.")).to_be_visible()
         close(dialog)
         expect(asked).to_contain_text("Pending")
         expect(card.get_by_text(f"soon {value} %")).to_be_visible()
@@ -179,7 +179,7 @@ def test_a_threshold_is_changed_shown_as_pending_and_then_as_done(visit: Visit, 
     expect(asked).to_contain_text("Done")
     expect(card.get_by_text(f"soon {value} %")).to_have_count(0)
     photograph(page, f"organisation-done-{scheme}")
-    page.get_by_role("button", name="Clear this list").click()
+    page.get_by_role("button", name="Dismiss finished requests").click()
     expect(asked).to_have_count(0)
     assert site.json("org", "configure", "home")["cpu_knee_percent"] == value
 
@@ -197,8 +197,8 @@ def test_a_token_is_made_shown_once_enrols_a_machine_and_is_ended(
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("spinbutton").fill("2")
     photograph(page, f"tokens-form-{scheme}")
-    dialog.get_by_role("button", name="Make the token").click()
-    expect(dialog.get_by_text("shown only this once")).to_be_visible()
+    dialog.get_by_role("button", name="Create token").click()
+    expect(dialog.get_by_text("it will not be shown again")).to_be_visible()
     photograph(page, f"tokens-made-{scheme}")
     assert grave(page) == []
     token = Token.parse(dialog.locator("code").first.inner_text())
@@ -206,7 +206,7 @@ def test_a_token_is_made_shown_once_enrols_a_machine_and_is_ended(
     assert copied(page, dialog.get_by_test_id("stCode").nth(1)) == line
     enrol_by(line, site, tmp_path, str(token))
     close(dialog)
-    row = page.get_by_role("table", name="Tokens").get_by_role("row", name=re.compile(token.name))
+    row = page.get_by_role("table", name="Enrolment tokens").get_by_role("row", name=re.compile(token.name))
     expect(row).to_contain_text("1 of 2")
     expect(row).to_contain_text("ada")
     photograph(page, f"tokens-{scheme}")
@@ -243,41 +243,41 @@ def enrol_by(line: str, site: Site, place: Path, token: str) -> None:
     assert "This machine is home/new-" in done.stdout
 
 
-# Third parties.
+# API clients.
 
 
 @DARK
 def test_a_program_is_let_in_gets_another_secret_and_is_revoked(visit: Visit, site: Site, scheme: str) -> None:
     name = f"grafana-{scheme}"
     page = settings(visit, "programs", scheme=scheme)
-    page.get_by_role("button", name="Let a program in …").click()
+    page.get_by_role("button", name="Add client …").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("textbox", name="Its name").fill("<b>Not a name</b>")
-    dialog.get_by_role("button", name="Let it in").click()
+    dialog.get_by_role("textbox", name="Name").fill("<b>Not a name</b>")
+    dialog.get_by_role("button", name="Add client").click()
     expect(dialog.get_by_text("A name is 1 to 63 lower-case letters")).to_be_visible()
-    dialog.get_by_role("textbox", name="Its name").fill(name)
-    dialog.get_by_role("button", name="Let it in").click()
+    dialog.get_by_role("textbox", name="Name").fill(name)
+    dialog.get_by_role("button", name="Add client").click()
     expect(dialog.get_by_text(f"Done: {name}, a reader")).to_be_visible()
     photograph(page, f"programs-made-{scheme}")
     first = dialog.locator("code").first.inner_text()
     assert dialog.locator("code").nth(1).inner_text() == f"home._{name}"
     close(dialog)
     watching = site.watch(f"home._{name}", first)
-    row = page.get_by_role("table", name="Third parties").get_by_role("row", name=re.compile(name))
+    row = page.get_by_role("table", name="API clients").get_by_role("row", name=re.compile(name))
     expect(row).to_contain_text("Valid")
     photograph(page, f"programs-{scheme}")
     row.get_by_role("link").click()
     dialog.get_by_role("button", name="New secret …").click()
-    expect(dialog.get_by_role("button", name="Make the secret")).to_be_visible()
+    expect(dialog.get_by_role("button", name="Create secret")).to_be_visible()
     photograph(page, f"programs-rotate-{scheme}")
     assert grave(page) == []
-    dialog.get_by_role("button", name="Make the secret").click()
-    expect(dialog.get_by_text("shown only this once")).to_be_visible()
+    dialog.get_by_role("button", name="Create secret").click()
+    expect(dialog.get_by_text("it will not be shown again")).to_be_visible()
     second = dialog.locator("code").first.inner_text()
     assert second != first
     close(dialog)
     row.get_by_role("link").click()
-    expect(dialog.get_by_text("good until")).to_be_visible()
+    expect(dialog.get_by_text("valid until")).to_be_visible()
     dialog.get_by_role("button", name="Revoke …").click()
     expect(dialog.get_by_role("button", name="Revoke", exact=True)).to_be_visible()
     photograph(page, f"programs-revoke-{scheme}")
@@ -292,35 +292,35 @@ def test_a_program_is_let_in_gets_another_secret_and_is_revoked(visit: Visit, si
 def test_what_the_ingestor_refuses_is_shown_with_its_reason_and_no_secret(visit: Visit, site: Site) -> None:
     site.run("principal", "add", "taken", "--role", "reader")
     page = settings(visit, "programs")
-    page.get_by_role("button", name="Let a program in …").click()
+    page.get_by_role("button", name="Add client …").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("textbox", name="Its name").fill("taken")
-    dialog.get_by_role("button", name="Let it in").click()
+    dialog.get_by_role("textbox", name="Name").fill("taken")
+    dialog.get_by_role("button", name="Add client").click()
     expect(dialog.get_by_text("Refused: home._taken is there already")).to_be_visible()
     photograph(page, "programs-refused-light")
     assert dialog.locator("code").count() == 0
     close(dialog)
-    expect(page.get_by_role("region", name="What you have asked for")).to_contain_text("Refused")
+    expect(page.get_by_role("region", name="Your requests")).to_contain_text("Refused")
 
 
-# People.
+# Users.
 
 
 @LIGHT
 def test_a_person_is_added_gets_another_role_and_is_removed(visit: Visit, visitors: Visitors, scheme: str) -> None:
     name = f"bob-{scheme}"
     page = settings(visit, "people", scheme=scheme)
-    people = page.get_by_role("table", name="People")
+    people = page.get_by_role("table", name="Users")
     expect(people.get_by_role("row", name=re.compile("ada"))).to_contain_text("you")
     photograph(page, f"people-{scheme}")
-    page.get_by_role("button", name="Add a person …").click()
+    page.get_by_role("button", name="Add user …").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("textbox", name="The name to sign in with").fill("<img src=x onerror=alert(1)>")
-    dialog.get_by_role("button", name="Add", exact=True).click()
+    dialog.get_by_role("textbox", name="User name").fill("<img src=x onerror=alert(1)>")
+    dialog.get_by_role("button", name="Add user", exact=True).click()
     expect(dialog.get_by_text("a user's name is 1 to 64")).to_be_visible()
-    dialog.get_by_role("textbox", name="The name to sign in with").fill(name)
-    dialog.get_by_role("button", name="Add", exact=True).click()
-    expect(dialog.get_by_text("shown only this once")).to_be_visible()
+    dialog.get_by_role("textbox", name="User name").fill(name)
+    dialog.get_by_role("button", name="Add user", exact=True).click()
+    expect(dialog.get_by_text("it will not be shown again")).to_be_visible()
     photograph(page, f"people-added-{scheme}")
     password = dialog.locator("code").inner_text()
     close(dialog)
@@ -335,8 +335,8 @@ def test_a_person_is_added_gets_another_role_and_is_removed(visit: Visit, visito
     photograph(page, f"people-one-{scheme}")
     assert grave(page) == []
     dialog.get_by_role("button", name="Change role …").click()
-    dialog.get_by_text("Operator: looks").click()
-    dialog.get_by_role("button", name="Change the role").click()
+    dialog.get_by_text("Operator: runs").click()
+    dialog.get_by_role("button", name="Change role", exact=True).click()
     expect(dialog.get_by_text(f"Done: {name}: Operator")).to_be_visible()
     close(dialog)
     expect(row).to_contain_text("Operator")
@@ -344,9 +344,9 @@ def test_a_person_is_added_gets_another_role_and_is_removed(visit: Visit, visito
     theirs.close()
     row.get_by_role("link").click()
     dialog.get_by_role("button", name="Remove …").click()
-    expect(dialog.get_by_role("button", name="Remove", exact=True)).to_be_visible()
+    expect(dialog.get_by_role("button", name="Remove user", exact=True)).to_be_visible()
     photograph(page, f"people-remove-{scheme}")
-    dialog.get_by_role("button", name="Remove", exact=True).click()
+    dialog.get_by_role("button", name="Remove user", exact=True).click()
     expect(dialog.get_by_text(f"Done: {name}")).to_be_visible()
     close(dialog)
     expect(row).to_have_count(0)
@@ -354,33 +354,33 @@ def test_a_person_is_added_gets_another_role_and_is_removed(visit: Visit, visito
 
 def test_an_admin_cannot_take_themselves_out(visit: Visit) -> None:
     page = settings(visit, "people")
-    page.get_by_role("table", name="People").get_by_role("row", name=re.compile("ada")).get_by_role("link").click()
+    page.get_by_role("table", name="Users").get_by_role("row", name=re.compile("ada")).get_by_role("link").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("This is you.")).to_be_visible()
     expect(dialog.get_by_role("button")).to_have_text(["Close"])
 
 
-# Keys.
+# Signing keys.
 
 
 @DARK
 def test_a_key_is_made_obeyed_and_revoked(visit: Visit, site: Site, scheme: str, tmp_path: Path) -> None:
     page = settings(visit, "keys", scheme=scheme)
-    keys = page.get_by_role("table", name="Keys")
-    expect(keys.get_by_role("row", name=re.compile("this dashboard signs with it"))).to_have_count(1)
-    page.get_by_role("button", name="Add a key …").click()
+    keys = page.get_by_role("table", name="Signing keys")
+    expect(keys.get_by_role("row", name=re.compile("used by this dashboard"))).to_have_count(1)
+    page.get_by_role("button", name="Add key …").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("textbox", name="What to call it").fill(f"<b>{scheme}</b>")
+    dialog.get_by_role("textbox", name="Name, such as its owner").fill(f"<b>{scheme}</b>")
     dialog.get_by_text("Elsewhere: I have its public key").click()
-    dialog.get_by_role("textbox", name="Its public key").fill("not a key")
-    dialog.get_by_role("button", name="Add the key").click()
+    dialog.get_by_role("textbox", name="Public key").fill("not a key")
+    dialog.get_by_role("button", name="Add key").click()
     expect(dialog.get_by_text("A public key is 64 hexadecimal digits.")).to_be_visible()
-    dialog.get_by_text("Here, and it is shown once").click()
-    expect(dialog.get_by_role("textbox", name="Its public key")).to_have_count(0)
+    dialog.get_by_text("Here: it is shown once").click()
+    expect(dialog.get_by_role("textbox", name="Public key")).to_have_count(0)
     photograph(page, f"keys-form-{scheme}")
     assert grave(page) == []
-    dialog.get_by_role("button", name="Add the key").click()
-    expect(dialog.get_by_text("shown only this once")).to_be_visible()
+    dialog.get_by_role("button", name="Add key").click()
+    expect(dialog.get_by_text("it will not be shown again")).to_be_visible()
     photograph(page, f"keys-made-{scheme}")
     seed = dialog.locator("code").inner_text()
     close(dialog)
@@ -431,12 +431,12 @@ def test_a_machine_is_retired_by_an_operator_and_taken_back_by_an_admin(visit: V
     expect(dialog.get_by_text(f"Done: {name}")).to_be_visible()
     close(dialog)
     expect(page.locator(".df-title").get_by_text("Retired")).to_be_visible()
-    expect(page.get_by_text("An admin can take it back.")).to_be_visible()
-    assert page.get_by_role("button", name="Take back …").count() == 0
+    expect(page.get_by_text("An admin can return it to service.")).to_be_visible()
+    assert page.get_by_role("button", name="Return to service …").count() == 0
     page = visit(f"/machine?id={name}", user="ada", scheme=scheme)
-    page.get_by_role("button", name="Take back …").click()
+    page.get_by_role("button", name="Return to service …").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Take back", exact=True).click()
+    dialog.get_by_role("button", name="Return to service", exact=True).click()
     expect(dialog.get_by_text(f"Done: {name}")).to_be_visible()
     close(dialog)
     expect(page.get_by_role("button", name="Retire …")).to_be_visible()
@@ -451,10 +451,10 @@ def test_a_machine_is_configured_and_what_is_desired_stands_beside_what_it_repor
     card = page.locator(".st-key-card_configuration")
     card.get_by_role("button", name="Configure …").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("textbox", name="A sample every").fill("soon")
+    dialog.get_by_role("textbox", name="Sampling interval").fill("soon")
     dialog.get_by_role("button", name="Continue").click()
     expect(dialog.get_by_text("'soon' is not a duration")).to_be_visible()
-    dialog.get_by_role("textbox", name="A sample every").fill("2s")
+    dialog.get_by_role("textbox", name="Sampling interval").fill("2s")
     dialog.get_by_role("textbox", name="Labels").fill(f"site=paris\nscheme={scheme}\nodd=<img src=x onerror=alert(1)>")
     photograph(page, f"machine-configure-{scheme}")
     assert grave(page) == []
@@ -467,7 +467,7 @@ def test_a_machine_is_configured_and_what_is_desired_stands_beside_what_it_repor
     close(dialog)
     labels = card.get_by_role("row", name=re.compile("Labels"))
     expect(labels.get_by_role("cell").nth(1)).to_contain_text(f"scheme: {scheme}")
-    expect(labels).to_contain_text("none")
+    expect(labels).to_contain_text("In sync")
     expect(labels.get_by_role("cell").nth(1)).to_contain_text("<img src=x onerror=alert(1)>")
     card.scroll_into_view_if_needed()
     photograph(page, f"machine-configuration-{scheme}")
@@ -488,7 +488,7 @@ def test_a_label_gets_another_value_on_all_machines_that_have_it(visit: Visit, s
     photograph(page, f"labels-confirm-{scheme}")
     assert grave(page) == []
     send.click()
-    expect(dialog.get_by_text("It is on its way to 1 machine.")).to_be_visible()
+    expect(dialog.get_by_text("Sent to 1 machine.")).to_be_visible()
     photograph(page, f"labels-sent-{scheme}")
     close(dialog)
     expect(labels.get_by_role("row", name=re.compile(f"room new-{scheme} 1"))).to_be_visible(timeout=60_000)
@@ -501,23 +501,23 @@ def test_what_admins_did_is_on_the_activity_page_and_people_only_for_admins(visi
     page = settings(visit, "organisation")
     page.locator(".st-key-card_presence").get_by_role("button", name="Change …").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("textbox", name="Expired when not heard for").fill("3d")
+    dialog.get_by_role("textbox", name="Long offline after no data for").fill("3d")
     dialog.get_by_role("button", name="Continue").click()
     dialog.get_by_role("button", name="Change 1 setting").click()
     expect(dialog.get_by_text("Done")).to_be_visible()
     close(dialog)
     page.get_by_role("link", name="Activity").click()
-    page.get_by_role("link", name="Changes of the organisation").click()
-    table = page.get_by_role("table", name="Changes")
+    page.get_by_role("link", name="Settings changes").click()
+    table = page.get_by_role("table", name="Settings changes")
     changed = table.get_by_role("row", name=re.compile("time_to_live_seconds"))
-    expect(changed.first).to_contain_text("Changed settings")
+    expect(changed.first).to_contain_text("Settings changed")
     expect(changed.first).to_contain_text("ada")
-    expect(table.get_by_role("row", name=re.compile("zoe"))).to_contain_text("Added a person")
+    expect(table.get_by_role("row", name=re.compile("zoe"))).to_contain_text("User added")
     photograph(page, "activity-changes-light")
     page.get_by_role("searchbox").fill("zoe")
     expect(table.get_by_role("row")).to_have_count(2)
     page = visit("/changes", user="vera")
-    table = page.get_by_role("table", name="Changes")
+    table = page.get_by_role("table", name="Settings changes")
     expect(table.get_by_role("row", name=re.compile("time_to_live_seconds")).first).to_be_visible()
     assert table.get_by_text("zoe").count() == 0
 

@@ -104,7 +104,7 @@ def page(served: Served, browser: Browser, request: pytest.FixtureRequest) -> It
 
 
 def act(page: Page) -> Locator:
-    return page.get_by_role("button", name="Act …")
+    return page.get_by_role("button", name="Run action …")
 
 
 def photograph(page: Page, name: str) -> None:

@@ -254,7 +254,7 @@ def test_an_organisation_is_configured_and_shown(data: Path) -> None:
     assert done.stdout == "time_to_live_seconds 1 d → 2 d, cpu_knee_percent 50 % → 65 %\n"
     assert "Nothing changed" in dashfleet("org", "configure", "acme", "cpu_knee_percent=65", *at).stdout
     shown = dashfleet("org", "configure", "acme", *at).stdout
-    assert re.search(r"time_to_live_seconds +2 d +Expired when not heard for", shown)
+    assert re.search(r"time_to_live_seconds +2 d +Long offline after no data for", shown)
     values = json.loads(dashfleet("org", "configure", "acme", "--json", *at).stdout)
     assert (values["time_to_live_seconds"], values["keep_samples_seconds"]) == (172_800, 172_800)
     assert "no organisation nowhere" in refusal("org", "configure", "nowhere", *at)

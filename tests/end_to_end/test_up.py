@@ -191,7 +191,7 @@ def test_the_agent_does_what_is_asked_of_it_in_a_terminal(up: Up) -> None:
 
 def test_the_agent_does_what_is_asked_of_it_in_the_browser(up: Up, page: Page) -> None:
     page.goto(f"http://127.0.0.1:{up.dashboard_port}/machine?id={up.machine()['machine']}")
-    page.get_by_role("button", name="Act …").click()
+    page.get_by_role("button", name="Run action …").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("combobox", name=re.compile("Action")).click()
     page.get_by_role("option", name="Ping", exact=True).click()

@@ -18,7 +18,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The machines that a dialog was asked for about; until now db-01 is selected."""
     about: list[tuple[str, ...]] = []
     monkeypatch.setattr(st, "session_state", {selection._SELECTION: MachineSelection(names=("db-01",))})
-    monkeypatch.setattr(dialog, "ask", about.append)
+    monkeypatch.setattr(dialog, "request", lambda _context, names: about.append(names))
     return about
 
 

@@ -169,7 +169,7 @@ def test_a_machine_says_what_it_is(fleet: Fleet, visit: Open) -> None:
 @pytest.mark.parametrize("name", ["gone", "theirs", "../etc", "", "<script>"])
 def test_an_unknown_machine_and_another_organisations_look_the_same(fleet: Fleet, visit: Open, name: str) -> None:
     fleet.machine("theirs", org="other")
-    assert "There is no such machine" in shown(visit("machine", id=name))
+    assert "Machine not found" in shown(visit("machine", id=name))
 
 
 def test_text_from_a_machine_is_text(fleet: Fleet, visit: Open) -> None:
@@ -194,7 +194,7 @@ def test_every_range_is_drawn_from_what_is_kept_of_it(fleet: Fleet, visit: Open,
     keeper.finish()
     page = visit("machine", id="web-1", range=chosen)
     assert page.session_state["machine.range"] == chosen
-    assert "Nothing was recorded in this time." not in shown(page)
+    assert "No data in this time range." not in shown(page)
     assert ("Lines are averages" in shown(page)) == (chosen not in ("1h", "6h"))
 
 

@@ -92,19 +92,19 @@ def test_changes_are_listed_with_who_made_them_and_can_be_searched(fleet: Fleet,
     asked(fleet, "revoke-token", "of another", org="acme")
     at = visit("settings_changes")
     assert [row[1:] for row in rows(at)] == [
-        ["Added a person", "ada: Admin", "Done", "root"],
-        ["Made a token", "token-1: 1 machine", "Done", "ada"],
-        ["Changed settings", "<b>refused</b>", "Refused", "ada"],
+        ["User added", "ada: Admin", "Done", "root"],
+        ["Token created", "token-1: 1 machine", "Done", "ada"],
+        ["Settings changed", "<b>refused</b>", "Refused", "ada"],
     ]
     at.text_input[0].set_value("token").run()
-    assert [row[1] for row in rows(at)] == ["Made a token"]
+    assert [row[1] for row in rows(at)] == ["Token created"]
     at.text_input[0].set_value("nothing like it").run()
     assert "No change matches these words." in shown(at)
 
 
 def test_what_was_done_with_people_is_for_admins_only(fleet: Fleet, visit: Open) -> None:
     asked(fleet, "add-token", "token-1: 1 machine")
-    assert [row[1] for row in rows(visit("settings_changes", role=UserRole.VIEWER))] == ["Made a token"]
+    assert [row[1] for row in rows(visit("settings_changes", role=UserRole.VIEWER))] == ["Token created"]
 
 
 def test_tokens_say_what_is_left_of_them(fleet: Fleet, visit: Open) -> None:
