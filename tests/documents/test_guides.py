@@ -7,6 +7,8 @@ import cli_reference
 import pytest
 
 from ingestor import metrics
+from ingestor.alerts import rules
+from ingestor.alerts.rule import Rule, discover
 from runtime.settings.agent import AgentSettings
 from runtime.settings.broker import BrokerSettings, MosquittoSettings, NatsSettings
 from runtime.settings.client import ActSettings, WatchSettings
@@ -82,3 +84,8 @@ def test_the_glossary_has_30_to_50_terms_and_defines_each_once() -> None:
     terms = re.findall(r"^\| \*\*(.+?)\*\* \|", (DOCS / "glossary.md").read_text(), flags=re.MULTILINE)
     assert 30 <= len(terms) <= 50
     assert len(terms) == len({term.lower() for term in terms})
+
+
+@pytest.mark.parametrize("rule", discover(rules), ids=lambda rule: rule.name)
+def test_every_alert_rule_is_in_the_dashboard_guide_with_its_title_and_severity(rule: Rule) -> None:
+    assert f"| {rule.title} | `{rule.name}` | {rule.severity} |" in (DOCS / "dashboard.md").read_text()
