@@ -27,7 +27,8 @@ from broker.client.transport import Backoff, Connected, Disconnected, Event, Mes
 from runtime.clock import Clock
 from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
-from schemas.contract.messages import EARLIER_STREAMS_MAX, Ack, OfflineReason, OrgConfig, Sample, Status, Telemetry
+from schemas.contract.messages import EARLIER_STREAMS_MAX, Ack, OfflineReason, Sample, Status, Telemetry
+from schemas.contract.org_config import OrgConfig
 
 EVENTS_AT_ONCE = 100
 STEP_SECONDS = 1.0

@@ -11,7 +11,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import Marked, _, marked
 from dashboard.i18n.text import Word
 from dashboard.widgets import cells
-from schemas.contract.messages import Component, Thresholds
+from schemas.contract.org_config import Component, Thresholds
 from schemas.database.queries.machines import RETIRED, Counts, Filters
 from schemas.fleet.health import DEFAULT_THRESHOLDS
 

@@ -11,7 +11,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import _, ngettext, pgettext
 from dashboard.machine.charts import ExtraMetric
 from dashboard.widgets import charts, markup
-from schemas.contract.messages import Component, Thresholds
+from schemas.contract.org_config import Component, Thresholds
 from schemas.fleet.health import DEFAULT_THRESHOLDS
 from schemas.fleet.ledger import Ledger
 

@@ -21,7 +21,7 @@ from dashboard.machine.charts import Chart
 from dashboard.page import dialog_steps, last_good, refresh, system_status
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import cells, charts, markup, table, theme
-from schemas.contract.messages import OrgConfig
+from schemas.contract.org_config import OrgConfig
 from schemas.contract.topics import is_id
 from schemas.database.queries import alerts as alert_queries
 from schemas.database.queries import commands, machines

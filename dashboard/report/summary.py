@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Engine, Row
 
-from schemas.contract.messages import Thresholds
+from schemas.contract.org_config import Thresholds
 from schemas.database.queries import report as report_queries
 from schemas.database.queries.incidents import list_incidents_within
 from schemas.database.queries.machines import read_ledgers

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from broker.access.credentials import bcrypt_record, hash_secret, new_secret, verify_secret
 from broker.access.policy import Principal, Role
 from runtime.errors import UserError
-from schemas.contract.messages import OrgConfig
+from schemas.contract.org_config import OrgConfig
 from schemas.contract.topics import MACHINE_MAX_LENGTH, ORG_MAX_LENGTH, is_id
 from schemas.database import tables
 from schemas.fleet import organisation

@@ -17,7 +17,7 @@ from typing import Final, get_args
 from ingestor.domain.alert import Severity
 from ingestor.domain.machine import Machine
 from runtime import plugins
-from schemas.contract.messages import OrgConfig
+from schemas.contract.org_config import OrgConfig
 from schemas.contract.topics import is_id
 
 OVER_AFTER_SECONDS: Final = 60.0

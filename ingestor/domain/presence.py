@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil
 
-from schemas.contract.messages import OrgConfig, Status
+from schemas.contract.messages import Status
+from schemas.contract.org_config import OrgConfig
 
 WILL_GRACE_SECONDS = 2.0
 

@@ -6,7 +6,8 @@ from ingestor.outbound.queue import OutboundQueue
 from ingestor.storage.store import Store
 from runtime.clock import Clock
 from schemas.contract import topics
-from schemas.contract.messages import OrgConfig, Signed
+from schemas.contract.messages import Signed
+from schemas.contract.org_config import OrgConfig
 from schemas.contract.signing import KeyRing, keys_in_force
 
 SPREAD_SECONDS_PER_MACHINE = 0.09

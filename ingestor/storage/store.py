@@ -33,7 +33,8 @@ from ingestor.storage.row_encoding import (
     stream_rows,
 )
 from ingestor.storage.row_locks import RowLocks
-from schemas.contract.messages import KEY_CHANGES_MAX, Info, OrgConfig, Signed
+from schemas.contract.messages import KEY_CHANGES_MAX, Info, Signed
+from schemas.contract.org_config import OrgConfig
 from schemas.database import tables
 
 log = logging.getLogger(__name__)

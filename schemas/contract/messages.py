@@ -1,10 +1,11 @@
-"""What travels: every payload of the contract, version 1, as UTF-8 JSON.
+"""Messages of machines and alerts, version 1 of the contract, as UTF-8 JSON.
 
 Invariants:
-- Readers ignore unknown fields; writers only ever add. A released payload decodes for ever (`tests/schemas/golden`).
-- Units stand in the field's name; times are integer milliseconds UTC since 1970.
-- A reading is a finite number or null. Null means "could not be read", never a default dressed as a measurement.
-- Types are strict: `"30"` is not a number. NaN and infinities are refused in both directions.
+- Readers ignore unknown fields; writers only add fields. A released payload decodes for ever
+  (`tests/schemas/contract/golden`).
+- Field names end in their unit; times are integer milliseconds UTC since 1970.
+- A reading is a finite number or null. Null means "could not be read"; there are no default readings.
+- Types are strict: `"30"` is not a number. NaN and infinities are rejected in both directions.
 """
 
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ INTEGER_MAX = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly (RFC 8259, section 6)."""
 
 SESSION_MAX = INTEGER_MAX // 2
-"""Far beyond any clock, with as much room above it: a higher session is damage or malice."""
+"""Far above any clock in milliseconds, and low enough that session + 1 never overflows."""
 
 BACKFILL_MAX_SAMPLES = 500
 ACK_MAX_RANGES = 1000
@@ -45,34 +46,39 @@ Labels = Annotated[dict[Identifier, Annotated[str, Field(max_length=63)]], Field
 RandomId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 SecretHash = Annotated[str, Field(max_length=200, pattern=r"^\$7\$101\$[A-Za-z0-9+/=]{16}\$[A-Za-z0-9+/=]{88}$")]
-"""The record of a secret, as `broker.access.credentials` makes it."""
+"""The hash of a secret in Mosquitto's `$7$` form (PBKDF2-SHA512), from `broker.access.credentials`."""
 
 OfflineReason = Literal["lost", "stopped", "restarting", "rebooting", "asleep"]
 
 
 class ContractModel(BaseModel):
-    """A part of a message: frozen, strict, without NaN, ignoring fields that a later version added."""
+    """Base of all messages and their parts: frozen, strict, without NaN, ignoring unknown fields."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
 
 class Payload(ContractModel):
-    """A whole payload. Decoding raises pydantic's ValidationError, and nothing else, for whatever bytes arrive."""
+    """Base of all payloads. `v` is the version of the contract."""
 
     v: Literal[1] = 1
 
     def encode(self) -> bytes:
-        """The payload to publish."""
+        """Return the payload as UTF-8 JSON."""
         return self.model_dump_json().encode()
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
-        """The message in a payload. Raises ValidationError when it is not one."""
+        """Return the message in a payload. Raises ValidationError, and nothing else, for any other bytes."""
         return cls.model_validate_json(payload)
 
 
 class Vitals(ContractModel):
-    """What every machine measures. Totals that do not change (memory, disk) are in `Info`."""
+    """The metrics of every machine; null: could not be read. Totals that do not change are in `Info`.
+
+    The disk is the file system that the agent's settings name. `load_1m` is the load average over one minute, null where
+    the system has none. The network counters are of all interfaces but loopback, since boot. The temperature is that of
+    the hottest sensor.
+    """
 
     cpu_percent: Percent | None = None
     memory_percent: Percent | None = None
@@ -89,16 +95,17 @@ class Vitals(ContractModel):
 
 
 VITALS = tuple(Vitals.model_fields)
-"""The names of the vitals, in the order of the contract."""
+"""Names of the vitals, in the order of the contract."""
 
 Extra = Annotated[dict[MetricName, Reading | None], Field(max_length=EXTRA_MAX)]
 
 
 class Status(Payload):
-    """Presence, retained on `up/status`: the birth, the goodbye, and (published by the broker) the will.
+    """Presence as the machine states it, retained on `up/status`: birth, goodbye and will.
 
-    `session` grows with every connection; a death counts only for the current one. `reason` is set when offline.
-    `at` is the machine's clock, for a will the time of its CONNECT.
+    `session` increases with every connection; an offline status of an older session is ignored. `reason` is null when
+    online. `at` is the machine's clock, in a will at the time of CONNECT. `interval_seconds` is the time between
+    samples.
     """
 
     state: Literal["online", "offline"]
@@ -109,7 +116,7 @@ class Status(Payload):
 
 
 class Metric(ContractModel):
-    """What a reading is called and how to show it. `unit` is one of the contract's unit names, or free text."""
+    """Description of a metric for display. `unit` is a unit name of the contract, or free text."""
 
     name: MetricName
     unit: Annotated[str, Field(max_length=32)]
@@ -117,7 +124,7 @@ class Metric(ContractModel):
 
 
 class ActionDescription(ContractModel):
-    """An action that a machine allows. `arguments_schema` is the JSON Schema (2020-12) of its arguments."""
+    """An action that the machine allows, with the JSON Schema (2020-12) of its arguments."""
 
     name: MetricName
     title: Annotated[str, Field(max_length=64)]
@@ -125,7 +132,7 @@ class ActionDescription(ContractModel):
 
 
 class EarlierStream(ContractModel):
-    """What an outbox still knows of a stream before its current one. `oldest_seq` is null when none of it waits."""
+    """A former stream of an outbox. `oldest_seq` is its smallest number still to be sent; null: none."""
 
     stream: StreamId
     highest_seq: Sequence
@@ -134,11 +141,12 @@ class EarlierStream(ContractModel):
 
 
 class Info(Payload):
-    """Inventory, retained on `up/info`: what changes seldom. Null means "could not be read".
+    """Inventory, retained on `up/info`. Null: could not be read.
 
-    `stream` names the outbox that this machine numbers its samples with, as in `Telemetry`. `keys` are those whose
-    orders it obeys, `config_version` is that of the last `configure` in force (0: none), and `collectors` and
-    `collectors_off` name what measures and what was switched off.
+    `hardware_id` identifies the device across reinstallations, `boot_id` the current boot. `stream` is the current
+    stream of the outbox, `earlier_streams` those before it. `metrics` describes the metrics that the machine sends,
+    `actions` the actions that it allows, `keys` are the ids of the keys whose orders it obeys. `config_version` is the
+    version of the configuration in force (0: none). `collectors` are active, `collectors_off` are disabled.
     """
 
     session: Session
@@ -169,7 +177,7 @@ class Info(Payload):
 
 
 class Sample(ContractModel):
-    """One measurement: its place in the stream, the machine's clock, and the readings."""
+    """One sample: its number in the stream, the machine's clock, the vitals and extra metrics by name."""
 
     seq: Sequence
     sampled_at: Milliseconds
@@ -180,9 +188,9 @@ class Sample(ContractModel):
 class Telemetry(Payload, Sample):
     """One live sample on `up/telemetry`.
 
-    `stream` names the outbox that numbered it and `session` the connection it came over. `oldest_seq` is the smallest
-    number still waiting in the outbox and `dropped` how many the outbox had to drop, ever: with them a reader can tell
-    what is late from what will never come.
+    `stream` is the id of the outbox's stream and `session` that of the connection. `oldest_seq` is the smallest number
+    still in the outbox and `dropped` the number of samples that the outbox has ever dropped; with them a reader can
+    tell late samples from lost ones.
     """
 
     session: Session
@@ -192,7 +200,7 @@ class Telemetry(Payload, Sample):
 
 
 class VitalsColumns(ContractModel):
-    """The vitals of a batch, a column each; a column that is null throughout may be left out."""
+    """The vitals of a batch as columns; a column without any reading is null or missing."""
 
     cpu_percent: list[Percent | None] | None = None
     memory_percent: list[Percent | None] | None = None
@@ -209,9 +217,9 @@ class VitalsColumns(ContractModel):
 
 
 class Backfill(Payload):
-    """A batch of stored samples on `up/backfill`, columnar: the i-th value of each list belongs to the i-th sample.
+    """1 to 500 stored samples on `up/backfill`, as columns of equal length in ascending order of `seq`.
 
-    1 to 500 samples, ascending in `seq`. All columns have the same length.
+    `session`, `stream`, `oldest_seq` and `dropped` are as in `Telemetry`.
     """
 
     session: Session
@@ -234,7 +242,7 @@ class Backfill(Payload):
         return self
 
     def samples(self) -> list[Sample]:
-        """The batch as single samples."""
+        """Return the batch as single samples, without extra metrics that are null."""
         columns = {name: column for name in VITALS if (column := getattr(self.vitals, name)) is not None}
         return [
             Sample.model_construct(
@@ -248,7 +256,7 @@ class Backfill(Payload):
 
     @classmethod
     def of(cls, samples: list[Sample], *, session: int, stream: str, oldest_seq: int, dropped: int) -> Self:
-        """The batch that carries these samples (1 to 500, ascending in seq)."""
+        """Return the batch of these samples: 1 to 500, ascending in `seq`."""
         names = sorted({name for sample in samples for name in sample.extra})
         columns = {name: [getattr(sample.vitals, name) for sample in samples] for name in VITALS}
         return cls(
@@ -265,12 +273,12 @@ class Backfill(Payload):
         )
 
     def encode(self) -> bytes:
-        """The payload to publish, without the columns that are null throughout."""
+        """Return the payload as UTF-8 JSON, without columns that have no reading."""
         return self.model_dump_json(exclude_none=True).encode()
 
 
 class Range(ContractModel):
-    """Sequence numbers from `first` to `last`, both included."""
+    """The sequence numbers from `first` to `last`, both included."""
 
     first: Sequence
     last: Sequence
@@ -283,9 +291,10 @@ class Range(ContractModel):
 
 
 class Ack(Payload):
-    """What has been committed to the database, on `down/ack`.
+    """Acknowledgement of committed data, on `down/ack`.
 
-    The agent may delete these samples of `stream`, and need not send the final results of these commands again.
+    The agent deletes the samples in `ranges` of `stream` from its outbox, and stops sending the final results of the
+    commands whose ids are in `results`.
     """
 
     stream: StreamId | None = None
@@ -300,18 +309,18 @@ class Ack(Payload):
 
     @classmethod
     def encode_ranges(cls, stream: str, ranges: Iterable[tuple[int, int]]) -> bytes:
-        """The payload of an ack of these ranges, first and last of each, of what is known to be sound.
+        """Return the payload of an acknowledgement of valid ranges (first, last).
 
-        Written for nearly every sample, so without the model, which takes four times as long.
+        It is made for nearly every sample, therefore without the model, which takes four times as long.
         """
         pieces = [{"first": first, "last": last} for first, last in ranges]
         return to_json({"v": 1, "stream": stream, "ranges": pieces, "results": ()})
 
 
 class Signed(ContractModel):
-    """A statement with its signature: `signature` is Ed25519 (RFC 8032) over the UTF-8 bytes of `statement`, by `key`.
+    """A signed statement: `signature` is Ed25519 (RFC 8032) over the UTF-8 bytes of `statement`, `key` the key's id.
 
-    What is signed travels as the text that was signed, so that nobody has to agree on how JSON is written.
+    The statement travels as the text that was signed, so that its JSON needs no canonical form.
     """
 
     statement: Annotated[str, Field(max_length=STATEMENT_MAX)]
@@ -319,54 +328,10 @@ class Signed(ContractModel):
     signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
 
-class Component(ContractModel):
-    """How one vital counts for health: its share of the score, and the percent up to which it is worth all of it."""
-
-    weight: Annotated[float, Field(ge=0, le=1)]
-    knee_percent: Annotated[float, Field(ge=0, lt=100)]
-
-
-class Thresholds(ContractModel):
-    """The parameters of `schemas.fleet.health.health`. The weights sum to 1."""
-
-    cpu: Component = Component(weight=0.35, knee_percent=50)
-    memory: Component = Component(weight=0.35, knee_percent=60)
-    disk: Component = Component(weight=0.30, knee_percent=70)
-    ok_score: Annotated[int, Field(ge=0, le=100)] = 80
-    warn_score: Annotated[int, Field(ge=0, le=100)] = 60
-    component_warn: Annotated[float, Field(ge=0, le=1)] = 0.5
-    component_critical: Annotated[float, Field(ge=0, le=1)] = 0.1
-
-    @model_validator(mode="after")
-    def _weights_sum_to_one(self) -> Self:
-        if abs(self.cpu.weight + self.memory.weight + self.disk.weight - 1) > 1e-6:
-            raise ValueError("the weights of cpu, memory and disk must sum to 1")
-        return self
-
-
-class OrgConfig(Payload):
-    """What every reader of an organisation needs, retained on `{org}/_config`.
-
-    `time_to_live_seconds`: a machine not heard for so long is expired. `stale_*` and `offline_*`: silent for
-    max(factor × the machine's interval, seconds), a machine is stale, then offline. `reconnect_spread_seconds`: after a
-    lost connection an agent waits up to so long before its first attempt; it grows with the number of machines.
-    `key_changes`: who may sign orders, as signed `schemas.contract.signing.KeyChange`s in their order.
-    """
-
-    time_to_live_seconds: Annotated[int, Field(ge=60, le=INTEGER_MAX)] = 86_400
-    stale_intervals: Annotated[float, Field(ge=1, le=1000)] = 2.5
-    stale_seconds: Annotated[float, Field(gt=0, le=86_400)] = 45.0
-    offline_intervals: Annotated[float, Field(ge=1, le=1000)] = 6.0
-    offline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 180.0
-    reconnect_spread_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
-    thresholds: Thresholds = Thresholds()
-    key_changes: Annotated[tuple[Signed, ...], Field(max_length=KEY_CHANGES_MAX, strict=False)] = ()
-
-
 class AlertMessage(Payload):
-    """An alert about a machine, retained on `_alerts/{machine}/{rule}` while it lasts; an empty payload ends it.
+    """An open alert, retained on `_alerts/{machine}/{rule}`; an empty payload when it ends.
 
-    `since` is the server's clock: from when on what the rule looks for was so. `title` and `detail` are for people.
+    `since` is the start of the condition by the server's clock. `title` and `detail` are for people.
     """
 
     rule: Identifier

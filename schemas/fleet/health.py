@@ -14,7 +14,7 @@ Invariants:
 from dataclasses import dataclass
 from enum import StrEnum
 
-from schemas.contract.messages import Thresholds
+from schemas.contract.org_config import Thresholds
 
 
 class HealthStatus(StrEnum):

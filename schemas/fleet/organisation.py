@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from pydantic import ValidationError
 
 from runtime.durations import duration
-from schemas.contract.messages import OrgConfig
+from schemas.contract.org_config import OrgConfig
 from schemas.fleet.history import Retention
 
 Kind = Literal["duration", "percent", "number"]

@@ -27,12 +27,12 @@ from schemas.contract.messages import (
     Backfill,
     Info,
     Metric,
-    OrgConfig,
     Range,
     Status,
     Telemetry,
 )
 from schemas.contract.messages import Payload as Payload
+from schemas.contract.org_config import OrgConfig
 
 OWN = {"org": "home", "machine": "attic"}
 M = TypeVar("M", bound=Payload)

@@ -7,7 +7,8 @@ from pathlib import Path
 from ingestor.domain import presence
 from ingestor.domain.presence import Presence, PresenceState
 from schemas.contract.commands import FINAL, TRANSITIONS, CommandState
-from schemas.contract.messages import OrgConfig, Status
+from schemas.contract.messages import Status
+from schemas.contract.org_config import OrgConfig
 
 TEXT = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
 CONFIG = OrgConfig()

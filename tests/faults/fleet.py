@@ -22,7 +22,7 @@ from broker.access.policy import Principal, Role
 from ingestor.admin.access import add_org, add_principal
 from runtime.settings.agent import AgentSettings
 from runtime.urls import sqlite_url
-from schemas.contract.messages import OrgConfig
+from schemas.contract.org_config import OrgConfig
 from schemas.database import tables
 from schemas.database.engine import open_engine, upgrade
 from schemas.database.queries.machines import list_machines

@@ -15,7 +15,7 @@ from ingestor.domain.incidents import (
     is_mass,
 )
 from ingestor.domain.presence import RECONNECT_SECONDS, Presence, PresenceState, on_tick
-from schemas.contract.messages import OrgConfig
+from schemas.contract.org_config import OrgConfig
 
 ONLINE = PresenceState(presence=Presence.ONLINE, reason="heard")
 STALE = PresenceState(presence=Presence.STALE, reason="silent")

@@ -13,7 +13,8 @@ from sqlalchemy.exc import OperationalError
 
 from broker.client.transport import Message
 from schemas.contract import topics
-from schemas.contract.messages import Ack, EarlierStream, OrgConfig, Range, Vitals
+from schemas.contract.messages import Ack, EarlierStream, Range, Vitals
+from schemas.contract.org_config import OrgConfig
 from schemas.database import tables
 from schemas.database.queries.machines import list_machines
 

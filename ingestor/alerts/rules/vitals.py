@@ -2,7 +2,7 @@
 
 from ingestor.alerts.rule import Facts
 from ingestor.domain.presence import Presence
-from schemas.contract.messages import Component
+from schemas.contract.org_config import Component
 from schemas.fleet.health import worth
 
 

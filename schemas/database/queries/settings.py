@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import Engine, Row, select
 
-from schemas.contract.messages import OrgConfig, Signed
+from schemas.contract.messages import Signed
+from schemas.contract.org_config import OrgConfig
 from schemas.database.queries.commands import WAITING
 from schemas.database.queries.fetch import fetch_all, fetch_first, fetch_mappings, fetch_scalar
 from schemas.database.tables import command, key_change, machine, org, principal, token

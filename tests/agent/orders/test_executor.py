@@ -17,7 +17,8 @@ from agent.orders.executor import QUEUE_MAX
 from agent.orders.journal import FUTURE_MILLISECONDS, KEPT_MILLISECONDS
 from agent.orders.results import REPEAT_SECONDS
 from schemas.contract import topics
-from schemas.contract.messages import OrgConfig, Signed
+from schemas.contract.messages import Signed
+from schemas.contract.org_config import OrgConfig
 from schemas.contract.signing import KeyChange, new_key, public_key, sign
 
 

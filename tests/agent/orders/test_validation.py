@@ -14,7 +14,8 @@ from obeying import Obedient
 
 from schemas.contract import topics
 from schemas.contract.commands import Order
-from schemas.contract.messages import OrgConfig, Signed
+from schemas.contract.messages import Signed
+from schemas.contract.org_config import OrgConfig
 from schemas.contract.signing import KeyChange, new_key, public_key, sign
 
 MUTATIONS = 1000

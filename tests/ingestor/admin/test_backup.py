@@ -17,7 +17,7 @@ from ingestor.admin.backup import back_up, look_into, restore
 from ingestor.history.partitions import partitions
 from runtime.errors import UserError
 from runtime.urls import sqlite_url
-from schemas.contract.messages import OrgConfig
+from schemas.contract.org_config import OrgConfig
 from schemas.database import engine as database_engine
 from schemas.database import tables
 from schemas.database.engine import newest_revision, open_engine, require_current, upgrade

@@ -27,7 +27,7 @@ from schemas.contract.administration import (
     RotatePrincipal,
 )
 from schemas.contract.commands import Request
-from schemas.contract.messages import OrgConfig
+from schemas.contract.org_config import OrgConfig
 from schemas.contract.signing import KeyChange, new_key, public_key, sign
 from schemas.database import tables
 from schemas.database.queries.machines import list_machines

@@ -11,7 +11,8 @@ from ingestor.alerts import rules
 from ingestor.alerts.rule import GROUP, Facts, Rule, discover, rule
 from ingestor.domain.machine import Estimate, Latest, Machine
 from ingestor.domain.presence import Presence, PresenceState
-from schemas.contract.messages import OrgConfig, Vitals
+from schemas.contract.messages import Vitals
+from schemas.contract.org_config import OrgConfig
 from schemas.contract.topics import is_id
 
 RULES = {found.name: found for found in discover(rules)}

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 from broker.client.transport import Message
 from ingestor.commands.request_handler import OPEN_MAX
 from schemas.contract import topics
-from schemas.contract.messages import OrgConfig
+from schemas.contract.org_config import OrgConfig
 from schemas.contract.signing import KeyChange, new_key, public_key, sign
 from schemas.database import tables
 from schemas.database.queries.commands import list_commands, show_command

@@ -17,7 +17,8 @@ from ingestor.domain.presence import (
     on_status,
     on_tick,
 )
-from schemas.contract.messages import OfflineReason, OrgConfig, Status
+from schemas.contract.messages import OfflineReason, Status
+from schemas.contract.org_config import OrgConfig
 
 NOW = 1_700_000_000_000
 CONFIG = OrgConfig()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.contract import commands, enrolment, messages
+from schemas.contract import commands, enrolment, messages, org_config
 from schemas.contract.commands import CommandMessage, Desired, Request, Result, Update
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
 from schemas.contract.messages import (
@@ -25,19 +25,18 @@ from schemas.contract.messages import (
     Backfill,
     Extra,
     Info,
-    OrgConfig,
     Payload,
     Range,
     Sample,
     Status,
     Telemetry,
-    Thresholds,
     Vitals,
     VitalsColumns,
 )
+from schemas.contract.org_config import OrgConfig, Thresholds
 
 GOLDEN = Path(__file__).parent / "golden"
-MODULES = (messages, enrolment, commands)
+MODULES = (messages, org_config, enrolment, commands)
 KINDS: tuple[type[Payload], ...] = (
     *(Status, Info, Telemetry, Backfill, Ack, OrgConfig, AlertMessage),
     *(EnrolRequest, EnrolAnswer),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.contract.messages import Component, Thresholds
+from schemas.contract.org_config import Component, Thresholds
 from schemas.fleet.health import Health, HealthStatus, health
 
 PERCENT = st.floats(0, 100)

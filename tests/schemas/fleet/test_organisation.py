@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from schemas.contract.messages import OrgConfig
+from schemas.contract.org_config import OrgConfig
 from schemas.fleet.history import Retention
 from schemas.fleet.organisation import SETTINGS, apply_changes, describe_differences, read_config, read_values
 
