@@ -1,8 +1,8 @@
-"""Which actions machines allow, as they said in their `Info`: one's own, and what several have in common.
+"""The actions that machines allow according to their `Info`, for one machine and for a selection.
 
 Invariants:
-- What a machine said is read one action at a time: a description that cannot be read hides only itself.
-- Nothing here permits anything. A machine decides by its own allow-list when the order arrives.
+- An action description that cannot be decoded hides only itself.
+- Nothing here grants anything: a machine checks its own allow-list when an order arrives.
 """
 
 import json
@@ -16,14 +16,14 @@ from pydantic import ValidationError
 from schemas.contract.messages import ACTIONS_MAX, ActionDescription
 
 DISRUPTIVE = frozenset(("reboot",))
-"""Actions that end what a machine is doing; whoever wants them says so twice."""
+"""Actions that interrupt what a machine is doing and need an extra confirmation."""
 
 Actions = Mapping[str, ActionDescription]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A machine that something may be asked of. `keys` are the ids of the keys whose orders it obeys."""
+    """A machine as the target of an action. `keys` are the ids of the keys whose orders it obeys."""
 
     name: str
     hostname: str
@@ -34,7 +34,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An action that at least one of some machines allows: how each describes it, and the names of those without."""
+    """An action that some machines of a selection allow: the distinct argument schemas, and the names of the others."""
 
     name: str
     title: str
@@ -42,8 +42,8 @@ class Offer:
     missing: tuple[str, ...]
 
 
-def read_actions(described: Any) -> Actions:  # noqa: ANN401 - the list as a machine sent it
-    """The actions in a machine's `Info.actions`, by name."""
+def read_actions(described: Any) -> Actions:  # noqa: ANN401 - JSON from a machine
+    """Return the actions in a machine's `Info.actions`, by name."""
     found: dict[str, ActionDescription] = {}
     for entry in described[:ACTIONS_MAX] if isinstance(described, list) else ():
         try:
@@ -55,7 +55,7 @@ def read_actions(described: Any) -> Actions:  # noqa: ANN401 - the list as a mac
 
 
 def list_offers(targets: Sequence[Target]) -> list[Offer]:
-    """Every action that one of the machines allows, those first that all do, then by title."""
+    """Return the actions that any of the machines allows, the most common first, then by title."""
     names = sorted({name for target in targets for name in target.actions})
     found = [_offer(name, targets) for name in names]
     return sorted(found, key=lambda offer: (len(offer.missing), offer.title.lower()))
@@ -72,13 +72,13 @@ def _offer(name: str, targets: Sequence[Target]) -> Offer:
 
 
 def make_target(name: str, *, hostname: str | None, presence: str, actions: str | None, keys: str | None) -> Target:
-    """A machine as the database has it: `actions` and `keys` are JSON texts, as it sent them."""
+    """Return the target for a stored machine; `actions` and `keys` are JSON as the machine sent it."""
     return Target(name, hostname or name, presence, _actions_of(actions), _keys_of(keys))
 
 
 @lru_cache(maxsize=256)
 def _actions_of(text: str | None) -> Actions:
-    """`actions` of a JSON text; machines of one version all send the same one."""
+    """Cached, as all machines of one version send the same text."""
     return read_actions(_decoded(text))
 
 
@@ -88,7 +88,7 @@ def _keys_of(text: str | None) -> tuple[str, ...]:
     return tuple(key for key in found if isinstance(key, str)) if isinstance(found, list) else ()
 
 
-def _decoded(text: str | None) -> Any:  # noqa: ANN401 - whatever a machine sent
+def _decoded(text: str | None) -> Any:  # noqa: ANN401 - JSON from a machine
     try:
         return json.loads(text or "[]")
     except (ValueError, RecursionError):

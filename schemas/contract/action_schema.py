@@ -1,16 +1,16 @@
-"""The arguments of an action, as its JSON Schema describes them: what to ask a person for, and what they may answer.
+"""Arguments of an action according to its JSON Schema: the fields to ask for, and the check of values.
 
-A command line types words with it, and a form is made of it. It reads what pydantic writes for a flat model; whatever
-else a schema says is left to the machine, which checks everything again before it acts.
+Used to parse words of a command line and to make forms. It understands what pydantic writes for a flat model; the rest
+of a schema is left to the machine, which checks all arguments again.
 
 Invariants:
-- A schema comes from a machine: whatever it holds, reading it never raises, and none of its patterns is ever run.
-- A wrong value is refused with a sentence that names the argument.
+- A schema comes from a machine: reading it never raises, whatever it contains, and its patterns are never executed.
+- An invalid value is rejected with a sentence that names the argument.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ class ArgumentError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ArgumentField:
-    """One argument. `kind` is a JSON type, or `json` for what only JSON can write. `choices`: nothing else is taken."""
+    """One argument. `kind` is a JSON type, or `json` for any value. `choices`, if any, are the only valid values."""
 
     name: str
     title: str
@@ -50,22 +50,21 @@ class ArgumentField:
     max_length: int | None = None
 
     def parse(self, text: str) -> Any:  # noqa: ANN401 - any JSON value
-        """The value that somebody wrote. Raises ArgumentError."""
-        value = self._typed(text)
-        wrong = self.fault(value)
-        if wrong:
+        """Return the value of a text. Raises ArgumentError."""
+        return self.checked(self._typed(text))
+
+    def checked(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        """Return the value. Raises ArgumentError if it is invalid."""
+        if wrong := self.fault(value):
             raise ArgumentError(wrong)
         return value
 
     def fault(self, value: Any) -> str:  # noqa: ANN401 - any JSON value
-        """What is wrong with a value, as a sentence; empty when nothing is."""
+        """Return a sentence about an invalid value; empty for a valid one."""
         if self.choices:
             known = any(value == choice and type(value) is type(choice) for choice in self.choices)
-            return (
-                ""
-                if known
-                else self._must("{name} must be one of {choices}", choices=", ".join(map(str, self.choices)))
-            )
+            choices = ", ".join(map(str, self.choices))
+            return "" if known else self._must("{name} must be one of {choices}", choices=choices)
         match self.kind:
             case "boolean":
                 return "" if isinstance(value, bool) else self._must("{name} must be true or false")
@@ -110,18 +109,16 @@ class ArgumentField:
         if not isinstance(value, str):
             return self._must("{name} must be text")
         if self.min_length is not None and len(value) < self.min_length:
-            one = self.min_length == 1
-            many = "{name} must have {n} characters at least"
-            return self._must("{name} must have 1 character at least" if one else many, n=self.min_length)
+            one, many = "{name} must have 1 character at least", "{name} must have {n} characters at least"
+            return self._must(one if self.min_length == 1 else many, n=self.min_length)
         if self.max_length is not None and len(value) > self.max_length:
-            one = self.max_length == 1
-            many = "{name} must have {n} characters at most"
-            return self._must("{name} must have 1 character at most" if one else many, n=self.max_length)
+            one, many = "{name} must have 1 character at most", "{name} must have {n} characters at most"
+            return self._must(one if self.max_length == 1 else many, n=self.max_length)
         return ""
 
 
 def read_fields(schema: Mapping[str, Any]) -> tuple[ArgumentField, ...]:
-    """The arguments that a schema names, in its order. What cannot be read of it is left out."""
+    """Return the arguments of a schema in its order, without what cannot be read."""
     properties, required = schema.get("properties"), schema.get("required")
     if not isinstance(properties, Mapping):
         return ()
@@ -131,9 +128,7 @@ def read_fields(schema: Mapping[str, Any]) -> tuple[ArgumentField, ...]:
 
 
 def common_fields(schemas: Sequence[Mapping[str, Any]]) -> tuple[ArgumentField, ...]:
-    """What to ask for when several machines are meant: the arguments of the first that all have, with the choices that
-    all allow.
-    """
+    """Return the arguments to ask for several machines: those of the first that all have, with common choices."""
     first, *others = [read_fields(schema) for schema in schemas] or [()]
     shared = []
     for field in first:
@@ -146,7 +141,7 @@ def common_fields(schemas: Sequence[Mapping[str, Any]]) -> tuple[ArgumentField, 
 
 
 def parse_arguments(known: Sequence[ArgumentField], given: Mapping[str, str]) -> dict[str, Any]:
-    """The arguments that somebody wrote as name=value. Raises ArgumentError."""
+    """Return the arguments given as name=value. Raises ArgumentError."""
     by_name = {field.name: field for field in known}
     for name in given:
         if name not in by_name:
@@ -164,21 +159,15 @@ def collect_arguments(fields: Sequence[ArgumentField], given: Mapping[str, Any])
         value = given.get(each.name)
         if value is None or (value == "" and not each.required):
             continue
-        if each.kind == "json":
-            values[each.name] = each.parse(str(value))
-        elif value == "" and each.required:
+        if value == "" and each.kind != "json":
             raise ArgumentError(Translatable("{argument} is missing", argument=each.title))
-        else:
-            wrong = each.fault(value)
-            if wrong:
-                raise ArgumentError(wrong)
-            values[each.name] = value
+        values[each.name] = each.parse(str(value)) if each.kind == "json" else each.checked(value)
     require_all(fields, values)
     return values
 
 
-def require_all(known: Sequence[ArgumentField], values: Mapping[str, Any]) -> None:
-    """Raise ArgumentError when a required argument is missing."""
+def require_all(known: Iterable[ArgumentField], values: Mapping[str, Any]) -> None:
+    """Raise ArgumentError if a required argument is missing."""
     for field in known:
         if field.required and field.name not in values:
             missing = "the argument {name} is missing: {what}"
@@ -186,17 +175,16 @@ def require_all(known: Sequence[ArgumentField], values: Mapping[str, Any]) -> No
 
 
 def find_fault(schema: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """What a machine with this schema would find wrong with these arguments; empty when nothing is known to be."""
+    """Return a sentence about the first argument that the schema rejects; empty if it accepts all."""
     by_name = {field.name: field for field in read_fields(schema)}
     try:
-        require_all(tuple(by_name.values()), values)
+        require_all(by_name.values(), values)
+        for name, value in values.items():
+            if name not in by_name:
+                return Translatable("there is no argument {name}", name=name)
+            by_name[name].checked(value)
     except ArgumentError as error:
         return error.sentence
-    for name, value in values.items():
-        unknown = Translatable("there is no argument {name}", name=name)
-        wrong = by_name[name].fault(value) if name in by_name else unknown
-        if wrong:
-            return wrong
     return ""
 
 
@@ -220,13 +208,11 @@ def _field(name: str, inner: Mapping[str, Any], *, required: bool) -> ArgumentFi
 
 
 def _with_choices(field: ArgumentField, choices: tuple[Any, ...]) -> ArgumentField:
-    from dataclasses import replace
-
     return replace(field, choices=choices, default=field.default if field.default in choices else None)
 
 
-def _resolved(inner: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ANN401 - whatever a machine sent
-    """A property without what pydantic puts around it: a reference into `$defs`, or a choice between it and null."""
+def _resolved(inner: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ANN401 - JSON from a machine
+    """Return a property without pydantic's wrapping: a reference into `$defs`, or an alternative of it and null."""
     if not isinstance(inner, Mapping):
         return {}
     outer = {name: value for name, value in inner.items() if name not in ("anyOf", "allOf", "$ref")}
@@ -245,7 +231,7 @@ def _referred(inner: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[st
     return inner
 
 
-def _number(text: str, *, whole: bool) -> Any:  # noqa: ANN401 - the text itself when it is no number
+def _number(text: str, *, whole: bool) -> Any:  # noqa: ANN401 - the text itself if it is not a number
     try:
         return int(text) if whole else float(text)
     except ValueError:
@@ -257,15 +243,15 @@ def _bound(inner: Mapping[str, Any], *names: str) -> float | None:
     return found[0] if found and not isinstance(found[0], bool) and isfinite(found[0]) else None
 
 
-def _length(value: Any) -> int | None:  # noqa: ANN401 - whatever a machine sent
+def _length(value: Any) -> int | None:  # noqa: ANN401 - JSON from a machine
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _text(value: Any, most: int) -> str:  # noqa: ANN401 - whatever a machine sent
+def _text(value: Any, most: int) -> str:  # noqa: ANN401 - JSON from a machine
     return value[:most] if isinstance(value, str) else ""
 
 
-def _list(value: Any) -> list[Any]:  # noqa: ANN401 - whatever a machine sent
+def _list(value: Any) -> list[Any]:  # noqa: ANN401 - JSON from a machine
     return value if isinstance(value, list) else []
 
 

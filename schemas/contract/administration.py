@@ -1,8 +1,8 @@
-"""What an admin asks of the ingestor: changes of an organisation, as they travel in a request beside Act and Cancel.
+"""Administrative changes of an organisation, which a request can contain beside Act and Cancel.
 
 Invariants:
-- Each is about the organisation of the topic that it came on, and names nothing of another.
-- Who asks makes a secret, and sends the record of it (`broker.access.credentials`): no secret travels or is stored.
+- A change affects only the organisation of its topic.
+- The requester generates secrets and sends their hash (`broker.access.credentials`): no secret is sent or stored.
 """
 
 from typing import Annotated, Literal
@@ -17,14 +17,14 @@ OVERLAP_MAX_SECONDS = 30 * 86_400
 
 
 class ConfigureOrg(ContractModel):
-    """Change these settings, by their names in `schemas.fleet.organisation`; the others stay."""
+    """Change these settings, named as in `schemas.fleet.organisation`; the others stay."""
 
     kind: Literal["configure-org"] = "configure-org"
     settings: Annotated[dict[MetricName, int | Reading], Field(min_length=1, max_length=64)]
 
 
 class AddToken(ContractModel):
-    """Let so many machines enrol with a token of this name, within so many seconds from its arrival."""
+    """Create an enrolment token for `uses` machines, valid for `lifetime_seconds` after its arrival."""
 
     kind: Literal["add-token"] = "add-token"
     name: Identifier
@@ -34,14 +34,14 @@ class AddToken(ContractModel):
 
 
 class RevokeToken(ContractModel):
-    """End a token. The machines that it made stay."""
+    """Revoke a token. Machines enrolled with it stay."""
 
     kind: Literal["revoke-token"] = "revoke-token"
     name: Identifier
 
 
 class AddPrincipal(ContractModel):
-    """Let a program connect, as `{org}._{name}`."""
+    """Create the credential of a program, which connects as `{org}._{name}`."""
 
     kind: Literal["add-principal"] = "add-principal"
     name: Identifier
@@ -50,7 +50,7 @@ class AddPrincipal(ContractModel):
 
 
 class RotatePrincipal(ContractModel):
-    """Give a program another secret; the one before stays good for a while."""
+    """Replace the secret of a program; the previous one is accepted for `overlap_seconds`."""
 
     kind: Literal["rotate-principal"] = "rotate-principal"
     name: Identifier
@@ -59,29 +59,28 @@ class RotatePrincipal(ContractModel):
 
 
 class RevokePrincipal(ContractModel):
-    """Let a program connect no more."""
+    """Revoke the credential of a program."""
 
     kind: Literal["revoke-principal"] = "revoke-principal"
     name: Identifier
 
 
 class RetireMachine(ContractModel):
-    """Take a machine out of service: it connects no more, and nothing that arrives of it counts."""
+    """Retire a machine: it cannot connect, and its messages are rejected."""
 
     kind: Literal["retire-machine"] = "retire-machine"
     machine: Identifier
 
 
 class ReinstateMachine(ContractModel):
-    """Take a machine back that was retired, with the secret that it had."""
+    """Reinstate a retired machine with its previous secret."""
 
     kind: Literal["reinstate-machine"] = "reinstate-machine"
     machine: Identifier
 
 
 class ChangeKeys(ContractModel):
-    """Have machines obey another key, or one no more: a `schemas.contract.signing.KeyChange`, signed by a key that
-    is in force."""
+    """Add or revoke a signing key: a `schemas.contract.signing.KeyChange`, signed by a key in force."""
 
     kind: Literal["change-keys"] = "change-keys"
     change: Signed
@@ -98,4 +97,4 @@ Administration = (
     | ReinstateMachine
     | ChangeKeys
 )
-"""Any of them; `kind` tells which."""
+"""Any administrative change, discriminated by `kind`."""

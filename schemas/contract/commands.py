@@ -1,13 +1,12 @@
-"""What travels about actions: orders, commands, results, requests and updates.
+"""Messages about actions: orders, commands, results, requests and updates.
 
-An operator's side signs one order per machine and publishes them in a request; the ingestor makes a command of each and
-sends it until the machine says that it runs; the machine answers with results; whoever asked hears updates.
+The operator signs one order per machine and publishes them in a request. The ingestor makes a command of each order and
+sends it until the machine reports that it runs. The machine publishes results, the ingestor updates to the principal.
 
 Invariants:
-- An order says everything that decides what happens, and is signed as a whole (`schemas.contract.signing`). What
-  stands around it
-  (a command's or request's other fields) decides nothing on the machine.
-- Every message may come again; the order's `id` tells.
+- An order contains everything that determines what a machine does, and is signed as a whole
+  (`schemas.contract.signing`). The fields of the command or request around it have no effect on the machine.
+- Every message may be repeated; the order's `id` identifies the command.
 """
 
 from collections.abc import Mapping
@@ -32,44 +31,44 @@ from schemas.contract.messages import (
 from schemas.contract.topics import ID_PATTERN, ORG_MAX_LENGTH
 
 ORDERS_MAX = 200
-"""In one request; a larger selection travels as several requests of one `batch`."""
+"""Orders in one request; a larger selection is published as several requests with the same `batch`."""
 
 OUTPUT_MAX = 64 << 10
-"""Characters of a result's output."""
+"""Maximum length of the output of a result, in characters."""
 
 LIFETIME_MAX_SECONDS = 30 * 86_400
-"""Between an order's issue and its expiry."""
+"""Maximum time between issue and expiry of an order."""
 
 OrgName = Annotated[str, Field(pattern=ID_PATTERN, max_length=ORG_MAX_LENGTH)]
 Detail = Annotated[str, Field(max_length=1000)]
 
 
 class CommandState(StrEnum):
-    """Where a command is. See `TRANSITIONS` for what may follow what."""
+    """State of a command; `TRANSITIONS` has the permitted changes."""
 
     QUEUED = "queued"
-    """Recorded; its machine is away, or it is not yet its turn in a rollout."""
+    """Recorded; the machine is offline, or the rollout has not reached it."""
     SENT = "sent"
-    """Published to the machine; sent again after a backoff until the machine says that it runs."""
+    """Published to the machine; retried with backoff until the machine reports `running`."""
     RUNNING = "running"
-    """The machine has written it to its journal and begun."""
+    """Recorded in the machine's journal and started."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    """It ran, and did not do what it should; or was interrupted (`reason`), and nobody knows."""
+    """It ran without success, or was interrupted (see `reason`) with an unknown outcome."""
     REJECTED = "rejected"
-    """The machine did not run it: signature, target, expiry, allow-list or arguments."""
+    """The machine did not run it: invalid signature, target, expiry or arguments, or not on the allow-list."""
     TIMED_OUT = "timed-out"
-    """No outcome in time. Not final: a late result still counts."""
+    """No outcome in time. Not final: a late result replaces it."""
     EXPIRED = "expired"
-    """Never ran, and never will."""
+    """Not run before its expiry; it will never run."""
     CANCELLED = "cancelled"
-    """Taken back before it was sent."""
+    """Cancelled before it was sent."""
 
 
 FINAL = frozenset(
     (CommandState.SUCCEEDED, CommandState.FAILED, CommandState.REJECTED, CommandState.EXPIRED, CommandState.CANCELLED)
 )
-"""States that nothing follows."""
+"""States without a successor."""
 
 _OUTCOMES = frozenset((CommandState.SUCCEEDED, CommandState.FAILED, CommandState.REJECTED))
 
@@ -83,11 +82,11 @@ TRANSITIONS: Mapping[CommandState, frozenset[CommandState]] = {
     CommandState.TIMED_OUT: frozenset((CommandState.RUNNING,)) | _OUTCOMES,
     **dict.fromkeys(FINAL, frozenset[CommandState]()),
 }
-"""What may follow what. What a machine says counts in every state that is not final."""
+"""Permitted successors of each state. Results of the machine are accepted in every state that is not final."""
 
 
 class Order(ContractModel):
-    """What an operator wants of one machine. The statement of a `Signed`; times are the operator's clock."""
+    """An action for one machine, as the statement of a `Signed`. Times are by the operator's clock."""
 
     kind: Literal["order"] = "order"
     id: RandomId
@@ -106,17 +105,18 @@ class Order(ContractModel):
 
 
 class CommandMessage(Payload):
-    """One order on its way to its machine, on `down/command`. `attempt` counts from 1."""
+    """One order for its machine, on `down/command`. `attempt` counts the publications from 1."""
 
     order: Signed
     attempt: Annotated[int, Field(ge=1)] = 1
 
 
 class Result(Payload):
-    """Progress or outcome of a command, on `up/result`. Sent again until `Ack.results` names it, when it is final.
+    """Progress or outcome of a command, on `up/result`. A final result is repeated until `Ack.results` contains its id.
 
     `reason` is a code (`interrupted`, `signature`, `expired`, `not-allowed`, `arguments`, `timeout`, …), `detail` a
-    sentence for people, `output` what the action printed, at most OUTPUT_MAX characters, cut if `output_truncated`.
+    sentence for people. `exit_code` and `output` are null where the action has none; `output_truncated` tells that the
+    output was longer than OUTPUT_MAX characters. `at` is the machine's clock.
     """
 
     session: Session
@@ -131,10 +131,9 @@ class Result(Payload):
 
 
 class Desired(Payload):
-    """The configuration that a machine should have, retained on `down/config`: its newest `configure` order.
+    """The desired configuration of a machine, retained on `down/config`: its newest `configure` order.
 
-    A machine whose configuration has a lower version takes it up, after the same checks as a command's but for its
-    expiry: it is a lasting wish.
+    A machine whose configuration has a lower version applies it after the checks of a command, except that of expiry.
     """
 
     version: Annotated[int, Field(ge=1)]
@@ -142,10 +141,11 @@ class Desired(Payload):
 
 
 class Rollout(ContractModel):
-    """How many machines act at once. All defaults: everybody at once.
+    """Order and pace in which the commands of a batch are sent. The defaults send all at once.
 
-    The first `canary` commands must end well before any other is sent; then at most `per_minute` are sent; when more
-    than `stop_percent` of those that ended (three at least) did not succeed, the rest is cancelled.
+    The first `canary` commands must succeed before any other is sent; then at most `per_minute` are sent (null:
+    unlimited). If more than `stop_percent` of the ended commands, at least three, did not succeed, the rest is
+    cancelled.
     """
 
     canary: Annotated[int, Field(ge=0, le=1000)] = 0
@@ -154,7 +154,7 @@ class Rollout(ContractModel):
 
 
 class Act(ContractModel):
-    """Run these orders. Requests of the same `batch` share one rollout, that of the first."""
+    """Run these orders. Requests with the same `batch` share the rollout of the first."""
 
     kind: Literal["act"] = "act"
     batch: RandomId
@@ -163,16 +163,16 @@ class Act(ContractModel):
 
 
 class Cancel(ContractModel):
-    """Take these commands back, those that were not sent yet."""
+    """Cancel those of these commands that have not been sent."""
 
     kind: Literal["cancel"] = "cancel"
     commands: Annotated[tuple[RandomId, ...], Field(min_length=1, max_length=1000, strict=False)]
 
 
 class Request(Payload):
-    """What a principal asks of the ingestor, on its own `request` topic. Administration is for the dashboard alone.
+    """A request of a principal to the ingestor, on its own `request` topic. Administration is for the dashboard alone.
 
-    `actor` is who asked, by the principal's word, such as the dashboard's signed-in person. It decides nothing.
+    `actor` names the person as the principal states, for the history; it grants nothing.
     """
 
     id: RandomId
@@ -181,10 +181,11 @@ class Request(Payload):
 
 
 class Update(Payload):
-    """What became of a request or of one of its commands, to the principal that asked.
+    """Progress of a request or of one of its commands, to the principal that published it.
 
-    Without `command` it is about the request as a whole: `state` is `accepted`, `refused`, or `stopped` when its
-    rollout was. With one it is that command's new state, or `refused` when no command was made of that order.
+    Without `command` it is about the whole request: `accepted`, `refused`, or `stopped` with its rollout. Otherwise
+    `state` is the new state of the command, or `refused` if the order did not become a command. `machine` and `action`
+    are those of the command; the other fields are as in `Result`, `at` by the server's clock.
     """
 
     request: RandomId

@@ -1,11 +1,11 @@
-"""What travels when a machine enrols, and the token that lets it.
+"""Enrolment of a machine, and the token that permits it.
 
     dashfleet agent enrol: token → connect as the token's own principal → EnrolRequest → EnrolAnswer → a machine
 
 Invariants:
-- The machine makes its own secret and sends only the record of it (`broker.access.credentials`), so that no secret of a
-  machine ever travels or is stored anywhere else.
-- A request may come again, with the same nonce, and gets the same answer: one token use makes one machine.
+- The machine generates its secret and sends only the hash (`broker.access.credentials`): the secret is never sent or
+  stored elsewhere.
+- Requests are idempotent by nonce: a repeated request gets the same answer, and one use of a token makes one machine.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ SECRET_LENGTH = 43
 
 
 class EnrolRequest(Payload):
-    """A machine asks for a place. `machine` is the id it would like; it gets another one when that is taken."""
+    """Request of a machine to enrol. `machine` is the preferred id; `hardware_id` is null when unknown."""
 
     nonce: RandomId
     machine: Identifier
@@ -32,7 +32,7 @@ class EnrolRequest(Payload):
 
 
 class EnrolledKey(ContractModel):
-    """A public key whose orders the machine is to obey."""
+    """A public key whose orders the machine obeys, until `expires_at` (null: no end)."""
 
     public_key: PublicKey
     name: Annotated[str, Field(max_length=64)] = ""
@@ -40,7 +40,7 @@ class EnrolledKey(ContractModel):
 
 
 class EnrolAnswer(Payload):
-    """The answer to the request with this nonce: the machine's id, or why there is none."""
+    """Answer to the request with this nonce: the assigned id, or null and the reason in `refused`."""
 
     nonce: RandomId
     machine: Identifier | None = None
@@ -50,7 +50,7 @@ class EnrolAnswer(Payload):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What `dashfleet token create` prints: `ORG.NAME.SECRET`. `name` is the principal's name in its organisation."""
+    """An enrolment token, written `ORG.NAME.SECRET`. `name` is the principal's name in its organisation."""
 
     org: OrgName
     name: str
@@ -58,13 +58,11 @@ class Token:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises ValueError with a sentence when it is not a token."""
+        """Return the token in a text. Raises ValueError with a sentence for any other text."""
         org, _, rest = text.strip().partition(".")
         name, _, secret = rest.partition(".")
         if not is_id(org, ORG_MAX_LENGTH) or not is_id(name) or len(secret) != SECRET_LENGTH:
-            raise ValueError(
-                "that is not a token: it looks like ORG.NAME.SECRET, as `dashfleet token create` prints it"
-            )
+            raise ValueError("not a token: expected ORG.NAME.SECRET, as printed by `dashfleet token create`")
         return cls(org, name, secret)
 
     def __str__(self) -> str:

@@ -75,9 +75,9 @@ class Payload(ContractModel):
 class Vitals(ContractModel):
     """The metrics of every machine; null: could not be read. Totals that do not change are in `Info`.
 
-    The disk is the file system that the agent's settings name. `load_1m` is the load average over one minute, null where
-    the system has none. The network counters are of all interfaces but loopback, since boot. The temperature is that of
-    the hottest sensor.
+    The disk is the file system named in the agent's settings. `load_1m` is the load average over one minute, null where
+    the system has none. Network counters cover all interfaces but loopback, since boot. The temperature is that of the
+    hottest sensor.
     """
 
     cpu_percent: Percent | None = None

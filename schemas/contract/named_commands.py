@@ -1,9 +1,9 @@
-"""Command lines that a machine's owner has named, for the action `run`: templates of argv.
+"""Named command lines of a machine's own configuration, for the action `run`: templates of argv.
 
 Invariants:
-- There is no shell. A parameter's value is one element of argv, or a part of one, and is never split.
-- A value matches its whole pattern, and does not begin with `-` unless its owner says so, so that it cannot become an
-  option. It holds no NUL, which no argv can carry.
+- No shell is involved. A parameter's value is one element of argv, or part of one, and is never split.
+- A value matches its whole pattern, contains no NUL, and begins with `-` only where the configuration permits it, so
+  that it cannot become an option.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 VALUE_MAX = 1024
-"""Characters of a parameter's value."""
+"""Maximum length of a parameter's value, in characters."""
 
 _PLACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -22,11 +22,11 @@ ParameterName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
 class ParameterError(ValueError):
-    """The values do not fit the command line; the message says which."""
+    """The values do not fit the command line; the message names the parameter."""
 
 
 class Parameter(BaseModel):
-    """What one value may be."""
+    """Constraint on the value of one parameter: a regular expression that it must match as a whole."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,7 +44,7 @@ class Parameter(BaseModel):
         return pattern
 
     def check(self, name: str, value: str) -> None:
-        """Raises ParameterError."""
+        """Check a value. Raises ParameterError."""
         if len(value) > VALUE_MAX or "\0" in value or not re.fullmatch(self.pattern, value):
             raise ParameterError(f"the value of {name} does not match its pattern")
         if value.startswith("-") and not self.leading_dash:
@@ -52,7 +52,7 @@ class Parameter(BaseModel):
 
 
 class CommandLine(BaseModel):
-    """One command line: `{name}` in an element of `argv` stands for a parameter, `{{` and `}}` for a brace."""
+    """A command line. In the elements of `argv`, `{name}` is a parameter, `{{` and `}}` are braces."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,29 +64,29 @@ class CommandLine(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if not PurePath(self.argv[0]).is_absolute() or _PLACE.search(self.argv[0]):
-            raise ValueError("the first element of argv must be the whole path of a program")
+            raise ValueError("the first element of argv must be the absolute path of a program")
         if any("\0" in element for element in self.argv):
             raise ValueError("argv cannot hold a NUL")
         named = {name for element in self.argv for name in _names(element)}
         if unknown := named - set(self.parameters):
-            raise ValueError(f"argv names {{{min(unknown)}}}, which is no parameter: write {{{{ and }}}} for braces")
+            raise ValueError(f"argv names {{{min(unknown)}}}, which is not a parameter: write {{{{ and }}}} for braces")
         if unused := set(self.parameters) - named:
-            raise ValueError(f"the parameter {min(unused)} stands nowhere in argv")
+            raise ValueError(f"the parameter {min(unused)} does not occur in argv")
         return self
 
     def fill(self, values: Mapping[str, str]) -> list[str]:
-        """The argv with these values in their places. Raises ParameterError."""
+        """Return the argv with these values. Raises ParameterError."""
         if missing := set(self.parameters) - set(values):
-            raise ParameterError(f"there is no value for {min(missing)}")
+            raise ParameterError(f"the value of {min(missing)} is missing")
         for name, value in values.items():
             if name not in self.parameters:
-                raise ParameterError("there is a value for a parameter that the command does not have")
+                raise ParameterError("there is a value for an unknown parameter")
             self.parameters[name].check(name, value)
         return [_PLACE.sub(lambda place: _fill(place, values), element) for element in self.argv]
 
 
 def _names(element: str) -> list[str]:
-    """The names in one element. A single brace counts as a name that no parameter can have."""
+    """Return the names in one element; a single brace counts as a name that no parameter can have."""
     return [place[1] or place[0] for place in _PLACE.finditer(element) if place[0] not in ("{{", "}}")]
 
 

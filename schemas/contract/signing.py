@@ -1,10 +1,10 @@
-"""Signing: which keys an organisation's machines obey, and what they have signed. Ed25519 (RFC 8032), by PyNaCl.
+"""Signed statements and the keys that an organisation's machines obey. Ed25519 (RFC 8032), with PyNaCl.
 
 Invariants:
-- A statement is verified as the bytes that travelled, before anything of it is read.
-- Each statement says its kind, so that a signature for one purpose is worth nothing for another.
-- A new key is taken only when a key that is held has signed for it; so nobody can add one who controls the broker or
-  the database alone. A key may sign its own end.
+- A statement is verified as the bytes that were sent, before any of it is decoded.
+- Each statement contains its kind, so that a signature for one purpose is invalid for another.
+- A new key is accepted only with the signature of a trusted key, so that control of the broker or the database does not
+  suffice to add one. A key may revoke itself.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ P = TypeVar("P", bound=ContractModel)
 
 
 class SignatureError(Exception):
-    """A signed statement is not to be believed; the message says why."""
+    """A signed statement is not valid; the message gives the reason."""
 
 
 class KeyChange(ContractModel):
-    """A key is to be obeyed from now on, or no longer. The statement of a `Signed`, by a key that is held already."""
+    """Addition or revocation of a key, signed by a trusted key. The key is obeyed until `expires_at` (null: no end)."""
 
     kind: Literal["key-change"] = "key-change"
     change: Literal["add", "revoke"]
@@ -42,7 +42,7 @@ class KeyChange(ContractModel):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key that is obeyed, until `expires_at` if it has an end (milliseconds)."""
+    """A public key that is obeyed until `expires_at` (milliseconds; None: no end)."""
 
     public_key: str
     name: str = ""
@@ -50,24 +50,24 @@ class Key:
 
     @property
     def id(self) -> str:
-        """What `Signed.key` calls it."""
+        """The id of the key, as in `Signed.key`."""
         return key_id(self.public_key)
 
 
 @dataclass(slots=True)
 class KeyRing:
-    """The keys of one organisation. `revoked` are the ids of those that are never taken again."""
+    """The trusted keys of one organisation by id. `revoked` are ids that are never trusted again."""
 
     org: str
     keys: dict[str, Key] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
 
     def hold(self, keys: Iterable[Key]) -> None:
-        """Take these keys on trust, as at an enrolment."""
+        """Trust these keys without a signature, as at enrolment."""
         self.keys.update({key.id: key for key in keys if key.id not in self.revoked})
 
     def apply(self, changes: Iterable[Signed], now: int) -> bool:
-        """Follow the changes that a held key has signed, in their order; whether anything changed."""
+        """Apply the changes that a trusted key has signed, in their order; return whether anything changed."""
         before = (dict(self.keys), set(self.revoked))
         for signed in changes:
             try:
@@ -79,7 +79,7 @@ class KeyRing:
         return before != (self.keys, self.revoked)
 
     def open(self, signed: Signed, kind: type[P], now: int) -> P:
-        """The statement, when a key that is held and has not expired has signed it. Raises SignatureError."""
+        """Return a statement that a trusted, unexpired key has signed. Raises SignatureError."""
         key = self.keys.get(signed.key)
         if key is None:
             known = "revoked" if signed.key in self.revoked else "unknown"
@@ -98,22 +98,22 @@ class KeyRing:
 
 
 def new_key() -> str:
-    """The seed of a new private key: 64 hex digits, secret."""
+    """Return the seed of a new private key: 64 hex digits, secret."""
     return bytes(SigningKey.generate()).hex()
 
 
 def public_key(seed: str) -> str:
-    """The public key of a seed. Raises ValueError when it is none."""
+    """Return the public key of a seed. Raises ValueError if it is not a seed."""
     return bytes(SigningKey(bytes.fromhex(seed)).verify_key).hex()
 
 
 def key_id(public: str) -> str:
-    """The id of a public key: the start of its SHA-256."""
+    """Return the id of a public key: the start of its SHA-256."""
     return hashlib.sha256(bytes.fromhex(public)).hexdigest()[:16]
 
 
 def sign(statement: ContractModel, seed: str) -> Signed:
-    """A statement with its signature."""
+    """Sign a statement with the private key of a seed."""
     text = statement.model_dump_json()
     key = SigningKey(bytes.fromhex(seed))
     signature = key.sign(text.encode()).signature.hex()
@@ -121,21 +121,21 @@ def sign(statement: ContractModel, seed: str) -> Signed:
 
 
 def open_signed(signed: Signed, public: str, kind: type[P]) -> P:
-    """The statement, when this public key has signed it and it is of this kind. Raises SignatureError."""
+    """Verify a statement of this kind and return it. Raises SignatureError."""
     try:
         VerifyKey(bytes.fromhex(public)).verify(signed.statement.encode(), bytes.fromhex(signed.signature))
     except (BadSignatureError, ValueError):
-        raise SignatureError("the signature does not fit") from None
+        raise SignatureError("the signature does not match") from None
     try:
         return kind.model_validate_json(signed.statement)
     except ValidationError as error:
-        raise SignatureError(f"what was signed cannot be read: {error.errors()[0]['msg']}") from None
+        raise SignatureError(f"the signed statement cannot be decoded: {error.errors()[0]['msg']}") from None
 
 
 def keys_in_force(changes: Iterable[Signed], org: str, now: int) -> Mapping[str, Key]:
-    """The keys that a list of changes leaves in force, the first change being a key that signed for itself.
+    """Return the keys in force after a list of changes, by id. The first change is a key that signed itself.
 
-    Each change counts as of its own time: what a key signed before it expired stays.
+    A change is judged at its own time: what a key signed before its expiry stays valid.
     """
     ring = KeyRing(org)
     for signed in changes:
@@ -153,7 +153,7 @@ def _made_at(signed: Signed, now: int) -> int:
 
 
 def _first(signed: Signed, org: str) -> list[Key]:
-    """The key that founds a list: it has signed for itself."""
+    """Return the key that signed itself, the first of a list."""
     try:
         change = KeyChange.model_validate_json(signed.statement)
         open_signed(signed, change.public_key, KeyChange)
@@ -163,7 +163,7 @@ def _first(signed: Signed, org: str) -> list[Key]:
 
 
 def describe_keys(changes: Sequence[Signed], org: str, now: int) -> list[dict[str, Any]]:
-    """Every key that there ever was, in the form that `dashfleet key list --json` documents."""
+    """Return every key of a list of changes, in the form that `dashfleet key list --json` documents."""
     in_force = keys_in_force(changes, org, now)
     found: dict[str, dict[str, Any]] = {}
     for signed in changes:

@@ -1,11 +1,11 @@
-"""The topic tree of the contract, version 1. The only file that spells a slash.
+"""The topic tree of the contract, version 1. No other file contains a topic's levels.
 
     dashfleet/v1/{org}/{machine}/{up|down}/{leaf}
 
 Invariants:
-- Every topic of a machine has six levels, so that `+` filters read well.
-- An id never starts with `_`, so levels that do are reserved and can never be a machine.
-- Nothing here allows or denies; who may use a topic is `broker.access.policy`.
+- Every topic of a machine has six levels, so that filters with `+` are simple.
+- An id never starts with `_`; levels that do are reserved.
+- Access to topics is decided elsewhere, in `broker.access.policy`.
 """
 
 import re
@@ -30,9 +30,9 @@ _LENGTHS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Topic:
-    """One kind of topic: its pattern below `dashfleet/v1/`, and the QoS (0 or 1) and retain flag of its messages.
+    """A kind of topic: its pattern below `dashfleet/v1/`, and the QoS (0 or 1) and retain flag of its messages.
 
-    There is one of each, so they are compared by identity, which is quicker than by their values.
+    Each exists once, so they are compared by identity, which is faster.
     """
 
     pattern: str
@@ -40,17 +40,17 @@ class Topic:
     retain: bool
 
     def at(self, **levels: str) -> str:
-        """The full topic at these levels. Raises KeyError when one is missing."""
+        """Return the full topic with these levels. Raises KeyError if one is missing."""
         return f"{ROOT}/{self.pattern.format(**levels)}"
 
     def filter(self, **levels: str) -> str:
-        """The full topic filter, with `+` for every level that is not given."""
+        """Return the full topic filter, with `+` for each level that is not given."""
         return f"{ROOT}/{_FIELD.sub(lambda field: levels.get(field[1], '+'), self.pattern)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a message was published. A level that its topic does not have is an empty string."""
+    """A parsed topic. A level that the topic does not have is an empty string."""
 
     topic: Topic
     org: str = ""
@@ -100,19 +100,19 @@ LENGTH_MAX = 256
 
 
 def is_id(text: str, max_length: int = MACHINE_MAX_LENGTH) -> bool:
-    """Whether `text` may be an id: lower-case letters, digits and inner hyphens, 1 to `max_length` characters."""
+    """Return whether the text is an id: lower-case letters, digits and inner hyphens, 1 to `max_length` characters."""
     return len(text) <= max_length and _ID.fullmatch(text) is not None
 
 
 def slug(text: str, max_length: int = MACHINE_MAX_LENGTH) -> str:
-    """The nearest id to `text` (a hostname, a name), or `machine` when nothing of it can stay."""
+    """Return the id closest to a text, such as a hostname, or `machine` if the text has no usable character."""
     joined = re.sub(r"[^a-z0-9]+", "-", text.lower())[:max_length].strip("-")
     return joined or "machine"
 
 
 @lru_cache(maxsize=1 << 16)
 def parse(topic: str) -> Address | None:
-    """The address behind a full topic, or None when the contract has no such topic or a level is not an id."""
+    """Return the address of a full topic, or None if it is not a topic of the contract."""
     for known, pattern in _PARSERS:
         match = pattern.fullmatch(topic)
         if match:
@@ -123,7 +123,7 @@ def parse(topic: str) -> Address | None:
 
 
 def _parser(topic: Topic) -> re.Pattern[str]:
-    """Levels of a pattern as named groups. Only a principal's level may start with `_` (see `broker.access.policy`)."""
+    """Compile a pattern with named groups. Only a principal's level may start with `_` (see `broker.access.policy`)."""
     levels = _FIELD.sub(
         lambda field: f"(?P<{field[1]}>{'_?' if field[1] == 'principal' else ''}[a-z0-9-]+)", topic.pattern
     )

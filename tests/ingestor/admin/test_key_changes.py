@@ -111,12 +111,12 @@ def test_a_change_that_was_signed_elsewhere_is_taken_as_it_was_signed(home: Engi
     [
         (signed(SECOND, STRANGER), "is not in force in home"),
         (signed(SECOND, SECOND), "is not in force in home"),
-        (signed(SECOND, FIRST).model_copy(update={"signature": "0" * 128}), "the signature does not fit"),
+        (signed(SECOND, FIRST).model_copy(update={"signature": "0" * 128}), "the signature does not match"),
         (signed(SECOND, FIRST, org="acme"), "it is signed for acme"),
         (signed(FIRST, FIRST), "has, or had, key"),
         (signed(SECOND, FIRST, change="revoke"), "has no key"),
         (signed(FIRST, FIRST, change="revoke"), "without a key in force"),
-        (sign(Order.model_validate(ORDER), FIRST), "cannot be read"),
+        (sign(Order.model_validate(ORDER), FIRST), "cannot be decoded"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
