@@ -1,1 +1,1 @@
-"""Sign-in: people, sessions, single sign-on and the middleware in front of every page."""
+"""Authentication: users, passwords, sessions, single sign-on and the middleware in front of every page."""

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from dashboard.auth.auth_database import attempt
 from runtime.clock import Clock
+from schemas.database.queries.fetch import fetch_first
 
 USER_FREE_FAILURES = 5
 ADDRESS_FREE_FAILURES = 20
@@ -41,8 +42,7 @@ class LoginAttempts:
     def _count(self, key: str, free: int) -> int:
         """Compare-and-set: of concurrent attempts, only one is admitted."""
         now = self._clock.now()
-        with self._engine.begin() as connection:
-            row = connection.execute(select(attempt).where(attempt.c.key == key)).first()
+        row = fetch_first(self._engine, select(attempt).where(attempt.c.key == key))
         if row is not None and row.next_at > now:
             return int(-(-(row.next_at - now) // 1000))
         before = 0 if row is None or row.next_at < now - _FORGET_MILLISECONDS else row.failures

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Engine, delete, insert, select, update
 from dashboard.auth.auth_database import session, user
 from dashboard.auth.users import User
 from runtime.clock import Clock
+from schemas.database.queries.fetch import fetch_first
 
 _SEEN_GRAIN_MILLISECONDS = 30_000
 
@@ -52,8 +53,7 @@ class SignInSessions:
             .join_from(session, user)
             .where(session.c.token_hash == key, self.living())
         )
-        with self._engine.connect() as connection:
-            row = connection.execute(query).first()
+        row = fetch_first(self._engine, query)
         if row is None:
             return None
         if used and now - row.seen_at >= _SEEN_GRAIN_MILLISECONDS:

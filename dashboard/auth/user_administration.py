@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, exists, func, or_, select
+from sqlalchemy import Engine, Row, exists, func, or_, select
 from sqlalchemy.engine import Connection
 
 from dashboard.auth import users
@@ -21,6 +21,7 @@ from dashboard.auth.auth_database import account_change, identity, session, user
 from dashboard.auth.passwords import AccountError, hash_password, new_password
 from dashboard.auth.sign_in_sessions import SignInSessions
 from dashboard.auth.users import User, UserRole
+from schemas.database.queries.fetch import fetch_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class UserAdministration:
             .group_by(user.c.id, user.c.name, user.c.role, user.c.created_at)
             .order_by(user.c.name)
         )
-        return self._all(query)
+        return fetch_all(self._engine, query)
 
     def sessions_of(self, org: str, name: str) -> list[Row[Any]]:
         """Return a user's sessions, the last used first: address, browser, created_at, seen_at."""
@@ -68,7 +69,7 @@ class UserAdministration:
             .where(user.c.org == org, user.c.name == name, self._sessions.living())
             .order_by(session.c.seen_at.desc())
         )
-        return self._all(query)
+        return fetch_all(self._engine, query)
 
     def changes(self, org: str, *, search: str, limit: int) -> list[Row[Any]]:
         """Return the recorded changes that match all words of `search`, the newest first."""
@@ -76,7 +77,8 @@ class UserAdministration:
         for word in search.split():
             fields = (account_change.c.by, account_change.c.name, account_change.c.kind)
             query = query.where(or_(*(each.icontains(word, autoescape=True) for each in fields)))
-        return self._all(query.order_by(account_change.c.at.desc(), account_change.c.id.desc()).limit(limit))
+        newest_first = query.order_by(account_change.c.at.desc(), account_change.c.id.desc())
+        return fetch_all(self._engine, newest_first.limit(limit))
 
     def add(self, admin: Admin, name: str, role: UserRole) -> str:
         """Add a user and return the generated password. Raises AccountError."""
@@ -109,10 +111,6 @@ class UserAdministration:
         """Remove a user. Raises AccountError."""
         with self._of(admin, name) as (connection, who):
             users.delete_user(connection, who, admin.name)
-
-    def _all(self, query: Select[Any]) -> list[Row[Any]]:
-        with self._engine.connect() as connection:
-            return list(connection.execute(query))
 
     @contextmanager
     def _as(self, admin: Admin) -> Iterator[Connection]:

@@ -19,6 +19,7 @@ from dashboard.auth.auth_database import account_change, session, user
 from dashboard.auth.passwords import AccountError, hash_password, matches, rehash
 from runtime.clock import SystemClock
 from schemas.contract.topics import ORG_MAX_LENGTH, is_id
+from schemas.database.queries.fetch import fetch_first, fetch_mappings
 
 CHANGES = ("add-person", "set-role", "set-password", "sign-out", "remove-person")
 """The kinds of recorded changes. The codes are stored, so they keep their names."""
@@ -52,15 +53,12 @@ class User:
 
 def has_users(engine: Engine) -> bool:
     """Return True if at least one user exists."""
-    with engine.connect() as connection:
-        return connection.execute(select(user.c.id).limit(1)).first() is not None
+    return fetch_first(engine, select(user.c.id).limit(1)) is not None
 
 
 def list_users(engine: Engine) -> list[dict[str, str]]:
     """Return name, role and organisation of all users, as `dashfleet user list --json` prints them."""
-    with engine.connect() as connection:
-        rows = connection.execute(select(user.c.name, user.c.role, user.c.org).order_by(user.c.name))
-        return [dict(row) for row in rows.mappings()]
+    return fetch_mappings(engine, select(user.c.name, user.c.role, user.c.org).order_by(user.c.name))
 
 
 def add_user(engine: Engine, name: str, password: str, role: UserRole | str, org: str, *, by: str = "") -> None:
@@ -92,8 +90,7 @@ def require_user(engine: Engine, name: str) -> None:
 
 def verify(engine: Engine, name: str, password: str) -> User | None:
     """Return the user with this name and password, or None; both answers take the same time."""
-    with engine.connect() as connection:
-        row = connection.execute(select(user).where(user.c.name == name)).first()
+    row = fetch_first(engine, select(user).where(user.c.name == name))
     if not matches(row.password_hash if row else None, password) or row is None:
         return None
     if hashed := rehash(row.password_hash, password):

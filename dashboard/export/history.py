@@ -18,8 +18,11 @@ from sqlalchemy import BigInteger, ColumnElement, Engine, Float, Integer, Select
 from dashboard.export import formats
 from dashboard.export.formats import Rows, iso
 from schemas.database.columns import Hundredths
+from schemas.database.queries.fetch import fetch_all, fetch_scalar
 from schemas.database.queries.history import sampled_within
-from schemas.database.tables import machine, metadata, org, sample
+from schemas.database.queries.machines import select_machines
+from schemas.database.queries.settings import has_org
+from schemas.database.tables import machine, metadata, sample
 from schemas.fleet.history import SAMPLES, Resolution
 
 BATCH_SIZE: Final = 2000
@@ -66,19 +69,16 @@ class HistoryRange:
 
 def unknown(engine: Engine, wanted: HistoryRange) -> str:
     """Return a sentence that names the organisation or machines that do not exist; empty if all do."""
-    with engine.connect() as connection:
-        if connection.scalar(select(org.c.id).where(org.c.name == wanted.org)) is None:
-            return f"there is no organisation {wanted.org}"
-        names = {name for _, name in connection.execute(_machines(wanted.org))}
-    missing = sorted(set(wanted.machines) - names)
+    if not has_org(engine, wanted.org):
+        return f"there is no organisation {wanted.org}"
+    missing = sorted(set(wanted.machines) - {name for _, name in _chosen(engine, wanted)})
     return f"{wanted.org} has no machine {', '.join(missing)}" if missing else ""
 
 
 def count(engine: Engine, wanted: HistoryRange) -> int:
     """Count the rows."""
-    with engine.connect() as connection:
-        keys = [key for key, _ in _chosen(engine, wanted)]
-        return sum(connection.scalar(_rows_of(wanted, key, func.count())) or 0 for key in keys)
+    queries = (_rows_of(wanted, key, func.count()) for key, _ in _chosen(engine, wanted))
+    return sum(fetch_scalar(engine, query) or 0 for query in queries)
 
 
 def rows(engine: Engine, wanted: HistoryRange) -> Iterator[Rows]:
@@ -143,13 +143,9 @@ _FORMATS: Final[Mapping[str, Callable[..., AbstractContextManager[Write]]]] = {
 }
 
 
-def _machines(org_name: str) -> Select[Any]:
-    return select(machine.c.id, machine.c.name).join(org).where(org.c.name == org_name).order_by(machine.c.name)
-
-
 def _chosen(engine: Engine, wanted: HistoryRange) -> list[tuple[int, str]]:
-    with engine.connect() as connection:
-        found = connection.execute(_machines(wanted.org)).all()
+    query = select_machines(wanted.org, machine.c.id, machine.c.name).order_by(machine.c.name)
+    found = ((row.id, row.name) for row in fetch_all(engine, query))
     return [(key, name) for key, name in found if not wanted.machines or name in wanted.machines]
 
 

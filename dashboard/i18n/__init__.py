@@ -1,1 +1,1 @@
-"""Languages: catalogues, translated texts, and the format of dates, numbers and durations."""
+"""Translation: catalogues, translated texts, and formats of dates, numbers and durations."""

@@ -1,1 +1,1 @@
-"""The frame of every page: its contract, the layout around it, and how it refreshes."""
+"""The frame of every page: its contract, layout, refresh, last good figures and system status."""

@@ -1,1 +1,1 @@
-"""The dashboard's process: Streamlit inside one ASGI application, and the corrections it needs."""
+"""The dashboard process: Streamlit in one ASGI application, and corrections of Streamlit."""

@@ -1,1 +1,1 @@
-"""Elements that pages are built from: tables, cells, charts, markup, components."""
+"""Elements of pages: tables, cells, charts, markup and custom components."""
