@@ -62,6 +62,7 @@ def notify_ready(what: str) -> None:
 def exec_module(module: str, settings: PartSettings) -> NoReturn:
     """Replace this process by `python -m module`, which reads the settings with `inherited_settings`.
 
+    Docstrings are not loaded (`-OO`), which saves about a megabyte; so no code of the module may rely on `assert`.
     A file of the module's name in the current directory is not run (`-P`). The password is not passed on: the new
     process reads it from its own source.
     """

@@ -1,4 +1,7 @@
-"""The action `restart`: restart the agent."""
+"""The action `restart`: restart the agent.
+
+The new process keeps the settings of the start: an error in an edited file cannot put the machine out of reach.
+"""
 
 from agent.action import ActionContext, MachineState, NoArguments, Outcome, StartedOrder, action
 from runtime.version import VERSION

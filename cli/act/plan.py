@@ -1,4 +1,8 @@
-"""From the words of `dashfleet act` to a plan that the operator has confirmed."""
+"""From the words of `dashfleet act` to a plan that the operator has confirmed.
+
+The action is the first word, because its name can also be a machine id, and a `=` marks an argument; so machines and
+arguments can follow in any order.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Downloads outside of Streamlit: the filtered fleet, and a machine's history.
 
+Streamlit's own download button keeps the whole file in memory for each visitor.
+
 Invariants:
 - The organisation is that of the visitor's session; no address can name another.
 - A file is sent while it is read. No reader, however slow, holds a transaction of the database open.

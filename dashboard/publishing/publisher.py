@@ -158,7 +158,8 @@ class Publisher:
     def administer(self, org: str, change: Administration, *, role: UserRole, actor: str) -> str:
         """Request a change of the organisation and return the request's id. Raises NotAllowedError.
 
-        Operators may only retire a machine; everything else is for admins.
+        Operators may only retire a machine, so that one that misbehaves can be cut off at any time; everything else
+        decides whom the fleet trusts and is for admins.
         """
         if role not in MAY_ADMINISTER and not (isinstance(change, RetireMachine) and role in MAY_ACT):
             raise NotAllowedError(_(_ONLY_ADMINS))

@@ -2,6 +2,9 @@
 
 Invariant: the answer is "no" only if the broker refuses, or has delivered over an ordinary subscription a message that
 was published after one that it did not deliver over a shared one. So a slow broker is waited for.
+
+It is tested by publishing, because some brokers (NATS) accept the subscription and deliver nothing, and MQTT 3.1.1 does
+not carry the name of the broker.
 """
 
 from typing import Final

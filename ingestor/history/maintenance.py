@@ -12,6 +12,7 @@ EVERY_SECONDS: Final = 1.0
 """Interval at which an idle task is checked for new work."""
 
 SHARE: Final = 0.08
+"""A share of the time: one step for each batch would be too slow for the pruning of ten thousand machines."""
 
 STEP_SECONDS: Final = 0.02
 """Messages wait unread for this time and the time of one small step."""
