@@ -16,22 +16,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import zip_longest
-from typing import Protocol
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from broker.client.transport import Connected, Disconnected, Message, Transport
+from broker.client.transport import Connected, Disconnected, Transport
 from ingestor.alerts import rules
 from ingestor.alerts.engine import AlertEngine
 from ingestor.alerts.rule import discover
 from ingestor.cluster.leases import FencedError, Leases
-from ingestor.cluster.shared_subscription_probe import SharedSubscriptionProbe
 from ingestor.cluster.work_assignment import WorkAssignment
 from ingestor.commands.dispatcher import Dispatcher
 from ingestor.commands.request_handler import RequestHandler
 from ingestor.domain.batch import Batch
 from ingestor.domain.dead_letter import DeadLetter
-from ingestor.domain.machine import Machine
 from ingestor.history.maintenance import Maintenance
 from ingestor.history.retention import Pruning
 from ingestor.history.rollup import Rollup
@@ -40,17 +37,15 @@ from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.message_handlers import MessageHandlers
 from ingestor.intake.org_configs import OrgConfigs
 from ingestor.intake.rate_limits import RateLimits
-from ingestor.intake.receiver import Receiver
+from ingestor.intake.receiver import OpenTransport, Received, Receiver
 from ingestor.metrics import Metrics
 from ingestor.outbound.queue import OutboundQueue
 from ingestor.presence.monitor import LATE_SECONDS, TICK_SECONDS, PresenceMonitor
 from ingestor.storage.store import Store
 from runtime.clock import Clock
 from schemas.contract import topics
-from schemas.contract.topics import Address
 from schemas.database.queries.heartbeat import HEARTBEAT_SECONDS
 
-RECEIVE_SECONDS = LATE_SECONDS
 BUSY_FROM = 1000
 """Messages in a batch from which on maintenance is limited to its share of the time; if always, the roll-ups of a large
 fleet would not keep pace."""
@@ -62,18 +57,7 @@ ASSIGNMENT_SECONDS = 1.0
 DATABASE_RETRY_SECONDS = 1.0
 DRAIN_STEPS = 20
 
-Received = tuple[Message, Address | None]
-"""A message with its parsed topic; None for a topic outside the contract."""
-
 log = logging.getLogger(__name__)
-
-
-class OpenTransport(Protocol):
-    """Creates the ingestor's transport."""
-
-    def __call__(self, *, subscriptions: Sequence[tuple[str, int]]) -> Transport:
-        """Return a transport that is not connected yet."""
-        ...
 
 
 class Ingestor:
@@ -98,14 +82,21 @@ class Ingestor:
         self._clock = clock
         self._started_at = clock.now()
         self._transport: Transport | None = None
-        self._leases = Leases(store.engine, name=store.name, clock=clock)
-        store.locks.fence = self._leases.fence
-        self._probe = SharedSubscriptionProbe(store.name, clock)
-        self._assignment = WorkAssignment(self._leases, shares=None if store.locks.shared else False)
+        self._deferred: list[Received] = []  # of machines that another ingestor was writing
+        self._retry_at = clock.monotonic()
+        self._due: dict[str, float] = {}
+        self._assemble(store, clock, random, limits or RateLimits(clock), ack_seconds)
+
+    def _assemble(
+        self, store: Store, clock: Clock, random: Callable[[], float], limits: RateLimits, ack_seconds: float
+    ) -> None:
+        leases = Leases(store.engine, name=store.name, clock=clock)
+        store.locks.fence = leases.fence
+        self._assignment = WorkAssignment(leases, clock, shares=None if store.locks.shared else False)
         self._outbound = OutboundQueue(ack_seconds=ack_seconds, clock=clock)
         self._configs = OrgConfigs(store, self._assignment, self._outbound, clock)
         self._cache = MachineCache(store, self._assignment, clock)
-        self._alerts = AlertEngine(
+        alerts = AlertEngine(
             discover(rules), self._assignment, self._configs, self._outbound, clock, tick_seconds=TICK_SECONDS
         )
         self._ingress = Ingress(
@@ -114,8 +105,8 @@ class Ingestor:
             self._assignment,
             self._outbound,
             clock,
-            limits=limits or RateLimits(clock),
-            rules=[rule.name for rule in self._alerts.rules],
+            limits=limits,
+            rules=[rule.name for rule in alerts.rules],
         )
         self._dispatcher = Dispatcher(store.commands, self._cache, self._assignment, random=random)
         requests = RequestHandler(store, self._dispatcher, self._cache, self._configs)
@@ -125,13 +116,9 @@ class Ingestor:
             on_result=self._dispatcher.handle_result,
             org_handlers={topics.REQUEST: requests.handle, topics.ENROL_REQUEST: self._ingress.handle_enrolment},
         )
-        self._monitor = PresenceMonitor(store, self._cache, self._assignment, self._configs, self._alerts, clock)
+        self._monitor = PresenceMonitor(store, self._cache, self._assignment, self._configs, alerts, clock)
         self._maintenance = Maintenance((Rollup(store), Pruning(store)), clock)
-        self._receiver = Receiver(clock)
-        self._deferred: list[Received] = []
-        """Messages of machines that another ingestor was writing."""
-        self._retry_at = clock.monotonic()
-        self._due: dict[str, float] = {}
+        self._receiver = Receiver(self._assignment, self._ingress, clock, self.counters)
 
     def step(self) -> None:
         """Handle the messages that have arrived, or wait a moment for some, and everything that time requires."""
@@ -151,8 +138,7 @@ class Ingestor:
 
     def stop(self) -> None:
         """Store messages in flight, release the leases, and disconnect."""
-        transport = self._transport
-        if transport is None:
+        if (transport := self._transport) is None:
             return
         try:
             for _ in range(DRAIN_STEPS):
@@ -161,14 +147,12 @@ class Ingestor:
                 if self.counters["received"] == before:
                     break
             self._store.write(Batch(), self._heartbeat(stopping=True))
-            self._leases.release()
+            self._assignment.leases.release()
         except DBAPIError as error:
             log.warning("could not store the last messages: %s", error.orig)
         except FencedError:
             log.warning("another ingestor has taken over, and stores the last messages when they are sent again")
         transport.close()
-
-    # One batch.
 
     def _work(self, transport: Transport) -> None:
         if self._is_due("assignment", ASSIGNMENT_SECONDS) and self._assignment.update(hearing=self._monitor.is_hearing):
@@ -190,34 +174,28 @@ class Ingestor:
         """Add the messages that have arrived, deferred ones and requests to the batch; return the number of events."""
         arrived, self._deferred = self._deferred, []
         busy = self._ingress.busy or self._outbound.busy or self._dispatcher.busy
-        wait = DEFERRED_SECONDS if arrived else RECEIVE_SECONDS
+        wait = DEFERRED_SECONDS if arrived else LATE_SECONDS
         if busy or (self._assignment.leads and self._maintenance.more):
             wait = 0
         events = self._receiver.receive(transport, self._batch_max - len(arrived), wait, gather=not busy)
-        for event in events:
-            match event:
-                case Message():
-                    self.counters["received"] += 1
-                    address = topics.parse(event.topic)
-                    if address is not None and address.topic is topics.PROBE:
-                        self._probe.handle(event)
-                    elif not self._assignment.handles(address):
-                        self.counters["elsewhere"] += 1
-                    elif self._ingress.admit(batch, event, address):
-                        arrived.append((event, address))
+        for item in self._receiver.admit(batch, events):
+            match item:
                 case Connected():
-                    self._on_connected(event)
+                    self._on_connected(item)
                 case Disconnected():
                     self._handle(batch, arrived, handled)
                     arrived = []
-                    log.warning("not connected to the broker: %s", event.reason)
-                    self._monitor.go_blind(batch, event.reason)
+                    log.warning("not connected to the broker: %s", item.reason)
+                    self._monitor.go_blind(batch, item.reason)
+                case received:
+                    arrived.append(received)
         self._handle(batch, [*arrived, *self._ingress.requests()], handled)
         return len(events)
 
     def _handle(self, batch: Batch, arrived: Sequence[Received], handled: list[Received]) -> None:
         """Handle messages, and append them to `handled`; defer those of machines that another ingestor is writing."""
-        senders = [self._sender(address) for _, address in arrived] if self._store.locks.shared else []
+        shared, find = self._store.locks.shared, self._cache.find
+        senders = [find(to.org, to.machine) if to and to.machine else None for _, to in arrived] if shared else []
         locked = self._monitor.lock([machine for machine in senders if machine is not None])
         for (message, address), machine in zip_longest(arrived, senders):
             if machine is not None and machine.id not in locked:
@@ -225,9 +203,6 @@ class Ingestor:
                 continue
             handled.append((message, address))
             self._handlers.handle(batch, message, address, self._clock.now())
-
-    def _sender(self, address: Address | None) -> Machine | None:
-        return self._cache.find(address.org, address.machine) if address is not None and address.machine else None
 
     def _apply_time(self, batch: Batch) -> None:
         """Add the effects of time, of admin commands and of the batch's own messages to the batch."""
@@ -273,10 +248,8 @@ class Ingestor:
                 self._store.write(batch)
             except (IntegrityError, DataError) as error:
                 self._load()
-                detail = str(error.orig).partition("\n")[0]
-                batch = Batch(
-                    dead_letters=[DeadLetter(self._clock.now(), message.topic, "refused", detail, message.payload)]
-                )
+                now, detail = self._clock.now(), str(error.orig).partition("\n")[0]
+                batch = Batch(dead_letters=[DeadLetter(now, message.topic, "refused", detail, message.payload)])
                 self._store.write(batch)
             self._committed(batch)
         if not self._monitor.is_hearing:
@@ -290,12 +263,10 @@ class Ingestor:
             self.counters[f"rejected.{letter.reason}"] += 1
         self._outbound.committed(batch)
 
-    # The connection.
-
     def _on_connected(self, event: Connected) -> None:
         log.info("connected to the broker")
         if self._assignment.shares is None:
-            self._probe.start(event)
+            self._assignment.probe.start(event)
             return
         if event.refused:
             log.error("the broker refused these subscriptions: %s", ", ".join(event.refused))
@@ -303,7 +274,7 @@ class Ingestor:
 
     def _decide_sharing(self, transport: Transport) -> None:
         """Divide the work once the probe has found out whether the broker supports shared subscriptions."""
-        shares = self._probe.step(transport) if transport.connected else None
+        shares = self._assignment.probe.step(transport) if transport.connected else None
         if shares is None:
             return
         log.info("the work of several ingestors is divided %s", "by the broker" if shares else "by organisation")
@@ -316,21 +287,17 @@ class Ingestor:
         self._monitor.start_hearing()
         self._configs.publish(everything=True)
 
-    # The fleet in memory.
-
     def _start(self) -> Transport | None:
         """Load the fleet and connect; return None while it is too early to try the database again."""
         if self._clock.monotonic() < self._retry_at:
             return None
-        self._leases.begin(self._clock.now())
+        self._assignment.leases.begin(self._clock.now())
         self._assignment.update(hearing=False)
         self._load()
         self._monitor.mark_unverified(batch := Batch(), self._cache.machines)
         self._store.write(batch, self._heartbeat())
         self.metrics.beat(self._cache.machines, now=self._clock.now())
-        undecided = self._assignment.shares is None
-        subscriptions = self._probe.subscriptions if undecided else self._assignment.subscriptions()
-        self._transport = self._open_transport(subscriptions=subscriptions)
+        self._transport = self._open_transport(subscriptions=self._assignment.subscriptions())
         return self._transport
 
     def _change_assignment(self, transport: Transport) -> None:

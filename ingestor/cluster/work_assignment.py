@@ -10,6 +10,8 @@ Roll-up and pruning belong to the leader in both.
 
 from broker.client.transport import shared
 from ingestor.cluster.leases import TIMERS, Leases
+from ingestor.cluster.shared_subscription_probe import SharedSubscriptionProbe
+from runtime.clock import Clock
 from schemas.contract import topics
 from schemas.contract.topics import Address, Topic
 
@@ -26,9 +28,10 @@ Subscriptions = tuple[tuple[str, int], ...]
 class WorkAssignment:
     """The assignment of one ingestor. `shares`: whether samples are shared; None until the probe has answered."""
 
-    def __init__(self, leases: Leases, *, shares: bool | None) -> None:
+    def __init__(self, leases: Leases, clock: Clock, *, shares: bool | None) -> None:
         self.shares = shares
-        self._leases = leases
+        self.leases = leases
+        self.probe = SharedSubscriptionProbe(leases.name, clock)
         self._held: frozenset[str] = frozenset()
         self._all: frozenset[str] = frozenset()
 
@@ -45,7 +48,7 @@ class WorkAssignment:
     def update(self, *, hearing: bool) -> bool:
         """Acquire and release leases; return whether the assignment changed. Raises FencedError."""
         before = self._held, self._all
-        self._held, self._all = self._leases.step(by_org=self.shares is False, hearing=hearing)
+        self._held, self._all = self.leases.step(by_org=self.shares is False, hearing=hearing)
         return before != (self._held, self._all)
 
     def owns(self, org: str) -> bool:
@@ -63,7 +66,7 @@ class WorkAssignment:
     def subscriptions(self) -> Subscriptions:
         """Return the subscriptions for this assignment."""
         if self.shares is None:
-            return ()
+            return self.probe.subscriptions
         if self.shares:
             samples = tuple((shared(topic.filter(), GROUP), topic.qos) for topic in SHARED)
             return samples + (_everywhere(EXCLUSIVE) if self.leads else ())

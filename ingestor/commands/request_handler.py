@@ -164,7 +164,7 @@ class RequestHandler:
 
     def _cancel_one(self, batch: Batch, received: "_ReceivedRequest", id_: str, command: Command | None) -> Update:
         request, now = received.request, received.now
-        if command is None:
+        if command is None or command.org != received.org:
             detail = "there is no such command"
             return Update(
                 request=request.id, command=id_, state="refused", at=now, reason="unknown-command", detail=detail

@@ -1,9 +1,19 @@
-"""Receiving: many small messages are gathered into one batch, since a transaction has a fixed cost."""
+"""The receiver: from the transport's events to messages that are to be handled, each with its parsed topic.
 
-from collections.abc import Sequence
+Many small messages are gathered into one batch, since a transaction has a fixed cost.
+"""
 
-from broker.client.transport import Event, Transport
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from broker.client.transport import Connected, Disconnected, Event, Message, Transport
+from ingestor.cluster.work_assignment import WorkAssignment
+from ingestor.domain.batch import Batch
+from ingestor.intake.ingress import Ingress
 from runtime.clock import Clock
+from schemas.contract import topics
+from schemas.contract.topics import Address
 
 GATHER_SECONDS = 0.05
 """Time after the commit of a batch of GATHER_FROM messages or more in which messages are gathered for the next one:
@@ -11,12 +21,26 @@ a transaction costs nearly the same whatever its size."""
 
 GATHER_FROM = 5
 
+Received = tuple[Message, Address | None]
+"""A message with its parsed topic; None for a topic outside the contract."""
+
+
+class OpenTransport(Protocol):
+    """Creates the ingestor's transport."""
+
+    def __call__(self, *, subscriptions: Sequence[tuple[str, int]]) -> Transport:
+        """Return a transport that is not connected yet."""
+        ...
+
 
 class Receiver:
-    """Receives the events of one batch."""
+    """Receives the events of one batch. `counters`: those of the ingestor."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, assignment: WorkAssignment, ingress: Ingress, clock: Clock, counters: Counter[str]) -> None:
+        self._assignment = assignment
+        self._ingress = ingress
         self._clock = clock
+        self._counters = counters
         self._gather_until = clock.monotonic()
 
     def receive(self, transport: Transport, limit: int, wait: float, *, gather: bool) -> list[Event]:
@@ -28,6 +52,21 @@ class Receiver:
             more = transport.receive(limit - len(events), left) if left > 0 else ()
             events.extend(more)
         return events
+
+    def admit(self, batch: Batch, events: Sequence[Event]) -> Iterator[Received | Connected | Disconnected]:
+        """Yield the messages to handle in this batch, and changes of the connection, in order."""
+        for event in events:
+            if not isinstance(event, Message):
+                yield event
+                continue
+            self._counters["received"] += 1
+            address = topics.parse(event.topic)
+            if address is not None and address.topic is topics.PROBE:
+                self._assignment.probe.handle(event)
+            elif not self._assignment.handles(address):
+                self._counters["elsewhere"] += 1
+            elif self._ingress.admit(batch, event, address):
+                yield event, address
 
     def committed(self, messages: int) -> None:
         """Record the commit of a batch with this number of messages."""
