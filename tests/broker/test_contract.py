@@ -93,7 +93,7 @@ def _(bench: Bench) -> str:
     return yes(ingestor.message().payload == b"lost" and half_open.is_gone())
 
 
-@asks("a client that pings in time stays")
+@asks("a client that pings in time stays connected")
 def _(bench: Bench) -> str:
     attic, silent = bench.client(ATTIC, keep_alive=1), bench.client(CELLAR, keep_alive=1)
     silent.socket.settimeout(0.3)
@@ -107,9 +107,9 @@ def _(bench: Bench) -> str:
     return "yes"
 
 
-@asks("a keep-alive of 0, for no limit")
+@asks("a keep-alive of 0 (no limit)")
 def _(bench: Bench) -> str:
-    return "taken" if bench.stranger().connect("home.attic", keep_alive=0) == 0 else "refused"
+    return "accepted" if bench.stranger().connect("home.attic", keep_alive=0) == 0 else "rejected"
 
 
 @asks("DISCONNECT drops the will")
@@ -121,7 +121,7 @@ def _(bench: Bench) -> str:
     return yes(ingestor.messages_until(b"last") == [])
 
 
-@asks("a broken connection publishes its will, retained when it says so")
+@asks("a broken connection publishes its will, retained if the will requests it")
 def _(bench: Bench) -> str:
     for breaks in (RawClient.reset, lambda client: client.socket.close()):
         bench.client(ATTIC).publish(STATUS, b"", retain=True)
@@ -143,7 +143,7 @@ def _(bench: Bench) -> str:
     client.reset()
     bench.client(CELLAR).publish(CELLARS_STATUS, b"last")
     assert ingestor.messages_until(b"last") == []
-    return "CONNECT is refused" if code else "is dropped"
+    return "CONNECT is rejected" if code else "is dropped"
 
 
 # Taking over
@@ -172,12 +172,12 @@ def will_at_a_take_over(bench: Bench, *, clean: bool) -> str:
     return {(b"lost 1", b"online"): "published", (b"online",): "dropped"}[tuple(heard)]
 
 
-@asks("the old will then, of a clean session")
+@asks("the will of the old connection, with a clean session")
 def _(bench: Bench) -> str:
     return will_at_a_take_over(bench, clean=True)
 
 
-@asks("the old will then, of a session that is asked to continue")
+@asks("the will of the old connection, with a session that continues")
 def _(bench: Bench) -> str:
     return will_at_a_take_over(bench, clean=False)
 
@@ -199,7 +199,7 @@ def _(bench: Bench) -> str:
     return yes(kept == [b"two"] and payloads(reader) == [])
 
 
-@asks("RETAIN is set only for who subscribes later")
+@asks("RETAIN is set only for later subscribers")
 def _(bench: Bench) -> str:
     reader = bench.client(READER, STATUS)
     bench.client(ATTIC).publish(STATUS, b"online", retain=True)
@@ -240,7 +240,7 @@ def _(bench: Bench) -> str:
     return yes(reader.message().payload == payload)
 
 
-@asks("a QoS 1 message that was not acknowledged comes again, when the session continues")
+@asks("a QoS 1 message that was not acknowledged is sent again, if the session continues")
 def _(bench: Bench) -> str:
     reader = bench.client(READER, TELEMETRY, clean=False)
     bench.client(ATTIC).publish(TELEMETRY, b"once")
@@ -249,7 +249,7 @@ def _(bench: Bench) -> str:
     return yes(session_continues_with(bench, b"once"))
 
 
-@asks("a QoS 1 message waits for a subscriber that is away, when its session continues")
+@asks("a QoS 1 message waits for an offline subscriber, if its session continues")
 def _(bench: Bench) -> str:
     reader = bench.client(READER, TELEMETRY, clean=False)
     reader.send(b"\xe0\x00")
@@ -278,7 +278,7 @@ def _(bench: Bench) -> str:
     (code,) = attic.subscribe(CELLARS_STATUS)
     bench.client(CELLAR).publish(CELLARS_STATUS, b"secret")
     assert payloads(attic) == []
-    return "is refused" if code == 0x80 else "is taken and delivers nothing"
+    return "is rejected" if code == 0x80 else "is accepted and delivers nothing"
 
 
 @asks("a publish that is not granted is acknowledged and goes nowhere")
@@ -294,7 +294,7 @@ def _(bench: Bench) -> str:
     cellar = bench.client(CELLAR)
     code = bench.stranger().connect("home.attic", client_id="home.cellar")
     cellar.ping()
-    return "is refused" if code else "is replaced by the credential's"
+    return "is rejected" if code else "is replaced by the credential's"
 
 
 # What is wrong
@@ -328,7 +328,7 @@ def _(bench: Bench) -> str:
     return "yes"
 
 
-@asks("the will of a client that says CONNECT twice")
+@asks("the will of a client that sends CONNECT twice")
 def _(bench: Bench) -> str:
     ingestor, attic = bench.client(INGESTOR, STATUS), bench.client(ATTIC, will=LOST)
     attic.send(connect_packet("home.attic"))
@@ -337,7 +337,7 @@ def _(bench: Bench) -> str:
     return "is published" if ingestor.messages_until(b"last") else "is dropped"
 
 
-@asks("a first packet that is no CONNECT ends the connection")
+@asks("a first packet other than CONNECT ends the connection")
 def _(bench: Bench) -> str:
     for first in (publish_packet(STATUS), b"\xc0\x00", b"GET / HTTP/1.1\r\n\r\n" + bytes(100)):
         client = bench.stranger()
@@ -356,7 +356,7 @@ def _(bench: Bench) -> str:
     client.connect("127.0.0.1", bench.port)
     wait_until(lambda: client.loop(0.05) is not None and said, what="CONNACK")
     client.disconnect()
-    return "is spoken" if said[0] else "is refused"
+    return "is accepted" if said[0] else "is rejected"
 
 
 # Limits
@@ -383,7 +383,7 @@ def _(bench: Bench) -> str:
     return yes(gone)
 
 
-@asks("a reader that takes nothing")
+@asks("a subscriber that does not read")
 def _(bench: Bench) -> str:
     reader, attic = bench.client(OTHER, BACKFILL), bench.client(ATTIC)
     slow = bench.stranger(receive_buffer=4096)
@@ -399,7 +399,7 @@ def _(bench: Bench) -> str:
         while (message := slow.message()).payload != b"last":
             numbers.append(int(message.payload[:5]))
     except Gone:
-        return "is cut"
+        return "is disconnected"
     except TimeoutError:  # the last one, too
         return "loses messages"
     return "gets everything" if numbers == list(range(700)) else "loses messages"
