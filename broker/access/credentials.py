@@ -1,11 +1,11 @@
-"""Secrets of principals, and the records by which a broker knows them.
+"""Secrets of principals, and the records with which a broker verifies them.
 
-One record serves every broker: Mosquitto's `$7$<iterations>$<base64 salt>$<base64 key>`, PBKDF2 with SHA-512. So few
-iterations suffice because a secret is 256 random bits: there is nothing to guess, only a copy of the table to make
-useless. What people choose themselves (the dashboard's passwords) is never stored this way.
+One record serves every broker: Mosquitto's `$7$<iterations>$<base64 salt>$<base64 key>`, PBKDF2 with SHA-512. Few
+iterations suffice because a secret is 256 random bits, which cannot be guessed. Passwords of people are never stored
+this way (`dashboard.auth`).
 
 Invariants:
-- Only records are stored; a secret is shown once, to the one who asked for it.
+- Only records are stored; a secret is shown once, to the user who requested it.
 - The comparison takes the same time wherever two keys differ, and a malformed record matches nothing.
 """
 
@@ -20,37 +20,37 @@ import bcrypt
 from schemas.contract.enrolment import Token
 
 ITERATIONS = 101
-"""What Mosquitto itself uses."""
+"""Mosquitto's own default."""
 
-_ITERATIONS_MAX = 10_000  # verifying happens on the broker's event loop: a record may not make it stand still
+_ITERATIONS_MAX = 10_000  # verified on the broker's event loop, which a record must not block
 _SALT_BYTES = 12
 KEY_BYTES = 64
 _SCHEME = "7"
 
 
 def new_secret() -> str:
-    """A new secret: 256 random bits in 43 characters that survive any shell, file and URL."""
+    """Return a new secret: 256 random bits in 43 characters that are safe in shells, files and URLs."""
     return secrets.token_urlsafe(32)
 
 
 def new_token(org: str) -> Token:
-    """A new token, to be shown once, with which machines of this organisation may enrol when its record is stored."""
+    """Return a new enrolment token of an organisation. It is valid once its record is stored."""
     return Token(org, f"token-{secrets.token_hex(4)}", new_secret())
 
 
 def hash_secret(secret: str) -> str:
-    """The record to store for a secret."""
+    """Return the record to store for a secret."""
     salt = secrets.token_urlsafe(9).encode()  # 12 ASCII characters: EMQX reads the salt from a column of text
     return f"${_SCHEME}${ITERATIONS}${_encoded(salt)}${_encoded(_key(secret, salt, ITERATIONS))}"
 
 
 def bcrypt_record(secret: str) -> str:
-    """The record for a broker that knows nothing but bcrypt. The lowest cost: there is nothing to guess."""
+    """Return the record for a broker that supports only bcrypt, with the lowest cost: a secret cannot be guessed."""
     return bcrypt.hashpw(secret.encode(), bcrypt.gensalt(rounds=4)).decode()
 
 
 def verify_secret(secret: str, record: str) -> bool:
-    """Whether `record` was made from `secret`. False for anything that is no record; never raises."""
+    """Return True if `record` was made from `secret`. A malformed record never matches; never raises."""
     parts = record.split("$")
     if len(parts) != 5 or parts[0] or parts[1] != _SCHEME:
         return False

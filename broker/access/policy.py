@@ -1,14 +1,14 @@
-"""Who may do what: one pure function over a table of roles.
+"""Access policy: one pure function decides which principal may publish, subscribe to or receive which topic.
 
-The embedded broker asks it live; configurations for other brokers are derived from the same grants.
+The embedded broker calls it for each message; the configuration of other brokers is derived from the same grants.
 
 Invariants:
-- What no grant allows is denied.
-- A subscription is allowed only when every topic its filter could match is granted: filters are compared level by
+- Everything that no grant allows is denied.
+- A subscription is allowed only if every topic that its filter can match is granted. Filters are compared level by
   level, never as text.
-- Names decide nothing: a principal is what its credential proved it to be. `client_id = username` everywhere:
-  `{org}.{machine}` for a machine, `{org}._{name}` for another principal of an organisation, `_{name}` for the system's.
-  Many machines may use one token at once, so its client ids go on behind the user name: `{org}._{name}.{nonce}`.
+- Only the credential decides what a principal is, never a name. `client_id = username` everywhere: `{org}.{machine}`
+  for a machine, `{org}._{name}` for another principal of an organisation, `_{name}` for a process of the server. Many
+  machines may use one token at once, so its client ids have a suffix: `{org}._{name}.{nonce}`.
 """
 
 import re
@@ -19,7 +19,7 @@ from schemas.contract import topics
 
 
 class Role(StrEnum):
-    """What a principal is there for."""
+    """Role of a principal."""
 
     MACHINE = "machine"
     READER = "reader"
@@ -27,11 +27,11 @@ class Role(StrEnum):
     DASHBOARD = "dashboard"
     INGESTOR = "ingestor"
     ENROL = "enrol"
-    """A token: it may ask for a machine's place, and nothing else."""
+    """An enrolment token: it may request a credential for a machine, and nothing else."""
 
 
 class Verb(StrEnum):
-    """What a principal wants to do. `topic` is a filter for SUBSCRIBE and a topic for the others."""
+    """Kind of access. The topic is a filter for SUBSCRIBE."""
 
     PUBLISH = "publish"
     SUBSCRIBE = "subscribe"
@@ -40,7 +40,7 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody with a credential. `org` is empty for the system's own; `name` is the machine id for a machine."""
+    """Holder of a credential. `org` is empty for processes of the server; `name` is the machine id of a machine."""
 
     role: Role
     org: str
@@ -54,7 +54,7 @@ class Principal:
         return f"{self.org}._{self.name}" if self.org else f"_{self.name}"
 
     def may_be_called(self, client_id: str) -> bool:
-        """Whether this principal may connect under this client id."""
+        """Return True if this principal may connect with this client id."""
         if self.role is Role.ENROL:
             start, _, nonce = client_id.rpartition(".")
             return start == self.username and _NONCE.fullmatch(nonce) is not None
@@ -62,20 +62,20 @@ class Principal:
 
     @property
     def level(self) -> str:
-        """The principal's own level in topics of requests and updates; the system's own start with `_`."""
+        """The principal's level in topics of requests and updates; it starts with `_` for processes of the server."""
         return self.name if self.org else f"_{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What a principal may publish and read, as topic filters."""
+    """Topic filters that a principal may publish to and read."""
 
     publish: tuple[str, ...]
     read: tuple[str, ...]
 
 
 def grants(principal: Principal) -> Grants:
-    """The filters that a principal's role gives it."""
+    """Return the filters that a principal's role grants."""
     org, own = principal.org, {"org": principal.org, "machine": principal.name}
     match principal.role:
         case Role.MACHINE:
@@ -102,7 +102,7 @@ def grants(principal: Principal) -> Grants:
             return Grants(publish=(topics.ENROL_REQUEST.at(**own),), read=(topics.ENROL_ANSWER.at(**own),))
         case Role.INGESTOR:
             retained = (topics.STATUS, topics.INFO)  # cleared when a machine is retired
-            probe = topics.PROBE.filter(principal=principal.name)  # what it says to itself at its start
+            probe = topics.PROBE.filter(principal=principal.name)  # sent to itself, to test shared subscriptions
             return Grants(
                 publish=(*(topic.filter() for topic in (*_FROM_THE_INGESTOR, *retained)), probe),
                 read=(*(topic.filter() for topic in _TO_THE_INGESTOR), probe),
@@ -110,7 +110,7 @@ def grants(principal: Principal) -> Grants:
 
 
 def allowed(principal: Principal, verb: Verb, topic: str) -> bool:
-    """Whether `principal` may do `verb` on `topic`, which is a filter for SUBSCRIBE. Never raises."""
+    """Return True if `principal` may do `verb` on `topic`, a filter for SUBSCRIBE. Never raises."""
     mine = grants(principal)
     if verb is Verb.SUBSCRIBE:
         return any(covers(granted, topic) for granted in mine.read)
@@ -120,17 +120,17 @@ def allowed(principal: Principal, verb: Verb, topic: str) -> bool:
 
 
 def may_administer(level: str) -> bool:
-    """Whether who publishes at this level of the topics of requests may change an organisation.
+    """Return True if requests published at this level may change an organisation.
 
-    The system's own may, of which the dashboard is the only one that any grant lets publish there.
+    Only processes of the server may, of which grants let only the dashboard publish requests.
     """
     return level.startswith("_")
 
 
 def covers(granted: str, wanted: str) -> bool:
-    """Whether every topic that the filter (or topic) `wanted` matches is also matched by the filter `granted`.
+    """Return True if the filter `granted` matches every topic that the filter (or topic) `wanted` matches.
 
-    Grants use literal levels and `+` only, which matches one non-reserved level. What is no filter is not covered.
+    Grants use literal levels and `+` only, which matches one non-reserved level. A malformed filter is not covered.
     """
     mine, theirs = granted.split("/"), wanted.split("/")
     return len(mine) == len(theirs) and all(
@@ -139,7 +139,7 @@ def covers(granted: str, wanted: str) -> bool:
 
 
 def _is_open(level: str) -> bool:
-    """Whether a grant's `+` covers this level: a name that is not reserved, or `+` itself."""
+    """Return True if a grant's `+` covers this level: a name that is not reserved, or `+` itself."""
     return level == "+" or not ("+" in level or "#" in level or level in _RESERVED)
 
 

@@ -1,16 +1,15 @@
-"""Who has a credential: what a broker asks when somebody connects, and again with every message.
+"""Directory of principals: looked up when a client connects, and again for every message.
 
 Invariants:
-- `find` answers from memory and never waits, so it can be asked on an event loop and for every message.
-- After a rotation the secret before is good, too, until its time is over.
-- Who is revoked is not found. A row that contradicts itself (a role of a newer version, a username that is not its
-  principal's) is not found either.
-- While the table cannot be read, what was read last stays in force; `refresh` says so once and never raises for it.
+- `find` answers from memory and never waits, so it can be called on an event loop for every message.
+- After a rotation the previous secret is valid as well, until its overlap ends.
+- A revoked principal is not found. An inconsistent row (an unknown role, a username that does not belong to its
+  principal) is not found either.
+- While the table cannot be read, the entries read last stay in force; `refresh` logs that once and never raises.
 """
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from broker.access.credentials import bcrypt_record, hash_secret, verify_secret
 from broker.access.policy import Principal, Role
+from runtime.clock import Clock, SystemClock
 from schemas.database.tables import principal as table
 
 log = logging.getLogger(__name__)
@@ -29,42 +29,42 @@ _ROLES = frozenset(role.value for role in Role)
 
 @dataclass(frozen=True, slots=True)
 class CredentialEntry:
-    """A principal and the record of its secret; after a rotation, for a while, also that of the secret before."""
+    """A principal and the record of its secret; during the overlap of a rotation also of the previous secret."""
 
     principal: Principal
     secret_hash: str
     previous_secret_hash: str | None = None
     bcrypt: str | None = None
-    """The record of its secret for NATS, where that was made when the secret was known."""
+    """Record for NATS, if one was made when the secret was created."""
 
     def record_of(self, secret: str) -> str | None:
-        """The record that this secret fits, None when it fits none."""
+        """Return the record that this secret matches, or None."""
         return next((record for record in self.records if verify_secret(secret, record)), None)
 
     @property
     def records(self) -> tuple[str, ...]:
-        """The records of the secrets that are good now."""
+        """Records of the secrets that are valid now."""
         return tuple(filter(None, (self.secret_hash, self.previous_secret_hash)))
 
 
 class Directory(Protocol):
-    """Where a broker looks principals up."""
+    """Directory of principals, as a broker uses it."""
 
     def find(self, username: str) -> CredentialEntry | None:
-        """The entry of a username, or None when there is none or it is revoked. Never waits, never raises."""
+        """Return the entry of a username, None if it is unknown or revoked. Never waits, never raises."""
         ...
 
     def entries(self) -> Mapping[str, CredentialEntry]:
-        """Every entry, by username. Never waits, never raises; the mapping does not change."""
+        """Return an immutable snapshot of all entries by username. Never waits, never raises."""
         ...
 
     def refresh(self) -> frozenset[str]:
-        """Read again what has changed since; returns the usernames whose entry changed or went. May wait."""
+        """Read what changed; return the usernames whose entry changed or was removed. May wait."""
         ...
 
 
 class MemoryDirectory:
-    """A directory that is told what it holds: for tests and for embedding. Safe to change from any thread."""
+    """A directory in memory, for tests and for embedding. Thread-safe."""
 
     def __init__(self, secrets: Mapping[Principal, str] | None = None) -> None:
         self._entries: dict[str, CredentialEntry] = {}
@@ -73,59 +73,56 @@ class MemoryDirectory:
             self.add(principal, secret)
 
     def add(self, principal: Principal, secret: str) -> None:
-        """Let a principal in with this secret, instead of the one it had."""
+        """Add a principal with this secret, or replace its secret."""
         self._entries = {
             **self._entries,
             principal.username: CredentialEntry(principal, hash_secret(secret), bcrypt=bcrypt_record(secret)),
         }
 
     def revoke(self, username: str) -> None:
-        """Let nobody in under this username any more."""
+        """Remove a username."""
         self._entries = {name: entry for name, entry in self._entries.items() if name != username}
 
     def find(self, username: str) -> CredentialEntry | None:
-        """The entry of a username; see `Directory`."""
+        """Return the entry of a username; see `Directory`."""
         return self._entries.get(username)
 
     def entries(self) -> Mapping[str, CredentialEntry]:
-        """Every entry; see `Directory`."""
+        """Return all entries; see `Directory`."""
         return self._entries
 
     def refresh(self) -> frozenset[str]:
-        """The usernames changed since the last call; see `Directory`."""
+        """Return the usernames changed since the last call; see `Directory`."""
         before, after = self._seen, self._entries
         self._seen = after
         return frozenset(name for name, entry in before.items() if after.get(name) != entry)
 
 
 class TableDirectory:
-    """The directory in the fleet's database, kept in memory. Empty until the first `refresh`.
+    """A directory that caches the fleet database's table of principals. Empty until the first `refresh`."""
 
-    `now`: the wall clock in milliseconds, which ends the overlap of two secrets.
-    """
-
-    def __init__(self, engine: Engine, *, now: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+    def __init__(self, engine: Engine, *, clock: Clock | None = None) -> None:
         self._engine = engine
-        self._now = now
+        self._clock = clock or SystemClock()
         self._rows: list[_Row] = []
         self._entries: dict[str, CredentialEntry] = {}
         self._readable = True
 
     def find(self, username: str) -> CredentialEntry | None:
-        """The entry of a username; see `Directory`."""
+        """Return the entry of a username; see `Directory`."""
         return self._entries.get(username)
 
     def entries(self) -> Mapping[str, CredentialEntry]:
-        """Every entry; see `Directory`."""
+        """Return all entries; see `Directory`."""
         return self._entries
 
     def refresh(self) -> frozenset[str]:
-        """Read the table; see `Directory`. One query, and work only for the rows that changed."""
+        """Read the table in one query and process the rows that changed; see `Directory`."""
         try:
             rows = self._read()
         except SQLAlchemyError as error:
             if self._readable:
-                log.warning("the principals cannot be read, those known stay in force: %s", str(error).splitlines()[0])
+                log.warning("cannot read the principals, the last ones stay in force: %s", str(error).splitlines()[0])
             self._readable = False
             return frozenset()
         self._readable = True
@@ -139,7 +136,7 @@ class TableDirectory:
         return frozenset(ended)
 
     def _read(self) -> list[_Row]:
-        previous = case((table.c.previous_until > self._now(), table.c.previous_secret_hash))
+        previous = case((table.c.previous_until > self._clock.now(), table.c.previous_secret_hash))
         columns = (
             table.c.username,
             table.c.role,
@@ -162,5 +159,5 @@ def _entries(rows: Iterable[_Row]) -> dict[str, CredentialEntry]:
         if entry is not None and entry.principal.username == username:
             entries[username] = entry
         else:
-            log.warning("the principal %s contradicts itself (%s %s of %r): not let in", username, role, name, org)
+            log.warning("the principal %s is inconsistent (%s %s of %r) and is ignored", username, role, name, org)
     return entries

@@ -1,13 +1,13 @@
 """paho's client, reading and writing many packets at a time.
 
-paho takes four calls of the system to read a packet and one to answer it, which is most of what receiving costs. Here
-what has arrived is read at once and its PUBLISH packets are taken apart at once; every other packet is paho's, and what
-it wants to send is gathered first.
+paho makes four system calls to read a packet and one to answer it, which is most of the cost of receiving. Here
+everything that has arrived is read at once and its PUBLISH packets are decoded at once; every other packet is left to
+paho, and outgoing packets are buffered and sent together.
 
 Invariants:
-- It is at most QoS 1: a PUBLISH of QoS 2, or one that does not hold what it should, ends the connection.
-- What is gathered leaves at `send_gathered`; nothing here waits for the network.
-- Private members of paho are overridden, so its version is pinned, and a test fails when the pin moves.
+- QoS 0 and 1 only: a PUBLISH of QoS 2, or a malformed one, ends the connection.
+- Buffered packets leave with `send_gathered`; nothing here waits for the network.
+- Private members of paho are overridden, so its version is pinned and a test fails when the pin moves.
 """
 
 import time
@@ -26,7 +26,7 @@ _PUBACK = bytes((PacketTypes.PUBACK << 4, 2))
 _LENGTH_DIGITS_MAX = 4
 
 Deliver = Callable[[bytes, bytes, int, bool], None]
-"""Takes a message: its topic, payload, QoS, and whether it was retained."""
+"""Callback for a message: topic, payload, QoS, and whether it was retained."""
 
 
 class FastClient(paho.Client):
@@ -40,17 +40,17 @@ class FastClient(paho.Client):
 
     @property
     def gathered_bytes(self) -> int:
-        """How much waits for `send_gathered`."""
+        """Number of bytes that wait for `send_gathered`."""
         return len(self._gathered)
 
     def gather(self, topic: str, payload: bytes, *, retain: bool) -> None:
-        """Publish at QoS 0, without all that paho keeps about a message."""
+        """Publish at QoS 0, without the bookkeeping of paho."""
         name = topic.encode()
         head = bytes((_PUBLISH | retain,)) + _digits(2 + len(name) + len(payload))
         self._gathered += head + len(name).to_bytes(2) + name + payload
 
     def send_gathered(self) -> None:
-        """Send as much of what is gathered as the network takes now."""
+        """Send as many buffered bytes as the network takes now."""
         if not self._gathered:
             return
         try:
@@ -77,12 +77,12 @@ class FastClient(paho.Client):
         if not arrived:
             return MQTTErrorCode.MQTT_ERR_CONN_LOST
         self._last_bytes_received = time.monotonic()
-        result = self._take(self._rest + arrived)
+        result = self._handle_data(self._rest + arrived)
         self.send_gathered()
         return result
 
-    def _take(self, data: bytes) -> MQTTErrorCode:
-        """Deal with every whole packet in the data, and keep the rest."""
+    def _handle_data(self, data: bytes) -> MQTTErrorCode:
+        """Handle every whole packet in the data and keep the rest."""
         at, result = 0, MQTTErrorCode.MQTT_ERR_SUCCESS
         while result == MQTTErrorCode.MQTT_ERR_SUCCESS and self._sock is not None:
             start, length = _length(data, at)
@@ -91,14 +91,14 @@ class FastClient(paho.Client):
             elif not start or start + length > len(data):
                 break
             elif data[at] & 0xF0 == _PUBLISH:
-                result = self._publish(data, at, start, start + length)
+                result = self._deliver_publish(data, at, start, start + length)
             else:
                 result = self._leave_to_paho(data[at], data[start : start + length])
             at = start + length
         self._rest = data[at:]
         return result
 
-    def _publish(self, data: bytes, at: int, start: int, end: int) -> MQTTErrorCode:
+    def _deliver_publish(self, data: bytes, at: int, start: int, end: int) -> MQTTErrorCode:
         flags = data[at]
         qos = flags >> 1 & 3
         topic_end = start + 2 + int.from_bytes(data[start : start + 2])
@@ -120,7 +120,7 @@ class FastClient(paho.Client):
 
 
 def _length(data: bytes, at: int) -> tuple[int, int]:
-    """Where the body of the packet at this place starts (0: not there yet, -1: never), and its length."""
+    """Return where the body of the packet at `at` starts (0: incomplete, -1: malformed) and its length."""
     length = 0
     for digit in range(_LENGTH_DIGITS_MAX):
         place = at + 1 + digit
@@ -133,7 +133,7 @@ def _length(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _digits(length: int) -> bytes:
-    """A length as MQTT writes it."""
+    """Encode a length as MQTT does."""
     digits = bytearray()
     while length >= 0x80:
         digits.append(length & 0x7F | 0x80)

@@ -1,7 +1,7 @@
-"""The transport inside one process: the same promises as `broker.client.mqtt`, without a network.
+"""The transport inside one process: the same guarantees as `broker.client.mqtt`, without a network.
 
-For tests and for embedding. `MemoryBroker` routes; each `MemoryTransport` is one client of it. Held by the same
-contract tests as the real one.
+For tests and for embedding. `MemoryBroker` routes; each `MemoryTransport` is a client of it. The contract tests of the
+transport run on both implementations.
 """
 
 import itertools
@@ -14,9 +14,9 @@ from broker.client.transport import Connected, Disconnected, Event, Message, Wil
 
 
 class MemoryBroker:
-    """Routes messages between the transports made with it. Safe to use from several threads.
+    """Routes messages between its transports. Thread-safe.
 
-    `shares`: whether it knows shared subscriptions, which it otherwise refuses.
+    `shares`: whether it supports shared subscriptions; otherwise it rejects them.
     """
 
     def __init__(self, *, shares: bool = False) -> None:
@@ -28,7 +28,7 @@ class MemoryBroker:
         self.clients: dict[str, MemoryTransport] = {}
 
     def stop(self) -> None:
-        """Go away as a killed broker does: every client is cut, retained messages are forgotten, wills are not sent."""
+        """Stop as a killed broker does: all clients are disconnected, retained messages lost, no wills published."""
         with self.changed:
             self.running = False
             self.retained.clear()
@@ -36,11 +36,11 @@ class MemoryBroker:
                 client.cut("the broker stopped", send_will=False)
 
     def start(self) -> None:
-        """Accept connections (again)."""
+        """Accept connections again."""
         self.running = True
 
     def route(self, message: Message) -> None:
-        """Deliver to every matching subscription, and keep or clear what is retained."""
+        """Deliver to every matching subscription, and retain the message if it says so."""
         with self.changed:
             if message.retain and message.payload:
                 self.retained[message.topic] = message
@@ -62,7 +62,7 @@ class _Connection:
 
 
 class MemoryTransport:
-    """One client of a MemoryBroker. `pass_time`, when given, is called instead of really waiting (a test's clock)."""
+    """A client of a MemoryBroker. `pass_time` is called instead of waiting, for a test's clock."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class MemoryTransport:
         return self._connection is not None
 
     def receive(self, limit: int, wait: float) -> Sequence[Event]:
-        """What happened, up to `limit` events; see `Transport`."""
+        """Return up to `limit` events; see `Transport`."""
         with self._broker.changed:
             self._connect_if_possible()
             if not self._events and wait > 0:
@@ -108,14 +108,14 @@ class MemoryTransport:
             return True
 
     def subscribe(self, subscriptions: Sequence[tuple[str, int]]) -> None:
-        """Have other subscriptions from now on; see `Transport`."""
+        """Replace the subscriptions; see `Transport`."""
         with self._broker.changed:
             self._subscriptions = list(subscriptions)
             if self._connection is not None:
-                self._take_retained()
+                self._queue_retained()
 
-    def flush(self, seconds: float) -> bool:  # noqa: ARG002 - nothing is ever on its way here
-        """Whether the connection stands; see `Transport`."""
+    def flush(self, seconds: float) -> bool:  # noqa: ARG002 - a publish is delivered at once
+        """Return True while connected; see `Transport`."""
         return self.connected
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class MemoryTransport:
             self._leave()
 
     def cut(self, reason: str = "cut", *, send_will: bool = True) -> None:
-        """End the connection as a network failure does: the broker publishes the will."""
+        """End the connection as a network failure does; the broker publishes the will."""
         with self._broker.changed:
             connection, self._connection = self._connection, None
             if connection is None:
@@ -138,11 +138,11 @@ class MemoryTransport:
             self._broker.changed.notify_all()
 
     def shared_filters(self, topic: str) -> list[str]:
-        """Its shared subscriptions that match."""
+        """Return its shared subscriptions that match a topic."""
         return [filter_ for filter_, _ in self._subscriptions if unshared(filter_)[0] and _matches(filter_, topic)]
 
     def deliver(self, message: Message, shared_filter: str | None = None) -> None:
-        """Take a message from the broker when a subscription matches it: this shared one, or any that is not."""
+        """Queue a message that a subscription matches: the given shared one, or any that is not shared."""
         granted = [
             qos
             for filter_, qos in self._subscriptions
@@ -165,9 +165,9 @@ class MemoryTransport:
         self._broker.clients[self._client_id] = self
         refused = [filter_ for filter_, _ in self._subscriptions if unshared(filter_)[0] and not self._broker.shares]
         self._events.append(Connected(tuple(refused)))
-        self._take_retained()
+        self._queue_retained()
 
-    def _take_retained(self) -> None:
+    def _queue_retained(self) -> None:
         for message in self._broker.retained.values():
             if any(covers(filter_, message.topic) for filter_, _ in self._subscriptions):
                 self._events.append(message)

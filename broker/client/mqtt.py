@@ -1,17 +1,16 @@
-"""The transport over a real broker. Only this file and `broker.client.fast_client` import paho.
+"""The transport over a real broker, on top of paho.
 
-paho is used as a codec and a socket, through its calls for an external loop: no thread of its own, no queue for later,
-no reconnecting. Each connection gets a new paho client, so nothing of an old one can leak into it.
+paho serves as a codec and a socket, through its functions for an external loop: no thread, no queue, no reconnecting.
+Each connection gets a new paho client, so that no state of an old connection remains.
 
 Invariants (beside those of `broker.client.transport`):
-- Only opening the socket (name look-up, TCP, TLS) happens in a thread, because it can take minutes on a bad network and
-  the caller must go on sampling. Nothing touches the client until that thread has ended.
-- TLS is what the address says: never tried, never dropped.
+- Only opening the socket (name resolution, TCP, TLS) happens in a thread, because it can take minutes on a bad network
+  and the caller must go on sampling. Nothing touches the client until that thread has ended.
+- The address decides about TLS: there is no fallback in either direction.
 """
 
 import logging
 import selectors
-import socket
 import ssl
 import threading
 import time
@@ -24,37 +23,25 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from broker.client.disconnect_reasons import CREDENTIALS_REJECTED, failure, reason_text
 from broker.client.fast_client import FastClient
+from broker.client.sockets import disable_nagle, tls_context
+from broker.client.subscriber import Subscriber
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, WillMaker, never_a_will
 from runtime.settings.address import ServerAddress
 
 HANDSHAKE_SECONDS = 20.0
+CLOSE_SECONDS = 2.0
 STEADY_SECONDS = 30.0
-"""A connection that lasted so long forgets the failures before it."""
-
-ASK_AGAIN_SECONDS = 5.0
-"""After a subscription was refused: a cluster refuses what it could grant while it elects a leader."""
+"""A connection that lasts this long resets the backoff."""
 
 SEND_MAX = 1000
-"""Messages handed over and not yet acknowledged (QoS 1), at most."""
+"""Maximum number of published and unacknowledged messages (QoS 1)."""
 
 GATHERED_MAX_BYTES = 1 << 20
-"""Not yet sent, at most; from a part of it on it is sent at once."""
+"""Maximum of buffered bytes; a sixteenth of it is sent at once."""
 
 _SLICE_SECONDS = 1.0
-_CREDENTIALS_REFUSED = frozenset(("Bad user name or password", "Not authorized", "Client identifier not valid"))
-_IN_WORDS = {
-    "Success": "the connection was closed",
-    "Unspecified error": "the broker closed the connection, or the network lost it",
-    "Keep alive timeout": "the broker did not answer for too long",
-    "Protocol error": "the broker said something that is not MQTT 3.1.1",
-    "Bad user name or password": "it does not know this name with this secret",
-    "Not authorized": "it does not let this name in",
-    "Client identifier not valid": "it does not take this client id",
-    "Server unavailable": "it takes no connections now",
-}
-"""What paho says of the end of a connection, or of one that was not made, for people."""
-
 log = logging.getLogger(__name__)
 
 
@@ -66,28 +53,10 @@ class _State(Enum):
     CLOSED = "closed for good"
 
 
-class _TlsSocket(ssl.SSLSocket):
-    """Closes itself when its handshake fails, which paho leaves to the garbage collector."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except OSError:
-            self.close()
-            raise
-
-
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.sslsocket_class = _TlsSocket
-    return context
-
-
 class Mqtt:
-    """A Transport over MQTT 3.1.1. `subscriptions` are filters with their QoS, made anew on every connect.
+    """A Transport over MQTT 3.1.1. `subscriptions` are filters with their QoS, made again on every connect.
 
-    `client_id` is the user name unless given (`broker.access.policy.Principal.may_be_called`).
+    `client_id` defaults to the user name (`broker.access.policy.Principal.may_be_called`).
     """
 
     def __init__(
@@ -108,14 +77,10 @@ class Mqtt:
         self._username = username
         self._password = password
         self._client_id = client_id or username
-        self._subscriptions = list(subscriptions)
-        self._made: list[tuple[str, int]] = []
-        self._asked: list[tuple[str, int]] = []
-        self._asking: int | None = None
-        self._ask_at: float | None = None
+        self._subscriber = Subscriber(subscriptions, monotonic)
         self._will = will
         self._keep_alive_seconds = keep_alive_seconds
-        self._tls = _tls(ca_file) if address.tls else None
+        self._tls = tls_context(ca_file) if address.tls else None
         self.backoff = backoff or Backoff()
         self._monotonic = monotonic
         self._state = _State.IDLE
@@ -136,7 +101,7 @@ class Mqtt:
         return self._state is _State.CONNECTED
 
     def receive(self, limit: int, wait: float) -> Sequence[Event]:
-        """What happened, up to `limit` events; see `Transport`."""
+        """Return up to `limit` events; see `Transport`."""
         deadline = self._monotonic() + wait
         while True:
             self._work(limit, 0.0 if self._events else max(0.0, min(deadline - self._monotonic(), _SLICE_SECONDS)))
@@ -161,49 +126,48 @@ class Mqtt:
         return self.connected
 
     def subscribe(self, subscriptions: Sequence[tuple[str, int]]) -> None:
-        """Have other subscriptions from now on; see `Transport`."""
-        wanted = {filter_ for filter_, _ in subscriptions}
-        gone = [filter_ for filter_, _ in self._subscriptions if filter_ not in wanted]
-        self._subscriptions = list(subscriptions)
+        """Replace the subscriptions; see `Transport`."""
+        removed = self._subscriber.replace(subscriptions)
         if self.connected and self._client is not None:
-            if gone:
-                self._client.unsubscribe(gone)
-            self._ask(self._client)
+            if removed:
+                self._client.unsubscribe(removed)
+            self._subscriber.request(self._client)
 
     def flush(self, seconds: float) -> bool:
-        """Wait for the broker's acknowledgements; see `Transport`. What arrives meanwhile is kept for `receive`."""
+        """Wait for the broker's acknowledgements; see `Transport`. Messages received meanwhile wait for `receive`."""
         deadline = self._monotonic() + seconds
-        while self._waits() and self.connected and self._monotonic() < deadline:
-            self._work(SEND_MAX, min(0.1, max(0.0, deadline - self._monotonic())))
+        self._work_while(self._waits, deadline)
         return self.connected and not self._waits()
 
     def _waits(self) -> bool:
-        """Whether something that was handed over has not gone, or has not been acknowledged."""
+        """Return True if a published message is not sent or not acknowledged yet."""
         return self._unsent > 0 or (self._client is not None and self._client.gathered_bytes > 0)
 
     def close(self) -> None:
         """Disconnect cleanly; see `Transport`."""
-        if self._state is _State.CONNECTED and self._client is not None:
-            deadline = self._monotonic() + 2.0
-            while self.connected and self._client.gathered_bytes and self._monotonic() < deadline:
-                self._work(SEND_MAX, 0.1)
-        if self._state is _State.CONNECTED and self._client is not None:
-            self._client.disconnect()
-            while self.connected and self._monotonic() < deadline:
-                self._work(SEND_MAX, 0.1)
+        client, deadline = self._client, self._monotonic() + CLOSE_SECONDS
+        if self.connected and client is not None:
+            self._work_while(lambda: client.gathered_bytes > 0, deadline)
+        if self.connected and client is not None:
+            client.disconnect()
+            self._work_while(lambda: True, deadline)
         self._state = _State.CLOSED
         if self._opener is not None:
             self._opener.join(1.0)
         self._drop_socket()
         self._selector.close()
 
+    def _work_while(self, condition: Callable[[], bool], deadline: float) -> None:
+        while self.connected and condition() and (left := deadline - self._monotonic()) > 0:
+            self._work(SEND_MAX, min(0.1, left))
+
     def _work(self, limit: int, wait: float) -> None:
-        """Do the next piece of work that the state asks for, waiting at most `wait` seconds for the network."""
+        """Do one unit of work for the current state, waiting at most `wait` seconds for the network."""
         match self._state:
             case _State.IDLE:
-                self._wait_for_the_next_attempt(wait)
+                self._wait_for_retry(wait)
             case _State.OPENING:
-                self._wait_for_the_opener(wait)
+                self._wait_for_opener(wait)
             case _State.HANDSHAKE | _State.CONNECTED if self._client is not None:
                 self._pump(self._client, limit, wait)
                 if self._state is _State.HANDSHAKE and self._monotonic() - self._changed_at > HANDSHAKE_SECONDS:
@@ -211,7 +175,7 @@ class Mqtt:
             case _:
                 time.sleep(wait)
 
-    def _wait_for_the_next_attempt(self, wait: float) -> None:
+    def _wait_for_retry(self, wait: float) -> None:
         pause = self._next_attempt - self._monotonic()
         if pause > 0:
             time.sleep(min(pause, wait))
@@ -229,18 +193,9 @@ class Mqtt:
         try:
             client.connect(self._address.host, self._address.port, self._keep_alive_seconds)
         except (OSError, ValueError) as error:  # ValueError: an address that paho refuses
-            self._opening_failed = self._in_words(error)
+            self._opening_failed = failure(error, self._address)
 
-    def _in_words(self, error: Exception) -> str:
-        if isinstance(error, ConnectionRefusedError):
-            return f"nothing answers at {self._address.host}:{self._address.port}"
-        if isinstance(error, TimeoutError):
-            return f"{self._address.host}:{self._address.port} did not answer in time"
-        if isinstance(error, ConnectionResetError):
-            return _IN_WORDS["Unspecified error"]
-        return str(error) or type(error).__name__
-
-    def _wait_for_the_opener(self, wait: float) -> None:
+    def _wait_for_opener(self, wait: float) -> None:
         if self._opener is not None:
             self._opener.join(wait)
             if self._opener.is_alive():
@@ -255,15 +210,15 @@ class Mqtt:
         self._enter(_State.HANDSHAKE)
 
     def _pump(self, client: FastClient, limit: int, wait: float) -> None:
-        """Read and write what the socket allows, until `limit` events wait or nothing more arrives."""
-        if self.connected and self._ask_at is not None and self._monotonic() >= self._ask_at:
-            self._ask(client)
+        """Read and write what the socket allows, until `limit` events are queued or nothing more arrives."""
+        if self.connected and self._subscriber.is_due:
+            self._subscriber.request(client)
         sock = client.socket()
         if sock is None:
             self._lost("the connection closed")
             return
         self._write(client)
-        if client.socket() is not sock:  # writing found that it is over
+        if client.socket() is not sock:  # writing failed, the connection has ended
             return
         reading_writing = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.gathered_bytes else 0)
         if self._selector.get_key(sock).events != reading_writing:
@@ -302,7 +257,7 @@ class Mqtt:
         if will is not None:
             client.will_set(will.topic, will.payload, will.qos, will.retain)
         client.max_queued_messages_set(SEND_MAX)
-        client.on_socket_open = _send_small_packets_at_once
+        client.on_socket_open = disable_nagle
         client.on_socket_close = self._on_socket_close
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
@@ -314,36 +269,21 @@ class Mqtt:
         self, client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
     ) -> None:
         if reason.is_failure:
-            self._lost(_in_words(reason), refused=str(reason) in _CREDENTIALS_REFUSED)
-        elif not self._ask(client):
+            self._lost(reason_text(reason), refused=str(reason) in CREDENTIALS_REJECTED)
+        elif not self._subscriber.request(client):
             self._established(())
-
-    def _ask(self, client: paho.Client) -> bool:
-        """Ask for the subscriptions. False when there are none."""
-        self._made, self._ask_at = self._subscriptions, None
-        return self._ask_for(client, self._subscriptions)
-
-    def _ask_for(self, client: paho.Client, wanted: Sequence[tuple[str, int]]) -> bool:
-        self._asked = list(wanted)
-        _, self._asking = client.subscribe(self._asked) if wanted else (None, None)
-        return bool(wanted)
 
     def _on_subscribe(
         self, client: paho.Client, _userdata: object, mid: int, reasons: list[ReasonCode], _properties: object
     ) -> None:
-        if mid != self._asking:  # an answer to what was asked before the subscriptions changed
+        rejected = self._subscriber.handle_suback(client, mid, reasons)
+        if rejected is None:
             return
-        refused = [wanted for wanted, reason in zip(self._asked, reasons, strict=False) if reason.is_failure]
-        if any(qos for _, qos in refused):  # a cluster that has lost a node may grant 0 and refuse 1
-            self._ask_for(client, [(filter_, 0) for filter_, _ in refused])
-            return
-        self._ask_at = self._monotonic() + ASK_AGAIN_SECONDS if refused else None
-        topics = tuple(filter_ for filter_, _ in refused)
-        if self._state is _State.CONNECTED:
-            if topics:
-                log.error("the broker refused these subscriptions, it is asked again: %s", ", ".join(topics))
-        elif self._made is self._subscriptions or not self._ask(client):  # else they were changed meanwhile
-            self._established(topics)
+        if self.connected:
+            if rejected:
+                log.error("the broker rejected these subscriptions, retrying: %s", ", ".join(rejected))
+        elif self._subscriber.is_current or not self._subscriber.request(client):  # otherwise they changed meanwhile
+            self._established(rejected)
 
     def _established(self, refused: tuple[str, ...]) -> None:
         self._enter(_State.CONNECTED)
@@ -355,8 +295,8 @@ class Mqtt:
         queue = self._events if self._state is _State.CONNECTED else self._early
         try:
             queue.append(Message(topic.decode(), payload, qos, retain))
-        except UnicodeDecodeError:  # some brokers let a topic pass that is not UTF-8
-            log.warning("a message on a topic that is not UTF-8 was dropped")
+        except UnicodeDecodeError:  # some brokers deliver topics that are not UTF-8
+            log.warning("dropped a message whose topic is not UTF-8")
 
     def _on_publish(
         self, _client: paho.Client, _userdata: object, _mid: int, _reason: ReasonCode, _properties: object
@@ -366,7 +306,7 @@ class Mqtt:
     def _on_disconnect(
         self, _client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
     ) -> None:
-        self._lost(_in_words(reason))
+        self._lost(reason_text(reason))
 
     def _on_socket_close(self, _client: paho.Client, _userdata: object, sock: Any) -> None:  # noqa: ANN401 - paho's
         self._unwatch(sock)
@@ -377,7 +317,7 @@ class Mqtt:
             self._watched = None
 
     def _lost(self, reason: str, *, refused: bool = False) -> None:
-        """Record the end of an attempt or a connection, once, and set the time of the next attempt."""
+        """Record the end of an attempt or a connection once, and schedule the next attempt."""
         if self._state in (_State.IDLE, _State.CLOSED):
             return
         if self._state is _State.CONNECTED and self._monotonic() - self._changed_at >= STEADY_SECONDS:
@@ -388,7 +328,7 @@ class Mqtt:
         self._drop_socket()
 
     def _drop_socket(self) -> None:
-        """Close the socket of a connection that is over, and forget its client."""
+        """Close the socket of a connection that has ended, and drop its client."""
         client, self._client, self._unsent = self._client, None, 0
         sock = client.socket() if client is not None and self._opener is None else None
         if sock is None:
@@ -399,12 +339,3 @@ class Mqtt:
     def _enter(self, state: _State) -> None:
         log.debug("%s: %s", self._username, state.value)
         self._state, self._changed_at = state, self._monotonic()
-
-
-def _in_words(reason: ReasonCode) -> str:
-    return _IN_WORDS.get(str(reason), str(reason))
-
-
-def _send_small_packets_at_once(_client: paho.Client, _userdata: object, sock: Any) -> None:  # noqa: ANN401 - paho's
-    if isinstance(sock, socket.socket):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,18 +1,18 @@
-"""Asking the ingestor for something: signed orders in requests, published until they are accepted, and their updates.
+"""Requests to the ingestor: signed orders, published until they are answered, and the updates about them.
 
-For whoever may act: the command line, the dashboard, and programs that embed DashFleet.
+For the command line, the dashboard, and programs that embed DashFleet.
 
     requests = act(orders, seed, actor="ada")
-    client = RequestClient(transport, principal, now=…, monotonic=…)
+    client = RequestClient(transport, principal, clock=…)
     for request in requests: client.send("home", request, until=orders[0].expires_at)
     while …: for update in client.step(0.5): …
 
 Invariants:
-- An order is signed for one machine. Orders and requests keep their ids however often they are published, so saying it
-  again does nothing twice.
-- A request is published again, on every new connection and after a pause, until an update says that it was accepted or
-  refused, or until nobody needs it any more (`until`).
-- Driven by `step`; no thread and no clock of its own. What arrives and cannot be read is counted and passed over.
+- An order is signed for one machine. Orders and requests keep their ids however often they are published, so publishing
+  is idempotent.
+- A request is published again on every new connection and after RETRY_SECONDS, until an update accepts or rejects it or
+  its time is over (`until`).
+- Driven by `step`, without a thread. A message that cannot be decoded is counted and ignored.
 """
 
 import secrets
@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from broker.access.policy import Principal, Role
 from broker.client.transport import Connected, Disconnected, Message, Transport
+from runtime.clock import Clock
 from schemas.contract import topics
 from schemas.contract.administration import Administration
 from schemas.contract.commands import ORDERS_MAX, Act, Cancel, Order, Request, Rollout, Update
@@ -31,23 +32,23 @@ from schemas.contract.messages import Signed
 from schemas.contract.signing import sign
 
 REQUEST_BYTES_MAX = 128 << 10
-"""Of signed orders in one request, so that it is half of what a broker takes in one packet."""
+"""Maximum size of the signed orders in one request: half of a broker's maximum packet size."""
 
 RETRY_SECONDS = 5.0
-"""Between two publications of a request that nobody has answered."""
+"""Interval between two publications of an unanswered request."""
 
 OPERATOR_NAME = "act"
-"""What `dashfleet act` is called in its organisation."""
+"""Name of the principal of `dashfleet act` in its organisation."""
 
 DASHBOARD = Principal(Role.DASHBOARD, "", "dashboard")
-"""The dashboard, which acts for the people of every organisation."""
+"""The dashboard, which acts for the users of every organisation."""
 
 CANCEL_MAX = 1000
-_ORDER_OVERHEAD = 64  # what JSON puts around an order in its request
+_ORDER_OVERHEAD = 64  # bytes of JSON around an order in its request
 
 
 def new_id() -> str:
-    """A new id of an order, a batch or a request."""
+    """Return a new id of an order, a batch or a request."""
     return secrets.token_hex(16)
 
 
@@ -61,7 +62,7 @@ def orders(
     lifetime_seconds: float,
     new_id: Callable[[], str] = new_id,
 ) -> list[Order]:
-    """One order for each machine, to be carried out within `lifetime_seconds`. Raises ValueError when it cannot be."""
+    """Return an order for each machine that expires after `lifetime_seconds`. Raises ValueError if it is invalid."""
     return [
         Order(
             id=new_id(),
@@ -84,7 +85,7 @@ def act(
     rollout: Rollout | None = None,
     new_id: Callable[[], str] = new_id,
 ) -> list[Request]:
-    """The requests that carry these orders, signed with this private key: one batch, in as many as it takes."""
+    """Sign orders with a private key and return the requests that carry them: one batch in one or more requests."""
     batch, chosen = new_id(), rollout or Rollout()
     return [
         Request(id=new_id(), actor=actor, change=Act(batch=batch, orders=tuple(chunk), rollout=chosen))
@@ -104,13 +105,13 @@ def carried(orders: Sequence[Order], requests: Sequence[Request]) -> dict[str, t
 
 
 def cancel(commands: Sequence[str], *, actor: str, new_id: Callable[[], str] = new_id) -> list[Request]:
-    """The requests that take these commands back."""
+    """Return the requests that cancel these commands."""
     chunks = (tuple(commands[start : start + CANCEL_MAX]) for start in range(0, len(commands), CANCEL_MAX))
     return [Request(id=new_id(), actor=actor, change=Cancel(commands=chunk)) for chunk in chunks]
 
 
 def administer(change: Administration, *, actor: str, new_id: Callable[[], str] = new_id) -> Request:
-    """The request for a change of an organisation."""
+    """Return the request for a change of an organisation."""
     return Request(id=new_id(), actor=actor, change=change)
 
 
@@ -143,46 +144,44 @@ class RequestClient:
         transport: Transport,
         principal: Principal,
         *,
-        now: Callable[[], int],
-        monotonic: Callable[[], float],
+        clock: Clock,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._transport = transport
         self._level = principal.level
-        self._now = now
-        self._monotonic = monotonic
+        self._clock = clock
         self._retry_seconds = retry_seconds
         self._pending: dict[str, _Pending] = {}
         self.refused = ""
-        """Why the broker lets this principal not in, or not read its updates; empty when it does."""
+        """Why the broker rejects this principal or its subscription; empty if it does not."""
         self.trouble = ""
-        """Why there is no connection; empty while there is one."""
+        """Why there is no connection; empty while connected."""
         self.unreadable = 0
 
     @staticmethod
     def subscriptions(principal: Principal) -> list[tuple[str, int]]:
-        """What the transport must subscribe to: the updates of one organisation, or of all for the system's own."""
+        """Return the transport's subscriptions: the updates of one organisation, or of all for the server's own."""
         levels = {"org": principal.org} if principal.org else {}
         return [(topics.UPDATE.filter(**levels, principal=principal.level), topics.UPDATE.qos)]
 
     @property
     def connected(self) -> bool:
-        """Whether a request would reach the broker now."""
+        """Whether a request can be published now."""
         return self._transport.connected
 
     @property
     def pending(self) -> frozenset[str]:
-        """The ids of the requests that nobody has answered yet."""
+        """Ids of the requests that are not answered yet."""
         return frozenset(self._pending)
 
     def send(self, org: str, request: Request, *, until: int) -> None:
-        """Publish a request with the next step, and again until it is answered or `until` (milliseconds) has come."""
+        """Publish a request with the next step, and again until it is answered or `until` (milliseconds) is past."""
         topic = topics.REQUEST.at(org=org, principal=self._level)
         message = Message(topic, request.encode(), topics.REQUEST.qos, topics.REQUEST.retain)
-        self._pending.setdefault(request.id, _Pending(message, until, due=self._monotonic()))
+        self._pending.setdefault(request.id, _Pending(message, until, due=self._clock.monotonic()))
 
     def step(self, wait: float) -> list[Update]:
-        """Publish what is due, do the network's work for up to `wait` seconds, and return the updates that came."""
+        """Publish what is due, do the network's work for up to `wait` seconds, and return the updates received."""
         self._publish()
         updates = []
         for event in self._transport.receive(100, wait):
@@ -190,17 +189,17 @@ class RequestClient:
                 case Message():
                     updates += self._read(event)
                 case Connected():
-                    self._arrived(event)
+                    self._handle_connected(event)
                 case Disconnected():
                     self.trouble, self.refused = event.reason, event.reason if event.refused else ""
         self._publish()
         return updates
 
-    def _arrived(self, event: Connected) -> None:
+    def _handle_connected(self, event: Connected) -> None:
         self.trouble = ""
-        self.refused = f"the broker refused to show {', '.join(event.refused)}" if event.refused else ""
+        self.refused = f"the broker rejected the subscription to {', '.join(event.refused)}" if event.refused else ""
         for pending in self._pending.values():
-            pending.due = self._monotonic()
+            pending.due = self._clock.monotonic()
 
     def _read(self, message: Message) -> list[Update]:
         address = topics.parse(message.topic)
@@ -211,11 +210,11 @@ class RequestClient:
         except ValidationError:
             self.unreadable += 1
             return []
-        self._pending.pop(update.request, None)  # whatever it says, the request has been received
+        self._pending.pop(update.request, None)  # any update means that the request has been received
         return [update]
 
     def _publish(self) -> None:
-        now, monotonic = self._now(), self._monotonic()
+        now, monotonic = self._clock.now(), self._clock.monotonic()
         self._pending = {id_: pending for id_, pending in self._pending.items() if now < pending.until}
         for pending in self._pending.values():
             if pending.due <= monotonic and self._transport.publish(pending.message):

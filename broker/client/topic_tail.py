@@ -1,8 +1,8 @@
-"""What passes on an organisation's topics, as any third party with a reader's credential sees it.
+"""Tail of an organisation's topics, as any program with a reader's credential sees them.
 
 Invariants:
-- Whatever somebody publishes is shown; what is no JSON, or none that others can read (NaN), as a text.
-- Nothing that is shown to a person steers the terminal.
+- Every message is shown; a payload that is not JSON, or not portable JSON (NaN), as text.
+- Nothing that is printed can control the terminal.
 """
 
 import json
@@ -20,17 +20,25 @@ from runtime.terminal import printable
 from schemas.contract import topics
 
 READER_NAME = "watch"
-_WATCHED = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT, topics.ORG_CONFIG)
+_FOLLOWED = (
+    topics.STATUS,
+    topics.INFO,
+    topics.TELEMETRY,
+    topics.BACKFILL,
+    topics.RESULT,
+    topics.ALERT,
+    topics.ORG_CONFIG,
+)
 
 
 def watch(settings: WatchSettings, *, show: Callable[[Event], None]) -> None:
-    """Subscribe and show every event until told to stop. Raises UserError when the broker refuses the credential."""
+    """Subscribe and show every event until told to stop. Raises UserError if the broker rejects the credential."""
     stop = StopSignal()
     transport = Mqtt(
         settings.address,
         username=Principal(Role.READER, settings.org, READER_NAME).username,
         password=settings.secret(),
-        subscriptions=[(topic.filter(org=settings.org), topic.qos) for topic in _WATCHED],
+        subscriptions=[(topic.filter(org=settings.org), topic.qos) for topic in _FOLLOWED],
         keep_alive_seconds=settings.keep_alive_seconds,
         ca_file=settings.ca_file,
     )
@@ -38,9 +46,9 @@ def watch(settings: WatchSettings, *, show: Callable[[Event], None]) -> None:
         while not stop.received:
             for event in transport.receive(100, 0.5):
                 if isinstance(event, Disconnected) and event.refused:
-                    raise UserError(f"the broker at {settings.server} refused the reader's secret: {event.reason}")
+                    raise UserError(f"the broker at {settings.server} rejected the reader's secret: {event.reason}")
                 if isinstance(event, Connected) and event.refused:
-                    raise UserError(f"the broker refused to show {', '.join(event.refused)}")
+                    raise UserError(f"the broker rejected the subscription to {', '.join(event.refused)}")
                 show(event)
     finally:
         transport.close()
@@ -54,7 +62,7 @@ def as_json_lines(event: Event) -> None:
 
 
 def as_text(event: Event) -> None:
-    """Print an event for a person; connections go to standard error."""
+    """Print an event as text; changes of the connection go to standard error."""
     match event:
         case Connected():
             sys.stderr.write("connected\n")
@@ -66,10 +74,10 @@ def as_text(event: Event) -> None:
 
 
 def _encoded(payload: bytes, wrapped: Callable[[Any], Any] = lambda it: it, *, ensure_ascii: bool = True) -> str:
-    """A payload as JSON on one line, inside of what `wrapped` puts around it."""
+    """Return a payload as JSON on one line, inside the object that `wrapped` puts around it."""
     try:
         return json.dumps(wrapped(json.loads(payload)), allow_nan=False, ensure_ascii=ensure_ascii)
-    except (ValueError, RecursionError):  # no JSON; NaN; nested so deeply that only an attacker writes it
+    except (ValueError, RecursionError):  # not JSON; NaN; nested too deeply
         text = payload.decode("utf-8", "backslashreplace")
         return json.dumps(wrapped(text), ensure_ascii=ensure_ascii)
 

@@ -6,7 +6,6 @@ Invariants:
 - A connection is *pending* until its client is admitted. When all places are taken, a pending connection older than
   PENDING_SECONDS of the address with most pending ones gives up its place, so that sockets without a credential cannot
   keep clients with one out.
-- One address has at most half of all places pending.
 """
 
 import asyncio
@@ -82,7 +81,7 @@ class Listener:
                 log.error("cannot accept connections for a moment: %s", error.strerror)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            if not self._has_room(str(address[0])):
+            if not self._has_room():
                 self._too_many()
                 accepted.close()
                 continue
@@ -97,10 +96,8 @@ class Listener:
         self._pending.setdefault(address, {})[connection] = self._loop.time()
         connection.add_done_callback(self.admitted)
 
-    def _has_room(self, address: str) -> bool:
-        """Return True if one more connection of this address may begin, after evicting a pending one if needed."""
-        if len(self._pending.get(address, ())) >= max(1, self._most // 2):
-            return self._evict(address)
+    def _has_room(self) -> bool:
+        """Return True if one more connection may begin, after evicting a pending one if needed."""
         if len(self._connections) < self._most:
             return True
         busiest = max(self._pending, key=lambda each: len(self._pending[each]), default=None)

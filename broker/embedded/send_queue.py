@@ -1,10 +1,10 @@
-"""What the embedded broker still has to send to one client.
+"""Packets that the embedded broker has to send to one client.
 
 Invariants:
-- Handing something over never waits, so one slow client cannot hold up another.
-- Everything that waits here is bounded together, in bytes; a client that lets it overflow is to be cut (`overflowing`),
-  not to lose single messages: the MQTT of a client that is connected has no gaps.
-- At most `window` messages of QoS 1 are sent and not acknowledged; the next ones wait, in their order.
+- Queueing never waits, so one slow client cannot delay another.
+- The queue is bounded in bytes. A client whose queue overflows is disconnected (`overflowing`) and does not lose single
+  messages: a connected client of MQTT has no gaps.
+- At most `window` messages of QoS 1 are sent and unacknowledged; the next ones wait in their order.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from amqtt.mqtt.publish import PublishPacket
 
 from broker.client.transport import Message
 
-_OVERHEAD_BYTES = 100  # of a message in this queue, whatever it carries
-_CHUNK_BYTES = 64 << 10  # handed to the socket at once
+_OVERHEAD_BYTES = 100  # of a message in this queue, without topic and payload
+_CHUNK_BYTES = 64 << 10  # written to the socket at once
 _PACKET_IDS = 65_535
 
 
 class SendQueue:
-    """A queue of replies and messages, and the task that empties it."""
+    """A queue of replies and messages, and the coroutine that empties it."""
 
     def __init__(self, *, max_bytes: int, window: int) -> None:
         self._max_bytes = max_bytes
@@ -34,28 +34,28 @@ class SendQueue:
 
     @property
     def overflowing(self) -> bool:
-        """Whether more waits than may."""
+        """Whether the queue exceeds its limit."""
         return self._messages_bytes + len(self._replies) > self._max_bytes
 
     def reply(self, packet: bytes) -> None:
-        """Send this packet soon, before any message that waits."""
+        """Queue a packet before all messages."""
         self._replies += packet
         self._something.set()
 
     def deliver(self, message: Message) -> None:
-        """Send this message when it is its turn."""
+        """Queue a message."""
         self._messages.append(message)
         self._messages_bytes += _weight(message)
         self._something.set()
 
     def acknowledged(self, packet_id: int) -> None:
-        """The client has the message with this id; an unknown id changes nothing."""
+        """Handle a PUBACK; an unknown id is ignored."""
         self._unacknowledged.discard(packet_id)
         if self._messages:
             self._something.set()
 
     async def send(self, writer: asyncio.StreamWriter) -> None:
-        """Send everything as fast as the client takes it, until cancelled or until the connection is lost."""
+        """Send the queue as fast as the client reads it, until cancelled or until the connection is lost."""
         try:
             while True:
                 await self._something.wait()
@@ -63,11 +63,11 @@ class SendQueue:
                 while chunk := self._next_chunk():
                     writer.write(chunk)
                     await writer.drain()
-        except OSError:  # whoever reads from this client notices too, and ends it
+        except OSError:  # the reading side notices it as well and ends the connection
             return
 
     def _next_chunk(self) -> bytes:
-        """The replies, and the messages that may be sent now, up to a size worth handing over at once."""
+        """Return the replies, and messages that may be sent now, up to about _CHUNK_BYTES."""
         chunk, self._replies = self._replies, bytearray()
         while self._messages and len(chunk) < _CHUNK_BYTES:
             if self._messages[0].qos and len(self._unacknowledged) >= self._window:
@@ -92,5 +92,5 @@ class SendQueue:
 
 
 def _weight(message: Message) -> int:
-    """Bytes that this message keeps in memory. A retained one is kept by the broker anyway."""
+    """Return the bytes of memory that a message in the queue costs. A retained one is in memory anyway."""
     return _OVERHEAD_BYTES + (0 if message.retain else len(message.topic) + len(message.payload))

@@ -1,12 +1,11 @@
-"""Who subscribed to what: a tree of filter levels, asked with a topic.
+"""Subscriptions as a tree of filter levels.
 
-The cost of a question depends on the levels of the topic, not on how many subscriptions there are: each machine has a
-few filters of its own.
+The cost of a look-up depends on the number of levels of the topic, not on the number of subscriptions.
 
 Invariants:
 - Only well-formed filters are added (`broker.embedded.codec.is_filter`).
-- `match` returns a copy, so that subscriptions may come and go while somebody works through it.
-- A subscriber appears once for each topic, with the highest QoS of those of its filters that match.
+- `match` returns a copy, so that subscriptions may change while the caller iterates over it.
+- A subscriber appears once for each topic, with the highest QoS of its matching filters.
 """
 
 from collections.abc import Hashable, Sequence
@@ -29,14 +28,14 @@ class SubscriptionTree(Generic[S]):
         self._root: _Node[S] = _Node()
 
     def add(self, filter_: str, subscriber: S, qos: int) -> None:
-        """Subscribe, or change the QoS of the subscription to the same filter."""
+        """Add a subscription, or change its QoS."""
         node = self._root
         for level in filter_.split("/"):
             node = node.below.setdefault(level, _Node())
         node.here[subscriber] = qos
 
     def discard(self, filter_: str, subscriber: S) -> None:
-        """Unsubscribe, if it was subscribed; leaves no empty branches behind."""
+        """Remove a subscription, if it exists, and the branches that it leaves empty."""
         path = [self._root]
         levels = filter_.split("/")
         for level in levels:
@@ -51,7 +50,7 @@ class SubscriptionTree(Generic[S]):
             del parent.below[level]
 
     def match(self, topic: str) -> dict[S, int]:
-        """The subscribers of a topic."""
+        """Return the subscribers of a topic with their QoS."""
         found: dict[S, int] = {}
         _collect(self._root, topic.split("/"), 0, found)
         return found

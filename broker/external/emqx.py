@@ -1,13 +1,12 @@
-"""The same principals and rules for EMQX, which reads them from the fleet's database on PostgreSQL.
+"""Configuration of EMQX, which reads principals and rules from the fleet's database on PostgreSQL.
 
-Nothing is copied: EMQX asks one query when a client connects, and one for what it may do. Both look at the table
-`principal` alone, and the rules in the second are those of `broker.access.policy.grants`, asked with placeholders
-for names.
+Nothing is copied: EMQX runs one query when a client connects and one for its permissions. Both read the table
+`principal`; the rules in the second are those of `broker.access.policy.grants` with placeholders for names.
 
 Invariants:
-- What no rule allows is denied (`no_match`, which EMQX ships as allow).
-- A client id is good as `Principal.may_be_called` says, so a session belongs to a credential.
-- A revoked row, and one that contradicts itself, lets nobody in and grants nothing.
+- Everything that no rule allows is denied (`no_match`, whose default in EMQX is allow).
+- A client id is checked as `Principal.may_be_called` does, so that a session belongs to a credential.
+- A revoked or inconsistent row authenticates no client and grants nothing.
 """
 
 import json
@@ -33,11 +32,11 @@ WHERE username = ${{username}} AND {_VALID}
                                 AND substr(${{clientid}}, length(username) + 2) ~ '^[0-9a-f]{{32}}$'
            ELSE ${{clientid}} = username END
 LIMIT 1
-""".strip()  # noqa: S608 - of constants; what is asked for are EMQX's placeholders, which it binds
+""".strip()  # noqa: S608 - built from constants; EMQX binds its own placeholders
 
 
 def authorization() -> str:
-    """The query for what a user name may do."""
+    """Return the query for the permissions of a user name."""
     rules = ",\n       ".join(f"('{role}', '{action}', '{topic}')" for role, action, topic in _rules())
     return f"""
 SELECT 'allow' AS permission, rule.action,
@@ -50,12 +49,12 @@ WHERE username = ${{username}} AND {_VALID}
 
 
 def configuration(*, server: str, database: str, username: str) -> str:
-    """What belongs into EMQX's configuration."""
+    """Return the lines for EMQX's configuration."""
     connection = f"""server = {json.dumps(server)}
   database = {json.dumps(database)}
   username = {json.dumps(username)}"""
     return f"""\
-# For EMQX 5, as dashfleet emqx printed it. The database's password is in EMQX's environment, as
+# For EMQX 5, printed by dashfleet emqx. Set the password of the database in EMQX's environment, as
 # EMQX_AUTHENTICATION__1__PASSWORD and EMQX_AUTHORIZATION__SOURCES__1__PASSWORD.
 
 authentication = [{{
@@ -87,7 +86,7 @@ mqtt.max_inflight = 2048
 
 
 def _rules() -> list[tuple[str, str, str]]:
-    """Role, action and topic filter of every grant, with `{org}` and `{name}` where a principal's own are."""
+    """Return role, action and topic filter of every grant, with `{org}` and `{name}` as placeholders."""
     found = []
     for role in Role:
         granted = grants(Principal(role, "{org}" if role in _IN_AN_ORG else "", "{name}"))

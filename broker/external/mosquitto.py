@@ -1,12 +1,12 @@
-"""What Mosquitto is told: its configuration, who has a credential, and who may do what.
+"""Files of Mosquitto: its configuration, its password file and its access rules.
 
 Invariants:
-- The rules are those of `broker.access.policy.grants`, filter by filter; what no line allows is denied.
+- The rules are those of `broker.access.policy.grants`, filter by filter; everything that no line allows is denied.
 - Only records of secrets are written, in files that only their owner can read.
-- A row that would not be exactly one line of these files is left out: nobody can write rules by having a name.
-- A client id is its user name (`use_username_as_clientid`), so nobody can take another's session or queue. Machines
-  that enrol with one token at the same moment take turns, as only here they have one client id.
-- After a rotation only the new secret is good: the file of passwords has one line for a user name.
+- A row that would not be exactly one line of these files is left out, so that no name can inject rules.
+- A client id is its user name (`use_username_as_clientid`), so that no client can take over the session or queue of
+  another. Machines that enrol with one token at the same time therefore wait for each other.
+- After a rotation only the new secret is valid: the password file has one line per user name.
 """
 
 import os
@@ -19,7 +19,7 @@ from broker.access.principals import CredentialEntry
 from runtime.settings.broker import MosquittoSettings
 
 RELOADED = "Reloading config."
-"""What Mosquitto says when it reads its files again."""
+"""Logged by Mosquitto when it reads its files again."""
 
 RUNNING = re.compile(r"mosquitto version \S+ running")
 
@@ -29,9 +29,9 @@ _RECORD = re.compile(r"\$7\$[0-9]{1,6}\$[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+")
 
 
 def configuration(settings: MosquittoSettings, passwords: Path, rules: Path) -> str:
-    """mosquitto.conf: nobody without a credential, nothing without a rule, and a limit on all that waits."""
+    """Return mosquitto.conf: no anonymous clients, nothing without a rule, and limits on all queues."""
     lines = [
-        "# Written by dashfleet mosquitto at every start. Your own lines belong into conf.d.",
+        "# Written by dashfleet mosquitto at every start. Add your own lines in conf.d.",
         "log_dest stderr",
         "log_timestamp false",
         "log_type error",
@@ -57,18 +57,18 @@ def configuration(settings: MosquittoSettings, passwords: Path, rules: Path) -> 
     ]
     if settings.certificate is not None and settings.private_key is not None:
         lines += [f"certfile {settings.certificate}", f"keyfile {settings.private_key}", "tls_version tlsv1.2"]
-    if os.geteuid() == 0:  # it would become somebody else, who cannot read these files
+    if os.geteuid() == 0:  # by default it drops root and can no longer read these files
         lines.insert(1, "user root")
     return "\n".join([*lines, f"include_dir {settings.directory / 'conf.d'}", ""])
 
 
 def passwords(entries: Iterable[CredentialEntry]) -> str:
-    """The file of passwords: a record for each user name."""
+    """Return the password file: a record for each user name."""
     return "".join(f"{entry.principal.username}:{entry.secret_hash}\n" for entry in _writable(entries))
 
 
 def rules(entries: Iterable[CredentialEntry]) -> str:
-    """The file of rules: what each user name may write and read. With no user at all it would allow everything."""
+    """Return the access rules of each user name. Starts with a denial, as an empty file would allow everything."""
     return "topic deny #\n" + "".join(_rules_of(entry) for entry in _writable(entries))
 
 
@@ -82,7 +82,7 @@ def _rules_of(entry: CredentialEntry) -> str:
 
 
 def _writable(entries: Iterable[CredentialEntry]) -> Iterable[CredentialEntry]:
-    """In the order of user names, so that the same principals make the same files."""
+    """Return the valid entries in the order of user names, so that the files are reproducible."""
     return (
         entry
         for entry in sorted(entries, key=lambda entry: entry.principal.username)

@@ -2,8 +2,8 @@
 
 Invariants:
 - The rules are those of `broker.access.policy.grants`, filter by filter, as subjects; what no line allows is denied.
-- NATS takes only bcrypt records. Somebody without one, or with a name that would not be one plain word, is left out.
-- Nobody but MQTT clients may use these accounts (`allowed_connection_types`).
+- NATS supports only bcrypt records. A principal without one, or whose name is not a single word, is left out.
+- Only MQTT clients may use these accounts (`allowed_connection_types`).
 """
 
 import re
@@ -14,22 +14,22 @@ from broker.access.principals import CredentialEntry
 from runtime.settings.broker import NatsSettings
 
 ACKNOWLEDGED = "$MQTT.sub.>"
-"""Where NATS delivers subscriptions of QoS 1: each client's own, under a name that nobody can guess."""
+"""Subjects on which NATS delivers subscriptions of QoS 1, with names that cannot be guessed."""
 
 REPLICAS = 3
-"""Of what NATS stores, in a cluster that has so many nodes: one may be away."""
+"""Number of replicas in a cluster with at least that many nodes, of which one may be away."""
 
 _NAME = re.compile(r"[a-z0-9._-]+")
 _BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
 
 
 def configuration(settings: NatsSettings) -> str:
-    """nats.conf of one node. The users are in a file beside it."""
+    """Return nats.conf of one node. The users are in a separate file."""
     routes = "".join(f"\n    nats-route://{route}" for route in settings.routes)
     lines = [
         "# Written by dashfleet nats at every start. Run it with: nats-server -c nats.conf",
         f"server_name: {settings.node}",
-        'listen: "127.0.0.1:-1"  # for clients that speak NATS, of which there are none',
+        'listen: "127.0.0.1:-1"  # for clients of the NATS protocol, which are not used',
         f'pid_file: "{settings.directory / "nats.pid"}"',
         f'jetstream {{ store_dir: "{settings.directory / "jetstream"}" }}',
         f"max_payload: {settings.max_packet_bytes}",
@@ -40,7 +40,7 @@ def configuration(settings: NatsSettings) -> str:
     if settings.certificate is not None and settings.private_key is not None:
         tls = f'cert_file: "{settings.certificate}", key_file: "{settings.private_key}"'
         lines.append(f"  tls {{ {tls} }}")
-    # Said, as NATS 2.9 takes 2 of itself, of which neither may be away.
+    # Set explicitly, as NATS 2.9 defaults to 2, of which neither may be away.
     lines += [f"  stream_replicas: {REPLICAS if len(settings.routes) >= REPLICAS - 1 else 1}", "}"]
     if settings.cluster_listen:
         lines += [
@@ -54,13 +54,13 @@ def configuration(settings: NatsSettings) -> str:
 
 
 def users(entries: Iterable[CredentialEntry]) -> str:
-    """users.conf: each user name, the record of its secret, and what it may publish and subscribe to."""
+    """Return users.conf: each user name, the record of its secret, and its permissions."""
     written = "".join(_user(entry) for entry in sorted(entries, key=lambda entry: entry.principal.username))
     return f"authorization {{\n  users: [\n{written}  ]\n}}\n"
 
 
 def left_out(entries: Iterable[CredentialEntry]) -> list[str]:
-    """The user names that NATS cannot let in, as there is no record of their secrets that it takes."""
+    """Return the user names without a record for NATS, which therefore cannot connect."""
     return sorted(entry.principal.username for entry in entries if not _is_writable(entry))
 
 
@@ -78,7 +78,7 @@ def _user(entry: CredentialEntry) -> str:
 
 
 def _subject(filter_: str) -> str:
-    """A topic filter of ours as NATS calls it: no level of ours has a dot, and there is no `#`."""
+    """Convert a topic filter of the contract to a NATS subject: no level has a dot, and `#` is not used."""
     return filter_.replace("/", ".").replace("+", "*")
 
 

@@ -1,11 +1,11 @@
-"""Certificates for a first set-up: an authority of one's own, and the broker's certificate by it.
+"""Certificates of an installation: a private authority, and the server's certificate issued by it.
 
-    dashfleet tls → ca.pem (to every machine), ca.key, server.pem, server.key
+    dashfleet tls → ca.pem (copied to every machine), ca.key, server.pem, server.key
 
 Invariants:
-- What is there is never overwritten, but for the server's pair when it is to be renewed.
-- Keys are files that only their owner can read, from the moment they exist.
-- The authority can make certificates of servers and nothing below it; its key is needed only to renew.
+- Existing files are never overwritten, except the server's pair by a renewal.
+- Keys are created with mode 0600.
+- The authority can issue server certificates but no further authorities; its key is needed only for renewals.
 """
 
 import datetime
@@ -25,36 +25,36 @@ from runtime.errors import UserError
 
 AUTHORITY_DAYS = 7300
 SERVER_DAYS = 397
-"""What the strictest of clients still take. Renewing costs the machines nothing: they trust the authority."""
+"""Longest validity that strict clients accept. Renewing needs nothing on the machines, which trust the authority."""
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_EARLIER = datetime.timedelta(hours=24)  # a machine whose clock is behind must not find it too young
+_EARLIER = datetime.timedelta(hours=24)  # for machines whose clock is behind
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """Where they are in a directory."""
+    """Paths of the certificates in a directory."""
 
     directory: Path
 
     @property
     def authority(self) -> Path:
-        """The certificate that every machine is to trust."""
+        """Certificate of the authority, which every machine trusts."""
         return self.directory / "ca.pem"
 
     @property
     def authority_key(self) -> Path:
-        """The authority's key, which may be kept elsewhere until the next renewal."""
+        """Key of the authority, which may be stored elsewhere until the next renewal."""
         return self.directory / "ca.key"
 
     @property
     def certificate(self) -> Path:
-        """The broker's certificate."""
+        """Certificate of the server."""
         return self.directory / "server.pem"
 
     @property
     def key(self) -> Path:
-        """The broker's key."""
+        """Key of the server."""
         return self.directory / "server.key"
 
 
@@ -67,7 +67,7 @@ class CertificatePair:
 
 
 def create(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> CertificateFiles:
-    """Make an authority and a server's certificate for these names and addresses. Raises UserError."""
+    """Create an authority and a server certificate for these names and addresses. Raises UserError."""
     place = CertificateFiles(directory)
     for path in (place.authority, place.authority_key, place.certificate, place.key):
         if path.exists():
@@ -84,7 +84,7 @@ def create(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> 
 
 
 def renew(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> CertificateFiles:
-    """Replace the server's certificate by a new one of the same authority. Raises UserError."""
+    """Replace the server certificate by a new one of the same authority. Raises UserError."""
     place = CertificateFiles(directory)
     server = new_server(_read(place.authority, place.authority_key), names, now)
     try:
@@ -95,7 +95,7 @@ def renew(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> C
 
 
 def new_authority(now: datetime.datetime) -> CertificatePair:
-    """An authority that lasts for AUTHORITY_DAYS."""
+    """Return a new authority that is valid for AUTHORITY_DAYS."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"DashFleet authority of {now:%Y-%m-%d}")])
     builder = (
@@ -109,7 +109,7 @@ def new_authority(now: datetime.datetime) -> CertificatePair:
 def new_server(
     authority: CertificatePair, names: Sequence[str], now: datetime.datetime, *, days: int = SERVER_DAYS
 ) -> CertificatePair:
-    """A server's certificate for these names and addresses. Raises UserError when one is neither."""
+    """Return a new server certificate for these names and addresses. Raises UserError if one is neither."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "DashFleet broker")])
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())

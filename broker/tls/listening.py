@@ -1,8 +1,8 @@
-"""How a broker may listen: with TLS, or on loopback, or in the clear because somebody said so.
+"""Conditions for listening: with TLS, or on loopback, or without TLS if `insecure` allows it.
 
 Invariants:
-- TLS 1.2 at least. Clients prove who they are with their credential, not with a certificate.
-- What cannot serve stops the start, with a sentence that names it.
+- TLS 1.2 or newer. Clients authenticate with their credential, not with a certificate.
+- An unusable certificate or key stops the start, with a sentence that names it.
 """
 
 import ipaddress
@@ -15,11 +15,14 @@ from runtime.settings.secret_files import require_private
 
 
 class BrokerError(UserError):
-    """The broker cannot start; the message is one sentence for the person who runs it."""
+    """The broker cannot start; the message is one sentence for the operator."""
 
 
 def listening_context(settings: ListenerSettings) -> ssl.SSLContext | None:
-    """What to listen with, None for no TLS. Raises BrokerError, or SettingsError when others can read the key."""
+    """Return the context to listen with, None for no TLS.
+
+    Raises BrokerError, or SettingsError if others can read the key.
+    """
     if (settings.certificate is None) != (settings.private_key is None):
         raise BrokerError("certificate and private_key belong together: set both, or neither")
     if settings.certificate is not None and settings.private_key is not None:
@@ -33,7 +36,7 @@ def listening_context(settings: ListenerSettings) -> ssl.SSLContext | None:
 
 
 def address_of(bind: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address to listen on; a name might mean another one tomorrow. Raises BrokerError."""
+    """Return an address to listen on. Names are not resolved, as they may change. Raises BrokerError."""
     try:
         return ipaddress.ip_address(bind)
     except ValueError:
@@ -56,5 +59,5 @@ def _context(certificate: Path, private_key: Path) -> ssl.SSLContext:
 
 
 def _no_password() -> str:
-    """A key that asks for a password would ask the terminal, of which a service has none."""
+    """Return an empty password: OpenSSL would ask on the terminal, which a service does not have."""
     return ""

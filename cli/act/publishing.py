@@ -48,7 +48,7 @@ def operator_client(settings: "ActSettings") -> "Iterator[RequestClient]":
         ca_file=settings.ca_file,
     )
     try:
-        yield RequestClient(transport, principal, now=CLOCK.now, monotonic=CLOCK.monotonic)
+        yield RequestClient(transport, principal, clock=CLOCK)
     finally:
         transport.close()
 

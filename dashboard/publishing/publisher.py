@@ -74,9 +74,7 @@ class Publisher:
 
     def __init__(self, transport: Transport | None, clock: Clock, *, keys: Path | None) -> None:
         self._transport = transport
-        self._client = (
-            None if transport is None else RequestClient(transport, DASHBOARD, now=clock.now, monotonic=clock.monotonic)
-        )
+        self._client = None if transport is None else RequestClient(transport, DASHBOARD, clock=clock)
         self._clock = clock
         self._keys = keys
         self._queue: queue.SimpleQueue[tuple[str, Request, int]] = queue.SimpleQueue()

@@ -24,6 +24,7 @@ from broker.client.request_client import OPERATOR_NAME, RequestClient, act, orde
 from broker.client.transport import Message
 from ingestor.admin.access import add_principal
 from ingestor.admin.key_changes import add_key
+from runtime.clock import SystemClock
 from runtime.settings.address import ServerAddress
 from schemas.contract import topics
 from schemas.contract.commands import FINAL, Act, Order, Request
@@ -47,7 +48,7 @@ class Operator:
             password=SECRET,
             subscriptions=RequestClient.subscriptions(OPERATOR),
         )
-        self._client = RequestClient(self._transport, OPERATOR, now=_now, monotonic=time.monotonic, retry_seconds=1.0)
+        self._client = RequestClient(self._transport, OPERATOR, clock=SystemClock(), retry_seconds=1.0)
         self.sent: list[Request] = []
 
     def append(self, *machines: str, seconds: float, lifetime_seconds: float = 600) -> Request:

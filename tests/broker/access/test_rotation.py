@@ -29,7 +29,7 @@ def first(database: Engine, clock: Clock) -> str:
 @pytest.fixture
 def broker(database: Engine, first: str, clock: Clock) -> Iterator[RunningBroker]:  # noqa: ARG001 - it is there first
     settings = BrokerSettings.model_validate({"data": Path(), "database": "sqlite://", "port": free_port()})
-    running = RunningBroker(settings, TableDirectory(database, now=clock.now), refresh_seconds=0.05)
+    running = RunningBroker(settings, TableDirectory(database, clock=clock), refresh_seconds=0.05)
     yield running
     running.stop()
 

@@ -69,7 +69,7 @@ def transport(broker: MemoryBroker, clock: Clock) -> MemoryTransport:
 
 @pytest.fixture
 def client(transport: MemoryTransport, clock: Clock) -> RequestClient:
-    return RequestClient(transport, OPERATOR, now=clock.now, monotonic=clock.monotonic)
+    return RequestClient(transport, OPERATOR, clock=clock)
 
 
 def a_request(clock: Clock) -> Request:
@@ -196,7 +196,7 @@ def test_the_dashboard_asks_for_every_organisation_on_a_level_of_its_own(
     transport = MemoryTransport(
         broker, client_id=DASHBOARD.username, subscriptions=RequestClient.subscriptions(DASHBOARD)
     )
-    client = RequestClient(transport, DASHBOARD, now=clock.now, monotonic=clock.monotonic)
+    client = RequestClient(transport, DASHBOARD, clock=clock)
     client.send("acme", a_request(clock), until=clock.now() + 60_000)
     client.step(0)
     (message,) = ingestor.heard()

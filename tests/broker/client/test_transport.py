@@ -17,7 +17,8 @@ from waiting import wait_until
 from broker.access import policy
 from broker.access.policy import Principal, Role, Verb
 from broker.client.memory import MemoryBroker, MemoryTransport
-from broker.client.mqtt import ASK_AGAIN_SECONDS, Mqtt
+from broker.client.mqtt import Mqtt
+from broker.client.subscriber import RETRY_SECONDS
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker, never_a_will
 from runtime.settings.address import ServerAddress
 from schemas.contract import topics
@@ -365,7 +366,7 @@ def test_a_subscription_that_was_refused_is_asked_for_again() -> None:
         (event,) = receive_until(transport, connected)
         assert event == Connected(refused=(STATUS,))
         granting[0] = True
-        later[0] = ASK_AGAIN_SECONDS
+        later[0] = RETRY_SECONDS
 
         def heard() -> bool:
             transport.publish(Message(STATUS, b"x", qos=1))

@@ -36,7 +36,7 @@ def count(database: Engine, table: Any) -> int:  # noqa: ANN401 - a table
 
 def let_in(database: Engine, username: str, secret: str, clock: Clock) -> bool:
     """Whether a broker that reads the table now lets this one in."""
-    directory = TableDirectory(database, now=clock.now)
+    directory = TableDirectory(database, clock=clock)
     directory.refresh()
     entry = directory.find(username)
     return entry is not None and entry.record_of(secret) is not None

@@ -50,7 +50,7 @@ def test_a_machine_gets_the_name_it_asks_for_and_is_let_in_with_its_own_secret(a
     secret = new_secret()
     answer = ask(acme, clock, make_token(acme, clock), request(record=hash_secret(secret)))
     assert (answer.machine, answer.refused) == ("attic", "")
-    directory = TableDirectory(acme, now=clock.now)
+    directory = TableDirectory(acme, clock=clock)
     directory.refresh()
     entry = directory.find("acme.attic")
     assert entry is not None

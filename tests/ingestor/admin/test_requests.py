@@ -99,7 +99,7 @@ def requests(fleet: Engine) -> list[Any]:
 
 def lets_in(fleet: Engine, username: str, secret: str, clock: Clock) -> Principal | None:
     """Whom a broker that reads the table now takes this for."""
-    directory = TableDirectory(fleet, now=clock.now)
+    directory = TableDirectory(fleet, clock=clock)
     directory.refresh()
     entry = directory.find(username)
     return entry.principal if entry is not None and entry.record_of(secret) is not None else None
