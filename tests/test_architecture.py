@@ -18,7 +18,9 @@ MAY_IMPORT = {
     "dashboard": {"runtime", "schemas", "broker", "dashboard"},
 }
 ONLY_IN = {
-    "paho": {"broker/client/mqtt.py", "broker/client/fast_client.py"},
+    "paho": {
+        f"broker/client/{name}.py" for name in ("mqtt", "fast_client", "subscriber", "sockets", "disconnect_reasons")
+    },
     "amqtt": {"broker"},
     "psutil": {"agent"},
     "streamlit": {"dashboard"},
