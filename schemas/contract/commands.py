@@ -39,6 +39,9 @@ OUTPUT_MAX = 64 << 10
 LIFETIME_MAX_SECONDS = 30 * 86_400
 """Maximum time between issue and expiry of an order."""
 
+StateName = Literal["queued", "sent", "running", "succeeded", "failed", "rejected", "timed-out", "expired", "cancelled"]
+"""The values of `CommandState`, which strict decoding takes as text."""
+
 OrgName = Annotated[str, Field(pattern=ID_PATTERN, max_length=ORG_MAX_LENGTH)]
 Detail = Annotated[str, Field(max_length=1000)]
 
@@ -65,21 +68,16 @@ class CommandState(StrEnum):
     """Cancelled before it was sent."""
 
 
-FINAL = frozenset(
-    (CommandState.SUCCEEDED, CommandState.FAILED, CommandState.REJECTED, CommandState.EXPIRED, CommandState.CANCELLED)
-)
+_OUTCOMES = frozenset((CommandState.SUCCEEDED, CommandState.FAILED, CommandState.REJECTED))
+_UNSENT = frozenset((CommandState.EXPIRED, CommandState.CANCELLED))
+FINAL = _OUTCOMES | _UNSENT
 """States without a successor."""
 
-_OUTCOMES = frozenset((CommandState.SUCCEEDED, CommandState.FAILED, CommandState.REJECTED))
-
 TRANSITIONS: Mapping[CommandState, frozenset[CommandState]] = {
-    CommandState.QUEUED: frozenset(
-        (CommandState.SENT, CommandState.RUNNING, CommandState.EXPIRED, CommandState.CANCELLED)
-    )
-    | _OUTCOMES,
-    CommandState.SENT: frozenset((CommandState.RUNNING, CommandState.TIMED_OUT)) | _OUTCOMES,
-    CommandState.RUNNING: frozenset((CommandState.TIMED_OUT,)) | _OUTCOMES,
-    CommandState.TIMED_OUT: frozenset((CommandState.RUNNING,)) | _OUTCOMES,
+    CommandState.QUEUED: _OUTCOMES | {CommandState.SENT, CommandState.RUNNING, *_UNSENT},
+    CommandState.SENT: _OUTCOMES | {CommandState.RUNNING, CommandState.TIMED_OUT},
+    CommandState.RUNNING: _OUTCOMES | {CommandState.TIMED_OUT},
+    CommandState.TIMED_OUT: _OUTCOMES | {CommandState.RUNNING},
     **dict.fromkeys(FINAL, frozenset[CommandState]()),
 }
 """Permitted successors of each state. Results of the machine are accepted in every state that is not final."""
@@ -192,20 +190,7 @@ class Update(Payload):
     command: RandomId | None = None
     machine: Identifier | None = None
     action: MetricName | None = None
-    state: Literal[
-        "accepted",
-        "refused",
-        "stopped",
-        "queued",
-        "sent",
-        "running",
-        "succeeded",
-        "failed",
-        "rejected",
-        "timed-out",
-        "expired",
-        "cancelled",
-    ]
+    state: Literal["accepted", "refused", "stopped"] | StateName
     at: Milliseconds
     reason: Annotated[str, Field(max_length=32)] = ""
     detail: Detail = ""

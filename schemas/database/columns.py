@@ -4,10 +4,14 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Float, Integer, TypeDecorator, cast
 
+from schemas.contract.messages import VITALS
+
 BigId = BigInteger().with_variant(Integer, "sqlite")
 """A generated key. SQLite generates keys only for a column of exactly INTEGER."""
 
 HUNDRED: Final = 100.0
+_FRACTIONS: Final = ("cpu_percent", "memory_percent", "disk_percent", "swap_percent", "load_1m", "temperature_celsius")
+"""Vitals that are no integers."""
 
 
 class Hundredths(TypeDecorator[float]):
@@ -36,20 +40,7 @@ def as_float(column: Column[Any]) -> ColumnElement[Any]:
 
 def vital_columns(fraction: type[Float[float]] | type[Hundredths] = Float) -> list[Column[float] | Column[int]]:
     """Return nullable columns for the vitals, in the order of `schemas.contract.messages.Vitals`."""
-    return [
-        Column("cpu_percent", fraction),
-        Column("memory_percent", fraction),
-        Column("memory_used_bytes", BigInteger),
-        Column("disk_percent", fraction),
-        Column("disk_used_bytes", BigInteger),
-        Column("swap_percent", fraction),
-        Column("uptime_seconds", BigInteger),
-        Column("load_1m", fraction),
-        Column("network_received_bytes", BigInteger),
-        Column("network_sent_bytes", BigInteger),
-        Column("process_count", BigInteger),
-        Column("temperature_celsius", fraction),
-    ]
+    return [Column(name, fraction if name in _FRACTIONS else BigInteger) for name in VITALS]
 
 
 def summary_columns() -> list[Column[float] | Column[int]]:

@@ -1,9 +1,9 @@
-"""Opening the fleet's database: engines, and its version.
+"""Engines for the fleet database, and its version.
 
 Invariants:
-- SQLite runs in WAL mode with foreign keys on, so that readers never wait for the writer.
-- A read-only engine cannot write, whatever is sent through it.
-- `upgrade` moves an older database forward and refuses a newer one; it never moves one back.
+- SQLite runs in WAL mode with foreign keys enabled, so that readers never wait for the writer.
+- A read-only engine cannot write, whatever statement it is given.
+- `upgrade` migrates an older database and rejects a newer one; it never downgrades.
 """
 
 import sqlite3
@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from runtime.errors import UserError
 from runtime.urls import without_password
 
 _SQLITE_BUSY_MILLISECONDS = 10_000
 _INCREMENTAL = 2
-"""Of SQLite's `auto_vacuum`."""
+"""The mode of SQLite's `auto_vacuum` in which pages are given back on request."""
 
 _SQLITE = ("sqlite", "sqlite+pysqlite")
 _POSTGRESQL = ("postgresql", "postgresql+psycopg")
-_POSTGRESQL_TIMES = {  # a server that vanished without a word is noticed within about ten seconds
+_POSTGRESQL_TIMES = {  # detect a server that disappeared within about ten seconds
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -35,11 +35,11 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class DatabaseError(UserError):
-    """The database cannot be used; the message is one sentence for the person who runs it."""
+    """The database cannot be used; the message is one sentence for the operator."""
 
 
 def open_engine(url: str, *, read_only: bool = False) -> Engine:
-    """An engine for a SQLAlchemy URL, sqlite:///… or postgresql+psycopg://…. Raises DatabaseError for any other."""
+    """Return an engine for a URL sqlite:///… or postgresql+psycopg://…. Raises DatabaseError for any other."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # ValueError: the port is no number
@@ -58,7 +58,7 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
 
 
 def upgrade(engine: Engine) -> None:
-    """Create the tables or bring them to this version. Raises DatabaseError when they are newer, or out of reach."""
+    """Create or migrate the tables. Raises DatabaseError if they are newer, or the database cannot be opened."""
     from alembic.util import CommandError
 
     try:
@@ -78,7 +78,7 @@ def upgrade(engine: Engine) -> None:
 
 
 def migrate(connection: Connection) -> None:
-    """Run the migrations in this connection's transaction. Raises alembic's and the database's errors as they are."""
+    """Run the migrations in this connection's transaction. Raises the errors of Alembic and of the database."""
     from alembic import command
 
     configuration = _alembic_configuration()
@@ -87,17 +87,12 @@ def migrate(connection: Connection) -> None:
 
 
 def require_current(engine: Engine) -> None:
-    """Raise DatabaseError unless the tables are of exactly this version. Does without Alembic, to be quick."""
+    """Raise DatabaseError unless the tables have exactly this version. Does not import Alembic, which takes long."""
     try:
         with engine.connect() as connection:
-            found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    except OperationalError as error:
-        if "no such table" not in str(error.orig):
-            raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
-        found = None
-    except ProgrammingError:  # PostgreSQL: the table is not there
-        found = None
-    except DBAPIError as error:  # SQLite: the file is not a database
+            has_version = inspect(connection).has_table("alembic_version")
+            found = connection.scalar(text("SELECT version_num FROM alembic_version")) if has_version else None
+    except DBAPIError as error:
         raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
     if found != newest_revision():
         raise DatabaseError(
@@ -107,17 +102,17 @@ def require_current(engine: Engine) -> None:
 
 
 def newest_revision() -> str:
-    """The revision that this version's tables have: the highest number of a file in `schemas/migrations/versions`."""
+    """Return the revision of this version: the highest number of a file in `migrations/versions`."""
     return max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def shown_url(engine: Engine) -> str:
-    """The engine's URL without its password."""
+    """Return the engine's URL without its password."""
     return without_password(engine.url.render_as_string(hide_password=False))
 
 
 def storable(text: str) -> str:
-    """The text as every database takes it: PostgreSQL takes no NUL in text, and none takes a lone surrogate."""
+    """Return the text in a form for both databases: PostgreSQL rejects NUL, both reject a lone surrogate."""
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
@@ -131,7 +126,7 @@ def _sqlite(url: URL, *, read_only: bool) -> Engine:
         connection.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MILLISECONDS}")
         connection.execute("PRAGMA foreign_keys = ON")
         if read_only:
-            connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)  # or ATTACH would open the same file for writing
+            connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)  # else ATTACH could open the same file for writing
         else:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -140,7 +135,7 @@ def _sqlite(url: URL, *, read_only: bool) -> Engine:
 
 
 def _let_the_file_shrink(engine: Engine) -> None:
-    """Have deleted pages of a SQLite file given back a few at a time. An older one is written anew for it."""
+    """Let a SQLite file give back deleted pages in small steps. A file without this mode is rewritten once."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() != _INCREMENTAL:
             connection.exec_driver_sql(f"PRAGMA auto_vacuum = {_INCREMENTAL}")

@@ -1,11 +1,11 @@
-"""For how much of a time a machine was there, from its changes of presence. Pure.
+"""Availability of a machine in a time range, from its presence transitions. Pure.
 
     availability = time online or stale / time counted
 
 Invariants:
-- Counted is the time in which the machine was in service and the server could hear: not before it was first heard, not
-  after it was retired, not while the server was blind. Where nothing is counted there is no availability, not a zero.
-- A machine is away while it is offline or expired. Away and there are all of what is counted.
+- Time is counted while the machine is in service and the ingestor can listen: not before the machine was first heard,
+  not while it is retired, not while the ingestor is blind. Without counted time availability is None, not 0.
+- A machine is away while it is offline or expired. Counted time is the sum of time there and time away.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,11 +17,11 @@ _NOT_COUNTED: Final = frozenset(("unknown", "retired"))
 _GOODBYES: Final = frozenset(("stopped", "restarting", "rebooting", "asleep"))
 
 Span = tuple[int, int]
-"""From a moment until before another, milliseconds."""
+"""Start (included) and end (excluded), milliseconds."""
 
 
 class PresenceChange(NamedTuple):
-    """What a machine's presence became, and why."""
+    """A presence transition: time in milliseconds, new presence, reason."""
 
     at: int
     presence: str
@@ -30,7 +30,10 @@ class PresenceChange(NamedTuple):
 
 @dataclass(slots=True)
 class Availability:
-    """Milliseconds. `announced` is the part of `away` that began with a goodbye: a stop, a reboot, sleep."""
+    """Time there and away in milliseconds, the longest absence and the number of absences (`times`).
+
+    `announced` is the time of absences that began with a goodbye: a stop, restart, reboot or sleep.
+    """
 
     there: int = 0
     away: int = 0
@@ -40,7 +43,7 @@ class Availability:
 
     @property
     def share(self) -> float | None:
-        """0..1; None when nothing is counted."""
+        """Availability, 0 to 1; None without counted time."""
         counted = self.there + self.away
         return self.there / counted if counted else None
 
@@ -48,7 +51,7 @@ class Availability:
 def measure_availability(
     first: str, changes: Sequence[PresenceChange], *, within: Span, blind: Iterable[Span] = ()
 ) -> Availability:
-    """Of a machine that began the time as `first` and then changed, the oldest first."""
+    """Return the availability of a machine with presence `first` at the start and these changes, oldest first."""
     found = Availability()
     deaf = _merged(blind)
     absence, announced = 0, False
@@ -71,7 +74,7 @@ def measure_availability(
 def _stretches(
     first: str, changes: Sequence[PresenceChange], within: Span
 ) -> Iterator[tuple[int, int, PresenceChange]]:
-    """From when until when the machine was what, inside of the time."""
+    """Yield (start, end, change) for each presence, clipped to the range."""
     start, end = within
     all_changes = [PresenceChange(start, first, ""), *changes]
     ends = [min(max(change.at, start), end) for change in all_changes[1:]] + [end]

@@ -1,9 +1,9 @@
-"""When a disk will be full, if it goes on as it went: a straight line through its days. Pure.
+"""Forecast of when a disk will be full: linear regression over daily averages. Pure.
 
 Invariants:
-- A date is said only where a line explains at least half of what was measured, and rises. A disk that is filled and
-  cleared in turns has no trend, and says so.
-- Nothing is said from fewer than DAYS_MIN days, or of what is more than HORIZON_DAYS ahead.
+- A date is given only if the line rises and explains at least half of the variance. A disk that is filled and cleared
+  by turns has no trend.
+- No forecast is made from fewer than DAYS_MIN days, and no date more than HORIZON_DAYS ahead is given.
 """
 
 from collections.abc import Sequence
@@ -16,26 +16,26 @@ DAYS_MIN: Final = 5
 HORIZON_DAYS: Final = 365
 DAY: Final = 86_400_000
 _EXPLAINED_MIN: Final = 0.5
-"""Of the variance: the square of the correlation."""
+"""Minimum share of the variance: the square of the correlation."""
 
 _FULL: Final = 100.0
 
 
 class Outlook(StrEnum):
-    """What can be said."""
+    """Kind of a forecast."""
 
     FULL = "full"
-    """It will be full, within the horizon."""
+    """Full within the horizon."""
     SLOW = "slow"
-    """It grows, and will not be full within the horizon."""
+    """Growing, but not full within the horizon."""
     NO_TREND = "no-trend"
     SHORT = "short"
-    """It was not measured on enough days."""
+    """Not enough days with data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What can be said, percentage points a day of the line, and the moment at which it reaches 100 %."""
+    """A forecast: slope in percentage points per day, and time of reaching 100 % in milliseconds; None: not known."""
 
     outlook: Outlook
     per_day: float | None = None
@@ -43,7 +43,7 @@ class Forecast:
 
 
 def forecast_disk(days: Sequence[tuple[int, float]]) -> Forecast:
-    """From a disk's used percentage on each day (milliseconds of its start), the oldest first."""
+    """Return the forecast from (start of the day in milliseconds, used percentage), oldest first."""
     if len(days) < DAYS_MIN:
         return Forecast(Outlook.SHORT)
     times, percents = [at / DAY for at, _ in days], [percent for _, percent in days]

@@ -1,4 +1,4 @@
-"""The health score: one pure function that agent, ingestor and dashboard share.
+"""The health score: one pure function shared by agent, ingestor and dashboard.
 
 A component (CPU, memory, disk) is worth 1 up to its knee and falls linearly to 0 at 100 percent:
 
@@ -6,9 +6,9 @@ A component (CPU, memory, disk) is worth 1 up to its knee and falls linearly to 
     score     = round(100 × Σ weight × component)
 
 Invariants:
-- A missing component makes the status `unknown` and the score None: what was not measured is never guessed.
-- One exhausted component cannot hide behind two good ones: at or below 0.1 it makes the status critical, at or below
-  0.5 at least warn.
+- A missing component makes the status `unknown` and the score None; no reading is estimated.
+- Two good components cannot compensate for an exhausted one: a component at or below 0.1 makes the status critical, at
+  or below 0.5 at least warn.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from schemas.contract.org_config import Thresholds
 
 
 class HealthStatus(StrEnum):
-    """What the score means to a person."""
+    """Health status of a machine."""
 
     OK = "ok"
     WARN = "warn"
@@ -28,7 +28,7 @@ class HealthStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The verdict: a score 0..100, or None while a component is missing, and its status."""
+    """A score 0 to 100, or None while a component is missing, and its status."""
 
     score: int | None
     status: HealthStatus
@@ -43,7 +43,7 @@ def health(
     disk_percent: float | None,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> Health:
-    """Judge a machine by three percentages, each 0..100 or None when it could not be read."""
+    """Return the health for three percentages, each 0 to 100 or None."""
     if cpu_percent is None or memory_percent is None or disk_percent is None:
         return Health(None, HealthStatus.UNKNOWN)
     cpu = worth(cpu_percent, thresholds.cpu.knee_percent)
@@ -55,7 +55,7 @@ def health(
 
 
 def worth(percent: float, knee_percent: float) -> float:
-    """What a component is worth at so many percent: 1 up to its knee, 0 at 100."""
+    """Return the value of a component at a percentage: 1 up to its knee, 0 at 100."""
     return min(1.0, max(0.0, (100.0 - percent) / (100.0 - knee_percent)))
 
 

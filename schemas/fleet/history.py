@@ -1,14 +1,13 @@
-"""What a machine's history is made of: samples, minutes and hours, how they are summed up, and how long each is kept.
+"""A machine's history: samples, roll-ups per minute and hour, their aggregation and retention.
 
 Invariants:
-- A minute or an hour begins at a whole one since 1970, by the server's clock.
-- Summing up is exact in number, minimum and maximum whatever the order and the grouping; an average is that of the
-  readings, each counted once.
-- What was not measured is not there: a summary of nothing is None, never zero.
+- Minutes and hours start at multiples of their length since 1970, by the server's clock.
+- Number, minimum and maximum are exact, whatever the order and grouping; an average counts each reading once.
+- A summary without readings is None, never zero.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -25,9 +24,9 @@ Kept = Annotated[int, Field(ge=3600, le=36_500 * _DAY_SECONDS)]
 
 
 class Retention(ContractModel):
-    """For how many seconds an organisation's data is kept: samples, minutes, hours, and events.
+    """Retention of an organisation's data in seconds, 1 hour to 100 years.
 
-    Events are changes of presence, incidents that are over, requests with their commands, and messages set aside.
+    Events are presence transitions, ended incidents and alerts, requests with their commands, and dead letters.
     """
 
     samples_seconds: Kept = 2 * _DAY_SECONDS
@@ -37,7 +36,7 @@ class Retention(ContractModel):
 
     @classmethod
     def read(cls, stored: object) -> "Retention":
-        """What is stored of an organisation; the defaults when that is nothing, or cannot be read."""
+        """Return the stored retention; the defaults if there is none, or it cannot be decoded."""
         try:
             return cls.model_validate({} if stored is None else stored)
         except ValidationError:
@@ -46,7 +45,7 @@ class Retention(ContractModel):
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """How finely history is kept. `length`: milliseconds of one row; a sample has none."""
+    """A table of the history. `length`: time of one row in milliseconds; 0 for samples."""
 
     table: str
     length: int
@@ -58,9 +57,9 @@ HOURS: Final = Resolution("hour", HOUR)
 
 
 def choose_resolution(*, step: int, age: int, retention: Retention) -> Resolution:
-    """What to read for points `step` milliseconds apart, the oldest of which is `age` milliseconds old.
+    """Return the resolution for points `step` milliseconds apart, the oldest of which is `age` milliseconds old.
 
-    The coarsest that has a row for each point; a coarser one where that was not kept for so long.
+    It is the coarsest with a row for each point, or a coarser one if that is not retained long enough.
     """
     if step >= HOUR or age > retention.minutes_seconds * 1000:
         return HOURS
@@ -70,7 +69,7 @@ def choose_resolution(*, step: int, age: int, retention: Retention) -> Resolutio
 
 
 class Summary(NamedTuple):
-    """Some readings of one kind, summed up."""
+    """Aggregate of readings of one metric."""
 
     number: int
     minimum: float
@@ -79,7 +78,7 @@ class Summary(NamedTuple):
 
 
 def sum_up(readings: Iterable[float | None]) -> Summary | None:
-    """Readings as a summary; None when there is none."""
+    """Aggregate readings; None if there is none."""
     found = [reading for reading in readings if reading is not None]
     if not found:
         return None
@@ -88,7 +87,7 @@ def sum_up(readings: Iterable[float | None]) -> Summary | None:
 
 
 def merge(summaries: Sequence[Summary | None]) -> Summary | None:
-    """Summaries of different readings as one; None when there is none."""
+    """Merge summaries of disjoint readings; None if there is none."""
     found = [summary for summary in summaries if summary is not None]
     if len(found) < 2:
         return found[0] if found else None
@@ -100,23 +99,24 @@ def merge(summaries: Sequence[Summary | None]) -> Summary | None:
 
 
 def sum_up_extras(extras: Iterable[dict[str, float | None] | None]) -> dict[str, Summary]:
-    """The readings of all samples' extras, summed up by name."""
-    columns: dict[str, list[float | None]] = {}
-    for extra in extras:
-        for name, reading in (extra or {}).items():
-            columns.setdefault(name, []).append(reading)
-    return {name: summary for name, column in columns.items() if (summary := sum_up(column)) is not None}
+    """Aggregate the extra metrics of samples, by name."""
+    return {name: summary for name, column in _by_name(extras) if (summary := sum_up(column)) is not None}
 
 
 def merge_extras(extras: Iterable[dict[str, Any] | None]) -> dict[str, Summary]:
-    """Stored summaries by name, as one by name."""
-    columns: dict[str, list[Summary | None]] = {}
+    """Merge stored summaries of extra metrics, by name."""
+    merged = ((name, merge([Summary(*each) for each in column])) for name, column in _by_name(extras))
+    return {name: summary for name, summary in merged if summary is not None}
+
+
+def _by_name(extras: Iterable[Mapping[str, Any] | None]) -> Iterable[tuple[str, list[Any]]]:
+    columns: dict[str, list[Any]] = {}
     for extra in extras:
-        for name, summary in (extra or {}).items():
-            columns.setdefault(name, []).append(Summary(*summary))
-    return {name: summary for name, column in columns.items() if (summary := merge(column)) is not None}
+        for name, value in (extra or {}).items():
+            columns.setdefault(name, []).append(value)
+    return columns.items()
 
 
 def _between(minimum: float, average: float, maximum: float) -> float:
-    """Rounding may not push an average out of its readings."""
+    """Keep an average within its readings in spite of rounding."""
     return min(max(average, minimum), maximum)

@@ -1,4 +1,4 @@
-"""Where the samples of a machine are: the arithmetic over its streams, the same for every reader."""
+"""The ledger of a machine: what became of its samples."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +8,10 @@ from schemas.fleet.ranges import Ranges
 
 @dataclass(slots=True)
 class Ledger:
-    """Where the samples of a machine are, over all its streams.
+    """Numbers of samples over all streams of a machine: expected = stored + waiting + dropped + lost.
 
-    expected = stored + waiting + dropped + lost. `late` came by backfill, `duplicate` came again; `waiting` are still
-    in the agent's outbox, `dropped` had to make room there, and `lost` are the rest, which should be none.
+    `late` were stored from a backfill, `duplicate` were received again, `waiting` are still in the agent's outbox,
+    `dropped` were deleted there to make room, `lost` are the rest and should be 0.
     """
 
     expected: int = 0
@@ -23,7 +23,7 @@ class Ledger:
     lost: int = 0
 
     def add(self, stream: Any) -> None:  # noqa: ANN401 - a row of the table stream
-        """Count one stream."""
+        """Add one stream."""
         ranges = Ranges.parse(stream.stored)
         missing = stream.highest_seq - len(ranges)
         waiting = 0

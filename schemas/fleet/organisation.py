@@ -1,9 +1,8 @@
-"""What can be set of an organisation: one table for the contract, the command line and the dashboard.
+"""Settings of an organisation: one table for the contract, the command line and the dashboard.
 
 Invariants:
-- A setting is a number, and has one name everywhere. Lengths of time are in seconds.
-- What a value may be is said by the models that hold it (`OrgConfig`, `Retention`); what values may be together by
-  `changed`.
+- A setting is a number and has the same name everywhere. Durations are in seconds.
+- The models `OrgConfig` and `Retention` validate single values, `apply_changes` combinations of values.
 """
 
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ Kind = Literal["duration", "percent", "number"]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One number: its name, what it is for people, and where it is: `path` in OrgConfig or, if `kept`, in Retention."""
+    """One setting: name, title for display, and `path` in OrgConfig or, if `kept`, in Retention."""
 
     name: str
     title: str
@@ -31,7 +30,7 @@ class Setting:
     kept: bool = False
 
     def shown(self, value: float) -> str:
-        """A value as people read it."""
+        """Return a value for display."""
         if self.kind == "duration":
             return duration(value) if value >= 1 else f"{value:g} s"
         return f"{value:g} %" if self.kind == "percent" else f"{value:g}"
@@ -45,33 +44,27 @@ def _component(name: str, title: str) -> tuple[Setting, Setting]:
     )
 
 
-def _judged(name: str, title: str) -> Setting:
-    return Setting(name, title, ("thresholds", name))
-
-
-def _silence(name: str, title: str, kind: Kind = "duration") -> Setting:
-    return Setting(name, title, (name,), kind)
-
-
 def _kept(name: str, title: str) -> Setting:
     return Setting(f"keep_{name}_seconds", title, (f"{name}_seconds",), "duration", kept=True)
 
 
 PRESENCE: Final = (
-    _silence("stale_seconds", "Stale after no data for"),
-    _silence("stale_intervals", "and for (number of intervals)", "number"),
-    _silence("offline_seconds", "Offline after no data for"),
-    _silence("offline_intervals", "and for (number of intervals)", "number"),
-    _silence("time_to_live_seconds", "Long offline after no data for"),
+    Setting("stale_seconds", "Stale after no data for", ("stale_seconds",), "duration"),
+    Setting("stale_intervals", "and for (number of intervals)", ("stale_intervals",)),
+    Setting("offline_seconds", "Offline after no data for", ("offline_seconds",), "duration"),
+    Setting("offline_intervals", "and for (number of intervals)", ("offline_intervals",)),
+    Setting("time_to_live_seconds", "Long offline after no data for", ("time_to_live_seconds",), "duration"),
 )
 HEALTH: Final = (
     *_component("cpu", "CPU"),
     *_component("memory", "Memory"),
     *_component("disk", "Disk"),
-    _judged("ok_score", "OK at or above"),
-    _judged("warn_score", "Critical below"),
-    _judged("component_warn", "Warning if any component score is at or below"),
-    _judged("component_critical", "Critical if any component score is at or below"),
+    Setting("ok_score", "OK at or above", ("thresholds", "ok_score")),
+    Setting("warn_score", "Critical below", ("thresholds", "warn_score")),
+    Setting("component_warn", "Warning if any component score is at or below", ("thresholds", "component_warn")),
+    Setting(
+        "component_critical", "Critical if any component score is at or below", ("thresholds", "component_critical")
+    ),
 )
 RETENTION: Final = (
     _kept("samples", "Keep samples for"),
@@ -80,7 +73,7 @@ RETENTION: Final = (
     _kept("events", "Keep events, requests and commands for"),
 )
 SETTINGS: Final[Mapping[str, Setting]] = {setting.name: setting for setting in (*PRESENCE, *HEALTH, *RETENTION)}
-"""By name, in the order in which people read them."""
+"""By name, in display order."""
 
 _ORDERED: Final = (
     ("stale_seconds", "offline_seconds"),
@@ -90,11 +83,11 @@ _ORDERED: Final = (
     ("keep_samples_seconds", "keep_minutes_seconds"),
     ("keep_minutes_seconds", "keep_hours_seconds"),
 )
-"""Of each pair the first may not be larger than the second."""
+"""Pairs of which the first may not be larger than the second."""
 
 
 def read_config(stored: object) -> OrgConfig:
-    """What is stored of an organisation; the defaults when it cannot be read."""
+    """Return the stored configuration; the defaults if it cannot be decoded."""
     try:
         return OrgConfig.model_validate(stored or {})
     except ValidationError:
@@ -102,7 +95,7 @@ def read_config(stored: object) -> OrgConfig:
 
 
 def read_values(config: OrgConfig, retention: Retention) -> dict[str, float]:
-    """Every setting's value, by its name."""
+    """Return the value of every setting, by name."""
     found = {}
     for setting in SETTINGS.values():
         value: Any = retention if setting.kept else config
@@ -113,7 +106,7 @@ def read_values(config: OrgConfig, retention: Retention) -> dict[str, float]:
 
 
 def apply_changes(config: OrgConfig, retention: Retention, changes: Mapping[str, float]) -> tuple[OrgConfig, Retention]:
-    """Both with these settings changed. Raises ValueError with a sentence."""
+    """Return both with these settings changed. Raises ValueError with a sentence."""
     plain: dict[bool, dict[str, Any]] = {False: config.model_dump(), True: retention.model_dump()}
     for name, value in changes.items():
         if name not in SETTINGS:
@@ -133,7 +126,7 @@ def apply_changes(config: OrgConfig, retention: Retention, changes: Mapping[str,
 
 
 def describe_differences(before: Mapping[str, float], after: Mapping[str, float]) -> str:
-    """What has changed, for people: `cpu_knee_percent 50 % → 60 %`."""
+    """Return the differences for display: `cpu_knee_percent 50 % → 60 %`."""
     return ", ".join(
         f"{name} {SETTINGS[name].shown(before[name])} → {SETTINGS[name].shown(value)}"
         for name, value in after.items()
@@ -148,7 +141,7 @@ def _require_order(found: Mapping[str, float], changes: Mapping[str, float]) -> 
 
 
 def _sentence(error: ValidationError) -> str:
-    """What is wrong, by the setting's own name."""
+    """Return the first error with the name of the setting."""
     (problem, *_) = error.errors(include_input=False, include_url=False)
     place = tuple(str(level) for level in problem["loc"])
     names = [setting.name for setting in SETTINGS.values() if setting.path == place]

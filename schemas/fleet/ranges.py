@@ -1,4 +1,4 @@
-"""Sets of sequence numbers as ranges: what of a stream is stored, in a few bytes for as long as nothing is missing."""
+"""Sets of sequence numbers as ranges: a few bytes as long as nothing is missing."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class Ranges:
-    """A set of positive integers, kept as sorted, disjoint, non-adjacent ranges."""
+    """A set of positive integers as sorted, disjoint, non-adjacent ranges."""
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
         self._firsts: list[int] = []
@@ -16,7 +16,7 @@ class Ranges:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The set that `str` wrote, such as `1-500,502`. Raises ValueError."""
+        """Return the set in the form of `str`, such as `1-500,502`. Raises ValueError."""
         pieces = (piece.partition("-") for piece in text.split(",") if piece)
         return cls((int(first), int(last or first)) for first, _, last in pieces)
 
@@ -27,12 +27,12 @@ class Ranges:
         return zip(self._firsts, self._lasts, strict=True)
 
     def __len__(self) -> int:
-        """How many numbers are in the set."""
+        """Return the number of integers in the set."""
         return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
 
     @property
     def pieces(self) -> int:
-        """How many ranges there are."""
+        """Number of ranges."""
         return len(self._firsts)
 
     def __contains__(self, number: int) -> bool:
@@ -40,7 +40,7 @@ class Ranges:
         return index >= 0 and number <= self._lasts[index]
 
     def add(self, first: int, last: int | None = None) -> None:
-        """Put the numbers from `first` to `last` (both included) into the set."""
+        """Add the numbers from `first` to `last`, both included; `last` defaults to `first`."""
         last = first if last is None else last
         low = bisect_right(self._firsts, first) - 1
         if low < 0 or self._lasts[low] < first - 1:
@@ -52,10 +52,10 @@ class Ranges:
         self._lasts[low:high] = [last]
 
     def around(self, number: int) -> tuple[int, int] | None:
-        """The range that holds this number."""
+        """Return the range (first, last) that contains the number, or None."""
         index = bisect_right(self._firsts, number) - 1
         return (self._firsts[index], self._lasts[index]) if index >= 0 and number <= self._lasts[index] else None
 
     def within(self, first: int, last: int) -> int:
-        """How many of the numbers from `first` to `last` are in the set."""
+        """Return how many of the numbers from `first` to `last` are in the set."""
         return sum(max(0, min(last, high) - max(first, low) + 1) for low, high in self)
