@@ -1,1 +1,1 @@
-"""What the parts agree on: what travels, where it travels, what is stored, and how a machine is judged."""
+"""Contract, database and domain rules that all parts share."""

@@ -1,1 +1,1 @@
-"""The contract: topics, messages, orders, signatures. Everything that travels."""
+"""The public contract: topics, messages, orders, signatures."""

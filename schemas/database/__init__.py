@@ -1,1 +1,1 @@
-"""The fleet's database: tables, migrations, engine, and the queries that every reader shares."""
+"""The fleet database: tables, migrations, engine, queries."""

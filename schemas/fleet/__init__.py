@@ -1,1 +1,1 @@
-"""What holds for a fleet wherever it is computed: health, ledger, ranges, history, availability."""
+"""Pure rules of a fleet: health, ledger, ranges, history, availability, forecast, settings."""

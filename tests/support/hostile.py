@@ -1,4 +1,4 @@
-"""Strings that mean something to whatever shows them without care, and a machine that says them wherever it may."""
+"""Strings with a meaning for careless renderers, and a machine that puts them into every field."""
 
 import json
 import threading
@@ -57,13 +57,13 @@ CORPUS: Final[Mapping[str, Sequence[str]]] = {
     ),
     "lengths": ("W" * 63, "i" * 63, "\ufdfd" * 63, "-" * 63, "a b " * 15, " ", "\u00a0" * 63),
 }
-"""By what they mean something to: a browser, Markdown and templates, a renderer of text, a layout."""
+"""By target: browsers, Markdown and templates, text rendering, layout."""
 
 _OUTPUT: Final = 4096
 
 
 class Impostor:
-    """A machine with a credential of its own that uses every field for the strings of one group."""
+    """A machine that sends the strings of one group in every field."""
 
     def __init__(self, name: str, strings: Sequence[str], server: ServerAddress, secret: str) -> None:
         self.name, self.strings = name, strings
@@ -78,7 +78,7 @@ class Impostor:
         )
 
     def run(self, stopping: threading.Event) -> None:
-        """Say everything, then a sample each second, and answer every order."""
+        """Publish status and inventory, then a sample per second, and answer every order."""
         due = 0
         while not stopping.is_set():
             for event in self._transport.receive(100, 0.1):
@@ -152,7 +152,7 @@ class Impostor:
 
 @contextmanager
 def impostors(server: ServerAddress, secrets: Mapping[str, str]) -> Iterator[None]:
-    """One for each group of the corpus, by the name and secret of each, until the end of the block."""
+    """Run one machine per group until the end of the block. `secrets`: by group, which is also the machine id."""
     stopping = threading.Event()
     machines = [Impostor(group, CORPUS[group], server, secret) for group, secret in secrets.items()]
     threads = [threading.Thread(target=each.run, args=(stopping,), name=each.name) for each in machines]

@@ -1,4 +1,4 @@
-"""Fleets to look at: machines, their state, their history, written as the ingestor would."""
+"""Test data in the fleet database: machines, their states and histories, as the ingestor writes them."""
 
 import math
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ ACTIONS: list[dict[str, Any]] = [
         "arguments_schema": {"type": "object", "properties": {"delay_minutes": _DELAY}},
     },
 ]
-"""What a machine may say that it allows."""
+"""Actions that a machine of the tests allows."""
 
 INFO = {
     "architecture": "x86_64",
@@ -57,14 +57,14 @@ INFO = {
 
 
 class Fleet:
-    """Writes to an empty fleet database, at a time of its own."""
+    """Writer of test data into an empty fleet database. `now`: milliseconds."""
 
     def __init__(self, engine: Engine, *, now: int = NOW) -> None:
         self.engine = engine
         self.now = now
 
     def org(self, name: str = "home") -> int:
-        """An organisation; the same one when it is there."""
+        """Return the key of an organisation, and create it if there is none of this name."""
         with self.engine.begin() as connection:
             found = connection.execute(select(tables.org.c.id).where(tables.org.c.name == name)).scalar()
             if found is not None:
@@ -73,7 +73,7 @@ class Fleet:
             return _key(connection.execute(insert(tables.org).values(values)))
 
     def machine(self, name: str, *, org: str = "home", stated: bool = True, **given: Any) -> int:  # noqa: ANN401 - columns of any type
-        """A machine with these columns of its state or of itself over ordinary ones; returns its key."""
+        """Insert a machine and its state, with these columns in place of the defaults; return its key."""
         org_id = self.org(org)
         machine = {
             "org_id": org_id,
@@ -94,13 +94,13 @@ class Fleet:
         return key
 
     def incident(self, kind: str, *, org: str = "", ended_at: int | None = None, **details: Any) -> None:  # noqa: ANN401
-        """Something that concerns more than one machine, begun a minute ago."""
+        """Insert an incident that started a minute ago; without `org` of the whole system."""
         row = {"org_id": self.org(org) if org else None, "kind": kind, "started_at": self.now - 60_000}
         with self.engine.begin() as connection:
             connection.execute(insert(tables.incident).values(**row, ended_at=ended_at, details=details))
 
     def stream(self, machine_id: int, stored: str, *, highest_seq: int, **given: int) -> None:
-        """A stream of which these numbers are stored."""
+        """Insert a stream with these stored sequence numbers."""
         counts = {"oldest_seq": highest_seq, "dropped": 0, "late": 0, "duplicate": 0, **given}
         row = {"machine_id": machine_id, "name": f"{highest_seq:016x}", "created_at": self.now, "stored": stored}
         row["number"] = highest_seq
@@ -108,8 +108,7 @@ class Fleet:
             connection.execute(insert(tables.stream).values(**row, highest_seq=highest_seq, **counts))
 
     def state(self, key: int, given: dict[str, Any]) -> dict[str, Any]:
-        """The state of this machine as it would be written: these columns over ordinary ones."""
-        """A row of this machine, ordinary but for what is given."""
+        """Return the state row of a machine, with these columns in place of the defaults."""
         state: dict[str, Any] = {
             "machine_id": key,
             "presence": "online",
@@ -139,12 +138,12 @@ class Fleet:
         return {"health_score": judged.score, "health_status": judged.status.value, **state}
 
     def set(self, machine_id: int, **values: Any) -> None:  # noqa: ANN401
-        """Change a machine's state."""
+        """Update the state of a machine."""
         with self.engine.begin() as connection:
             connection.execute(update(tables.state).where(tables.state.c.machine_id == machine_id).values(values))
 
     def samples(self, machine_id: int, times: list[int], **columns: Any) -> None:  # noqa: ANN401
-        """Samples at these times; each column is a value, or a function of its index."""
+        """Insert samples at these times; a column is a value, or a function of the index."""
         rows = []
         for i, at in enumerate(times):
             values = {name: value(i) if callable(value) else value for name, value in columns.items()}
@@ -160,7 +159,7 @@ class Fleet:
         return Arrived(machine, stream, sample, row["sampled_at"], row.get("clock_offset_milliseconds", 0))
 
     def a_day(self, machine_id: int, *, hours: int = 48, gap: tuple[float, float] | None = (2.0, 2.6)) -> None:
-        """Two days of samples that look like a machine's, with a hole between two ages in hours."""
+        """Insert `hours` of realistic samples, with a gap between two ages in hours."""
         count = hours * 360
         times = [self.now - (count - i) * 10_000 for i in range(count)]
         if gap:
@@ -181,7 +180,7 @@ class Fleet:
         )
 
     def minutes(self, machine_id: int, cpu: Sequence[float | None]) -> None:
-        """The last whole minutes, the oldest first; none where there is None."""
+        """Insert the last whole minutes with these CPU percentages, oldest first; no row for None."""
         base: dict[str, Any] = {column.name: 0 for column in tables.minute.c if column.name.endswith("_count")}
         start = (self.now // MINUTE - len(cpu)) * MINUTE
         rows = [
@@ -206,7 +205,7 @@ class Fleet:
             connection.execute(insert(tables.minute), rows)
 
     def hours(self, machine_id: int, count: int, *, gap: range = range(0)) -> None:
-        """Hours that look like a machine's, up to now, without those whose ages are in the gap."""
+        """Insert `count` realistic hours up to now, except those whose age is in the gap."""
         base: dict[str, Any] = {column.name: 0 for column in tables.hour.c if column.name.endswith("_count")}
         rows = []
         for age in sorted(set(range(count)) - set(gap)):
@@ -224,27 +223,27 @@ class Fleet:
             connection.execute(insert(tables.hour), rows)
 
     def transition(self, machine_id: int, at: int, before: str, after: str, reason: str) -> None:
-        """A change of presence."""
+        """Insert a presence transition."""
         row = {"machine_id": machine_id, "at": at, "before": before, "after": after, "reason": reason, "session": 1}
         with self.engine.begin() as connection:
             connection.execute(insert(tables.transition).values(row))
 
     def alert(self, machine_id: int, rule: str, started_at: int, *, ended_at: int | None = None, **given: Any) -> None:  # noqa: ANN401
-        """What a rule found."""
+        """Insert an alert."""
         row = {"rule": rule, "title": rule, "severity": "warning", "detail": "", **given}
         with self.engine.begin() as connection:
             row |= {"machine_id": machine_id, "started_at": started_at, "ended_at": ended_at}
             connection.execute(insert(tables.alert).values(**row))
 
     def beat(self, at: int, *, broker_connected: bool = True) -> None:
-        """The ingestor's sign of life."""
+        """Replace the heartbeat of the ingestor."""
         with self.engine.begin() as connection:
             connection.execute(tables.ingestor.delete())
             row = {"name": "a", "started_at": at, "beat_at": at, "broker_connected": broker_connected, "counters": {}}
             connection.execute(insert(tables.ingestor).values(row))
 
     def crowd(self, count: int, **given: Any) -> list[int]:  # noqa: ANN401
-        """Many ordinary machines, differing in load; returns their keys."""
+        """Insert machines that differ in load and label; return their keys."""
         return [
             self.machine(
                 f"web-{i:03}",

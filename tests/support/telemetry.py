@@ -1,4 +1,4 @@
-"""Telemetry of a real machine's size and shape, for what measures the ingestor."""
+"""Telemetry of realistic size and shape, for benchmarks."""
 
 import random
 
@@ -6,7 +6,7 @@ from schemas.contract.messages import Telemetry, Vitals
 
 
 def telemetry(seq: int, *, sampled_at: int, stream: str, chance: random.Random) -> Telemetry:
-    """A sample in which every vital is set, with as many digits as the collectors give."""
+    """Return a sample with every vital, with the number of digits of the collectors."""
     vitals = Vitals(
         cpu_percent=round(chance.uniform(0, 100), 1),
         memory_percent=round(chance.uniform(20, 90), 1),

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `schemas.database.engine.upgrade` hands over."""
+"""Run the migrations on the connection that `schemas.database.engine.migrate` passes."""
 
 from alembic import context
 
