@@ -24,7 +24,7 @@ SCHEMA: dict[str, Any] = {
 
 
 class Model(BaseModel):
-    """What an agent's action may have."""
+    """Arguments of every supported kind."""
 
     interval_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = Field(None, description="Between two samples")
     kind: Literal["soft", "hard"] = "soft"

@@ -1,4 +1,4 @@
-"""The token that a person copies, and the record that a machine sends."""
+"""Enrolment tokens and the secret hash in an enrolment request."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What travels: released payloads decode for ever, and nothing else gets in."""
+"""Messages: released payloads decode for ever, invalid ones are rejected."""
 
 import json
 import math
@@ -60,7 +60,7 @@ def decode(kind: type[Payload], content: object) -> Payload:
 
 
 def changed(name: str, field: str, value: object) -> dict[str, Any]:
-    """A golden message with one value, named by a dotted path, replaced."""
+    """Return a golden message with one value, named by a dotted path, replaced."""
     content = golden(name)
     *levels, last = field.split(".")
     place: Any = content
@@ -123,7 +123,7 @@ def test_another_version_is_refused(kind: type[Payload], version: object) -> Non
         decode(kind, {**json.loads(path.read_text()), "v": version})
 
 
-# What is refused.
+# Rejected payloads.
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,4 +1,4 @@
-"""The topic tree: what is written is read back, and nothing else is read."""
+"""The topic tree: topics that it formats are parsed, all others are rejected."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The fleet's database: made by migrations alone, never taken back, and read-only for those who only read."""
+"""Engines and migrations of the fleet database."""
 
 import sys
 from collections.abc import Iterator

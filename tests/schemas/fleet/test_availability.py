@@ -13,7 +13,7 @@ DAY = (0, 24 * HOUR)
 def of(
     *changes: tuple[float, str, str], first: str = "online", blind: Sequence[tuple[float, float]] = ()
 ) -> Availability:
-    """By hours."""
+    """Return the availability over a day; times are in hours."""
     made = [PresenceChange(round(at * HOUR), presence, reason) for at, presence, reason in changes]
     deaf = [(round(start * HOUR), round(end * HOUR)) for start, end in blind]
     return measure_availability(first, made, within=DAY, blind=deaf)

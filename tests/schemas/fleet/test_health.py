@@ -1,4 +1,4 @@
-"""The health score, against the formula that is published."""
+"""The health score, compared with the published formula."""
 
 import pytest
 from hypothesis import given

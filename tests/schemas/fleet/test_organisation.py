@@ -1,4 +1,4 @@
-"""The settings of an organisation: one table, whose bounds are those of the models."""
+"""The settings of an organisation and their bounds."""
 
 import math
 import re

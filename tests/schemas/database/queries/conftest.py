@@ -14,7 +14,7 @@ def fleet(database: Engine) -> Fleet:
 
 @pytest.fixture
 def reader(fleet: Fleet) -> Iterator[Engine]:
-    """The same database as readers open it."""
+    """The same database, opened read-only."""
     engine = open_engine(fleet.engine.url.render_as_string(hide_password=False), read_only=True)
     yield engine
     engine.dispose()

@@ -1,4 +1,4 @@
-"""What the fleet can be narrowed to, and narrowing it, on both databases."""
+"""Filter values of the fleet and filtering by them, on both databases."""
 
 import pytest
 from seeding import Fleet

@@ -1,4 +1,4 @@
-"""Whether an ingestor lives, as a health check asks."""
+"""Heartbeats of ingestors, as a health check reads them."""
 
 import pytest
 from seeding import Fleet

@@ -20,7 +20,7 @@ def database_url(each_database_url: str) -> str:
 
 
 def summarised(table: str, machine_id: int, at: int) -> dict[str, Any]:
-    """A roll-up of one reading of the processor, and nothing else."""
+    """Return a roll-up row with one CPU reading."""
     row: dict[str, Any] = {"machine_id": machine_id, "at": at, "samples": 1}
     row |= {"sampled_from": at, "sampled_to": at} if table == "minute" else {}
     row |= {column.name: 0 for column in tables.metadata.tables[table].c if column.name.endswith("_count")}

@@ -1,4 +1,4 @@
-"""A tile for each machine, on both databases."""
+"""Tiles of the fleet, on both databases."""
 
 import pytest
 from seeding import Fleet
