@@ -1,1 +1,1 @@
-"""The report of an organisation: gathered, summed up, drawn as one HTML file."""
+"""The report of an organisation as one HTML file: its content, charts and formatting."""
