@@ -97,7 +97,6 @@ def build(settings: AgentSettings) -> Agent:
 
 
 def _executor(settings: AgentSettings, data: Path, clock: Clock) -> Executor:
-    """Return the executor. Raises SettingsError when the settings allow an unknown action."""
     actions = action.discover(agent.actions)
     if unknown := set(settings.allowed_actions) - set(actions):
         raise SettingsError(

@@ -43,7 +43,6 @@ class NoArguments(Arguments):
 
 
 A = TypeVar("A", bound=Arguments)
-A_contra = TypeVar("A_contra", bound=Arguments, contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +67,21 @@ class Outcome:
         return cls("failed", reason, detail)
 
 
-class ActionContext(Protocol):
-    """The order of an action, and its requests to the agent, which answers in the agent's own thread."""
+class ActionHost(Protocol):
+    """The agent, as an action may use it."""
+
+    def sample(self) -> int:
+        """Take a sample, publish it, and return its sequence number."""
+
+    def restart(self, reason: OfflineReason) -> None:
+        """Publish the goodbye with this reason, stop, and start again."""
+
+    def set_stop_reason(self, reason: OfflineReason) -> None:
+        """Set the reason that the goodbye gives when the agent is told to stop."""
+
+
+class ActionContext(ActionHost, Protocol):
+    """The order of an action, and its requests, which the agent executes in its own thread."""
 
     settings: AgentSettings
     order: Order
@@ -78,23 +90,9 @@ class ActionContext(Protocol):
 
     def now(self) -> int:
         """Return milliseconds of the machine's clock."""
-        ...
-
-    def sample(self) -> int:
-        """Take a sample, publish it, and return its sequence number."""
-        ...
 
     def configure(self, requested: Any) -> str:  # noqa: ANN401 - a RequestedConfiguration, whose module imports this one
         """Apply another configuration; return why it was not applied, or an empty string."""
-        ...
-
-    def restart(self, reason: OfflineReason) -> None:
-        """Make the agent stop, with this reason in its goodbye, and start again."""
-        ...
-
-    def set_stop_reason(self, reason: OfflineReason) -> None:
-        """Set the reason that the agent's goodbye gives when the agent is told to stop."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,38 +120,22 @@ class StartedOrder:
     boot: str
 
 
-class RunAction(Protocol[A_contra]):
-    """Executes an action; returns its outcome, or None when `resolve` tells it later."""
+RunAction = Callable[[A, ActionContext], Outcome | None]
+"""Executes the action in its thread; returns None when `resolve` tells the outcome later. May raise."""
 
-    def __call__(self, arguments: A_contra, context: ActionContext, /) -> Outcome | None:
-        """Run in the action's thread. May raise."""
-        ...
-
-
-class ResolveAction(Protocol):
-    """Returns the outcome of a started order, None while it is not known."""
-
-    def __call__(self, started: StartedOrder, state: MachineState, /) -> Outcome | None:
-        """Run in each step of the agent, in its own thread: it must be quick. May raise."""
-        ...
-
+ResolveAction = Callable[[StartedOrder, MachineState], Outcome | None]
+"""Returns the outcome, None while it is unknown. Called in each step of the agent: it must be quick. May raise."""
 
 DescribeArguments = Callable[[AgentSettings], dict[str, Any]]
+"""Returns the JSON Schema of the arguments."""
 
-
-class CheckArguments(Protocol[A_contra]):
-    """Checks valid arguments against the machine's settings, before anything runs."""
-
-    def __call__(self, arguments: A_contra, settings: AgentSettings, /) -> None:
-        """Raise ValueError with a sentence for operators when the machine does not allow the arguments."""
-        ...
+CheckArguments = Callable[[A, AgentSettings], None]
+"""Raises ValueError, with a sentence for operators, when the machine does not allow valid arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Action(Generic[A]):
-    """One action. `describe` returns the JSON Schema of its arguments when that depends on the machine's settings, and
-    `check` rejects arguments for the same reason.
-    """
+    """One action. `describe` and `check` are for arguments that depend on the machine's settings."""
 
     name: str
     title: str

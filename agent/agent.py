@@ -11,7 +11,7 @@ Invariants:
 
 import logging
 from collections import deque
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import ValidationError
 
@@ -47,7 +47,6 @@ class OpenAgentTransport(Protocol):
 
     def __call__(self, *, subscriptions: list[tuple[str, int]], will: WillMaker, backoff: Backoff) -> Transport:
         """Return a transport that is not connected yet."""
-        ...
 
 
 class Agent:
@@ -97,7 +96,7 @@ class Agent:
     def step(self) -> None:
         """Sample if that is due, handle events until the next sample is due, and send waiting samples."""
         if self._clock.monotonic() >= self._schedule.due_at:
-            self._sample()
+            self.sample()
         events = self._transport.receive(EVENTS_AT_ONCE, self._wait_seconds())
         for event in events:
             self._handle(event)
@@ -118,12 +117,17 @@ class Agent:
         if self._executor is not None:
             self._executor.close()
 
-    # Requests of a running action: `agent.orders.action_thread.ActionHost`.
+    # `agent.action.ActionHost`.
 
-    def sample_now(self) -> int:
-        """Take a sample, publish it, and return its sequence number."""
-        self._sample()
-        return self._outbox.next_seq - 1
+    def sample(self) -> int:
+        """Take a sample, publish it if the broker is connected, and return its sequence number."""
+        self._schedule.advance()  # before collecting: a slow collector skips no sample
+        vitals, extra = self._runner.collect()
+        sample = self._outbox.append(self._clock.now(), vitals, extra)
+        self._outbox_due_at = self._clock.monotonic()
+        if self.connected and self._publish_live(sample):
+            self._live.append((sample.seq, self._clock.monotonic()))
+        return sample.seq
 
     def restart(self, reason: OfflineReason) -> None:
         """Stop with this reason in the goodbye, and start again."""
@@ -176,23 +180,11 @@ class Agent:
             self._runner.off = self._executor.configuration.collectors_off
 
     def _to_announce(self) -> object:
-        """Return the parts of `info` that can change within a connection."""
         return self._executor and (self._executor.keys.ids, self._executor.configuration.version)
-
-    def _sample(self) -> None:
-        self._schedule.advance()  # before collecting: a slow collector skips no sample
-        vitals, extra = self._runner.collect()
-        sample = self._outbox.append(self._clock.now(), vitals, extra)
-        self._outbox_due_at = self._clock.monotonic()
-        if self.connected and self._publish_live(sample):
-            self._live.append((sample.seq, self._clock.monotonic()))
 
     def _publish_live(self, sample: Sample) -> bool:
         telemetry = Telemetry(
-            seq=sample.seq,
-            sampled_at=sample.sampled_at,
-            vitals=sample.vitals,
-            extra=sample.extra,
+            **dict(sample),
             session=self._sessions.current,
             stream=self._outbox.stream,
             oldest_seq=self._outbox.oldest_seq,
@@ -298,7 +290,6 @@ class Agent:
         self._outbox.spill(before_seq=self._live[0][0] if self._live else None)
 
     def _backfill(self) -> None:
-        """Send the oldest waiting samples that were not just published live, when no batch is on its way."""
         if not self._pacing.may_send():
             return
         batch = self._outbox.batch(self._pacing.limit, before_seq=self._live[0][0] if self._live else None)
@@ -309,20 +300,20 @@ class Agent:
             self._pacing.sent(batch.stream, samples[-1].seq)
 
     def _publish(self, topic: topics.Topic, payload: bytes) -> bool:
-        return self._transport.publish(Message(topic.at(**self._own), payload, topic.qos, topic.retain))
+        return self._transport.publish(self._message(topic, payload))
+
+    def _message(self, topic: topics.Topic, payload: bytes) -> Message:
+        return Message(topic.at(**self._own), payload, topic.qos, topic.retain)
 
     def _will(self) -> Message:
         self._sessions.next()
-        payload = self._status("offline", "lost")
-        return Message(topics.STATUS.at(**self._own), payload, topics.STATUS.qos, topics.STATUS.retain)
+        return self._message(topics.STATUS, self._status("offline", "lost"))
 
-    def _status(self, state: str, reason: OfflineReason | None = None) -> bytes:
-        return Status.model_validate(
-            {
-                "state": state,
-                "reason": reason,
-                "session": self._sessions.current,
-                "at": self._clock.now(),
-                "interval_seconds": self._settings.interval_seconds,
-            }
+    def _status(self, state: Literal["online", "offline"], reason: OfflineReason | None = None) -> bytes:
+        return Status(
+            state=state,
+            reason=reason,
+            session=self._sessions.current,
+            at=self._clock.now(),
+            interval_seconds=self._settings.interval_seconds,
         ).encode()

@@ -11,8 +11,8 @@ import json
 import logging
 import shutil
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -141,7 +141,6 @@ class Enrolment:
         return problem
 
     def _answer(self, event: Event) -> EnrolAnswer | None:
-        """Return the answer to this machine's request, if the event is one."""
         if not isinstance(event, Message):
             return None
         try:
@@ -180,10 +179,9 @@ class Enrolment:
         write_secret(self._layout.secret("agent"), self._pending.secret)
         self._file.unlink()
 
-    @contextmanager
     def _transport(
         self, username: str, password: str, client_id: str, subscriptions: Sequence[tuple[str, int]]
-    ) -> Iterator[Transport]:
+    ) -> closing[Mqtt]:
         transport = Mqtt(
             self._settings.address,
             username=username,
@@ -193,10 +191,7 @@ class Enrolment:
             ca_file=self._settings.ca_file,
             backoff=Backoff(first_seconds=1.0, most_seconds=4.0),
         )
-        try:
-            yield transport
-        finally:
-            transport.close()
+        return closing(transport)
 
 
 def enrolled_as(data: Path) -> str | None:

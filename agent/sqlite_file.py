@@ -1,5 +1,6 @@
 """SQLite files of the agent: locked by one process, checked when opened, moved aside when corrupt."""
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ _WAL_PAGES = 64
 _CORRUPT = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 def open_checked(
@@ -80,8 +82,8 @@ def is_locked(error: sqlite3.DatabaseError) -> bool:
     return _code(error) == sqlite3.SQLITE_BUSY
 
 
-def move_aside(path: Path) -> Path:
-    """Rename a corrupt file, with its WAL, so that a new one can replace it; return the new path.
+def move_aside(path: Path, error: sqlite3.DatabaseError, quarantined: list[Path]) -> None:
+    """Rename a corrupt file, with its WAL, so that a new one can replace it; add the new path to `quarantined`.
 
     Keeps the newest CORRUPT_KEPT of this name and deletes the others.
     """
@@ -99,7 +101,8 @@ def move_aside(path: Path) -> Path:
         for file in files[old]:
             with suppress(OSError):
                 file.unlink()
-    return aside
+    quarantined.append(aside)
+    log.error("%s is corrupt (%s): moved to %s, and starting with an empty one", path, error, aside)
 
 
 def _code(error: sqlite3.DatabaseError) -> int:

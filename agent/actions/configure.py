@@ -7,7 +7,6 @@ _PATIENCE_MILLISECONDS = round(10 * TRIAL_SECONDS * 1000)
 
 
 def _proved(started: StartedOrder, state: MachineState) -> Outcome | None:
-    """Succeed when the agent has connected with the configuration, fail when it has reverted it."""
     if state.configured_at == started.order.issued_at:
         return Outcome.succeeded("The configuration is in force.")
     if state.configured_at > started.order.issued_at:

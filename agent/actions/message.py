@@ -74,8 +74,15 @@ def programs(
 
 def notify_send(arguments: MessageArguments) -> list[str]:
     """Return the argv; the program interprets markup in the text, and backslashes."""
-    text = _without_backslashes(_without_markup(arguments.text))
-    return ["notify-send", "--app-name=DashFleet", f"--urgency={arguments.urgency}", "--", arguments.title, text]
+    text = arguments.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return [
+        "notify-send",
+        "--app-name=DashFleet",
+        f"--urgency={arguments.urgency}",
+        "--",
+        arguments.title,
+        _without_backslashes(text),
+    ]
 
 
 def zenity(arguments: MessageArguments) -> list[str]:
@@ -158,10 +165,6 @@ def _as_user(user: int) -> dict[str, Any]:
     import pwd  # Windows has none
 
     return {"user": user, "group": pwd.getpwuid(user).pw_gid, "extra_groups": []}
-
-
-def _without_markup(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _without_backslashes(text: str) -> str:

@@ -51,7 +51,6 @@ def _default() -> list[str]:
 
 
 def _is_back(started: StartedOrder, state: MachineState) -> Outcome | None:
-    """Succeed in another boot."""
     if state.boot != started.boot:
         return Outcome.succeeded("The machine is back.")
     delay = RebootArguments.model_validate(started.order.arguments).delay_seconds

@@ -10,7 +10,6 @@ PATIENCE_MILLISECONDS = 120_000
 
 
 def _is_back(started: StartedOrder, state: MachineState) -> Outcome | None:
-    """Succeed in another process: the one that was to restart is gone."""
     if state.process != started.process:
         return Outcome.succeeded(f"The agent, version {VERSION}, is back.")
     if state.now > started.at + PATIENCE_MILLISECONDS:

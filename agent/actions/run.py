@@ -41,7 +41,6 @@ def _check(arguments: RunArguments, settings: AgentSettings) -> None:
 
 
 def _describe(settings: AgentSettings) -> dict[str, Any]:
-    """Return the JSON Schema of the arguments, with one alternative for each command of this machine."""
     schema: dict[str, Any] = {
         "type": "object",
         "required": ["command"],

@@ -6,9 +6,9 @@ Its requests to the agent are executed by the agent's own thread, which looks fo
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from agent.action import Action, Arguments, Outcome, attempt
+from agent.action import Action, ActionHost, Arguments, Outcome, attempt
 from agent.configuration import Configuration, RequestedConfiguration
 from runtime.clock import Clock
 from runtime.settings.agent import AgentSettings
@@ -16,22 +16,6 @@ from schemas.contract.commands import Order
 from schemas.contract.messages import OfflineReason
 
 ANSWER_SECONDS = 30.0
-
-
-class ActionHost(Protocol):
-    """The agent, as a running action may use it. Called in the agent's own thread."""
-
-    def sample_now(self) -> int:
-        """Take a sample, publish it, and return its sequence number."""
-        ...
-
-    def restart(self, reason: OfflineReason) -> None:
-        """Stop with this reason in the goodbye, and start again."""
-        ...
-
-    def set_stop_reason(self, reason: OfflineReason) -> None:
-        """Set the reason that a later goodbye gives."""
-        ...
 
 
 class _HostRequest:
@@ -56,7 +40,7 @@ class ThreadContext:
 
     def sample(self) -> int:
         """See `ActionContext`."""
-        return cast("int", self._ask(lambda host: host.sample_now()))
+        return cast("int", self._ask(lambda host: host.sample()))
 
     def configure(self, requested: RequestedConfiguration) -> str:
         """See `ActionContext`."""

@@ -14,10 +14,10 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from agent.action import Action, Arguments, MachineState, Outcome, StartedOrder, attempt, described
+from agent.action import Action, ActionHost, Arguments, MachineState, Outcome, StartedOrder, attempt, described
 from agent.configuration import Configuration, RequestedConfiguration
-from agent.orders.action_thread import ActionHost, ActionThread, ThreadContext
-from agent.orders.journal import Journal, JournalEntry, JournalError
+from agent.orders.action_thread import ActionThread, ThreadContext
+from agent.orders.journal import Journal, JournalError
 from agent.orders.results import ResultRepeater, final_result, result_of
 from agent.orders.trusted_keys import TrustedKeys
 from agent.orders.validation import OrderRejected, OrderValidation, RejectionReason
@@ -89,11 +89,6 @@ class Executor:
             return now + min(0.2, max(0.01, (now - self._thread.started_at) / 4))
         return now if self._queue or self._outgoing else min(self._journal_due_at, self._repeater.due_at)
 
-    @property
-    def is_idle(self) -> bool:
-        """True when no action runs and none waits."""
-        return self._thread is None and not self._queue
-
     def handle_command(self, payload: bytes) -> None:
         """Validate and queue a command. Raises ValidationError when the payload is none."""
         command = CommandMessage.decode(payload)
@@ -142,11 +137,7 @@ class Executor:
 
     def facts(self) -> dict[str, Any]:
         """Return the fields of `info` about orders: allowed actions, trusted keys, version of the configuration."""
-        return {
-            "actions": self._described,
-            "keys": self.keys.ids,
-            "config_version": self.configuration.version,
-        }
+        return {"actions": self._described, "keys": self.keys.ids, "config_version": self.configuration.version}
 
     def step(self, host: ActionHost, *, connected: bool) -> list[Result]:
         """Do what is due; return the results to publish, whose session the publisher sets."""
@@ -223,19 +214,16 @@ class Executor:
         """Recover what an earlier process left running, as soon as the journal can be read."""
         if self._recovered or self._clock.monotonic() < self._journal_due_at:
             return
+        interrupted = Outcome.failed("interrupted", "the agent ended while this ran; its effect is unknown")
         for entry in self._journal.running():
-            self._recover_entry(entry)
+            action = self._actions.get(entry.started.order.action)
+            if entry.started.process == self._process:
+                continue
+            if action is not None and action.resolve is not None:
+                self._started[entry.result.id] = entry.started
+            else:
+                self._finish(entry.started, interrupted)
         self._recovered = not self._journal.failing
-
-    def _recover_entry(self, entry: JournalEntry) -> None:
-        action = self._actions.get(entry.started.order.action)
-        if entry.started.process == self._process:
-            return
-        if action is not None and action.resolve is not None:
-            self._started[entry.id] = entry.started
-        else:
-            outcome = Outcome.failed("interrupted", "the agent ended while this ran; its effect is unknown")
-            self._finish(entry.started, outcome)
 
     def _start(self, waiting: _WaitingOrder) -> None:
         order, started = waiting.order, self._started_now(waiting.order)
@@ -259,7 +247,6 @@ class Executor:
             self._thread.start()
 
     def _attend(self, thread: ActionThread, host: ActionHost) -> None:
-        """Serve the running action, and finish it when it has returned or exceeded its time limit."""
         thread.context.serve(host)
         started = self._started[thread.context.order.id]
         if thread.done.is_set():
@@ -271,7 +258,6 @@ class Executor:
             self._finish(started, Outcome.failed("timeout", f"it did not end within {thread.action.seconds:g} s"))
 
     def _resolve_started(self) -> None:
-        """Finish the started orders whose outcome `resolve` can tell now."""
         state = MachineState(
             process=self._process,
             boot=self._boot,

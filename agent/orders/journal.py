@@ -60,11 +60,6 @@ class JournalEntry(NamedTuple):
     started: StartedOrder
     result: Result
 
-    @property
-    def id(self) -> str:
-        """Id of the order."""
-        return self.started.order.id
-
 
 class Journal:
     """The journal in a file, for one thread of one process."""
@@ -121,7 +116,9 @@ class Journal:
             for entry in (_find(database, id_) for id_ in ids):
                 if entry is not None and entry.result.state != "running":
                     result = entry.result.model_copy(update={"output": None}).model_dump_json()
-                    database.execute("UPDATE entry SET acked = 1, result_json = ? WHERE id = ?", (result, entry.id))
+                    database.execute(
+                        "UPDATE entry SET acked = 1, result_json = ? WHERE id = ?", (result, entry.result.id)
+                    )
 
         self._try(update)
 
@@ -154,9 +151,8 @@ class Journal:
             if not is_corrupt(error):
                 raise
             self.close()
-            aside = move_aside(self._path)
-            self.quarantined.append(aside)
-            log.error("the journal is damaged (%s): moved to %s; orders issued until now are rejected", error, aside)
+            move_aside(self._path, error, self.quarantined)
+            log.error("orders that were issued until now are rejected")
             return self._once(work)
 
     def _once(self, work: Callable[[sqlite3.Connection], T]) -> T:

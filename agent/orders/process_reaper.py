@@ -143,7 +143,6 @@ def _descendants(command: CommandProcess) -> list[int]:
 
 
 def _living() -> Iterator[tuple[int, int]]:
-    """Yield the pid of each process that is not a zombie, and its parent's."""
     for directory in _PROC.iterdir():
         if directory.name.isdigit():
             with suppress(OSError, ValueError):
@@ -153,7 +152,6 @@ def _living() -> Iterator[tuple[int, int]]:
 
 
 def _exec(argv: list[str], output: int, error: int) -> None:
-    """Replace the forked child by the command; write to `error` why that failed."""
     try:
         os.setsid()
         nothing = os.open(os.devnull, os.O_RDONLY)

@@ -67,7 +67,7 @@ class ResultRepeater:
 
     def _next(self) -> list[Result]:
         entries = self._journal.unacked(REPEATED_AT_ONCE, after=self._last_id)
-        self._last_id = entries[-1].id if len(entries) == REPEATED_AT_ONCE else ""
+        self._last_id = entries[-1].result.id if len(entries) == REPEATED_AT_ONCE else ""
         self.due_at = self._clock.monotonic() + self._wait_seconds
         self._wait_seconds = min(REPEAT_MOST_SECONDS, 2 * self._wait_seconds)
         return [entry.result for entry in entries]

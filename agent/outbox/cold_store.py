@@ -10,9 +10,9 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from agent.outbox.sample_file import SampleFile
+from agent.outbox.sample_file import SampleFile, StreamFigures
 from agent.sqlite_file import is_corrupt, is_locked, move_aside
 from runtime.clock import Clock
 from runtime.errors import SettingsError
@@ -21,13 +21,6 @@ _LOG_MILLISECONDS = 60_000
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-
-class StreamOnDisk(NamedTuple):
-    """Smallest waiting sequence number and number of dropped samples of a stream on disk."""
-
-    oldest: int | None
-    dropped: int
 
 
 class ColdStore:
@@ -43,7 +36,7 @@ class ColdStore:
         self._quarantined = quarantined
         self._clock = clock
         self._logged_at: int | None = None
-        self._known: dict[int, StreamOnDisk] = {}
+        self._known: dict[int, StreamFigures] = {}
         try:
             self.file = open_or_replace(path, durable=True, quarantined=quarantined)
         except sqlite3.DatabaseError as error:
@@ -62,24 +55,19 @@ class ColdStore:
                 self.close()
                 self.file = None
                 self._known.clear()
-                quarantine(self._path, self._quarantined)
+                move_aside(self._path, error, self._quarantined)
             return otherwise
 
     def write(self, work: Callable[[SampleFile], None]) -> bool:
         """Do `work`; return False when the disk failed."""
+        failures = self.failures
+        self.run(work, None)
+        return self.failures == failures
 
-        def done(file: SampleFile) -> bool:
-            work(file)
-            return True
-
-        return self.run(done, False)
-
-    def stream(self, stream_id: int) -> StreamOnDisk:
-        """Return the state of a stream on disk, or the last known one while the disk fails."""
-        self._known[stream_id] = self.run(
-            lambda file: StreamOnDisk(file.oldest(stream_id), file.dropped(stream_id)),
-            self._known.get(stream_id, StreamOnDisk(None, 0)),
-        )
+    def figures(self, stream_id: int) -> StreamFigures:
+        """Return the figures of a stream on disk, or the last known ones while the disk fails."""
+        known = self._known.get(stream_id, StreamFigures(None, 0))
+        self._known[stream_id] = self.run(lambda file: file.figures(stream_id), known)
         return self._known[stream_id]
 
     def close(self) -> None:
@@ -103,14 +91,8 @@ def open_or_replace(path: Path, *, durable: bool, quarantined: list[Path]) -> Sa
     except sqlite3.DatabaseError as error:
         if not is_corrupt(error):
             raise
-        quarantine(path, quarantined)
+        move_aside(path, error, quarantined)
         return SampleFile.open(path, durable=durable)
-
-
-def quarantine(path: Path, quarantined: list[Path]) -> None:
-    """Move a corrupt file aside and add its new path to `quarantined`."""
-    quarantined.append(move_aside(path))
-    log.error("%s was corrupt: moved to %s, starting with an empty one", path, quarantined[-1])
 
 
 def refuse_if_locked(error: sqlite3.DatabaseError, path: Path) -> None:

@@ -27,10 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from agent.outbox.cold_store import ColdStore, open_or_replace, quarantine, refuse_if_locked
+from agent.outbox.cold_store import ColdStore, open_or_replace, refuse_if_locked
 from agent.outbox.queued_sample import QueuedSample, SampleStream, StreamRange, first_transaction, merged, ranges_of
-from agent.outbox.sample_file import FileContents, SampleFile
-from agent.sqlite_file import is_corrupt, is_locked
+from agent.outbox.sample_file import FileContents, SampleFile, StreamFigures
+from agent.sqlite_file import is_corrupt, is_locked, move_aside
 from runtime.clock import Clock
 from schemas.contract.messages import INTEGER_MAX, EarlierStream, Extra, Range, Sample, Vitals
 
@@ -101,17 +101,12 @@ class Outbox:
     @property
     def oldest_seq(self) -> int:
         """Smallest number of the current stream that may still wait; the next number when none does."""
-        return self._oldest(self._current.id) or self.next_seq
+        return self._figures(self._current.id).oldest or self.next_seq
 
     @property
     def dropped(self) -> int:
         """Number of samples of the current stream that were ever dropped."""
-        return self._dropped(self._current.id)
-
-    @property
-    def waiting(self) -> int:
-        """Number of waiting samples of all streams."""
-        return self._in_hot(SampleFile.count) + self._cold.run(SampleFile.count, 0)
+        return self._figures(self._current.id).dropped
 
     def earlier_streams(self, limit: int) -> list[EarlierStream]:
         """Return the streams before the current one, the newest `limit` of them."""
@@ -119,15 +114,10 @@ class Outbox:
         streams = self._cold.run(SampleFile.streams, none) + self._in_hot(SampleFile.streams)
         known = {stream.id: stream for stream in streams}
         earlier = [known[stream_id] for stream_id in sorted(known, reverse=True) if stream_id != self._current.id]
+        figures = [(stream, self._figures(stream.id)) for stream in earlier[:limit] if stream.next_seq > 1]
         return [
-            EarlierStream(
-                stream=stream.name,
-                highest_seq=stream.next_seq - 1,
-                oldest_seq=self._oldest(stream.id),
-                dropped=self._dropped(stream.id),
-            )
-            for stream in earlier[:limit]
-            if stream.next_seq > 1
+            EarlierStream(stream=stream.name, highest_seq=stream.next_seq - 1, oldest_seq=oldest, dropped=dropped)
+            for stream, (oldest, dropped) in figures
         ]
 
     def append(self, sampled_at: int, vitals: Vitals, extra: Extra) -> Sample:
@@ -171,8 +161,8 @@ class Outbox:
         name = self._name(queued[0].stream_id) if samples else None
         if name is None:
             return None
-        stream_id = queued[0].stream_id
-        return OutboxBatch(name, self._oldest(stream_id) or samples[0].seq, self._dropped(stream_id), samples)
+        figures = self._figures(queued[0].stream_id)
+        return OutboxBatch(name, figures.oldest or samples[0].seq, figures.dropped, samples)
 
     def close(self) -> None:
         """Move everything to disk and close both stores."""
@@ -212,7 +202,6 @@ class Outbox:
         return SampleStream(max(newest + 1, self._clock.now()), self._new_name(), 1)
 
     def _restart_hot(self) -> None:
-        """Begin an empty hot store; the content of the last one is on disk."""
         self._hot.close()
         with suppress(OSError):
             self._hot_path.unlink()
@@ -261,7 +250,7 @@ class Outbox:
         with suppress(sqlite3.Error):
             self._hot.close()
         if is_corrupt(error):
-            quarantine(self._hot_path, self.quarantined)
+            move_aside(self._hot_path, error, self.quarantined)
         with suppress(OSError):
             self._hot_path.unlink()
         self._hot = SampleFile.in_memory()
@@ -295,7 +284,6 @@ class Outbox:
         return (self._current.id, self.next_seq if before_seq is None else before_seq)
 
     def _decoded(self, queued: Sequence[QueuedSample]) -> list[Sample]:
-        """Return these samples, ascending. Damaged ones are dropped."""
         samples: dict[int, Sample] = {}
         damaged = []
         for each in queued:
@@ -309,12 +297,10 @@ class Outbox:
             self._cold.run(lambda cold: cold.drop(damaged, must_exist=gone == 0), 0)
         return [samples[seq] for seq in sorted(samples)]
 
-    def _oldest(self, stream_id: int) -> int | None:
-        ends = (self._cold.stream(stream_id).oldest, self._in_hot(lambda hot: hot.oldest(stream_id)))
-        return min((end for end in ends if end is not None), default=None)
-
-    def _dropped(self, stream_id: int) -> int:
-        return self._in_hot(lambda hot: hot.dropped(stream_id)) + self._cold.stream(stream_id).dropped
+    def _figures(self, stream_id: int) -> StreamFigures:
+        cold, hot = self._cold.figures(stream_id), self._in_hot(lambda hot: hot.figures(stream_id))
+        oldest = min((each for each in (cold.oldest, hot.oldest) if each is not None), default=None)
+        return StreamFigures(oldest, cold.dropped + hot.dropped)
 
     def _name(self, stream_id: int) -> str | None:
         found = self._in_hot(lambda hot: hot.stream(stream_id))

@@ -43,6 +43,13 @@ class FileContents(NamedTuple):
     dropped: list[tuple[int, int]]
 
 
+class StreamFigures(NamedTuple):
+    """Smallest waiting sequence number of a stream, and number of its samples that were dropped."""
+
+    oldest: int | None
+    dropped: int
+
+
 class LastUse(NamedTuple):
     """The boot of the machine in which the file was last used, and the stream that was current then."""
 
@@ -133,7 +140,9 @@ class SampleFile:
     def contents(self) -> FileContents:
         """Return everything, for another file to adopt."""
         streams = self.streams()
-        return FileContents(streams, self.samples(), [(self.dropped(stream.id), stream.id) for stream in streams])
+        return FileContents(
+            streams, self.samples(), [(self.figures(stream.id).dropped, stream.id) for stream in streams]
+        )
 
     def adopt(self, contents: FileContents) -> None:
         """Store everything that another file held, which is given up."""
@@ -150,19 +159,15 @@ class SampleFile:
             with transaction(self._connection):
                 self._connection.executemany("DELETE FROM sample WHERE stream_id = ? AND seq BETWEEN ? AND ?", here)
 
-    def oldest(self, stream_id: int) -> int | None:
-        """Return the smallest sequence number of a stream that waits here."""
-        row = self._connection.execute("SELECT min(seq) FROM sample WHERE stream_id = ?", (stream_id,)).fetchone()
-        return None if row[0] is None else int(row[0])
+    def figures(self, stream_id: int) -> StreamFigures:
+        """Return the figures of a stream in this file."""
+        query = "SELECT (SELECT min(seq) FROM sample WHERE stream_id = ?1), (SELECT dropped FROM stream WHERE id = ?1)"
+        oldest, dropped = self._connection.execute(query, (stream_id,)).fetchone()
+        return StreamFigures(oldest, dropped or 0)
 
     def count(self) -> int:
         """Return the number of waiting samples."""
         return self._integer("SELECT count(*) FROM sample")
-
-    def dropped(self, stream_id: int) -> int:
-        """Return the number of samples of a stream that were dropped here."""
-        row = self._connection.execute("SELECT dropped FROM stream WHERE id = ?", (stream_id,)).fetchone()
-        return 0 if row is None else int(row[0])
 
     def make_room(self, max_bytes: int) -> None:
         """Drop the oldest samples until the used pages fit, and count them. The bound is at least 16 pages."""

@@ -1,4 +1,4 @@
-"""What the agent says to the broker and when, step by step on a broker in memory and a clock that is told to move."""
+"""Messages of the agent and their times, step by step, with a broker in memory and a manual clock."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 from clocks import Clock
-from outboxes import Machine
+from outboxes import OutboxMachine, count_waiting
 
 from agent.agent import STEP_SECONDS, Agent
 from agent.collector import Collector, CollectorRunner, Readings
@@ -39,7 +39,7 @@ M = TypeVar("M", bound=Payload)
 
 
 class Fake(Collector):
-    """Reads what the test put there, and takes as long as the test says."""
+    """Returns the readings that the test sets, after the time that it sets."""
 
     metrics = (Metric(name="cpu_percent", unit="percent", title="CPU"),)
 
@@ -56,9 +56,9 @@ class Fake(Collector):
 
 
 class Bench:
-    """An agent, and an observer that sees all it publishes."""
+    """An agent, and an observer of everything that it publishes."""
 
-    def __init__(self, machine: Machine, clock: Clock, directory: Path) -> None:
+    def __init__(self, machine: OutboxMachine, clock: Clock, directory: Path) -> None:
         self.machine, self.clock, self.directory = machine, clock, directory
         self.broker = MemoryBroker()
         self.seen: list[tuple[float, Message]] = []
@@ -70,7 +70,7 @@ class Bench:
         self.start()
 
     def start(self, **settings: object) -> None:
-        """Start the agent, anew after a crash if it ran."""
+        """Start the agent, after a crash if it ran."""
         self.settings = AgentSettings.model_validate({**dict(self.settings), **settings})
         if self.broker.clients.get("home.attic") is not None:
             self.transport.cut(send_will=False)
@@ -95,7 +95,7 @@ class Bench:
             client_id="home.attic",
             subscriptions=subscriptions,
             will=will,
-            pass_time=lambda seconds: self.clock.advance(max(seconds, 0.001)),  # the clock has no less
+            pass_time=lambda seconds: self.clock.advance(max(seconds, 0.001)),  # the resolution of the clock
         )
         return self.transport
 
@@ -153,7 +153,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(machine: Machine, clock: Clock, tmp_path: Path) -> Iterator[Bench]:
+def bench(machine: OutboxMachine, clock: Clock, tmp_path: Path) -> Iterator[Bench]:
     made = Bench(machine, clock, tmp_path)
     yield made
     made.transport.close()
@@ -236,13 +236,13 @@ def test_a_stop_waits_for_the_goodbye_to_be_sent(bench: Bench, monkeypatch: pyte
 
 def test_a_stop_puts_on_disk_what_waits(bench: Bench) -> None:
     bench.run(25)
-    waiting = bench.outbox.waiting
+    waiting = count_waiting(bench.outbox)
     assert waiting > 0
     bench.agent.stop()
     bench.machine.kill()
     bench.machine.hot.unlink()
 
-    assert bench.machine.open().waiting == waiting
+    assert count_waiting(bench.machine.open()) == waiting
 
 
 def test_a_stop_without_a_connection_says_nothing(bench: Bench) -> None:
@@ -362,7 +362,7 @@ def test_a_long_pause_is_followed_by_one_sample_and_no_burst(bench: Bench) -> No
 def test_the_samples_of_a_fleet_are_spread_over_the_interval(clock: Clock, tmp_path: Path) -> None:
     phases = []
     for i in range(40):
-        place = Machine(tmp_path / f"machine-{i}", clock)
+        place = OutboxMachine(tmp_path / f"machine-{i}", clock)
         bench = Bench(place, clock, tmp_path)
         clock.milliseconds = 1_700_000_000_000
         bench.start(machine=f"attic-{i}")
@@ -374,14 +374,14 @@ def test_the_samples_of_a_fleet_are_spread_over_the_interval(clock: Clock, tmp_p
     assert max(later - earlier for earlier, later in pairwise(sorted(phases))) < 0.25
 
 
-# Offline, and after.
+# Offline, and reconnecting.
 
 
 def test_samples_of_an_outage_wait_and_travel_in_batches_one_at_a_time(bench: Bench) -> None:
     bench.start(interval_seconds=0.05)
     bench.broker.running = False
     bench.run(60)
-    waiting = bench.outbox.waiting
+    waiting = count_waiting(bench.outbox)
     assert waiting > 2 * BACKFILL_MAX_SAMPLES
     assert bench.live == []
     bench.reconnect()
@@ -446,7 +446,7 @@ def test_a_batch_that_was_acked_is_not_sent_again(bench: Bench) -> None:
         bench.ack_live()
 
     assert len(bench.batches) == 1
-    assert bench.outbox.waiting <= 1
+    assert count_waiting(bench.outbox) <= 1
 
 
 def test_fresh_live_samples_are_not_sent_again(bench: Bench) -> None:
@@ -477,7 +477,7 @@ def test_offline_samples_are_on_disk_at_once(bench: Bench) -> None:
     bench.run(25)
 
     assert bench.outbox._hot.count() == 0
-    assert bench.outbox.waiting >= 3
+    assert count_waiting(bench.outbox) >= 3
 
 
 def test_a_batch_fits_through_the_broker_however_much_a_sample_carries(bench: Bench) -> None:
@@ -490,7 +490,7 @@ def test_a_batch_fits_through_the_broker_however_much_a_sample_carries(bench: Be
     bench.run(40)
     bench.reconnect()
     arrived: list[int] = []
-    while bench.outbox.waiting > 40:
+    while count_waiting(bench.outbox) > 40:
         bench.step()
         for batch in bench.batches:
             arrived += batch.seq
@@ -524,7 +524,7 @@ def test_a_backlog_from_before_the_collectors_changed_still_gets_through(bench: 
     assert arrived >= set(range(1, 58))
 
 
-# What arrives.
+# Incoming messages.
 
 
 def test_messages_that_cannot_be_read_are_counted_and_ignored(bench: Bench) -> None:
@@ -635,4 +635,4 @@ def test_a_lost_connection_and_a_failing_disk_do_not_stop_the_sampling(bench: Be
     bench.run(300)
 
     assert bench.outbox.next_seq >= 30
-    assert bench.outbox.waiting == bench.outbox.next_seq - 1
+    assert count_waiting(bench.outbox) == bench.outbox.next_seq - 1

@@ -1,4 +1,4 @@
-"""What a plug-in may do wrong, and that it costs only its own values."""
+"""A faulty plug-in loses only its own values."""
 
 import importlib
 import sys
@@ -30,7 +30,7 @@ class Good(Collector):
 
 
 class Odd(Collector):
-    """Does what the test says."""
+    """Calls a function of the test."""
 
     metrics = (
         Metric(name="odd", unit="", title="Odd"),

@@ -1,4 +1,4 @@
-"""A machine gets its place, over a real broker, from a real ingestor."""
+"""Enrolment over a real broker with a real ingestor."""
 
 import itertools
 import json
@@ -102,7 +102,7 @@ def test_no_refusal_and_no_file_repeats_the_token(server: Site, tmp_path: Path) 
 def test_a_lost_answer_costs_no_second_use_of_the_token(
     server: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first attempt dies with the answer in its hands; the second goes on where it stopped."""
+    """The first attempt dies when it has the answer; the second continues."""
     with_ = token(server)
     first = enrolment(server, tmp_path, with_)
     original = first._answer
@@ -148,7 +148,7 @@ def test_a_directory_that_cannot_be_written_is_one_sentence(server: Site, tmp_pa
 
 
 def test_machines_that_enrol_with_one_token_at_once_all_get_a_place(server: Site, tmp_path: Path) -> None:
-    """They share the token's principal, and neither its connection nor each other's answers."""
+    """They share the token's principal, but neither connection nor answers."""
     from concurrent.futures import ThreadPoolExecutor
 
     with_ = token(server, uses=10)

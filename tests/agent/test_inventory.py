@@ -1,4 +1,4 @@
-"""What a machine says about itself."""
+"""The inventory of a machine."""
 
 import socket
 import string

@@ -1,4 +1,4 @@
-"""The agent's process: what it refuses to start with, and where it puts its memory file."""
+"""The agent's process: settings that it refuses, and the place of its memory file."""
 
 import os
 from pathlib import Path

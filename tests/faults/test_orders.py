@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from acting import Operator, new_id
+from agent_under_test import recorded, recorder
 from brokers import embedded_broker
 from clocks import Clock
 from faults.fleet import PROBE, SECRET
 from faults.oracle import say
 from faults.processes import Process
 from faults.scale import SCALE
-from obeying import recorded, recorder
 from waiting import wait_until
 
 from agent.orders.trusted_keys import KEYS_FILE, write_keys

@@ -1,7 +1,7 @@
-"""Texts that somebody hopes a program will interpret."""
+"""Texts that attack programs which interpret their arguments."""
 
 OWNED = "owned"
-"""The file that would appear in the current directory, or the place that a text names, if one of them were run."""
+"""The file that would appear in the current directory, or where a text names it, if one of them were executed."""
 
 INJECTIONS = [
     "plain",
@@ -62,4 +62,4 @@ INJECTIONS = [
     "item 1 of argv",
     "",
 ]
-"""Shells, options, AppleScript, markup, terminals, templates, and what looks like something else."""
+"""Shells, options, AppleScript, markup, terminals, templates, and look-alike characters."""

@@ -13,7 +13,7 @@ from agent.outbox.sample_file import SampleFile
 from schemas.contract.messages import Extra, Range, Sample, Vitals
 
 
-class Machine:
+class OutboxMachine:
     """The disk and the memory files of one machine, and the outboxes that were opened on them."""
 
     def __init__(self, directory: Path, clock: Clock) -> None:
@@ -46,12 +46,12 @@ class Machine:
         return outbox
 
     def kill(self) -> None:
-        """What a SIGKILL leaves: the files as they are at this moment, without the locks of the one that had them."""
+        """Leave the state of a SIGKILL: the files as they are at this moment, without locks."""
         before, self.place = self.place, self._new_place()
         shutil.copytree(before, self.place, dirs_exist_ok=True)
 
     def reboot(self) -> None:
-        """Another boot, on a system where the memory files survive it (as they do beside the rest of the data)."""
+        """Begin another boot, on a system where the memory files survive it, such as one without tmpfs."""
         self.kill()
         self.boot += "+"
 
@@ -79,9 +79,14 @@ def put(outbox: Outbox, samples: int = 1, *, size: int = 0) -> list[Sample]:
 
 
 def numbers(outbox: Outbox, limit: int = 1000) -> list[int]:
-    """The numbers of the next batch."""
+    """Return the numbers of the next batch."""
     batch = outbox.batch(limit)
     return [] if batch is None else [sample.seq for sample in batch.samples]
+
+
+def count_waiting(outbox: Outbox) -> int:
+    """Return the number of waiting samples of all streams."""
+    return sum(file.count() for file in (outbox._hot, outbox._cold.file) if file is not None)
 
 
 def ack(outbox: Outbox, first: int, last: int | None = None, *, stream: str | None = None) -> None:
@@ -98,7 +103,7 @@ def drain(outbox: Outbox, limit: int = 1000) -> list[tuple[str, list[int]]]:
 
 
 def fill_disk(outbox: Outbox) -> None:
-    """Let no more page be taken on disk, as on a full file system."""
+    """Allow no more pages on disk, as on a full file system."""
     assert outbox._cold.file is not None
     outbox._cold.file._connection.execute("PRAGMA max_page_count = 1")
 
@@ -118,14 +123,14 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def read_again(store: SampleFile | None) -> None:
-    """Let a store forget the pages that it has in memory."""
-    assert store is not None
-    store._connection.execute("PRAGMA shrink_memory")
+def drop_cache(file: SampleFile | None) -> None:
+    """Make a file drop the pages that it has in memory."""
+    assert file is not None
+    file._connection.execute("PRAGMA shrink_memory")
 
 
 def damage_readings(outbox: Outbox, seq: int, body: str | memoryview, *, cast: bool = False) -> None:
-    """Replace what is stored of a sample on disk; `cast`: bytes, stored as text."""
+    """Replace the stored body of a sample on disk; `cast`: store bytes as text."""
     assert outbox._cold.file is not None
     value = "CAST(? AS TEXT)" if cast else "?"
     outbox._cold.file._connection.execute(f"UPDATE sample SET body = {value} WHERE seq = ?", (body, seq))  # noqa: S608

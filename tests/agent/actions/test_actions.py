@@ -1,4 +1,4 @@
-"""The actions, each by itself: what they answer, and what they leave to the system."""
+"""Each action: its outcome, and the commands that it starts."""
 
 import json
 import os
@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from agent_under_test import AgentUnderTest, RecordingContext, recorded, recorder
 from clocks import Clock
 from distributions import install
-from obeying import Asked, Obedient, recorded, recorder
 from pydantic import ValidationError
 from waiting import wait_until
 
@@ -27,7 +27,7 @@ SHIPPED = {"configure", "message", "ping", "reboot", "refresh", "restart", "run"
 
 
 def test_a_ping_comes_back_with_when_it_was_ordered_heard_and_answered(tmp_path: Path, clock: Clock) -> None:
-    machine = Obedient(tmp_path, clock)
+    machine = AgentUnderTest(tmp_path, clock)
     clock.advance(0)
     order = machine.operator.order("ping", arguments={"echo": "ünïcode"})
     issued = clock.now()
@@ -41,7 +41,7 @@ def test_a_ping_comes_back_with_when_it_was_ordered_heard_and_answered(tmp_path:
 
 
 def test_a_refresh_publishes_a_sample_at_once(tmp_path: Path, clock: Clock) -> None:
-    machine = Obedient(tmp_path, clock, interval_seconds=3600.0)
+    machine = AgentUnderTest(tmp_path, clock, interval_seconds=3600.0)
     machine.run(5)
     before = len(machine.samples)
     result = machine.outcome(machine.operator.order("refresh"))
@@ -54,7 +54,7 @@ def test_a_refresh_publishes_a_sample_at_once(tmp_path: Path, clock: Clock) -> N
 def test_by_default_only_what_cannot_harm_is_allowed(tmp_path: Path, clock: Clock) -> None:
     assert set(ALLOWED_ACTIONS) == {"ping", "refresh", "message", "restart", "configure"}
     assert AgentSettings(data=tmp_path, machine="attic").allowed_actions == list(ALLOWED_ACTIONS)
-    machine = Obedient(tmp_path, clock, allowed_actions=list(ALLOWED_ACTIONS))
+    machine = AgentUnderTest(tmp_path, clock, allowed_actions=list(ALLOWED_ACTIONS))
 
     assert {found.name for found in machine.infos[-1].actions} == set(ALLOWED_ACTIONS)
     for name in ("run", "reboot", "append"):
@@ -106,7 +106,7 @@ def test_an_installed_distribution_adds_an_action_through_an_entry_point(
     for ignored in ("gestures:ping of gestures", "gestures:plain of gestures", "gestures:missing of gestures"):
         assert ignored in caplog.text
 
-    machine = Obedient(tmp_path, clock, allowed_actions=["nod", "ping"])
+    machine = AgentUnderTest(tmp_path, clock, allowed_actions=["nod", "ping"])
     assert {found.name for found in machine.infos[-1].actions} == {"nod", "ping"}
     assert machine.outcome(machine.operator.order("nod")).detail == "nodded"
     assert machine.outcome(machine.operator.order("ping")).detail == "The machine is there."
@@ -121,7 +121,7 @@ def test_without_a_desktop_a_message_has_failed(clock: Clock, monkeypatch: pytes
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(messages, "BUSES", tmp_path)
     monkeypatch.setattr(messages.programs, "__kwdefaults__", {"platform": "linux", "buses": tmp_path})
-    outcome = message.run(MessageArguments(title="hello"), Asked(clock))
+    outcome = message.run(MessageArguments(title="hello"), RecordingContext(clock))
 
     assert isinstance(outcome, Outcome)
     assert (outcome.state, outcome.reason) == ("failed", "no-desktop")
@@ -133,7 +133,7 @@ def test_a_desktop_without_a_program_that_shows_it_has_failed_with_the_reason(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
     monkeypatch.setattr(messages.programs, "__kwdefaults__", {"platform": "linux", "buses": tmp_path})
-    outcome = message.run(MessageArguments(title="hello"), Asked(clock))
+    outcome = message.run(MessageArguments(title="hello"), RecordingContext(clock))
 
     assert isinstance(outcome, Outcome)
     assert (outcome.state, outcome.reason) == ("failed", "no-desktop")
@@ -145,7 +145,7 @@ def test_a_message_goes_to_the_session_bus_of_who_is_logged_in(tmp_path: Path, m
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     mine = tmp_path / str(os.geteuid())
-    foreign = tmp_path / "54321"  # not what its owner is called
+    foreign = tmp_path / "54321"  # the directory has not its owner's uid as name
     for place in (mine, foreign):
         place.mkdir()
         with socket.socket(socket.AF_UNIX) as bus:
@@ -199,7 +199,7 @@ def test_a_reboot_succeeds_when_the_machine_is_back_and_has_failed_when_it_never
     tmp_path: Path, clock: Clock
 ) -> None:
     program = recorder(tmp_path, "go")
-    context = Asked(clock, reboot_command=[str(program), "{notice}"])
+    context = RecordingContext(clock, reboot_command=[str(program), "{notice}"])
     assert reboot.run(RebootArguments(notice="soon"), context) is None
     assert (context.asked, recorded(program)) == ([("set_stop_reason", "rebooting")], [["soon"]])
     started = StartedOrder(context.order, clock.now(), "p", "b")
@@ -218,7 +218,7 @@ def test_a_reboot_succeeds_when_the_machine_is_back_and_has_failed_when_it_never
 
 def test_a_reboot_command_that_fails_or_is_not_there_is_a_failure_at_once(tmp_path: Path, clock: Clock) -> None:
     for program, reason in ((recorder(tmp_path, "no", code=3), "exit-code"), (tmp_path / "nothing", "not-started")):
-        context = Asked(clock, reboot_command=[str(program)])
+        context = RecordingContext(clock, reboot_command=[str(program)])
         outcome = reboot.run(RebootArguments(), context)
         assert isinstance(outcome, Outcome)
         assert outcome.reason == reason
@@ -233,13 +233,14 @@ def test_a_delay_is_a_number_of_seconds_within_a_day(arguments: dict[str, object
 
 def test_a_machine_reports_a_reboot_when_it_is_back(tmp_path: Path, clock: Clock) -> None:
     program = recorder(tmp_path, "go")
-    machine = Obedient(tmp_path, clock, reboot_command=[str(program)])
+    machine = AgentUnderTest(tmp_path, clock, reboot_command=[str(program)])
     machine.send(order := machine.operator.order("reboot"))
-    wait_until(lambda: recorded(program), what="the command to run")  # each step moves the clock, and it has a limit
+    # Each step advances the clock, which must not reach the time limit.
+    wait_until(lambda: recorded(program), what="the command to run")
 
     def idle() -> bool:
         machine.step()
-        return machine.executor.is_idle
+        return machine.idle
 
     wait_until(idle, what="the action to end")
     machine.stop()

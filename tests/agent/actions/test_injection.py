@@ -1,4 +1,4 @@
-"""What operators write reaches programs as it was written, in its own element of argv, or it is refused."""
+"""Texts of operators reach programs unchanged, each in an element of argv, or are rejected."""
 
 import html
 import re
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_under_test import AgentUnderTest, recorded, recorder
 from clocks import Clock
 from injections import INJECTIONS, OWNED
-from obeying import Obedient, recorded, recorder
 from waiting import wait_until
 
 import agent.actions
@@ -35,14 +35,14 @@ COVERED = {
 
 
 class Place:
-    """A machine on which every program that could be misled notes its argv instead."""
+    """A machine on which a recorder replaces every program that a text could mislead."""
 
     def __init__(self, directory: Path, clock: Clock) -> None:
         self.programs = {name: recorder(directory, name) for name in PROGRAMS}
-        recorder(directory, "notify-send", code=1)  # so that the second best is tried, too
+        recorder(directory, "notify-send", code=1)  # so that zenity is tried, too
         self.directory = directory
         values = {"pattern": "(?s).*"}
-        self.machine = Obedient(
+        self.machine = AgentUnderTest(
             directory,
             clock,
             reboot_command=[str(directory / "shutdown"), "-r", "+{minutes}", "{notice}"],
@@ -50,14 +50,14 @@ class Place:
         )
 
     def order(self, action: str, arguments: dict[str, Any]) -> str:
-        """Order it; `rejected` when it was, else how it ended."""
+        """Order an action; return the final state, `rejected` if it was."""
         order = self.machine.operator.order(action, arguments=arguments)
         self.machine.send(order)
-        if action == "reboot":  # its outcome shows later: when the machine has not gone down for long
+        if action == "reboot":  # it fails only when the machine has not rebooted in time
 
             def is_over() -> bool:
                 self.machine.step()
-                return "rejected" in self.machine.states(order) or self.machine.executor.is_idle
+                return "rejected" in self.machine.states(order) or self.machine.idle
 
             wait_until(is_over, what="the reboot command")
             self.machine.clock.advance(3600)
@@ -67,7 +67,7 @@ class Place:
         return [argv for name in names for argv in recorded(self.programs[name])]
 
     def assert_untouched(self, *used: str) -> None:
-        """Nothing ran but what was meant to."""
+        """Assert that no injected command ran."""
         assert self.argvs(*(name for name in PROGRAMS if name not in used)) == []
         assert not (self.directory / OWNED).exists()
         assert not Path(OWNED).exists()
@@ -103,7 +103,7 @@ def test_a_message_is_shown_as_it_was_written(place: Place, text: str) -> None:
     for arguments in ({"title": "Title", "text": text}, {"title": text}, {"title": "x", "urgency": text}):
         place.order("message", arguments)
     shown = place.argvs("notify-send")
-    if len(shown) == 2:  # it is allowed as a title, too
+    if len(shown) == 2:  # valid as a title, too
         assert (html.unescape(unescaped(shown[0][4])), shown[1][3]) == (text, text)
         assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", shown[0][4])
     for argv in shown:
@@ -120,7 +120,7 @@ def test_a_message_is_shown_as_it_was_written(place: Place, text: str) -> None:
 def test_a_mac_reads_nothing_of_a_message_as_a_script(place: Place, text: str) -> None:
     arguments = MessageArguments.model_construct(title=text, text=text, urgency="normal")
     if "\0" in text:
-        return  # refused before, and no argv could carry it
+        return  # rejected before: no argv can contain it
     show(NotificationProgram(osascript(arguments)))
 
     ((*script, dashes, title, body),) = place.argvs("osascript")
@@ -174,6 +174,6 @@ def test_other_texts_start_nothing(place: Place, text: str) -> None:
 
 
 def unescaped(text: str) -> str:
-    """As GLib's g_strcompress reads it; a backslash that escapes anything but another one is not allowed here."""
+    """Decode as GLib's g_strcompress; allow a backslash only before another one."""
     assert not re.search(r"(?<!\\)(?:\\\\)*\\(?!\\)", text)
     return text.replace("\\\\", "\\")

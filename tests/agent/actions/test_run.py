@@ -1,4 +1,4 @@
-"""Commands of a machine's owner: no shell, nothing split, and when the time is over nothing of them is left."""
+"""Commands of the owner: no shell, no splitting of arguments, no process left after the time limit."""
 
 import os
 import re
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_under_test import AgentUnderTest, RecordingContext, id_of, recorded, recorder
 from clocks import Clock
 from injections import INJECTIONS, OWNED
-from obeying import Asked, Obedient, id_of, recorded, recorder
 from waiting import wait_until
 
 from agent.action import ActionContext, Outcome
@@ -28,7 +28,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a pr
 
 def ordered(clock: Clock, argv: list[str], *, values: dict[str, str] | None = None, **line: Any) -> Outcome:  # noqa: ANN401
     """Run a command line under the name `it`."""
-    context: ActionContext = Asked(clock, commands={"it": CommandLine(argv=argv, **line)})
+    context: ActionContext = RecordingContext(clock, commands={"it": CommandLine(argv=argv, **line)})
     found = run.run(RunArguments(command="it", parameters=values or {}), context)
     assert found is not None
     return found
@@ -78,7 +78,7 @@ def test_it_has_no_input_no_secret_and_a_session_of_its_own(clock: Clock, monkey
     """
     outcome = ordered(clock, python(code))
 
-    assert outcome.output == "[] '' True\n['0', '1', '2', '3']\n"  # the last is the listing itself
+    assert outcome.output == "[] '' True\n['0', '1', '2', '3']\n"  # the last one is the directory listing itself
 
 
 def test_signals_are_as_a_program_expects_them(clock: Clock) -> None:
@@ -92,7 +92,7 @@ def test_signals_are_as_a_program_expects_them(clock: Clock) -> None:
     assert "SIGTERM" not in (ordered(clock, python(code)).output or "")
 
 
-# The end of its time.
+# The time limit.
 
 
 STAY = "import time; open({file!r}, 'a').write(str(__import__('os').getpid()) + '\\n'); time.sleep(600)"
@@ -100,7 +100,7 @@ STAY = "import time; open({file!r}, 'a').write(str(__import__('os').getpid()) + 
 
 
 def family(directory: Path) -> str:
-    """Every way to get away from a parent: a child, a new session, a double fork, deaf ones, and all of it at once."""
+    """Every way to escape a parent: child, new session, double fork, ignored signals, and all of them together."""
     stay = STAY.format(file=str(directory / "pids"))
     return f"""
         import os, signal, subprocess, sys, time
@@ -130,7 +130,7 @@ def pids(directory: Path) -> list[int]:
 
 
 def living(directory: Path) -> list[int]:
-    """Those of the family that are there and no zombies."""
+    """Return the processes of the family that are running and no zombies."""
     found = []
     for pid in pids(directory):
         stat = Path(f"/proc/{pid}/stat")
@@ -184,7 +184,7 @@ def test_one_that_makes_children_faster_than_they_end_is_ended(clock: Clock, dir
             time.sleep(600)
         while True:
             if os.fork():
-                os._exit(0)  # each lives for a moment, in a session of its own
+                os._exit(0)  # each lives briefly, in its own session
             os.setsid()
             note()
             time.sleep(0.005)
@@ -202,11 +202,11 @@ def test_when_the_agent_is_gone_the_whole_tree_ends(directory: Path) -> None:
         sys.path[:] = {sys.path!r}
         from pathlib import Path
         from clocks import Clock
-        from obeying import Asked
+        from agent_under_test import RecordingContext
         from agent.actions.run import RunArguments, run
         from schemas.contract.named_commands import CommandLine
         line = CommandLine(argv={python(family(directory))!r}, timeout_seconds=600)
-        run.run(RunArguments(command="it"), Asked(Clock(), commands={{"it": line}}))
+        run.run(RunArguments(command="it"), RecordingContext(Clock(), commands={{"it": line}}))
     """
     process = subprocess.Popen(python(agent))
     wait_until(lambda: len(pids(directory)) == 5, what="the family")
@@ -226,7 +226,7 @@ def test_what_a_command_that_ends_by_itself_leaves_running_stays(clock: Clock, d
     wait_until(lambda: living(directory), what="the process that stays")
 
 
-# What is one element stays one.
+# One element of argv stays one.
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_a_wrong_command_line_is_refused_at_the_start(line: dict[str, Any], sent
 def test_commands_are_described_by_their_names_and_patterns(tmp_path: Path, clock: Clock) -> None:
     parameters = {"service": {"pattern": "nginx|postgresql", "title": "Service"}}
     commands = {"again": {"argv": ["/bin/true", "{service}"], "title": "Restart a service", "parameters": parameters}}
-    machine = Obedient(tmp_path, clock, commands=commands)
+    machine = AgentUnderTest(tmp_path, clock, commands=commands)
     (found,) = [action for action in machine.infos[-1].actions if action.name == "run"]
 
     (alternative,) = found.arguments_schema["oneOf"]
@@ -343,7 +343,7 @@ def test_what_the_owner_did_not_name_is_refused_before_anything_runs(
     program = recorder(tmp_path, "program")
     parameters = {"service": {"pattern": "nginx|postgresql"}}
     commands = {"again": {"argv": [str(program), "{service}"], "parameters": parameters}}
-    machine = Obedient(tmp_path, clock, commands=commands)
+    machine = AgentUnderTest(tmp_path, clock, commands=commands)
     result = machine.outcome(order := machine.operator.order("run", arguments=arguments))
 
     assert (result.state, result.reason) == ("rejected", "arguments")
@@ -354,7 +354,7 @@ def test_what_the_owner_did_not_name_is_refused_before_anything_runs(
 
 def test_a_command_runs_by_an_order(tmp_path: Path, clock: Clock) -> None:
     program = recorder(tmp_path, "program")
-    machine = Obedient(tmp_path, clock, commands={"it": {"argv": [str(program), "fixed"]}})
+    machine = AgentUnderTest(tmp_path, clock, commands={"it": {"argv": [str(program), "fixed"]}})
     machine.send(order := machine.operator.order("run", arguments={"command": "it"}))
     result = machine.final(order)
 

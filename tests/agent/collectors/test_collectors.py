@@ -1,4 +1,4 @@
-"""What the shipped collectors read on this machine, against the kernel and the tools that people know."""
+"""Readings of the shipped collectors on this machine, compared with the kernel and common tools."""
 
 import os
 import time
@@ -80,7 +80,7 @@ def test_uptime_comes_from_the_boot_time_where_no_clock_counts_from_there(monkey
 
 
 def cpu_after(monkeypatch: pytest.MonkeyPatch, **spent: float) -> float | int | None:
-    """What the collector makes of these seconds on two processors."""
+    """Return the reading for these seconds on two processors."""
     zero = Times(*[100.0] * 7)
     now = Times(*(100.0 + spent.get(name, 0.0) for name in Times._fields))
     times = iter([zero, now])

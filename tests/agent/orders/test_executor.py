@@ -1,4 +1,4 @@
-"""Orders on a machine, from the broker to the result: what runs, what is refused, and that nothing runs twice."""
+"""Orders on a machine, from the broker to the result: what runs, what is rejected, and that nothing runs twice."""
 
 import logging
 import os
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_under_test import AgentUnderTest, calling, id_of
 from clocks import Clock
-from obeying import Obedient, calling, id_of
 from waiting import wait_until
 
 from agent.action import Outcome
@@ -23,18 +23,18 @@ from schemas.contract.signing import KeyChange, new_key, public_key, sign
 
 
 @pytest.fixture
-def machine(tmp_path: Path, clock: Clock) -> Iterator[Obedient]:
-    made = Obedient(tmp_path, clock)
+def machine(tmp_path: Path, clock: Clock) -> Iterator[AgentUnderTest]:
+    made = AgentUnderTest(tmp_path, clock)
     yield made
     made.kill()
 
 
-def line(machine: Obedient, text: str = "once", **facts: Any) -> Signed:  # noqa: ANN401
+def line(machine: AgentUnderTest, text: str = "once", **facts: Any) -> Signed:  # noqa: ANN401
     return machine.operator.order("append", arguments={"text": text}, **facts)
 
 
 def until(event: threading.Event, outcome: Outcome | None = None) -> Callable[[], Outcome | None]:
-    """What an action does that takes until the test says so."""
+    """Block the action until the test releases it."""
 
     def wait() -> Outcome | None:
         event.wait(30)
@@ -43,7 +43,7 @@ def until(event: threading.Event, outcome: Outcome | None = None) -> Callable[[]
     return wait
 
 
-def wait_until_it_leaves(machine: Obedient) -> None:
+def wait_until_it_leaves(machine: AgentUnderTest) -> None:
     def leaves() -> bool:
         machine.step()
         return machine.agent.restarting
@@ -51,10 +51,10 @@ def wait_until_it_leaves(machine: Obedient) -> None:
     wait_until(leaves, what="the request to restart")
 
 
-# What runs.
+# Running.
 
 
-def test_an_order_is_run_and_its_progress_and_outcome_are_said(machine: Obedient) -> None:
+def test_an_order_is_run_and_its_progress_and_outcome_are_said(machine: AgentUnderTest) -> None:
     result = machine.outcome(order := line(machine))
 
     assert machine.lines == ["once"]
@@ -64,7 +64,7 @@ def test_an_order_is_run_and_its_progress_and_outcome_are_said(machine: Obedient
     assert machine.executor.counts == {"started": 1}
 
 
-def test_an_order_that_comes_again_is_answered_and_not_run_again(machine: Obedient) -> None:
+def test_an_order_that_comes_again_is_answered_and_not_run_again(machine: AgentUnderTest) -> None:
     machine.outcome(order := line(machine))
     machine.send(order, attempt=2)
     machine.send(order, attempt=3)
@@ -73,7 +73,7 @@ def test_an_order_that_comes_again_is_answered_and_not_run_again(machine: Obedie
     assert machine.lines == ["once"]
 
 
-def test_an_order_that_ran_is_answered_after_its_expiry_too(machine: Obedient) -> None:
+def test_an_order_that_ran_is_answered_after_its_expiry_too(machine: AgentUnderTest) -> None:
     machine.outcome(order := line(machine, lives_seconds=10))
     machine.clock.advance(60)
     machine.send(order)
@@ -82,7 +82,7 @@ def test_an_order_that_ran_is_answered_after_its_expiry_too(machine: Obedient) -
     assert machine.lines == ["once"]
 
 
-def test_an_order_is_not_run_again_after_a_restart(machine: Obedient) -> None:
+def test_an_order_is_not_run_again_after_a_restart(machine: AgentUnderTest) -> None:
     machine.outcome(order := line(machine))
     machine.stop()
     machine.start()
@@ -94,7 +94,7 @@ def test_an_order_is_not_run_again_after_a_restart(machine: Obedient) -> None:
 
 def test_sampling_goes_on_while_an_action_takes_long(tmp_path: Path, clock: Clock) -> None:
     go_on = threading.Event()
-    machine = Obedient(tmp_path, clock, calling(until(go_on), seconds=3600))
+    machine = AgentUnderTest(tmp_path, clock, calling(until(go_on), seconds=3600))
     machine.send(order := machine.operator.order("call"))
     before = len(machine.samples)
     machine.run(100)
@@ -108,7 +108,7 @@ def test_sampling_goes_on_while_an_action_takes_long(tmp_path: Path, clock: Cloc
 
 def test_actions_run_one_after_the_other_and_a_waiting_one_is_not_running(tmp_path: Path, clock: Clock) -> None:
     go_on = threading.Event()
-    machine = Obedient(tmp_path, clock, calling(until(go_on)))
+    machine = AgentUnderTest(tmp_path, clock, calling(until(go_on)))
     machine.send(first := machine.operator.order("call"))
     machine.send(second := line(machine))
     machine.send(second)
@@ -123,7 +123,7 @@ def test_actions_run_one_after_the_other_and_a_waiting_one_is_not_running(tmp_pa
 
 def test_a_waiting_order_that_expires_is_refused_when_its_turn_comes(tmp_path: Path, clock: Clock) -> None:
     go_on = threading.Event()
-    machine = Obedient(tmp_path, clock, calling(until(go_on), seconds=3600))
+    machine = AgentUnderTest(tmp_path, clock, calling(until(go_on), seconds=3600))
     machine.send(machine.operator.order("call"))
     machine.send(order := line(machine, lives_seconds=10))
     machine.run(20)
@@ -137,7 +137,7 @@ def test_a_waiting_order_that_expires_is_refused_when_its_turn_comes(tmp_path: P
 
 def test_more_orders_than_the_queue_holds_come_again(tmp_path: Path, clock: Clock) -> None:
     go_on = threading.Event()
-    machine = Obedient(tmp_path, clock, calling(until(go_on)))
+    machine = AgentUnderTest(tmp_path, clock, calling(until(go_on)))
     machine.send(machine.operator.order("call"))
     orders = [line(machine, str(number)) for number in range(QUEUE_MAX + 3)]
     for order in orders:
@@ -155,12 +155,12 @@ def test_more_orders_than_the_queue_holds_come_again(tmp_path: Path, clock: Cloc
 def test_an_action_that_raises_has_failed_and_the_next_one_runs(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.CRITICAL, "agent.action")  # a report with a lone surrogate cannot leave its process
+    caplog.set_level(logging.CRITICAL, "agent.action")  # xdist cannot transfer a log record with a lone surrogate
 
     def raises() -> Outcome:
         raise RuntimeError("a lone surrogate \ud800 and a NUL \0")
 
-    machine = Obedient(tmp_path, clock, calling(raises))
+    machine = AgentUnderTest(tmp_path, clock, calling(raises))
     result = machine.outcome(machine.operator.order("call"))
 
     assert (result.state, result.reason) == ("failed", "error")
@@ -171,7 +171,7 @@ def test_an_action_that_raises_has_failed_and_the_next_one_runs(
 
 def test_an_action_that_hangs_has_failed_and_the_next_one_runs(tmp_path: Path, clock: Clock) -> None:
     go_on = threading.Event()
-    machine = Obedient(tmp_path, clock, calling(until(go_on), seconds=20))
+    machine = AgentUnderTest(tmp_path, clock, calling(until(go_on), seconds=20))
     machine.send(order := machine.operator.order("call"))
     machine.run(25)
 
@@ -185,7 +185,7 @@ def test_an_action_that_hangs_has_failed_and_the_next_one_runs(tmp_path: Path, c
 
 def test_what_an_action_prints_is_cut_and_cleaned(tmp_path: Path, clock: Clock) -> None:
     printed = "\x1b[31m" + "\x01" * 100_000 + "\ud800"
-    machine = Obedient(tmp_path, clock, calling(lambda: Outcome.succeeded(output=printed)))
+    machine = AgentUnderTest(tmp_path, clock, calling(lambda: Outcome.succeeded(output=printed)))
     machine.send(order := machine.operator.order("call"))
     result = machine.final(order)
 
@@ -197,7 +197,7 @@ def test_what_an_action_prints_is_cut_and_cleaned(tmp_path: Path, clock: Clock) 
     machine.kill()
 
 
-# What is refused.
+# Rejection.
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_what_an_action_prints_is_cut_and_cleaned(tmp_path: Path, clock: Clock) 
     ids=["machine", "org", "action", "missing", "type", "extra"],
 )
 def test_an_order_that_is_not_for_this_machine_is_refused(
-    machine: Obedient, facts: dict[str, Any], reason: str
+    machine: AgentUnderTest, facts: dict[str, Any], reason: str
 ) -> None:
     values = {"action": "append", "arguments": {"text": "x"}, **facts}
     result = machine.outcome(machine.operator.order(values.pop("action"), **values))
@@ -225,7 +225,7 @@ def test_an_order_that_is_not_for_this_machine_is_refused(
 
 
 def test_what_the_owner_does_not_allow_is_refused_and_not_described(tmp_path: Path, clock: Clock) -> None:
-    machine = Obedient(tmp_path, clock, allowed_actions=["ping"])
+    machine = AgentUnderTest(tmp_path, clock, allowed_actions=["ping"])
 
     assert [found.name for found in machine.infos[-1].actions] == ["ping"]
     assert machine.outcome(line(machine)).reason == "not-allowed"
@@ -233,7 +233,7 @@ def test_what_the_owner_does_not_allow_is_refused_and_not_described(tmp_path: Pa
     machine.kill()
 
 
-def test_an_expired_order_is_refused(machine: Obedient) -> None:
+def test_an_expired_order_is_refused(machine: AgentUnderTest) -> None:
     order = line(machine, lives_seconds=10)
     machine.clock.advance(10)
 
@@ -241,7 +241,7 @@ def test_an_expired_order_is_refused(machine: Obedient) -> None:
 
 
 def test_an_order_from_the_future_is_refused_and_one_of_a_clock_that_is_a_little_ahead_is_not(
-    machine: Obedient,
+    machine: AgentUnderTest,
 ) -> None:
     now = machine.clock.now()
     near = line(machine, issued_at=now + FUTURE_MILLISECONDS - 1000, expires_at=now + 3_600_000)
@@ -251,7 +251,7 @@ def test_an_order_from_the_future_is_refused_and_one_of_a_clock_that_is_a_little
     assert machine.outcome(near).state == "succeeded"
 
 
-def test_what_was_refused_once_is_refused_for_good(machine: Obedient) -> None:
+def test_what_was_refused_once_is_refused_for_good(machine: AgentUnderTest) -> None:
     order = line(machine, lives_seconds=100)
     machine.clock.advance(100)
     machine.outcome(order)
@@ -264,7 +264,7 @@ def test_what_was_refused_once_is_refused_for_good(machine: Obedient) -> None:
     assert machine.lines == []
 
 
-def test_a_forged_refusal_does_not_stand_in_the_way_of_the_genuine_order(machine: Obedient) -> None:
+def test_a_forged_refusal_does_not_stand_in_the_way_of_the_genuine_order(machine: AgentUnderTest) -> None:
     order = line(machine)
     forged = order.model_copy(update={"signature": "0" * 128})
 
@@ -273,18 +273,18 @@ def test_a_forged_refusal_does_not_stand_in_the_way_of_the_genuine_order(machine
     assert machine.outcome(order).state == "succeeded"
 
 
-def test_a_message_that_is_no_command_is_counted(machine: Obedient) -> None:
+def test_a_message_that_is_no_command_is_counted(machine: AgentUnderTest) -> None:
     for payload in (b"", b"{}", b"\xff", b'{"order": 1}'):
         machine.publish(topics.COMMAND, payload)
         machine.publish(topics.CONFIG, payload)
     machine.step(3)
 
-    assert machine.agent.rejected == 4 + 3  # an empty configuration is one that was cleared
+    assert machine.agent.rejected == 4 + 3  # an empty configuration was cleared, and is ignored
     assert machine.results() == []
 
 
 def test_a_machine_without_keys_obeys_nobody_and_says_so(tmp_path: Path, clock: Clock) -> None:
-    machine = Obedient(tmp_path, clock)
+    machine = AgentUnderTest(tmp_path, clock)
     machine.kill()
     machine.enrol()
     machine.start()
@@ -294,7 +294,7 @@ def test_a_machine_without_keys_obeys_nobody_and_says_so(tmp_path: Path, clock: 
     machine.kill()
 
 
-def test_a_key_that_a_held_one_signed_for_is_obeyed_at_once_and_announced(machine: Obedient) -> None:
+def test_a_key_that_a_held_one_signed_for_is_obeyed_at_once_and_announced(machine: AgentUnderTest) -> None:
     other = new_key()
     change = KeyChange(change="add", org="home", public_key=public_key(other), at=machine.clock.now())
     config = OrgConfig(key_changes=(sign(change, machine.operator.seed),))
@@ -307,12 +307,12 @@ def test_a_key_that_a_held_one_signed_for_is_obeyed_at_once_and_announced(machin
     assert machine.outcome(line(machine)).state == "succeeded"
 
 
-# Being interrupted.
+# Interruption.
 
 
 def test_what_was_killed_while_it_ran_was_interrupted(tmp_path: Path, clock: Clock) -> None:
     go_on = threading.Event()
-    machine = Obedient(tmp_path, clock, calling(until(go_on)))
+    machine = AgentUnderTest(tmp_path, clock, calling(until(go_on)))
     machine.send(order := machine.operator.order("call"))
     machine.kill()
     go_on.set()
@@ -325,7 +325,7 @@ def test_what_was_killed_while_it_ran_was_interrupted(tmp_path: Path, clock: Clo
     machine.kill()
 
 
-def test_a_restart_says_goodbye_and_reports_when_it_is_back(machine: Obedient) -> None:
+def test_a_restart_says_goodbye_and_reports_when_it_is_back(machine: AgentUnderTest) -> None:
     machine.send(order := machine.operator.order("restart"))
     wait_until_it_leaves(machine)
     assert machine.states(order) == ["running"]
@@ -341,7 +341,7 @@ def test_a_restart_says_goodbye_and_reports_when_it_is_back(machine: Obedient) -
     assert not machine.agent.restarting
 
 
-def test_a_restart_that_does_not_happen_has_failed(machine: Obedient) -> None:
+def test_a_restart_that_does_not_happen_has_failed(machine: AgentUnderTest) -> None:
     machine.send(order := machine.operator.order("restart"))
     wait_until_it_leaves(machine)
     machine.run(130)
@@ -349,10 +349,10 @@ def test_a_restart_that_does_not_happen_has_failed(machine: Obedient) -> None:
     assert machine.final(order).reason == "not-restarted"
 
 
-# What is said again.
+# Repetition of results.
 
 
-def test_an_agent_without_a_broker_is_idle_whatever_waits_to_be_said(machine: Obedient) -> None:
+def test_an_agent_without_a_broker_is_idle_whatever_waits_to_be_said(machine: AgentUnderTest) -> None:
     machine.outcome(line(machine))
     machine.broker.running = False
     machine.transport.cut(send_will=False)
@@ -365,7 +365,7 @@ def test_an_agent_without_a_broker_is_idle_whatever_waits_to_be_said(machine: Ob
     assert steps < 200
 
 
-def test_an_outcome_is_said_again_until_it_is_acknowledged(machine: Obedient) -> None:
+def test_an_outcome_is_said_again_until_it_is_acknowledged(machine: AgentUnderTest) -> None:
     result = machine.outcome(order := line(machine))
     machine.forget()
     machine.run(3 * REPEAT_SECONDS + 5)
@@ -377,7 +377,7 @@ def test_an_outcome_is_said_again_until_it_is_acknowledged(machine: Obedient) ->
     assert machine.states(order) == []
 
 
-def test_an_outcome_that_nobody_heard_is_said_with_the_next_connection(machine: Obedient) -> None:
+def test_an_outcome_that_nobody_heard_is_said_with_the_next_connection(machine: AgentUnderTest) -> None:
     machine.broker.running = False
     machine.send(order := line(machine))
     machine.transport.cut(send_will=False)
@@ -394,7 +394,7 @@ def test_an_outcome_that_nobody_heard_is_said_with_the_next_connection(machine: 
     assert machine.states(order)[:1] == ["succeeded"]
 
 
-def test_an_outcome_is_said_after_a_restart_unless_it_was_acknowledged(machine: Obedient) -> None:
+def test_an_outcome_is_said_after_a_restart_unless_it_was_acknowledged(machine: AgentUnderTest) -> None:
     heard = machine.outcome(line(machine, "heard"))
     lost = machine.outcome(line(machine, "lost"))
     machine.ack(heard.id)
@@ -405,7 +405,7 @@ def test_an_outcome_is_said_after_a_restart_unless_it_was_acknowledged(machine: 
     assert [result.id for result in machine.results()] == [lost.id]
 
 
-def test_many_outcomes_take_turns(machine: Obedient) -> None:
+def test_many_outcomes_take_turns(machine: AgentUnderTest) -> None:
     ids = {machine.outcome(line(machine, str(number))).id for number in range(25)}
     machine.forget()
     machine.run(300)
@@ -413,7 +413,7 @@ def test_many_outcomes_take_turns(machine: Obedient) -> None:
     assert {result.id for result in machine.results()} == ids
 
 
-def test_what_was_printed_is_kept_until_it_is_acknowledged(machine: Obedient) -> None:
+def test_what_was_printed_is_kept_until_it_is_acknowledged(machine: AgentUnderTest) -> None:
     order = machine.operator.order("ping", arguments={"echo": "hello"})
     result = machine.outcome(order)
     machine.send(order)
@@ -426,7 +426,7 @@ def test_what_was_printed_is_kept_until_it_is_acknowledged(machine: Obedient) ->
 
 def test_an_acknowledgement_of_what_still_runs_or_is_unknown_changes_nothing(tmp_path: Path, clock: Clock) -> None:
     go_on = threading.Event()
-    machine = Obedient(tmp_path, clock, calling(until(go_on)))
+    machine = AgentUnderTest(tmp_path, clock, calling(until(go_on)))
     machine.send(order := machine.operator.order("call"))
     machine.ack(id_of(order), "f" * 32)
     go_on.set()
@@ -439,7 +439,7 @@ def test_an_acknowledgement_of_what_still_runs_or_is_unknown_changes_nothing(tmp
 # The journal's disk.
 
 
-def test_an_order_that_cannot_be_written_down_is_not_run(machine: Obedient) -> None:
+def test_an_order_that_cannot_be_written_down_is_not_run(machine: AgentUnderTest) -> None:
     machine.outcome(line(machine, "before"))
     fill_journal(machine)
     result = machine.outcome(order := line(machine, "large" * 2000))
@@ -454,7 +454,7 @@ def test_an_order_that_cannot_be_written_down_is_not_run(machine: Obedient) -> N
 
 def test_an_outcome_that_cannot_be_written_down_is_said_and_written_later(tmp_path: Path, clock: Clock) -> None:
     go_on = threading.Event()
-    machine = Obedient(tmp_path, clock, calling(until(go_on, Outcome.succeeded(output="x" * 60_000))))
+    machine = AgentUnderTest(tmp_path, clock, calling(until(go_on, Outcome.succeeded(output="x" * 60_000))))
     machine.send(order := machine.operator.order("call"))
     fill_journal(machine)
     go_on.set()
@@ -470,7 +470,7 @@ def test_an_outcome_that_cannot_be_written_down_is_said_and_written_later(tmp_pa
     machine.kill()
 
 
-def test_a_damaged_journal_is_moved_aside_and_what_was_ordered_before_is_refused(machine: Obedient) -> None:
+def test_a_damaged_journal_is_moved_aside_and_what_was_ordered_before_is_refused(machine: AgentUnderTest) -> None:
     machine.outcome(order := line(machine))
     never = line(machine, "never")
     machine.kill()
@@ -486,7 +486,7 @@ def test_a_damaged_journal_is_moved_aside_and_what_was_ordered_before_is_refused
     assert machine.lines == ["once", "later"]
 
 
-def test_an_order_that_was_forgotten_does_not_live_again_when_the_clock_is_set_back(machine: Obedient) -> None:
+def test_an_order_that_was_forgotten_does_not_live_again_when_the_clock_is_set_back(machine: AgentUnderTest) -> None:
     result = machine.outcome(order := line(machine, lives_seconds=60))
     machine.ack(result.id)
     machine.run(120)
@@ -499,7 +499,7 @@ def test_an_order_that_was_forgotten_does_not_live_again_when_the_clock_is_set_b
     assert machine.lines == ["once"]
 
 
-def test_an_outcome_that_nobody_acknowledges_is_forgotten_long_after_its_order_expired(machine: Obedient) -> None:
+def test_an_outcome_that_nobody_acknowledges_is_forgotten_long_after_its_order_expired(machine: AgentUnderTest) -> None:
     machine.outcome(line(machine, lives_seconds=60))
     machine.run(120)
     assert len(machine.journal.unacked(10)) == 1
@@ -509,18 +509,18 @@ def test_an_outcome_that_nobody_acknowledges_is_forgotten_long_after_its_order_e
     assert machine.journal.unacked(10) == []
 
 
-def fill_journal(machine: Obedient) -> None:
-    """Let no more page be taken, as on a full disk."""
+def fill_journal(machine: AgentUnderTest) -> None:
+    """Allow no more pages, as on a full disk."""
     assert machine.journal._database is not None
     machine.journal._database.execute("PRAGMA max_page_count = 1")
 
 
-def free_journal(machine: Obedient) -> None:
+def free_journal(machine: AgentUnderTest) -> None:
     assert machine.journal._database is not None
     machine.journal._database.execute("PRAGMA max_page_count = 1000000")
 
 
-def damage_journal(machine: Obedient) -> None:
+def damage_journal(machine: AgentUnderTest) -> None:
     path = machine.directory / "journal.db"
     content = bytearray(path.read_bytes())
     content[4096:4200] = b"\x55" * 104

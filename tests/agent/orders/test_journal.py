@@ -1,4 +1,4 @@
-"""The journal on a disk that fails, is damaged, or loses its power: it never forgets what it has answered for."""
+"""The journal on a disk that fails, is damaged or loses power: no order is ever forgotten or run twice."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ HOUR = 3_600_000
 
 
 class Disk:
-    """The place of a journal, and those that were opened in it."""
+    """The directory of a journal, and the journals that were opened in it."""
 
     def __init__(self, directory: Path, clock: Clock) -> None:
         self.clock = clock
@@ -33,7 +33,7 @@ class Disk:
         return self._opened[-1]
 
     def cut_power(self) -> None:
-        """Go on with the files as they are at this moment."""
+        """Continue with a copy of the files as they are at this moment."""
         copy = self.path.parent.with_name(f"{self.path.parent.name}+")
         shutil.copytree(self.path.parent, copy)
         self.path = copy / self.path.name
@@ -148,7 +148,7 @@ def test_what_nobody_acknowledged_and_what_runs_stays_longer(disk: Disk) -> None
     journal.prune()
 
     assert journal.unacked(10) == []
-    assert [entry.id for entry in journal.running()] == [running.id]
+    assert [entry.result.id for entry in journal.running()] == [running.id]
 
 
 def damages() -> dict[str, Any]:

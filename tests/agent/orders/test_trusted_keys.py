@@ -1,4 +1,4 @@
-"""Whom a machine obeys, and that nobody else can change it."""
+"""The keys that a machine trusts, and that only signed changes add to them."""
 
 import errno
 import json

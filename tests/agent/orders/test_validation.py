@@ -1,4 +1,4 @@
-"""What is signed by nobody, by somebody else, for somewhere else, or too late, is never run."""
+"""An order that is unsigned, signed by an unknown key, for another machine or expired never runs."""
 
 import json
 import random
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_under_test import AgentUnderTest
 from clocks import Clock
-from obeying import Obedient
 
 from schemas.contract import topics
 from schemas.contract.commands import Order
@@ -24,30 +24,30 @@ NOW_FIELDS = ("issued_at", "expires_at")
 
 @dataclass
 class Forger:
-    """Somebody who sees every order and has no key that the machine holds."""
+    """An attacker who sees every order and has no trusted key."""
 
-    machine: Obedient
+    machine: AgentUnderTest
     chance: random.Random
 
     def genuine(self, **facts: Any) -> Signed:  # noqa: ANN401
         return self.machine.operator.order("append", **{"arguments": {"text": "forged"}, **facts})
 
     def flipped(self, field: str) -> Callable[[], Signed]:
-        """One bit of a field of a genuine order."""
+        """Flip one bit of a field of a genuine order."""
 
         def flip() -> Signed:
             order = self.genuine().model_dump()
             data = bytearray(order[field].encode())
             while True:
                 place = self.chance.randrange(len(data))
-                data[place] ^= 1 << self.chance.randrange(7)  # what stays ASCII stays a text
+                data[place] ^= 1 << self.chance.randrange(7)  # keep it ASCII, and so valid text
                 if data.decode() != order[field]:
                     return Signed.model_construct(**{**order, field: data.decode()})
 
         return flip
 
     def changed(self, field: str, value: object) -> Callable[[], Signed]:
-        """A field of the statement, under the old signature."""
+        """Change a field of the statement and keep the signature."""
 
         def change() -> Signed:
             order = self.genuine()
@@ -57,22 +57,22 @@ class Forger:
         return change
 
     def spaced(self) -> Signed:
-        """The same words, written in another way."""
+        """Encode the same statement in another way."""
         order = self.genuine()
         return order.model_copy(update={"statement": json.dumps(json.loads(order.statement), indent=1)})
 
     def swapped(self) -> Signed:
-        """The signature of another genuine order."""
+        """Use the signature of another genuine order."""
         return self.genuine().model_copy(update={"signature": self.genuine().signature})
 
     def of_a_stranger(self) -> Signed:
-        """A whole order by another key, under its own id or that of a key that is held."""
+        """Sign a whole order with another key, under its own id or a trusted one."""
         stranger = self.machine.operator.seed, new_key()
         order = sign(Order.model_validate_json(self.genuine().statement), stranger[1])
         return order.model_copy(update={"key": self.genuine().key}) if self.chance.random() < 0.5 else order
 
     def of_another_purpose(self) -> Signed:
-        """A change of keys that the operator did sign."""
+        """Send a key change that the operator has signed."""
         change = KeyChange(
             change="add",
             org="home",
@@ -83,7 +83,7 @@ class Forger:
         return sign(change, self.machine.operator.seed)
 
     def malleable(self) -> Signed:
-        """Another encoding of the signature's second half: S plus the order of the group."""
+        """Encode the second half of the signature differently: S plus the order of the group."""
         order = self.genuine()
         signature = bytes.fromhex(order.signature)
         group = 2**252 + 27742317777372353535851937790883648493
@@ -111,18 +111,18 @@ class Forger:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, clock: Clock) -> Iterator[Obedient]:
-    made = Obedient(tmp_path, clock)
+def machine(tmp_path: Path, clock: Clock) -> Iterator[AgentUnderTest]:
+    made = AgentUnderTest(tmp_path, clock)
     yield made
     made.kill()
 
 
 def command(signed: Signed) -> bytes:
-    """A command, also with what is no `Signed` any more."""
+    """Return a command, also with a damaged `Signed`."""
     return json.dumps({"v": 1, "order": signed.model_dump(warnings=False), "attempt": 1}).encode()
 
 
-def test_a_thousand_forgeries_run_nothing_and_each_is_refused(machine: Obedient) -> None:
+def test_a_thousand_forgeries_run_nothing_and_each_is_refused(machine: AgentUnderTest) -> None:
     forger = Forger(machine, random.Random(20))  # noqa: S311 - a repeatable one
     ways = forger.ways
     tried: Counter[str] = Counter()
@@ -133,7 +133,7 @@ def test_a_thousand_forgeries_run_nothing_and_each_is_refused(machine: Obedient)
         machine.step(2)
         states = [(result.state, result.reason) for result in machine.results()]
         counted = machine.executor.counts.total() + machine.agent.rejected - rejected - tried.total()
-        assert states in ([("rejected", "signature")], [])  # none when there is no id left to answer
+        assert states in ([("rejected", "signature")], [])  # none when there is no id to answer
         tried["answered" if states else "counted"] += 1 - (machine.agent.rejected - rejected)
         assert counted == 1
     assert machine.executor.counts == {"signature": tried.total()}
@@ -144,7 +144,7 @@ def test_a_thousand_forgeries_run_nothing_and_each_is_refused(machine: Obedient)
     assert machine.outcome(forger.genuine()).state == "succeeded"
 
 
-def test_a_replay_of_every_genuine_order_runs_none_of_them_again(machine: Obedient) -> None:
+def test_a_replay_of_every_genuine_order_runs_none_of_them_again(machine: AgentUnderTest) -> None:
     orders = [machine.operator.order("append", arguments={"text": str(number)}) for number in range(20)]
     for order in orders:
         machine.outcome(order)
@@ -158,7 +158,7 @@ def test_a_replay_of_every_genuine_order_runs_none_of_them_again(machine: Obedie
     assert machine.executor.counts["started"] == 20
 
 
-def test_an_order_for_another_machine_or_organisation_is_refused_here(machine: Obedient) -> None:
+def test_an_order_for_another_machine_or_organisation_is_refused_here(machine: AgentUnderTest) -> None:
     for target in ({"machine": "cellar"}, {"org": "work"}, {"machine": "attic-2"}, {"org": "home-2"}):
         facts: dict[str, Any] = {"arguments": {"text": "x"}, **target}
         order = machine.operator.order("append", **facts)
@@ -167,7 +167,7 @@ def test_an_order_for_another_machine_or_organisation_is_refused_here(machine: O
     assert machine.journal.unacked(10) == []
 
 
-def test_an_expired_or_a_revoked_key_is_not_obeyed(machine: Obedient) -> None:
+def test_an_expired_or_a_revoked_key_is_not_obeyed(machine: AgentUnderTest) -> None:
     now, first = machine.clock.now(), machine.operator.seed
     short, revoked = new_key(), new_key()
 
@@ -194,7 +194,7 @@ def test_an_expired_or_a_revoked_key_is_not_obeyed(machine: Obedient) -> None:
 
 
 @pytest.mark.parametrize("action", ["ping", "reboot", "dance", "append"])
-def test_a_desired_configuration_is_a_configure_and_nothing_else(machine: Obedient, action: str) -> None:
+def test_a_desired_configuration_is_a_configure_and_nothing_else(machine: AgentUnderTest, action: str) -> None:
     machine.desire(1, machine.operator.order(action, arguments={"text": "x"} if action == "append" else {}))
 
     assert machine.executor.counts == {"not-allowed": 1}
@@ -202,7 +202,7 @@ def test_a_desired_configuration_is_a_configure_and_nothing_else(machine: Obedie
     assert machine.results() == []
 
 
-def test_a_forged_desired_configuration_changes_nothing(machine: Obedient) -> None:
+def test_a_forged_desired_configuration_changes_nothing(machine: AgentUnderTest) -> None:
     order = machine.operator.order("configure", arguments={"interval_seconds": 5})
     for forged in (
         order.model_copy(update={"signature": "0" * 128}),

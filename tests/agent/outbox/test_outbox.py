@@ -1,4 +1,4 @@
-"""The queue on disk: nothing is lost, nothing is numbered twice, nothing grows without bound."""
+"""The outbox: no sample is lost, no number is assigned twice, every size is bounded."""
 
 import os
 import shutil
@@ -11,7 +11,19 @@ from pathlib import Path
 
 import pytest
 from clocks import Clock
-from outboxes import Machine, ack, damage_readings, drain, fill_disk, flip, free_disk, numbers, put, read_again
+from outboxes import (
+    OutboxMachine,
+    ack,
+    count_waiting,
+    damage_readings,
+    drain,
+    drop_cache,
+    fill_disk,
+    flip,
+    free_disk,
+    numbers,
+    put,
+)
 from servers import require_program
 
 from agent.outbox import outbox as outbox_module
@@ -25,14 +37,14 @@ from schemas.contract.messages import Range, Vitals
 # Numbers and streams.
 
 
-def test_samples_are_numbered_from_one_without_a_gap(machine: Machine) -> None:
+def test_samples_are_numbered_from_one_without_a_gap(machine: OutboxMachine) -> None:
     outbox = machine.open()
 
     assert [sample.seq for sample in put(outbox, 3)] == [1, 2, 3]
     assert outbox.next_seq == 4
 
 
-def test_numbers_go_on_after_acks_spills_and_a_close(machine: Machine) -> None:
+def test_numbers_go_on_after_acks_spills_and_a_close(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 3)
     ack(outbox, 1, 3)
@@ -47,7 +59,7 @@ def test_numbers_go_on_after_acks_spills_and_a_close(machine: Machine) -> None:
     assert numbers(again) == [4, 5, 6]
 
 
-def test_a_sample_comes_back_as_it_was_measured(machine: Machine) -> None:
+def test_a_sample_comes_back_as_it_was_measured(machine: OutboxMachine) -> None:
     outbox = machine.open()
     vitals = Vitals(cpu_percent=12.5, memory_used_bytes=2**40, load_1m=None)
     kept = outbox.append(1_700_000_000_123, vitals, {"fan_rpm": 1200.0, "gpu_percent": None})
@@ -60,7 +72,7 @@ def test_a_sample_comes_back_as_it_was_measured(machine: Machine) -> None:
     assert kept.extra == {"fan_rpm": 1200.0, "gpu_percent": None}
 
 
-def test_a_kill_keeps_the_stream_its_numbers_and_its_samples(machine: Machine) -> None:
+def test_a_kill_keeps_the_stream_its_numbers_and_its_samples(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 3)
     ack(outbox, 2)
@@ -73,7 +85,7 @@ def test_a_kill_keeps_the_stream_its_numbers_and_its_samples(machine: Machine) -
     assert again.next_seq == 4
 
 
-def test_a_kill_after_everything_was_acked_repeats_no_number(machine: Machine) -> None:
+def test_a_kill_after_everything_was_acked_repeats_no_number(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 5)
     ack(outbox, 1, 5)
@@ -112,12 +124,12 @@ def test_a_killed_process_has_kept_whatever_append_returned(tmp_path: Path) -> N
     last = 50 + sum(word.isdigit() for word in printed)
     kept = numbers(outbox, 100_000)
     assert kept == list(range(1, len(kept) + 1))
-    assert len(kept) >= last - 1  # the last line may have been cut
+    assert len(kept) >= last - 1  # the last line may be truncated
     assert outbox.next_seq == len(kept) + 1
     outbox.close()
 
 
-def test_another_boot_begins_a_new_stream_and_puts_the_old_samples_on_disk(machine: Machine) -> None:
+def test_another_boot_begins_a_new_stream_and_puts_the_old_samples_on_disk(machine: OutboxMachine) -> None:
     before = machine.open()
     put(before, 3)
     machine.reboot()
@@ -129,7 +141,7 @@ def test_another_boot_begins_a_new_stream_and_puts_the_old_samples_on_disk(machi
     assert drain(after) == [(before.stream, [1, 2, 3]), (after.stream, [1])]
 
 
-def test_what_an_earlier_boot_left_survives_the_loss_of_the_memory_files(machine: Machine) -> None:
+def test_what_an_earlier_boot_left_survives_the_loss_of_the_memory_files(machine: OutboxMachine) -> None:
     before = machine.open()
     put(before, 3)
     machine.reboot()
@@ -140,7 +152,7 @@ def test_what_an_earlier_boot_left_survives_the_loss_of_the_memory_files(machine
     assert drain(machine.open()) == [(before.stream, [1, 2, 3])]
 
 
-def test_a_lost_memory_file_begins_a_new_stream_though_the_boot_is_the_same(machine: Machine) -> None:
+def test_a_lost_memory_file_begins_a_new_stream_though_the_boot_is_the_same(machine: OutboxMachine) -> None:
     before = machine.open()
     put(before, 2)
     machine.kill()
@@ -152,7 +164,7 @@ def test_a_lost_memory_file_begins_a_new_stream_though_the_boot_is_the_same(mach
     assert after.next_seq == 1
 
 
-def test_streams_drain_oldest_first_and_a_batch_never_mixes_them(machine: Machine) -> None:
+def test_streams_drain_oldest_first_and_a_batch_never_mixes_them(machine: OutboxMachine) -> None:
     streams = []
     for _ in range(3):
         outbox = machine.open()
@@ -163,7 +175,7 @@ def test_streams_drain_oldest_first_and_a_batch_never_mixes_them(machine: Machin
     assert drain(machine.open(), limit=3) == [(stream, part) for stream in streams for part in ([1, 2, 3], [4])]
 
 
-def test_an_older_stream_drains_though_the_clock_was_set_back_between_the_boots(machine: Machine) -> None:
+def test_an_older_stream_drains_though_the_clock_was_set_back_between_the_boots(machine: OutboxMachine) -> None:
     before = machine.open()
     put(before, 2)
     machine.reboot()
@@ -174,7 +186,7 @@ def test_an_older_stream_drains_though_the_clock_was_set_back_between_the_boots(
     assert drain(after) == [(before.stream, [1, 2]), (after.stream, [1])]
 
 
-def test_an_older_stream_drains_though_it_was_out_of_sight_when_the_clock_was_set_back(machine: Machine) -> None:
+def test_an_older_stream_drains_though_it_was_out_of_sight_when_the_clock_was_set_back(machine: OutboxMachine) -> None:
     before = machine.open()
     put(before, 2)
     before.spill()
@@ -191,7 +203,7 @@ def test_an_older_stream_drains_though_it_was_out_of_sight_when_the_clock_was_se
     assert sorted(drain(after)) == [(before.stream, [1, 2]), (after.stream, [1])]
 
 
-def test_the_ledger_of_a_batch_is_that_of_its_own_stream(machine: Machine) -> None:
+def test_the_ledger_of_a_batch_is_that_of_its_own_stream(machine: OutboxMachine) -> None:
     before = machine.open()
     put(before, 5)
     ack(before, 1, 2)
@@ -210,16 +222,16 @@ def test_the_ledger_of_a_batch_is_that_of_its_own_stream(machine: Machine) -> No
 # Acks.
 
 
-def test_acked_numbers_leave_and_the_others_stay(machine: Machine) -> None:
+def test_acked_numbers_leave_and_the_others_stay(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 10)
     outbox.ack(outbox.stream, [Range(first=1, last=3), Range(first=5, last=5), Range(first=9, last=10)])
 
     assert numbers(outbox) == [4, 6, 7, 8]
-    assert outbox.waiting == 4
+    assert count_waiting(outbox) == 4
 
 
-def test_acks_reach_samples_in_memory_and_on_disk(machine: Machine) -> None:
+def test_acks_reach_samples_in_memory_and_on_disk(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 4)
     outbox.spill()
@@ -229,7 +241,7 @@ def test_acks_reach_samples_in_memory_and_on_disk(machine: Machine) -> None:
     assert numbers(outbox) == [1, 2, 7, 8]
 
 
-def test_an_ack_for_an_unknown_stream_changes_nothing(machine: Machine) -> None:
+def test_an_ack_for_an_unknown_stream_changes_nothing(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 2)
     ack(outbox, 1, 2, stream="f" * 16)
@@ -237,7 +249,7 @@ def test_an_ack_for_an_unknown_stream_changes_nothing(machine: Machine) -> None:
     assert numbers(outbox) == [1, 2]
 
 
-def test_an_ack_for_numbers_not_given_out_yet_does_not_reach_into_the_future(machine: Machine) -> None:
+def test_an_ack_for_numbers_not_given_out_yet_does_not_reach_into_the_future(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 2)
     ack(outbox, 2, 2**53 - 1)
@@ -247,7 +259,7 @@ def test_an_ack_for_numbers_not_given_out_yet_does_not_reach_into_the_future(mac
     assert numbers(outbox) == [3, 4]
 
 
-def test_an_ack_for_the_future_is_not_remembered_while_the_disk_cannot_be_reached(machine: Machine) -> None:
+def test_an_ack_for_the_future_is_not_remembered_while_the_disk_cannot_be_reached(machine: OutboxMachine) -> None:
     machine.cold.mkdir()
     outbox = machine.open()
     put(outbox, 2)
@@ -258,7 +270,7 @@ def test_an_ack_for_the_future_is_not_remembered_while_the_disk_cannot_be_reache
     assert numbers(outbox) == [3, 4]
 
 
-def test_acked_numbers_are_deleted_from_the_disk_when_it_comes_back(machine: Machine) -> None:
+def test_acked_numbers_are_deleted_from_the_disk_when_it_comes_back(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 4)
     outbox.close()
@@ -275,7 +287,7 @@ def test_acked_numbers_are_deleted_from_the_disk_when_it_comes_back(machine: Mac
     assert numbers(again) == [3]
 
 
-def test_acks_that_the_disk_does_not_take_do_not_pile_up(machine: Machine) -> None:
+def test_acks_that_the_disk_does_not_take_do_not_pile_up(machine: OutboxMachine) -> None:
     machine.cold.mkdir()
     outbox = machine.open()
     for _ in range(300):
@@ -284,7 +296,7 @@ def test_acks_that_the_disk_does_not_take_do_not_pile_up(machine: Machine) -> No
     assert len(outbox._acknowledged) == 1
 
 
-def test_samples_that_are_acked_in_time_never_touch_the_disk(machine: Machine) -> None:
+def test_samples_that_are_acked_in_time_never_touch_the_disk(machine: OutboxMachine) -> None:
     outbox = machine.open()
 
     def on_disk() -> list[tuple[str, bytes]]:
@@ -300,10 +312,10 @@ def test_samples_that_are_acked_in_time_never_touch_the_disk(machine: Machine) -
     assert on_disk() == before
 
 
-# Batches, spilling and what the ledger needs.
+# Batches, spilling and the figures for the ledger.
 
 
-def test_a_batch_leaves_out_what_was_just_published(machine: Machine) -> None:
+def test_a_batch_leaves_out_what_was_just_published(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 5)
     batch = outbox.batch(10, before_seq=4)
@@ -313,7 +325,7 @@ def test_a_batch_leaves_out_what_was_just_published(machine: Machine) -> None:
     assert outbox.batch(10, before_seq=1) is None
 
 
-def test_a_batch_is_no_longer_than_asked_and_takes_the_oldest(machine: Machine) -> None:
+def test_a_batch_is_no_longer_than_asked_and_takes_the_oldest(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 3)
     outbox.spill()
@@ -323,7 +335,7 @@ def test_a_batch_is_no_longer_than_asked_and_takes_the_oldest(machine: Machine) 
     assert numbers(outbox, 5) == [1, 2, 3, 4, 5]
 
 
-def test_nothing_moves_to_disk_while_all_is_fresh(machine: Machine) -> None:
+def test_nothing_moves_to_disk_while_all_is_fresh(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 3)
     outbox.spill(before_seq=1)
@@ -333,7 +345,7 @@ def test_nothing_moves_to_disk_while_all_is_fresh(machine: Machine) -> None:
     assert drain(machine.open()) == []
 
 
-def test_everything_moves_to_disk_as_soon_as_something_is_not_fresh(machine: Machine) -> None:
+def test_everything_moves_to_disk_as_soon_as_something_is_not_fresh(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 3)
     outbox.spill(before_seq=2)
@@ -343,7 +355,7 @@ def test_everything_moves_to_disk_as_soon_as_something_is_not_fresh(machine: Mac
     assert drain(machine.open()) == [(outbox.stream, [1, 2, 3])]
 
 
-def test_a_sample_that_is_in_both_stores_is_sent_once(machine: Machine) -> None:
+def test_a_sample_that_is_in_both_stores_is_sent_once(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 3)
     shutil.copytree(machine.hot.parent, machine.place / "kept")
@@ -354,7 +366,7 @@ def test_a_sample_that_is_in_both_stores_is_sent_once(machine: Machine) -> None:
     assert drain(machine.open()) == [(outbox.stream, [1, 2, 3])]
 
 
-def test_the_oldest_number_is_the_smallest_that_waits_or_else_the_next(machine: Machine) -> None:
+def test_the_oldest_number_is_the_smallest_that_waits_or_else_the_next(machine: OutboxMachine) -> None:
     outbox = machine.open()
     assert outbox.oldest_seq == 1
     put(outbox, 4)
@@ -368,7 +380,7 @@ def test_the_oldest_number_is_the_smallest_that_waits_or_else_the_next(machine: 
     assert outbox.oldest_seq == 5
 
 
-def test_what_waits_on_a_disk_that_cannot_be_read_is_not_declared_lost(machine: Machine) -> None:
+def test_what_waits_on_a_disk_that_cannot_be_read_is_not_declared_lost(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 4)
     outbox.spill()
@@ -380,7 +392,9 @@ def test_what_waits_on_a_disk_that_cannot_be_read_is_not_declared_lost(machine: 
     assert outbox.oldest_seq == 1
 
 
-def test_a_sample_that_is_in_both_stores_is_dropped_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_that_is_in_both_stores_is_dropped_once(
+    machine: OutboxMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(outbox_module, "HOT_MAX_BYTES", 96 << 10)
     outbox = machine.open()
     put(outbox, 20, size=900)
@@ -401,7 +415,7 @@ def test_a_sample_that_is_in_both_stores_is_dropped_once(machine: Machine, monke
 
 @pytest.mark.parametrize("size", [300, 1400, 4000])
 @pytest.mark.parametrize("max_bytes", [1 << 20, 4 << 20])
-def test_the_files_on_disk_stay_within_their_bound(machine: Machine, max_bytes: int, size: int) -> None:
+def test_the_files_on_disk_stay_within_their_bound(machine: OutboxMachine, max_bytes: int, size: int) -> None:
     outbox = machine.open(max_bytes=max_bytes)
     most = 0
     for _ in range(2 * max_bytes // (50 * size)):
@@ -413,7 +427,7 @@ def test_the_files_on_disk_stay_within_their_bound(machine: Machine, max_bytes: 
     assert max_bytes // 8 < most <= max_bytes
 
 
-def test_the_files_stay_within_their_bound_when_much_comes_to_disk_at_once(machine: Machine) -> None:
+def test_the_files_stay_within_their_bound_when_much_comes_to_disk_at_once(machine: OutboxMachine) -> None:
     machine.cold.mkdir()
     outbox = machine.open(max_bytes=1 << 20)
     put(outbox, 700, size=1000)
@@ -422,10 +436,10 @@ def test_the_files_stay_within_their_bound_when_much_comes_to_disk_at_once(machi
     outbox.spill()
 
     assert machine.disk_bytes() <= 1 << 20
-    assert outbox.dropped == 700 - outbox.waiting > 0
+    assert outbox.dropped == 700 - count_waiting(outbox) > 0
 
 
-def test_the_files_stay_within_their_bound_when_an_earlier_boot_left_much(machine: Machine) -> None:
+def test_the_files_stay_within_their_bound_when_an_earlier_boot_left_much(machine: OutboxMachine) -> None:
     machine.cold.mkdir()
     before = machine.open(max_bytes=1 << 20)
     put(before, 700, size=1000)
@@ -436,10 +450,10 @@ def test_the_files_stay_within_their_bound_when_an_earlier_boot_left_much(machin
     assert machine.disk_bytes() <= 1 << 20
     batch = after.batch(1)
     assert batch is not None
-    assert batch.dropped == 700 - after.waiting > 0
+    assert batch.dropped == 700 - count_waiting(after) > 0
 
 
-def test_the_oldest_are_dropped_first_and_counted(machine: Machine) -> None:
+def test_the_oldest_are_dropped_first_and_counted(machine: OutboxMachine) -> None:
     outbox = machine.open(max_bytes=1 << 20)
     for _ in range(30):
         put(outbox, 100)
@@ -453,7 +467,7 @@ def test_the_oldest_are_dropped_first_and_counted(machine: Machine) -> None:
     assert outbox.oldest_seq == outbox.dropped + 1
 
 
-def test_the_count_of_dropped_samples_survives_a_kill(machine: Machine) -> None:
+def test_the_count_of_dropped_samples_survives_a_kill(machine: OutboxMachine) -> None:
     outbox = machine.open(max_bytes=1 << 20)
     while outbox.dropped == 0:
         put(outbox, 100, size=1000)
@@ -464,7 +478,7 @@ def test_the_count_of_dropped_samples_survives_a_kill(machine: Machine) -> None:
 
 
 def test_what_was_dropped_in_memory_is_still_known_after_a_reboot(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: OutboxMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox_module, "HOT_MAX_BYTES", 96 << 10)
     machine.cold.mkdir()
@@ -482,10 +496,10 @@ def test_what_was_dropped_in_memory_is_still_known_after_a_reboot(
     assert batch.dropped == dropped
 
 
-# A disk that is full or fails.
+# A full or failing disk.
 
 
-def test_samples_go_on_in_memory_while_the_disk_is_full_and_reach_it_afterwards(machine: Machine) -> None:
+def test_samples_go_on_in_memory_while_the_disk_is_full_and_reach_it_afterwards(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 5)
     outbox.spill()
@@ -505,7 +519,7 @@ def test_samples_go_on_in_memory_while_the_disk_is_full_and_reach_it_afterwards(
 
 
 @pytest.fixture
-def small_disk(machine: Machine) -> Iterator[Path]:
+def small_disk(machine: OutboxMachine) -> Iterator[Path]:
     """A file system of 1 MiB for the disk queue."""
     disk = machine.cold.parent
     mount: list[str | Path] = [require_program("mount", "mount"), "-t", "tmpfs", "-o", "size=1m", "none", disk]
@@ -516,7 +530,7 @@ def small_disk(machine: Machine) -> Iterator[Path]:
     subprocess.run([require_program("umount", "mount"), disk], check=True)
 
 
-def test_a_really_full_file_system_stops_nothing_and_loses_nothing(machine: Machine, small_disk: Path) -> None:
+def test_a_really_full_file_system_stops_nothing_and_loses_nothing(machine: OutboxMachine, small_disk: Path) -> None:
     outbox = machine.open()
     (ballast := small_disk / "ballast").write_bytes(b"x" * (800 << 10))
     for _ in range(80):
@@ -535,7 +549,7 @@ def test_a_really_full_file_system_stops_nothing_and_loses_nothing(machine: Mach
 
 
 def test_memory_is_bounded_while_the_disk_fails_and_what_it_costs_is_counted(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: OutboxMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox_module, "HOT_MAX_BYTES", 128 << 10)
     machine.cold.mkdir()
@@ -547,7 +561,7 @@ def test_memory_is_bounded_while_the_disk_fails_and_what_it_costs_is_counted(
     assert outbox.dropped > 0
 
 
-def test_a_disk_that_is_not_there_at_the_start_is_used_when_it_comes(machine: Machine) -> None:
+def test_a_disk_that_is_not_there_at_the_start_is_used_when_it_comes(machine: OutboxMachine) -> None:
     machine.cold.mkdir()
     outbox = machine.open()
     put(outbox, 3)
@@ -561,7 +575,7 @@ def test_a_disk_that_is_not_there_at_the_start_is_used_when_it_comes(machine: Ma
     assert numbers(machine.open()) == [1, 2, 3]
 
 
-def test_what_an_earlier_boot_left_waits_in_memory_while_the_disk_fails(machine: Machine) -> None:
+def test_what_an_earlier_boot_left_waits_in_memory_while_the_disk_fails(machine: OutboxMachine) -> None:
     before = machine.open()
     put(before, 3)
     machine.reboot()
@@ -577,7 +591,7 @@ def test_what_an_earlier_boot_left_waits_in_memory_while_the_disk_fails(machine:
     assert drain(machine.open()) == [(before.stream, [1, 2, 3]), (after.stream, [1])]
 
 
-def test_a_failing_disk_is_logged_once_a_minute(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_disk_is_logged_once_a_minute(machine: OutboxMachine, caplog: pytest.LogCaptureFixture) -> None:
     machine.cold.mkdir()
     outbox = machine.open()
     for _ in range(130):
@@ -588,7 +602,7 @@ def test_a_failing_disk_is_logged_once_a_minute(machine: Machine, caplog: pytest
     assert len([record for record in caplog.records if "disk queue" in record.message]) == 3
 
 
-def test_a_lock_that_somebody_else_holds_later_is_a_failure_like_any_other(machine: Machine) -> None:
+def test_a_lock_that_somebody_else_holds_later_is_a_failure_like_any_other(machine: OutboxMachine) -> None:
     machine.cold.mkdir()
     outbox = machine.open()
     put(outbox, 2)
@@ -597,7 +611,7 @@ def test_a_lock_that_somebody_else_holds_later_is_a_failure_like_any_other(machi
     other.execute("PRAGMA locking_mode = EXCLUSIVE")
     other.execute("CREATE TABLE theirs (x)")
     outbox.spill()
-    assert outbox.waiting == 2
+    assert count_waiting(outbox) == 2
     other.close()
     outbox.spill()
 
@@ -609,7 +623,7 @@ def test_a_lock_that_somebody_else_holds_later_is_a_failure_like_any_other(machi
 
 
 @pytest.mark.parametrize("damage", ["garbage", "truncated", "flipped"])
-def test_a_corrupt_disk_queue_is_moved_aside_at_the_start(machine: Machine, damage: str) -> None:
+def test_a_corrupt_disk_queue_is_moved_aside_at_the_start(machine: OutboxMachine, damage: str) -> None:
     outbox = machine.open()
     put(outbox, 500, size=500)
     outbox.close()
@@ -631,7 +645,7 @@ def test_a_corrupt_disk_queue_is_moved_aside_at_the_start(machine: Machine, dama
     assert numbers(again) == [501]
 
 
-def test_only_the_newest_corrupt_disk_queues_are_kept(machine: Machine) -> None:
+def test_only_the_newest_corrupt_disk_queues_are_kept(machine: OutboxMachine) -> None:
     moved = []
     for number in range(CORRUPT_KEPT + 2):
         machine.cold.parent.mkdir(exist_ok=True)
@@ -642,7 +656,7 @@ def test_only_the_newest_corrupt_disk_queues_are_kept(machine: Machine) -> None:
     (other := machine.cold.with_name("outbox.db.corrupt-mine")).touch()
     moved[-1].with_name(f"{moved[-1].name}-wal").touch()
     moved[-CORRUPT_KEPT].with_name(f"{moved[-CORRUPT_KEPT].name}-wal").touch()
-    move_aside(machine.cold)
+    move_aside(machine.cold, sqlite3.DatabaseError("corrupt"), [])
     kept = {path.name for path in machine.cold.parent.glob("*.corrupt-*")} - {other.name}
     gone = {path.name for path in moved[: 1 - CORRUPT_KEPT]}
     assert len({name.removesuffix("-wal") for name in kept}) == CORRUPT_KEPT
@@ -651,14 +665,14 @@ def test_only_the_newest_corrupt_disk_queues_are_kept(machine: Machine) -> None:
     assert other.exists()
 
 
-def test_a_disk_queue_that_turns_out_corrupt_later_is_moved_aside_and_replaced(machine: Machine) -> None:
+def test_a_disk_queue_that_turns_out_corrupt_later_is_moved_aside_and_replaced(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 500, size=500)
     outbox.spill()
     outbox.close()
     outbox = machine.open()
     flip(machine.cold)
-    read_again(outbox._cold.file)
+    drop_cache(outbox._cold.file)
 
     assert outbox.batch(500) is None
     assert len(outbox.quarantined) == 1
@@ -669,7 +683,7 @@ def test_a_disk_queue_that_turns_out_corrupt_later_is_moved_aside_and_replaced(m
     assert numbers(machine.open()) == [501]
 
 
-def test_a_sample_whose_readings_are_damaged_is_dropped_and_the_rest_gets_through(machine: Machine) -> None:
+def test_a_sample_whose_readings_are_damaged_is_dropped_and_the_rest_gets_through(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 6)
     outbox.spill()
@@ -687,7 +701,7 @@ def test_a_sample_whose_readings_are_damaged_is_dropped_and_the_rest_gets_throug
     assert outbox.quarantined == []
 
 
-def test_readings_that_are_not_even_text_do_not_block_the_queue(machine: Machine) -> None:
+def test_readings_that_are_not_even_text_do_not_block_the_queue(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 2)
     outbox.spill()
@@ -698,7 +712,7 @@ def test_readings_that_are_not_even_text_do_not_block_the_queue(machine: Machine
 
 
 @pytest.mark.parametrize("name", ["not a name", None])
-def test_samples_are_never_sent_under_a_stream_that_is_not_theirs(machine: Machine, name: str | None) -> None:
+def test_samples_are_never_sent_under_a_stream_that_is_not_theirs(machine: OutboxMachine, name: str | None) -> None:
     before = machine.open()
     put(before, 3)
     machine.reboot()
@@ -716,7 +730,7 @@ def test_samples_are_never_sent_under_a_stream_that_is_not_theirs(machine: Machi
     assert numbers(after) == [1]
 
 
-def test_a_corrupt_memory_file_is_moved_aside_and_what_is_on_disk_is_kept(machine: Machine) -> None:
+def test_a_corrupt_memory_file_is_moved_aside_and_what_is_on_disk_is_kept(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 3)
     outbox.close()
@@ -730,7 +744,7 @@ def test_a_corrupt_memory_file_is_moved_aside_and_what_is_on_disk_is_kept(machin
     assert drain(again) == [(outbox.stream, [1, 2, 3]), (again.stream, [1])]
 
 
-def test_a_memory_file_that_turns_out_corrupt_later_does_not_cost_the_disk_queue(machine: Machine) -> None:
+def test_a_memory_file_that_turns_out_corrupt_later_does_not_cost_the_disk_queue(machine: OutboxMachine) -> None:
     outbox = machine.open()
     before = outbox.stream
     put(outbox, 3)
@@ -738,7 +752,7 @@ def test_a_memory_file_that_turns_out_corrupt_later_does_not_cost_the_disk_queue
     put(outbox, 500, size=500)
     outbox._hot._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     flip(machine.hot)
-    read_again(outbox._hot)
+    drop_cache(outbox._hot)
 
     outbox.spill()
     put(outbox)
@@ -752,24 +766,24 @@ def test_a_memory_file_that_turns_out_corrupt_later_does_not_cost_the_disk_queue
     assert drained[-1] == (outbox.stream, [1])
 
 
-# One process only, and no place in memory.
+# Locking, and a missing memory directory.
 
 
-def test_a_second_outbox_on_the_same_files_is_refused_with_a_sentence(machine: Machine) -> None:
+def test_a_second_outbox_on_the_same_files_is_refused_with_a_sentence(machine: OutboxMachine) -> None:
     machine.open()
 
     with pytest.raises(SettingsError, match=r"another agent uses .*: stop it, or give this one a data directory"):
         machine.open()
 
 
-def test_a_second_outbox_is_refused_by_the_memory_file_alone(machine: Machine, tmp_path: Path) -> None:
+def test_a_second_outbox_is_refused_by_the_memory_file_alone(machine: OutboxMachine, tmp_path: Path) -> None:
     machine.open()
 
     with pytest.raises(SettingsError, match="another agent uses"):
         Outbox(tmp_path / "other.db", machine.hot, max_bytes=1 << 20, boot=machine.boot, clock=machine.clock)
 
 
-def test_without_a_place_for_the_memory_file_samples_wait_in_the_process(machine: Machine) -> None:
+def test_without_a_place_for_the_memory_file_samples_wait_in_the_process(machine: OutboxMachine) -> None:
     machine.hot.mkdir()
     outbox = machine.open()
     put(outbox, 3)
@@ -783,11 +797,11 @@ def test_without_a_place_for_the_memory_file_samples_wait_in_the_process(machine
 
 
 def break_hot(outbox: Outbox) -> None:
-    """Let every write to the memory file fail from now on, as a full tmpfs does."""
+    """Make every write to the memory file fail, as on a full tmpfs."""
     outbox._hot._connection.execute("PRAGMA query_only = ON")
 
 
-def test_a_memory_file_that_fails_costs_no_sample(machine: Machine) -> None:
+def test_a_memory_file_that_fails_costs_no_sample(machine: OutboxMachine) -> None:
     outbox = machine.open()
     before = outbox.stream
     put(outbox, 3)
@@ -798,7 +812,7 @@ def test_a_memory_file_that_fails_costs_no_sample(machine: Machine) -> None:
     assert drain(outbox) == [(before, [1, 2, 3]), (outbox.stream, [1, 2])]
 
 
-def test_acks_and_spills_go_on_when_the_memory_file_fails(machine: Machine) -> None:
+def test_acks_and_spills_go_on_when_the_memory_file_fails(machine: OutboxMachine) -> None:
     outbox = machine.open()
     before = outbox.stream
     put(outbox, 3)
@@ -812,7 +826,7 @@ def test_acks_and_spills_go_on_when_the_memory_file_fails(machine: Machine) -> N
     assert numbers(outbox) == [1]
 
 
-def test_a_memory_file_that_failed_never_makes_a_number_be_used_twice(machine: Machine) -> None:
+def test_a_memory_file_that_failed_never_makes_a_number_be_used_twice(machine: OutboxMachine) -> None:
     outbox = machine.open()
     issued = [(outbox.stream, sample.seq) for sample in put(outbox, 3)]
     break_hot(outbox)
@@ -826,7 +840,7 @@ def test_a_memory_file_that_failed_never_makes_a_number_be_used_twice(machine: M
 
 
 def test_a_memory_file_that_cannot_be_written_at_the_start_stops_nothing(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: OutboxMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = machine.open()
     put(before, 2)
@@ -860,10 +874,10 @@ def test_names_are_random_unless_given(tmp_path: Path, clock: Clock) -> None:
     assert all(len(stream) == 16 and int(stream, 16) >= 0 for stream in streams)
 
 
-# What is known of earlier streams.
+# Earlier streams.
 
 
-def test_an_earlier_stream_is_reported_with_what_waits_of_it(machine: Machine) -> None:
+def test_an_earlier_stream_is_reported_with_what_waits_of_it(machine: OutboxMachine) -> None:
     outbox = machine.open()
     put(outbox, 10)
     ack(outbox, 1, 4)
@@ -879,7 +893,7 @@ def test_an_earlier_stream_is_reported_with_what_waits_of_it(machine: Machine) -
     assert [report.oldest_seq for report in rebooted.earlier_streams(10)] == [None]
 
 
-def test_the_newest_of_many_earlier_streams_are_reported(machine: Machine) -> None:
+def test_the_newest_of_many_earlier_streams_are_reported(machine: OutboxMachine) -> None:
     names = []
     for _ in range(5):
         outbox = machine.open()

@@ -1,4 +1,4 @@
-"""Whatever happens to the outbox, in whatever order: issued = waiting + acked + dropped, and no number twice."""
+"""After any sequence of events: issued = waiting + acked + dropped, and no number is assigned twice."""
 
 import tempfile
 from contextlib import suppress
@@ -9,7 +9,7 @@ from clocks import Clock
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from outboxes import Machine, fill_disk, free_disk, put
+from outboxes import OutboxMachine, fill_disk, free_disk, put
 
 from agent.outbox import outbox as outbox_module
 from agent.outbox.outbox import Outbox
@@ -20,18 +20,18 @@ Key = tuple[str, int]
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """Raised where the process is killed."""
 
 
 class Lives(RuleBasedStateMachine):
-    """An outbox with a small bound on disk (64 KiB) and in memory through all that can befall it."""
+    """An outbox with a small bound on disk (64 KiB) and in memory, under all events."""
 
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(outbox_module, "HOT_MAX_BYTES", 80 << 10)
         self.directory = tempfile.TemporaryDirectory()
-        self.machine = Machine(Path(self.directory.name), Clock())
+        self.machine = OutboxMachine(Path(self.directory.name), Clock())
         self.issued: set[Key] = set()
         self.acked: set[Key] = set()
         self.full = False
@@ -160,7 +160,7 @@ class Lives(RuleBasedStateMachine):
         return found
 
     def _dropped(self) -> int:
-        return sum(store.dropped(stream.id) for store in self._stores() for stream in store.streams())
+        return sum(store.figures(stream.id).dropped for store in self._stores() for stream in store.streams())
 
 
 Lives.TestCase.settings = settings(

@@ -1,6 +1,6 @@
-"""The agent's own process with the probe as its only collector, and one more action.
+"""The agent's process with the probe as its only collector, and one more action.
 
-Times that a test shortens are in the environment.
+The environment holds the times that a test shortens.
 """
 
 import os
@@ -22,8 +22,6 @@ vars(agent.agent).update(
     SPILL_SECONDS=float(os.environ["PROBE_SPILL_SECONDS"]),
     Backoff=partial(Backoff, most_seconds=float(os.environ["PROBE_BACKOFF_SECONDS"])),
 )
-if (
-    "FAKETIME_TIMESTAMP_FILE" in os.environ
-):  # libfaketime shifts the moment that clock_nanosleep waits for, select's not
+if "FAKETIME_TIMESTAMP_FILE" in os.environ:  # libfaketime shifts the deadline of clock_nanosleep, not that of select
     time.sleep = lambda seconds: select.select([], [], [], float(seconds)) and None
 sys.exit(main())

@@ -23,8 +23,8 @@ from runtime.settings.agent import AgentSettings
 CLOCK = SystemClock()
 
 
-class Told(Mqtt):
-    """Tells when it is connected."""
+class ReportingMqtt(Mqtt):
+    """Reports each connection on standard output."""
 
     machine = ""
 
@@ -36,13 +36,13 @@ class Told(Mqtt):
 
 
 def run(settings: AgentSettings, stop: StopSignal) -> None:
-    """One agent, until told to stop."""
+    """Run one agent until the process is told to stop."""
     directory = settings.data
     directory.mkdir(parents=True, exist_ok=True)
     password = os.environ["DASHFLEET_AGENT_PASSWORD"]
 
-    def open_transport(*, subscriptions: list[tuple[str, int]], will: WillMaker, backoff: Backoff) -> Told:
-        made = Told(
+    def open_transport(*, subscriptions: list[tuple[str, int]], will: WillMaker, backoff: Backoff) -> ReportingMqtt:
+        made = ReportingMqtt(
             settings.address,
             username=f"{settings.org}.{settings.machine}",
             password=password,

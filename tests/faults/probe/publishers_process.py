@@ -1,6 +1,6 @@
-"""Machines that do nothing but publish, as fast as the broker takes it: `publishers_process.py PORT NAME...`.
+"""Machines that only publish, as fast as the broker accepts: `publishers_process.py PORT NAME...`.
 
-Each sample is made up and numbered from 1, at QoS 1. What is lost on the way is not sent again, as by no agent.
+Each sample is made up and numbered from 1, at QoS 1. Lost samples are not sent again, unlike an agent's.
 """
 
 import random

@@ -7,7 +7,7 @@ from agent.action import ActionContext, Arguments, Outcome, action
 
 
 class Line(Arguments):
-    """Where the order's id is noted, and how long it takes afterwards."""
+    """File for the order's id, and duration of the action."""
 
     file: str
     seconds: float
@@ -15,7 +15,7 @@ class Line(Arguments):
 
 @action(Line, title="Append")
 def append(arguments: Line, context: ActionContext) -> Outcome:
-    """Note the order's id, in one write, and take some time."""
+    """Append the order's id, in one write, and sleep."""
     descriptor = os.open(arguments.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(descriptor, f"{context.order.id}\n".encode())
     os.close(descriptor)

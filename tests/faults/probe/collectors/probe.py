@@ -1,7 +1,7 @@
-"""A collector whose every sample proves itself: a random number, written to a journal, and readings made from it.
+"""A collector of verifiable samples: a random number, written to a journal, and readings derived from it.
 
-The journal is the list of what was ever measured: a stored sample whose number is not in it is spurious, one whose
-readings do not follow from its number is corrupted.
+The journal lists every sample that was taken: a stored sample whose number is not in it is spurious, and one whose
+readings do not follow from its number is corrupt.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ UPTIME = Path("/proc/uptime")
 
 
 def readings_of(number: int) -> Mapping[str, float | int]:
-    """What a sample with this number reads."""
+    """Return the readings of the sample with this number."""
     digest = int.from_bytes(hashlib.sha256(str(number).encode()).digest()[:6], "big")
     return {
         "cpu_percent": number % 1001 / 10,
@@ -36,7 +36,7 @@ def readings_of(number: int) -> Mapping[str, float | int]:
 
 
 class Probe(Collector):
-    """Numbers that prove themselves, and the time since the boot, which the ingestor dates samples by."""
+    """Verifiable numbers, and the uptime, from which the ingestor dates samples."""
 
     metrics = (
         Metric(name="probe_number", unit="1", title="Number"),
@@ -50,12 +50,12 @@ class Probe(Collector):
         self._journal = os.open(Path(os.environ[JOURNAL]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def collect(self) -> Readings:
-        """Journal first: what is stored without being there came from nowhere."""
+        """Write the journal first, so that no stored sample is missing from it."""
         number = secrets.randbits(48)
         os.write(self._journal, b"%d\n" % number)
         return {**readings_of(number), "uptime_seconds": _uptime()}
 
 
 def _uptime() -> int:
-    """From the kernel's file: libfaketime shifts CLOCK_BOOTTIME, which no clock step moves."""
+    """Read the kernel's file: libfaketime shifts CLOCK_BOOTTIME, which no clock step changes."""
     return int(float(UPTIME.read_text().split()[0]))

@@ -1,4 +1,4 @@
-"""An agent that takes orders, on a broker in memory and a clock that is told to move, and its operator."""
+"""An agent that takes orders, with a broker in memory and a manual clock, and its operator."""
 
 import shlex
 from collections.abc import Callable, Mapping
@@ -50,7 +50,7 @@ class Line(Arguments):
 
 
 def appending(file: Path) -> Action[Line]:
-    """An action `append` that adds a line to a file."""
+    """Return an action `append` that adds a line to a file."""
 
     @action(Line, title="Append")
     def append(arguments: Line, _context: ActionContext) -> Outcome:
@@ -62,7 +62,7 @@ def appending(file: Path) -> Action[Line]:
 
 
 def calling(do: Callable[[], Outcome | None], *, name: str = "call", seconds: float = 60.0) -> Action[NoArguments]:
-    """An action that does what a test wants."""
+    """Return an action that calls a function of the test."""
 
     def run(_arguments: NoArguments, _context: ActionContext) -> Outcome | None:
         return do()
@@ -70,8 +70,8 @@ def calling(do: Callable[[], Outcome | None], *, name: str = "call", seconds: fl
     return Action(name, name.title(), NoArguments, run, seconds=seconds)
 
 
-class Asked:
-    """A context that notes what an action asked for."""
+class RecordingContext:
+    """A context that records the requests of an action."""
 
     def __init__(self, clock: Clock, **settings: Any) -> None:  # noqa: ANN401 - fields of AgentSettings
         self.settings = AgentSettings(data=Path(), machine="attic", **settings)
@@ -95,8 +95,8 @@ class Asked:
         self.asked.append(("set_stop_reason", reason))
 
 
-class Obedient:
-    """The agent, its operator, and an observer that hears all it says. `start` it again after `kill` or `stop`."""
+class AgentUnderTest:
+    """The agent, its operator, and an observer of everything it publishes. `start` it again after `kill` or `stop`."""
 
     def __init__(self, directory: Path, clock: Clock, *actions: Action[Any], **settings: Any) -> None:  # noqa: ANN401
         self.directory, self.clock = directory, clock
@@ -155,7 +155,7 @@ class Obedient:
         self.agent.stop()
 
     def kill(self) -> None:
-        """What a SIGKILL leaves. What runs goes on in its thread, and nobody hears of it."""
+        """Leave the state of a SIGKILL. A running action continues in its thread, unobserved."""
         self.transport.close()
         self.journal.close()
         self.outbox.close()
@@ -207,6 +207,11 @@ class Obedient:
         return [result.state for result in self.results(id_of(order))]
 
     @property
+    def idle(self) -> bool:
+        """True when no action runs and none waits."""
+        return self.executor._thread is None and not self.executor._queue
+
+    @property
     def infos(self) -> list[Info]:
         return [Info.decode(message.payload) for message in self._heard(topics.INFO)]
 
@@ -243,12 +248,12 @@ class Obedient:
 
 
 def id_of(order: Signed) -> str:
-    """The id in an order's statement."""
+    """Return the id in an order's statement."""
     return order.statement.partition('"id":"')[2][:32]
 
 
 def recorder(directory: Path, name: str, *, code: int = 0) -> Path:
-    """A program that notes its argv and does nothing else. See `recorded`."""
+    """Return a program that only records its argv. See `recorded`."""
     program = directory / name
     noted = shlex.quote(str(program.with_suffix(".argv")))
     program.write_text(f'#!/bin/sh\nprintf "%s\\0" "$#" "$@" >> {noted}\necho recorded\nexit {code}\n')
@@ -257,7 +262,7 @@ def recorder(directory: Path, name: str, *, code: int = 0) -> Path:
 
 
 def recorded(program: Path) -> list[list[str]]:
-    """What a recorder has noted: argv without the program, of each time that it ran."""
+    """Return the argv of each run of a recorder, without the program."""
     noted = program.with_suffix(".argv")
     words = noted.read_bytes().decode().split("\0")[:-1] if noted.exists() else []
     found = []
