@@ -1,8 +1,7 @@
 """`dashfleet export`: history for other programs."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,22 +18,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-class FileFormat(StrEnum):
-    """Format of the exported file."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
-
-
-class Resolution(StrEnum):
-    """Resolution of the exported history."""
-
-    SAMPLES = "samples"
-    MINUTES = "minutes"
-    HOURS = "hours"
-
-
 @app.command()
 def export(
     org: Org = "home",
@@ -44,9 +27,10 @@ def export(
     start: Annotated[str, typer.Option("--from", help="2026-11-25, 2026-11-25T08:30 (UTC), or 24h (ago).")] = "24h",
     end: Annotated[str | None, typer.Option("--to", help="End of the range, exclusive.", show_default="now")] = None,
     resolution: Annotated[
-        Resolution, typer.Option(help="Raw samples, or minimum, average and maximum per minute or hour.")
-    ] = Resolution.SAMPLES,
-    form: Annotated[FileFormat, typer.Option("--format", help="File format.")] = FileFormat.CSV,
+        Literal["samples", "minutes", "hours"],
+        typer.Option(help="Raw samples, or minimum, average and maximum per minute or hour."),
+    ] = "samples",
+    form: Annotated[Literal["csv", "jsonl", "parquet"], typer.Option("--format", help="File format.")] = "csv",
     output: Output = None,
     data: Data = None,
     database: Database = None,
@@ -56,12 +40,12 @@ def export(
     from schemas.fleet.history import HOURS, MINUTES, SAMPLES
 
     now = CLOCK.now()
-    kept = {Resolution.SAMPLES: SAMPLES, Resolution.MINUTES: MINUTES, Resolution.HOURS: HOURS}[resolution]
+    kept = {"samples": SAMPLES, "minutes": MINUTES, "hours": HOURS}[resolution]
     until = to_moment(end, now) if end is not None else now
     wanted = HistoryRange(org, tuple(machine or ()), to_moment(start, now), until, kept)
     if wanted.start >= wanted.end:
         raise UserError("--from must be before --to")
-    if output is None and form is FileFormat.PARQUET:
+    if output is None and form == "parquet":
         raise UserError("Parquet cannot be written to standard output: choose a file with --output")
     with fleet_database(data, database, read_only=True) as engine:
         if problem := unknown(engine, wanted):
@@ -71,7 +55,7 @@ def export(
         typer.echo(f"Exported {written:,} rows to {output}.")
 
 
-def _write(engine: "Engine", wanted: "HistoryRange", form: FileFormat, output: Path | None) -> int:
+def _write(engine: "Engine", wanted: "HistoryRange", form: str, output: Path | None) -> int:
     """Return the number of rows written."""
     from dashboard.export.history import count, rows, writing
 
@@ -80,7 +64,7 @@ def _write(engine: "Engine", wanted: "HistoryRange", form: FileFormat, output: P
         with (
             progress_bar("Exporting", count(engine, wanted)) as advance,
             output_file(output) as file,
-            writing(form.value, file, wanted) as write,
+            writing(form, file, wanted) as write,
         ):
             for some in rows(engine, wanted):
                 write(some)

@@ -1,17 +1,14 @@
 """`dashfleet key`: signing keys, which machines of an organisation trust."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cli.options import CLOCK, Data, Database, Json, Org, to_seconds
 from cli.output import note, show_rows, utc
-from cli.settings import data_directory, fleet_database
+from cli.settings import data_directory, fleet_database, require_org
 from runtime.errors import UserError
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 app = typer.Typer(help="Create, list and revoke signing keys.", no_args_is_help=True)
 
@@ -53,7 +50,7 @@ def create(
     seed = new_key()
     with fleet_database(data, database) as engine:
         signer = _signer(data, org, signed_by) if has_keys(engine, org) else None
-        _require_org(engine, org)
+        require_org(engine, org)
         try:
             write_secret(path, seed)
         except OSError as error:
@@ -73,7 +70,7 @@ def list_(data: Data = None, org: Org = "home", database: Database = None, as_js
     from ingestor.admin.key_changes import list_keys
 
     with fleet_database(data, database, read_only=True) as engine:
-        _require_org(engine, org)
+        require_org(engine, org)
         found = list_keys(engine, org, now=CLOCK.now)
     show_rows(found, ("id", "name", "created", "expires", "revoked"), as_json=as_json, cells=_cells)
 
@@ -94,33 +91,26 @@ def revoke(
 
 
 def _signer(data: Path | None, org: str, given: Path | None) -> str:
-    path = given or _default_file(data, org)
-    if not path.exists():
-        raise UserError(
-            f"{org} has a key that must sign this change, but there is no file {path}: run this on the host that has "
-            "it, or name it with --signed-by"
-        )
-    return read_key(path)
+    return read_key(
+        given or _default_file(data, org),
+        missing=f"{org} has a key that must sign this change, but there is no file {{path}}: run this on the host that "
+        "has it, or name it with --signed-by",
+    )
 
 
-def read_key(path: Path) -> str:
-    """Return the private key in a file. Raises UserError."""
+def read_key(path: Path, *, missing: str) -> str:
+    """Return the private key in a file. Raises UserError; `missing` is the message if there is no such file."""
     from runtime.settings.secret_files import read_secret
     from schemas.contract.signing import public_key
 
+    if not path.exists():
+        raise UserError(missing.format(path=path))
     seed = read_secret(path)
     try:
         public_key(seed)
     except ValueError:
         raise UserError(f"{path} does not contain a private key: dashfleet key create makes one") from None
     return seed
-
-
-def _require_org(engine: "Engine", org: str) -> None:
-    from schemas.database.queries.settings import has_org
-
-    if not has_org(engine, org):
-        raise UserError(f"there is no organisation {org}")
 
 
 def _default_file(data: Path | None, org: str) -> Path:

@@ -1,13 +1,12 @@
 """`dashfleet report`: an organisation's report as an HTML file."""
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cli.options import CLOCK, Data, Database, Org, Output, to_moment
 from cli.output import output_file, progress_bar
-from cli.settings import fleet_database
+from cli.settings import fleet_database, require_org
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,24 +17,15 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _DAY = 86_400_000
-
-
-class Period(StrEnum):
-    """Length of the time range of a report."""
-
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
-    YEAR = "year"
-
-
-_DAYS = {Period.DAY: 1, Period.WEEK: 7, Period.MONTH: 30, Period.YEAR: 365}
+_DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 
 
 @app.command()
 def report(
     org: Org = "home",
-    period: Annotated[Period, typer.Option(help="The last 24 hours, 7 days, 30 days or 365 days.")] = Period.MONTH,
+    period: Annotated[
+        Literal["day", "week", "month", "year"], typer.Option(help="The last 24 hours, 7 days, 30 days or 365 days.")
+    ] = "month",
     end: Annotated[str | None, typer.Option("--to", help="End of the period.", show_default="now")] = None,
     language: Annotated[str, typer.Option(help="Language of the report: en, es, fr or ru.")] = "en",
     output: Output = None,
@@ -64,10 +54,8 @@ def _render(engine: "Engine", org: str, within: "Span", now: int) -> str:
     from dashboard.report.html import page
     from dashboard.report.summary import gather
     from schemas.database.queries.report import count_hours
-    from schemas.database.queries.settings import has_org
 
-    if not has_org(engine, org):
-        raise UserError(f"there is no organisation {org}")
+    require_org(engine, org)
     with progress_bar("Reading hours", count_hours(engine, org, within)) as advance:
         found = gather(engine, org, within, now=now, tell=advance)
     return page(found)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from runtime.errors import UserError
+
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
@@ -55,6 +57,14 @@ def fleet_database(data: Path | None, database: str | None = None, *, read_only:
         yield engine
     finally:
         engine.dispose()
+
+
+def require_org(engine: "Engine", org: str) -> None:
+    """Raise UserError if the organisation does not exist."""
+    from schemas.database.queries.settings import has_org
+
+    if not has_org(engine, org):
+        raise UserError(f"there is no organisation {org}")
 
 
 def _defaults(part: str, data: Path) -> Mapping[str, Any]:

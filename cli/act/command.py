@@ -144,7 +144,11 @@ def _sign(
     from broker.client import request_client
     from schemas.contract.signing import key_id, public_key
 
-    seed = _read_signing_key(settings, key)
+    seed = read_key(
+        key or (settings.signing_keys or settings.data) / settings.org,
+        missing="there is no signing key {path}: create one with dashfleet key create --org "
+        f"{settings.org}, or name its file with --key",
+    )
     if not confirmed:
         require_confirmation(plan, typer.confirm if sys.stdin.isatty() else None)
     rejecting = plan.rejecting(key_id(public_key(seed)))
@@ -160,16 +164,6 @@ def _sign(
     )
     requests = request_client.act(orders, seed, actor=actor(), rollout=plan.rollout)
     return ActProgress.of(orders, requests), requests
-
-
-def _read_signing_key(settings: "ActSettings", given: Path | None) -> str:
-    path = given or (settings.signing_keys or settings.data) / settings.org
-    if not path.exists():
-        raise UserError(
-            f"there is no signing key {path}: create one with dashfleet key create --org {settings.org}, or name its "
-            "file with --key"
-        )
-    return read_key(path)
 
 
 def _run(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cli.settings import require_org
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,11 +56,9 @@ def plan_action(
     from schemas.contract.action_catalogue import list_offers
     from schemas.contract.action_plan import ActionPlan
     from schemas.contract.action_schema import ArgumentError, common_fields, parse_arguments
-    from schemas.database.queries.settings import has_org
     from schemas.database.queries.targets import find_targets
 
-    if not has_org(engine, org):
-        raise UserError(f"there is no organisation {org}")
+    require_org(engine, org)
     names = words.machines or None
     found = [*find_targets(engine, org, names=names, labels=words.labels, presence=words.status).values()]
     _require_found(found, org, words)

@@ -1,6 +1,7 @@
 """Addresses in settings: of a broker to connect to, and of a socket to listen on."""
 
 import ipaddress
+from collections.abc import Callable
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
@@ -44,16 +45,6 @@ class ServerAddress(BaseModel):
         return is_loopback(self.host)
 
 
-def _require_address(url: str) -> str:
-    if url:
-        ServerAddress.parse(url)
-    return url
-
-
-OptionalServerUrl = Annotated[str, AfterValidator(_require_address)]
-"""The URL of a broker, or an empty string."""
-
-
 class ListenAddress(BaseModel):
     """Address to listen on: HOST:PORT with an IP address, or a port alone for loopback."""
 
@@ -77,3 +68,17 @@ class ListenAddress(BaseModel):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _parsed_by(parse: Callable[[str], object]) -> AfterValidator:
+    def validate(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(validate)
+
+
+ServerUrl = Annotated[str, _parsed_by(ServerAddress.parse)]
+ListenText = Annotated[str, _parsed_by(ListenAddress.parse)]
+OptionalServerUrl = Annotated[str, _parsed_by(lambda url: url and ServerAddress.parse(url))]
+"""A ServerUrl or an empty string."""

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, SecretStr, field_validator
 
 from runtime.errors import SettingsError
-from runtime.settings.address import ServerAddress
+from runtime.settings.address import ServerAddress, ServerUrl
 from runtime.settings.part_settings import OrgId, PartSettings
 from runtime.settings.secret_files import read_secret
 
@@ -15,19 +15,13 @@ from runtime.settings.secret_files import read_secret
 class ClientSettings(PartSettings):
     """Settings of every MQTT client."""
 
-    server: str = Field("mqtt://127.0.0.1:1883", description="Broker URL, mqtt://HOST:PORT or mqtts://HOST:PORT")
+    server: ServerUrl = Field("mqtt://127.0.0.1:1883", description="Broker URL, mqtt://HOST:PORT or mqtts://HOST:PORT")
     ca_file: Path | None = Field(
         None, description="CA certificate to trust for mqtts, PEM; the system's CA certificates if unset"
     )
     password: SecretStr | None = Field(None, description="Secret to connect with; environment only")
     password_file: Path | None = Field(None, description="File with mode 0600 that holds the secret")
     keep_alive_seconds: Annotated[int, Field(ge=5, le=1200)] = Field(30, description="MQTT keep-alive")
-
-    @field_validator("server")
-    @classmethod
-    def _require_url(cls, url: str) -> str:
-        ServerAddress.parse(url)
-        return url
 
     @field_validator("ca_file")
     @classmethod

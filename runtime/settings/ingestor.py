@@ -2,9 +2,9 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from runtime.settings.address import ListenAddress
+from runtime.settings.address import ListenAddress, ListenText
 from runtime.settings.client import ClientSettings
 from runtime.settings.part_settings import Seconds
 from runtime.urls import DatabaseUrl
@@ -39,16 +39,9 @@ class IngestorSettings(ClientSettings):
     org_bytes_per_minute: Annotated[int, Field(ge=1 << 20)] = Field(
         1 << 30, description="Bytes per minute of all clients of an organisation"
     )
-    metrics_listen: str | None = Field(
+    metrics_listen: ListenText | None = Field(
         None, description="Address to serve /metrics and /healthz on, such as 127.0.0.1:9300; not served if unset"
     )
-
-    @field_validator("metrics_listen")
-    @classmethod
-    def _require_address(cls, text: str | None) -> str | None:
-        if text is not None:
-            ListenAddress.parse(text)
-        return text
 
     @property
     def metrics_address(self) -> ListenAddress | None:
