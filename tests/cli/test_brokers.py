@@ -1,25 +1,14 @@
-"""`dashfleet tls`, `up --listen` and `emqx` as a person meets them."""
+"""`dashfleet tls`, `up --listen` and `emqx`: output and exit codes."""
 
-import os
 import ssl
 import subprocess
 import sys
 from pathlib import Path
 
 from brokers import RawClient, connect_packet
+from command_line import dashfleet
 from servers import free_port, listens, stop
 from waiting import wait_until
-
-
-def dashfleet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "dashfleet", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **environment},
-    )
 
 
 def test_tls_says_where_everything_is_and_whom_it_is_for(tmp_path: Path) -> None:

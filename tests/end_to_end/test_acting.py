@@ -1,4 +1,4 @@
-"""`dashfleet act`, `dashfleet commands` and `dashfleet key` as a person meets them: output and exit codes."""
+"""`dashfleet act`, `dashfleet commands` and `dashfleet key`: output and exit codes."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def now() -> int:
 
 @dataclass
 class Installed:
-    """A state directory with a fleet, a key and an operator's secret."""
+    """A state directory with a fleet, a signing key and an operator's secret."""
 
     data: Path
     engine: Engine

@@ -1,5 +1,6 @@
-"""`docker-compose.yml` and `Dockerfile`, as far as they can be held without an engine: read by a parser of the
-specification, and compared with what the commands and settings are. The same parts run in `test_separate_parts.py`.
+"""`docker-compose.yml` and `Dockerfile` without a container engine: parsed, and compared with commands and settings.
+
+`test_separate_parts.py` runs the same parts.
 """
 
 import os
@@ -27,7 +28,7 @@ MADE_BY_HAND = {"database", "pgpass"}
 
 
 def composed() -> dict[str, Any]:
-    """The file as Compose sees it: with its variables' defaults, and what is shared between services put in."""
+    """Return the Compose file with the defaults of variables and with merged anchors."""
     interpolated = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", TEXT)
     compose = PyOptions(apply_merge=True).from_yaml(interpolated)
     compose.validate()

@@ -1,4 +1,4 @@
-"""A credential is revoked, as `dashfleet principal revoke` does it: embedded broker, and an ingestor that runs."""
+"""Revocation of a credential, as by `dashfleet principal revoke`, with the embedded broker and a running ingestor."""
 
 import time
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ REFUSED = 5
 
 @pytest.fixture
 def opened() -> Iterator[ExitStack]:
-    """What is closed at the end of the test."""
+    """Transports to close at the end of the test."""
     with ExitStack() as stack:
         yield stack
 
 
 def connected(opened: ExitStack, server: Site, org: str, name: str, secret: str) -> RawClient:
-    """A machine that has said that it lives, with its will at the broker."""
+    """Connect a machine that has published its birth and set its will."""
     client = opened.enter_context(RawClient(server.broker.port))
     speaker = Speaker(Clock(), name, org)
     will = speaker.status("lost")
@@ -49,7 +49,7 @@ def presence(engine: Engine, name: str) -> str:
 
 
 def retained(server: Site, secret: str, name: str) -> list[str]:
-    """What a reader who comes now is shown of a machine."""
+    """Return the retained messages of a machine that a new reader receives."""
     own = {"org": "acme", "machine": name}
     with RawClient(server.broker.port) as reader:
         assert reader.connect("acme._reader", secret) == 0

@@ -1,4 +1,4 @@
-"""No secret is anywhere but where it belongs: the whole product runs, a machine enrols, and everything is searched."""
+"""Secrets occur only where they belong: all parts run, a machine enrols, and all files and output are searched."""
 
 import json
 import os
@@ -24,7 +24,7 @@ DATABASES = ("*.db", "*.db-wal")
 
 @dataclass
 class Running:
-    """`dashfleet up`, and a second machine that has enrolled. `secrets` has every secret there is, by what it is."""
+    """`dashfleet up` and a second, enrolled machine. `secrets` has every secret by its purpose."""
 
     server: Path
     machine: Path
@@ -35,7 +35,7 @@ class Running:
 
     @property
     def output(self) -> str:
-        """What was printed, but for the one line that shows the first password."""
+        """The output without the line that shows the first password."""
         return "\n".join(line.replace(self.password, "") for line in self.said)
 
 
@@ -74,7 +74,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def _enrol(found: Running, server: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Enrol a machine with a token, and start its agent; note every secret that there is then."""
+    """Enrol a machine with a token, start its agent, and record all secrets."""
     printed = dashfleet("token", "create", "--data", str(found.server))
     token = Token.parse(printed.stdout)
     program = dashfleet("principal", "add", "grafana", "--role", "reader", "--data", str(found.server))
@@ -96,7 +96,7 @@ def _enrol(found: Running, server: str, environment: dict[str, str]) -> subproce
 
 
 def _kept(directory: Path) -> list[tuple[Path, str]]:
-    """The secrets in files: credentials whole, and of a file with more in it every long word."""
+    """Return the secrets in files: whole credentials, or every long word of other files."""
     words = [
         (path, word)
         for path in directory.rglob("*")
@@ -116,7 +116,7 @@ def _listen(process: subprocess.Popen[bytes], said: list[str]) -> None:
 
 
 def shown_in(running: Running, text: bytes) -> list[str]:
-    """Which secrets are in there."""
+    """Return the names of the secrets that occur in the text."""
     return [name for name, secret in running.secrets.items() if secret.encode() in text]
 
 
@@ -132,7 +132,7 @@ def test_no_process_shows_a_secret_in_its_arguments(running: Running) -> None:
         try:
             lines.append(path.read_bytes())
         except OSError:
-            continue  # it has ended
+            continue  # the process has ended
     assert len([line for line in lines if str(running.server).encode() in line]) >= 4
     assert shown_in(running, b"\n".join(lines)) == []
 

@@ -18,7 +18,7 @@ from waiting import wait_until
 
 @dataclass
 class Site:
-    """A state directory, a database, and the parts that run there."""
+    """A state directory, a database, and running parts."""
 
     data: Path
     database: str
@@ -33,7 +33,7 @@ class Site:
         return {**os.environ, **urls, "DASHFLEET_DATA": str(self.data), "DASHFLEET_MOSQUITTO_PROGRAM": program}
 
     def run(self, *words: str, expected: int = 0) -> str:
-        """What a command prints."""
+        """Run a command; return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "dashfleet", *words],
             env=self.environment(),
@@ -46,7 +46,7 @@ class Site:
         return done.stdout
 
     def start(self, *words: str) -> "subprocess.Popen[bytes]":
-        """Start a part, which ends with the test."""
+        """Start a part, which is stopped at the end of the test."""
         process = subprocess.Popen(
             [sys.executable, "-m", "dashfleet", *words],
             env=self.environment(),
@@ -69,7 +69,7 @@ class Site:
             lines.extend(line.decode(errors="replace").rstrip() for line in output)
 
     def machine(self) -> dict[str, object]:
-        """The one machine, as the command line shows it."""
+        """The machine as `dashfleet machines --json` lists it."""
         (machine,) = json.loads(self.run("machines", "--json"))
         assert isinstance(machine, dict)
         return machine

@@ -1,4 +1,4 @@
-"""The whole product, for real: `dashfleet up` in a copy of the tree, killed and stopped, and read in a browser."""
+"""`dashfleet up` in a copy of the source tree: parts are killed and restarted, pages are read in a browser."""
 
 import json
 import os
@@ -35,26 +35,26 @@ CHROMIUM = [
     "--disable-sync",
 ]
 PLUG_IN = '''
-"""Dropped in by a test."""
+"""A plug-in added by a test."""
 
 from agent.collector import Collector, Readings
 from schemas.contract.messages import Metric
 
 
 class Coffee(Collector):
-    """How full the pot is."""
+    """Fill level of the coffee pot."""
 
     metrics = (Metric(name="coffee_percent", unit="percent", title="Coffee pot"),)
 
     def collect(self) -> Readings:
-        """Always three quarters."""
+        """Return 75 %."""
         return {"coffee_percent": 75.0}
 '''
 
 
 @dataclass
 class Up:
-    """A running `dashfleet up`, and what it said."""
+    """A running `dashfleet up` and its output."""
 
     tree: Path
     data: Path
@@ -95,14 +95,14 @@ class Up:
         return machine
 
     def part(self, name: str) -> psutil.Process:
-        """The process of a part, as the operating system shows it."""
+        """Return the process of a part."""
         assert self.process is not None
         words = ["-m", "agent"] if name == "agent" else ["dashfleet", name]
         children = psutil.Process(self.process.pid).children()
         return next(child for child in children if set(words) <= set(child.cmdline()))
 
     def interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
-        """Ctrl-C, or another signal, and wait for the end."""
+        """Send Ctrl-C or another signal and wait until it has exited."""
         assert self.process is not None
         self.process.send_signal(number)
         assert self.process.wait(40) == 0, self.said
@@ -200,7 +200,7 @@ def test_the_agent_does_what_is_asked_of_it_in_the_browser(up: Up, page: Page) -
     expect(dialog.get_by_text("1 Succeeded")).to_be_visible()
     page.screenshot(path=SCREENSHOTS / "up-action.png")
     dialog.get_by_role("link", name="Activity").click()
-    expect(page.locator(".df-fleet .df-name")).to_have_count(1)  # not yet so on the page that is left
+    expect(page.locator(".df-fleet .df-name")).to_have_count(1)  # the previous page does not have it
     page.locator(".df-fleet .df-name").click()
     expect(page.get_by_role("heading", name=re.compile("ping on"))).to_be_visible()
     page.screenshot(path=SCREENSHOTS / "up-command.png", full_page=True)
@@ -267,7 +267,7 @@ def test_a_second_start_finds_the_same_machine_and_shows_no_password_again(up: U
     wait_until(lambda: up.machine()["presence"] == "online", seconds=60)
     assert up.machine()["machine"] == name
     assert up.machine()["ledger"]["lost"] == 0
-    up.interrupt(signal.SIGHUP)  # the terminal is closed
+    up.interrupt(signal.SIGHUP)  # as when the terminal is closed
     assert up.machine()["reason"] == "stopped"
     secrets = [path.read_text().strip() for path in (up.data / "secrets").rglob("*") if path.is_file()]
     logged = "".join(path.read_text() for path in (up.data / "logs").iterdir()) + "".join(up.said)

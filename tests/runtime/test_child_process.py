@@ -1,4 +1,4 @@
-"""A child process: its lines, its end, and what is left of it."""
+"""Child processes: output lines, shutdown, cleanup."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A small file is there as a whole or as it was before, and its owner's alone."""
+"""Atomic writes, readable by the owner only."""
 
 import stat
 import subprocess

@@ -1,4 +1,4 @@
-"""What is logged is one line a record, in UTC, where the settings say, and does not grow for ever."""
+"""Log records: one line each, in UTC, in a rotated file or on standard error."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger("part")
 
 @pytest.fixture(autouse=True)
 def _restore() -> Iterator[None]:
-    """Give the test's process its own logging back."""
+    """Restore the logging configuration of the test process."""
     root = logging.getLogger()
     handlers, level, converter = root.handlers[:], root.level, logging.Formatter.converter
     root.handlers.clear()

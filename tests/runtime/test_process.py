@@ -1,4 +1,4 @@
-"""What every part's process does when it is told to stop, when its supervisor dies, and when it takes over."""
+"""Shutdown by signal or with the supervisor, and replacement of the process by a part."""
 
 import json
 import os

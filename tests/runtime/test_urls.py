@@ -1,4 +1,4 @@
-"""A database's URL shows what it is, but for its password."""
+"""Database URLs are shown without passwords."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
-"""A clock under the test's thumb."""
+"""A `runtime.clock.Clock` that a test controls."""
 
 
 class Clock:
-    """A wall clock in milliseconds and a monotonic one in seconds that move only when told to."""
+    """Wall-clock and monotonic time that change only by `advance` and `set_by`."""
 
     def __init__(self) -> None:
         self.milliseconds = 1_700_000_000_000
@@ -15,7 +15,7 @@ class Clock:
         return (self.milliseconds - self._set_by) / 1000
 
     def set_by(self, seconds: float) -> None:
-        """Set the wall clock by so much: no time passes."""
+        """Set the wall clock forward or back; the monotonic time does not change."""
         self.milliseconds += round(seconds * 1000)
         self._set_by += round(seconds * 1000)
 

@@ -1,4 +1,4 @@
-"""The supervisor, with small programs in place of the parts."""
+"""The supervisor, with small programs instead of parts."""
 
 import os
 import signal

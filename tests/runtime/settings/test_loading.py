@@ -1,10 +1,7 @@
-"""Where a setting comes from, and the sentence that a wrong one stops the start with."""
+"""Sources of settings and their precedence, and the message for an invalid one."""
 
 import json
 import os
-import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +15,7 @@ from runtime.settings.dashboard import DashboardSettings
 from runtime.settings.ingestor import IngestorSettings
 from runtime.settings.loading import load, masked
 from runtime.settings.part_settings import PartSettings
-from runtime.settings.secret_files import read_secret, write_secret
+from runtime.settings.secret_files import write_secret
 
 SECRET = "correct-horse-battery"
 URLS = {"database": "sqlite://", "auth_database": "sqlite://"}
@@ -233,56 +230,6 @@ def test_without_a_password_the_sentence_says_where_to_put_it(tmp_path: Path) ->
         agent(tmp_path).secret()
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
-def test_a_secret_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
-    path = tmp_path / "secret"
-    path.write_text(SECRET)
-    path.chmod(mode)
-
-    with pytest.raises(SettingsError, match=f"can be read by others: run chmod 600 {path}") as refused:
-        read_secret(path)
-    assert SECRET not in str(refused.value)
-
-
-@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xfe"])
-def test_a_file_without_a_secret_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "secret"
-    path.touch(0o600)
-    path.write_bytes(content)
-
-    with pytest.raises(SettingsError, match=f"secret in {path}: "):
-        read_secret(path)
-
-
-def test_a_secret_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=f"cannot read the secret in {tmp_path / 'missing'}: No such file"):
-        read_secret(tmp_path / "missing")
-
-
-def test_a_secret_is_the_first_line_of_its_file(tmp_path: Path) -> None:
-    path = tmp_path / "secret"
-    path.touch(0o600)
-    path.write_text(f"{SECRET}\na remark\n")
-
-    assert read_secret(path) == SECRET
-
-
-@pytest.mark.parametrize("before", [None, 0o644])
-def test_a_written_secret_is_its_owners_alone(tmp_path: Path, before: int | None) -> None:
-    path = tmp_path / "secrets" / "agent"
-    if before is not None:
-        path.parent.mkdir()
-        path.write_text("old and longer than the new one is")
-        path.chmod(before)
-    write_secret(path, SECRET)
-
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert read_secret(path) == SECRET
-
-
-# All parts.
-
-
 @pytest.mark.parametrize("kind", [AgentSettings, BrokerSettings, DashboardSettings, IngestorSettings])
 def test_every_setting_says_what_it_is_for(kind: type[PartSettings]) -> None:
     assert all(field.description for field in kind.model_fields.values())
@@ -296,7 +243,7 @@ def test_the_settings_of_every_part_can_be_loaded(tmp_path: Path) -> None:
         assert load(kind, tmp_path, defaults=known).data == tmp_path
 
 
-# Passwords in the URL of a database.
+# Passwords in database URLs.
 
 DATABASE = f"postgresql+psycopg://anna:{SECRET}@host/fleet"
 
@@ -346,23 +293,7 @@ def test_a_databases_password_is_taken_from_a_file_only_if_others_cannot_read_it
     assert load(BrokerSettings, tmp_path).database.get_secret_value() == DATABASE
 
 
-def test_reading_settings_does_not_import_sqlalchemy() -> None:
-    code = (
-        "import sys, runtime.settings.loading, runtime.settings.dashboard, runtime.settings.ingestor, "
-        "runtime.settings.broker, runtime.state_directory; sys.exit('sqlalchemy' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_the_settings_of_the_agent_do_not_import_those_of_other_parts_nor_the_sources() -> None:
-    code = (
-        "import sys, runtime.settings.agent; sys.exit(any(name in sys.modules for name in ['pydantic_settings', "
-        "*(f'runtime.settings.{part}' for part in ('dashboard', 'ingestor', 'broker', 'loading'))]))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-# Certificates.
+# CA certificates.
 
 
 @pytest.mark.parametrize(
@@ -385,7 +316,7 @@ def test_a_directory_is_no_certificate_authority(tmp_path: Path) -> None:
     assert str(tmp_path) in refusal(tmp_path, ca_file=tmp_path)
 
 
-# Names.
+# Host names.
 
 
 @pytest.mark.parametrize("names", ['["fleet.example.org", "*.example.org", "*"]', "[]"])
