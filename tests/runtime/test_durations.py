@@ -37,5 +37,5 @@ def test_a_length_of_time_is_read_as_people_write_it(text: str, expected: float)
 
 @pytest.mark.parametrize("text", ["", "soon", "-1h", "0", "1w", "1h 5m", "1e9"])
 def test_what_is_no_length_of_time_is_refused_with_a_sentence(text: str) -> None:
-    with pytest.raises(ValueError, match="write it as 90s, 15m, 1h or 7d"):
+    with pytest.raises(ValueError, match="is not a duration: write 90s, 15m, 1h or 7d"):
         seconds(text)
