@@ -35,15 +35,15 @@ _ACTIONS: Final = (
 """Titles, arguments and choices of the shipped actions."""
 
 _ALERTS: Final = (
-    marked("Away"),
-    marked("CPU at its limit"),
-    marked("Cannot measure"),
+    marked("Machine offline"),
+    marked("High CPU usage"),
+    marked("Metrics unavailable"),
     marked("Disk nearly full"),
     marked("Memory nearly full"),
-    marked("Wrong clock"),
+    marked("Clock off"),
     marked("the connection was lost"),
-    marked("nothing was heard from it"),
-    marked("nothing was heard from it for too long"),
+    marked("no data received"),
+    marked("no data received for too long"),
     marked("CPU"),
     marked("Memory"),
     marked("Disk"),

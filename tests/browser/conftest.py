@@ -77,9 +77,9 @@ def seeded(directory: Path) -> Fleet:
     fleet.transition(paris, fleet.now - 9_000_000, "online", "offline", "lost")
     fleet.transition(paris, fleet.now - 7_300_000, "offline", "online", "connected")
     fleet.alert(evil, "odd", fleet.now - 60_000, title="<img src=z onerror=alert(5)>", detail="<b>odd</b>")
-    fleet.alert(busy, "cpu", fleet.now - 900_000, title="CPU at its limit", detail="97 %")
+    fleet.alert(busy, "cpu", fleet.now - 900_000, title="High CPU usage", detail="97 %")
     fleet.alert(full, "disk", fleet.now - 7_200_000, title="Disk nearly full", detail="99 %", severity="critical")
-    away = {"title": "Away", "detail": "the connection was lost", "severity": "critical"}
+    away = {"title": "Machine offline", "detail": "the connection was lost", "severity": "critical"}
     fleet.alert(paris, "away", fleet.now - 8_900_000, ended_at=fleet.now - 7_300_000, **away)
     fleet.incident("cloned-identity", org="home", machine="<b>db-02</b>")
     fleet.incident("mass-silence", org="home", ended_at=fleet.now, machines=12, of=60, names=["web-001", "web-002"])

@@ -303,7 +303,7 @@ def test_alerts_say_what_is_wrong_with_which_machine_and_lead_there(visit: Visit
     photograph(page, f"alerts-{scheme}")
     rows.last.locator("td").nth(1).click()
     expect(page.get_by_role("heading", name="web-paris.example.org")).to_be_visible()
-    expect(page.locator(".st-key-card_alerts li")).to_contain_text("Away · the connection was lost")
+    expect(page.locator(".st-key-card_alerts li")).to_contain_text("Machine offline · the connection was lost")
     page = visit("/machine?id=nas", scheme=scheme)
     expect(page.locator(".df-chip", has_text="Disk nearly full · 99 %")).to_be_visible()
     photograph(page, f"machine-with-alert-{scheme}")

@@ -5,12 +5,12 @@ from ingestor.domain.presence import Presence
 
 SENTENCES = {
     "lost": "the connection was lost",
-    "silent": "nothing was heard from it",
-    "expired": "nothing was heard from it for too long",
+    "silent": "no data received",
+    "expired": "no data received for too long",
 }
 
 
-@rule(title="Away", severity="critical", after_seconds=60, over_after_seconds=0)
+@rule(title="Machine offline", severity="critical", after_seconds=60, over_after_seconds=0)
 def away(facts: Facts) -> str | None:
     """Hold for a lost or silent machine. Many that went silent together are one incident, not an alert each."""
     state = facts.machine.state

@@ -5,7 +5,7 @@ from ingestor.alerts.rule import Facts, rule
 TOLERANCE_SECONDS = 60
 
 
-@rule(title="Wrong clock", severity="warning", after_seconds=300)
+@rule(title="Clock off", severity="warning", after_seconds=300)
 def clock(facts: Facts) -> str | None:
     """Hold for a wrong clock: the history is corrected for it; logs and certificates on the machine are not."""
     offset = facts.machine.clock.milliseconds

@@ -6,7 +6,7 @@ from ingestor.alerts.rules.vitals import reports
 VITALS = {"cpu_percent": "CPU", "memory_percent": "Memory", "disk_percent": "Disk"}
 
 
-@rule(title="Cannot measure", severity="warning", after_seconds=600)
+@rule(title="Metrics unavailable", severity="warning", after_seconds=600)
 def unmeasured(facts: Facts) -> str | None:
     """Hold while a vital is missing: an unknown health is not a good one."""
     latest = facts.machine.latest
