@@ -195,7 +195,7 @@ def test_a_dashboard_that_goes_away_is_said_and_its_buttons_are_out_of_reach(
     else:
         served.process.send_signal(signal.SIGSTOP)
     with timed(f"dashboard {how}"):
-        expect(lost).to_contain_text("see on the server that dashfleet up, or dashfleet dashboard, runs")
+        expect(lost).to_contain_text("check on the server that dashfleet up, or dashfleet dashboard, is running")
         assert page.evaluate("document.querySelector('.st-key-selection').inert")
         expect(page.get_by_role("dialog")).to_have_count(0)
     photograph(page, f"state-dashboard-{how}-light")
