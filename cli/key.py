@@ -13,6 +13,12 @@ from runtime.errors import UserError
 app = typer.Typer(help="Create, list and revoke signing keys.", no_args_is_help=True)
 
 _IN_STATE_DIRECTORY = "secrets/signing/ORG in the state directory"
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="File to write the private key to, with mode 0600.", show_default=_IN_STATE_DIRECTORY, metavar="FILE"
+    ),
+]
 SignedBy = Annotated[
     Path | None,
     typer.Option(help="File of the key that signs this change.", show_default=_IN_STATE_DIRECTORY, metavar="FILE"),
@@ -27,14 +33,7 @@ def create(
     expires: Annotated[
         str | None, typer.Option(help="Lifetime, such as 90d.", show_default="valid until revoked")
     ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            help="File to write the private key to, with mode 0600.",
-            show_default=_IN_STATE_DIRECTORY,
-            metavar="FILE",
-        ),
-    ] = None,
+    file: KeyFile = None,
     signed_by: SignedBy = None,
     database: Database = None,
 ) -> None:

@@ -1,49 +1,78 @@
-"""Commands that run one part each: broker, ingestor, dashboard (the agent's are in `cli.agent`), and their health."""
+"""Commands that run one part each: brokers, ingestor, dashboard (the agent's are in `cli.agent`), and their health."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from importlib import import_module
+from inspect import Parameter, Signature, getdoc
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import (
-    CLOCK,
-    Bind,
-    Certificate,
-    Check,
-    Configuration,
-    Data,
-    Database,
-    Insecure,
-    Port,
-    PrivateKey,
-    Server,
-)
+from cli.options import CLOCK, Check, Configuration, Data, Database, Server
 from cli.settings import data_directory, effective, fleet_database
 
 if TYPE_CHECKING:
     from broker.access.principals import TableDirectory
-    from runtime.settings.broker import ListenerSettings
+    from runtime.settings.broker import BrokerSettings, ListenerSettings, MosquittoSettings, NatsSettings
+    from runtime.settings.dashboard import DashboardSettings
 
 app = typer.Typer()
 
+_LISTENER = {
+    "bind": Annotated[str | None, typer.Option(help="Address to listen on.")],
+    "port": Annotated[int | None, typer.Option(help="Port to listen on.", min=1, max=65_535)],
+    "database": Database,
+}
+_BROKER = {
+    **_LISTENER,
+    "certificate": Annotated[Path | None, typer.Option(help="Server certificate, PEM; enables TLS.")],
+    "private_key": Annotated[Path | None, typer.Option(help="Private key of the certificate, PEM.")],
+    "insecure": Annotated[bool | None, typer.Option("--insecure", help="Allow listening beyond loopback without TLS.")],
+}
+_CLUSTER = {
+    "node": Annotated[str | None, typer.Option(help="Name of the node in the cluster.")],
+    "cluster_listen": Annotated[str | None, typer.Option(help="Address to listen on for the other nodes, HOST:PORT.")],
+    "routes": Annotated[
+        list[str] | None, typer.Option("--route", help="Address of another node, HOST:PORT; may be repeated.")
+    ],
+}
 
-@app.command()
-def broker(
-    data: Data = None,
-    config: Configuration = None,
-    bind: Bind = None,
-    port: Port = None,
-    database: Database = None,
-    certificate: Certificate = None,
-    private_key: PrivateKey = None,
-    insecure: Insecure = None,
-    check: Check = False,
-) -> None:
+
+def part_command(kind: str, **options: Any) -> Callable[[Callable[[Any], None]], None]:  # noqa: ANN401 - types
+    """Register a function as the command that runs a part, with its settings.
+
+    `kind` names the settings, which are imported when the command runs; `options` are the types of the options that
+    set them, by setting.
+    """
+
+    def register(run: Callable[[Any], None]) -> None:
+        def command(data: Path | None, config: Path | None, check: bool, **given: object) -> None:
+            from runtime.logging_setup import start_logging
+
+            module, name = kind.split(".")
+            given = {setting: None if value == [] else value for setting, value in given.items()}
+            settings = effective(
+                getattr(import_module(f"runtime.settings.{module}"), name), data, config, check=check, **given
+            )
+            start_logging(settings)
+            run(settings)
+
+        types = {"data": Data, "config": Configuration, **options, "check": Check}
+        command.__annotations__ = types
+        command.__signature__ = Signature(  # type: ignore[attr-defined]  # read by Typer
+            [
+                Parameter(name, Parameter.KEYWORD_ONLY, default=False if name == "check" else None, annotation=type_)
+                for name, type_ in types.items()
+            ]
+        )
+        app.command(run.__name__, help=getdoc(run))(command)
+
+    return register
+
+
+@part_command("broker.BrokerSettings", **_BROKER)
+def broker(settings: "BrokerSettings") -> None:
     """Run the embedded broker."""
-    from runtime.settings.broker import BrokerSettings
-
-    given = {"bind": bind, "port": port, "database": database, "insecure": insecure}
-    files = {"certificate": certificate, "private_key": private_key}
-    settings = effective(BrokerSettings, data, config, check=check, **given, **files)
     from broker.embedded.server import run
     from runtime.process import notify_ready, watch_supervisor
 
@@ -52,65 +81,27 @@ def broker(
     run(settings, principals, lambda: notify_ready(settings.url))
 
 
-@app.command()
-def mosquitto(
-    data: Data = None,
-    config: Configuration = None,
-    bind: Bind = None,
-    port: Port = None,
-    database: Database = None,
-    certificate: Certificate = None,
-    private_key: PrivateKey = None,
-    insecure: Insecure = None,
-    check: Check = False,
-) -> None:
+@part_command("broker.MosquittoSettings", **_BROKER)
+def mosquitto(settings: "MosquittoSettings") -> None:
     """Run Mosquitto and keep it in sync with the principals and access rules."""
-    from runtime.settings.broker import MosquittoSettings
-
-    given = {"bind": bind, "port": port, "database": database, "insecure": insecure}
-    files = {"certificate": certificate, "private_key": private_key}
-    settings = effective(MosquittoSettings, data, config, check=check, **given, **files)
     from broker.external.follow import run
     from broker.external.mosquitto_process import Mosquitto
     from runtime.process import StopSignal, notify_ready
 
-    principals, stop = _open_principals(settings), StopSignal()
-    run(Mosquitto(settings, principals), lambda: notify_ready(settings.url), stopping=lambda: stop.received)
+    mosquitto, stop = Mosquitto(settings, _open_principals(settings)), StopSignal()
+    run(mosquitto, lambda: notify_ready(settings.url), stopping=lambda: stop.received)
 
 
-@app.command()
-def nats(
-    data: Data = None,
-    config: Configuration = None,
-    node: Annotated[str | None, typer.Option(help="Name of the node in the cluster.")] = None,
-    bind: Bind = None,
-    port: Port = None,
-    database: Database = None,
-    certificate: Certificate = None,
-    private_key: PrivateKey = None,
-    insecure: Insecure = None,
-    cluster_listen: Annotated[
-        str | None, typer.Option(help="Address to listen on for the other nodes, HOST:PORT.")
-    ] = None,
-    route: Annotated[
-        list[str] | None, typer.Option(help="Address of another node, HOST:PORT; may be repeated.")
-    ] = None,
-    check: Check = False,
-) -> None:
+@part_command("broker.NatsSettings", **_BROKER, **_CLUSTER)
+def nats(settings: "NatsSettings") -> None:
     """Write the configuration of a NATS node and keep it in sync with the principals and access rules."""
-    from runtime.settings.broker import NatsSettings
-
-    given = {"node": node, "bind": bind, "port": port, "database": database, "insecure": insecure}
-    nodes = {"cluster_listen": cluster_listen, "routes": route or None}
-    files = {"certificate": certificate, "private_key": private_key}
-    settings = effective(NatsSettings, data, config, check=check, **given, **nodes, **files)
     from broker.external.follow import run
     from broker.external.nats_process import NatsFiles
     from runtime.process import StopSignal, notify_ready
 
-    principals, stop = _open_principals(settings), StopSignal()
+    files, stop = NatsFiles(settings, _open_principals(settings)), StopSignal()
     start = f"nats-server -c {settings.directory / 'nats.conf'}"
-    run(NatsFiles(settings, principals), lambda: notify_ready(start), stopping=lambda: stop.received)
+    run(files, lambda: notify_ready(start), stopping=lambda: stop.received)
 
 
 @app.command()
@@ -140,25 +131,13 @@ def ingestor(
     run(settings)
 
 
-@app.command()
-def dashboard(
-    data: Data = None,
-    config: Configuration = None,
-    bind: Bind = None,
-    port: Port = None,
-    database: Database = None,
-    check: Check = False,
-) -> None:
+@part_command("dashboard.DashboardSettings", **_LISTENER)
+def dashboard(settings: "DashboardSettings") -> None:
     """Run the dashboard."""
-    from runtime.settings.dashboard import DashboardSettings
-
-    settings = effective(DashboardSettings, data, config, check=check, bind=bind, port=port, database=database)
     from dashboard.server.app import run
-    from runtime.logging_setup import start_logging
     from runtime.process import notify_ready, watch_supervisor
     from schemas.database.engine import open_engine, require_current
 
-    start_logging(settings)
     require_current(open_engine(settings.database.get_secret_value(), read_only=True))
     watch_supervisor()
     run(settings, lambda: notify_ready(f"http://{settings.bind}:{settings.port}"))
@@ -176,12 +155,9 @@ def heartbeat(data: Data = None, database: Database = None) -> None:
 
 
 def _open_principals(settings: "ListenerSettings") -> "TableDirectory":
-    """Start logging and open the table of principals."""
     from broker.access.principals import TableDirectory
-    from runtime.logging_setup import start_logging
     from schemas.database.engine import open_engine, require_current
 
-    start_logging(settings)
     engine = open_engine(settings.database.get_secret_value(), read_only=True)
     require_current(engine)
     return TableDirectory(engine)

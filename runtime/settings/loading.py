@@ -32,7 +32,6 @@ def load(
     defaults of the model. `configuration` must exist; without it, `dashfleet.toml` in `data` is read if it exists.
     Raises SettingsError.
     """
-    from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
     from pydantic_settings.exceptions import SettingsError as SourceError
 
     chosen = {name: value for name, value in (given or {}).items() if value is not None}
@@ -43,6 +42,18 @@ def load(
             f"{name.upper()} or to [{kind.part}] in a configuration file with mode 0600, or the password to a passfile"
         )
     table = _table(kind, configuration or data / CONFIGURATION_FILE, required=configuration is not None)
+    try:
+        found = _with_sources(kind, prefix, [{"data": data}, table, dict(defaults or {})])(**chosen)
+        return cast("S", kind.model_construct(**dict(found)))
+    except ValidationError as error:
+        raise SettingsError(_sentence(kind, error)) from None
+    except SourceError as error:  # only tables and lists are read as JSON
+        raise SettingsError(f"an environment variable {prefix}… is not valid JSON: {error}") from None
+
+
+def _with_sources(kind: type[S], prefix: str, others: list[dict[str, Any]]) -> type[S]:
+    """Derive a model that reads the environment too: after the first of `others` and the arguments, before the rest."""
+    from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
     class Sources(kind, BaseSettings):  # type: ignore[valid-type, misc]  # the model is chosen at run time
         model_config = SettingsConfigDict(env_prefix=prefix)
@@ -56,16 +67,10 @@ def load(
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source here
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source here
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            others = ({"data": data}, table, dict(defaults or {}))
-            first, *rest = (InitSettingsSource(settings_cls, init_kwargs=dict(values)) for values in others)
+            first, *rest = (InitSettingsSource(settings_cls, init_kwargs=values) for values in others)
             return first, init_settings, env_settings, *rest
 
-    try:
-        return cast("S", kind.model_construct(**dict(Sources(**chosen))))
-    except ValidationError as error:
-        raise SettingsError(_sentence(kind, error)) from None
-    except SourceError as error:  # only tables and lists are read as JSON
-        raise SettingsError(f"an environment variable {prefix}… is not valid JSON: {error}") from None
+    return Sources
 
 
 def _table(kind: type[PartSettings], path: Path, *, required: bool) -> dict[str, Any]:
