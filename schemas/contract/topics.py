@@ -15,17 +15,13 @@ from functools import lru_cache
 ROOT = "dashfleet/v1"
 ORG_MAX_LENGTH = 32
 MACHINE_MAX_LENGTH = 63
+LENGTH_MAX = 256
+"""Upper bound of the length of a topic of the contract; any longer topic is not one."""
+
 ID_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 
 _ID = re.compile(ID_PATTERN)
 _FIELD = re.compile(r"\{(\w+)\}")
-_LENGTHS = {
-    "org": ORG_MAX_LENGTH,
-    "machine": MACHINE_MAX_LENGTH,
-    "principal": MACHINE_MAX_LENGTH,
-    "rule": 63,
-    "way": 63,
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,27 +72,8 @@ ENROL_REQUEST = Topic("{org}/_enrol/{principal}/request", qos=1, retain=False)
 ENROL_ANSWER = Topic("{org}/_enrol/{principal}/answer", qos=1, retain=False)
 PROBE = Topic("_ingestors/{principal}/probe/{way}", qos=1, retain=False)
 
-ALL = (
-    STATUS,
-    INFO,
-    TELEMETRY,
-    BACKFILL,
-    RESULT,
-    COMMAND,
-    ACK,
-    CONFIG,
-    REQUEST,
-    UPDATE,
-    ALERT,
-    ORG_CONFIG,
-    ENROL_REQUEST,
-    ENROL_ANSWER,
-    PROBE,
-)
-
-
-LENGTH_MAX = 256
-"""Upper bound of the length of a topic of the contract. Anything longer is no topic of ours."""
+ALL: tuple[Topic, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Topic))
+"""Every topic above, in this order."""
 
 
 def is_id(text: str, max_length: int = MACHINE_MAX_LENGTH) -> bool:
@@ -117,7 +94,8 @@ def parse(topic: str) -> Address | None:
         match = pattern.fullmatch(topic)
         if match:
             levels = match.groupdict()
-            if all(is_id(level.removeprefix("_"), _LENGTHS[name]) for name, level in levels.items()):
+            ids = {name: level.removeprefix("_") for name, level in levels.items()}
+            if all(is_id(id_) for id_ in ids.values()) and len(ids.get("org", "")) <= ORG_MAX_LENGTH:
                 return Address(known, **levels)
     return None
 
