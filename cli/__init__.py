@@ -1,1 +1,1 @@
-"""The commands of `dashfleet`, a file per group."""
+"""Commands of `dashfleet`, one module per group."""

@@ -1,1 +1,1 @@
-"""How a process of DashFleet is configured, logs, keeps files and ends."""
+"""Processes of DashFleet: configuration, logging, files, start and shutdown."""

@@ -1,1 +1,1 @@
-"""`dashfleet act`: from words on the command line to signed orders, and their progress."""
+"""`dashfleet act` and `dashfleet commands`: run actions on machines, follow and cancel commands."""

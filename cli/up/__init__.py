@@ -1,1 +1,1 @@
-"""`dashfleet up`: the state directory it prepares and the processes it supervises."""
+"""`dashfleet up` and `dashfleet setup`: prepare a state directory, run and supervise all parts."""

@@ -1,4 +1,4 @@
-"""What `dashfleet up` needs on one machine: a state directory with databases, secrets and a first user.
+"""Preparation of one machine for `dashfleet up`: a state directory with databases, secrets and a first user.
 
 Invariants:
 - Everything is in one directory, which one `dashfleet up` uses at a time.
