@@ -1,16 +1,16 @@
-"""What admins write: organisations, and who may connect. By a command next to the ingestor, or by a request to it.
+"""Organisations and principals, as admins change them: by a command next to the ingestor, or by a request to it.
 
 Invariants:
-- A secret is hashed before it comes near the database, and is returned to the caller only when it is new.
-- What takes a connection checks before it writes: whatever it refuses, by UserError, has changed nothing.
-- Who is revoked stays in the table, so that brokers and the ingestor see it, and its name is nobody else's meanwhile.
-- What an organisation has goes with it; its principals stay, revoked, until there is one of its name again.
+- A secret is hashed before it reaches the database, and returned to the caller only when it is new.
+- A function that takes a connection checks before it writes: if it raises UserError, it has changed nothing.
+- A revoked principal stays in the table, so that brokers and the ingestor see it, and its name is not reused.
+- Removing an organisation deletes its data; its principals stay, revoked, until the name is used again.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, func, select
+from sqlalchemy import ColumnElement, Engine, Select, func, select
 from sqlalchemy.engine import Connection
 
 from broker.access.credentials import bcrypt_record, hash_secret, new_secret, verify_secret
@@ -28,14 +28,14 @@ _PROVISIONED = (Role.READER, Role.OPERATOR, Role.MACHINE)
 
 
 def new_org(engine: Engine, name: str, *, now: Now) -> None:
-    """Make an organisation. Raises UserError when there is one of this name, or the name is wrong."""
+    """Create an organisation. Raises UserError if it exists, or the name is invalid."""
     require_name(name, "an organisation", ORG_MAX_LENGTH)
     if not add_org(engine, name, now=now):
-        raise UserError(f"there is an organisation {name} already")
+        raise UserError(f"the organisation {name} exists already")
 
 
 def add_org(engine: Engine, name: str, *, now: Now) -> bool:
-    """Make sure that there is an organisation of this name; whether it is new. A new one begins with nobody."""
+    """Create an organisation without principals unless it exists; return whether it is new."""
     with engine.begin() as connection:
         if org_id(connection, name) is not None:
             return False
@@ -47,7 +47,7 @@ def add_org(engine: Engine, name: str, *, now: Now) -> bool:
 
 
 def list_orgs(engine: Engine) -> list[dict[str, Any]]:
-    """Every organisation, with how many machines and valid principals of other roles it has."""
+    """Return every organisation with its number of machines and of valid principals of other roles."""
     machines = select(func.count()).where(tables.machine.c.org_id == tables.org.c.id).scalar_subquery()
     principals = (
         select(func.count())
@@ -61,12 +61,11 @@ def list_orgs(engine: Engine) -> list[dict[str, Any]]:
         principals.label("principals"),
         tables.org.c.created_at.label("created"),
     )
-    with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(query.order_by(tables.org.c.name)).mappings()]
+    return read_rows(engine, query.order_by(tables.org.c.name))
 
 
 def remove_org(engine: Engine, name: str, *, now: Now) -> None:
-    """Remove an organisation with its machines and all that is stored of them; revoke who was of it."""
+    """Remove an organisation with the data of its machines, and revoke its principals. Raises UserError."""
     mine, valid = tables.principal.c.org == name, tables.principal.c.revoked_at.is_(None)
     with engine.begin() as connection:
         require_org(connection, name)
@@ -77,7 +76,7 @@ def remove_org(engine: Engine, name: str, *, now: Now) -> None:
         machines = connection.scalars(
             select(tables.machine.c.id).join(tables.org).where(tables.org.c.name == name)
         ).all()
-    for machine in machines:  # each by itself, so that the ingestor never waits for long
+    for machine in machines:  # one transaction each, so that the ingestor never waits for long
         with engine.begin() as connection:
             connection.execute(tables.machine.delete().where(tables.machine.c.id == machine))
     with engine.begin() as connection:
@@ -85,45 +84,45 @@ def remove_org(engine: Engine, name: str, *, now: Now) -> None:
 
 
 def add_principal(engine: Engine, principal: Principal, secret: str, *, now: Now, revive: bool = True) -> None:
-    """Let a principal connect with this secret, and with no other from now on. A machine also gets its place.
+    """Add a principal, or set its only secret; a machine also gets its row.
 
-    One that is revoked is let in again, unless not to `revive`. Raises LookupError when there is no such organisation.
+    A revoked principal becomes valid again if `revive`. Raises LookupError if the organisation does not exist.
     """
     with engine.begin() as connection:
         found = connection.execute(select(tables.principal).where(_called(principal.username))).first()
         if found is None:
             insert_principal(connection, principal, hash_secret(secret), now())
-            note_bcrypt(connection, principal.username, bcrypt_record(secret))
+            store_bcrypt(connection, principal.username, bcrypt_record(secret))
         elif revive or found.revoked_at is None:
             known = verify_secret(secret, found.secret_hash)
             _change(connection, principal.username, found.secret_hash if known else hash_secret(secret))
             record = found.bcrypt if known and found.bcrypt else bcrypt_record(secret)
-            note_bcrypt(connection, principal.username, record)
+            store_bcrypt(connection, principal.username, record)
         if principal.role is Role.MACHINE:
             insert_machine(connection, principal.org, principal.name, now())
 
 
 def new_principal(engine: Engine, org: str, name: str, role: str, *, now: Now) -> str:
-    """Let somebody new connect, and return the secret. Raises UserError when the name is taken or wrong."""
+    """Add a principal and return its secret. Raises UserError if the name is taken or invalid."""
     if role not in _PROVISIONED:
-        raise UserError(f"there is no role {role} to give: choose one of {', '.join(_PROVISIONED)}")
+        raise UserError(f"the role {role} cannot be given: choose one of {', '.join(_PROVISIONED)}")
     require_name(name, "a principal", MACHINE_MAX_LENGTH)
     secret = new_secret()
     with engine.begin() as connection:
         require_org(connection, org)
         principal = Principal(Role(role), org, name)
         provision(connection, principal, hash_secret(secret), now())
-        note_bcrypt(connection, principal.username, bcrypt_record(secret))
+        store_bcrypt(connection, principal.username, bcrypt_record(secret))
     return secret
 
 
 def provision(connection: Connection, principal: Principal, secret_hash: str, now: int) -> None:
-    """Let somebody new connect, or a revoked one of the same role again, by the record of their secret."""
+    """Add a principal, or make a revoked one of the same role valid, by the hash of its secret."""
     found = connection.execute(select(tables.principal).where(_called(principal.username))).first()
     if found is None:
         insert_principal(connection, principal, secret_hash, now)
     elif found.revoked_at is None or found.role != principal.role:
-        raise UserError(f"{principal.username} is there already: rotate or revoke it, or choose another name")
+        raise UserError(f"{principal.username} exists already: rotate or revoke it, or choose another name")
     else:
         _change(connection, principal.username, secret_hash)
     if principal.role is Role.MACHINE:
@@ -131,7 +130,7 @@ def provision(connection: Connection, principal: Principal, secret_hash: str, no
 
 
 def list_principals(engine: Engine, org: str | None = None) -> list[dict[str, Any]]:
-    """Who has a credential, tokens aside: without secrets and their records."""
+    """Return the principals, except enrolment tokens, without secrets and hashes."""
     table = tables.principal
     query = select(
         table.c.username,
@@ -143,40 +142,39 @@ def list_principals(engine: Engine, org: str | None = None) -> list[dict[str, An
     ).where(table.c.role != Role.ENROL.value)
     if org is not None:
         query = query.where(table.c.org == org)
-    with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(query.order_by(table.c.org, table.c.username)).mappings()]
+    return read_rows(engine, query.order_by(table.c.org, table.c.username))
 
 
 def rotate_principal(engine: Engine, username: str, *, overlap_seconds: float, now: Now) -> str:
-    """Give a principal another secret, and return it; the one before stays good for the overlap. Raises UserError."""
+    """Set and return a new secret; the previous one stays valid for the overlap. Raises UserError."""
     secret = new_secret()
     with engine.begin() as connection:
         rotate(connection, username, hash_secret(secret), overlap_seconds, now())
-        note_bcrypt(connection, username, bcrypt_record(secret))
+        store_bcrypt(connection, username, bcrypt_record(secret))
     return secret
 
 
 def rotate(connection: Connection, username: str, secret_hash: str, overlap_seconds: float, now: int) -> None:
-    """Give a principal the secret of this record; the one before stays good for the overlap."""
+    """Set a new secret by its hash; the previous one stays valid for the overlap."""
     found = _require_valid(connection, username)
     until = now + round(overlap_seconds * 1000)
     _change(connection, username, secret_hash, (found.secret_hash, until) if overlap_seconds else (None, None))
 
 
 def revoke_principal(engine: Engine, username: str, *, now: Now) -> None:
-    """Let somebody connect no more: sessions end within seconds, and a machine is retired. Raises UserError."""
+    """Revoke a credential: its sessions end within seconds, and a machine is retired. Raises UserError."""
     with engine.begin() as connection:
         revoke(connection, username, now())
 
 
 def revoke(connection: Connection, username: str, now: int) -> None:
-    """Let somebody connect no more."""
+    """Revoke a credential."""
     _require_valid(connection, username)
     connection.execute(tables.principal.update().where(_called(username)).values(revoked_at=now))
 
 
 def reinstate(connection: Connection, username: str) -> None:
-    """Let somebody connect again, with the secret that they had."""
+    """Make a revoked credential valid again, with its previous secret."""
     found = _require_known(connection, username)
     if found.revoked_at is None:
         raise UserError(f"{username} is not revoked")
@@ -184,19 +182,19 @@ def reinstate(connection: Connection, username: str) -> None:
 
 
 def role_of(connection: Connection, username: str) -> str:
-    """The role of a principal, revoked or not."""
+    """Return the role of a principal, revoked or not."""
     return str(_require_known(connection, username).role)
 
 
 def configure_org(engine: Engine, name: str, changes: Mapping[str, float]) -> str:
-    """Change these settings of an organisation, and say what was changed. Raises UserError."""
+    """Change settings of an organisation; return a description of the changes. Raises UserError."""
     with engine.begin() as connection:
-        hold_org(connection, name)
+        lock_org(connection, name)
         return configure(connection, name, changes)
 
 
 def configure(connection: Connection, name: str, changes: Mapping[str, float]) -> str:
-    """Change these settings of an organisation (`schemas.fleet.organisation`), and say what was changed."""
+    """Change settings of an organisation (`schemas.fleet.organisation`); return a description of the changes."""
     config, retention = _settings(connection, name)
     try:
         after = organisation.apply_changes(config, retention, changes)
@@ -210,19 +208,19 @@ def configure(connection: Connection, name: str, changes: Mapping[str, float]) -
 
 
 def org_settings(engine: Engine, name: str) -> dict[str, float]:
-    """The value of every setting of an organisation. Raises UserError."""
+    """Return the value of every setting of an organisation. Raises UserError."""
     with engine.connect() as connection:
         return organisation.read_values(*_settings(connection, name))
 
 
-def hold_org(connection: Connection, name: str) -> bool:
-    """Let nobody else change who belongs to an organisation until this transaction ends; whether there is one."""
-    held = connection.execute(tables.org.update().where(tables.org.c.name == name).values(name=tables.org.c.name))
-    return held.rowcount > 0
+def lock_org(connection: Connection, name: str) -> bool:
+    """Lock an organisation until this transaction ends; return False if it does not exist."""
+    locked = connection.execute(tables.org.update().where(tables.org.c.name == name).values(name=tables.org.c.name))
+    return locked.rowcount > 0
 
 
 def insert_principal(connection: Connection, principal: Principal, secret_hash: str, now: int) -> None:
-    """Write a principal that is not there yet."""
+    """Insert a new principal."""
     connection.execute(
         tables.principal.insert().values(
             username=principal.username,
@@ -235,13 +233,13 @@ def insert_principal(connection: Connection, principal: Principal, secret_hash: 
     )
 
 
-def note_bcrypt(connection: Connection, username: str, record: str) -> None:
-    """Keep also the record that NATS takes, where the secret itself is known; see `broker.external.nats`."""
+def store_bcrypt(connection: Connection, username: str, record: str) -> None:
+    """Store the bcrypt hash that NATS needs, where the secret itself is known (`broker.external.nats`)."""
     connection.execute(tables.principal.update().where(_called(username)).values(bcrypt=record))
 
 
 def insert_machine(connection: Connection, org: str, name: str, now: int) -> None:
-    """Make sure that there is a place for a machine. Raises LookupError when its organisation does not exist."""
+    """Insert the row of a machine unless it exists. Raises LookupError if its organisation does not exist."""
     found = org_id(connection, org)
     if found is None:
         raise LookupError(f"there is no organisation {org}")
@@ -251,18 +249,24 @@ def insert_machine(connection: Connection, org: str, name: str, now: int) -> Non
 
 
 def org_id(connection: Connection, name: str) -> int | None:
-    """The number of an organisation."""
+    """Return the id of an organisation."""
     return connection.scalar(select(tables.org.c.id).where(tables.org.c.name == name))
 
 
 def require_org(connection: Connection, name: str) -> None:
-    """Raise UserError when there is no organisation of this name."""
+    """Raise UserError if the organisation does not exist."""
     if org_id(connection, name) is None:
-        raise UserError(f"there is no organisation {name}: see dashfleet org list, or make it with dashfleet org add")
+        raise UserError(f"there is no organisation {name}: see dashfleet org list, or create it with dashfleet org add")
+
+
+def read_rows(engine: Engine, query: Select[Any]) -> list[dict[str, Any]]:
+    """Return the rows of a query as dictionaries."""
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def require_name(name: str, what: str, max_length: int) -> None:
-    """Raise UserError unless this may be an id."""
+    """Raise UserError unless the name is a valid id."""
     if not is_id(name, max_length):
         raise UserError(
             f"{name!r} cannot be {what}: use lower-case letters, digits and inner hyphens, {max_length} at most"

@@ -1,10 +1,10 @@
-"""A copy of the fleet's database in one file, while everything runs, and the way back from it.
+"""Online backup of the fleet's database into one file, and restore from it.
 
 Invariants:
-- A backup is a SQLite file of the same tables, whichever database it came from, so it may be restored into either.
-- It is one moment of the database, also while the ingestor writes, and it never makes the ingestor wait.
-- A file has its name only when it is whole, was opened and read, and is on the disk. Nothing is ever overwritten.
-- A restore happens whole or not at all, and only where there is nothing yet.
+- A backup is a SQLite file with the same tables, whichever database it came from, so it can be restored into either.
+- It is a consistent snapshot, also while the ingestor writes, and never makes the ingestor wait.
+- A file gets its name only when it is complete, was verified, and is on disk. No file is ever overwritten.
+- A restore is atomic, and only into an empty target.
 """
 
 import shutil
@@ -28,15 +28,15 @@ from schemas.fleet.history import DAY
 
 ROWS_AT_ONCE = 1000
 DAYS_MAX = 60
-"""For which PostgreSQL gets a partition of samples; the others' are in one together, as those of wrong clocks are."""
+"""Days that get a partition of samples on PostgreSQL; samples of other days share one."""
 
 Told = Callable[[str, int], None]
-"""Called with a table's name and how many more of its rows have been copied."""
+"""Called with a table's name and the number of its rows copied since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What was found in a backup."""
+    """Content of a backup."""
 
     machines: int
     samples: int
@@ -44,9 +44,9 @@ class Contents:
 
 
 def back_up(engine: Engine, file: Path, *, tell: Told = lambda _table, _rows: None) -> Contents:
-    """Write the database, as it is at one moment, to a new file that only its owner can read.
+    """Write a snapshot of the database to a new file that only its owner can read.
 
-    Raises UserError when there is such a file, or when it cannot be written.
+    Raises UserError if the file exists or cannot be written.
     """
     with _failing_as(f"cannot back up to {file}"), files.new(file) as written:
         if engine.dialect.name == "sqlite":
@@ -58,9 +58,9 @@ def back_up(engine: Engine, file: Path, *, tell: Told = lambda _table, _rows: No
 
 
 def restore(file: Path, engine: Engine, *, tell: Told = lambda _table, _rows: None) -> Contents:
-    """Bring a backup, of this version or an older one, into a SQLite file that is not there yet or an empty database.
+    """Restore a backup, of this version or an older one, into a new SQLite file or an empty database.
 
-    Raises UserError when something is there, when the file is no backup, or when a newer version wrote it.
+    Raises UserError if the target is not empty, the file is no backup, or a newer version wrote it.
     """
     contents = look_into(file)
     with _failing_as(f"cannot restore {file} into {shown_url(engine)}"):
@@ -69,7 +69,7 @@ def restore(file: Path, engine: Engine, *, tell: Told = lambda _table, _rows: No
                 _copy_up(file, written)
         else:
             if set(inspect(engine).get_table_names()) & {*metadata.tables, "alembic_version"}:
-                raise UserError(f"{shown_url(engine)} is not empty, and nothing is overwritten: name an empty one")
+                raise UserError(f"{shown_url(engine)} is not empty, and no data is overwritten: name an empty database")
             with tempfile.TemporaryDirectory() as directory:
                 copied = Path(directory, file.name)
                 _copy_up(file, copied)
@@ -79,7 +79,7 @@ def restore(file: Path, engine: Engine, *, tell: Told = lambda _table, _rows: No
 
 
 def look_into(file: Path) -> Contents:
-    """What a backup holds, after reading it whole. Raises UserError when it is none, or is damaged."""
+    """Verify a backup and return its content. Raises UserError if it is no backup, or damaged."""
     if not file.is_file():
         raise UserError(f"there is no file {file}")
     with (
@@ -91,14 +91,14 @@ def look_into(file: Path) -> Contents:
         if found != "ok":
             raise UserError(f"{file} is damaged: {found}")
         if connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() > newest_revision():
-            raise UserError(f"{file} was written by a newer version of DashFleet: install that one to restore it")
+            raise UserError(f"{file} was written by a newer version of DashFleet: install that version to restore it")
         machines = connection.scalar(select(func.count()).select_from(machine)) or 0
         samples = connection.scalar(select(func.count()).select_from(sample)) or 0
     return Contents(machines, samples, file.stat().st_size)
 
 
 def _copy_up(file: Path, copied: Path) -> None:
-    """Copy a backup, and bring the copy to this version."""
+    """Copy a backup, and migrate the copy to this version."""
     shutil.copyfile(file, copied)
     copied.chmod(0o600)
     with _opened(copied) as engine:
@@ -107,7 +107,7 @@ def _copy_up(file: Path, copied: Path) -> None:
 
 
 def _make_one_file(file: Path) -> None:
-    """Have a SQLite file say all that it holds by itself, without a log beside it."""
+    """Merge the write-ahead log of a SQLite file into it."""
     with _opened(file) as engine, engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
 
@@ -137,7 +137,7 @@ def _send(source: Engine, target: Engine, tell: Told) -> None:
 
 
 def _days_of(reading: Connection) -> list[int]:
-    """The days, since 1970, from which most samples are."""
+    """Return the days (since 1970) with the most samples."""
     day = (sample.c.sampled_at // DAY).label("day")
     query = select(day).where(sample.c.sampled_at.between(0, partitions.LAST))
     query = query.group_by(day).order_by(func.count().desc()).limit(DAYS_MAX)
@@ -154,7 +154,7 @@ def _copy(reading: Connection, writing: Connection, tell: Told) -> None:
 
 
 def _with_nulls(table: Table) -> Table:
-    """The same table, into which None of a JSON column is written as NULL, not as JSON's `null`."""
+    """Return the table with JSON columns that store None as NULL, not as JSON's `null`."""
     twin = table.to_metadata(MetaData())
     for column in twin.columns:
         if isinstance(column.type, JSON):
@@ -163,7 +163,7 @@ def _with_nulls(table: Table) -> Table:
 
 
 def _go_on_counting(connection: Connection, table: Table, column: Column[int]) -> None:
-    """Have PostgreSQL number new rows after those that came with their numbers."""
+    """Set PostgreSQL's sequence behind the highest copied id."""
     highest = connection.scalar(select(func.max(column)))
     sequence = func.pg_get_serial_sequence(f'"{table.name}"', column.name)
     if highest is not None:
@@ -181,7 +181,7 @@ def _opened(file: Path, *, read_only: bool = False) -> Iterator[Engine]:
 
 @contextmanager
 def _failing_as(what: str) -> Iterator[None]:
-    """What the disk or a database says becomes one sentence."""
+    """Turn errors of the disk or a database into one sentence."""
     try:
         yield
     except DatabaseError:
@@ -189,6 +189,6 @@ def _failing_as(what: str) -> Iterator[None]:
     except DBAPIError as error:
         raise DatabaseError(f"{what}: {str(error.orig).partition(chr(10))[0]}") from None
     except FileExistsError as error:
-        raise UserError(f"there is a file {error} already: name one that does not exist") from None
+        raise UserError(f"the file {error} exists already: name a new one") from None
     except OSError as error:
         raise UserError(f"{what}: {error.strerror}") from None

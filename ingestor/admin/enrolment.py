@@ -1,11 +1,10 @@
-"""Giving a machine its place: what the ingestor does with an enrolment request.
+"""Enrolment: a request with a token makes a machine.
 
 Invariants:
-- One transaction per request, which holds the organisation's row from its beginning: of any number of requests at once,
-  over any number of ingestors, a token makes exactly as many machines as it may, and no two get one name.
-- The same nonce gets the same answer, however often it comes: one use of a token makes one machine.
-- An answer is given only after its COMMIT. A name that was ever taken is not given again, so that nobody inherits
-  another machine's history.
+- One transaction per request, which locks the organisation: with any number of concurrent requests and ingestors a
+  token makes exactly as many machines as allowed, and no two get the same name.
+- Requests are idempotent: the same nonce gets the same answer, so one use of a token makes one machine.
+- The answer follows the COMMIT. A name is never given twice, so that no machine inherits another one's history.
 """
 
 from typing import Any
@@ -15,9 +14,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from broker.access.policy import Principal, Role
-from ingestor.admin.access import hold_org, insert_machine, insert_principal
+from ingestor.admin.access import insert_machine, insert_principal, lock_org
+from ingestor.admin.key_changes import signed_changes
 from schemas.contract.enrolment import EnrolAnswer, EnrolledKey, EnrolRequest
-from schemas.contract.messages import Signed
 from schemas.contract.signing import keys_in_force
 from schemas.contract.topics import MACHINE_MAX_LENGTH
 from schemas.database import tables
@@ -26,19 +25,19 @@ NAMES_TRIED = 10_000
 
 
 def enrol(engine: Engine, org: str, token: str, request: EnrolRequest, now: int) -> EnrolAnswer | None:
-    """The answer to a request that came with the token of this user name; `now`: milliseconds of the server's clock.
+    """Return the answer to a request with the token of this user name; `now`: server time in milliseconds.
 
-    None when there is no such token (any more), or the nonce is of another token's request.
+    None if there is no such token (any more), or the nonce belongs to another token's request.
     """
     try:
         with engine.begin() as connection:
             return _answer(connection, org, token, request, now)
-    except IntegrityError:  # the nonce is there
+    except IntegrityError:  # the nonce exists
         return None
 
 
 def _answer(connection: Connection, org: str, token: str, request: EnrolRequest, now: int) -> EnrolAnswer | None:
-    found = _token(connection, token) if hold_org(connection, org) else None
+    found = _token(connection, token) if lock_org(connection, org) else None
     if found is None:
         return None
     answer = _repeated(connection, token, request) or _refused(found, request, now)
@@ -82,7 +81,7 @@ def _accepted(connection: Connection, org: str, token: str, request: EnrolReques
 
 
 def _free_name(connection: Connection, org: str, wanted: str) -> str | None:
-    """The name that was asked for, or the first of `name-2`, `name-3`, … that nobody has or had."""
+    """Return the requested name, or the first of `name-2`, `name-3`, … that was never used."""
     principal, machine = tables.principal, tables.machine
     known = select(principal.c.name).where(principal.c.org == org, principal.c.role == Role.MACHINE.value)
     places = select(machine.c.name).join(tables.org).where(tables.org.c.name == org)
@@ -99,11 +98,8 @@ def _free_name(connection: Connection, org: str, wanted: str) -> str | None:
 
 
 def _keys(connection: Connection, org: str, now: int) -> tuple[EnrolledKey, ...]:
-    """The keys in force, whose orders the machine is to obey."""
-    table = tables.key_change
-    query = select(table.c.statement, table.c.key, table.c.signature).join(tables.org).where(tables.org.c.name == org)
-    changes = [Signed.model_validate(dict(row)) for row in connection.execute(query.order_by(table.c.id)).mappings()]
+    """Return the signing keys in force."""
     return tuple(
         EnrolledKey(public_key=key.public_key, name=key.name, expires_at=key.expires_at)
-        for key in keys_in_force(changes, org, now).values()
+        for key in keys_in_force(signed_changes(connection, org), org, now).values()
     )

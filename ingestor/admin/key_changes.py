@@ -1,18 +1,17 @@
-"""Which keys an organisation's machines obey, as the admin commands write and list them.
+"""The signing keys that an organisation's machines obey, as a list of signed changes.
 
 Invariants:
-- The list only grows: a key that was once revoked is never taken again, and machines follow the list from its start.
-- The first key of an organisation signs for itself; every later change is signed by a key that is in force.
-- Only public halves come here.
+- The list only grows: a revoked key is never added again, and machines follow the list from its start.
+- The first key of an organisation signs itself; every later change is signed by a key in force.
+- Only public keys are stored.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.engine import Connection
 
-from ingestor.admin.access import org_id, require_org
+from ingestor.admin.access import Now, org_id, require_org
 from runtime.errors import UserError
 from schemas.contract.messages import KEY_CHANGES_MAX, Signed
 from schemas.contract.signing import (
@@ -27,15 +26,13 @@ from schemas.contract.signing import (
 )
 from schemas.database import tables
 
-Now = Callable[[], int]
-
 
 def add_key(
     engine: Engine, org: str, seed: str, *, signer: str | None, name: str, expires_at: int | None, now: Now
 ) -> str:
-    """Let machines obey the key of this seed; returns its id. `signer` is the seed that signs, None for the first key.
+    """Add the key of this seed; return its id. `signer`: the seed that signs, None for the first key.
 
-    Raises UserError when there is no such organisation, or when `signer` may not sign here.
+    Raises UserError if the organisation does not exist, or `signer` may not sign for it.
     """
     change = KeyChange(change="add", org=org, public_key=public_key(seed), name=name, at=now(), expires_at=expires_at)
     with engine.begin() as connection:
@@ -44,9 +41,9 @@ def add_key(
 
 
 def revoke_key(engine: Engine, org: str, id_: str, *, signer: str, now: Now) -> None:
-    """Let machines obey this key no more. Raises UserError."""
+    """Revoke a key. Raises UserError."""
     with engine.begin() as connection:
-        known = {row["id"]: row for row in describe_keys(_changes(connection, org), org, now())}
+        known = {row["id"]: row for row in describe_keys(signed_changes(connection, org), org, now())}
         if id_ not in known:
             raise UserError(f"{org} has no key {id_}: dashfleet key list --org {org} names them")
         if known[id_]["revoked_at"] is None:
@@ -55,23 +52,23 @@ def revoke_key(engine: Engine, org: str, id_: str, *, signer: str, now: Now) -> 
 
 
 def list_keys(engine: Engine, org: str, *, now: Now) -> list[dict[str, Any]]:
-    """Every key that there ever was, in the form that `dashfleet key list --json` documents."""
+    """Return all keys, also revoked ones, in the form that `dashfleet key list --json` documents."""
     with engine.connect() as connection:
-        return describe_keys(_changes(connection, org), org, now())
+        return describe_keys(signed_changes(connection, org), org, now())
 
 
 def has_keys(engine: Engine, org: str) -> bool:
-    """Whether the organisation has, or had, any key."""
+    """Return whether the organisation has or had any key."""
     with engine.connect() as connection:
-        return bool(_changes(connection, org))
+        return bool(signed_changes(connection, org))
 
 
-def take(connection: Connection, org: str, signed: Signed, now: int) -> str:
-    """Write a change that somebody has signed elsewhere, and say what it is. Raises UserError.
+def apply_signed(connection: Connection, org: str, signed: Signed, now: int) -> str:
+    """Store a change that was signed elsewhere; return its description. Raises UserError.
 
-    The last key is not revoked so: nobody could ever sign for another one.
+    The last key cannot be revoked: no further change could ever be signed.
     """
-    before = _changes(connection, org)
+    before = signed_changes(connection, org)
     key = keys_in_force(before, org, now).get(signed.key)
     if key is None:
         raise UserError(f"the key {signed.key} is not in force in {org}: it cannot sign this")
@@ -92,7 +89,7 @@ def take(connection: Connection, org: str, signed: Signed, now: int) -> str:
 
 def _write(connection: Connection, change: KeyChange, signer: str, *, first: bool) -> None:
     require_org(connection, change.org)
-    before = _changes(connection, change.org)
+    before = signed_changes(connection, change.org)
     if first == bool(before):
         raise UserError(
             f"{change.org} has a key already: the next one must be signed by it, so name its file with --signed-by"
@@ -110,7 +107,8 @@ def _insert(connection: Connection, org: str, before: list[Signed], signed: Sign
     connection.execute(insert(tables.key_change).values(org_id=org_id(connection, org), **signed.model_dump()))
 
 
-def _changes(connection: Connection, org: str) -> list[Signed]:
+def signed_changes(connection: Connection, org: str) -> list[Signed]:
+    """Return the changes of an organisation's keys, oldest first."""
     query = (
         select(tables.key_change.c.statement, tables.key_change.c.key, tables.key_change.c.signature)
         .join_from(tables.key_change, tables.org)

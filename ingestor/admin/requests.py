@@ -1,11 +1,12 @@
-"""Changes of an organisation that an admin asked for over MQTT: who may, what is done, and what is recorded.
+"""Administrative requests over MQTT: authorisation, the change, and its record.
 
 Invariants:
-- A change and the record of its request are one transaction, which holds the organisation's row: it is done once,
-  however often it is asked for, and what is refused has changed nothing.
-- The topic says whose organisation it is. A change reaches no other one's, none of the system's principals, and no
-  machine but by retiring it.
-- Only brokers know who publishes, so only those whom they let publish for the system may ask (`may_administer`).
+- A change and the record of its request are one transaction, which locks the organisation: requests are idempotent, and
+  a refused one has changed nothing.
+- The topic names the organisation. A change affects no other organisation, none of the system's principals, and a
+  machine only by retiring or reinstating it.
+- Only brokers know who publishes, so only principals that they let publish for the system are allowed
+  (`may_administer`).
 """
 
 from typing import assert_never
@@ -40,14 +41,14 @@ _NOT_ALLOWED = "only the dashboard may ask for this, for its admins"
 
 
 def administer(engine: Engine, record: RequestRecord, level: str, change: Administration) -> RequestRecord | None:
-    """Do what was asked, or refuse it, and record which. `level`: whose topic it came on.
+    """Apply or refuse a change, and record which. `level`: the principal's level in the topic.
 
-    The record as it is in the database, also when it is there already; None when another transaction was faster, or
-    there is no such organisation any more: whoever hears no answer asks again.
+    Returns the record as stored, also if it existed; None if another transaction was faster or the organisation does
+    not exist any more: a client without an answer repeats its request.
     """
     try:
         with engine.begin() as connection:
-            if not access.hold_org(connection, record.org):
+            if not access.lock_org(connection, record.org):
                 return None
             known = find_request(connection, record.id)
             if known is not None:
@@ -72,11 +73,11 @@ def _decide(connection: Connection, record: RequestRecord, level: str, change: A
 
 
 def _apply(connection: Connection, record: RequestRecord, change: Administration) -> str:
-    """Do it, and say what was done. Raises UserError before anything is written."""
+    """Apply a change, and return its description. Raises UserError before anything is written."""
     org, now = record.org, record.created_at
     match change:
         case ConfigureOrg():
-            return access.configure(connection, org, change.settings) or "nothing: it was so already"
+            return access.configure(connection, org, change.settings) or "nothing changed"
         case AddToken():
             until = now + change.lifetime_seconds * 1000
             by = storable(record.actor or record.principal)
@@ -92,7 +93,7 @@ def _apply(connection: Connection, record: RequestRecord, change: Administration
         case RotatePrincipal():
             _require_program(connection, org, change.name)
             access.rotate(connection, _username(org, change.name), change.secret_hash, change.overlap_seconds, now)
-            return f"{change.name}; the secret before stays good for {duration(change.overlap_seconds)}"
+            return f"{change.name}; the previous secret stays valid for {duration(change.overlap_seconds)}"
         case RevokePrincipal():
             _require_program(connection, org, change.name)
             access.revoke(connection, _username(org, change.name), now)
@@ -104,7 +105,7 @@ def _apply(connection: Connection, record: RequestRecord, change: Administration
             access.reinstate(connection, _machine(connection, org, change.machine))
             return change.machine
         case ChangeKeys():
-            return key_changes.take(connection, org, change.change, now)
+            return key_changes.apply_signed(connection, org, change.change, now)
         case _:
             assert_never(change)
 
@@ -114,13 +115,13 @@ def _username(org: str, name: str) -> str:
 
 
 def _require_program(connection: Connection, org: str, name: str) -> None:
-    """Raise UserError unless this is somebody whom an admin may have let in: no token, and no machine."""
+    """Raise UserError unless this is a reader or an operator."""
     if access.role_of(connection, _username(org, name)) not in _PROGRAMS:
         raise UserError(f"{name} is neither a reader nor an operator")
 
 
 def _machine(connection: Connection, org: str, name: str) -> str:
-    """The user name of a machine. Raises UserError when there is none of this name."""
+    """Return the user name of a machine. Raises UserError if it does not exist."""
     known = select(tables.machine.c.id).join(tables.org).where(tables.org.c.name == org, tables.machine.c.name == name)
     if connection.execute(known).first() is None:
         raise UserError(f"{org} has no machine {name}")

@@ -1,6 +1,6 @@
-"""Enrolment tokens as admins make them: each is a principal that may only ask for a machine's place.
+"""Enrolment tokens: each is a principal that may only request enrolment.
 
-Invariant: a token is shown once, whole; what is stored of it is the record of its secret.
+Invariant: a token is shown once; only the hash of its secret is stored.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from broker.access.credentials import bcrypt_record, hash_secret
 from broker.access.credentials import new_token as new_credential
 from broker.access.policy import Principal, Role
-from ingestor.admin.access import Now, insert_principal, note_bcrypt, require_org
+from ingestor.admin.access import Now, insert_principal, read_rows, require_org, store_bcrypt
 from runtime.errors import UserError
 from schemas.contract.administration import TOKEN_LIFE_MAX_SECONDS, TOKEN_USES_MAX
 from schemas.contract.enrolment import Token
@@ -19,9 +19,9 @@ from schemas.database import tables
 
 
 def new_token(engine: Engine, org: str, *, uses: int, seconds: float, created_by: str, now: Now) -> Token:
-    """A token that makes so many machines within so many seconds. Raises UserError."""
+    """Create a token for a number of machines (`uses`) within a time. Raises UserError."""
     if not 1 <= uses <= TOKEN_USES_MAX:
-        raise UserError(f"a token makes 1 to {TOKEN_USES_MAX} machines, not {uses}")
+        raise UserError(f"a token enrols 1 to {TOKEN_USES_MAX} machines, not {uses}")
     if not 0 < seconds <= TOKEN_LIFE_MAX_SECONDS:
         raise UserError("a token lives for 30 days at most: see --expires")
     token = new_credential(org)
@@ -29,14 +29,14 @@ def new_token(engine: Engine, org: str, *, uses: int, seconds: float, created_by
         require_org(connection, org)
         until = now() + round(seconds * 1000)
         insert_token(connection, org, token.name, hash_secret(token.secret), uses, until, created_by, now())
-        note_bcrypt(connection, Principal(Role.ENROL, org, token.name).username, bcrypt_record(token.secret))
+        store_bcrypt(connection, Principal(Role.ENROL, org, token.name).username, bcrypt_record(token.secret))
     return token
 
 
 def insert_token(
     connection: Connection, org: str, name: str, secret_hash: str, uses: int, until: int, created_by: str, now: int
 ) -> None:
-    """Write a token by the record of its secret. Raises UserError when there is, or was, a principal of this name."""
+    """Insert a token by the hash of its secret. Raises UserError if a principal has or had this name."""
     principal = Principal(Role.ENROL, org, name)
     known = tables.principal.c.username == principal.username
     if connection.execute(select(tables.principal.c.username).where(known)).first() is not None:
@@ -47,7 +47,7 @@ def insert_token(
 
 
 def list_tokens(engine: Engine, org: str | None = None) -> list[dict[str, Any]]:
-    """Every token, by the name that `dashfleet token revoke` takes: what it may make, has made, and until when."""
+    """Return every token with its uses and expiry, by the name that `dashfleet token revoke` takes."""
     table, principal = tables.token, tables.principal
     query = select(
         table.c.username.label("token"),
@@ -61,18 +61,17 @@ def list_tokens(engine: Engine, org: str | None = None) -> list[dict[str, Any]]:
     ).select_from(table.join(principal))
     if org is not None:
         query = query.where(principal.c.org == org)
-    with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(query.order_by(table.c.created_at)).mappings()]
+    return read_rows(engine, query.order_by(table.c.created_at))
 
 
 def revoke_token(engine: Engine, name: str, *, now: Now) -> None:
-    """End a token before its time: the machines that it made stay. Raises UserError."""
+    """Revoke a token; the machines that it enrolled stay. Raises UserError."""
     with engine.begin() as connection:
         end_token(connection, name, now())
 
 
 def end_token(connection: Connection, username: str, now: int) -> None:
-    """End a token. Raises UserError."""
+    """Revoke a token. Raises UserError."""
     table = tables.principal
     mine = (table.c.username == username) & (table.c.role == Role.ENROL.value)
     found = connection.execute(select(table.c.revoked_at).where(mine)).first()

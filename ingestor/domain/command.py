@@ -10,6 +10,7 @@ Invariants:
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from schemas.contract.commands import FINAL, CommandState, Result
 from schemas.contract.messages import Signed
@@ -23,6 +24,9 @@ ANSWER_SECONDS = 60.0
 RETRY_FLOOR_SECONDS = 1.0
 RETRY_FIRST_SECONDS = 4.0
 RETRY_MOST_SECONDS = 300.0
+
+OUTCOME_FIELDS = ("reason", "detail", "exit_code", "output", "output_truncated")
+"""Fields that a command, a result and an update have in common."""
 
 OPEN = frozenset((CommandState.QUEUED, CommandState.SENT, CommandState.RUNNING))
 """States in which the ingestor still has something to do."""
@@ -76,16 +80,7 @@ def on_result(command: Command, result: Result, now: int) -> Command:
     if command.state in FINAL:
         return command
     if result.state != "running":
-        return replace(
-            command,
-            state=CommandState(result.state),
-            reason=result.reason,
-            detail=result.detail,
-            exit_code=result.exit_code,
-            output=result.output,
-            output_truncated=result.output_truncated,
-            ended_at=now,
-        )
+        return replace(command, state=CommandState(result.state), ended_at=now, **outcome(result))
     if command.running_at is not None:  # a repeated report: a command runs once
         return command
     return replace(
@@ -129,6 +124,11 @@ def ends_at(command: Command) -> int:
 def retry_seconds(attempts: int, random: Callable[[], float]) -> float:
     """Return the backoff after this many attempts: full jitter over a bound that doubles."""
     return RETRY_FLOOR_SECONDS + random() * min(RETRY_MOST_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(attempts - 1, 32))
+
+
+def outcome(of: Command | Result) -> dict[str, Any]:
+    """Return the OUTCOME_FIELDS of a command or a result."""
+    return {name: getattr(of, name) for name in OUTCOME_FIELDS}
 
 
 def _ended(command: Command, state: CommandState, reason: str, detail: str, now: int) -> Command:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingestor.domain.command import Command
+from ingestor.domain.command import Command, outcome
 from ingestor.domain.machine import Machine
 from schemas.contract.commands import Desired, Rollout, Update
 
@@ -109,10 +109,6 @@ def command_update(command: Command, request: str, now: int) -> Update:
         action=command.action,
         state=command.state.value,
         at=now,
-        reason=command.reason,
-        detail=command.detail,
-        exit_code=command.exit_code,
-        output=command.output,
-        output_truncated=command.output_truncated,
         attempt=command.attempts,
+        **outcome(command),
     )

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy import Engine, Select, bindparam, select
 from sqlalchemy.engine import Connection, Row
 
-from ingestor.domain.command import OPEN, Command
+from ingestor.domain.command import OPEN, OUTCOME_FIELDS, Command
 from ingestor.domain.command_changes import CommandChange, CommandChanges, RequestRecord
 from ingestor.domain.rollout import RolloutKey, RolloutProgress
 from schemas.contract.commands import CommandState, Desired, Rollout
@@ -22,8 +22,8 @@ from schemas.database import tables
 from schemas.database.engine import storable
 
 _COMMAND, _REQUEST, _HISTORY, _MACHINE = tables.command, tables.request, tables.command_transition, tables.machine
-_OUTCOME = ("state", "reason", "detail", "exit_code", "output", "output_truncated")
-_CHANGING = (*_OUTCOME, "attempts", "sent_at", "running_at", "ended_at")
+_FIXED = ("id", "machine_id", "action", "expires_at", "created_at")
+_CHANGING = ("state", *OUTCOME_FIELDS, "attempts", "sent_at", "running_at", "ended_at")
 """The columns of a command that change after its creation."""
 
 
@@ -137,21 +137,24 @@ def _requests() -> Select[Any]:
 
 
 def _command(row: Row[Any]) -> Command:
+    fields = (
+        "id",
+        "machine_id",
+        "org",
+        "machine",
+        "principal",
+        "batch",
+        "action",
+        "expires_at",
+        "created_at",
+        *_CHANGING,
+    )
     return Command(
-        id=row.id,
-        machine_id=row.machine_id,
-        org=row.org,
-        machine=row.machine,
-        request=row.request_id,
-        principal=row.principal,
-        batch=row.batch,
-        gated=row.rollout is not None,
-        action=row.action,
-        order=Signed.model_construct(statement=row.statement, key=row.key, signature=row.signature),
-        expires_at=row.expires_at,
-        created_at=row.created_at,
-        **{name: getattr(row, name) for name in _CHANGING if name != "state"},
+        **{name: getattr(row, name) for name in fields if name != "state"},
         state=CommandState(row.state),
+        request=row.request_id,
+        gated=row.rollout is not None,
+        order=Signed.model_construct(statement=row.statement, key=row.key, signature=row.signature),
     )
 
 
@@ -181,16 +184,10 @@ def _request_row(request: RequestRecord) -> dict[str, Any]:
 
 def _command_row(command: Command, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "id": command.id,
-        "machine_id": command.machine_id,
+        **{name: getattr(command, name) for name in _FIXED},
         "request_id": command.request,
-        "action": command.action,
         "arguments": arguments,
-        "statement": command.order.statement,
-        "key": command.order.key,
-        "signature": command.order.signature,
-        "expires_at": command.expires_at,
-        "created_at": command.created_at,
+        **command.order.model_dump(),
         **_changing_values(command),
     }
 

@@ -296,7 +296,7 @@ def test_what_the_ingestor_refuses_is_shown_with_its_reason_and_no_secret(visit:
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("textbox", name="Name").fill("taken")
     dialog.get_by_role("button", name="Add client").click()
-    expect(dialog.get_by_text("Refused: home._taken is there already")).to_be_visible()
+    expect(dialog.get_by_text("Refused: home._taken exists already")).to_be_visible()
     photograph(page, "programs-refused-light")
     assert dialog.locator("code").count() == 0
     close(dialog)

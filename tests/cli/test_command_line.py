@@ -151,8 +151,8 @@ def test_a_backup_is_restored_elsewhere_and_never_over_anything(data: Path, tmp_
     assert "Backed up 0 machines and 0 samples" in dashfleet("backup", file, "--data", str(data)).stdout
     assert "Restored 0 machines" in dashfleet("restore", file, "--data", other).stdout
     assert json.loads(dashfleet("machines", "--data", other, "--json").stdout) == []
-    assert "there is a file" in refusal("backup", file, "--data", str(data))
-    assert "there is a file" in refusal("restore", file, "--data", other)
+    assert "exists already" in refusal("backup", file, "--data", str(data))
+    assert "exists already" in refusal("restore", file, "--data", other)
     assert "is no backup" in refusal("restore", __file__, "--data", str(tmp_path / "third"))
 
 

@@ -166,14 +166,14 @@ def _row(table: Any, machine: int, number: int) -> dict[str, Any]:  # noqa: ANN4
 def test_nothing_is_overwritten(fleet: Fleet, tmp_path: Path) -> None:
     file = tmp_path / "fleet.backup"
     file.write_text("mine")
-    with pytest.raises(UserError, match="there is a file"):
+    with pytest.raises(UserError, match="exists already"):
         back_up(fleet.engine, file)
     assert file.read_text() == "mine"
     other = tmp_path / "other.backup"
     back_up(fleet.engine, other)
-    with pytest.raises(UserError, match=r"not empty|there is a file"):
+    with pytest.raises(UserError, match=r"not empty|exists already"):
         restore(other, fleet.engine)
-    with opened(sqlite_url(file)) as foreign, pytest.raises(UserError, match="there is a file"):
+    with opened(sqlite_url(file)) as foreign, pytest.raises(UserError, match="exists already"):
         restore(other, foreign)  # a file that is not ours at all
     assert file.read_text() == "mine"
 

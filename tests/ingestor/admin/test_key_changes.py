@@ -2,7 +2,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from ingestor.admin.access import add_org
-from ingestor.admin.key_changes import add_key, has_keys, list_keys, revoke_key, take
+from ingestor.admin.key_changes import add_key, apply_signed, has_keys, list_keys, revoke_key
 from runtime.errors import UserError
 from schemas.contract.commands import Order
 from schemas.contract.messages import Signed
@@ -92,7 +92,7 @@ def signed(seed: str, by: str, *, change: str = "add", org: str = "home", at: in
 
 def taken(engine: Engine, change: Signed) -> str:
     with engine.begin() as connection:
-        return take(connection, "home", change, 20)
+        return apply_signed(connection, "home", change, 20)
 
 
 def test_a_change_that_was_signed_elsewhere_is_taken_as_it_was_signed(home: Engine) -> None:
