@@ -61,7 +61,7 @@ log = logging.getLogger(__name__)
 
 
 class Ingestor:
-    """One ingestor; each `step` handles one batch."""
+    """An ingestor; each `step` handles one batch."""
 
     def __init__(
         self,

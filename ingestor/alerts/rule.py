@@ -42,8 +42,10 @@ Condition = Callable[[Facts], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. An alert opens when the condition has held for `after_seconds` without a break, and closes when it has
-    not held for `over_after_seconds`. Raises ValueError for a name that is no id, a wrong title, severity or time.
+    """An alert rule. Raises ValueError for a name that is no id, a wrong title, severity or time.
+
+    An alert opens when the condition has held for `after_seconds` without a break, and closes when it has not held for
+    `over_after_seconds`.
     """
 
     name: str

@@ -11,7 +11,7 @@ AlertKey = tuple[int, str]
 
 @dataclass(slots=True, eq=False)
 class Alert:
-    """One alert. `ended_at` is None while it is open, `id` until it is stored. Times are the server's clock."""
+    """An alert. `ended_at` is None while it is open, `id` until it is stored. Times are the server's clock."""
 
     machine: int
     org: str

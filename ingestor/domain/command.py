@@ -34,7 +34,7 @@ OPEN = frozenset((CommandState.QUEUED, CommandState.SENT, CommandState.RUNNING))
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One order for one machine, and its state. Times are milliseconds of the server's clock."""
+    """An order for a machine, and its state. Times are milliseconds of the server's clock."""
 
     id: str
     machine_id: int

@@ -35,7 +35,7 @@ class Kind(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Incident:
-    """One incident. `org` is empty if it concerns the whole system; `id` is None until it is stored."""
+    """An incident. `org` is empty if it concerns the whole system; `id` is None until it is stored."""
 
     kind: Kind
     org: str

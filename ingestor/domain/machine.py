@@ -90,7 +90,7 @@ class Latest:
 
 @dataclass(slots=True, eq=False)
 class Machine:
-    """One machine: identity, presence, newest sample and ledger.
+    """A machine: identity, presence, newest sample and ledger.
 
     `clock` estimates the server's clock minus the machine's.
     """

@@ -30,7 +30,7 @@ _ENDED = _FAILED | {CommandState.SUCCEEDED}
 
 @dataclass(slots=True, eq=False)
 class RolloutProgress:
-    """One rollout: the commands of all requests of one batch. `next_at`: next turn of the rate, in milliseconds."""
+    """A rollout: the commands of all requests of one batch. `next_at`: next turn of the rate, in milliseconds."""
 
     rollout: Rollout
     stopped: bool = False

@@ -37,7 +37,7 @@ def bulk(engine: Engine, table: Table, columns: Sequence[str], *, overwrite: boo
 
 
 class PreparedRows:
-    """One statement, compiled once, for the driver's `executemany`."""
+    """A statement, compiled once, for the driver's `executemany`."""
 
     def __init__(self, engine: Engine, table: Table, columns: Sequence[str], *, overwrite: bool) -> None:
         statement = _on_conflict(dialect_insert(engine)(table), table, columns, overwrite=overwrite)
