@@ -51,7 +51,7 @@ def test_an_organisation_comes_and_goes(data: Path) -> None:
     assert dashfleet("org", "add", "acme", "--data", str(data)).returncode == 0
     assert [row["org"] for row in listed(data, "org")] == ["acme"]
     assert "acme" in dashfleet("org", "list", "--data", str(data)).stdout
-    assert "acme already" in refusal("org", "add", "acme", "--data", str(data))
+    assert "acme exists already" in refusal("org", "add", "acme", "--data", str(data))
     code, shown = at_a_terminal("org", "remove", "acme", "--data", str(data), typing=["n"])
     assert code != 0, shown
     assert [row["org"] for row in listed(data, "org")] == ["acme"]
