@@ -1,4 +1,4 @@
-"""A dashboard as its own process over a seeded fleet, and Chromium to look at it."""
+"""A dashboard as a process of its own over a seeded fleet, and Chromium."""
 
 import math
 import time
@@ -35,7 +35,7 @@ def now() -> int:
 
 
 def seeded(directory: Path) -> Fleet:
-    """A fleet like many: mostly well, some of it not, one machine hostile."""
+    """Seed a typical fleet: most machines healthy, some not, and one hostile."""
     engine = open_engine(sqlite_url(directory / "fleet.db"))
     upgrade(engine)
     fleet = Fleet(engine, now=now())
@@ -112,14 +112,14 @@ def fleet(directory: Path) -> Iterator[Fleet]:
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[RunningBroker]:
-    """Started before the browser: no other event loop runs in this thread once Playwright's does."""
+    """A dashboard that starts before the browser: after Playwright's event loop no other one can run in this thread."""
     with embedded_broker({DASHBOARD: SECRET, INGESTOR: SECRET}) as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
 def answerer(fleet: Fleet, broker: RunningBroker) -> Iterator[Answerer]:
-    """An ingestor with machines that do whatever a test says."""
+    """An ingestor with machines whose answers a test sets."""
     with answering(fleet.engine, broker.address, SECRET, now=now) as answerer:
         yield answerer
 
@@ -155,7 +155,7 @@ def visit(visitors: Visitors) -> Iterator[Open]:
 
 @contextmanager
 def watched(visitors: Visitors) -> Iterator[Open]:
-    """The same for any dashboard."""
+    """Open pages of any dashboard, with the same checks at the end."""
     opened: list[BrowserContext] = []
     wrong: list[str] = []
 
@@ -197,13 +197,13 @@ def _check(url: str, ours: str, wrong: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def serve() -> Callable[..., AbstractContextManager[Dashboard]]:
-    """To serve a dashboard of a test's own."""
+    """Serve a separate dashboard for one test."""
     return serving
 
 
 @pytest.fixture(scope="session")
 def visit_at() -> Callable[[Browser, str], AbstractContextManager[Open]]:
-    """To open pages of a dashboard of a test's own."""
+    """Open pages of the separate dashboard of a test."""
 
     @contextmanager
     def visit_at(browser: Browser, url: str) -> Iterator[Open]:

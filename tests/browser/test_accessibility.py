@@ -1,4 +1,4 @@
-"""Every page as axe-core sees it, in both schemes: no serious finding, no critical one.
+"""Every page under axe-core, in both schemes: no serious and no critical finding.
 
 The pages are those in `dashboard/pages/`: a new one is tested without an edit here.
 """
@@ -20,11 +20,11 @@ from dashboard.settings.section import discover_sections
 
 Visit = Callable[..., Page]
 QUERIES: Final = {"machine": "?id=web-paris&range=6h"}
-"""What a page needs in its address to show something."""
+"""The query that a page needs to show data."""
 
 
 def addresses() -> list[str]:
-    """Of every page, section and view there is. The first page is at `/`."""
+    """Return the address of every page, section and view. The first page is at `/`."""
     _first, *others = (view.path for view, _show in discover(pages))
     sections = [f"/settings?section={each.code}" for each, _show in discover_sections(settings_sections)]
     return ["/", "/?view=map", *(f"/{path}{QUERIES.get(path, '')}" for path in others), *sections]
@@ -34,7 +34,7 @@ both_schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
 
 
 class Findings:
-    """What was found where; all of it is told at the end."""
+    """Findings by page, reported together at the end."""
 
     def __init__(self) -> None:
         self.by_place: dict[str, list[str]] = {}
@@ -67,14 +67,14 @@ def test_no_page_has_one(visit: Visit, findings: Findings, scheme: str) -> None:
         settled(page)
         expect(page.get_by_role("dialog")).to_have_count(0)
         findings.look(page, address)
-        page.close()  # or it would refresh until the end, beside all others
+        page.close()  # an open page refreshes until the end, beside all others
     findings.expect_none()
 
 
 @both_schemes
 def test_nor_has_one_that_is_empty_or_refuses(visit: Visit, findings: Findings, scheme: str) -> None:
     for address in addresses():
-        page = visit(address, user="newcomer", scheme=scheme)  # of an organisation that has nothing
+        page = visit(address, user="newcomer", scheme=scheme)  # of an organisation without data
         expect(page.get_by_role("heading").first).to_be_visible()
         settled(page)
         findings.look(page, f"{address} without anything")

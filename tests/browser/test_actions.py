@@ -1,4 +1,4 @@
-"""Acting from the dashboard, in a real browser: selection, dialog, progress, activity; and who may not."""
+"""Actions from the dashboard in a real browser: selection, dialog, progress, activity, and missing permission."""
 
 import re
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def box(page: Page, name: str) -> Locator:
 
 
 def ticked(page: Page) -> list[str]:
-    """The ids of the rows that are ticked on the screen."""
+    """Return the ids of the ticked rows."""
     rows: list[str] = page.locator(".df-fleet tbody tr[aria-selected=true]").evaluate_all(
         "rows => rows.map(row => row.dataset.id)"
     )
@@ -39,7 +39,7 @@ def ticked(page: Page) -> list[str]:
 
 
 def ids(page: Page) -> list[str]:
-    """The ids of the rows on the screen, in their order."""
+    """Return the ids of the rows in display order."""
     rows: list[str] = page.locator(".df-fleet tbody tr").evaluate_all("rows => rows.map(row => row.dataset.id)")
     return rows
 
@@ -53,7 +53,7 @@ def ready(page: Page) -> None:
 
 
 def orders(answerer: Answerer) -> list[Order]:
-    """What was ordered since the test began."""
+    """Return the orders published since the test began."""
     acts = [request.change for request in answerer.heard if isinstance(request.change, Act)]
     return [Order.model_validate_json(signed.statement) for act in acts for signed in act.orders]
 
@@ -288,7 +288,7 @@ WATCH_CLOSE = """() => {
 
 
 def test_the_button_that_closes_the_dialog_does_not_move_aside_under_a_click(visit: Visit) -> None:
-    """Streamlit keeps the buttons that were there before in the same row for a while: they must not push it."""
+    """Streamlit keeps the former buttons of the row for a while: they must not push the new one aside."""
     page = visit("/machine?id=db-02", user="olga")
     page.get_by_role("button", name="Run action …").click()
     dialog = page.get_by_role("dialog")
@@ -313,7 +313,7 @@ def test_a_machines_page_acts_on_it_and_lists_its_last_commands(visit: Visit, sc
     expect(dialog.get_by_text("1 Succeeded")).to_be_visible()
     dialog.locator(
         ".stDialog [class*=st-key-dialog-][class*=-close] button"
-    ).click()  # not the cross, which is called the same
+    ).click()  # not the cross, which has the same name
     expect(page.get_by_role("dialog")).to_have_count(0)
     photograph(page, f"machine-acting-{scheme}")
     commands = page.get_by_role("table", name="Last commands")
@@ -338,7 +338,7 @@ def test_what_waits_can_be_taken_back_by_an_operator(visit: Visit, answerer: Ans
     expect(page.get_by_role("cell", name="Cancelled")).to_be_visible()
 
 
-# Who may not.
+# Without permission.
 
 
 def test_a_viewer_sees_no_way_to_act(visit: Visit, answerer: Answerer) -> None:
@@ -364,7 +364,7 @@ window.WebSocket = class extends Real {
 
 
 def replay(page: Page, frames: list[bytes]) -> None:
-    """Send what another browser sent, as somebody would who forges what their page does not offer."""
+    """Send recorded frames of another browser, as a client would that forges what its page does not offer."""
     for frame in frames:
         page.evaluate("bytes => window.sockets.at(-1).send(new Uint8Array(bytes))", list(frame))
 
@@ -396,7 +396,7 @@ def test_what_a_viewer_forges_does_nothing(visit: Visit, answerer: Answerer) -> 
         other.goto(other.url.replace("/readyz", "/"))
         ready(other)
         replay(other, frames)
-        if user == "admin":  # for whom it is no forgery, so that we know that it arrives
+        if user == "admin":  # who may: this shows that the frames arrive
             expect(other.locator(".df-selected")).to_contain_text("1 selected")
     stamp = other.locator(".df-live").inner_text()
     expect(other.locator(".df-live")).not_to_have_text(stamp)

@@ -20,7 +20,7 @@ Visit = Callable[..., Page]
 
 
 class Dashboard(Protocol):
-    """What the fixture of this name gives; see conftest.py."""
+    """The type of the fixture with this name in conftest.py."""
 
     port: int
 
@@ -33,13 +33,13 @@ SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 
 
 def photograph(page: Page, name: str) -> None:
-    """Keep a screenshot for people to look at."""
+    """Save a screenshot for review."""
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
 def machines(page: Page) -> list[str]:
-    """The names on the fleet page, in their order."""
+    """Return the names on the fleet page in display order."""
     return page.locator(".df-fleet tbody .df-name").all_inner_texts()
 
 
@@ -76,7 +76,7 @@ def test_the_fleet_shows_its_machines_the_worst_first(visit: Visit, scheme: str)
     expect(row(page, "db-01")).to_contain_text("Online")
     expect(row(page, "db-01")).to_contain_text("97 %")
     expect(row(page, "db-01").get_by_text("floor: 2")).to_be_visible()
-    # The oldest of the last 30 minutes, which move on while the tests run.
+    # The start of the last 30 minutes, which advance while the tests run.
     expect(row(page, "db-01").get_by_role("img", name=re.compile(r"CPU from [4-9]\d % to 98 %"))).to_be_visible()
     expect(page.locator(".df-card[data-code=attention] strong")).to_have_text("3")
     expect(page.locator(".df-card[data-code=all] strong")).to_have_text("66")
@@ -346,7 +346,7 @@ def _key(fleet: Fleet, name: str) -> int:
 
 
 def _widest_gap(png: bytes, line: tuple[int, int, int]) -> float:
-    """The widest stretch without the line's colour between two columns that have it, as a share of the whole line."""
+    """Return the widest gap in the line's colour, as a share of the whole line."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
     below_legend = 40
     columns = [

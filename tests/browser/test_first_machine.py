@@ -1,4 +1,4 @@
-"""From an empty place to the first machine on the page, by nothing but what the page says, in less than two minutes."""
+"""From nothing to the first machine on the page, following only the page, in less than two minutes."""
 
 import os
 import re
@@ -27,7 +27,7 @@ HERE = Path(sys.executable).parent
 
 @dataclass
 class Shell:
-    """A place where a person types commands: a directory, an environment, and what runs in there until the end."""
+    """A terminal: a directory, an environment, and the processes that run until the end."""
 
     directory: Path
     environment: dict[str, str]
@@ -35,7 +35,7 @@ class Shell:
 
     @contextmanager
     def typing(self, line: str, *, answer: str = "") -> Iterator[subprocess.Popen[str]]:
-        """Type a line that goes on running, and answer what it asks."""
+        """Start a command that keeps running, and answer its prompt."""
         process = subprocess.Popen(
             ["bash", "-c", line],
             cwd=self.directory,
@@ -65,7 +65,7 @@ class Shell:
             self.said.extend(line.rstrip() for line in lines)
 
     def run(self, line: str) -> str:
-        """Type a line and see what it prints."""
+        """Run a command and return its output."""
         done = subprocess.run(
             ["bash", "-c", line], cwd=self.directory, env=self.environment, capture_output=True, text=True, check=True
         )
@@ -89,7 +89,7 @@ def shell(directory: Path, data: str, programs: Path, **more: str) -> Shell:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone in which nothing is installed, with an environment that has what pip would fetch from elsewhere."""
+    """A clone without an installation, in an environment that provides what pip would download."""
     clone = tmp_path_factory.mktemp("machine") / "clone"
     ignored = shutil.ignore_patterns(".venv", ".git", ".*_cache", "__pycache__", "screenshots", "docs", "tests", "dist")
     shutil.copytree(ROOT, clone, ignore=ignored)

@@ -1,6 +1,6 @@
 """Hostile strings in every field that a machine can set, through a real broker and ingestor, on every page.
 
-None of them runs, none loads anything, and none leaves its card.
+None of them is executed, loads a resource, or leaves its card.
 """
 
 import re
@@ -100,7 +100,7 @@ def url(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def look(url: str, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Open a page and see that nothing ran and nothing left its place. At the end: no dialog, no request elsewhere."""
+    """Open a page and check that no string was executed or left its card. At the end: no dialog, no foreign request."""
     with request.getfixturevalue("visit_at")(browser, url) as visit:
 
         def look(path: str, size: str = "desk", scheme: str = "light") -> Page:
@@ -116,7 +116,7 @@ def look(url: str, browser: Browser, request: pytest.FixtureRequest) -> Iterator
 
 
 def harmless(page: Page) -> None:
-    """Nothing of the strings ran, became an element, or left its card."""
+    """Check that no string was executed, became an element, or left its card."""
     assert page.evaluate("window.ran") == []
     elements = "img[src=x], iframe, a[href^='javascript:'], meta[http-equiv=refresh], base, [onerror], [onmouseover]"
     assert page.locator(elements).evaluate_all("found => found.map(each => each.outerHTML.slice(0, 200))") == []

@@ -1,4 +1,4 @@
-"""The way from the sign-in to an action's outcome with a keyboard alone: nothing here clicks, fills or focuses."""
+"""From the sign-in to the outcome of an action by keyboard alone: no click, fill or focus call."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from waiting import wait_until
 Visit = Callable[..., Page]
 PASSWORD = "correct horse battery"
 STEPS_MAX = 40
-"""Of the Tab key, from one thing to the next that somebody wants."""
+"""Maximum number of Tab presses from one element to the next."""
 
 _HAS_FOCUS = "element => element === document.activeElement"
 _WHERE = "document.activeElement.outerHTML.slice(0, 200)"
@@ -29,7 +29,7 @@ _LOOK = """element => {
 
 
 def tab_to(page: Page, wanted: Locator) -> None:
-    """Press Tab until this has the focus, and see that it shows."""
+    """Press Tab until this element has the focus, and check that the focus is visible."""
     expect(wanted).to_be_visible()
     before = "" if wanted.evaluate(_HAS_FOCUS) else wanted.evaluate(_LOOK)
     for _ in range(STEPS_MAX):

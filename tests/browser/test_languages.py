@@ -1,4 +1,4 @@
-"""The dashboard in each of its languages: as the browser asks, as somebody chooses, and without a text that is cut."""
+"""The dashboard in each of its languages: the browser's, the chosen one, and no text is cut off."""
 
 import json
 import re
@@ -25,7 +25,7 @@ _CUT: Final = """() => {
   const wide = document.documentElement.scrollWidth > innerWidth ? ["the page is wider than the window"] : [];
   return [...wide, ...new Set(cut.map((element) => `${element.tagName}: ${element.textContent.trim().slice(0, 80)}`))];
 }"""
-"""Texts of buttons, heads, cards and the menu that do not fit in their places."""
+"""Texts of buttons, column heads, cards and the menu that do not fit."""
 
 
 class Site(Protocol):
@@ -40,7 +40,7 @@ Enter = Callable[..., BrowserContext]
 
 @pytest.fixture
 def enter(browser: Browser, dashboard: Site) -> Iterator[Enter]:
-    """A browser in a language and a zone; signed in as a user, when one is named."""
+    """Open a browser with a language and a time zone, signed in if a user is named."""
     opened: list[BrowserContext] = []
 
     def enter(code: str, user: str = "", zone: str = "Europe/Paris") -> BrowserContext:
@@ -137,7 +137,7 @@ def _stamps(enter: Enter, zone: str) -> Iterator[str]:
 
 
 def stamp(page: Page) -> str:
-    """The time of day at the foot of the fleet's table."""
+    """Return the time of day at the foot of the fleet's table."""
     shown = page.get_by_text(re.compile(r"Обновлено в \d"))
     expect(shown).to_be_visible()
     return shown.inner_text()

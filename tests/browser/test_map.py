@@ -1,4 +1,4 @@
-"""The map of the fleet: a tile for each machine, for whoever points, whoever types, and whoever listens."""
+"""The map of the fleet with mouse, keyboard and screen reader."""
 
 import io
 import re
@@ -17,7 +17,7 @@ from schemas.database.tables import machine
 Visit = Callable[..., Page]
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 TILE = 30
-"""How wide a tile is when there are few."""
+"""Width of a tile in a small fleet."""
 
 NAMES_HERE = "() => document.querySelector('.df-map-names')?.tiles !== undefined"
 THREE_GROUPS = "() => document.querySelector('.df-map')?.view?.data.groups.length === 3"
@@ -44,12 +44,12 @@ def tip(page: Page) -> Locator:
 
 
 def said(page: Page) -> Locator:
-    """What a screen reader says."""
+    """Return the live text for screen readers."""
     return page.locator(".df-map-said[role=status]")
 
 
 def colour_of(page: Page, number: int) -> tuple[int, int, int]:
-    """A tile's colour near its left edge, where its sign is not."""
+    """Return a tile's colour near its left edge, beside its symbol."""
     png = field(page).locator("canvas").screenshot()
     image = Image.open(io.BytesIO(png)).convert("RGB")
     pixel = image.getpixel((number * TILE + 4, TILE // 2))

@@ -1,4 +1,4 @@
-"""No page, dialog or sign-in shows a text that is not marked for translation: the dashboard speaks in brackets here.
+"""No page, dialog or sign-in shows a text that is not marked for translation: a test language puts texts in brackets.
 
 The pages are those in `dashboard/pages/`: a new one is tested without an edit here.
 """
@@ -34,7 +34,7 @@ TYPED: Final = (
     "<img src=z onerror=alert(5)>",
     "<b>odd</b>",
 )
-"""Who signs in here, their organisations, what is typed or an example of it, and the hostile alert."""
+"""Users, organisations, typed texts and examples, and the hostile alert."""
 
 
 class Speaking(Protocol):
@@ -47,7 +47,7 @@ class Speaking(Protocol):
 
 
 class Readings:
-    """What was read where; all of it is told at the end."""
+    """Unmarked texts by page, reported together at the end."""
 
     def __init__(self, data: list[str]) -> None:
         self.data = data
@@ -64,7 +64,7 @@ class Readings:
 
 @pytest.fixture(scope="module", autouse=True)
 def brackets(dashboard: Speaking, browser: Browser) -> Iterator[None]:
-    """The dashboard of all tests, started again to speak so, and once more to speak English."""
+    """The shared dashboard, restarted in the test language, and in English afterwards."""
     assert browser
     for preparation in (PREPARATION, ""):
         dashboard.stop()
@@ -92,7 +92,7 @@ def test_every_page_is_marked(visit: Visit, readings: Readings) -> None:
         expect(page.get_by_role("heading", level=1).first).to_be_visible()
         settled(page)
         readings.look(page, view.path)
-        page.close()  # or it would refresh until the end, beside all others
+        page.close()  # an open page refreshes until the end, beside all others
     readings.expect_none()
 
 
@@ -162,7 +162,7 @@ def test_so_is_what_opens(visit: Visit, readings: Readings, answerer: Answerer) 
 
 
 def test_so_is_every_section_of_the_settings_and_what_it_opens(visit: Visit, readings: Readings) -> None:
-    """A button whose name ends in … opens something."""
+    """Open every dialog of a section: buttons with … in their name."""
     for section, _show in discover_sections(sections):
         page = visit(f"/settings?section={section.code}")
         opening = page.locator("[data-testid=stMain]").get_by_role("button", name="…")

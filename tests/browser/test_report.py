@@ -1,4 +1,4 @@
-"""A report in a real browser: it asks nothing of anybody, is readable in both schemes, and has no grave finding."""
+"""A report in a real browser: no request, readable in both schemes, no serious accessibility finding."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from schemas.fleet.forecast import DAY
 
 @pytest.fixture
 def report(fleet: Fleet, tmp_path: Path) -> str:
-    """The address of a report on the fleet that the other browser tests look at."""
+    """The address of a report on the fleet of the browser tests."""
     file = tmp_path / "report.html"
     file.write_text(written(gather(fleet.engine, "home", (fleet.now - 30 * DAY, fleet.now), now=fleet.now)))
     return file.as_uri()

@@ -1,6 +1,6 @@
-"""An action goes to exactly the machines that were ticked, however often figures and rows move meanwhile.
+"""An action goes to exactly the ticked machines, however often readings and rows change meanwhile.
 
-In `make test` a few tries; `make bench` makes a hundred.
+A few rounds in `make test`, a hundred in `make bench`.
 """
 
 import os
@@ -53,7 +53,7 @@ def test_an_action_goes_to_exactly_the_machines_that_were_ticked(
 
 
 def ids(page: Page) -> list[str]:
-    """The ids of the rows on the screen, in their order."""
+    """Return the ids of the rows in display order."""
     found: list[str] = page.locator(".df-fleet tbody tr").evaluate_all(IDS)
     return found
 
@@ -63,7 +63,7 @@ def differs(page: Page, before: list[str]) -> bool:
 
 
 def shuffle(fleet: Fleet, numbers: random.Random) -> None:
-    """Other figures for every machine, so that the table's order becomes another one."""
+    """Change the readings of every machine, so that the order of the table changes."""
     with fleet.engine.begin() as connection:
         keys = connection.execute(
             select(tables.machine.c.id).where(tables.machine.c.name.startswith("web-0"))
@@ -74,7 +74,7 @@ def shuffle(fleet: Fleet, numbers: random.Random) -> None:
 
 
 def ping(page: Page, count: int) -> None:
-    """Ask for an action by the dialog, and see it succeed."""
+    """Run an action from the dialog until it succeeds."""
     page.get_by_role("button", name="Run action …").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("combobox", name=re.compile("Action")).click()
@@ -88,6 +88,6 @@ def ping(page: Page, count: int) -> None:
 
 
 def ordered(answerer: Answerer) -> list[str]:
-    """The machines of all orders that reached the broker."""
+    """Return the machines of all orders that reached the broker."""
     acts = [request.change for request in answerer.heard if isinstance(request.change, Act)]
     return [Order.model_validate_json(signed.statement).machine for act in acts for signed in act.orders]

@@ -1,4 +1,4 @@
-"""The settings page over the whole product: `dashfleet up`, a real browser, and what the database has afterwards."""
+"""The settings page end to end: `dashfleet up`, a real browser, and the database afterwards."""
 
 import json
 import os
@@ -37,7 +37,7 @@ from schemas.database.engine import open_engine
 Visit = Callable[..., Page]
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 pytestmark = pytest.mark.timeout(300)
-"""The first one waits until everything has started."""
+"""The first test waits for the start of all parts."""
 
 LIGHT = pytest.mark.parametrize("scheme", ["light"])
 DARK = pytest.mark.parametrize("scheme", ["dark"])
@@ -45,7 +45,7 @@ BOTH = pytest.mark.parametrize("scheme", ["light", "dark"])
 
 
 class Watching:
-    """A program's connection to the broker."""
+    """An API client's connection to the broker."""
 
     def __init__(self, address: ServerAddress, username: str, secret: str) -> None:
         topic = topics.TELEMETRY.filter(org="home")
@@ -70,13 +70,13 @@ class Site:
     pid: int = 0
 
     def run(self, *words: str, typed: str | None = None) -> str:
-        """What a command prints."""
+        """Run a command and return its output."""
         argv = [sys.executable, "-m", "dashfleet", *words, "--data", str(self.data)]
         return subprocess.run(argv, input=typed, capture_output=True, text=True, timeout=60, check=True).stdout
 
     @contextmanager
     def frozen_ingestor(self) -> Iterator[None]:
-        """Meanwhile the ingestor does nothing at all."""
+        """Suspend the ingestor meanwhile."""
         (ingestor,) = [each for each in psutil.Process(self.pid).children() if "ingestor" in each.cmdline()]
         ingestor.suspend()
         try:
@@ -85,7 +85,7 @@ class Site:
             ingestor.resume()
 
     def watch(self, username: str, secret: str) -> "Watching":
-        """A program that has connected to the broker."""
+        """Return an API client that has connected to the broker."""
         watching = Watching(ServerAddress(host="127.0.0.1", port=self.broker_port, tls=False), username, secret)
         wait_until(watching.connected, seconds=10, what="the program's connection")
         return watching
@@ -225,7 +225,7 @@ def test_a_token_is_made_shown_once_enrols_a_machine_and_is_ended(
 
 
 def copied(page: Page, code: Locator) -> str:
-    """What is in the clipboard after a click on the button to copy."""
+    """Return the clipboard after a click on the copy button."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     code.hover()
     code.get_by_role("button").click()
@@ -233,7 +233,7 @@ def copied(page: Page, code: Locator) -> str:
 
 
 def enrol_by(line: str, site: Site, place: Path, token: str) -> None:
-    """Run what the line says, with the address that it leaves open, and give the token where it asks for it."""
+    """Run the install command with the address filled in, and enter the token at its prompt."""
     words = shlex.split(line.split(" && ")[1])
     assert words[:3] == ["dashfleet", "agent", "enrol"]
     assert words[3:] == ["--server", "mqtts://SERVER", "--ca-file", "ca.pem"]
@@ -402,7 +402,7 @@ def test_a_key_is_made_obeyed_and_revoked(visit: Visit, site: Site, scheme: str,
 
 
 def obeyed(site: Site, machine: str) -> list[str]:
-    """The keys that a machine says it obeys."""
+    """Return the keys that a machine reports to trust."""
     engine = open_engine(sqlite_url(site.data / "dashfleet.db"), read_only=True)
     query = select(tables.machine.c.info).where(tables.machine.c.name == machine)
     with engine.connect() as connection:
@@ -532,7 +532,7 @@ def test_the_settings_fit_a_telephone(visit: Visit) -> None:
     photograph(page, "organisation-form-telephone")
 
 
-# Who may not.
+# Without permission.
 
 
 @pytest.mark.parametrize("user", ["olga", "vera"])

@@ -1,4 +1,4 @@
-"""Signing in as a real browser and a real provider have it: guessing, cookies, sessions that end, and what is sent."""
+"""Sign-in with a real browser and a real provider: guessing, cookies, the end of sessions, and what is sent."""
 
 import re
 import time
@@ -28,11 +28,11 @@ from runtime.urls import sqlite_url
 Visit = Callable[..., Page]
 WITHIN_SECONDS: Final = 5.0
 RIVAL: Final = "zanzibar"
-"""In every text of the other organisation, and in no other."""
+"""Part of every text of the other organisation, and of no other text."""
 
 
 class Dashboard(Protocol):
-    """What the fixture of this name gives; see conftest.py."""
+    """The type of the fixture with this name in conftest.py."""
 
     url: str
     port: int
@@ -64,7 +64,7 @@ def test_guessing_is_slowed_down_and_the_page_says_for_how_long(
     assert 429 in [answer.status_code for answer in answers[5:]]
     waits = [int(answer.headers["retry-after"]) for answer in answers if answer.status_code == 429]
     assert min(waits) >= 1
-    with accounts.begin() as connection:  # as after some more of them
+    with accounts.begin() as connection:  # as after more failed attempts
         later = time.time_ns() // 1_000_000 + 60_000
         connection.execute(update(attempt).where(attempt.c.key == "user:guessed").values(next_at=later))
     enter(page, "guessed")
@@ -119,7 +119,7 @@ def test_a_session_that_is_revoked_is_out_within_five_seconds(
 
 
 class Heard:
-    """Everything that a page is sent: bodies and frames."""
+    """Everything that a page receives: bodies and frames."""
 
     def __init__(self, page: Page) -> None:
         self.bodies: list[bytes] = []
@@ -151,7 +151,7 @@ def rivals(fleet: Fleet, accounts: Engine) -> None:
 
 
 def walk(page: Page, url: str, role: UserRole) -> None:
-    """Every page that this role has, and what somebody who guesses would ask for."""
+    """Visit every page of this role, and the addresses that a guessing user would try."""
     for view, _show in discover(pages)[1:]:
         if role in view.roles:
             page.goto(f"{url}/{view.path}")

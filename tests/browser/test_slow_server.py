@@ -1,4 +1,4 @@
-"""A server that is slow to answer does not make the page harder to read."""
+"""A slow server does not make the page harder to read."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ FAINTEST: Final = """async () => {
   }
   return {looked, faintest};
 }"""
-"""How faint the headings get in 120 frames, at least two seconds, in which they wait for a refresh."""
+"""Return the lowest opacity of the headings in 120 frames, at least two seconds, that wait for a refresh."""
 
 
 @pytest.fixture

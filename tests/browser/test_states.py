@@ -1,4 +1,4 @@
-"""What the page says when a part is away, with the real parts: PostgreSQL, broker, ingestor, dashboard."""
+"""The pages while a part is down, with real parts: PostgreSQL, broker, ingestor, dashboard."""
 
 import re
 import signal
@@ -29,11 +29,11 @@ SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 PASSWORD = "correct horse battery"
 WITHIN_SECONDS = 10.0
 BACK = 60_000
-"""Milliseconds for a connection to come back, whose pauses grow."""
+"""Milliseconds for a reconnect with growing pauses."""
 
 
 class Served(Protocol):
-    """What `serving` of conftest.py gives."""
+    """The type of the fixture `serving` of conftest.py."""
 
     url: str
     process: Any
@@ -43,7 +43,7 @@ class Served(Protocol):
 
 
 class World:
-    """All parts, each of which can be taken away."""
+    """All parts, each of which can be stopped."""
 
     def __init__(self, directory: Path, postgresql: Postgresql, stack: ExitStack) -> None:
         self.directory, self.postgresql = directory, postgresql
@@ -66,7 +66,7 @@ class World:
 
 @contextmanager
 def timed(what: str) -> Iterator[None]:
-    """It must be over soon enough."""
+    """Check the duration against the limit."""
     began = time.monotonic()
     yield
     took = time.monotonic() - began
@@ -94,7 +94,7 @@ def served(world: World, request: pytest.FixtureRequest) -> Iterator[Served]:
 
 @pytest.fixture
 def page(served: Served, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The fleet with one machine chosen, when all is well."""
+    """Open the fleet page with one machine selected, while all parts run."""
     with request.getfixturevalue("visit_at")(browser, served.url) as visit:
         page: Page = visit(user="olga")
         page.get_by_role("checkbox", name="Select db-01", exact=True).check()
@@ -181,7 +181,7 @@ def test_an_ingestor_that_goes_away_is_said_and_a_dialog_can_look_again(page: Pa
     expect(page.locator(".stApp .df-banner")).to_have_count(0, timeout=BACK)
     dialog.get_by_role("button", name="Check again").click()
     expect(dialog.get_by_role("button", name="Check again")).to_have_count(0)
-    expect(send).to_have_count(1)  # the one of before is still there for a moment
+    expect(send).to_have_count(1)  # the former one is still there for a moment
     expect(send).to_be_enabled()
 
 

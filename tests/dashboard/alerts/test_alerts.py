@@ -1,4 +1,4 @@
-"""What the pages say of alerts."""
+"""Alerts as the pages show them."""
 
 from datetime import UTC
 

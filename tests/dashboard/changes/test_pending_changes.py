@@ -1,4 +1,4 @@
-"""What became of a change that somebody asked for, as the database says."""
+"""The state of a requested change, according to the database."""
 
 import pytest
 from seeding import NOW

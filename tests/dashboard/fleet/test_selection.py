@@ -1,4 +1,4 @@
-"""What an action from the fleet page is about."""
+"""The machines of an action from the fleet page."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,7 @@ TABLE = "fleet_table"
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """The machines that a dialog was asked for about; until now db-01 is selected."""
+    """The machines of each requested dialog; db-01 is selected at first."""
     about: list[tuple[str, ...]] = []
     monkeypatch.setattr(st, "session_state", {selection._SELECTION: MachineSelection(names=("db-01",))})
     monkeypatch.setattr(dialog, "request", lambda _context, names: about.append(names))
@@ -23,7 +23,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 def click_act(*, changes: dict[str, bool], revision: int = 0, may_act: bool = True) -> None:
-    """Act is clicked while the browser says so of its ticks, which no handler has taken up yet."""
+    """Click Run action while the browser has ticks that no handler has applied yet."""
     st.session_state[TABLE] = SimpleNamespace(ticks={"revision": revision, "changes": changes})
     context: Any = SimpleNamespace(may_act=may_act)
     selection._act(context, TABLE)

@@ -8,7 +8,7 @@ VIEW = FleetView(Filters(order="cpu"))
 
 
 class Machines:
-    """What a query would find, and how often it was asked."""
+    """A query with these results, which counts its calls."""
 
     def __init__(self, *names: str) -> None:
         self.names = list(names)

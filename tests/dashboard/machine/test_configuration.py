@@ -1,4 +1,4 @@
-"""What is desired of a machine beside what it reports, and what somebody writes into the form."""
+"""Desired and reported configuration of a machine, and the input of the form."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""The pages as Streamlit runs them, without a browser. What only a browser shows is in tests/browser."""
+"""The pages as Streamlit runs them, without a browser; see also tests/browser."""
 
 from collections.abc import Callable
 from datetime import UTC
@@ -61,7 +61,7 @@ def visit(reader: Engine) -> Open:
 
 
 def shown(at: AppTest) -> str:
-    """All HTML of a page."""
+    """Return all HTML of a page."""
     return "\n".join(str(element.proto.body) for element in at.get("html"))
 
 
@@ -93,7 +93,7 @@ def test_the_address_sets_the_filters_and_the_filters_the_address(fleet: Fleet, 
 
 
 def answered(at: AppTest) -> None:
-    """What a refresh finds when the browser has the page and asks with its address."""
+    """Set the state that a refresh finds once the browser has the page."""
     at.session_state["fleet.coming"] = False
     at.session_state["fleet.left"] = None
 
@@ -105,7 +105,7 @@ def test_what_was_searched_in_a_run_that_was_cut_short_is_kept_though_the_addres
     at = visit("fleet", sort="cpu")
     answered(at)
     at.text_input[0].set_value("web").run()
-    del at.query_params["q"]  # the browser has nothing of that run
+    del at.query_params["q"]  # the browser received nothing of that run
     at.run()
     assert at.text_input[0].value == "web"
     assert dict(at.query_params) == {"q": "web", "sort": "cpu"}

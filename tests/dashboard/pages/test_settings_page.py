@@ -1,4 +1,4 @@
-"""The settings page and the list of changes as Streamlit runs them, without a browser and without an ingestor."""
+"""The settings page and the settings changes as Streamlit runs them, without a browser or an ingestor."""
 
 import json
 from collections.abc import Callable
@@ -66,13 +66,12 @@ def visit(reader: Engine, people: UserAdministration) -> Open:
 
 
 def shown(at: AppTest) -> str:
-    """All HTML of a page."""
+    """Return all HTML of a page."""
     return "\n".join(str(element.proto.body) for element in at.get("html"))
 
 
 def rows(at: AppTest) -> list[list[str]]:
-    """The texts of the table's cells: the first value of each, as they travel (see
-    `dashboard.widgets.table.packed`)."""
+    """Return the texts of the table's cells: the first value of each, as sent (see `dashboard.widgets.table`)."""
     (table,) = [each for each in at.get("bidi_component") if each.proto.component_name == "dashfleet.table"]
     data = json.loads(table.proto.json)
     texts = [values[0] if values else "" for _shape, *values in data["cells"]]
