@@ -5,7 +5,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import agent, alerts, backup, brokers, export, key, machines, org, principal, report, run, token, user, watch
+from cli import agent, alerts, backup, brokers, export, machines, report, run, watch
+from cli.access import key, org, principal, token, user
 from cli.act import command, commands
 from cli.up import command as up
 from runtime.errors import UserError

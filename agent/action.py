@@ -135,7 +135,7 @@ CheckArguments = Callable[[A, AgentSettings], None]
 
 @dataclass(frozen=True, slots=True)
 class Action(Generic[A]):
-    """One action. `describe` and `check` are for arguments that depend on the machine's settings."""
+    """An action. `describe` and `check` are for arguments that depend on the machine's settings."""
 
     name: str
     title: str

@@ -50,7 +50,7 @@ class Collector(ABC):
 
 @dataclass(slots=True)
 class _CollectorPass:
-    """One pass over the collectors in a thread, until it is done or abandoned."""
+    """A pass over the collectors in a thread, until it is done or abandoned."""
 
     collectors: Sequence[Collector]
     readings: dict[str, float | int | None] = field(default_factory=dict)

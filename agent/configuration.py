@@ -2,7 +2,7 @@
 
 Invariants:
 - Requested configurations are ordered by the time of issue of their orders, which is signed: an older one is never
-  applied again, whoever sends it, and neither is one that was reverted. The version in `info` decides nothing.
+  applied again, by any sender, and neither is one that was reverted. The version in `info` decides nothing.
 - A configuration is on trial until the agent has connected with it. Without that within TRIAL_SECONDS, the one before
   it is in force again, also when the agent was restarted meanwhile.
 - It changes only the fields of `RequestedConfiguration`: allowed actions and trusted keys stay the owner's.

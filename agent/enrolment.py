@@ -63,7 +63,7 @@ class PendingEnrolment:
 
 
 class Enrolment:
-    """One attempt to enrol this machine. `nonce`: 32 random hex digits."""
+    """An attempt to enrol this machine. `nonce`: 32 random hex digits."""
 
     def __init__(self, settings: AgentSettings, token: Token, *, nonce: str, clock: Clock) -> None:
         self._settings = settings

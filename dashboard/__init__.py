@@ -1,1 +1,1 @@
-"""What operators see: pages that read the database and publish requests."""
+"""The dashboard: pages that read the database and publish requests."""

@@ -47,9 +47,7 @@ from schemas.contract import topics
 from schemas.database.queries.heartbeat import HEARTBEAT_SECONDS
 
 BUSY_FROM = 1000
-"""Messages in a batch from which on maintenance is limited to its share of the time; if always, the roll-ups of a large
-fleet would not keep pace."""
-
+"""Messages in a batch from which on maintenance gets only its share of the time; always, roll-ups would lag."""
 DEFERRED_SECONDS = 0.01
 PRINCIPALS_SECONDS = 1.0
 CONFIG_SECONDS = 5.0
@@ -99,15 +97,8 @@ class Ingestor:
         alerts = AlertEngine(
             discover(rules), self._assignment, self._configs, self._outbound, clock, tick_seconds=TICK_SECONDS
         )
-        self._ingress = Ingress(
-            store,
-            self._cache,
-            self._assignment,
-            self._outbound,
-            clock,
-            limits=limits,
-            rules=[rule.name for rule in alerts.rules],
-        )
+        names = [rule.name for rule in alerts.rules]
+        self._ingress = Ingress(store, self._cache, self._assignment, self._outbound, clock, limits=limits, rules=names)
         self._dispatcher = Dispatcher(store.commands, self._cache, self._assignment, random=random)
         requests = RequestHandler(store, self._dispatcher, self._cache, self._configs)
         self._handlers = MessageHandlers(

@@ -18,7 +18,7 @@ _READ_SECONDS = 1.0
 
 
 class ChildProcess:
-    """One run of a program. `on_stderr` and `on_stdout` get lines, each in a thread.
+    """A run of a program. `on_stderr` and `on_stdout` get lines, each in a thread.
 
     Without `on_stdout` the child inherits standard output. Starting raises OSError.
     """

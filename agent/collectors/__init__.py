@@ -1,1 +1,1 @@
-"""One file per collector: a new file is enough to send, store and show its metrics (see `agent.collector`)."""
+"""A file per collector: a new file is enough to send, store and show its metrics (see `agent.collector`)."""

@@ -1,4 +1,4 @@
-"""One running action, in a thread of its own, so that sampling never waits for it.
+"""A running action, in a thread of its own, so that sampling never waits for it.
 
 Its requests to the agent are executed by the agent's own thread, which looks for them in every step (`serve`).
 """

@@ -105,7 +105,7 @@ class TrustedKeys:
 
 
 def _require_private(path: Path) -> None:
-    """Raise OSError when another user can write the file: whoever can decides which orders are executed."""
+    """Raise OSError when another user can write the file: that user could decide which orders are executed."""
     found = path.stat()
     if os.name == "posix" and (stat.S_IMODE(found.st_mode) & 0o022 or found.st_uid not in (0, os.geteuid())):
         raise PermissionError(1, "other users can write it: allow only the agent's user, mode 0600")

@@ -1,4 +1,4 @@
-"""One SQLite file of waiting samples; `agent.outbox.outbox` makes a queue of two of them.
+"""A SQLite file of waiting samples; `agent.outbox.outbox` makes a queue of two of them.
 
 Invariants:
 - Each method that writes is one transaction: complete when it returns, without effect when it raises.

@@ -1,4 +1,4 @@
-"""One client of the embedded broker, from its CONNECT to its end.
+"""A client of the embedded broker, from its CONNECT to its end.
 
 Invariants:
 - Until its CONNECT is accepted a client has no name, no session and no effect on any other client.
@@ -111,7 +111,7 @@ class Hub(Protocol):
 
 
 class Connection:
-    """One accepted socket. `username` and `client_id` are empty until its CONNECT is accepted."""
+    """An accepted socket. `username` and `client_id` are empty until its CONNECT is accepted."""
 
     def __init__(self, hub: Hub, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.username = ""

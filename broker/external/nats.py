@@ -1,4 +1,4 @@
-"""What NATS is told: who has a credential, and who may do what, on MQTT 3.1.1 over JetStream.
+"""Files of a NATS node: credentials and permissions of MQTT 3.1.1 clients over JetStream.
 
 Invariants:
 - The rules are those of `broker.access.policy.grants`, filter by filter, as subjects; what no line allows is denied.

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.access.key import read_key
 from cli.act.display import displayed, outputs
 from cli.act.plan import ActWords, plan_action, require_confirmation, shortened
 from cli.act.progress import FAILED, ActProgress
 from cli.act.publishing import ACCEPT_SECONDS, MachinesOrg, actor, follow, operator_client, publish
-from cli.key import read_key
 from cli.options import CLOCK, Data, Database, Json, Server, to_seconds
 from cli.output import note, show_json, show_rows
 from cli.settings import effective, fleet_database

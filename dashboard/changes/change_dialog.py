@@ -1,4 +1,4 @@
-"""What a dialog does that changes settings, credentials or users: it requests the change and shows the outcome.
+"""Dialog that changes settings, credentials or users: it requests the change and shows the outcome.
 
 Invariants:
 - A handler requests in one go; permission is checked where the change is published or stored, whatever the page showed.

@@ -35,7 +35,7 @@ class ArgumentError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ArgumentField:
-    """One argument. `kind` is a JSON type, or `json` for any value. `choices`, if any, are the only valid values."""
+    """An argument. `kind` is a JSON type, or `json` for any value. `choices`, if any, are the only valid values."""
 
     name: str
     title: str

@@ -103,7 +103,7 @@ class Order(ContractModel):
 
 
 class CommandMessage(Payload):
-    """One order for its machine, on `down/command`. `attempt` counts the publications from 1."""
+    """An order for its machine, on `down/command`. `attempt` counts the publications from 1."""
 
     order: Signed
     attempt: Annotated[int, Field(ge=1)] = 1

@@ -177,7 +177,7 @@ class Info(Payload):
 
 
 class Sample(ContractModel):
-    """One sample: its number in the stream, the machine's clock, the vitals and extra metrics by name."""
+    """A sample: its number in the stream, the machine's clock, the vitals and extra metrics by name."""
 
     seq: Sequence
     sampled_at: Milliseconds
@@ -186,7 +186,7 @@ class Sample(ContractModel):
 
 
 class Telemetry(Payload, Sample):
-    """One live sample on `up/telemetry`.
+    """A live sample on `up/telemetry`.
 
     `stream` is the id of the outbox's stream and `session` that of the connection. `oldest_seq` is the smallest number
     still in the outbox and `dropped` the number of samples that the outbox has ever dropped; with them a reader can

@@ -8,7 +8,7 @@ from schemas.contract.messages import INTEGER_MAX, KEY_CHANGES_MAX, ContractMode
 
 
 class Component(ContractModel):
-    """One vital in the health score: its share, 0 to 1, and the percentage up to which it counts in full."""
+    """A vital in the health score: its share, 0 to 1, and the percentage up to which it counts in full."""
 
     weight: Annotated[float, Field(ge=0, le=1)]
     knee_percent: Annotated[float, Field(ge=0, lt=100)]

@@ -21,7 +21,7 @@ Kind = Literal["duration", "percent", "number"]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: name, title for display, and `path` in OrgConfig or, if `kept`, in Retention."""
+    """A setting: name, title for display, and `path` in OrgConfig or, if `kept`, in Retention."""
 
     name: str
     title: str

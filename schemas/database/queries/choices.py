@@ -68,7 +68,7 @@ def _commonest(engine: Engine, org_name: str, *columns: ColumnElement[Any]) -> l
 
 
 def _each_label(dialect: str) -> TableValuedAlias:
-    """One row for each label of a machine. PostgreSQL rejects JSON that is no object, such as null."""
+    """A row for each label of a machine. PostgreSQL rejects JSON that is no object, such as null."""
     labels = machine.c.labels
     if dialect == "postgresql":
         found = func.json_each_text(case((func.json_typeof(labels) == "object", labels)))

@@ -1,0 +1,1 @@
+"""Commands about organisations, principals, enrolment tokens, signing keys and users."""
