@@ -1,4 +1,4 @@
-"""What this machine samples and how often: its owner's settings, and over them the configuration of an operator.
+"""Configuration of sampling: the owner's settings, and over them the configuration of an operator.
 
 Invariants:
 - Requested configurations are ordered by the time of issue of their orders, which is signed: an older one is never
