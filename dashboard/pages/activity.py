@@ -185,9 +185,9 @@ def _output(row: Row[Any]) -> None:
 
 def _cancel_button(context: PageContext, pending: list[str]) -> None:
     """Draw the button that cancels pending commands, for users who may, and the result of the last click."""
-    said = st.session_state.pop(_CANCELLED, "")
-    if said:
-        st.html(markup.banner(said))
+    result = st.session_state.pop(_CANCELLED, "")
+    if result:
+        st.html(markup.banner(result))
     if pending and context.may_act:
         many = ngettext("Cancel {n} pending command", "Cancel {n} pending commands", len(pending))
         label = _("Cancel pending") if len(pending) == 1 else many
