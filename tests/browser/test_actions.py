@@ -297,7 +297,7 @@ def test_the_button_that_closes_the_dialog_does_not_move_aside_under_a_click(vis
     page.evaluate(WATCH_CLOSE)
     dialog.get_by_role("button", name="Ping: 1 machine").click()
     expect(dialog.get_by_text("1 Succeeded")).to_be_visible()
-    dialog.locator(".stDialog [class*=st-key-dialog-][class*=-close] button").focus()
+    dialog.locator("[class*=st-key-dialog-][class*=-close] button").focus()
     expect(dialog.get_by_role("button", name="Ping: 1 machine")).to_have_count(0)
     assert len(page.evaluate("window.places")) == 1
 

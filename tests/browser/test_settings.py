@@ -240,7 +240,7 @@ def enrol_by(line: str, site: Site, place: Path, token: str) -> None:
     address = ["--server", f"mqtt://127.0.0.1:{site.broker_port}", "--machine", f"new-{place.name[-1]}"]
     argv = [sys.executable, "-m", *words[:3], *address, "--data", str(place)]
     done = subprocess.run(argv, input=token, capture_output=True, text=True, timeout=60, check=True)
-    assert "This machine is home/new-" in done.stdout
+    assert "Enrolled as home/new-" in done.stdout
 
 
 # API clients.
