@@ -43,7 +43,7 @@ def matches(stored: str | None, password: str) -> bool:
         return False
     with _HASHING:
         try:
-            return _HASHER.verify(stored or _UNKNOWN_USER, password) and stored is not None
+            return _HASHER.verify(_UNKNOWN_USER if stored is None else stored, password) and stored is not None
         except (VerificationError, InvalidHashError):
             return False
 

@@ -2,7 +2,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from dashboard.auth.auth_database import open_auth_database, user
 from dashboard.auth.passwords import AccountError, new_password
@@ -44,6 +44,14 @@ def test_the_password_is_stored_as_argon2id_only(accounts: Engine) -> None:
 def test_a_wrong_name_or_password_is_nobody(accounts: Engine, name: str, password: str) -> None:
     add_user(accounts, "admin", PASSWORD, "admin", "home")
     assert verify(accounts, name, password) is None
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "the password of no user", ""])
+def test_nobody_signs_in_as_a_user_whose_hash_was_emptied(accounts: Engine, password: str) -> None:
+    add_user(accounts, "admin", PASSWORD, "admin", "home")
+    with accounts.begin() as connection:
+        connection.execute(update(user).values(password_hash=""))
+    assert verify(accounts, "admin", password) is None
 
 
 def test_a_name_is_taken_once(accounts: Engine) -> None:
