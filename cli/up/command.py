@@ -2,12 +2,15 @@
 
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.options import Data, Database
 from cli.settings import data_directory, effective
+from runtime.errors import UserError
+from runtime.urls import without_password
 
 app = typer.Typer()
 
@@ -33,7 +36,9 @@ def up(
 
     os.umask(0o077)  # files of the parts are private, even in a directory that others may enter
     stop = StopSignal()
-    options = Options(broker_port or (8883 if listen else 1883), dashboard_port, interval, agent, listen)
+    database, people = _databases(data)
+    port = broker_port or (8883 if listen else 1883)
+    options = Options(port, dashboard_port, interval, agent, listen, database, people)
     with Installation.prepare(data_directory(data), options) as installation:
         installation.run(say=_print, stopping=lambda: stop.received)
 
@@ -43,8 +48,12 @@ def setup(
     data: Data = None,
     database: Database = None,
     server: Annotated[
-        str, typer.Option(help="Broker URL for the parts that use this state directory.")
-    ] = "mqtt://127.0.0.1:1883",
+        str | None,
+        typer.Option(
+            help="Broker URL for the parts that use this state directory.",
+            show_default="the one recorded, or mqtt://127.0.0.1:1883",
+        ),
+    ] = None,
     machine_id: Annotated[
         str | None, typer.Option("--machine", help="Also create the credential of a machine with this id.")
     ] = None,
@@ -62,8 +71,28 @@ def setup(
     layout = StateDirectory(data_directory(data))
     layout.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     create_missing(layout, settings.database.get_secret_value(), machine=machine_id, ingestor=settings.name)
-    layout.remember(server=server, machine=machine_id or layout.machine or "")
+    layout.remember(server=server or layout.server, machine=machine_id or layout.machine or "")
     typer.echo(f"The secrets of the parts are in {layout.secret('')}. Existing ones were kept.")
+
+
+def _databases(data: Path | None) -> tuple[str, str]:
+    """Return the URLs of the fleet database and of the database of users.
+
+    Raises UserError unless broker, ingestor and dashboard are configured to use the same fleet database.
+    """
+    from runtime.settings.broker import BrokerSettings
+    from runtime.settings.dashboard import DashboardSettings
+    from runtime.settings.ingestor import IngestorSettings
+
+    dashboard = effective(DashboardSettings, data)
+    found = [effective(BrokerSettings, data).database, effective(IngestorSettings, data).database, dashboard.database]
+    if len({url.get_secret_value() for url in found}) > 1:
+        broker, ingestor, own = (without_password(url.get_secret_value()) for url in found)
+        raise UserError(
+            f"the parts would use different databases (broker {broker}, ingestor {ingestor}, dashboard {own}): give "
+            "[broker], [ingestor] and [dashboard] the same database in dashfleet.toml"
+        )
+    return found[0].get_secret_value(), dashboard.auth_database.get_secret_value()
 
 
 def _print(line: str) -> None:

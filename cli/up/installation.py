@@ -49,6 +49,11 @@ class Options:
     agent: bool
     listen: str | None = None
 
+    database_url: str | None = None
+    """URL of the fleet database; None for the one in the state directory."""
+    people_url: str | None = None
+    """URL of the database of users; None for the one in the state directory."""
+
     @property
     def server(self) -> str:
         """The broker's URL for the parts on this machine."""
@@ -100,7 +105,8 @@ class Installation:
 
     def _create(self) -> None:
         self.state.logs.mkdir(exist_ok=True)
-        create_missing(self.state, self.state.database_url, machine=self.machine if self.options.agent else None)
+        database_url = self.options.database_url or self.state.database_url
+        create_missing(self.state, database_url, machine=self.machine if self.options.agent else None)
         self.state.remember(server=self.options.server, machine=self.machine)
 
     def _specs(self) -> "list[ProcessSpec]":
@@ -149,7 +155,7 @@ class Installation:
         from dashboard.auth.passwords import new_password
         from dashboard.auth.users import UserRole, add_user, has_users
 
-        engine = open_auth_database(self.state.people_url)
+        engine = open_auth_database(self.options.people_url or self.state.people_url)
         try:
             if has_users(engine):
                 return None
