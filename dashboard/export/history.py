@@ -130,7 +130,7 @@ def _parquet(file: Path | None, wanted: HistoryRange) -> Iterator[Write]:
     with ParquetWriter(file, schema, compression="zstd") as writer:
 
         def write(batch: Rows) -> None:
-            plain = [{**row, EXTRA: row[EXTRA] and formats.to_json(row[EXTRA])} for row in batch]
+            plain = [{**row, EXTRA: formats.to_json(row[EXTRA]) if row[EXTRA] else None} for row in batch]
             writer.write_table(pa.Table.from_pylist(plain, schema))
 
         yield write

@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 
 from dashboard.export import history
 from dashboard.export.history import HistoryRange, count, rows, unknown, writing
-from schemas.fleet.history import HOURS, SAMPLES, Resolution
+from schemas.database.tables import minute
+from schemas.fleet.history import HOURS, MINUTES, SAMPLES, Resolution
 
 COUNT = 50
 
@@ -100,6 +101,22 @@ def test_parquet_holds_what_was_stored_with_types(fleet: Fleet, tmp_path: Path, 
         assert row["time"] == datetime.fromtimestamp(kept["time"] / 1000, UTC)
         assert json.loads(row["extra"] or "null") == kept["extra"]
         assert {name: row[name] for name in what.columns} == {name: kept[name] for name in what.columns}
+
+
+@pytest.mark.parametrize("extra", [{}, None, {"fan_rpm": [1, 2.0, 2.0, 2.0]}])
+def test_minutes_with_or_without_extra_readings_are_exported(
+    fleet: Fleet, tmp_path: Path, extra: dict[str, Any] | None
+) -> None:
+    fleet.minutes(fleet.machine("mill"), [10.0, 20.0])
+    with fleet.engine.begin() as connection:
+        connection.execute(minute.update().values(extra=extra))
+    what = wanted(fleet, resolution=MINUTES, ago=10**10)
+    for form in ("csv", "jsonl", "parquet"):
+        file = written(form, tmp_path / form, fleet, what)
+        if form == "parquet":
+            found = parquet.read_table(file).to_pylist()
+            assert len(found) > 1
+            assert {row["extra"] for row in found} == {json.dumps(extra, separators=(",", ":")) if extra else None}
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
