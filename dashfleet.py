@@ -1,5 +1,6 @@
 """Entry point of the command line. Commands are in `cli/`; a part is imported only when its command runs."""
 
+import io
 import sys
 from typing import Annotated, NoReturn
 
@@ -10,6 +11,7 @@ from cli.access import key, org, principal, token, user
 from cli.act import command, commands
 from cli.up import command as up
 from runtime.errors import UserError
+from runtime.extras import missing_extra
 from runtime.version import VERSION
 
 app = typer.Typer(
@@ -34,11 +36,19 @@ for name, group in {
 
 
 def main() -> NoReturn:
-    """Run the command line. A UserError exits with 2 and prints its message."""
+    """Run the command line. A UserError, or a missing extra, exits with 2 and prints a sentence."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a character that the locale's encoding does not have
     try:
         app()
     except UserError as error:
         sys.stderr.write(f"dashfleet: {error}\n")
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (extra := missing_extra(error.name)) is None:
+            raise
+        sys.stderr.write(f"dashfleet: this command needs {error.name}: install dashfleet[{extra}]\n")
         sys.exit(2)
     sys.exit(0)
 

@@ -11,6 +11,7 @@ import typer
 from cli.options import Check, Configuration, Data, Server
 from cli.settings import data_directory, effective
 from runtime.errors import UserError
+from runtime.extras import require_extra
 
 if TYPE_CHECKING:
     from schemas.contract.enrolment import Token
@@ -44,6 +45,7 @@ def agent(
         return
     from runtime.settings.agent import AgentSettings
 
+    require_extra("agent")  # the program that replaces this process reports it with a traceback
     given = {"server": server, "org": org, "machine": machine, "interval_seconds": interval}
     settings = effective(AgentSettings, data, config, check=check, **given)
     from runtime.process import exec_module

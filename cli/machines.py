@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cli.options import CLOCK, Data, Database, Json
-from cli.output import new_table, show_json, show_table
+from cli.output import new_table, note, show_json, show_table
 from cli.settings import fleet_database
 from runtime.durations import duration
 from schemas.fleet.ledger import Ledger
@@ -72,10 +72,16 @@ def ledger_table(found: Sequence[dict[str, Any]]) -> "Table":
 
 
 def _list_machines(data: Path | None, database: str | None) -> list[dict[str, Any]]:
+    from schemas.database.queries.heartbeat import find_trouble
     from schemas.database.queries.machines import list_machines
 
     with fleet_database(data, database, read_only=True) as engine:
-        return list_machines(engine)
+        found = list_machines(engine)
+        trouble = find_trouble(engine, now=CLOCK.now()) if found else ""
+    if not trouble:
+        return found
+    note(f"{trouble}: these are the last known values, and no presence is verified")
+    return [{**row, "verified": False} for row in found]
 
 
 def _names(found: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:

@@ -14,6 +14,7 @@ from runtime.errors import UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
+_FULL_WIDTH = 100_000
 _TIMES = frozenset(("created", "expires", "revoked", "previous_until"))
 
 
@@ -33,10 +34,13 @@ def show_json(value: object) -> None:
 
 
 def show_table(table: "Table") -> None:
-    """Print a table."""
+    """Print a table, at full width unless to a terminal."""
     from rich.console import Console
 
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(1, console.measure(table, options=console.options.update_width(_FULL_WIDTH)).maximum)
+    console.print(table)
 
 
 def new_table(left: Sequence[str], right: Sequence[str] = (), *, no_wrap: bool = False) -> "Table":

@@ -140,7 +140,7 @@ def dashboard(settings: "DashboardSettings") -> None:
 
     require_current(open_engine(settings.database.get_secret_value(), read_only=True))
     watch_supervisor()
-    run(settings, lambda: notify_ready(f"http://{settings.bind}:{settings.port}"))
+    run(settings, lambda: notify_ready(settings.url))
 
 
 @app.command()

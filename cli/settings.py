@@ -22,7 +22,12 @@ def data_directory(given: Path | None) -> Path:
     """Return the state directory: the one given, or the user's."""
     from platformdirs import user_data_path
 
-    return (given or user_data_path("dashfleet", appauthor=False)).expanduser().absolute()
+    try:
+        return (given or user_data_path("dashfleet", appauthor=False)).expanduser().absolute()
+    except RuntimeError:  # neither HOME nor an entry in the password database
+        raise UserError(
+            "this user has no home directory: name the state directory with --data or DASHFLEET_DATA"
+        ) from None
 
 
 def effective(
@@ -64,7 +69,7 @@ def require_org(engine: "Engine", org: str) -> None:
     from schemas.database.queries.settings import has_org
 
     if not has_org(engine, org):
-        raise UserError(f"there is no organisation {org}")
+        raise UserError(f"there is no organisation {org}: dashfleet org list shows them, dashfleet org add creates one")
 
 
 def _defaults(part: str, data: Path) -> Mapping[str, Any]:

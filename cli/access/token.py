@@ -6,7 +6,7 @@ import typer
 
 from cli.options import CLOCK, Data, Database, Json, OnlyOrg, Org, to_seconds, user_name
 from cli.output import note, show_rows
-from cli.settings import data_directory, fleet_database
+from cli.settings import data_directory, effective, fleet_database
 
 app = typer.Typer(help="Create, list and revoke enrolment tokens.", no_args_is_help=True)
 
@@ -21,6 +21,7 @@ def create(
 ) -> None:
     """Create an enrolment token and print it. It is shown only once."""
     from ingestor.admin.tokens import new_token
+    from runtime.settings.dashboard import DashboardSettings
     from runtime.state_directory import StateDirectory
 
     with fleet_database(data, database) as engine:
@@ -28,10 +29,11 @@ def create(
     typer.echo(str(token))
     machines = "one machine" if uses == 1 else f"{uses} machines"
     note(f"The token enrols {machines} of {org} within {expires}. It is shown only once.")
+    server = effective(DashboardSettings, data).machines_server or "mqtts://SERVER"
     authority = StateDirectory(data_directory(data)).authority
     trust = f" --ca-file {authority.name}" if authority is not None else ""
     note("On the machine, in a clone of DashFleet, run this command, which prompts for the token:")
-    note(f"    pip install '.[agent]' && dashfleet agent enrol --server mqtts://SERVER{trust}")
+    note(f"    pip install '.[agent]' && dashfleet agent enrol --server {server}{trust}")
     if authority is not None:
         note(f"Copy {authority} to the machine first: it is the CA certificate of this server.")
 

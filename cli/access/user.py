@@ -1,5 +1,6 @@
 """`dashfleet user`: users of the dashboard."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,8 @@ import typer
 
 from cli.options import Data, Json, Org, user_name
 from cli.output import note, show_rows
-from cli.settings import effective
+from cli.settings import effective, require_org
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -31,6 +33,7 @@ def add(
     """Add a user. Prompts for the password, or generates one."""
     from dashboard.auth.users import add_user
 
+    _require_org(data, org)
     with _accounts(data) as engine:
         password = _new_password(name, generate)
         add_user(engine, name, password, role, org, by=user_name())
@@ -83,11 +86,26 @@ def _accounts(data: Path | None) -> "Iterator[Engine]":
         engine.dispose()
 
 
+def _require_org(data: Path | None, org: str) -> None:
+    """Raise UserError if the fleet database has no such organisation."""
+    from runtime.settings.dashboard import DashboardSettings
+    from schemas.database.engine import open_engine, require_current
+
+    engine = open_engine(effective(DashboardSettings, data).database.get_secret_value(), read_only=True)
+    try:
+        require_current(engine)
+        require_org(engine, org)
+    finally:
+        engine.dispose()
+
+
 def _new_password(name: str, generate: bool) -> str:
     from dashboard.auth.passwords import new_password
 
     if generate:
         return new_password()
+    if not sys.stdin.isatty():
+        raise UserError("a password is prompted for on a terminal only: use --generate, which prints a new one")
     return str(typer.prompt(f"Password for {name}", hide_input=True, confirmation_prompt=True))
 
 

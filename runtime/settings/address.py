@@ -18,6 +18,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def bracketed(host: str) -> str:
+    """Return a host name or address as written in a URL: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 class ServerAddress(BaseModel):
     """Address of a broker, such as mqtt://127.0.0.1:1883 or mqtts://fleet.example.org."""
 
@@ -67,7 +72,7 @@ class ListenAddress(BaseModel):
         raise ValueError("must look like 127.0.0.1:9300 or [::1]:9300, or be a port, for loopback")
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{bracketed(self.host)}:{self.port}"
 
 
 def _parsed_by(parse: Callable[[str], object]) -> AfterValidator:

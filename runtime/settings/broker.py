@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from runtime.settings.address import Port
+from runtime.settings.address import Port, bracketed
 from runtime.settings.part_settings import MachineId, PartSettings, Seconds
 from runtime.urls import DatabaseUrl
 
@@ -27,8 +27,7 @@ class ListenerSettings(PartSettings):
     @property
     def url(self) -> str:
         """The URL that clients connect to."""
-        host = f"[{self.bind}]" if ":" in self.bind else self.bind
-        return f"{'mqtts' if self.certificate else 'mqtt'}://{host}:{self.port}"
+        return f"{'mqtts' if self.certificate else 'mqtt'}://{bracketed(self.bind)}:{self.port}"
 
 
 class BrokerSettings(ListenerSettings):

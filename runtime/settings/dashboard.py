@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from runtime.settings.address import OptionalServerUrl, Port, is_loopback
+from runtime.settings.address import OptionalServerUrl, Port, bracketed, is_loopback
 from runtime.settings.client import ClientSettings
 from runtime.settings.part_settings import Seconds
 from runtime.urls import DatabaseUrl
@@ -51,6 +51,11 @@ class DashboardSettings(ClientSettings):
     oidc_grants: dict[str, GrantText] = Field(
         default_factory=dict, description="Map from a value of the claim to ORG:ROLE; other users are denied"
     )
+
+    @property
+    def url(self) -> str:
+        """The URL that browsers on this machine open."""
+        return f"http://{bracketed(self.bind)}:{self.port}"
 
     @property
     def oidc_host(self) -> str:

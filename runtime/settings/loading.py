@@ -79,7 +79,7 @@ def _table(kind: type[PartSettings], path: Path, *, required: bool) -> dict[str,
         with path.open("rb") as file:
             table = tomllib.load(file).get(part, {})
             exposed = others_can_read(os.fstat(file.fileno()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if required:
             raise SettingsError(f"there is no configuration file {path}") from None
         return {}

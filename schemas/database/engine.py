@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from runtime.errors import UserError
 from runtime.urls import without_password
+from runtime.version import VERSION
 
 _SQLITE_BUSY_MILLISECONDS = 10_000
 _INCREMENTAL = 2
@@ -68,10 +69,7 @@ def upgrade(engine: Engine) -> None:
             _let_the_file_shrink(engine)
     except CommandError as error:
         if "Can't locate revision" in str(error):
-            raise DatabaseError(
-                f"{_shown(engine)} was written by a newer version of DashFleet: install that version, or use another "
-                "database"
-            ) from None
+            raise _newer(engine, str(error).rpartition(" ")[2].strip("'")) from None
         raise
     except DBAPIError as error:
         raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
@@ -88,12 +86,19 @@ def migrate(connection: Connection) -> None:
 
 def require_current(engine: Engine) -> None:
     """Raise DatabaseError unless the tables have exactly this version. Does not import Alembic, which takes long."""
+    if engine.dialect.name == "sqlite" and not Path(_file(engine)).exists():  # connecting would create it
+        raise DatabaseError(
+            f"cannot open {_shown(engine)}: there is no such file. Name the fleet's state directory with --data, or "
+            "its database in dashfleet.toml; for a new fleet run dashfleet up or dashfleet setup first"
+        )
     try:
         with engine.connect() as connection:
             has_version = inspect(connection).has_table("alembic_version")
             found = connection.scalar(text("SELECT version_num FROM alembic_version")) if has_version else None
     except DBAPIError as error:
         raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
+    if found is not None and found > newest_revision():
+        raise _newer(engine, found)
     if found != newest_revision():
         raise DatabaseError(
             f"{_shown(engine)} is not of this version of DashFleet (it is at {found or 'nothing'}): "
@@ -154,10 +159,22 @@ def _alembic_configuration() -> Any:  # noqa: ANN401 - alembic is imported only 
     return configuration
 
 
+def _newer(engine: Engine, found: str) -> DatabaseError:
+    return DatabaseError(
+        f"{_shown(engine)} is newer (revision {found}) than this version of DashFleet ({VERSION}, revision "
+        f"{newest_revision()}): install the version that wrote it"
+    )
+
+
+def _file(engine: Engine) -> str:
+    """Return the path of a SQLite database."""
+    name = engine.url.database or ""
+    return unquote(name.removeprefix("file:")) if name.startswith("file:") else name
+
+
 def _shown(engine: Engine) -> str:
     if engine.dialect.name == "sqlite":
-        name = engine.url.database or ""
-        return f"the database {unquote(name.removeprefix('file:')) if name.startswith('file:') else name}"
+        return f"the database {_file(engine)}"
     return f"the database {shown_url(engine)}"
 
 

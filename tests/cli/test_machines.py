@@ -1,9 +1,18 @@
+import json
+import time
+from pathlib import Path
+
+import pytest
+from command_line import dashfleet
 from ingestion import Bench, Speaker
 from rich.console import Console
+from seeding import Fleet
 from sqlalchemy import Engine
 
 from cli.machines import ledger_table, machine_table
+from runtime.state_directory import StateDirectory
 from schemas.database import tables
+from schemas.database.engine import open_engine
 from schemas.database.queries.machines import list_machines
 
 
@@ -40,6 +49,34 @@ def test_no_figure_of_a_machine_breaks_the_table(bench: Bench, speaker: Speaker,
         console.print(machine_table(far, now=bench.clock.now() / 1000))
     assert len(found) == 2
     assert captured.get().splitlines()[1].rstrip().endswith("over 99,999 d  over 99,999 d")
+
+
+@pytest.mark.parametrize("beat_seconds_ago", [None, 60.0])
+def test_nothing_is_verified_without_a_living_ingestor(data: Path, beat_seconds_ago: float | None) -> None:
+    engine = open_engine(StateDirectory(data).database_url)
+    fleet = Fleet(engine, now=round(time.time() * 1000))
+    fleet.machine("attic", presence="online", verified=True)
+    if beat_seconds_ago is not None:
+        fleet.beat(round((time.time() - beat_seconds_ago) * 1000))
+    engine.dispose()
+    done = dashfleet("machines", "--data", str(data), "--json")
+    (row,) = json.loads(done.stdout)
+    assert (row["presence"], row["verified"]) == ("online", False)
+    assert "ingestor" in done.stderr
+    table = dashfleet("machines", "--data", str(data))
+    assert "online?" in table.stdout
+    assert "ingestor" in table.stderr
+
+
+def test_with_a_living_ingestor_presence_is_verified(data: Path) -> None:
+    engine = open_engine(StateDirectory(data).database_url)
+    fleet = Fleet(engine, now=round(time.time() * 1000))
+    fleet.machine("attic", presence="online", verified=True)
+    fleet.beat(round(time.time() * 1000))
+    engine.dispose()
+    done = dashfleet("machines", "--data", str(data), "--json")
+    assert json.loads(done.stdout)[0]["verified"] is True
+    assert done.stderr == ""
 
 
 def test_the_ledger_says_where_the_samples_of_every_machine_are(bench: Bench, speaker: Speaker, fleet: Engine) -> None:

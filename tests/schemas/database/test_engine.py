@@ -98,15 +98,16 @@ def test_a_newer_database_is_refused_and_left_alone(database: Engine) -> None:
     with database.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
-    with pytest.raises(DatabaseError, match="was written by a newer version of DashFleet: install that version"):
+    with pytest.raises(DatabaseError, match=r"is newer \(revision 9999\) .* install the version that wrote it"):
         upgrade(database)
-    with pytest.raises(DatabaseError, match=r"not of this version of DashFleet \(it is at 9999\)"):
+    with pytest.raises(DatabaseError, match=r"is newer \(revision 9999\) .* install the version that wrote it"):
         require_current(database)
     with database.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
 
 
 def test_an_empty_database_is_not_current(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
     engine = open_engine(sqlite_url(tmp_path / "empty.db"))
     with pytest.raises(DatabaseError, match=r"\(it is at nothing\): start the ingestor of this version first"):
         require_current(engine)
@@ -124,9 +125,10 @@ def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path: Path, r
     engine.dispose()
 
 
-def test_a_database_that_is_not_there_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    engine = open_engine(sqlite_url(tmp_path / "missing.db"), read_only=True)
-    with pytest.raises(DatabaseError, match=f"^cannot open the database {tmp_path}/missing.db: unable to open"):
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_database_that_is_not_there_is_refused_with_a_sentence(tmp_path: Path, read_only: bool) -> None:
+    engine = open_engine(sqlite_url(tmp_path / "missing.db"), read_only=read_only)
+    with pytest.raises(DatabaseError, match=f"^cannot open the database {tmp_path}/missing.db: there is no such file"):
         require_current(engine)
     engine.dispose()
     assert not (tmp_path / "missing.db").exists()
