@@ -53,13 +53,17 @@ class OrgConfigs:
         }
 
     def publish(self, *, everything: bool = False) -> None:
-        """Read all configurations again; publish the changed ones, or all."""
+        """Read all configurations again; publish the changed ones, or all.
+
+        One that waits since the organisation was owned is withdrawn: it would replace that of the next owner.
+        """
         before = self._configs
         self.load()
         mine = {org: config for org, config in self._configs.items() if self._assignment.owns(org)}
         payloads = {org: config.encode() for org, config in mine.items() if everything or before.get(org) != config}
         payloads |= dict.fromkeys(self._published - self._configs.keys(), b"")  # removed organisations
         self._outbound.retain(message(topics.ORG_CONFIG, payload, org=org) for org, payload in payloads.items())
+        self._outbound.withdraw(topics.ORG_CONFIG.at(org=org) for org in self._configs.keys() - mine.keys())
         self._published = set(mine)
 
 

@@ -63,6 +63,11 @@ class OutboundQueue:
             self._retained.pop(each.topic, None)
             self._retained[each.topic] = each
 
+    def withdraw(self, retained: Iterable[str]) -> None:
+        """Remove the retained messages that wait on these topics."""
+        for topic in retained:
+            self._retained.pop(topic, None)
+
     def publish_alerts(self, alerts: Iterable[Alert]) -> None:
         """Add the current state of these alerts."""
         for each in map(alert_message, alerts):

@@ -11,13 +11,15 @@ from acting import Ears, Operator, order_of, result
 from clocks import Clock
 from ingestion import Bench
 from several import ORGS, Several
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from broker.client.transport import Message
 from ingestor.cluster.leases import LEASE_SECONDS
 from ingestor.ingestor import Ingestor
 from schemas.contract import topics
 from schemas.contract.messages import Ack
+from schemas.contract.org_config import OrgConfig
+from schemas.database import tables
 
 
 @pytest.fixture
@@ -127,6 +129,29 @@ def test_an_order_is_sent_once_and_its_result_is_taken_by_whoever_has_it_then(se
     several.pass_time(1)
     assert ears.acked() == [order_of(order).id]
     assert {update.state for update in ears.updates() if update.command} >= {"succeeded"}
+
+
+def test_a_configuration_that_could_not_be_published_does_not_replace_the_next_owners(
+    several: Several, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several.start("ingestor")
+    with monkeypatch.context() as full:
+        full.setattr(several.broker.clients["_ingestor"], "publish", lambda _message: False)
+        _configure(several, time_to_live_seconds=600)
+        several.pass_time(10)
+        several.start("ingestor-2")
+        several.pass_time(5)
+        (org,) = [org for org in ORGS if several.owner(org) == "ingestor-2"]
+        _configure(several, time_to_live_seconds=700)
+        several.pass_time(10)
+    several.pass_time(10)
+    retained = several.broker.retained[topics.ORG_CONFIG.at(org=org)]
+    assert OrgConfig.decode(retained.payload).time_to_live_seconds == 700
+
+
+def _configure(several: Several, **facts: int) -> None:
+    with several.fleet.begin() as connection:
+        connection.execute(update(tables.org).values(config=OrgConfig.model_validate(facts).model_dump(mode="json")))
 
 
 def test_only_one_rolls_up(several: Several, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,3 +108,14 @@ def test_of_a_retained_message_only_the_newest_waits_for_a_connection(clock: Clo
     assert transport.taken == ["_config"]
     outbound.publish(transport)
     assert transport.taken == ["_config"]
+
+
+def test_a_withdrawn_message_is_not_published_when_the_connection_returns(clock: Clock) -> None:
+    outbound, transport = queue(clock), Narrow(10)
+    transport.connected = False
+    outbound.retain(message(topics.ORG_CONFIG, b"old", org=org) for org in ("home", "office"))
+    outbound.publish(transport)
+    outbound.withdraw([topics.ORG_CONFIG.at(org="home"), topics.ORG_CONFIG.at(org="nowhere")])
+    transport.connected = True
+    outbound.publish(transport)
+    assert transport.taken == ["_config"]
