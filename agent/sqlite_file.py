@@ -28,6 +28,8 @@ def open_checked(
     """
     existed = path.exists()
     connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+    # Damaged text must make neither the check nor a query fail; the reader finds that it is not JSON.
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
     try:
         if existed and connection.execute(f"PRAGMA {check}(1)").fetchone()[0] != "ok":
             raise corruption(f"{check} found errors")
@@ -39,8 +41,6 @@ def open_checked(
 
 def configure(connection: sqlite3.Connection, *, durable: bool) -> None:
     """Lock the file until it is closed and bound its WAL. `durable`: a commit returns only when it is on disk."""
-    # Damaged text must not make a query fail; the reader finds that it is not JSON.
-    connection.text_factory = lambda text: text.decode("utf-8", "replace")
     for pragma in (
         "locking_mode = EXCLUSIVE",
         f"page_size = {PAGE_BYTES}",

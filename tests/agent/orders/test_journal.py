@@ -170,6 +170,16 @@ def damages() -> dict[str, Any]:
 
         return change
 
+    def name(path: Path) -> None:
+        """The check reports an index whose name is not UTF-8."""
+        sql("CREATE INDEX entry_zz ON entry (expires_at)")(path)
+        database = sqlite3.connect(path)
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute("UPDATE sqlite_schema SET sql = 'CREATE INDEX entry_zz ON entry (at)' WHERE name = 'entry_zz'")
+        database.commit()
+        database.close()
+        path.write_bytes(path.read_bytes().replace(b"entry_zz", b"entry_\xff\xff"))
+
     return {
         "header": header,
         "middle": middle,
@@ -179,6 +189,7 @@ def damages() -> dict[str, Any]:
         "result": sql("UPDATE entry SET result_json = x'00'"),
         "bounds": sql("DELETE FROM meta"),
         "table": sql("DROP TABLE meta"),
+        "name": name,
     }
 
 
