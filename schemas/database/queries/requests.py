@@ -109,6 +109,8 @@ def _described(engine: Engine, org_name: str, ids: Sequence[str]) -> dict[str, C
         if row.state != "accepted":
             known.refused = row.detail or row.state
     for row in counted:
+        if row.batch not in found:
+            continue  # deleted since it was counted
         known = found[row.batch]
         known.action = row.action
         known.machine = min(known.machine or row.first, row.first)
