@@ -4,6 +4,7 @@ Invariants:
 - A request without a session gets the sign-in page and Streamlit's public files, nothing else.
 - The identity comes from the session. `X-Df-*` headers of a request are discarded.
 - A WebSocket from another origin is rejected before Streamlit sees it, and an open one is closed when its session ends.
+- Streamlit's own endpoints that no page uses, such as uploads and metrics, do not exist, whoever asks.
 - Every response carries the security headers.
 """
 
@@ -47,6 +48,10 @@ _SECURITY_HEADERS: Final = {
 }
 _PUBLIC: Final = frozenset({SIGN_IN, SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK, SIGN_OUT, READY, "/favicon.png"})
 _PUBLIC_PREFIX: Final = "/static/"
+_STREAMLIT_PREFIX: Final = "/_stcore/"
+_STREAMLIT_USED: Final = frozenset({"/_stcore/health", "/_stcore/host-config"})
+"""Requests of Streamlit's page; its WebSocket is not a request. An upload would fill memory, also of other sessions."""
+
 _RECHECK_SECONDS: Final = 2.0
 
 
@@ -75,6 +80,8 @@ class AuthMiddleware:
         session = await self._session(connection, used=_is_use(connection))
         if session is None:
             await _refusal(connection)(scope, receive, send)
+        elif _is_closed(scope["path"]):
+            await PlainTextResponse("not found\n", 404)(scope, receive, send)
         else:
             await self._app(_identified(scope, session), receive, send)
 
@@ -142,6 +149,10 @@ def is_same_origin(headers: Headers) -> bool:
 
 def _is_public(path: str) -> bool:
     return path in _PUBLIC or (path.startswith(_PUBLIC_PREFIX) and ".." not in path)
+
+
+def _is_closed(path: str) -> bool:
+    return path.startswith(_STREAMLIT_PREFIX) and path not in _STREAMLIT_USED
 
 
 def _is_use(connection: HTTPConnection) -> bool:

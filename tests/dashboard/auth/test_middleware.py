@@ -77,6 +77,14 @@ def test_without_a_session_nothing_else_answers(client: TestClient, path: str) -
     assert client.get(path).status_code == 401
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ["upload_file/session/file", "metrics", "script-health-check", "agent/interact"])
+def test_streamlits_endpoints_that_no_page_uses_do_not_exist(client: TestClient, method: str, path: str) -> None:
+    sign_in(client)
+    assert client.request(method, f"/_stcore/{path}", headers={"origin": HERE}).status_code == 404
+    assert client.get("/_stcore/host-config").status_code == 200
+
+
 def test_streamlits_public_files_and_readiness_need_no_session(client: TestClient) -> None:
     assert client.get("/static/js/index.js").status_code == 200
     assert client.get("/readyz").text == "ready\n"
