@@ -311,9 +311,7 @@ def test_a_machines_page_acts_on_it_and_lists_its_last_commands(visit: Visit, sc
     dialog.get_by_role("button", name="Continue").click()
     dialog.get_by_role("button", name="Ping: 1 machine").click()
     expect(dialog.get_by_text("1 Succeeded")).to_be_visible()
-    dialog.locator(
-        ".stDialog [class*=st-key-dialog-][class*=-close] button"
-    ).click()  # not the cross, which has the same name
+    dialog.locator("[class*=st-key-dialog-][class*=-close] button").click()  # not the cross, which has the same name
     expect(page.get_by_role("dialog")).to_have_count(0)
     photograph(page, f"machine-acting-{scheme}")
     commands = page.get_by_role("table", name="Last commands")
