@@ -70,10 +70,12 @@ def show_rows(
     if as_json:
         show_json(found)
         return
+    from rich.text import Text
+
     table = new_table([name.replace("_", " ").capitalize() for name in columns])
     table.columns[0].no_wrap = True  # people copy it
     for row in map(cells, found):
-        table.add_row(*(row.get(name, "") for name in columns))
+        table.add_row(*(Text(row.get(name, "")) for name in columns))  # a str would be parsed as markup
     show_table(table)
 
 

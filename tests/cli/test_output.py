@@ -10,6 +10,7 @@ from command_line import dashfleet, refusal
 from seeding import Fleet
 from sqlalchemy import text
 
+from cli.output import show_rows
 from runtime.settings.address import bracketed
 from runtime.state_directory import StateDirectory
 from schemas.database.engine import open_engine
@@ -29,6 +30,11 @@ def test_a_table_in_a_pipe_is_not_cut(data: Path) -> None:
     shown = dashfleet("machines", "--data", str(data), COLUMNS="80").stdout
     assert all(f"{LONG}{number} " in shown for number in (1, 2))
     assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+
+
+def test_text_of_a_machine_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    show_rows([{"id": "1", "detail": "exit [/x], [red]not red[/red] and [bold]"}], ("id", "detail"))
+    assert "exit [/x], [red]not red[/red] and [bold]" in capsys.readouterr().out
 
 
 def test_an_encoding_without_the_character_gets_an_escape(data: Path) -> None:
