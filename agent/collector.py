@@ -117,7 +117,12 @@ class CollectorRunner:
         deadline = time.monotonic() + self._timeout_seconds
         while waiting:
             current_pass = _CollectorPass(waiting)
-            threading.Thread(target=current_pass.run, name="collectors", daemon=True).start()
+            try:
+                threading.Thread(target=current_pass.run, name="collectors", daemon=True).start()
+            except RuntimeError as error:  # the system permits no further thread
+                log.warning("cannot collect: %s", error)
+                self.failures.update(_name(collector) for collector in waiting)
+                break
             finished = current_pass.done.wait(max(0.05, deadline - time.monotonic()))
             stuck = current_pass.current
             readings.update(current_pass.readings)

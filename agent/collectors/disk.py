@@ -3,6 +3,7 @@
 import psutil
 
 from agent.collector import Collector, Readings
+from agent.host.file_system import measured_path
 from schemas.contract.messages import Metric
 
 
@@ -15,6 +16,9 @@ class Disk(Collector):
     )
 
     def collect(self) -> Readings:
-        """Return both readings of one system call."""
-        usage = psutil.disk_usage(str(self.settings.disk_path))
+        """Return both readings of one system call; None for a file system without a size."""
+        path = measured_path(self.settings)
+        usage = None if path is None else psutil.disk_usage(str(path))
+        if usage is None or not usage.total:
+            return {"disk_percent": None, "disk_used_bytes": None}
         return {"disk_percent": round(usage.percent, 1), "disk_used_bytes": usage.used}

@@ -1,13 +1,12 @@
 """Memory usage."""
 
-import psutil
-
 from agent.collector import Collector, Readings
+from agent.host import memory
 from schemas.contract.messages import Metric
 
 
 class Memory(Collector):
-    """Memory that is not available to programs: total minus available, as `free` counts it."""
+    """Memory that is not available to programs: total minus available, as `free` counts it; a container's own."""
 
     metrics = (
         Metric(name="memory_percent", unit="percent", title="Memory"),
@@ -15,6 +14,9 @@ class Memory(Collector):
     )
 
     def collect(self) -> Readings:
-        """Return both readings of one system call."""
-        memory = psutil.virtual_memory()
-        return {"memory_percent": round(memory.percent, 1), "memory_used_bytes": memory.total - memory.available}
+        """Return both readings of one moment, or None for both."""
+        found = memory.memory()
+        return {
+            "memory_percent": None if found is None else found.percent,
+            "memory_used_bytes": None if found is None else found.used,
+        }

@@ -1,8 +1,7 @@
 """Swap usage."""
 
-import psutil
-
 from agent.collector import Collector, Readings
+from agent.host import memory
 from schemas.contract.messages import Metric
 
 
@@ -13,5 +12,5 @@ class Swap(Collector):
 
     def collect(self) -> Readings:
         """Return None on a machine without swap space."""
-        swap = psutil.swap_memory()
-        return {"swap_percent": round(swap.percent, 1) if swap.total else None}
+        found = memory.swap()
+        return {"swap_percent": None if found is None else found.percent}

@@ -26,6 +26,10 @@ class AgentSettings(ClientSettings):
     interval_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = Field(10.0, description="Time between two samples")
     labels: Labels = Field(default_factory=dict, description="Labels to group machines by")
     disk_path: Path = Field(Path("/"), description="File system whose usage is reported as the disk vital")
+    ignored_sensors: list[str] = Field(
+        default_factory=list,
+        description="Temperature sensors to ignore, as CHIP or CHIP/LABEL; * stands for any characters",
+    )
     collector_timeout_seconds: Seconds = Field(2.0, description="Time limit for all collectors of one sample together")
     outbox_max_bytes: Annotated[int, Field(ge=1 << 20)] = Field(
         64 << 20, description="Maximum size of the outbox on disk; the oldest samples are dropped first"

@@ -76,8 +76,8 @@ class Vitals(ContractModel):
     """The metrics of every machine; null: could not be read. Totals that do not change are in `Info`.
 
     The disk is the file system named in the agent's settings. `load_1m` is the load average over one minute, null where
-    the system has none. Network counters cover all interfaces but loopback, since boot. The temperature is that of the
-    hottest sensor.
+    the system has none. Network counters cover the interfaces of real devices. The temperature is that of the hottest
+    sensor of the processor, or of all where it has none.
     """
 
     cpu_percent: Percent | None = None
@@ -146,7 +146,8 @@ class Info(Payload):
     `hardware_id` identifies the device across reinstallations, `boot_id` the current boot. `stream` is the current
     stream of the outbox, `earlier_streams` those before it. `metrics` describes the metrics that the machine sends,
     `actions` the actions that it allows, `keys` are the ids of the keys whose orders it obeys. `config_version` is the
-    version of the configuration in force (0: none). `collectors` are active, `collectors_off` are disabled.
+    version of the configuration in force (0: none). `disk_path`
+    is where the disk is measured. `collectors` are active, `collectors_off` are disabled.
     """
 
     session: Session
@@ -163,6 +164,7 @@ class Info(Payload):
     memory_total_bytes: Count | None = None
     swap_total_bytes: Count | None = None
     disk_total_bytes: Count | None = None
+    disk_path: Text | None = None
     agent_version: Text
     python_version: Text
     interval_seconds: Annotated[float, Field(gt=0, le=86_400)]

@@ -1,5 +1,6 @@
 """The inventory of a machine."""
 
+import platform
 import socket
 import string
 from pathlib import Path
@@ -75,6 +76,36 @@ def test_without_a_machine_id_there_is_no_hardware_id(
     assert describe().hardware_id is None
 
 
+@pytest.mark.parametrize("error", [KeyError("MemTotal:"), IndexError(), RuntimeError(), OSError(5)])
+def test_whatever_the_system_raises_leaves_a_valid_message(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    for name in ("virtual_memory", "swap_memory", "disk_usage", "boot_time", "disk_partitions"):
+        monkeypatch.setattr(psutil, name, fail)
+    for name in ("machine", "processor", "freedesktop_os_release"):
+        monkeypatch.setattr(platform, name, fail)
+    monkeypatch.setattr(socket, "gethostname", fail)
+
+    info = describe()
+
+    assert Info.decode(info.encode()) == info
+    assert (info.hostname, info.disk_total_bytes, info.architecture) == ("", None, None)
+
+
+def test_what_the_contract_does_not_permit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = {"NAME": "Odd\0\x1b[2J" + "x" * 300, "VERSION_ID": ""}
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: release)
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(inventory_module.os, "cpu_count", lambda: -3)
+
+    info = describe()
+
+    assert info.os == ("Odd??[2J" + "x" * 300)[:256]
+    assert info.os_version is None
+    assert info.cpu_count is None
+
+
 def test_the_boot_id_is_32_hex_digits_and_stays_while_the_machine_runs() -> None:
     assert len(boot_id()) == 32
     assert set(boot_id()) <= HEX
@@ -83,9 +114,31 @@ def test_the_boot_id_is_32_hex_digits_and_stays_while_the_machine_runs() -> None
 
 def test_another_boot_has_another_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inventory_module, "_BOOT_ID_FILE", tmp_path / "boot_id")
+    monkeypatch.setattr(inventory_module, "_INIT_FILE", tmp_path / "stat")
     ids = set()
     for content in ("first", "second", ""):
         (tmp_path / "boot_id").write_text(content)
         ids.add(boot_id())
 
     assert len(ids) == 3
+
+
+def test_another_start_of_pid_1_is_another_boot_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory_module, "_INIT_FILE", tmp_path / "stat")
+    ids = []
+    for name, started_at in (("init", 5), ("a (b) c", 5), ("init", 6)):
+        (tmp_path / "stat").write_text(f"1 ({name}) S {'0 ' * 18}{started_at} 0 0\n")
+        ids.append(boot_id())
+
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_a_system_that_names_no_boot_has_a_boot_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> float:
+        raise FileNotFoundError(2, "no /proc/stat")
+
+    monkeypatch.setattr(inventory_module, "_BOOT_ID_FILE", tmp_path / "missing")
+    monkeypatch.setattr(inventory_module, "_INIT_FILE", tmp_path / "missing")
+    monkeypatch.setattr(psutil, "boot_time", fail)
+
+    assert set(boot_id()) <= HEX

@@ -1,0 +1,1 @@
+"""Reading the system, where psutil alone is not enough: containers, caches, file systems that are full by design."""
