@@ -1,5 +1,6 @@
 """The inventory of a machine."""
 
+import os
 import platform
 import socket
 import string
@@ -97,7 +98,7 @@ def test_what_the_contract_does_not_permit_is_left_out(monkeypatch: pytest.Monke
     release = {"NAME": "Odd\0\x1b[2J" + "x" * 300, "VERSION_ID": ""}
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: release)
     monkeypatch.setattr(platform, "system", lambda: "Linux")
-    monkeypatch.setattr(inventory_module.os, "cpu_count", lambda: -3)
+    monkeypatch.setattr(os, "cpu_count", lambda: -3)
 
     info = describe()
 

@@ -186,7 +186,7 @@ def test_processor_load_is_read_again_when_it_could_not_be_read_at_the_start(
 
 
 def test_a_container_that_starts_again_has_another_boot_id(tmp_path: Path, broker: RunningBroker) -> None:
-    ids = []
+    ids: list[str | None] = []
     for started_at in ("987654", "987654", "1987654"):
         with running_scene("container-reboot", tmp_path / str(len(ids)), broker) as scene:
             file = scene.root / "proc/1/stat"
