@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import agent, alerts, backup, brokers, export, machines, report, run, watch
+from cli import agent, alerts, backup, brokers, dead_letters, export, machines, report, run, watch
 from cli.access import key, org, principal, token, user
 from cli.act import command, commands
 from cli.up import command as up
@@ -31,6 +31,7 @@ for name, group in {
     "user": user,
     "commands": commands,
     "key": key,
+    "dead-letters": dead_letters,
 }.items():
     app.add_typer(group.app, name=name)
 

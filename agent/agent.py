@@ -4,7 +4,7 @@ Invariants:
 - Sampling never waits for the network: a step waits for it only until the next sample is due.
 - Live first: a sample is published the moment it is taken; waiting samples travel in batches, one at a time, the next
   when the ingestor has acknowledged the last. So the ingestor sets the pace and an outage never becomes a storm.
-- Samples leave the outbox only by `down/ack`. A PUBACK means nothing here.
+- Samples leave the outbox only by `down/ack`, as stored or as rejected. A PUBACK means nothing here.
 - Every connection begins with a new session number, which is in the will, the birth and every message.
 - Orders belong to `agent.orders.executor`; here they are received, and their results published.
 """
@@ -25,9 +25,12 @@ from agent.sample_schedule import SampleSchedule
 from agent.session_counter import SessionCounter
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker
 from runtime.clock import Clock
+from runtime.rate_limited_log import RateLimitedLog
 from runtime.settings.agent import AgentSettings
+from runtime.terminal import printable
 from schemas.contract import topics
-from schemas.contract.messages import EARLIER_STREAMS_MAX, Ack, OfflineReason, Sample, Status, Telemetry
+from schemas.contract.ack import Ack, Rejection
+from schemas.contract.messages import EARLIER_STREAMS_MAX, OfflineReason, Sample, Status, Telemetry
 from schemas.contract.org_config import OrgConfig
 
 EVENTS_AT_ONCE = 100
@@ -67,6 +70,8 @@ class Agent:
         """Set when the agent is to stop and to be started again, in another process."""
         self.rejected = 0
         """Number of messages from the broker that could not be decoded."""
+        self.rejected_samples = 0
+        """Number of own samples that the ingestor rejected, and that were therefore deleted."""
         self._settings = settings if executor is None else executor.configuration.settings
         self._executor = executor
         self._revision = 0
@@ -79,6 +84,7 @@ class Agent:
         self._clock = clock
         self._backoff = Backoff()
         self._last_problem = ""
+        self._rejection_log = RateLimitedLog(log, monotonic=clock.monotonic)
         self._own = {"org": settings.org, "machine": settings.machine}
         self._schedule = SampleSchedule(self._settings, clock)
         self._outbox_due_at = clock.monotonic()
@@ -257,6 +263,10 @@ class Agent:
     def _handle_ack(self, ack: Ack) -> None:
         if ack.stream is not None:
             self._outbox.ack(ack.stream, ack.ranges)
+        for each in ack.rejected:
+            if each.stream is not None:
+                self.rejected_samples += self._outbox.reject(each.stream, each.ranges)
+            self._rejection_log.warning(each.reason, "the ingestor rejected %s (%s): %s", *_shown(each))
         if self._executor is not None:
             self._executor.acked(ack.results)
         self._pacing.acked(ack)
@@ -317,3 +327,10 @@ class Agent:
             at=self._clock.now(),
             interval_seconds=self._settings.interval_seconds,
         ).encode()
+
+
+def _shown(rejection: Rejection) -> list[str]:
+    """Return what was rejected, the reason and the detail, for a log line."""
+    number = sum(each.last - each.first + 1 for each in rejection.ranges)
+    what = f"{number} samples of {rejection.stream}" if number else rejection.topic
+    return [printable(each) for each in (what, rejection.reason, rejection.detail)]

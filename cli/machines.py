@@ -32,7 +32,7 @@ def machines(data: Data = None, database: Database = None, as_json: Json = False
 
 @app.command()
 def ledger(data: Data = None, database: Database = None, as_json: Json = False) -> None:
-    """List the ledger of each machine: samples stored, late, dropped, waiting, lost."""
+    """List the ledger of each machine: samples stored, late, dropped, waiting, rejected, lost."""
     found = _list_machines(data, database)
     if as_json:
         show_json([{name: row[name] for name in ("org", "machine", "ledger")} for row in found])

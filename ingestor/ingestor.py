@@ -28,7 +28,6 @@ from ingestor.cluster.work_assignment import WorkAssignment
 from ingestor.commands.dispatcher import Dispatcher
 from ingestor.commands.request_handler import RequestHandler
 from ingestor.domain.batch import Batch
-from ingestor.domain.dead_letter import DeadLetter
 from ingestor.history.maintenance import Maintenance
 from ingestor.history.retention import Pruning
 from ingestor.history.rollup import Rollup
@@ -38,6 +37,7 @@ from ingestor.intake.message_handlers import MessageHandlers
 from ingestor.intake.org_configs import OrgConfigs
 from ingestor.intake.rate_limits import RateLimits
 from ingestor.intake.receiver import OpenTransport, Received, Receiver
+from ingestor.intake.rejection_log import RejectionLog
 from ingestor.metrics import Metrics
 from ingestor.outbound.queue import OutboundQueue
 from ingestor.presence.monitor import LATE_SECONDS, TICK_SECONDS, PresenceMonitor
@@ -83,6 +83,7 @@ class Ingestor:
         self._deferred: list[Received] = []  # of machines that another ingestor was writing
         self._retry_at = clock.monotonic()
         self._due: dict[str, float] = {}
+        self._rejection_log = RejectionLog(clock)
         self._assemble(store, clock, random, limits or RateLimits(clock), ack_seconds)
 
     def _assemble(
@@ -239,8 +240,8 @@ class Ingestor:
                 self._store.write(batch)
             except (IntegrityError, DataError) as error:
                 self._load()
-                now, detail = self._clock.now(), str(error.orig).partition("\n")[0]
-                batch = Batch(dead_letters=[DeadLetter(now, message.topic, "refused", detail, message.payload)])
+                detail, batch = str(error.orig).partition("\n")[0], Batch()
+                self._handlers.reject(batch, message, address, self._clock.now(), "refused", detail)
                 self._store.write(batch)
             self._committed(batch)
         if not self._monitor.is_hearing:
@@ -251,6 +252,7 @@ class Ingestor:
         self.counters["stored"] += len(batch.samples)
         self.counters["duplicate"] += batch.duplicates
         for letter in batch.dead_letters:
+            self._rejection_log.write(letter)
             self.counters[f"rejected.{letter.reason}"] += 1
         self._outbound.committed(batch)
 

@@ -9,7 +9,8 @@ Invariants:
 
 from agent.outbox.outbox import OutboxBatch
 from runtime.clock import Clock
-from schemas.contract.messages import BACKFILL_MAX_SAMPLES, EXTRA_MAX, Ack, Backfill, Sample
+from schemas.contract.ack import Ack
+from schemas.contract.messages import BACKFILL_MAX_SAMPLES, EXTRA_MAX, Backfill, Sample
 
 FIRST_SECONDS = 10.0
 MOST_SECONDS = 300.0
@@ -48,7 +49,9 @@ class BackfillPacing:
         if self._outstanding is None:
             return
         stream, last_seq = self._outstanding
-        if ack.stream == stream and any(each.first <= last_seq <= each.last for each in ack.ranges):
+        answered = [(ack.stream, ack.ranges), *((each.stream, each.ranges) for each in ack.rejected)]
+        ranges = [each for name, some in answered if name == stream for each in some]
+        if any(each.first <= last_seq <= each.last for each in ranges):
             self.limit = min(BACKFILL_MAX_SAMPLES, 2 * self.limit)
             self._reset()
         else:

@@ -5,7 +5,7 @@ Invariants:
    name and belongs to one boot of the machine: the next boot begins a new one, and so does a hot store that failed,
    because the last number of the old one cannot be known for sure. So a number is never used twice, and uptime orders
    the samples of a stream.
-2. A sample leaves only by `ack`, or, counted in `dropped`, when it has to make room: the oldest first.
+2. A sample leaves only by `ack` or `reject`, or, counted in `dropped`, when it has to make room: the oldest first.
 3. Samples wait first in the *hot* store, a file in the system's memory (tmpfs): it survives the death of the process
    and costs the disk nothing. `spill` moves them to the *cold* store, on disk and synced. The agent spills what is not
    acknowledged within SPILL_SECONDS, and everything while it is offline or stops. So a power cut can cost the
@@ -32,7 +32,8 @@ from agent.outbox.queued_sample import QueuedSample, SampleStream, StreamRange, 
 from agent.outbox.sample_file import FileContents, SampleFile, StreamFigures
 from agent.sqlite_file import is_corrupt, is_locked, move_aside
 from runtime.clock import Clock
-from schemas.contract.messages import INTEGER_MAX, EarlierStream, Extra, Range, Sample, Vitals
+from schemas.contract.ack import Range
+from schemas.contract.messages import INTEGER_MAX, EarlierStream, Extra, Sample, Vitals
 
 SPILL_SECONDS = 20.0
 HOT_MAX_BYTES = 4 << 20
@@ -139,6 +140,12 @@ class Outbox:
         self._in_hot(lambda hot: hot.delete(self._acknowledged))
         if self._cold.write(lambda cold: cold.delete(self._acknowledged)):
             self._acknowledged = []
+
+    def reject(self, stream: str, ranges: Sequence[Range]) -> int:
+        """Delete samples that the ingestor will never store; return the number of those that waited here."""
+        before = self._waiting()
+        self.ack(stream, ranges)
+        return before - self._waiting()
 
     def spill(self, *, before_seq: int | None = None) -> None:
         """Move everything in the hot store to disk; with `before_seq`, only if a lower number waits there."""
@@ -279,6 +286,9 @@ class Outbox:
         cold.adopt(left._replace(samples=[]))
 
     # Both stores.
+
+    def _waiting(self) -> int:
+        return self._cold.run(SampleFile.count, 0) + self._in_hot(SampleFile.count)
 
     def _not_live(self, before_seq: int | None) -> tuple[int, int]:
         return (self._current.id, self.next_seq if before_seq is None else before_seq)

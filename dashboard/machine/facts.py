@@ -58,7 +58,7 @@ def vitals(
 
 
 def ledger(found: Ledger) -> list[tuple[str, str]]:
-    """Return the account of the machine's samples: expected = stored + lost + buffered + dropped."""
+    """Return the account of the machine's samples: expected = stored + lost + buffered + dropped + rejected."""
     facts = [
         (_("Expected"), found.expected),
         (_("Stored"), found.stored),
@@ -66,6 +66,7 @@ def ledger(found: Ledger) -> list[tuple[str, str]]:
         (_("Lost"), found.lost),
         (_("Buffered on agent"), found.waiting),
         (_("Dropped by agent"), found.dropped),
+        (_("Rejected"), found.rejected),
         (_("Duplicates"), found.duplicate),
     ]
     return [(name, text.count(number)) for name, number in facts]

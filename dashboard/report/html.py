@@ -228,6 +228,7 @@ def _completeness(machines: Sequence[MachineSummary]) -> ReportSection:
         "late": _("Backfilled"),
         "dropped": _("Dropped"),
         "waiting": _("Buffered on agent"),
+        "rejected": _("Rejected"),
         "lost": _("Lost"),
     }
     columns: Columns = {
@@ -246,7 +247,7 @@ def _completeness(machines: Sequence[MachineSummary]) -> ReportSection:
             "{expected} expected, {stored} stored, {dropped} dropped by a full outbox, {waiting} buffered on agents, "
             "{lost} lost.",
             samples=text.count(sum(each.samples for each in machines)),
-            **{name: text.count(getattr(total, name)) for name in titles if name != "late"},
+            **{name: text.count(getattr(total, name)) for name in titles if name not in ("late", "rejected")},
         ),
         [_by_machine(_("Samples by machine, the most lost first"), most_lost, columns, len(columns))],
     )

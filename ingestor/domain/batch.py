@@ -8,6 +8,7 @@ from ingestor.domain.dead_letter import DeadLetter
 from ingestor.domain.incidents import Incident
 from ingestor.domain.machine import Machine, Stream
 from ingestor.domain.presence import PresenceState
+from schemas.contract.ack import Rejection
 from schemas.contract.messages import Info, Sample
 
 
@@ -45,6 +46,8 @@ class Batch:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     acks: list[tuple[Machine, Stream, tuple[int, ...], bool]] = field(default_factory=list)
     """Machine, stream, sequence numbers, and whether the machine waits for the acknowledgement."""
+    rejections: list[tuple[Machine, Rejection]] = field(default_factory=list)
+    """Answers to machines about rejected messages and samples."""
     duplicates: int = 0
     live_since: int | None = None
     """Time of the oldest live sample, in milliseconds of the server's clock."""

@@ -50,7 +50,7 @@ class Estimate:
 
 @dataclass(slots=True)
 class Stream:
-    """The ledger of one stream of a machine: sequence numbers reported and stored.
+    """The ledger of one stream of a machine: sequence numbers reported, stored and rejected.
 
     `number` distinguishes the streams of a machine in the key of a sample. `boot` is the machine's boot time by the
     server's clock, from live messages: a stream belongs to one boot.
@@ -66,6 +66,7 @@ class Stream:
     duplicate: int = 0
     stored: Ranges = field(default_factory=Ranges)
     boot: Estimate = field(default_factory=Estimate)
+    rejected: Ranges = field(default_factory=Ranges)
 
     def report(self, seq: int, oldest_seq: int, dropped: int) -> None:
         """Update the highest number, the oldest number still in the outbox, and the count of dropped samples."""

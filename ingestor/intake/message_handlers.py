@@ -1,13 +1,15 @@
 """Handlers of received messages: each adds its message to a batch.
 
 Invariants:
-- A message is handled as a whole or rejected as a whole: rejected messages become dead letters, and are counted.
+- A message is handled as a whole or rejected as a whole, except a backfill, of which only invalid samples are rejected.
+  Rejected messages become dead letters, are counted, and their sender is told (`Ack.rejected`).
 - Nothing here writes to the database or the broker; a batch is stored in one transaction or not at all.
 - A sample that is in the ledger is not stored again, but acknowledged again.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
@@ -26,11 +28,14 @@ from ingestor.domain.machine import (
 from ingestor.domain.presence import on_live, on_status
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.org_configs import OrgConfigs
+from ingestor.intake.salvage import Salvaged, explain, read_figures, salvage
 from schemas.contract import topics
+from schemas.contract.ack import Range, Rejection
 from schemas.contract.commands import Result
 from schemas.contract.messages import Backfill, Info, Sample, Status, Telemetry
 from schemas.contract.topics import Address, Topic
 from schemas.fleet.health import health
+from schemas.fleet.ranges import Ranges
 
 PAYLOAD_MAX_BYTES = 256 << 10
 _DETAIL_MAX = 500
@@ -76,7 +81,8 @@ class MessageHandlers:
         try:
             self._dispatch(batch, message, address, now)
         except ValidationError as error:
-            reason, detail = _explain(error)
+            self._reject_invalid(batch, message, address, now, error)
+            return
         except RejectedError as error:
             reason, detail = error.args
         except DBAPIError:
@@ -86,8 +92,37 @@ class MessageHandlers:
             reason, detail = "error", type(error).__name__
         else:
             return
+        self.reject(batch, message, address, now, reason, detail)
+
+    def reject(
+        self, batch: Batch, message: Message, address: Address | None, now: int, reason: str, detail: str
+    ) -> Rejection | None:
+        """Make a dead letter of a message, and tell the machine that sent it. Returns that answer, if there is one."""
         letter = DeadLetter(now, message.topic[:_TOPIC_MAX], reason, detail[:_DETAIL_MAX], message.payload)
         batch.dead_letters.append(letter)
+        machine = self._cache.get(address.org, address.machine) if address is not None else None
+        if machine is None or message.retain:  # a retained message may be of long ago
+            return None
+        answer = Rejection(topic=message.topic, reason=reason, detail=letter.detail)
+        batch.rejections.append((machine, answer))
+        return answer
+
+    def _reject_invalid(
+        self, batch: Batch, message: Message, address: Address | None, now: int, error: ValidationError
+    ) -> None:
+        """Reject an invalid message; if the numbers of its samples can be read, as rejected samples."""
+        reason, detail = explain(error)
+        answer = self.reject(batch, message, address, now, reason, detail)
+        figures = read_figures(address.topic, message.payload) if answer and address else None
+        if answer is None or figures is None:
+            return
+        machine, _ = batch.rejections[-1]
+        batch.change_presence(machine, on_live(machine.state, figures.session, now), now)  # it is there, all the same
+        with suppress(RejectedError):
+            stream = machine.stream(figures.stream, now)
+            numbers = [figures.seq] if isinstance(figures.seq, int) else figures.seq
+            ranges = _reject_samples(batch, machine, stream, numbers)
+            batch.rejections[-1] = (machine, answer.model_copy(update={"stream": stream.name, "ranges": ranges}))
 
     def _dispatch(self, batch: Batch, message: Message, address: Address | None, now: int) -> None:
         handler = self._machine_handlers.get(address.topic) if address else None
@@ -140,13 +175,21 @@ class MessageHandlers:
             machine.latest = Latest(sample.sampled_at, vitals, sample.extra, score)
 
     def _backfill(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
-        backfill = Backfill.decode(message.payload)
-        batch.change_presence(machine, on_live(machine.state, backfill.session, now), now)
-        numbers = tuple(backfill.seq)
-        stream = _report(batch, machine, backfill.stream, numbers[-1], backfill.oldest_seq, backfill.dropped, now)
-        for sample in backfill.samples():
+        read = _read_backfill(message.payload)
+        figures, invalid = read.figures, read.invalid
+        batch.change_presence(machine, on_live(machine.state, figures.session, now), now)
+        stream = _report(batch, machine, figures.stream, figures.seq[-1], figures.oldest_seq, figures.dropped, now)
+        for sample in read.samples:
             stream.late += _store(batch, machine, stream, sample, now, _late_offset(machine, stream, sample))
-        batch.acks.append((machine, stream, numbers, True))
+        if invalid:
+            first, detail = next(iter(invalid.items()))
+            detail = f"{len(invalid)} of {len(figures.seq)} samples, the first number {first}: {detail}"[:_DETAIL_MAX]
+            batch.dead_letters.append(DeadLetter(now, message.topic, "invalid", detail, read.excerpt))
+            ranges = _reject_samples(batch, machine, stream, invalid)
+            answer = Rejection(topic=message.topic, stream=stream.name, ranges=ranges, reason="invalid", detail=detail)
+            batch.rejections.append((machine, answer))
+        if taken := tuple(seq for seq in figures.seq if seq not in invalid):
+            batch.acks.append((machine, stream, taken, True))
 
     def _result(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
         result = Result.decode(message.payload)
@@ -181,12 +224,38 @@ def _report(batch: Batch, machine: Machine, name: str, seq: int, oldest_seq: int
     return stream
 
 
+def _read_backfill(payload: bytes) -> Salvaged:
+    """Return the samples of a backfill, valid and invalid ones. Raises ValidationError if its figures are invalid."""
+    try:
+        backfill = Backfill.decode(payload)
+    except ValidationError:
+        salvaged = salvage(payload)
+        if salvaged is None:
+            raise
+        return salvaged
+    return Salvaged(backfill, backfill.samples())
+
+
+def _reject_samples(batch: Batch, machine: Machine, stream: Stream, numbers: Iterable[int]) -> tuple[Range, ...]:
+    """Enter rejected samples into the ledger, except those that are stored; return them as ranges."""
+    rejected = Ranges((number, number) for number in numbers if number not in stream.stored)
+    if stream.rejected.pieces + rejected.pieces > RANGES_MAX:
+        raise RejectedError("too-many-gaps", f"{RANGES_MAX} ranges of rejected samples in stream {stream.name}")
+    for first, last in rejected:
+        stream.rejected.add(first, last)
+        stream.highest_seq = max(stream.highest_seq, last)
+    batch.streams[machine.id, stream.name] = (machine, stream)
+    return tuple(Range(first=first, last=last) for first, last in rejected)
+
+
 def _store(batch: Batch, machine: Machine, stream: Stream, sample: Sample, now: int, clock_offset: int) -> bool:
     """Add a sample to the batch; return False if it is a duplicate."""
     if sample.seq in stream.stored:
         stream.duplicate += 1
         batch.duplicates += 1
         return False
+    if stream.rejected.pieces:
+        stream.rejected.remove(sample.seq)  # the machine has corrected it
     stream.stored.add(sample.seq)
     batch.samples.append(Arrived(machine, stream, sample, now, clock_offset))
     return True
@@ -212,14 +281,3 @@ def _late_offset(machine: Machine, stream: Stream, sample: Sample) -> int:
     if stream.boot.milliseconds is None or sample.vitals.uptime_seconds is None:
         return within_tolerance(machine.clock.milliseconds)
     return within_tolerance(stream.boot.milliseconds + sample.vitals.uptime_seconds * 1000 - sample.sampled_at)
-
-
-def _explain(error: ValidationError) -> tuple[str, str]:
-    problems = error.errors(include_input=False, include_url=False)
-    version = next((problem for problem in problems if problem["loc"] == ("v",)), None)
-    shown = version or problems[0]
-    where = ".".join(str(level) for level in shown["loc"])
-    detail = f"{where}: {shown['msg']}" if where else shown["msg"]
-    if version is not None:
-        return "wrong-version", detail
-    return "not-json" if shown["type"] == "json_invalid" else "invalid", detail

@@ -1,6 +1,6 @@
 """Pending acknowledgements: coalesced to at most one per machine in a few seconds.
 
-Invariant: sequence numbers are added only after their COMMIT.
+Invariant: sequence numbers and rejections are added only after their COMMIT.
 """
 
 import heapq
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from ingestor.domain.machine import Machine, Stream
 from runtime.clock import Clock
-from schemas.contract.messages import ACK_MAX_RANGES, ACK_MAX_RESULTS, Ack
+from schemas.contract.ack import ACK_MAX_RANGES, ACK_MAX_RESULTS, REJECTIONS_MAX, Ack, Rejection
 
 
 class Acks:
@@ -21,6 +21,7 @@ class Acks:
         self._clock = clock
         self._pending: dict[Machine, dict[str, tuple[Stream, set[int]]]] = {}
         self._results: dict[Machine, dict[str, None]] = {}
+        self._rejections: dict[Machine, list[Rejection]] = {}
         self._sent_at: dict[Machine, float] = {}
         self._due: list[tuple[float, int, Machine]] = []
         """A heap of the times at which machines are due, so that no step looks at all of them."""
@@ -28,16 +29,29 @@ class Acks:
 
     def add(self, machine: Machine, stream: Stream, numbers: Iterable[int], *, awaited: bool) -> None:
         """Add stored sequence numbers; `awaited`: the machine sends nothing more before the acknowledgement."""
-        if awaited or not (machine in self._pending or machine in self._results):
+        if awaited or not self._waits(machine):
             self._schedule(machine, at_once=awaited)
         _, pending = self._pending.setdefault(machine, {}).setdefault(stream.name, (stream, set()))
         pending.update(numbers)
 
     def add_result(self, machine: Machine, command: str) -> None:
         """Add the stored final result of a command."""
-        if not (machine in self._pending or machine in self._results):
+        if not self._waits(machine):
             self._schedule(machine)
         self._results.setdefault(machine, {})[command] = None
+
+    def add_rejection(self, machine: Machine, rejection: Rejection, *, awaited: bool) -> None:
+        """Add a committed rejection; `awaited` as in `add`.
+
+        Above REJECTIONS_MAX it is discarded: the message is answered when it is sent again.
+        """
+        if not self._waits(machine):
+            self._schedule(machine)
+        rejections = self._rejections.setdefault(machine, [])
+        if awaited:
+            self._schedule(machine, at_once=True)
+        if rejection not in rejections and len(rejections) < REJECTIONS_MAX:
+            rejections.append(rejection)
 
     def due(self) -> list[tuple[Machine, bytes]]:
         """Remove and return the payloads to publish now."""
@@ -45,8 +59,10 @@ class Acks:
         found: list[tuple[Machine, bytes]] = []
         while self._due and self._due[0][0] <= now:
             machine = heapq.heappop(self._due)[2]
-            if machine in self._pending or machine in self._results:
+            if self._waits(machine):
                 self._sent_at[machine] = now
+                if rejections := self._rejections.pop(machine, ()):  # first: the next batch shall not begin with them
+                    found.append((machine, Ack(rejected=tuple(rejections)).encode()))
                 streams = self._pending.pop(machine, {}).values()
                 found += [(machine, _ack(stream, numbers)) for stream, numbers in streams]
                 results = list(self._results.pop(machine, ()))
@@ -58,8 +74,12 @@ class Acks:
         """Forget everything: agents send unacknowledged data again."""
         self._pending.clear()
         self._results.clear()
+        self._rejections.clear()
         self._sent_at.clear()
         self._due.clear()
+
+    def _waits(self, machine: Machine) -> bool:
+        return machine in self._pending or machine in self._results or machine in self._rejections
 
     def _schedule(self, machine: Machine, *, at_once: bool = False) -> None:
         due_at = -math.inf if at_once else self._sent_at.get(machine, -math.inf) + self._every_seconds

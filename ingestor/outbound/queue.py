@@ -45,6 +45,8 @@ class OutboundQueue:
         """Add everything that a committed batch has to publish."""
         for machine, stream, numbers, awaited in batch.acks:
             self.acks.add(machine, stream, numbers, awaited=awaited)
+        for machine, rejection in batch.rejections:
+            self.acks.add_rejection(machine, rejection, awaited=rejection.topic.endswith("/backfill"))
         if batch.changes:
             for machine, command in batch.changes.results:
                 self.acks.add_result(machine, command)

@@ -61,4 +61,5 @@ def _machine(row: Row[Any]) -> Machine:
 
 def _stream(row: Row[Any]) -> Stream:
     fields = {name: getattr(row, name) for name in STREAM_FIELDS}
-    return Stream(**fields, stored=Ranges.parse(row.stored), boot=Estimate(row.booted_at))
+    stored, rejected = Ranges.parse(row.stored), Ranges.parse(row.rejected)
+    return Stream(**fields, stored=stored, rejected=rejected, boot=Estimate(row.booted_at))

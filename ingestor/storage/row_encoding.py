@@ -30,7 +30,7 @@ STATE_COLUMNS = (
     *VITALS,
     *("extra", "health_score", "health_status", "writer"),
 )
-STREAM_COLUMNS = ("machine_id", *STREAM_FIELDS, "stored", "booted_at")
+STREAM_COLUMNS = ("machine_id", *STREAM_FIELDS, "stored", "rejected", "booted_at")
 
 _readings = attrgetter(*VITALS)
 _presence = attrgetter(*PRESENCE_FIELDS)
@@ -79,4 +79,7 @@ def state_rows(machines: Iterable[Machine], writer: int) -> list[Row]:
 
 def stream_rows(streams: Iterable[tuple[Machine, Stream]]) -> list[Row]:
     """Return rows of STREAM_COLUMNS for the table `stream`."""
-    return [(machine.id, *_counts(stream), str(stream.stored), stream.boot.milliseconds) for machine, stream in streams]
+    return [
+        (machine.id, *_counts(stream), str(stream.stored), str(stream.rejected), stream.boot.milliseconds)
+        for machine, stream in streams
+    ]

@@ -26,7 +26,9 @@ class IngestorSettings(ClientSettings):
         2000, description="Maximum number of messages per transaction"
     )
     ack_seconds: Seconds = Field(2.0, description="Minimum time between two acknowledgements of a machine's samples")
-    dead_letter_max: Annotated[int, Field(ge=0)] = Field(10_000, description="Maximum number of dead letters to keep")
+    dead_letter_max: Annotated[int, Field(ge=0)] = Field(
+        10_000, description="Maximum number of dead letters to keep of each organisation"
+    )
     machine_messages_per_minute: Annotated[int, Field(ge=1)] = Field(
         3_000, description="Messages per minute per client; the excess is dropped without acknowledgement"
     )

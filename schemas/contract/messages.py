@@ -8,11 +8,10 @@ Invariants:
 - Types are strict: `"30"` is not a number. NaN and infinities are rejected in both directions.
 """
 
-from collections.abc import Iterable
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import to_json
 
 from schemas.contract.topics import ID_PATTERN
 
@@ -23,8 +22,6 @@ SESSION_MAX = INTEGER_MAX // 2
 """Far above any clock in milliseconds, and low enough that session + 1 never overflows."""
 
 BACKFILL_MAX_SAMPLES = 500
-ACK_MAX_RANGES = 1000
-ACK_MAX_RESULTS = 1000
 ACTIONS_MAX = 64
 KEY_CHANGES_MAX = 256
 STATEMENT_MAX = 16 << 10
@@ -201,6 +198,12 @@ class Telemetry(Payload, Sample):
     dropped: Count = 0
 
 
+def check_ascending(numbers: list[int]) -> None:
+    """Raise ValueError unless each number is greater than the one before."""
+    if any(later <= earlier for earlier, later in pairwise(numbers)):
+        raise ValueError("seq does not ascend")
+
+
 class VitalsColumns(ContractModel):
     """The vitals of a batch as columns; a column without any reading is null or missing."""
 
@@ -239,8 +242,7 @@ class Backfill(Payload):
         lengths |= {len(column) for name in VITALS if (column := getattr(self.vitals, name)) is not None}
         if lengths != {len(self.seq)}:
             raise ValueError("columns differ in length")
-        if any(later <= earlier for earlier, later in zip(self.seq, self.seq[1:], strict=False)):
-            raise ValueError("seq does not ascend")
+        check_ascending(self.seq)
         return self
 
     def samples(self) -> list[Sample]:
@@ -277,46 +279,6 @@ class Backfill(Payload):
     def encode(self) -> bytes:
         """Return the payload as UTF-8 JSON, without columns that have no reading."""
         return self.model_dump_json(exclude_none=True).encode()
-
-
-class Range(ContractModel):
-    """The sequence numbers from `first` to `last`, both included."""
-
-    first: Sequence
-    last: Sequence
-
-    @model_validator(mode="after")
-    def _ascends(self) -> Self:
-        if self.last < self.first:
-            raise ValueError("last is before first")
-        return self
-
-
-class Ack(Payload):
-    """Acknowledgement of committed data, on `down/ack`.
-
-    The agent deletes the samples in `ranges` of `stream` from its outbox, and stops sending the final results of the
-    commands whose ids are in `results`.
-    """
-
-    stream: StreamId | None = None
-    ranges: Annotated[tuple[Range, ...], Field(max_length=ACK_MAX_RANGES, strict=False)] = ()
-    results: Annotated[tuple[RandomId, ...], Field(max_length=ACK_MAX_RESULTS, strict=False)] = ()
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if (self.stream is None) != (not self.ranges) or not (self.ranges or self.results):
-            raise ValueError("an ack has a stream with ranges, or results, or both")
-        return self
-
-    @classmethod
-    def encode_ranges(cls, stream: str, ranges: Iterable[tuple[int, int]]) -> bytes:
-        """Return the payload of an acknowledgement of valid ranges (first, last).
-
-        It is made for nearly every sample, therefore without the model, which takes four times as long.
-        """
-        pieces = [{"first": first, "last": last} for first, last in ranges]
-        return to_json({"v": 1, "stream": stream, "ranges": pieces, "results": ()})
 
 
 class Signed(ContractModel):

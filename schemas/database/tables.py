@@ -156,13 +156,7 @@ sample = Table(
     metadata,
     _machine_key(),
     Column("sampled_at", BigInteger, primary_key=True, autoincrement=False, comment="machine clock"),
-    Column(
-        "stream_number",
-        Integer,
-        primary_key=True,
-        autoincrement=False,
-        comment="stream.number",
-    ),
+    Column("stream_number", Integer, primary_key=True, autoincrement=False, comment="stream.number"),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("delay_milliseconds", BigInteger, nullable=False, comment="arrival by the server clock minus sampled_at"),
     Column("clock_offset_milliseconds", BigInteger, nullable=False, server_default="0"),
@@ -216,6 +210,7 @@ stream = Table(
     Column("late", BigInteger, nullable=False, comment="samples stored from a backfill"),
     Column("duplicate", BigInteger, nullable=False, comment="samples received again after they were stored"),
     Column("stored", Text, nullable=False, comment="stored sequence numbers, as text of schemas.fleet.ranges"),
+    Column("rejected", Text, nullable=False, server_default="", comment="rejected sequence numbers, likewise"),
     Column("booted_at", BigInteger, comment="boot time of the machine, server clock; a stream belongs to one boot"),
 )
 
@@ -323,12 +318,15 @@ dead_letter = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     Column("received_at", BigInteger, nullable=False),
+    Column("org", String(32), nullable=False, server_default="", comment="empty: not a topic of the contract"),
+    Column("machine", String(63), nullable=False, server_default="", comment="empty: not from a machine"),
     Column("topic", Text, nullable=False),
     Column("reason", String(64), nullable=False),
     Column("detail", Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("payload_start", Text, nullable=False, comment="first 4 KiB, backslash-escaped where not UTF-8"),
     Index("ix_dead_letter_received_at", "received_at"),
+    Index("ix_dead_letter_org_id", "org", "id"),
 )
 
 ingestor = Table(

@@ -51,6 +51,16 @@ class Ranges:
         self._firsts[low:high] = [first]
         self._lasts[low:high] = [last]
 
+    def remove(self, number: int) -> None:
+        """Remove one number, if it is in the set."""
+        index = bisect_right(self._firsts, number) - 1
+        if index < 0 or number > self._lasts[index]:
+            return
+        first, last = self._firsts[index], self._lasts[index]
+        left = [(low, high) for low, high in ((first, number - 1), (number + 1, last)) if low <= high]
+        self._firsts[index : index + 1] = [low for low, _ in left]
+        self._lasts[index : index + 1] = [high for _, high in left]
+
     def around(self, number: int) -> tuple[int, int] | None:
         """Return the range (first, last) that contains the number, or None."""
         index = bisect_right(self._firsts, number) - 1

@@ -18,16 +18,15 @@ from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Backoff, Message, Transport, WillMaker
 from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
+from schemas.contract.ack import Ack, Range, Rejection
 from schemas.contract.messages import (
     BACKFILL_MAX_SAMPLES,
     INTEGER_MAX,
     SESSION_MAX,
     VITALS,
-    Ack,
     Backfill,
     Info,
     Metric,
-    Range,
     Status,
     Telemetry,
 )
@@ -394,6 +393,30 @@ def test_samples_of_an_outage_wait_and_travel_in_batches_one_at_a_time(bench: Be
 
     bench.ack(batch.stream, batch.seq)
     bench.step()
+    assert [batch.seq[0] for batch in bench.batches] == [1, BACKFILL_MAX_SAMPLES + 1]
+
+
+def test_rejected_samples_leave_the_outbox_are_counted_and_let_the_next_batch_go(bench: Bench) -> None:
+    bench.start(interval_seconds=0.05)
+    bench.broker.running = False
+    bench.run(60)
+    bench.reconnect()
+    bench.run(5)
+    (batch,) = bench.batches
+    waiting = count_waiting(bench.outbox)
+    rejection = Rejection(
+        topic=topics.BACKFILL.at(**OWN),
+        stream=batch.stream,
+        ranges=(Range(first=1, last=1), Range(first=batch.seq[-1], last=batch.seq[-1])),
+        reason="invalid",
+        detail="cpu_percent",
+    )
+    bench.say(topics.ACK, Ack(rejected=(rejection,)).encode())
+    bench.say(topics.ACK, Ack(rejected=(rejection,)).encode())
+    bench.ack(batch.stream, batch.seq[1:-1])
+    bench.step()
+    assert bench.agent.rejected_samples == 2
+    assert count_waiting(bench.outbox) <= waiting - len(batch.seq) + 1
     assert [batch.seq[0] for batch in bench.batches] == [1, BACKFILL_MAX_SAMPLES + 1]
 
 

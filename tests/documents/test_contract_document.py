@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.contract import administration, commands, enrolment, messages, org_config, topics
+from schemas.contract import ack, administration, commands, enrolment, messages, org_config, topics
 from schemas.contract.messages import ContractModel, Payload
 from schemas.fleet.organisation import SETTINGS
 
@@ -14,7 +14,7 @@ CONTRACT = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
 NAMED = set(re.findall(r"`([^`]+)`", CONTRACT))
 MODELS = [
     model
-    for module in (messages, org_config, enrolment, administration, commands)
+    for module in (messages, ack, org_config, enrolment, administration, commands)
     for _, model in inspect.getmembers(module, inspect.isclass)
     if issubclass(model, ContractModel) and model.__module__ == module.__name__
 ]

@@ -9,7 +9,8 @@ from faults.fleet import ORG
 
 from broker.client.transport import Message
 from schemas.contract import topics
-from schemas.contract.messages import Ack, Backfill, Info, Range, Sample, Status, Telemetry, Vitals
+from schemas.contract.ack import Ack, Range
+from schemas.contract.messages import Backfill, Info, Sample, Status, Telemetry, Vitals
 from schemas.contract.org_config import OrgConfig
 
 STREAM = "0123456789abcdef"

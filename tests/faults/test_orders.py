@@ -26,9 +26,10 @@ from broker.client.mqtt import Mqtt
 from broker.client.transport import Connected, Message
 from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
+from schemas.contract.ack import Ack
 from schemas.contract.commands import CommandMessage, Order, Result
 from schemas.contract.enrolment import EnrolledKey
-from schemas.contract.messages import Ack, Info, Signed, Status
+from schemas.contract.messages import Info, Signed, Status
 from schemas.contract.signing import public_key, sign
 
 OWN = {"org": "home", "machine": "attic"}

@@ -13,7 +13,8 @@ from sqlalchemy.exc import OperationalError
 
 from broker.client.transport import Message
 from schemas.contract import topics
-from schemas.contract.messages import Ack, EarlierStream, Range, Vitals
+from schemas.contract.ack import Ack, Range
+from schemas.contract.messages import EarlierStream, Vitals
 from schemas.contract.org_config import OrgConfig
 from schemas.database import tables
 from schemas.database.queries.machines import list_machines
@@ -68,7 +69,7 @@ def test_a_sample_that_comes_again_is_stored_once_and_acknowledged_again(
     assert sorted(row.seq for row in rows(fleet, tables.sample)) == [1, 2]
     assert [ack.ranges for ack in acks(bench)] == [(Range(first=1, last=2),)]
     assert shown(fleet)["ledger"] == {
-        "expected": 2, "stored": 2, "late": 1, "duplicate": 1, "dropped": 0, "waiting": 0, "lost": 0,
+        "expected": 2, "stored": 2, "late": 1, "duplicate": 1, "dropped": 0, "waiting": 0, "rejected": 0, "lost": 0,
     }  # fmt: skip
 
 

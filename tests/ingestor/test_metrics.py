@@ -76,7 +76,7 @@ def test_a_scrape_tells_what_the_ingestor_did(bench: Bench, speaker: Speaker, po
 
     assert (grew("received_total"), grew("stored_total"), grew("duplicate_total")) == (4, 2, 1)
     assert (grew("rejected_total not-json"), grew("rejected_total invalid"), grew("limited_total")) == (1, 0, 0)
-    assert grew("acks_total") == 1
+    assert grew("acks_total") == 2, "one for the samples, one for the rejected message"
     assert grew("commit_seconds_count") >= 1
     assert (grew("live_lag_seconds_count"), grew("live_lag_seconds_sum")) == (1, 3.0)
     assert after[PREFIX + "broker_connected"] == 1
@@ -143,8 +143,11 @@ def test_every_reason_of_the_code_is_a_label_and_no_other() -> None:
     source = "".join(sources.values())
     raised = set(re.findall(r'RejectedError\("([a-z-]+)"', source))
     raised |= set(re.findall(r'DeadLetter\([^"\n]*"([a-z-]+)"', source))
-    raised |= set(re.findall(r'(?:return|reason, detail =) "([a-z-]+)", ', sources["message_handlers.py"]))
+    raised |= set(
+        re.findall(r'(?:return|reason, detail =) "([a-z-]+)", ', sources["salvage.py"] + sources["message_handlers.py"])
+    )
     raised |= {"not-json", "invalid"}  # one expression
+    raised |= set(re.findall(r'\.reject\([^"\n]*"([a-z-]+)"', source))
 
     assert raised == set(REASONS)
 

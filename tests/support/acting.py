@@ -11,9 +11,10 @@ from broker.access.policy import Principal, Role
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Message
 from schemas.contract import topics
+from schemas.contract.ack import Ack
 from schemas.contract.administration import Administration
 from schemas.contract.commands import Act, Cancel, CommandMessage, Desired, Order, Request, Result, Rollout, Update
-from schemas.contract.messages import Ack, Signed
+from schemas.contract.messages import Signed
 from schemas.contract.signing import new_key, sign
 
 _NUMBERS = itertools.count(1)

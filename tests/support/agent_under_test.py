@@ -23,9 +23,10 @@ from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Backoff, Message, Transport, WillMaker
 from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
+from schemas.contract.ack import Ack
 from schemas.contract.commands import CommandMessage, Desired, Result
 from schemas.contract.enrolment import EnrolledKey
-from schemas.contract.messages import Ack, Info, Metric, OfflineReason, Signed, Status, Telemetry
+from schemas.contract.messages import Info, Metric, OfflineReason, Signed, Status, Telemetry
 from schemas.contract.signing import public_key
 
 OWN = {"org": "home", "machine": "attic"}

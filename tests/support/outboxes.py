@@ -10,7 +10,8 @@ from clocks import Clock
 
 from agent.outbox.outbox import Outbox
 from agent.outbox.sample_file import SampleFile
-from schemas.contract.messages import Extra, Range, Sample, Vitals
+from schemas.contract.ack import Range
+from schemas.contract.messages import Extra, Sample, Vitals
 
 
 class OutboxMachine:

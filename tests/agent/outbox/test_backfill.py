@@ -1,7 +1,8 @@
 from clocks import Clock
 
 from agent.outbox.backfill import FIRST_SECONDS, LEAST_SAMPLES, BackfillPacing
-from schemas.contract.messages import BACKFILL_MAX_SAMPLES, Ack, Range
+from schemas.contract.ack import Ack, Range
+from schemas.contract.messages import BACKFILL_MAX_SAMPLES
 
 STREAM, OTHER = "00000000000000aa", "00000000000000bb"
 

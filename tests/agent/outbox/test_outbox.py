@@ -32,7 +32,8 @@ from agent.outbox.sample_file import SampleFile
 from agent.sqlite_file import CORRUPT_KEPT, move_aside
 from runtime.clock import SystemClock
 from runtime.errors import SettingsError
-from schemas.contract.messages import Range, Vitals
+from schemas.contract.ack import Range
+from schemas.contract.messages import Vitals
 
 # Numbers and streams.
 

@@ -14,7 +14,7 @@ from outboxes import OutboxMachine, fill_disk, free_disk, put
 from agent.outbox import outbox as outbox_module
 from agent.outbox.outbox import Outbox
 from agent.outbox.sample_file import SampleFile
-from schemas.contract.messages import Range
+from schemas.contract.ack import Range
 
 Key = tuple[str, int]
 

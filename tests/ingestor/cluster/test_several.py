@@ -17,7 +17,7 @@ from broker.client.transport import Message
 from ingestor.cluster.leases import LEASE_SECONDS
 from ingestor.ingestor import Ingestor
 from schemas.contract import topics
-from schemas.contract.messages import Ack
+from schemas.contract.ack import Ack
 from schemas.contract.org_config import OrgConfig
 from schemas.database import tables
 

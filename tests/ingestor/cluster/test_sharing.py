@@ -13,7 +13,7 @@ from broker.client.transport import Message
 from ingestor.cluster.leases import LEASE_SECONDS, TIMERS
 from ingestor.storage.store import Store
 from schemas.contract import topics
-from schemas.contract.messages import Ack
+from schemas.contract.ack import Ack
 from schemas.database import tables
 from schemas.fleet.ranges import Ranges
 

@@ -2,7 +2,7 @@ from clocks import Clock
 
 from ingestor.domain.machine import Machine, Stream
 from ingestor.outbound.acks import Acks
-from schemas.contract.messages import Ack, Range
+from schemas.contract.ack import Ack, Range
 from schemas.fleet.ranges import Ranges
 
 ATTIC, CELLAR = Machine(1, "home", "attic"), Machine(2, "home", "cellar")

@@ -34,7 +34,7 @@ def test_every_column_holds_what_was_meant_for_it(database: Engine, extra: dict[
     state = PresenceState(Presence.STALE, "silent", 2, False, True, 4, 5.5, 6)
     latest = Latest(AT, sample.vitals, extra, Health(90, HealthStatus.OK))
     machine = Machine(7, "home", "attic", state, latest, Estimate(8))
-    stream = Stream("00000000000000aa", 9, 10, 11, 12, 13, 14, 15, Ranges([(1, 3)]), Estimate(16))
+    stream = Stream("00000000000000aa", 9, 10, 11, 12, 13, 14, 15, Ranges([(1, 3)]), Estimate(16), Ranges([(4, 5)]))
     arrived = Arrived(machine, stream, sample, AT + 40, 17)
     batch = Batch(samples=[arrived], machines={7: machine}, streams={(7, stream.name): (machine, stream)})
     for _ in range(2):  # inserted, then overwritten
@@ -60,6 +60,7 @@ def test_every_column_holds_what_was_meant_for_it(database: Engine, extra: dict[
         "late": 14,
         "duplicate": 15,
         "stored": "1-3",
+        "rejected": "4-5",
         "booted_at": 16,
     }
 

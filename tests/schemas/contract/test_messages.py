@@ -10,23 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.contract import commands, enrolment, messages, org_config
+from schemas.contract import ack, commands, enrolment, messages, org_config
+from schemas.contract.ack import ACK_MAX_RANGES, Ack, Range
 from schemas.contract.commands import CommandMessage, Desired, Request, Result, Update
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
 from schemas.contract.messages import (
-    ACK_MAX_RANGES,
     BACKFILL_MAX_SAMPLES,
     EXTRA_MAX,
     INTEGER_MAX,
     SESSION_MAX,
     VITALS,
-    Ack,
     AlertMessage,
     Backfill,
     Extra,
     Info,
     Payload,
-    Range,
     Sample,
     Status,
     Telemetry,
@@ -36,7 +34,7 @@ from schemas.contract.messages import (
 from schemas.contract.org_config import OrgConfig, Thresholds
 
 GOLDEN = Path(__file__).parent / "golden"
-MODULES = (messages, org_config, enrolment, commands)
+MODULES = (messages, ack, org_config, enrolment, commands)
 KINDS: tuple[type[Payload], ...] = (
     *(Status, Info, Telemetry, Backfill, Ack, OrgConfig, AlertMessage),
     *(EnrolRequest, EnrolAnswer),

@@ -1,0 +1,125 @@
+"""The readable part of an invalid message: the numbers of its samples, and the valid samples of a backfill.
+
+Invariant: a sample is taken only if it is valid by itself, as strictly as in a valid message.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import from_json
+
+from schemas.contract import topics
+from schemas.contract.messages import (
+    BACKFILL_MAX_SAMPLES,
+    VITALS,
+    Backfill,
+    Count,
+    Payload,
+    Sample,
+    Sequence,
+    Session,
+    StreamId,
+    check_ascending,
+)
+from schemas.contract.topics import Topic
+
+MISALIGNED = "columns differ in length"
+
+
+class TelemetryFigures(Payload):
+    """The part of `Telemetry` that names its sample."""
+
+    session: Session
+    stream: StreamId
+    seq: Sequence
+
+
+class BackfillFigures(Payload):
+    """The part of `Backfill` that names its samples."""
+
+    session: Session
+    stream: StreamId
+    oldest_seq: Sequence
+    dropped: Count = 0
+    seq: Annotated[list[Sequence], Field(min_length=1, max_length=BACKFILL_MAX_SAMPLES)]
+
+    @model_validator(mode="after")
+    def _seq_ascends(self) -> Self:
+        check_ascending(self.seq)
+        return self
+
+
+@dataclass(slots=True)
+class Salvaged:
+    """A backfill of which some samples are invalid: by number, the detail and the sample as received."""
+
+    figures: Backfill | BackfillFigures
+    samples: list[Sample] = field(default_factory=list)
+    invalid: dict[int, str] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def excerpt(self) -> bytes:
+        """The invalid samples as JSON."""
+        return json.dumps(self.rows).encode()
+
+
+def read_figures(topic: Topic, payload: bytes) -> TelemetryFigures | BackfillFigures | None:
+    """Return session, stream and numbers of an invalid message of samples; None if they cannot be read."""
+    try:
+        if topic is topics.TELEMETRY:
+            return TelemetryFigures.decode(payload)
+        return BackfillFigures.decode(payload) if topic is topics.BACKFILL else None
+    except ValidationError:
+        return None
+
+
+def salvage(payload: bytes) -> Salvaged | None:
+    """Return the valid samples of an invalid backfill; None if its figures cannot be read."""
+    figures = read_figures(topics.BACKFILL, payload)
+    if not isinstance(figures, BackfillFigures):
+        return None
+    found, columns = Salvaged(figures), _columns(from_json(payload), len(figures.seq))
+    for at, seq in enumerate(figures.seq):
+        if columns is None:
+            found.invalid[seq] = MISALIGNED
+            continue
+        sampled_at, vitals, extra = columns
+        row = {
+            "seq": seq,
+            "sampled_at": sampled_at[at],
+            "vitals": {name: column[at] for name, column in vitals.items()},
+            "extra": {name: column[at] for name, column in extra.items() if column[at] is not None},
+        }
+        try:
+            found.samples.append(Sample.model_validate(row))
+        except ValidationError as error:
+            found.invalid[seq] = explain(error)[1]
+            found.rows.append(row)
+    return found
+
+
+def explain(error: ValidationError) -> tuple[str, str]:
+    """Return the reason's code and a sentence for an invalid message."""
+    problems = error.errors(include_input=False, include_url=False)
+    version = next((problem for problem in problems if problem["loc"] == ("v",)), None)
+    shown = version or problems[0]
+    where = ".".join(str(level) for level in shown["loc"])
+    detail = f"{where}: {shown['msg']}" if where else shown["msg"]
+    if version is not None:
+        return "wrong-version", detail
+    return "not-json" if shown["type"] == "json_invalid" else "invalid", detail
+
+
+def _columns(message: Any, length: int) -> tuple[Any, dict[str, Any], dict[str, Any]] | None:  # noqa: ANN401 - any JSON
+    """Return times, vitals and extra metrics as columns; None unless all have this length."""
+    sampled_at, vitals, extra = message.get("sampled_at"), message.get("vitals"), message.get("extra", {})
+    if not isinstance(vitals, dict) or not isinstance(extra, dict):
+        return None
+    vitals = {name: column for name in VITALS if (column := vitals.get(name)) is not None}
+    columns = [sampled_at, *vitals.values(), *extra.values()]
+    if any(not isinstance(column, list) or len(column) != length for column in columns):
+        return None
+    return sampled_at, vitals, extra

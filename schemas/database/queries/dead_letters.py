@@ -1,0 +1,44 @@
+"""Dead letters: messages that were rejected, newest first."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, delete, select
+
+from schemas.database.queries.fetch import fetch_mappings
+from schemas.database.tables import dead_letter
+
+_COLUMNS = (
+    dead_letter.c.id,
+    dead_letter.c.org,
+    dead_letter.c.machine,
+    dead_letter.c.topic,
+    dead_letter.c.reason,
+    dead_letter.c.detail,
+    dead_letter.c.size_bytes,
+    dead_letter.c.received_at.label("at"),
+)
+
+
+def list_dead_letters(
+    engine: Engine, *, org_name: str | None = None, machine_name: str | None = None, limit: int
+) -> list[dict[str, Any]]:
+    """Return dead letters without their payload, of all senders or of some."""
+    query = select(*_COLUMNS).where(*_of(org_name, machine_name)).order_by(dead_letter.c.id.desc()).limit(limit)
+    return fetch_mappings(engine, query)
+
+
+def find_dead_letter(engine: Engine, id_: int) -> dict[str, Any] | None:
+    """Return one dead letter with the start of its payload, or None."""
+    query = select(*_COLUMNS, dead_letter.c.payload_start).where(dead_letter.c.id == id_)
+    return next(iter(fetch_mappings(engine, query)), None)
+
+
+def clear_dead_letters(engine: Engine, *, org_name: str | None = None, machine_name: str | None = None) -> int:
+    """Delete dead letters of all senders or of some; return their number."""
+    with engine.begin() as connection:
+        return connection.execute(delete(dead_letter).where(*_of(org_name, machine_name))).rowcount
+
+
+def _of(org_name: str | None, machine_name: str | None) -> list[ColumnElement[bool]]:
+    wanted = ((dead_letter.c.org, org_name), (dead_letter.c.machine, machine_name))
+    return [column == name for column, name in wanted if name is not None]

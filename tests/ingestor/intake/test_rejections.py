@@ -1,0 +1,146 @@
+"""What the ingestor does with invalid messages: dead letter, answer, ledger, log line, and the valid rest is stored."""
+
+import json
+import logging
+
+import pytest
+from ingestion import Bench, Speaker
+from sqlalchemy import Engine, select
+
+from broker.client.transport import Message
+from schemas.contract import topics
+from schemas.contract.ack import Ack, Range, Rejection
+from schemas.database import tables
+from schemas.database.queries.dead_letters import list_dead_letters
+from schemas.database.queries.machines import list_machines
+
+ATTIC = {"org": "home", "machine": "attic"}
+
+
+def changed(message: Message, **fields: object) -> Message:
+    return Message(message.topic, json.dumps({**json.loads(message.payload), **fields}).encode(), message.qos)
+
+
+def bad_backfill(speaker: Speaker, *numbers: int, bad: int) -> Message:
+    message = speaker.backfill(*numbers)
+    vitals = json.loads(message.payload)["vitals"]
+    vitals["cpu_percent"][numbers.index(bad)] = 100.4
+    return changed(message, vitals=vitals)
+
+
+def acks(bench: Bench) -> list[Ack]:
+    events = bench.client.receive(100, 0)
+    return [Ack.decode(each.payload) for each in events if isinstance(each, Message) and each.topic.endswith("/ack")]
+
+
+def rejections(bench: Bench) -> list[Rejection]:
+    return [rejection for ack in acks(bench) for rejection in ack.rejected]
+
+
+def ledger(fleet: Engine) -> dict[str, int]:
+    row = next(row for row in list_machines(fleet) if row["org"] == "home")
+    found: dict[str, int] = row["ledger"]
+    return found
+
+
+def test_of_a_backfill_with_one_bad_sample_the_others_are_stored_and_the_bad_number_is_answered(
+    bench: Bench, speaker: Speaker, fleet: Engine
+) -> None:
+    bench.publish(bad_backfill(speaker, *range(1, 11), bad=4))
+    bench.step()
+    with fleet.connect() as connection:
+        stored = sorted(connection.scalars(select(tables.sample.c.seq)))
+    assert stored == [1, 2, 3, 5, 6, 7, 8, 9, 10]
+    told = acks(bench)
+    assert [each for ack in told for each in ack.ranges] == [Range(first=1, last=3), Range(first=5, last=10)]
+    (rejection,) = [each for ack in told for each in ack.rejected]
+    assert (rejection.stream, rejection.ranges) == (speaker.stream, (Range(first=4, last=4),))
+    assert rejection.reason == "invalid"
+    assert "cpu_percent" in rejection.detail
+    (letter,) = list_dead_letters(fleet, limit=10)
+    assert (letter["org"], letter["machine"], letter["reason"]) == ("home", "attic", "invalid")
+
+
+def test_a_rejected_sample_is_a_column_of_its_own_in_the_ledger(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
+    bench.publish(bad_backfill(speaker, 1, 2, 3, bad=2))
+    bench.step()
+    bench.publish(speaker.telemetry(4))
+    bench.step()
+    found = ledger(fleet)
+    assert (found["expected"], found["stored"], found["rejected"], found["lost"]) == (4, 3, 1, 0)
+
+
+def test_a_rejected_number_sent_again_is_counted_once_and_a_corrected_one_is_stored(
+    bench: Bench, speaker: Speaker, fleet: Engine
+) -> None:
+    bench.publish(bad_backfill(speaker, 1, 2, 3, bad=2), bad_backfill(speaker, 1, 2, 3, bad=2))
+    bench.step()
+    assert ledger(fleet)["rejected"] == 1
+    bench.publish(speaker.backfill(2))
+    bench.step()
+    found = ledger(fleet)
+    assert (found["stored"], found["rejected"], found["lost"]) == (3, 0, 0)
+
+
+def test_the_ledger_of_rejected_samples_survives_a_restart(bench: Bench, make_bench, speaker: Speaker, fleet) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+    bench.publish(bad_backfill(speaker, 1, 2, 3, bad=2))
+    bench.step()
+    bench.ingestor.stop()
+    again = make_bench()
+    again.publish(speaker.telemetry(4, oldest_seq=4))
+    again.step()
+    assert (ledger(fleet)["rejected"], ledger(fleet)["lost"]) == (1, 0)
+
+
+def test_an_invalid_live_sample_is_answered_with_its_number_and_the_machine_counts_as_heard(
+    bench: Bench, speaker: Speaker, fleet: Engine
+) -> None:
+    bench.publish(changed(speaker.telemetry(7), vitals={"cpu_percent": 100.4}))
+    bench.step(3.0)
+    (rejection,) = rejections(bench)
+    assert rejection.ranges == (Range(first=7, last=7),)
+    assert next(row for row in list_machines(fleet) if row["org"] == "home")["presence"] == "online"
+
+
+@pytest.mark.parametrize("topic", [topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT])
+def test_every_invalid_message_of_a_machine_is_answered_and_logged(
+    bench: Bench, topic: topics.Topic, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = topic.at(**ATTIC)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(5):
+            bench.publish(Message(name, b'{"v": 1}'))
+            bench.step(3.0)
+    told = rejections(bench)
+    assert {(each.topic, each.reason, each.ranges) for each in told} == {(name, "invalid", ())}
+    lines = [record.getMessage() for record in caplog.records if "rejected a message" in record.getMessage()]
+    assert len(lines) == 1, "one line a minute"
+    assert name in lines[0]
+    assert "invalid" in lines[0]
+
+
+def test_columns_of_different_length_reject_every_sample_of_the_backfill(
+    bench: Bench, speaker: Speaker, fleet: Engine
+) -> None:
+    bench.publish(changed(speaker.backfill(1, 2, 3), vitals={"cpu_percent": [1.0, 2.0]}))
+    bench.step()
+    (rejection,) = rejections(bench)
+    assert rejection.ranges == (Range(first=1, last=3),)
+    assert ledger(fleet)["rejected"] == 3
+
+
+def test_a_retained_bad_message_is_not_answered(bench: Bench) -> None:
+    bench.publish(Message(topics.INFO.at(**ATTIC), b"{", 1, retain=True))
+    bench.step()
+    rejections(bench)
+    bench.ingestor.stop()
+
+
+def test_dead_letters_of_one_organisation_displace_no_other(bench: Bench, fleet: Engine) -> None:
+    bench.publish(Message(topics.TELEMETRY.at(org="office", machine="attic"), b"evidence"))
+    bench.step()
+    for _ in range(6):
+        bench.publish(*(Message(topics.TELEMETRY.at(**ATTIC), b"x") for _ in range(50)))
+        bench.step()
+    assert len(list_dead_letters(fleet, org_name="office", limit=10)) == 1
+    assert 100 <= len(list_dead_letters(fleet, org_name="home", limit=1000)) <= 200
