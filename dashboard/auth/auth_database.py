@@ -47,10 +47,18 @@ session = Table(
     Column("browser", String(256), nullable=False),
 )
 
+known_browser = Table(
+    "known_browser",
+    metadata,
+    Column("token_hash", String(64), primary_key=True, comment="SHA-256; only the cookie holds the token itself"),
+    Column("user_id", ForeignKey(user.c.id, ondelete="CASCADE"), nullable=False),
+    Column("seen_at", BigInteger, nullable=False, comment="the last sign-in with a password"),
+)
+
 attempt = Table(
     "attempt",
     metadata,
-    Column("key", String(160), primary_key=True, comment="user:NAME or address:IP"),
+    Column("key", String(160), primary_key=True, comment="see login_attempts"),
     Column("failures", Integer, nullable=False),
     Column("next_at", BigInteger, nullable=False, comment="attempts before this time are rejected"),
 )

@@ -1,9 +1,14 @@
-"""Lockout after wrong passwords: retries of a user name and of an address are throttled.
+"""Lockout after wrong passwords: retries are throttled by user name and address together, and by address.
 
 Invariants:
 - An attempt is counted as failed before the password is checked, so that parallel attempts gain nothing.
+- Failures at one address never delay the owner of the name at another. The bound on a name alone is above what one
+  address can fail in a day, and holds against guesses from many addresses.
+- A browser in which the user signed in before has a count of its own: failures elsewhere do not delay it.
 - An address that must wait leaves no trace: it locks no user name, and names that it invents are not stored.
 """
+
+from ipaddress import IPv6Address, ip_address
 
 from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -13,31 +18,53 @@ from runtime.clock import Clock
 from schemas.database.queries.fetch import fetch_first
 
 USER_FREE_FAILURES = 5
+"""Of one name at one address, or in one known browser."""
+
 ADDRESS_FREE_FAILURES = 20
+NAME_FREE_FAILURES_PER_DAY = 1000
 _WAIT_MAX_SECONDS = 300
 _FORGET_MILLISECONDS = 86_400_000
+_NETWORK_BITS = 64
+"""An IPv6 client has a network of its own, and counts as one address."""
 
 
 class LoginAttempts:
-    """Failed attempts by user name and by address. After some free ones, each failure doubles the wait."""
+    """Failed attempts. After some free ones, each failure doubles the wait.
+
+    `browser`: id of the known browser of this name, or empty (see `known_browsers`).
+    """
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
 
-    def admit(self, name: str, address: str) -> int:
+    def admit(self, name: str, address: str, browser: str = "") -> int:
         """Count an attempt as failed, until `succeeded` is called. Return 0, or the seconds to wait first."""
-        (user_key, user_free), (address_key, address_free) = _keys(name, address)
-        return self._count(address_key, address_free) or self._count(user_key, user_free)
+        for key, free in self._keys(name, address, browser):
+            if wait := self._count(key, free):
+                return wait
+        return 0
 
-    def succeeded(self, name: str, address: str) -> None:
-        """Forget the failures of a name; of an address only this attempt, as it may be trying other names."""
-        (user_key, _), (address_key, _) = _keys(name, address)
-        counted = (attempt.c.key == address_key) & (attempt.c.failures > 0)
+    def succeeded(self, name: str, address: str, browser: str = "") -> None:
+        """Forget the failures of a name at this address; of others only this attempt, as they may be other clients'."""
+        *shared, (own, _) = self._keys(name, address, browser)
+        counted = attempt.c.key.in_([key for key, _ in shared]) & (attempt.c.failures > 0)
         values = {"failures": attempt.c.failures - 1, "next_at": self._clock.now()}
         with self._engine.begin() as connection:
-            connection.execute(delete(attempt).where(attempt.c.key == user_key))
+            connection.execute(delete(attempt).where(attempt.c.key == own))
             connection.execute(update(attempt).where(counted).values(values))
+
+    def _keys(self, name: str, address: str, browser: str) -> list[tuple[str, int]]:
+        """Return what to count in this order, with the number of free failures; the last is this client's own."""
+        if browser:
+            return [(f"browser:{browser}", USER_FREE_FAILURES)]
+        name, address = name[:64], _network(address)[:64]
+        today = self._clock.now() // _FORGET_MILLISECONDS
+        return [
+            (f"address:{address}", ADDRESS_FREE_FAILURES),
+            (f"name:{name}:{today}", NAME_FREE_FAILURES_PER_DAY),
+            (f"user:{name}@{address}", USER_FREE_FAILURES),
+        ]
 
     def _count(self, key: str, free: int) -> int:
         """Compare-and-set: of concurrent attempts, only one is admitted."""
@@ -64,8 +91,16 @@ class LoginAttempts:
             return False
 
 
-def _keys(name: str, address: str) -> list[tuple[str, int]]:
-    return [(f"user:{name[:64]}", USER_FREE_FAILURES), (f"address:{address[:64]}", ADDRESS_FREE_FAILURES)]
+def _network(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Address(int(parsed) >> _NETWORK_BITS << _NETWORK_BITS))
 
 
 def _wait_seconds(failures: int, free: int) -> int:

@@ -4,7 +4,7 @@ Invariants:
 - A request without a session gets the sign-in page and Streamlit's public files, nothing else.
 - The identity comes from the session. `X-Df-*` headers of a request are discarded.
 - A WebSocket from another origin is rejected before Streamlit sees it, and an open one is closed when its session ends.
-- Streamlit's own endpoints that no page uses, such as uploads and metrics, do not exist, whoever asks.
+- Streamlit's own endpoints that no page uses, such as uploads and metrics, do not exist.
 - Every response carries the security headers.
 """
 

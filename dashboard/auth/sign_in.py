@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from dashboard.auth.known_browsers import KNOWN_SECONDS, KnownBrowsers
 from dashboard.auth.login_attempts import LoginAttempts
 from dashboard.auth.middleware import READY, SIGN_IN, SIGN_OUT, SINGLE_SIGN_ON, WHO_AM_I, is_same_origin
 from dashboard.auth.sign_in_sessions import SignInSessions
@@ -26,6 +27,7 @@ from dashboard.auth.users import User, verify
 from dashboard.i18n import language
 from dashboard.i18n.language import _, ngettext, speaking
 from dashboard.widgets.asset_files import template
+from runtime.clock import Clock
 
 _BODY_MAX_BYTES = 8192
 _POLICY = (
@@ -42,6 +44,7 @@ _LAZY_SCRIPTS = (
     "TextInput",
     "purify",
 )
+_KNOWN = "-known"
 _LANGUAGE_SECONDS = 365 * 86_400
 _IMPORT = re.compile(r'from"\./([\w.-]+\.js)"')
 
@@ -53,11 +56,12 @@ class SignIn:
     """
 
     def __init__(
-        self, engine: Engine, sessions: SignInSessions, attempts: LoginAttempts, *, port: int, provider: str = ""
+        self, engine: Engine, sessions: SignInSessions, clock: Clock, *, port: int, provider: str = ""
     ) -> None:
         self._engine = engine
         self._sessions = sessions
-        self._attempts = attempts
+        self._attempts = LoginAttempts(engine, clock)
+        self._browsers = KnownBrowsers(engine, clock)
         self._port = port
         self._provider = provider
 
@@ -75,9 +79,9 @@ class SignIn:
         """Return the session token in the cookie of a request, or an empty string."""
         return connection.cookies.get(self._cookie_name(connection), "")
 
-    def _cookie_name(self, connection: HTTPConnection) -> str:
+    def _cookie_name(self, connection: HTTPConnection, suffix: str = "") -> str:
         prefix = "__Host-" if _is_encrypted(connection) else ""
-        return f"{prefix}dashfleet-{self._port}"
+        return f"{prefix}dashfleet-{self._port}{suffix}"
 
     async def _form(self, request: Request) -> Response:
         wanted = safe_next(request.query_params.get("next", ""))
@@ -98,7 +102,9 @@ class SignIn:
             return PlainTextResponse("too much for a sign-in\n", 413)
         name, wanted = form.get("name", "").strip().lower(), safe_next(form.get("next", ""))
         address = request.client.host if request.client else ""
-        wait = await run_in_threadpool(self._attempts.admit, name, address)
+        known = request.cookies.get(self._cookie_name(request, _KNOWN), "")
+        client = name, address, await run_in_threadpool(self._browsers.find, known, name)
+        wait = await run_in_threadpool(self._attempts.admit, *client)
         if wait:
             message = ngettext(
                 "Too many attempts. Try again in {n} second.", "Too many attempts. Try again in {n} seconds.", wait
@@ -107,8 +113,10 @@ class SignIn:
         who = await run_in_threadpool(verify, self._engine, name, form.get("password", ""))
         if who is None:
             return self._page(wanted, name, _("The name or the password is wrong."), 401)
-        await run_in_threadpool(self._attempts.succeeded, name, address)
-        return await self.start_session(request, who, wanted)
+        await run_in_threadpool(self._attempts.succeeded, *client)
+        token = await run_in_threadpool(self._browsers.remember, who, known)
+        response = await self.start_session(request, who, wanted)
+        return self._with_cookie(response, request, token, suffix=_KNOWN, max_age=KNOWN_SECONDS)
 
     async def start_session(self, request: Request, who: User, wanted: str) -> Response:
         """Start the session of an authenticated user, in place of the session of this browser, and redirect."""
@@ -170,9 +178,17 @@ class SignIn:
             )
         return response
 
-    def _with_cookie(self, response: Response, request: Request, token: str) -> Response:
+    def _with_cookie(
+        self, response: Response, request: Request, token: str, *, suffix: str = "", max_age: int | None = None
+    ) -> Response:
         response.set_cookie(
-            self._cookie_name(request), token, path="/", secure=_is_encrypted(request), httponly=True, samesite="lax"
+            self._cookie_name(request, suffix),
+            token,
+            max_age=max_age,
+            path="/",
+            secure=_is_encrypted(request),
+            httponly=True,
+            samesite="lax",
         )
         return response
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, Row, delete, insert, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from dashboard.auth.auth_database import account_change, session, user
+from dashboard.auth.auth_database import account_change, known_browser, session, user
 from dashboard.auth.passwords import AccountError, hash_password, matches, rehash
 from runtime.clock import SystemClock
 from schemas.contract.topics import ORG_MAX_LENGTH, is_id
@@ -130,7 +130,8 @@ def change_user(connection: Connection, who: User, by: str, kind: str, detail: s
     """Update columns of a user, if any, end their sessions and record the change."""
     if values:
         connection.execute(update(user).where(user.c.id == who.id).values(values))
-    connection.execute(delete(session).where(session.c.user_id == who.id))
+    for table in (session, known_browser):
+        connection.execute(delete(table).where(table.c.user_id == who.id))
     _record(connection, who.org, by, kind, who.name, detail)
 
 

@@ -26,7 +26,6 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from dashboard import pages
 from dashboard.auth.auth_database import open_auth_database
-from dashboard.auth.login_attempts import LoginAttempts
 from dashboard.auth.middleware import IDENTITY_HEADERS, READY, AuthMiddleware
 from dashboard.auth.sign_in import SignIn
 from dashboard.auth.sign_in_sessions import SignInSessions
@@ -86,8 +85,7 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
     sessions = SignInSessions(
         auth_database, clock, idle_seconds=settings.session_idle_seconds, max_seconds=settings.session_max_seconds
     )
-    attempts = LoginAttempts(auth_database, clock)
-    sign_in = SignIn(auth_database, sessions, attempts, port=settings.port, provider=settings.oidc_host)
+    sign_in = SignIn(auth_database, sessions, clock, port=settings.port, provider=settings.oidc_host)
     single_sign_on = SingleSignOn(settings, auth_database, sign_in).routes() if settings.oidc_issuer else []
     database = settings.database.get_secret_value()
     downloads = Downloads(open_engine(database, read_only=True), clock)

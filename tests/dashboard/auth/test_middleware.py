@@ -18,11 +18,11 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dashboard.auth import middleware
-from dashboard.auth.login_attempts import LoginAttempts
+from dashboard.auth.known_browsers import BROWSERS_MAX, KnownBrowsers
 from dashboard.auth.middleware import AuthMiddleware, is_same_origin
 from dashboard.auth.sign_in import SignIn, prefetched, safe_next
 from dashboard.auth.sign_in_sessions import SignInSessions
-from dashboard.auth.users import UserRole, add_user
+from dashboard.auth.users import UserRole, add_user, set_password, verify
 
 pytestmark = pytest.mark.usefixtures("quick_hashing")
 HERE = "http://testserver"
@@ -48,7 +48,7 @@ def sessions(accounts: Engine, clock: Clock) -> SignInSessions:
 @pytest.fixture
 def client(accounts: Engine, sessions: SignInSessions, clock: Clock) -> Iterator[TestClient]:
     add_user(accounts, "ada", PASSWORD, UserRole.VIEWER, "acme")
-    sign_in = SignIn(accounts, sessions, LoginAttempts(accounts, clock), port=8501)
+    sign_in = SignIn(accounts, sessions, clock, port=8501)
     inside = [WebSocketRoute("/_stcore/stream", talk), Route("/{path:path}", identity)]
     app = Starlette(
         routes=[*sign_in.routes(), *inside],
@@ -107,17 +107,20 @@ def test_forged_headers_on_public_paths_are_thrown_away(client: TestClient) -> N
 
 
 def test_the_cookie_is_closed_to_scripts_and_other_sites(client: TestClient) -> None:
-    cookie = sign_in(client).headers["set-cookie"].lower()
-    assert "httponly" in cookie
-    assert "samesite=lax" in cookie
-    assert "secure" not in cookie
+    for cookie in map(str.lower, sign_in(client).headers.get_list("set-cookie")):
+        assert "httponly" in cookie
+        assert "samesite=lax" in cookie
+        assert "secure" not in cookie
 
 
 def test_under_tls_the_cookie_is_secure_and_bound_to_the_host(client: TestClient) -> None:
     client.base_url = "https://testserver"
-    cookie = sign_in(client, origin="https://testserver").headers["set-cookie"]
-    assert cookie.startswith("__Host-dashfleet-8501=")
-    assert "secure" in cookie.lower()
+    cookies = sign_in(client, origin="https://testserver").headers.get_list("set-cookie")
+    assert sorted(cookie.partition("=")[0] for cookie in cookies) == [
+        "__Host-dashfleet-8501",
+        "__Host-dashfleet-8501-known",
+    ]
+    assert all("secure" in cookie.lower() for cookie in cookies)
 
 
 def test_wrong_passwords_are_refused_then_slowed_down(client: TestClient, clock: Clock) -> None:
@@ -127,6 +130,43 @@ def test_wrong_passwords_are_refused_then_slowed_down(client: TestClient, clock:
     assert slowed.headers["retry-after"] == "1"
     clock.advance(2)
     assert sign_in(client).status_code == 303
+
+
+def test_a_browser_that_signed_in_before_is_not_locked_out_by_others_and_still_throttled(client: TestClient) -> None:
+    sign_in(client)
+    known = client.cookies["dashfleet-8501-known"]
+    client.cookies.clear()
+    assert [sign_in(client, "wrong").status_code for _ in range(7)][-1] == 429
+    client.cookies.set("dashfleet-8501-known", known)
+    assert sign_in(client).status_code == 303
+    assert client.cookies.get("dashfleet-8501-known", domain="testserver.local") != known
+    assert [sign_in(client, "wrong").status_code for _ in range(7)] == [401] * 5 + [429] * 2
+
+
+def test_a_known_browser_is_known_for_its_user_until_the_password_changes(
+    client: TestClient, accounts: Engine, clock: Clock
+) -> None:
+    sign_in(client)
+    add_user(accounts, "bob", PASSWORD, UserRole.VIEWER, "acme")
+    browsers = KnownBrowsers(accounts, clock)
+    token = client.cookies["dashfleet-8501-known"]
+    assert browsers.find(token, "ada")
+    assert not browsers.find(token, "bob")
+    assert not browsers.find("invented", "ada")
+    set_password(accounts, "ada", PASSWORD + "2")
+    assert not browsers.find(token, "ada")
+
+
+@pytest.mark.usefixtures("client")
+def test_a_user_has_a_bounded_number_of_known_browsers(accounts: Engine, clock: Clock) -> None:
+    ada = verify(accounts, "ada", PASSWORD)
+    assert ada is not None
+    browsers = KnownBrowsers(accounts, clock)
+    tokens = []
+    for _ in range(BROWSERS_MAX + 1):
+        clock.advance(1)
+        tokens.append(browsers.remember(ada, ""))
+    assert [bool(browsers.find(token, "ada")) for token in tokens] == [False] + [True] * BROWSERS_MAX
 
 
 def test_what_somebody_typed_comes_back_escaped_and_without_the_password(client: TestClient) -> None:

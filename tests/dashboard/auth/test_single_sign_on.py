@@ -19,7 +19,6 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from dashboard.auth.auth_database import session
-from dashboard.auth.login_attempts import LoginAttempts
 from dashboard.auth.middleware import SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK, AuthMiddleware
 from dashboard.auth.sign_in import SignIn
 from dashboard.auth.sign_in_sessions import SignInSessions
@@ -70,8 +69,7 @@ class Site:
         )
         self.accounts = accounts
         self.sessions = SignInSessions(accounts, clock, idle_seconds=3600, max_seconds=7200)
-        attempts = LoginAttempts(accounts, clock)
-        sign_in = SignIn(accounts, self.sessions, attempts, port=8501, provider=settings.oidc_host)
+        sign_in = SignIn(accounts, self.sessions, clock, port=8501, provider=settings.oidc_host)
         provided = SingleSignOn(settings, accounts, sign_in).routes()
         self.app = Starlette(
             routes=[*sign_in.routes(), *provided, Route("/{path:path}", identity)],
