@@ -154,6 +154,7 @@ def test_a_backup_is_restored_elsewhere_and_never_over_anything(data: Path, tmp_
     assert "exists already" in refusal("backup", file, "--data", str(data))
     assert "exists already" in refusal("restore", file, "--data", other)
     assert "is no backup" in refusal("restore", __file__, "--data", str(tmp_path / "third"))
+    assert not (tmp_path / "third" / "dashfleet.db").exists()
 
 
 def test_an_export_goes_to_standard_output_or_to_a_new_file(data: Path, tmp_path: Path) -> None:
