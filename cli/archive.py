@@ -1,4 +1,4 @@
-"""One archive of a whole server: the fleet database, the users, the secrets, the certificates and the settings.
+"""Archive of a whole server: the fleet database, the users, the secrets, the certificates and the settings.
 
 Invariants:
 - An archive is a tar file that only its owner can read, as it contains secrets in the clear.
