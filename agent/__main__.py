@@ -22,7 +22,7 @@ from agent.collector import CollectorRunner, discover
 from agent.configuration import Configuration
 from agent.inventory import boot_id
 from agent.orders.executor import Executor
-from agent.orders.journal import Journal
+from agent.orders.journal import JOURNAL_FILE, Journal
 from agent.orders.trusted_keys import KEYS_FILE, TrustedKeys
 from agent.outbox.outbox import Outbox
 from agent.session_counter import SessionCounter
@@ -106,7 +106,7 @@ def _executor(settings: AgentSettings, data: Path, clock: Clock) -> Executor:
         settings,
         actions=actions,
         keys=TrustedKeys(data / KEYS_FILE, settings.org),
-        journal=Journal(data / "journal.db", clock),
+        journal=Journal(data / JOURNAL_FILE, clock),
         configuration=Configuration(data / "configuration.json", settings, clock),
         process=secrets.token_hex(8),
         boot=boot_id(),

@@ -19,6 +19,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agent.inventory import hardware_id
+from agent.orders.journal import create_before_keys
 from agent.orders.trusted_keys import KEYS_FILE, write_keys
 from broker.access.credentials import hash_secret, new_secret
 from broker.access.policy import Principal, Role
@@ -174,6 +175,7 @@ class Enrolment:
             if not (authority.exists() and authority.samefile(self._settings.ca_file)):
                 shutil.copyfile(self._settings.ca_file, authority)
             values["ca_file"] = str(authority)
+        create_before_keys(data, self._clock)
         write_keys(data / KEYS_FILE, self._token.org, answer.keys)
         self._layout.enrol(values)
         write_secret(self._layout.secret("agent"), self._pending.secret)

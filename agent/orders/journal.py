@@ -6,7 +6,8 @@ Invariants:
 2. An entry is deleted only after its order's expiry (`prune`), and then the *floor* rises to that expiry: an order that
    expires no later is rejected for ever, so a clock that is set back cannot make it valid again.
 3. A damaged journal is moved aside. It may have known orders that the next one does not, so every order that could have
-   been started until then is rejected: those issued before the *line*.
+   been started until then is rejected: those issued before the *line*. The same holds for a journal that is missing
+   where there are keys: it is created before them (`create_before_keys`).
 4. A final result stays until `acked` names it, or its order has been expired for KEPT_MILLISECONDS.
 5. `known` and `start` raise JournalError when the disk does not let them answer; then nothing may run. No other disk
    error leaves the journal, also not at the start: `failing` is set, and each call tries again.
@@ -14,6 +15,7 @@ Invariants:
 Format: `entry(id, order_json, expires_at, at, process, boot, state, result_json, acked)`; `meta(floor, line)`, one row.
 """
 
+import errno
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -23,10 +25,14 @@ from typing import NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from agent.action import StartedOrder
+from agent.orders.trusted_keys import KEYS_FILE
 from agent.sqlite_file import configure, corruption, is_corrupt, move_aside, open_checked, transaction
 from runtime import files
 from runtime.clock import Clock
 from schemas.contract.commands import Order, Result
+
+JOURNAL_FILE = "journal.db"
+"""Name in the agent's own directory, beside KEYS_FILE."""
 
 FUTURE_MILLISECONDS = 5 * 60_000
 """How far an operator's clock may be ahead of the machine's."""
@@ -83,7 +89,7 @@ class Journal:
         if entry is None and order.expires_at <= floor:
             raise JournalError("the journal has forgotten orders that expired with this one")
         if entry is None and order.issued_at < line:
-            raise JournalError("the journal was damaged after this order was issued")
+            raise JournalError("the journal was lost or damaged after this order was issued")
         return entry
 
     def start(self, started: StartedOrder, result: Result) -> None:
@@ -94,7 +100,7 @@ class Journal:
         except (sqlite3.DatabaseError, OSError) as error:
             raise JournalError(f"the journal cannot be written: {error}") from None
         if len(self.quarantined) > lost:
-            raise JournalError("the journal was damaged after this order was issued")
+            raise JournalError("the journal was lost or damaged after this order was issued")
 
     def finish(self, started: StartedOrder, result: Result) -> bool:
         """Store an order's final result; return False if that must be retried."""
@@ -177,6 +183,23 @@ class Journal:
         return self._try(lambda database: _entries(database, condition, values)) or []
 
 
+def create_before_keys(directory: Path, clock: Clock) -> None:
+    """Create the journal of a machine that has neither journal nor keys, so that it is known that no order has run.
+
+    Raises OSError.
+    """
+    path = directory / JOURNAL_FILE
+    if (directory / KEYS_FILE).exists() or (path.exists() and path.stat().st_size):
+        return
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    journal = Journal(path, clock)
+    journal.close()
+    files.sync(directory)
+    if journal.failing:
+        raise OSError(errno.EIO, "the journal cannot be written")
+
+
 def _open(path: Path, now: int) -> sqlite3.Connection:
     existed = path.exists()
 
@@ -203,10 +226,14 @@ def _create_and_check(database: sqlite3.Connection, path: Path, now: int) -> Non
 
 
 def _line(path: Path, now: int) -> int:
-    """Return the line of a new journal: later than any order that a damaged one before it can have started."""
+    """Return the line of a new journal: later than any order that one before it can have started."""
     earlier = list(path.parent.glob(f"{path.name}.corrupt-*"))
+    if not earlier:
+        if not (path.parent / KEYS_FILE).exists():
+            return 0
+        log.error("%s was missing: orders that were issued until now are rejected", path)
     written = [int(file.stat().st_mtime * 1000) for file in earlier]
-    return max(now, *written) + FUTURE_MILLISECONDS if earlier else 0
+    return max([now, *written]) + FUTURE_MILLISECONDS
 
 
 def _insert(database: sqlite3.Connection, started: StartedOrder, result: Result, *, or_replace: bool) -> None:

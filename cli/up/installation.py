@@ -204,6 +204,7 @@ def create_missing(
 
 def _create_signing_key(engine: "Engine", state: StateDirectory, *, agent: bool) -> None:
     """Create the first signing key, once, and have the agent here trust the keys in force."""
+    from agent.orders.journal import create_before_keys
     from agent.orders.trusted_keys import KEYS_FILE, write_keys
     from ingestor.admin.key_changes import add_key, has_keys, list_keys
     from schemas.contract.enrolment import EnrolledKey
@@ -218,6 +219,7 @@ def _create_signing_key(engine: "Engine", state: StateDirectory, *, agent: bool)
     if agent and not trusted.exists():
         known = [key for key in list_keys(engine, ORG, now=CLOCK.now) if key["in_force"]]
         fields = ("public_key", "name", "expires_at")
+        create_before_keys(trusted.parent, CLOCK)
         write_keys(trusted, ORG, [EnrolledKey(**{name: key[name] for name in fields}) for key in known])
 
 

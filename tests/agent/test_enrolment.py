@@ -69,7 +69,7 @@ def test_a_machine_gets_its_place_and_everything_the_agent_needs(server: Site, t
 def test_only_its_owner_can_read_what_it_leaves_and_nothing_is_left_half_done(server: Site, tmp_path: Path) -> None:
     enrolment(server, tmp_path, token(server)).run()
     files = [path for path in tmp_path.rglob("*") if path.is_file() and "fleet.db" not in path.name]
-    assert {path.name for path in files} == {"enrolment.json", "keys.json", "agent"}
+    assert {path.name for path in files} == {"enrolment.json", "keys.json", "journal.db", "agent"}
     assert not [path for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077]
 
 

@@ -17,6 +17,7 @@ from faults.test_kills import STACKS, kills
 from sqlalchemy import select
 from waiting import wait_until
 
+from agent.orders.journal import create_before_keys
 from agent.orders.trusted_keys import KEYS_FILE, write_keys
 from broker.access.policy import Principal, Role
 from broker.client.mqtt import Mqtt
@@ -107,6 +108,7 @@ def acting(directory: Path, broker: str, database: str) -> Iterator[tuple[Fleet,
         add_key(fleet.engine, ORG, seed, signer=None, name="test", expires_at=None, now=_now)
         for name in MACHINES:
             machine = fleet.add_machine(name, allowed_actions=["append", "restart"])
+            create_before_keys(machine.data / "agent", SystemClock())
             write_keys(machine.data / "agent" / KEYS_FILE, ORG, [EnrolledKey(public_key=public_key(seed))])
         fleet.configure(reconnect_spread_seconds=0.2)
         fleet.start()

@@ -20,10 +20,12 @@ from faults.processes import Process
 from faults.scale import SCALE
 from waiting import wait_until
 
+from agent.orders.journal import create_before_keys
 from agent.orders.trusted_keys import KEYS_FILE, write_keys
 from broker.access.policy import Principal, Role
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Connected, Message
+from runtime.clock import SystemClock
 from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
 from schemas.contract.ack import Ack
@@ -112,6 +114,7 @@ def bench(directory: Path, **settings: object) -> Iterator[tuple[Server, Process
         where = {"data": directory, "machine": "attic", "server": f"mqtt://127.0.0.1:{broker.port}"}
         resolved = AgentSettings.model_validate({**where, "allowed_actions": allowed, **settings})
         keys = [EnrolledKey(public_key=public_key(server.operator.seed))]
+        create_before_keys(directory / "agent", SystemClock())
         write_keys(directory / "agent" / KEYS_FILE, "home", keys)
         process = Process(
             "agent",

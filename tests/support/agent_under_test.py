@@ -15,7 +15,7 @@ from agent.agent import Agent
 from agent.collector import Collector, CollectorRunner, Readings
 from agent.configuration import Configuration
 from agent.orders.executor import Executor
-from agent.orders.journal import Journal
+from agent.orders.journal import Journal, create_before_keys
 from agent.orders.trusted_keys import KEYS_FILE, TrustedKeys, write_keys
 from agent.outbox.outbox import Outbox
 from agent.session_counter import SessionCounter
@@ -121,6 +121,7 @@ class AgentUnderTest:
 
     def enrol(self, *seeds: str) -> None:
         keys = [EnrolledKey(public_key=public_key(seed)) for seed in seeds]
+        create_before_keys(self.directory, self.clock)
         write_keys(self.directory / KEYS_FILE, "home", keys)
 
     def start(self, **settings: Any) -> None:  # noqa: ANN401 - fields of AgentSettings

@@ -486,6 +486,20 @@ def test_a_damaged_journal_is_moved_aside_and_what_was_ordered_before_is_refused
     assert machine.lines == ["once", "later"]
 
 
+def test_an_order_does_not_run_again_when_the_journal_was_deleted(machine: AgentUnderTest) -> None:
+    machine.outcome(order := line(machine))
+    machine.kill()
+    for file in machine.directory.glob("journal.db*"):
+        file.unlink()
+    machine.start()
+    machine.send(order)
+    assert machine.results(id_of(order))[-1].reason == "journal"
+    machine.clock.advance(FUTURE_MILLISECONDS / 1000 + 1)
+
+    assert machine.outcome(line(machine, "later")).state == "succeeded"
+    assert machine.lines == ["once", "later"]
+
+
 def test_an_order_that_was_forgotten_does_not_live_again_when_the_clock_is_set_back(machine: AgentUnderTest) -> None:
     result = machine.outcome(order := line(machine, lives_seconds=60))
     machine.ack(result.id)

@@ -13,7 +13,14 @@ from clocks import Clock
 from outboxes import flip
 
 from agent.action import StartedOrder
-from agent.orders.journal import FUTURE_MILLISECONDS, KEPT_MILLISECONDS, Journal, JournalError
+from agent.orders.journal import (
+    FUTURE_MILLISECONDS,
+    KEPT_MILLISECONDS,
+    Journal,
+    JournalError,
+    create_before_keys,
+)
+from agent.orders.trusted_keys import KEYS_FILE
 from schemas.contract.commands import Order, Result
 
 HOUR = 3_600_000
@@ -224,6 +231,35 @@ def test_the_line_is_drawn_again_when_the_agent_dies_between_moving_aside_and_dr
 
     with pytest.raises(JournalError, match="damaged"):
         disk.open().known(order)
+
+
+def test_a_journal_that_is_missing_where_there_are_keys_draws_the_line(disk: Disk) -> None:
+    journal = disk.open()
+    disk.run(journal, order := disk.order())
+    journal.close()
+    for file in disk.path.parent.glob("journal.db*"):
+        file.unlink()
+    disk.path.with_name(KEYS_FILE).touch()
+    journal = disk.open()
+
+    with pytest.raises(JournalError, match="lost"):
+        journal.known(order)
+    disk.clock.advance(FUTURE_MILLISECONDS / 1000)
+    assert journal.known(disk.order()) is None
+
+
+def test_the_journal_of_a_new_machine_is_there_before_its_keys_and_rejects_nothing(disk: Disk) -> None:
+    create_before_keys(disk.path.parent, disk.clock)
+    disk.path.with_name(KEYS_FILE).touch()
+
+    assert disk.open().known(disk.order()) is None
+
+
+def test_no_journal_is_created_once_there_are_keys(disk: Disk) -> None:
+    disk.path.with_name(KEYS_FILE).touch()
+    create_before_keys(disk.path.parent, disk.clock)
+
+    assert not disk.path.exists()
 
 
 def test_the_line_holds_though_the_clock_was_set_back_before_the_damage_was_found(disk: Disk) -> None:
