@@ -48,6 +48,7 @@ from schemas.database.queries.heartbeat import HEARTBEAT_SECONDS
 
 BUSY_FROM = 1000
 """Messages in a batch from which on maintenance gets only its share of the time; always, roll-ups would lag."""
+BATCH_SECONDS = 1.0  # for which messages are handled before the batch is committed
 DEFERRED_SECONDS = 0.01
 PRINCIPALS_SECONDS = 1.0
 CONFIG_SECONDS = 5.0
@@ -136,7 +137,7 @@ class Ingestor:
             for _ in range(DRAIN_STEPS):
                 before = self.counters["received"]
                 self._work(transport)
-                if self.counters["received"] == before:
+                if self.counters["received"] == before and not self._ingress.busy:
                     break
             self._store.write(Batch(), self._heartbeat(stopping=True))
             self._assignment.leases.release()
@@ -169,7 +170,7 @@ class Ingestor:
         wait = DEFERRED_SECONDS if arrived else LATE_SECONDS
         if busy or (self._assignment.leads and self._maintenance.more):
             wait = 0
-        events = self._receiver.receive(transport, self._batch_max - len(arrived), wait, gather=not busy)
+        events = self._receiver.receive(transport, max(1, self._batch_max - len(arrived)), wait, gather=not busy)
         for item in self._receiver.admit(batch, events):
             match item:
                 case Connected():
@@ -181,16 +182,18 @@ class Ingestor:
                     self._monitor.go_blind(batch, item.reason)
                 case received:
                     arrived.append(received)
-        self._handle(batch, [*arrived, *self._ingress.requests()], handled)
+        self._handle(batch, [*arrived, *self._ingress.waiting()], handled)
         return len(events)
 
     def _handle(self, batch: Batch, arrived: Sequence[Received], handled: list[Received]) -> None:
-        """Handle messages, and append them to `handled`; defer those of machines that another ingestor is writing."""
+        """Handle messages, and append them to `handled`; defer those of machines locked elsewhere, and late ones."""
+        end = self._clock.monotonic() + BATCH_SECONDS
         shared, find = self._store.locks.shared, self._cache.find
         senders = [find(to.org, to.machine) if to and to.machine else None for _, to in arrived] if shared else []
         locked = self._monitor.lock([machine for machine in senders if machine is not None])
         for (message, address), machine in zip_longest(arrived, senders):
-            if machine is not None and machine.id not in locked:
+            late = self._clock.monotonic() > end
+            if late or (machine is not None and machine.id not in locked):
                 self._deferred.append((message, address))
                 continue
             handled.append((message, address))
@@ -254,6 +257,7 @@ class Ingestor:
         for letter in batch.dead_letters:
             self._rejection_log.write(letter)
             self.counters[f"rejected.{letter.reason}"] += 1
+        self._ingress.committed(batch)
         self._outbound.committed(batch)
 
     def _on_connected(self, event: Connected) -> None:

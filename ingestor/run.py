@@ -11,7 +11,7 @@ from ingestor.ingestor import Ingestor
 from ingestor.intake.rate_limits import Rate, RateLimits
 from ingestor.metrics import serving
 from ingestor.storage.store import Store
-from runtime.clock import SystemClock
+from runtime.clock import Clock, SystemClock
 from runtime.process import StopSignal, notify_ready
 from runtime.settings.ingestor import IngestorSettings
 from schemas.database.engine import open_engine, shown_url, upgrade
@@ -54,11 +54,7 @@ def run(settings: IngestorSettings) -> None:
         batch_max=settings.batch_max,
         ack_seconds=settings.ack_seconds,
         clock=clock,
-        limits=RateLimits(
-            clock,
-            Rate(settings.machine_messages_per_minute, settings.machine_bytes_per_minute),
-            Rate(settings.org_messages_per_minute, settings.org_bytes_per_minute),
-        ),
+        limits=_limits(settings, clock),
     )
     with serving(settings.metrics_address, ingestor.metrics, clock):
         notify_ready(f"ingestor into {shown_url(engine)}")
@@ -66,3 +62,11 @@ def run(settings: IngestorSettings) -> None:
             ingestor.step()
         ingestor.stop()
     engine.dispose()
+
+
+def _limits(settings: IngestorSettings, clock: Clock) -> RateLimits:
+    kinds = ("messages", "bytes", "samples")
+    machine, org = (
+        Rate(*(getattr(settings, f"{whose}_{kind}_per_minute") for kind in kinds)) for whose in ("machine", "org")
+    )
+    return RateLimits(clock, machine, org)

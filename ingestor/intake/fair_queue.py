@@ -1,6 +1,7 @@
-"""A fair queue of received requests: principals take turns, so that one with many delays neither others nor telemetry.
+"""A fair queue of received messages: their senders take turns, so that one with many delays neither others nor live
+samples.
 
-Invariant: a waiting request is neither stored nor answered. A client without an answer repeats its request.
+Invariant: a waiting message is neither stored nor answered. A client without an answer repeats it.
 """
 
 from collections import deque
@@ -17,9 +18,24 @@ WAITING_MAX_BYTES = 16 << 20
 
 
 class FairQueue:
-    """A queue for each topic, that is for each principal."""
+    """A queue for each topic, that is for each sender. The defaults are the bounds of requests.
 
-    def __init__(self) -> None:
+    `each_step` and `each_step_bytes` bound what is taken in one step, `waiting_max` and `waiting_max_bytes` what waits
+    on one topic.
+    """
+
+    def __init__(
+        self,
+        *,
+        each_step: int = MESSAGES_EACH_STEP,
+        each_step_bytes: int = BYTES_EACH_STEP,
+        waiting_max: int | None = None,
+        waiting_max_bytes: int = WAITING_MAX_BYTES,
+    ) -> None:
+        self._each_step = each_step
+        self._each_step_bytes = each_step_bytes
+        self._waiting_max = waiting_max
+        self._waiting_max_bytes = waiting_max_bytes
         self._queues: dict[str, deque[tuple[Message, Address]]] = {}
         self._bytes: dict[str, int] = {}
 
@@ -27,9 +43,11 @@ class FairQueue:
         return bool(self._queues)
 
     def put(self, message: Message, address: Address) -> bool:
-        """Add a message; return False if too many bytes wait on its topic."""
+        """Add a message; return False if too much waits on its topic."""
         size = self._bytes.get(message.topic, 0) + len(message.payload)
-        if size > WAITING_MAX_BYTES:
+        if size > self._waiting_max_bytes:
+            return False
+        if self._waiting_max is not None and len(self._queues.get(message.topic, ())) >= self._waiting_max:
             return False
         self._bytes[message.topic] = size
         self._queues.setdefault(message.topic, deque()).append((message, address))
@@ -38,8 +56,8 @@ class FairQueue:
     def take(self) -> list[tuple[Message, Address]]:
         """Remove and return the messages of one step: one of each topic in turn; at least one if any waits."""
         taken: list[tuple[Message, Address]] = []
-        room = BYTES_EACH_STEP
-        while self._queues and room > 0 and len(taken) < MESSAGES_EACH_STEP:
+        room = self._each_step_bytes
+        while self._queues and room > 0 and len(taken) < self._each_step:
             topic = next(iter(self._queues))
             queue = self._queues.pop(topic)
             taken.append(queue.popleft())

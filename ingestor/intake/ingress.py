@@ -1,12 +1,15 @@
 """Admission of messages: assignment, rate limits, revoked machines, the queue of requests, and enrolment.
 
 Invariants:
+- Backfills wait until the live messages of a batch are handled, and machines take turns: a flood of one machine delays
+  no live sample, and a batch never holds more than BACKFILLS_EACH_STEP of them.
 - A message above a rate limit, or of a revoked machine, is rejected before it is decoded.
 - A revoked machine is retired, and its retained messages are cleared: when the revocation is noticed, and again
   whenever a retained message of it arrives, since a broker may publish its will later.
 - An enrolment is committed by itself before it is answered, and is idempotent.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection
 
@@ -31,6 +34,12 @@ from schemas.contract.topics import Address
 
 ChangePresence = Callable[[Collection[Machine], Callable[[Machine], PresenceState]], None]
 """Sets the presence of each machine to the result of the function."""
+
+BACKFILLS_EACH_STEP = 10
+"""Each holds up to 500 samples, and storing 5,000 takes some tenths of a second."""
+
+BACKFILLS_WAITING = 8
+"""Bound for each machine; an agent has one on its way."""
 
 _RETAINED = (topics.STATUS, topics.INFO, topics.CONFIG)
 
@@ -59,20 +68,25 @@ class Ingress:
         self._revoked: frozenset[Client] = frozenset()
         self._cleared: frozenset[Client] = frozenset()
         self._requests = FairQueue()
+        self._backfills = FairQueue(
+            each_step=BACKFILLS_EACH_STEP, each_step_bytes=sys.maxsize, waiting_max=BACKFILLS_WAITING
+        )
 
     @property
     def busy(self) -> bool:
-        """Whether requests wait, so that the next step should begin at once."""
-        return bool(self._requests)
+        """Whether requests or backfills wait, so that the next step should begin at once."""
+        return bool(self._requests or self._backfills)
 
     def admit(self, batch: Batch, message: Message, address: Address | None) -> bool:
-        """Return whether a message is to be handled in this batch; a request waits in the fair queue.
+        """Return whether a message is to be handled in this batch; a request or backfill waits in a fair queue.
 
         A message of a revoked machine becomes a dead letter; one outside the contract is left to `MessageHandlers`.
         """
         if address is None:
             return True
-        if not self._limits.admit(address.org, address.machine or address.principal, len(message.payload)):
+        stored = address.topic is topics.BACKFILL
+        client = (address.org, address.machine or address.principal)
+        if not self._limits.admit(*client, len(message.payload), counts_samples=stored):
             return False
         now, topic = self._clock.now, message.topic
         if (address.org, address.machine) in self._revoked:
@@ -82,6 +96,10 @@ class Ingress:
                 if address.topic.retain:
                     self._outbound.retain([Message(topic, b"", address.topic.qos, retain=True)])
             return False
+        if stored:
+            if not self._backfills.put(message, address):
+                self._limits.drop(*client)
+            return False
         if address.topic is not topics.REQUEST:
             return True
         if not self._requests.put(message, address):
@@ -89,13 +107,21 @@ class Ingress:
             batch.dead_letters.append(DeadLetter(now(), topic, "too-many-requests", detail, message.payload))
         return False
 
-    def requests(self) -> list[tuple[Message, Address]]:
-        """Remove and return the requests to handle in this batch."""
-        return [request for request in self._requests.take() if self._assignment.handles(request[1])]
+    def waiting(self) -> list[tuple[Message, Address]]:
+        """Remove and return the requests and backfills to handle in this batch."""
+        taken = [*self._requests.take(), *self._backfills.take()]
+        return [received for received in taken if self._assignment.handles(received[1])]
+
+    def committed(self, batch: Batch) -> None:
+        """Charge the samples of committed backfills to the limits of their machines."""
+        for machine, _, numbers, is_backfill in batch.acks:
+            if is_backfill:
+                self._limits.charge(machine.org, machine.name, len(numbers))
 
     def clear(self) -> None:
-        """Forget the waiting requests."""
+        """Forget the waiting requests and backfills."""
         self._requests.clear()
+        self._backfills.clear()
 
     def load(self) -> None:
         """Read the revoked machines."""

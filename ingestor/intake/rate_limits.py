@@ -3,9 +3,11 @@
 Invariants:
 - A message above a limit is dropped before it is decoded, and never acknowledged: what must not be lost is sent again.
 - A client's own limit is checked first, so that its excess does not use up its organisation's limit.
+- Samples are charged when they are stored: a client that has used up its samples may send no more backfills.
 - The messages of one minute may come at once: the backlog of a machine that was offline for a day stays below.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -21,20 +23,22 @@ Client = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Messages and bytes per minute, which may also come at once."""
+    """Messages, bytes, and samples in backfills per minute, which may also come at once."""
 
     messages: float
     bytes: float
+    samples: float = math.inf
 
 
-MACHINE = Rate(3_000, 64 << 20)
-ORG = Rate(300_000, 1 << 30)
+MACHINE = Rate(3_000, 64 << 20, 120_000)
+ORG = Rate(300_000, 1 << 30, 3_000_000)
 
 
 @dataclass(slots=True)
 class _Bucket:
     messages: float
     bytes: float
+    samples: float
     filled_at: float
 
 
@@ -48,23 +52,38 @@ class RateLimits:
     _buckets: dict[Client, _Bucket] = field(default_factory=dict)
     _dropped: Counter[Client] = field(default_factory=Counter)
 
-    def admit(self, org: str, name: str, size: int) -> bool:
-        """Return whether a message of this client and size is within the limits, and charge it to them."""
+    def admit(self, org: str, name: str, size: int, *, counts_samples: bool = False) -> bool:
+        """Return whether a message of this client and size is within the limits, and charge it to them.
+
+        `counts_samples`: only if samples are left, too. Their number is charged later (`charge`).
+        """
         now = self.clock.monotonic()
         for key, rate in (((org, name), self.machine), ((org, ""), self.org)):
             bucket = self._buckets.get(key)
             if bucket is None:
-                bucket = self._buckets[key] = _Bucket(rate.messages, rate.bytes, now)
+                bucket = self._buckets[key] = _Bucket(rate.messages, rate.bytes, rate.samples, now)
             share = max(0.0, now - bucket.filled_at) / MINUTE
             bucket.filled_at = now
             bucket.messages = min(rate.messages, bucket.messages + rate.messages * share)
             bucket.bytes = min(rate.bytes, bucket.bytes + rate.bytes * share)
-            if bucket.messages < 1 or bucket.bytes < min(size, rate.bytes):
+            bucket.samples = min(rate.samples, bucket.samples + rate.samples * share)
+            used_up = bucket.messages < 1 or bucket.bytes < min(size, rate.bytes)
+            if used_up or (counts_samples and bucket.samples <= 0):
                 self._dropped[key] += 1
                 return False
             bucket.messages -= 1
             bucket.bytes -= size
         return True
+
+    def charge(self, org: str, name: str, samples: int) -> None:
+        """Charge samples to a client and its organisation; they may fall below zero, and wait until it is made up."""
+        for key in ((org, name), (org, "")):
+            if (bucket := self._buckets.get(key)) is not None:
+                bucket.samples -= samples
+
+    def drop(self, org: str, name: str) -> None:
+        """Count a message of a client that is dropped for another reason."""
+        self._dropped[org, name] += 1
 
     def dropped(self) -> Counter[Client]:
         """Return the number of messages dropped since the last call, by the client whose limit it was."""

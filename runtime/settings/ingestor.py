@@ -35,11 +35,17 @@ class IngestorSettings(ClientSettings):
     machine_bytes_per_minute: Annotated[int, Field(ge=1 << 20)] = Field(
         64 << 20, description="Bytes per minute per client"
     )
+    machine_samples_per_minute: Annotated[int, Field(ge=1000)] = Field(
+        120_000, description="Samples in backfills per minute per machine"
+    )
     org_messages_per_minute: Annotated[int, Field(ge=1)] = Field(
         300_000, description="Messages per minute of all clients of an organisation"
     )
     org_bytes_per_minute: Annotated[int, Field(ge=1 << 20)] = Field(
         1 << 30, description="Bytes per minute of all clients of an organisation"
+    )
+    org_samples_per_minute: Annotated[int, Field(ge=1000)] = Field(
+        3_000_000, description="Samples in backfills per minute of all machines of an organisation"
     )
     metrics_listen: ListenText | None = Field(
         None, description="Address to serve /metrics and /healthz on, such as 127.0.0.1:9300; not served if unset"
