@@ -5,7 +5,7 @@ Invariants:
 - The identity comes from the session. `X-Df-*` headers of a request are discarded.
 - A WebSocket from another origin is rejected before Streamlit sees it, and an open one is closed when its session ends.
 - Streamlit's own endpoints that no page uses, such as uploads and metrics, do not exist.
-- Every response carries the security headers.
+- Every response carries the security headers; over TLS also the one that keeps the browser on TLS.
 """
 
 import asyncio
@@ -46,6 +46,7 @@ _SECURITY_HEADERS: Final = {
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "cross-origin-opener-policy": "same-origin",
 }
+_ENCRYPTED_HEADERS: Final = {"strict-transport-security": "max-age=31536000"}
 _PUBLIC: Final = frozenset({SIGN_IN, SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK, SIGN_OUT, READY, "/favicon.png"})
 _PUBLIC_PREFIX: Final = "/static/"
 _STREAMLIT_PREFIX: Final = "/_stcore/"
@@ -66,7 +67,7 @@ class AuthMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an authenticated request on, or answer it."""
         if scope["type"] == "http":
-            await self._request(scope, receive, _hardened(send))
+            await self._request(scope, receive, _hardened(send, encrypted=scope["scheme"] == "https"))
         elif scope["type"] == "websocket":
             await self._socket(scope, receive, send)
         else:
@@ -179,11 +180,13 @@ def _refusal(connection: HTTPConnection) -> Response:
     return PlainTextResponse("sign in first\n", 401, headers={"cache-control": "no-store"})
 
 
-def _hardened(send: Send) -> Send:
+def _hardened(send: Send, *, encrypted: bool) -> Send:
+    added = {**_SECURITY_HEADERS, **(_ENCRYPTED_HEADERS if encrypted else {})}
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in _SECURITY_HEADERS.items():
+            for name, value in added.items():
                 headers.setdefault(name, value)
         await send(message)
 

@@ -38,7 +38,8 @@ from dashboard.page.install_command import BrokerAddress
 from dashboard.page.page import discover
 from dashboard.page.services import REGISTERED, SECRETS, Services
 from dashboard.publishing.publisher import Publisher
-from dashboard.server import streamlit_fixes
+from dashboard.server import proxy_headers, streamlit_fixes
+from dashboard.server.proxy_headers import TrustedProxies
 from dashboard.widgets import component, theme
 from runtime.clock import SystemClock
 from runtime.errors import UserError
@@ -81,6 +82,7 @@ def run(settings: DashboardSettings, on_ready: Callable[[], None]) -> None:
 def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable[[], None]) -> st.App:
     """Build the ASGI application."""
     streamlit_fixes.apply()
+    proxy_headers.disable_server_default()
     clock = SystemClock()
     sessions = SignInSessions(
         auth_database, clock, idle_seconds=settings.session_idle_seconds, max_seconds=settings.session_max_seconds
@@ -103,6 +105,7 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
         secrets={SECRETS: {"process": process}},
         routes=[*sign_in.routes(), *single_sign_on, *component.routes(), *downloads.routes()],
         middleware=[
+            Middleware(TrustedProxies, proxies=settings.proxies),
             Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, *settings.hosts], www_redirect=False),
             Middleware(AuthMiddleware, sessions=sessions, cookie=sign_in.token),
         ],

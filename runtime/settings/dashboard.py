@@ -1,10 +1,11 @@
 """Settings of the dashboard."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from runtime.settings.address import OptionalServerUrl, Port, bracketed, is_loopback
 from runtime.settings.client import ClientSettings
@@ -13,6 +14,17 @@ from runtime.urls import DatabaseUrl
 from schemas.contract.topics import ID_PATTERN
 
 HostName = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[^*:/\s]+)$")]
+
+
+def _network(text: str) -> str:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("must be an IP address or a network, such as 10.0.0.5 or 10.0.0.0/24") from None
+    return text
+
+
+ProxyAddress = Annotated[str, AfterValidator(_network)]
 GrantText = Annotated[str, Field(pattern=rf"{ID_PATTERN[:-1]}:(viewer|operator|admin)$")]
 
 
@@ -27,6 +39,10 @@ class DashboardSettings(ClientSettings):
     hosts: list[HostName] = Field(
         default_factory=list,
         description="Accepted host names in addition to loopback, such as a proxy's; *.example.org for all subdomains",
+    )
+    proxies: list[ProxyAddress] = Field(
+        default_factory=list,
+        description="Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto headers are used",
     )
     database: DatabaseUrl = Field(description="SQLAlchemy URL of the fleet database, opened read-only")
     auth_database: DatabaseUrl = Field(description="SQLAlchemy URL of the database of users and their sessions")

@@ -127,7 +127,7 @@ def answerer(fleet: Fleet, broker: RunningBroker) -> Iterator[Answerer]:
 @pytest.fixture(scope="session")
 def dashboard(answerer: Answerer, directory: Path, broker: RunningBroker) -> Iterator[Dashboard]:
     assert answerer
-    with serving(directory, f"mqtt://127.0.0.1:{broker.port}") as dashboard:
+    with serving(directory, f"mqtt://127.0.0.1:{broker.port}", more={"proxies": ["127.0.0.1"]}) as dashboard:
         yield dashboard
 
 

@@ -90,7 +90,7 @@ def test_behind_tls_the_cookie_only_travels_encrypted(dashboard: Dashboard) -> N
     headers = {"origin": f"https://{host}", "x-forwarded-proto": "https"}
     answer = httpx2.post(f"{dashboard.url}/sign-in", data=form, headers=headers)
     assert answer.status_code == 303
-    cookie = answer.headers["set-cookie"]
+    cookie = answer.headers.get_list("set-cookie")[0]
     assert cookie.startswith(f"__Host-dashfleet-{dashboard.port}=")
     assert {"secure", "httponly", "samesite=lax", "path=/"} <= set(cookie.lower().split("; "))
     assert "domain" not in cookie.lower()
