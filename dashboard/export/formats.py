@@ -2,6 +2,7 @@
 
 Invariants:
 - No cell of a CSV file is a spreadsheet formula, whatever a machine calls itself.
+- Text in a CSV file is as readable as on a page: no character reverses or hides the text around it.
 - A missing value is an empty cell or JSON's null, never a zero.
 """
 
@@ -11,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from io import StringIO
 from typing import Any, Final
+
+from dashboard.i18n.text import readable
 
 MEDIA_TYPES: Final = {"csv": "text/csv", "jsonl": "application/jsonl"}
 """The formats, with their media types."""
@@ -51,7 +54,8 @@ def _csv(rows: Any) -> str:  # noqa: ANN401 - what csv takes
 
 def _cell(value: Any) -> Any:  # noqa: ANN401 - of any type
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
+        shown = readable(value)
+        return f"'{shown}" if shown.startswith(_FORMULA) else shown
     if isinstance(value, Mapping):
-        return to_json(value) if value else ""
+        return readable(to_json(value)) if value else ""
     return value

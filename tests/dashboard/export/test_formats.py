@@ -23,6 +23,13 @@ def test_what_a_spreadsheet_would_take_for_a_formula_is_marked_as_text(formula: 
     assert cell == f"'{formula}"
 
 
+@pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200b", "\ufeff", "\x1b"])
+def test_no_character_reverses_or_hides_the_text_around_it(hidden: str) -> None:
+    text, marked = f"gpj{hidden}.exe", "gpj\ufffd.exe"
+    ((_, cell, _cpu, labels),) = read(formats.lines("csv", NAMES, [row(text, labels={"site": text})]))
+    assert (cell, hidden in labels) == (marked, False)
+
+
 @pytest.mark.parametrize("text", ["a\r=1", "a\n=1", "a\r\n=1", 'a"\r=1'])
 def test_no_text_begins_another_line_of_the_file(text: str) -> None:
     assert read(formats.lines("csv", NAMES, [row(text)])) == [["m", text, "", ""]]
