@@ -48,7 +48,7 @@ from schemas.database.queries.heartbeat import HEARTBEAT_SECONDS
 
 BUSY_FROM = 1000
 """Messages in a batch from which on maintenance gets only its share of the time; always, roll-ups would lag."""
-BATCH_SECONDS = 1.0  # for which messages are handled before the batch is committed
+BATCH_SECONDS = 1.0  # for handling messages before a commit
 DEFERRED_SECONDS = 0.01
 PRINCIPALS_SECONDS = 1.0
 CONFIG_SECONDS = 5.0
@@ -226,10 +226,9 @@ class Ingestor:
             self._commit_one_by_one(handled, error)
             return
         self._receiver.committed(len(handled))
-        now = self._clock.now()
-        self.metrics.committed(self._clock.monotonic() - began, live_since=batch.live_since, now=now)
+        self.metrics.committed(self._clock.monotonic() - began, live_since=batch.live_since, now=self._clock.now())
         if heartbeat is not None:
-            self.metrics.beat(self._cache.machines, now=now)
+            self.metrics.beat(self._cache.machines, now=self._clock.now())
         self._committed(batch)
 
     def _commit_one_by_one(self, handled: list[Received], cause: DBAPIError) -> None:

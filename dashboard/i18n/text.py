@@ -80,6 +80,7 @@ _REASONS: Final[Mapping[str, Marked]] = {
     "rebooting": marked("the machine is rebooting"),
     "asleep": marked("the machine went to sleep"),
     "silent": marked("no data received"),
+    "session-behind": marked("session number began again"),
     "expired": marked("no data received for too long"),
     "connected": marked("connected"),
     "heard": marked("data received again"),

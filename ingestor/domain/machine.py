@@ -15,6 +15,9 @@ CLOCK_TOLERANCE_MILLISECONDS = 2000
 PATIENCE = 5
 """Number of consecutive larger observations after which a larger offset is accepted."""
 
+BEHIND_MILLISECONDS = 1000
+TELL_MILLISECONDS = 60_000
+
 STREAMS_MAX = 1000
 """Streams of one machine: an outbox starts one per boot, so only a broken or hostile agent sends more."""
 
@@ -89,6 +92,30 @@ class Latest:
     health: Health = field(default_factory=lambda: Health(None, HealthStatus.UNKNOWN))
 
 
+@dataclass(slots=True)
+class SessionBehind:
+    """New samples in a session that is not current: late ones of an earlier connection, or a number that began again.
+
+    They are the latter when they go on for BEHIND_MILLISECONDS without a message of the current session.
+    """
+
+    session: int = 0
+    since: int = 0
+    told_at: int = 0
+
+    def persists(self, session: int, now: int) -> bool:
+        """Record a new sample of this session; return whether such samples have been coming for a while."""
+        if session != self.session:
+            self.session, self.since = session, now
+        return now - self.since >= BEHIND_MILLISECONDS
+
+    def must_tell(self, now: int) -> bool:
+        """Return whether the machine is to be told now: at most once a minute."""
+        due = not 0 <= now - self.told_at < TELL_MILLISECONDS
+        self.told_at = now if due else self.told_at
+        return due
+
+
 @dataclass(slots=True, eq=False)
 class Machine:
     """A machine: identity, presence, newest sample and ledger.
@@ -104,6 +131,7 @@ class Machine:
     clock: Estimate = field(default_factory=Estimate)
     identity: Identity = field(default_factory=Identity)
     streams: dict[str, Stream] = field(default_factory=dict)
+    behind: SessionBehind = field(default_factory=SessionBehind)
 
     def adopt(self, stored: "Machine") -> None:
         """Take over what another ingestor has stored of this machine; what is never stored is kept."""

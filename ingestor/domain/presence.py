@@ -8,6 +8,7 @@ Invariants:
 - A live message of the current session beats a will of it: a will is held for WILL_GRACE_SECONDS, within which any sign
   of life, or a new session, cancels it. Brokers send wills late, and at a take-over.
 - After a graceful stop only a higher session revives: messages that were still in flight do not.
+- A machine that goes on sending new samples in a session that is not current is there all the same (`on_behind`).
 - While the ingestor is blind no timer runs; they restart when it hears the broker again, and a machine not heard since
   gets RECONNECT_SECONDS before it is stale: after a broker's restart agents reconnect one by one.
 - Nothing rests on wills alone: silence makes `stale`, then `offline`, in any case.
@@ -39,6 +40,9 @@ class Presence(StrEnum):
     RETIRED = "retired"
     """Decommissioned by an operator."""
 
+
+BEHIND = "session-behind"
+"""Reason of a machine that is present by its samples, with a session number that is not above its last one."""
 
 PRESENT = frozenset((Presence.ONLINE, Presence.STALE))
 
@@ -95,13 +99,24 @@ def on_live(state: PresenceState, session: int, now: int) -> PresenceState:
         return state
     if session == state.session and state.presence is Presence.OFFLINE and state.reason not in ("lost", "silent"):
         return state
-    if state.presence is Presence.ONLINE:  # the common case: without `replace`, which takes twice as long
+    ends_behind = state.reason == BEHIND and session > state.session
+    if state.presence is Presence.ONLINE and not ends_behind:  # common: without `replace`, which takes twice as long
         return PresenceState(
             Presence.ONLINE, state.reason, state.since_at, True, True, session, state.interval_seconds, now
         )
     heard = replace(state, session=session, connected=True, last_seen_at=now, verified=True, dying_at=None)
     reason = "connected" if session > state.session or state.presence is Presence.UNKNOWN else "heard"
     return replace(heard, presence=Presence.ONLINE, reason=reason, since_at=now)
+
+
+def on_behind(state: PresenceState, now: int) -> PresenceState:
+    """Apply a new sample of a session that is not current, from a machine that goes on sending such samples."""
+    if state.presence is Presence.RETIRED:
+        return state
+    heard = replace(state, connected=True, last_seen_at=now, verified=True, dying_at=None)
+    if state.presence is Presence.ONLINE and state.reason == BEHIND:
+        return heard
+    return replace(heard, presence=Presence.ONLINE, reason=BEHIND, since_at=now)
 
 
 def heard_lately(config: OrgConfig, now: int, *, until_next_seconds: float = 0.0) -> range:

@@ -25,7 +25,7 @@ from ingestor.domain.machine import (
     Stream,
     within_tolerance,
 )
-from ingestor.domain.presence import on_live, on_status
+from ingestor.domain.presence import BEHIND, PRESENT, Presence, on_behind, on_live, on_status
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.org_configs import OrgConfigs
 from ingestor.intake.salvage import Salvaged, explain, read_figures, salvage
@@ -158,6 +158,9 @@ class MessageHandlers:
     def _telemetry(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
         sample = Telemetry.decode(message.payload)
         batch.change_presence(machine, on_live(machine.state, sample.session, now), now)
+        known = machine.streams.get(sample.stream)
+        if known is None or sample.seq > known.highest_seq:
+            _check_session(batch, machine, sample.session, message.topic, now)
         _check_identity(batch, machine, sample.session, sample.stream)
         machine.clock.observe(now - sample.sampled_at)
         stream = _report(batch, machine, sample.stream, sample.seq, sample.oldest_seq, sample.dropped, now)
@@ -200,6 +203,25 @@ class MessageHandlers:
 def _check_identity(batch: Batch, machine: Machine, session: int, stream: str) -> None:
     if machine.identity.returns(session, stream):
         batch.clones.append(machine)
+
+
+def _check_session(batch: Batch, machine: Machine, session: int, topic: str, now: int) -> None:
+    """Treat a machine as present that goes on sending new samples in a session that is not current, and tell it."""
+    state, behind = machine.state, machine.behind
+    if session == state.session and state.presence is Presence.ONLINE:
+        behind.session = 0
+        return
+    persists = behind.persists(session, now)
+    if state.presence is Presence.RETIRED or not (persists or (state.reason == BEHIND and state.presence in PRESENT)):
+        return
+    batch.change_presence(machine, on_behind(state, now), now)
+    if behind.must_tell(now):
+        detail = (
+            f"session {session} is not above the last session {state.session}: samples are stored, but births, "
+            "goodbyes and wills are ignored; begin each connection with max(last + 1, the time in milliseconds)"
+        )
+        batch.rejections.append((machine, Rejection(topic=topic, reason=BEHIND, detail=detail)))
+        log.warning("%s/%s: %s", machine.org, machine.name, detail)
 
 
 def _close_earlier_streams(batch: Batch, machine: Machine, info: Info, now: int) -> None:
