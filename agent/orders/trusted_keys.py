@@ -8,8 +8,6 @@ Invariants:
 """
 
 import logging
-import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -17,6 +15,7 @@ from typing import Annotated, TypeVar
 from pydantic import Field, ValidationError
 
 from runtime import files
+from runtime.settings.secret_files import others_can_write
 from schemas.contract.commands import OrgName
 from schemas.contract.enrolment import EnrolledKey
 from schemas.contract.messages import ContractModel, KeyId, Signed
@@ -106,6 +105,5 @@ class TrustedKeys:
 
 def _require_private(path: Path) -> None:
     """Raise OSError when another user can write the file: that user could decide which orders are executed."""
-    found = path.stat()
-    if os.name == "posix" and (stat.S_IMODE(found.st_mode) & 0o022 or found.st_uid not in (0, os.geteuid())):
+    if others_can_write(path.stat()):
         raise PermissionError(1, "other users can write it: allow only the agent's user, mode 0600")

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from runtime.errors import SettingsError
 from runtime.settings.part_settings import PartSettings
-from runtime.settings.secret_files import others_can_read
+from runtime.settings.secret_files import others_can_read, require_unchangeable
 from runtime.urls import DatabaseUrl
 
 CONFIGURATION_FILE = "dashfleet.toml"
@@ -78,7 +78,9 @@ def _table(kind: type[PartSettings], path: Path, *, required: bool) -> dict[str,
     try:
         with path.open("rb") as file:
             table = tomllib.load(file).get(part, {})
-            exposed = others_can_read(os.fstat(file.fileno()))
+            status = os.fstat(file.fileno())
+        exposed = others_can_read(path, status)
+        require_unchangeable(path, status)
     except (FileNotFoundError, NotADirectoryError):
         if required:
             raise SettingsError(f"there is no configuration file {path}") from None

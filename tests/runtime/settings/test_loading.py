@@ -13,7 +13,7 @@ from runtime.settings.broker import BrokerSettings
 from runtime.settings.client import ClientSettings
 from runtime.settings.dashboard import DashboardSettings
 from runtime.settings.ingestor import IngestorSettings
-from runtime.settings.loading import load, masked
+from runtime.settings.loading import CONFIGURATION_FILE, load, masked
 from runtime.settings.part_settings import PartSettings
 from runtime.settings.secret_files import write_secret
 
@@ -330,3 +330,35 @@ def test_what_is_no_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("DASHFLEET_DASHBOARD_HOSTS", json.dumps([name]))
     with pytest.raises(SettingsError, match="DASHFLEET_DASHBOARD_HOSTS"):
         load(DashboardSettings, tmp_path, defaults=URLS)
+
+
+@pytest.mark.parametrize("mode", [0o660, 0o602, 0o646, 0o666])
+def test_a_configuration_file_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / CONFIGURATION_FILE
+    path.write_text('[agent]\nmachine = "attic"\n')
+    path.chmod(mode)
+    with pytest.raises(SettingsError, match=f"can be changed by other users: .*run chmod go-w {path}"):
+        load(AgentSettings, tmp_path)
+    path.chmod(0o644)
+
+    assert load(AgentSettings, tmp_path).machine == "attic"
+
+
+def test_a_configuration_file_that_every_user_can_replace_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / CONFIGURATION_FILE
+    path.write_text('[agent]\nmachine = "attic"\n')
+    tmp_path.chmod(0o777)
+    with pytest.raises(SettingsError, match=f"every user can replace {path}: run chmod o-w {tmp_path}"):
+        load(AgentSettings, tmp_path)
+    tmp_path.chmod(0o1777)
+
+    assert load(AgentSettings, tmp_path).machine == "attic"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="giving a file away needs root")
+def test_a_configuration_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / CONFIGURATION_FILE
+    path.write_text('[agent]\nmachine = "attic"\n')
+    os.chown(path, 65_534, 65_534)
+    with pytest.raises(SettingsError, match="must belong to root or the user of this process"):
+        load(AgentSettings, tmp_path)

@@ -58,3 +58,26 @@ def test_a_written_secret_is_its_owners_alone(tmp_path: Path, before: int | None
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert read_secret(path) == SECRET
+
+
+@pytest.mark.parametrize(("mode", "accepted"), [(0o440, True), (0o400, True), (0o444, False), (0o460, False)])
+def test_a_credential_of_systemd_may_be_read_by_its_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, accepted: bool
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    for name in ("credentials/agent", "elsewhere"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(SECRET)
+        path.chmod(mode)
+    (tmp_path / "credentials" / "link").symlink_to(tmp_path / "elsewhere")
+
+    if accepted:
+        assert read_secret(tmp_path / "credentials" / "agent") == SECRET
+    else:
+        with pytest.raises(SettingsError, match="can be read by others"):
+            read_secret(tmp_path / "credentials" / "agent")
+    if mode != 0o400:
+        for name in ("elsewhere", "credentials/link"):
+            with pytest.raises(SettingsError, match="can be read by others"):
+                read_secret(tmp_path / name)
