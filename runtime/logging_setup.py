@@ -2,15 +2,13 @@
 
 Invariants:
 - Times are UTC. A JSON record is one line of ASCII whatever it contains: text from machines cannot begin another one.
-- Only the owner can read a log file. It is rotated, so that it takes bounded space together with its predecessors.
+- A log file is private and bounded (`runtime.log_file`).
 """
 
 import json
 import logging
-import os
 import sys
 import time
-from io import TextIOWrapper
 from pathlib import Path
 
 from typing_extensions import override
@@ -49,16 +47,12 @@ def start_logging(settings: PartSettings) -> None:
 
 
 def _to_file(settings: PartSettings, path: Path) -> logging.Handler:
-    from logging.handlers import RotatingFileHandler  # here: most agents log to standard error, and need not load it
+    from runtime.log_file import LogFile  # here: most agents log to standard error, and need not load it
 
-    class Private(RotatingFileHandler):
-        def _open(self) -> TextIOWrapper:
-            os.close(os.open(self.baseFilename, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600))
-            return super()._open()
+    def report(sentence: str) -> None:
+        sys.stderr.write(f"dashfleet: {sentence}\n")
 
     try:
-        return Private(
-            path, maxBytes=settings.log_file_max_bytes, backupCount=settings.log_files_kept, encoding="utf-8"
-        )
+        return LogFile(path, max_bytes=settings.log_file_max_bytes, kept=settings.log_files_kept, report=report)
     except OSError as error:
         raise UserError(f"cannot write the log file {path}: {error.strerror}: set log_file to another path") from None

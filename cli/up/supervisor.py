@@ -6,19 +6,19 @@ Invariants:
 - A part that fails during startup stops all parts, with the error message it printed. A part that exits later, or whose
   restart fails, is restarted with a backoff.
 - A part ends with the supervisor, however that ends: its standard input is a pipe from it (`runtime.process`).
-- The standard error of a part goes to a file that is rotated at LOG_MAX_BYTES.
+- The standard error of a part goes to a file that is rotated at LOG_MAX_BYTES. A full disk is reported once.
 """
 
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from broker.client.transport import Backoff
 from runtime.child_process import ChildProcess
 from runtime.errors import UserError
+from runtime.log_file import LogFile
 from runtime.process import READY, SUPERVISED
 
 LOG_MAX_BYTES = 5 << 20
@@ -39,9 +39,12 @@ class ProcessSpec:
 
 
 class SupervisedProcess:
-    """The process of a part, one run at a time. Raises OSError if its log file cannot be opened."""
+    """The process of a part, one run at a time. Raises OSError if its log file cannot be opened.
 
-    def __init__(self, spec: ProcessSpec, logs: Path) -> None:
+    `say` gets a sentence about a log file that cannot be written.
+    """
+
+    def __init__(self, spec: ProcessSpec, logs: Path, say: Callable[[str], None]) -> None:
         self.spec = spec
         self.log_path = logs / f"{spec.name}.log"
         self.restart_at: float | None = None
@@ -50,7 +53,12 @@ class SupervisedProcess:
         self._backoff = Backoff(first_seconds=1.0, most_seconds=30.0)
         self._started_at = 0.0
         self._process: ChildProcess | None = None
-        self._log = RotatingFileHandler(self.log_path, maxBytes=LOG_MAX_BYTES, backupCount=LOG_FILES)
+        self._log = LogFile(
+            self.log_path,
+            max_bytes=LOG_MAX_BYTES,
+            kept=LOG_FILES,
+            report=lambda sentence: say(f"{spec.name:<10} {sentence}"),
+        )
 
     def start(self) -> None:
         """Start the process. Raises OSError."""
@@ -117,7 +125,7 @@ class Supervisor:
         stopping: Callable[[], bool],
     ) -> None:
         try:
-            self.processes = [SupervisedProcess(spec, logs) for spec in specs]
+            self.processes = [SupervisedProcess(spec, logs, say) for spec in specs]
         except OSError as error:
             raise UserError(f"cannot write the log {error.filename}: {error.strerror}") from None
         self._stop_order = stop_order

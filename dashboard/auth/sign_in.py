@@ -4,9 +4,11 @@ Invariants:
 - The sign-in page works without scripts and requests nothing from other hosts.
 - After the sign-in, the browser is never sent to another site, whatever `next` contains.
 - The page's language: the one in its address, else the one chosen in this browser, else the browser's.
+- A full disk costs a sign-in or a sign-out, which is answered with a sentence; signed-in users go on reading.
 - A wrong name, a wrong password and a lockout never reveal whether the name exists.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -14,11 +16,13 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from dashboard.auth.hashing_pool import HashingBusyError, HashingPool
 from dashboard.auth.known_browsers import KNOWN_SECONDS, KnownBrowsers
 from dashboard.auth.login_attempts import LoginAttempts
 from dashboard.auth.middleware import READY, SIGN_IN, SIGN_OUT, SINGLE_SIGN_ON, WHO_AM_I, is_same_origin
@@ -28,7 +32,9 @@ from dashboard.i18n import language
 from dashboard.i18n.language import _, ngettext, speaking
 from dashboard.widgets.asset_files import template
 from runtime.clock import Clock
+from runtime.rate_limited_log import RateLimitedLog
 
+_log = RateLimitedLog(logging.getLogger(__name__))
 _BODY_MAX_BYTES = 8192
 _POLICY = (
     "default-src 'self'; script-src 'none'; style-src 'unsafe-inline'; img-src data:; object-src 'none'; "
@@ -61,6 +67,7 @@ class SignIn:
         self._engine = engine
         self._sessions = sessions
         self._attempts = LoginAttempts(engine, clock)
+        self._hashing = HashingPool()
         self._browsers = KnownBrowsers(engine, clock)
         self._port = port
         self._provider = provider
@@ -101,6 +108,17 @@ class SignIn:
         if form is None:
             return PlainTextResponse("too much for a sign-in\n", 413)
         name, wanted = form.get("name", "").strip().lower(), safe_next(form.get("next", ""))
+        try:
+            with self._hashing.reserve():
+                return await self._check(request, name, form.get("password", ""), wanted)
+        except HashingBusyError:
+            message = _("Too many people are signing in at this moment. Try again in a few seconds.")
+            return self._page(wanted, name, message, 503, {"retry-after": "5"})
+        except SQLAlchemyError as error:
+            return self.not_stored(wanted, error, name)
+
+    async def _check(self, request: Request, name: str, password: str, wanted: str) -> Response:
+        """Sign in, or answer why not. Raises SQLAlchemyError if the auth database cannot be read or written."""
         address = request.client.host if request.client else ""
         known = request.cookies.get(self._cookie_name(request, _KNOWN), "")
         client = name, address, await run_in_threadpool(self._browsers.find, known, name)
@@ -110,7 +128,7 @@ class SignIn:
                 "Too many attempts. Try again in {n} second.", "Too many attempts. Try again in {n} seconds.", wait
             )
             return self._page(wanted, name, message, 429, {"retry-after": str(wait)})
-        who = await run_in_threadpool(verify, self._engine, name, form.get("password", ""))
+        who = await self._hashing.run(verify, self._engine, name, password)
         if who is None:
             return self._page(wanted, name, _("The name or the password is wrong."), 401)
         await run_in_threadpool(self._attempts.succeeded, *client)
@@ -130,6 +148,14 @@ class SignIn:
         """Return the sign-in page with the reason of a failed sign-in."""
         with speaking(_language(request)):
             return self._page(wanted, "", message, status)
+
+    def not_stored(self, wanted: str, error: SQLAlchemyError, name: str = "") -> Response:
+        """Return the sign-in page with the reason: the auth database cannot be written, as on a full disk."""
+        _log.warning("auth-database", "cannot store a sign-in or sign-out: %s", error.__cause__ or error)
+        message = _(
+            "The server cannot store this now; its disk may be full. Tell its administrator, or try again later."
+        )
+        return self._page(wanted, name, message, 503, {"retry-after": "60"})
 
     def _page(
         self,
@@ -161,8 +187,12 @@ class SignIn:
     async def _sign_out(self, request: Request) -> Response:
         if not is_same_origin(request.headers):
             return PlainTextResponse("this was not sent from the dashboard\n", 403)
-        await run_in_threadpool(self._sessions.end, self.token(request))
-        response = RedirectResponse(SIGN_IN, 303)
+        response: Response = RedirectResponse(SIGN_IN, 303)
+        try:
+            await run_in_threadpool(self._sessions.end, self.token(request))
+        except SQLAlchemyError as error:
+            with speaking(_language(request)):
+                response = self.not_stored("/", error)
         response.delete_cookie(self._cookie_name(request), secure=_is_encrypted(request), httponly=True, samesite="lax")
         return response
 

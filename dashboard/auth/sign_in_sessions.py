@@ -6,16 +6,20 @@ Invariants:
 """
 
 import hashlib
+import logging
 import secrets
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Engine, delete, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from dashboard.auth.auth_database import session, user
 from dashboard.auth.users import User
 from runtime.clock import Clock
+from runtime.rate_limited_log import RateLimitedLog
 from schemas.database.queries.fetch import fetch_first
 
+_log = RateLimitedLog(logging.getLogger(__name__))
 _SEEN_GRAIN_MILLISECONDS = 30_000
 
 
@@ -57,9 +61,16 @@ class SignInSessions:
         if row is None:
             return None
         if used and now - row.seen_at >= _SEEN_GRAIN_MILLISECONDS:
+            self._store_use(key, now)
+        return SignInSession(_hash(key)[:16], User.of(row))
+
+    def _store_use(self, key: str, now: int) -> None:
+        """Store when a session was used. A failure, as on a full disk, must not keep a user from reading."""
+        try:
             with self._engine.begin() as connection:
                 connection.execute(update(session).where(session.c.token_hash == key).values(seen_at=now))
-        return SignInSession(_hash(key)[:16], User.of(row))
+        except DBAPIError as error:
+            _log.warning("auth-database", "cannot store the use of a session: %s", error.orig)
 
     def living(self) -> ColumnElement[bool]:
         """Return the SQL condition for sessions that have not ended."""

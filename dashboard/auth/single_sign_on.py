@@ -20,6 +20,7 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.starlette_client import OAuth
 from joserfc.errors import JoseError
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -115,6 +116,13 @@ class SingleSignOn:
         finally:
             request.session.clear()
         subject = json.dumps([self._issuer, claims["sub"]])
+        try:
+            return await self._provide(request, claims, subject, wanted)
+        except SQLAlchemyError as error:
+            return self._sign_in.not_stored(wanted, error)
+
+    async def _provide(self, request: Request, claims: Mapping[str, Any], subject: str, wanted: str) -> Response:
+        """Start the session of a user with these claims, or answer why they have no access."""
         grant = sso_accounts.granted(_values(claims, self._claim), self._grants)
         if grant is None:
             await run_in_threadpool(sso_accounts.end_sessions, self._engine, subject)

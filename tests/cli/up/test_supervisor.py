@@ -38,7 +38,7 @@ def supervise(
 
 @pytest.fixture
 def child(tmp_path: Path) -> Iterator[SupervisedProcess]:
-    child = SupervisedProcess(program(WAITS), tmp_path)
+    child = SupervisedProcess(program(WAITS), tmp_path, print)
     yield child
     child.stop()
     child.close()
@@ -149,7 +149,7 @@ def test_a_part_ends_when_its_supervisor_does(child: SupervisedProcess, tmp_path
     code = (
         "import sys, os; from pathlib import Path; from cli.up.supervisor import ProcessSpec, SupervisedProcess\n"
         f"spec = ProcessSpec('part', [sys.executable, '-c', {watches!r}])\n"
-        f"child = SupervisedProcess(spec, Path({str(tmp_path)!r}))\n"
+        f"child = SupervisedProcess(spec, Path({str(tmp_path)!r}), print)\n"
         "child.start()\n"
         "while child.ready is None: pass\n"
         "print(child.pid, flush=True); os.kill(os.getpid(), 9)\n"

@@ -1,13 +1,16 @@
 """The authentication middleware and the sign-in together, in front of a stand-in for Streamlit."""
 
 import asyncio
+import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 import httpx2
 import pytest
 from clocks import Clock
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -18,6 +21,8 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dashboard.auth import middleware
+from dashboard.auth import sign_in as sign_in_module
+from dashboard.auth.hashing_pool import QUEUED_MAX, RUNNING_MAX
 from dashboard.auth.known_browsers import BROWSERS_MAX, KnownBrowsers
 from dashboard.auth.middleware import AuthMiddleware, is_same_origin
 from dashboard.auth.sign_in import SignIn, prefetched, safe_next
@@ -167,6 +172,59 @@ def test_a_user_has_a_bounded_number_of_known_browsers(accounts: Engine, clock: 
         clock.advance(1)
         tokens.append(browsers.remember(ada, ""))
     assert [bool(browsers.find(token, "ada")) for token in tokens] == [False] + [True] * BROWSERS_MAX
+
+
+@contextmanager
+def full_disk(engine: Engine) -> Iterator[None]:
+    """Fail every statement that writes, as SQLite does on a full disk."""
+
+    def fail(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
+            raise OperationalError(statement, None, sqlite3.OperationalError("database or disk is full"))
+
+    event.listen(engine, "before_cursor_execute", fail)
+    yield
+    event.remove(engine, "before_cursor_execute", fail)
+
+
+def test_on_a_full_disk_reading_goes_on_and_signing_in_and_out_is_answered_with_a_sentence(
+    client: TestClient, accounts: Engine, clock: Clock
+) -> None:
+    sign_in(client)
+    clock.advance(60)
+    with full_disk(accounts):
+        assert client.get("/").json()["x-df-user"] == "ada"
+        for answer in (sign_in(client), client.post("/sign-out", headers={"origin": HERE})):
+            assert answer.status_code == 503
+            assert "its disk may be full" in answer.text
+            assert int(answer.headers["retry-after"]) > 0
+    assert sign_in(client).status_code == 303
+
+
+def test_a_flood_of_sign_ins_leaves_the_threads_to_others_and_is_refused_beyond_the_queue(
+    accounts: Engine, sessions: SignInSessions, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_user(accounts, "ada", PASSWORD, UserRole.VIEWER, "acme")
+    free = threading.Event()
+    monkeypatch.setattr(sign_in_module, "verify", lambda *_given: free.wait(20) and None)
+    site = SignIn(accounts, sessions, clock, port=8501)
+
+    async def flood() -> list[int]:
+        transport = httpx2.ASGITransport(Starlette(routes=site.routes()))
+        async with httpx2.AsyncClient(transport=transport, base_url=HERE) as browser:
+            form = {"name": "ada", "password": "wrong"}
+            asked = [
+                asyncio.create_task(browser.post("/sign-in", data={**form, "name": f"u{i}"}, headers={"origin": HERE}))
+                for i in range(60)
+            ]
+            await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            assert (await asyncio.wait_for(browser.get("/sign-in"), 5)).status_code == 200
+            free.set()
+            return sorted(answer.status_code for answer in await asyncio.gather(*asked))
+
+    answers = asyncio.run(flood())
+    assert answers.count(503) == 60 - RUNNING_MAX - QUEUED_MAX
+    assert set(answers) == {401, 429, 503}
 
 
 def test_what_somebody_typed_comes_back_escaped_and_without_the_password(client: TestClient) -> None:
