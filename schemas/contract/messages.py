@@ -163,7 +163,7 @@ class Info(Payload):
     disk_total_bytes: Count | None = None
     disk_path: Text | None = None
     agent_version: Text
-    python_version: Text
+    python_version: Text | None = None
     interval_seconds: Annotated[float, Field(gt=0, le=86_400)]
     labels: Labels = {}
     metrics: Annotated[tuple[Metric, ...], Field(max_length=METRICS_MAX, strict=False)] = ()
