@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_core import to_json
 
 from schemas.contract.messages import ContractModel, Payload, RandomId, Sequence, StreamId
+from schemas.contract.text import Code, Line
 from schemas.contract.topics import LENGTH_MAX
 
 ACK_MAX_RANGES = 1000
@@ -36,11 +37,11 @@ class Rejection(ContractModel):
     sentence for people.
     """
 
-    topic: Annotated[str, Field(max_length=LENGTH_MAX)]
+    topic: Annotated[Line, Field(max_length=LENGTH_MAX)]
     stream: StreamId | None = None
     ranges: Annotated[tuple[Range, ...], Field(max_length=ACK_MAX_RANGES, strict=False)] = ()
-    reason: Annotated[str, Field(max_length=32)]
-    detail: Annotated[str, Field(max_length=500)] = ""
+    reason: Code
+    detail: Annotated[Line, Field(max_length=500)] = ""
 
     @model_validator(mode="after")
     def _names_a_stream_with_ranges(self) -> Self:

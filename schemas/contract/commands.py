@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, model_validator
 
 from schemas.contract.administration import Administration
 from schemas.contract.messages import (
+    INTEGER_MAX,
     ContractModel,
     Count,
     Identifier,
@@ -26,8 +27,8 @@ from schemas.contract.messages import (
     RandomId,
     Session,
     Signed,
-    Text,
 )
+from schemas.contract.text import Code, Lines, SignedJson, SignedText, Text
 from schemas.contract.topics import ID_PATTERN, ORG_MAX_LENGTH
 
 ORDERS_MAX = 200
@@ -43,7 +44,9 @@ StateName = Literal["queued", "sent", "running", "succeeded", "failed", "rejecte
 """The values of `CommandState`, which strict decoding takes as text."""
 
 OrgName = Annotated[str, Field(pattern=ID_PATTERN, max_length=ORG_MAX_LENGTH)]
-Detail = Annotated[str, Field(max_length=1000)]
+Detail = Annotated[Lines, Field(max_length=1000)]
+Output = Annotated[Lines, Field(max_length=OUTPUT_MAX)]
+ExitCode = Annotated[int, Field(ge=-INTEGER_MAX, le=INTEGER_MAX)]
 
 
 class CommandState(StrEnum):
@@ -91,7 +94,7 @@ class Order(ContractModel):
     org: OrgName
     machine: Identifier
     action: MetricName
-    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    arguments: dict[SignedText, SignedJson] = Field(default_factory=dict)
     issued_at: Milliseconds
     expires_at: Milliseconds
 
@@ -121,10 +124,10 @@ class Result(Payload):
     id: RandomId
     state: Literal["running", "succeeded", "failed", "rejected"]
     at: Milliseconds
-    reason: Annotated[str, Field(max_length=32)] = ""
+    reason: Code = ""
     detail: Detail = ""
-    exit_code: int | None = None
-    output: Annotated[str, Field(max_length=OUTPUT_MAX)] | None = None
+    exit_code: ExitCode | None = None
+    output: Output | None = None
     output_truncated: bool = False
 
 
@@ -192,9 +195,9 @@ class Update(Payload):
     action: MetricName | None = None
     state: Literal["accepted", "refused", "stopped"] | StateName
     at: Milliseconds
-    reason: Annotated[str, Field(max_length=32)] = ""
+    reason: Code = ""
     detail: Detail = ""
-    exit_code: int | None = None
-    output: Annotated[str, Field(max_length=OUTPUT_MAX)] | None = None
+    exit_code: ExitCode | None = None
+    output: Output | None = None
     output_truncated: bool = False
     attempt: Count = 0

@@ -14,8 +14,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 
 from schemas.contract.commands import OrgName
-from schemas.contract.messages import ContractModel, Identifier, Milliseconds, Payload, RandomId, SecretHash, Text
+from schemas.contract.messages import ContractModel, Identifier, Milliseconds, Payload, RandomId, SecretHash
 from schemas.contract.signing import PublicKey
+from schemas.contract.text import Text, Title
 from schemas.contract.topics import ORG_MAX_LENGTH, is_id
 
 SECRET_LENGTH = 43
@@ -35,7 +36,7 @@ class EnrolledKey(ContractModel):
     """A public key whose orders the machine obeys, until `expires_at` (null: no end)."""
 
     public_key: PublicKey
-    name: Annotated[str, Field(max_length=64)] = ""
+    name: Title = ""
     expires_at: Milliseconds | None = None
 
 

@@ -9,10 +9,11 @@ Invariants:
 """
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from schemas.contract.text import Code, Json, Line, SignedText, Text, Title
 from schemas.contract.topics import ID_PATTERN
 
 INTEGER_MAX = 2**53 - 1
@@ -35,11 +36,10 @@ Sequence = Annotated[int, Field(ge=1, le=INTEGER_MAX)]
 Session = Annotated[int, Field(ge=1, le=SESSION_MAX)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Reading = Annotated[float, Field(ge=-1e300, le=1e300)]
-Text = Annotated[str, Field(max_length=256)]
 StreamId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Identifier = Annotated[str, Field(pattern=ID_PATTERN, max_length=63)]
-Labels = Annotated[dict[Identifier, Annotated[str, Field(max_length=63)]], Field(max_length=32)]
+Labels = Annotated[dict[Identifier, Annotated[Line, Field(max_length=63)]], Field(max_length=32)]
 RandomId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 SecretHash = Annotated[str, Field(max_length=200, pattern=r"^\$7\$101\$[A-Za-z0-9+/=]{16}\$[A-Za-z0-9+/=]{88}$")]
@@ -116,16 +116,16 @@ class Metric(ContractModel):
     """Description of a metric for display. `unit` is a unit name of the contract, or free text."""
 
     name: MetricName
-    unit: Annotated[str, Field(max_length=32)]
-    title: Annotated[str, Field(max_length=64)]
+    unit: Code
+    title: Title
 
 
 class ActionDescription(ContractModel):
     """An action that the machine allows, with the JSON Schema (2020-12) of its arguments."""
 
     name: MetricName
-    title: Annotated[str, Field(max_length=64)]
-    arguments_schema: dict[str, Any]
+    title: Title
+    arguments_schema: dict[Line, Json]
 
 
 class EarlierStream(ContractModel):
@@ -287,7 +287,7 @@ class Signed(ContractModel):
     The statement travels as the text that was signed, so that its JSON needs no canonical form.
     """
 
-    statement: Annotated[str, Field(max_length=STATEMENT_MAX)]
+    statement: Annotated[SignedText, Field(max_length=STATEMENT_MAX)]
     key: KeyId
     signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
@@ -299,7 +299,7 @@ class AlertMessage(Payload):
     """
 
     rule: Identifier
-    title: Annotated[str, Field(max_length=64)]
+    title: Title
     severity: Literal["warning", "critical"]
     since: Milliseconds
     detail: Text = ""

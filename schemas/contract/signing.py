@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from schemas.contract.commands import OrgName
 from schemas.contract.messages import ContractModel, Milliseconds, Signed
+from schemas.contract.text import SignedText
 
 PublicKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -35,7 +36,7 @@ class KeyChange(ContractModel):
     change: Literal["add", "revoke"]
     org: OrgName
     public_key: PublicKey
-    name: Annotated[str, Field(max_length=64)] = ""
+    name: Annotated[SignedText, Field(max_length=64)] = ""
     at: Milliseconds
     expires_at: Milliseconds | None = None
 

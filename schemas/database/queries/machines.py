@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, String, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, String, case, cast, false, func, or_, select
 
 from schemas.contract.messages import VITALS
 from schemas.database.queries.fetch import fetch_all, fetch_first
@@ -91,7 +91,7 @@ class Counts:
 def count_by_status(engine: Engine, org_name: str, filters: Filters) -> Counts:
     """Count the matching machines by presence and health; filters on these two are ignored."""
     columns = (PRESENCE_NOW.label("presence"), HEALTH_NOW.label("health"), func.count().label("number"))
-    query = select_machines(org_name, *columns).where(*_described(filters)).group_by("presence", "health")
+    query = select_machines(org_name, *columns).where(*_described(org_name, filters)).group_by("presence", "health")
     return Counts({(row.presence, row.health): row.number for row in fetch_all(engine, query)})
 
 
@@ -167,7 +167,7 @@ def read_ledgers(engine: Engine, *, org_name: str | None = None, machine_id: int
 
 def select_matching(org_name: str, filters: Filters, *columns: ColumnElement[Any]) -> Select[Any]:
     """Return the query for these columns of the matching machines, unsorted."""
-    query = select_machines(org_name, *columns).where(*_described(filters))
+    query = select_machines(org_name, *columns).where(*_described(org_name, filters))
     query = query.where(PRESENCE_NOW.in_(filters.presences) if filters.presences else PRESENCE_NOW != RETIRED)
     return query.where(HEALTH_NOW.in_(filters.healths)) if filters.healths else query
 
@@ -202,7 +202,7 @@ def _row_columns() -> list[ColumnElement[Any]]:
     return [*identity, *facts, *vitals, PRESENCE_NOW.label("presence"), HEALTH_NOW.label("health_status")]
 
 
-def _described(filters: Filters) -> list[ColumnElement[bool]]:
+def _described(org_name: str, filters: Filters) -> list[ColumnElement[bool]]:
     """Return the conditions that do not depend on the machine's current state."""
     conditions: list[ColumnElement[bool]] = []
     if filters.systems:
@@ -213,7 +213,9 @@ def _described(filters: Filters) -> list[ColumnElement[bool]]:
     for label in filters.labels:
         key, _, value = label.partition("=")
         wanted.setdefault(key, []).append(value)
-    conditions += [machine.c.labels[key].as_string().in_(values) for key, values in wanted.items()]
+    for key, values in wanted.items():  # CASE: the JSON of other organisations is never read
+        found = machine.c.labels[key].as_string().in_(values)
+        conditions.append(case((org.c.name == org_name, found), else_=false()))
     return conditions + [_mentions(word) for word in filters.search.split()]
 
 

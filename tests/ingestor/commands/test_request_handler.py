@@ -64,7 +64,7 @@ def test_a_request_that_comes_again_after_the_end_hears_the_outcome_with_its_out
     bench.step()
     whole, own = ears.updates()
     assert (whole.command, whole.state) == (None, "accepted")
-    assert (own.state, own.output) == ("succeeded", "pong\\x00")
+    assert (own.state, own.output) == ("succeeded", "pong\N{REPLACEMENT CHARACTER}")
 
 
 def test_an_order_for_nobody_is_refused_and_the_others_are_carried_out(
