@@ -84,7 +84,7 @@ def inventory(row: Row[Any], now: int, zone: tzinfo) -> list[tuple[str, str]]:
         (_("Cores"), info.get("cpu_count")),
         (_("Memory"), _size(info.get("memory_total_bytes"))),
         (_("Swap"), _size(info.get("swap_total_bytes"))),
-        (_("Disk"), _size(info.get("disk_total_bytes"))),
+        (_("Disk"), _disk(info)),
         (_("Agent"), row.agent_version),
         (_("Python"), info.get("python_version")),
         (_("Interval"), text.duration(row.interval_seconds) if row.interval_seconds else None),
@@ -144,6 +144,12 @@ def _cores(info: Mapping[str, Any]) -> str:
 def _of(used: int | None, info: Mapping[str, Any], part: str) -> str:
     total = info.get(f"{part}_total_bytes")
     return _("{used} of {total}", used=text.size(used), total=text.size(total)) if used is not None and total else ""
+
+
+def _disk(info: Mapping[str, Any]) -> str | None:
+    """Return the size of the disk, with the path that is measured unless that is the root."""
+    size, path = _size(info.get("disk_total_bytes")), info.get("disk_path")
+    return f"{size} ({path})" if size and path not in (None, "/") else size
 
 
 def _size(value: int | None) -> str | None:
