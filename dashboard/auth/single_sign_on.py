@@ -3,6 +3,7 @@
 Invariants:
 - An ID token is accepted only if the provider signed it, for this client, in response to an attempt of this browser:
   authorisation code with PKCE, state and nonce. Authlib does and checks all of it.
+- An e-mail address counts only if the provider states that it verified it (`email_verified`).
 - The attempt is kept in a signed cookie, for ten minutes and this path only. A response without it is rejected.
 - A provider that is unavailable or sends invalid responses costs a sign-in and nothing else. The page tells the two
   apart, the log has the error; neither contains a token or a secret.
@@ -123,6 +124,7 @@ class SingleSignOn:
 
     async def _provide(self, request: Request, claims: Mapping[str, Any], subject: str, wanted: str) -> Response:
         """Start the session of a user with these claims, or answer why they have no access."""
+        claims = self._without_unverified_address(claims)
         grant = sso_accounts.granted(_values(claims, self._claim), self._grants)
         if grant is None:
             await run_in_threadpool(sso_accounts.end_sessions, self._engine, subject)
@@ -149,6 +151,14 @@ class SingleSignOn:
                 raise ValueError("the userinfo is about another user")
             claims = {**more, **claims}
         return claims
+
+    def _without_unverified_address(self, claims: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Leave out an e-mail address that the provider has not verified: it may be another person's."""
+        if not claims.get("email") or claims.get("email_verified") is True:
+            return claims
+        if self._claim == "email":
+            _log.warning("%s has not verified the e-mail address of %r: it grants nothing", self.host, claims["sub"])
+        return {name: value for name, value in claims.items() if name != "email"}
 
     def _check_metadata(self, metadata: dict[str, Any]) -> None:
         """Raise ValueError unless the metadata is of the configured issuer and its endpoints are as encrypted.

@@ -50,11 +50,15 @@ def granted(values: Sequence[str], grants: Mapping[str, str]) -> Grant | None:
 
 
 def name_of(claims: Mapping[str, Any], host: str) -> str:
-    """Return the user's name: their e-mail address, or `name@host` with the provider's host."""
+    """Return the user's name: their e-mail address, which the provider has verified, or `name@host` of the provider.
+
+    Users may choose their name at the provider, so one that looks like an address is not taken for theirs.
+    """
+    address = str(claims.get("email") or "").strip().lower()
     wished = (str(claims.get(claim) or "").strip().lower() for claim in ("preferred_username", "email"))
     names = [name for name in wished if name]
     for name in names:
-        if _ADDRESS.fullmatch(name) and len(name) <= _NAME_MAX:
+        if name == address and _ADDRESS.fullmatch(name) and len(name) <= _NAME_MAX:
             return name
     start = _NOT_IN_A_NAME.sub("-", names[0].partition("@")[0]).strip(".-") if names else ""
     start = start or f"person-{sha256(str(claims['sub']).encode()).hexdigest()[:8]}"

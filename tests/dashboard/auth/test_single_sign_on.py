@@ -33,9 +33,11 @@ pytestmark = pytest.mark.usefixtures("quick_hashing")
 HERE = "http://testserver"
 PEOPLE: list[dict[str, Any]] = [
     {"sub": "1", "preferred_username": "ada", "groups": ["staff", "fleet-admins"]},
-    {"sub": "2", "email": "olga@example.org", "groups": ["staff"]},
+    {"sub": "2", "email": "olga@example.org", "email_verified": True, "groups": ["staff"]},
     {"sub": "3", "preferred_username": "eve", "groups": ["cleaning"]},
     {"sub": "4", "preferred_username": "ada", "groups": ["staff"]},
+    {"sub": "6", "email": "boss@example.org", "email_verified": False, "groups": ["staff"]},
+    {"sub": "7", "preferred_username": "boss@example.org", "groups": ["staff"]},
     {"sub": "5", "preferred_username": "<b>\r\nX-Df-Role: admin", "realm_access": {"roles": ["staff"]}},
 ]
 GRANTS = {"fleet-admins": "acme:admin", "staff": "acme:operator", "guests": "other:viewer"}
@@ -108,6 +110,22 @@ def test_an_address_is_the_name_and_the_second_sign_in_finds_the_same_person(sit
         site.go(browser, "2")
         assert browser.get("/").json()["x-df-user"] == "olga@example.org"
     assert list_users(site.accounts) == [{"name": "olga@example.org", "role": "operator", "org": "acme"}]
+
+
+@pytest.mark.parametrize("sub", ["6", "7"])
+def test_an_address_that_is_not_verified_is_nobodys_name(site: Site, sub: str) -> None:
+    browser = site.browser()
+    site.go(browser, sub)
+    assert browser.get("/").json()["x-df-user"] != "boss@example.org"
+
+
+@pytest.mark.parametrize(("sub", "status"), [("2", 303), ("6", 403)])
+def test_an_address_grants_something_only_if_it_is_verified(
+    accounts: Engine, clock: Clock, tmp_path: Path, known: Provider, sub: str, status: int
+) -> None:
+    grants = {f"{name}@example.org": "acme:admin" for name in ("olga", "boss")}
+    site = Site(accounts, clock, tmp_path, known, oidc_claim="email", oidc_grants=grants)
+    assert site.go(site.browser(), sub).status_code == status
 
 
 def test_the_request_that_leaves_is_bound_to_this_browser(site: Site) -> None:
