@@ -23,6 +23,7 @@ from agent.orders.journal import create_before_keys
 from agent.orders.trusted_keys import KEYS_FILE, write_keys
 from broker.access.credentials import hash_secret, new_secret
 from broker.access.policy import Principal, Role
+from broker.client.disconnect_reasons import UNTRUSTED
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, Transport
 from runtime import files
@@ -134,9 +135,14 @@ class Enrolment:
         raise UserError(f"{problem}; run the same command again, which continues where this one stopped")
 
     def _explain(self, event: Disconnected, seconds: float) -> str:
-        """Return why there is no connection after this time. Raises UserError when the token is not valid."""
+        """Return why there is no connection after this time.
+
+        Raises UserError when the token or the certificate is not valid.
+        """
         if event.refused and seconds > NEW_TOKEN_SECONDS:
             raise UserError(f"{self._settings.server} refused the token: it is wrong, revoked, or another server's")
+        if UNTRUSTED in event.reason:
+            raise UserError(event.reason.replace("set ca_file to", "name with --ca-file"))
         problem = f"there is no connection to {self._settings.server}: {event.reason}"
         log.log(logging.DEBUG if event.refused else logging.WARNING, "%s", problem)
         return problem

@@ -23,7 +23,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from broker.client.disconnect_reasons import CREDENTIALS_REJECTED, failure, reason_text
+from broker.client.disconnect_reasons import CREDENTIALS_REJECTED, closed_in_handshake, failure, reason_text
 from broker.client.fast_client import FastClient
 from broker.client.sockets import disable_nagle, tls_context
 from broker.client.subscriber import Subscriber
@@ -322,6 +322,8 @@ class Mqtt:
             return
         if self._state is _State.CONNECTED and self._monotonic() - self._changed_at >= STEADY_SECONDS:
             self.backoff.reset()
+        if self._state is _State.HANDSHAKE and not refused:
+            reason = closed_in_handshake(reason, self._address)
         self._enter(_State.IDLE)
         self._next_attempt = self._monotonic() + self.backoff.next()
         self._events.append(Disconnected(reason, refused))

@@ -15,7 +15,7 @@ from broker.client.mqtt import Mqtt
 from broker.client.transport import Connected, Disconnected, Event, Message
 from runtime.errors import UserError
 from runtime.process import StopSignal
-from runtime.settings.client import WatchSettings
+from runtime.settings.client import ActSettings, WatchSettings
 from runtime.terminal import printable
 from schemas.contract import topics
 
@@ -46,12 +46,23 @@ def watch(settings: WatchSettings, *, show: Callable[[Event], None]) -> None:
         while not stop.received:
             for event in transport.receive(100, 0.5):
                 if isinstance(event, Disconnected) and event.refused:
-                    raise UserError(f"the broker at {settings.server} rejected the reader's secret: {event.reason}")
+                    raise UserError(
+                        f"the broker at {settings.server} rejected the reader's secret: {event.reason}"
+                        + create_hint(settings, READER_NAME, "reader")
+                    )
                 if isinstance(event, Connected) and event.refused:
                     raise UserError(f"the broker rejected the subscription to {', '.join(event.refused)}")
                 show(event)
     finally:
         transport.close()
+
+
+def create_hint(settings: WatchSettings | ActSettings, name: str, role: str) -> str:
+    """Return how to create the principal of a command in an organisation, as the end of a sentence."""
+    return (
+        f" (create it with dashfleet principal add {name} --role {role} --org {settings.org}, and pass its secret in "
+        f"DASHFLEET_{settings.part.upper()}_PASSWORD)"
+    )
 
 
 def as_json_lines(event: Event) -> None:

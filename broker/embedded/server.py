@@ -13,6 +13,7 @@ Invariants:
 """
 
 import asyncio
+import datetime
 import errno
 import logging
 import signal
@@ -27,6 +28,7 @@ from broker.embedded.broker import BACKLOG, Allowed, BrokerCore, GrantCache
 from broker.embedded.connection import ConnectionLimits
 from broker.embedded.rate_budget import ClientRate
 from broker.embedded.retained import WRITE_SECONDS, RetainedFile, RetainedMessages
+from broker.tls.certificate_watch import CHECK_SECONDS, CertificateWatch
 from broker.tls.listening import BrokerError, address_of, listening_context
 from runtime.rate_limited_log import RateLimitedLog
 from runtime.settings.broker import BrokerSettings
@@ -102,6 +104,8 @@ class EmbeddedBroker:
             raise
         self._core = core
         self._tasks = [asyncio.create_task(self._follow_the_directory(core))]
+        if tls is not None:
+            self._tasks.append(asyncio.create_task(_follow_the_certificate(CertificateWatch(self._settings, tls))))
         if self._retained is not None:
             self._tasks.append(asyncio.create_task(self._write_retained(core.retained, self._retained)))
 
@@ -160,6 +164,12 @@ async def _serve(settings: BrokerSettings, directory: Directory, on_ready: Calla
         await stopping.wait()
     finally:
         await broker.stop()
+
+
+async def _follow_the_certificate(watch: CertificateWatch) -> None:
+    while True:
+        await asyncio.to_thread(watch.check, datetime.datetime.now(datetime.UTC))
+        await asyncio.sleep(CHECK_SECONDS)
 
 
 async def _write(file: RetainedFile, retained: RetainedMessages) -> None:

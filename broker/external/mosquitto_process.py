@@ -13,6 +13,7 @@ Invariants:
   and containers do.
 """
 
+import datetime
 import logging
 import re
 import shutil
@@ -24,6 +25,7 @@ from pathlib import Path
 
 from broker.access.principals import CredentialEntry, Directory
 from broker.external import mosquitto
+from broker.tls.certificate_watch import CHECK_SECONDS, CertificateWatch
 from broker.tls.listening import BrokerError, listening_context
 from runtime import files
 from runtime.child_process import ChildProcess
@@ -51,6 +53,8 @@ class Mosquitto:
         self._entries: Mapping[str, CredentialEntry] | None = None
         self._states: list[object] = []
         self._process: ChildProcess | None = None
+        self._certificate = CertificateWatch(settings)
+        self._certificate_due = 0.0
         self._running = threading.Event()
         self._reloads = 0
         self._awaited: int | None = None
@@ -87,9 +91,16 @@ class Mosquitto:
                 "cannot write in %s, Mosquitto keeps the previous access rules: %s", self._settings.directory, error
             )
             return
-        if changed:
+        if self._certificate_renewed() or changed:
             self._awaited, self._asked = self._reloads + 1, 0
             self._ask()
+
+    def _certificate_renewed(self) -> bool:
+        """Return True if Mosquitto has to read a renewed certificate, which it does at SIGHUP."""
+        if time.monotonic() < self._certificate_due:
+            return False
+        self._certificate_due = time.monotonic() + CHECK_SECONDS
+        return self._certificate.check(datetime.datetime.now(datetime.UTC))
 
     def stop(self) -> None:
         """Stop Mosquitto and wait until it has exited. May be called again."""

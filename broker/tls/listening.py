@@ -2,9 +2,10 @@
 
 Invariants:
 - TLS 1.2 or newer. Clients authenticate with their credential, not with a certificate.
-- An unusable certificate or key stops the start, with a sentence that names it.
+- An unusable or expired certificate, or an unusable key, stops the start, with a sentence that names it.
 """
 
+import datetime
 import ipaddress
 import ssl
 from pathlib import Path
@@ -55,7 +56,20 @@ def _context(certificate: Path, private_key: Path) -> ssl.SSLContext:
         raise BrokerError(f"{certificate} and {private_key} are not a certificate and its key in PEM") from None
     except OSError as error:
         raise BrokerError(f"cannot read {error.filename or certificate}: {error.strerror}") from None
+    end = valid_until(certificate)
+    if end <= datetime.datetime.now(datetime.UTC):
+        raise BrokerError(
+            f"the certificate in {certificate} expired on {end:%Y-%m-%d %H:%M} UTC, and no machine would connect: "
+            "renew it, for example with dashfleet tls --renew"
+        )
     return context
+
+
+def valid_until(certificate: Path) -> datetime.datetime:
+    """Return the end of a PEM certificate's validity. Raises OSError or ValueError."""
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
 
 
 def _no_password() -> str:

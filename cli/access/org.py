@@ -21,6 +21,7 @@ def add(name: OrgName, data: Data = None, database: Database = None) -> None:
 
     with fleet_database(data, database) as engine:
         new_org(engine, name, now=CLOCK.now)
+    typer.echo(f"Added {name}. Before actions run on its machines: dashfleet key create --org {name}")
 
 
 @app.command("list")
@@ -79,6 +80,7 @@ def remove(
         if not yes:
             typer.confirm(f"Remove {name}, its {machines} machines and all their data?", abort=True)
         remove_org(engine, name, now=CLOCK.now)
+    typer.echo(f"Removed {name}.")
 
 
 def _setting(text: str) -> tuple[str, float]:

@@ -65,6 +65,7 @@ def revoke(username: Username, data: Data = None, database: Database = None) -> 
 
     with fleet_database(data, database) as engine:
         revoke_principal(engine, username, now=CLOCK.now)
+    typer.echo(f"Revoked {username}. Its sessions end within seconds.")
 
 
 def _show_secret(username: str, secret: str) -> None:

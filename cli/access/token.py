@@ -59,3 +59,4 @@ def revoke(
 
     with fleet_database(data, database) as engine:
         revoke_token(engine, name, now=CLOCK.now)
+    typer.echo(f"Revoked {name}.")

@@ -178,11 +178,12 @@ def _run(
     try:
         with operator_client(settings) as client:
             with displayed(progress, quiet=as_json) as display:
-                accepted = publish(settings, client, requests, display.apply)
+                started, limit = CLOCK.monotonic(), min(ACCEPT_SECONDS, wait_seconds or ACCEPT_SECONDS)
+                accepted = publish(settings, client, requests, display.apply, limit)
                 if accepted and wait_seconds is not None:
-                    follow(client, engine, display, wait_seconds)
+                    follow(client, engine, display, wait_seconds - (CLOCK.monotonic() - started))
             if not accepted:
-                note(f"no answer from the ingestor within {ACCEPT_SECONDS:.0f} s: the request may not be accepted")
+                note(f"no answer from the ingestor within {limit:g} s: the request may not be accepted")
     except KeyboardInterrupt:
         note("interrupted; commands that were sent continue. `dashfleet commands` lists them. To cancel queued ones:")
         note(f"dashfleet commands cancel {' '.join(progress.unfinished[:3])}{' …' if progress.unfinished[3:] else ''}")

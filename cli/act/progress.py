@@ -27,11 +27,16 @@ class CommandProgress:
     detail: str = ""
     exit_code: int | None = None
     output: str | None = None
+    _seen: set[str] = field(default_factory=set)
 
     def advance(self, reported: Mapping[str, Any]) -> bool:
-        """Set the reported state; return True if it changed. A final state never changes."""
-        if self.state in FINAL or self.state == reported["state"]:
+        """Set the reported state; return True if it changed. A final state never changes, an earlier one never returns.
+
+        The updates over MQTT are ahead of the states read from the database.
+        """
+        if self.state in FINAL or reported["state"] in self._seen:
             return False
+        self._seen.add(reported["state"])
         for name in _REPORTED:
             setattr(self, name, reported[name])
         return True

@@ -58,18 +58,25 @@ def publish(
     client: "RequestClient",
     requests: "Sequence[Request]",
     on_updates: "Callable[[list[Update]], None]",
+    seconds: float = ACCEPT_SECONDS,
 ) -> bool:
-    """Publish until each request is answered; return False if one is not within ACCEPT_SECONDS.
+    """Publish until each request is answered; return False if one is not within `seconds`.
 
     Raises UserError if the broker refuses the credential or cannot be reached.
     """
-    until = CLOCK.now() + round(ACCEPT_SECONDS * 1000)
+    from broker.client.request_client import OPERATOR_NAME
+    from broker.client.topic_tail import create_hint
+
+    until = CLOCK.now() + round(seconds * 1000)
     for request in requests:
         client.send(settings.org, request, until=until)
     while client.pending:
         on_updates(client.step(0.2))
         if client.refused:
-            raise UserError(f"the broker at {settings.server} rejected the operator's credential: {client.refused}")
+            raise UserError(
+                f"the broker at {settings.server} rejected the operator's credential: {client.refused}"
+                + create_hint(settings, OPERATOR_NAME, "operator")
+            )
         if CLOCK.now() >= until:
             if client.trouble:
                 raise UserError(f"cannot reach the broker at {settings.server}: {client.trouble}")

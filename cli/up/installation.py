@@ -145,8 +145,12 @@ class Installation:
         password = self._first_password()
         if password is None:
             say(f"Sign in as {ADMIN} with the password shown at the first start.")
-        else:
+        elif sys.stdout.isatty():
             say(f"Sign in as {ADMIN} with the password {password} (it is shown only once).")
+        else:  # the output is a journal or a log, which keeps it
+            path = self.state.secret("first-password")
+            write_secret(path, password)
+            say(f"Sign in as {ADMIN} with the password in {path}; then delete the file.")
         say("Press Ctrl-C to stop all parts.")
 
     def _first_password(self) -> str | None:

@@ -3,11 +3,14 @@
 import itertools
 import json
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from brokers import embedded_broker
+from certificates import certificates
 from sites import Site, now, site
 from sqlalchemy import Engine
 
@@ -50,6 +53,18 @@ def refusal(server: Site, data: Path, with_: Token) -> str:
     with pytest.raises(UserError) as raised:
         enrolment(server, data, with_).run()
     return str(raised.value)
+
+
+def test_a_private_authority_that_is_not_named_is_one_sentence_at_once(server: Site, tmp_path: Path) -> None:
+    files = certificates(tmp_path / "tls")
+    with_ = token(server)
+    with embedded_broker({}, certificate=files.certificate, private_key=files.key) as broker:
+        address = {"server": f"mqtts://127.0.0.1:{broker.port}"}
+        mine = settings(server, tmp_path / "machine").model_copy(update=address)
+        tried, started = Enrolment(mine, with_, nonce=next(NONCES), clock=SystemClock()), time.monotonic()
+        with pytest.raises(UserError, match="name with --ca-file the certificate of its CA"):
+            tried.run()
+    assert time.monotonic() - started < 20
 
 
 def test_a_machine_gets_its_place_and_everything_the_agent_needs(server: Site, tmp_path: Path) -> None:

@@ -129,7 +129,8 @@ def test_the_page_leads_from_nothing_to_a_machine(a_page: Any, clone: Path, tmp_
         assert refused.wait(30) == 2
     server.run("dashfleet tls 127.0.0.1")
     with server.typing(up), a_page() as page:
-        password = server.wait_for(r"Sign in as admin with the password (\S+)")[1]
+        file = server.wait_for(r"Sign in as admin with the password in (\S+);")[1]
+        password = Path(file).read_text().strip()
         page.goto(server.wait_for(r"(http://127\.0\.0\.1:\d+)")[1])
         page.get_by_label("User").fill("admin")
         page.get_by_label("Password").fill(password)

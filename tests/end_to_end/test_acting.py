@@ -21,6 +21,7 @@ from waiting import wait_until
 
 from broker.access.policy import Principal, Role
 from broker.client.request_client import OPERATOR_NAME
+from cli.act.progress import CommandProgress
 from ingestor.admin.key_changes import list_keys
 from runtime.settings.secret_files import write_secret
 from runtime.state_directory import StateDirectory
@@ -232,7 +233,30 @@ def test_what_cannot_be_done_is_one_sentence(installed: Installed, words: list[s
 def test_a_broker_that_says_no_is_one_sentence(installed: Installed) -> None:
     with served(installed):
         write_secret(StateDirectory(installed.data).secret("act"), "another")
-        assert "rejected the operator's credential" in installed.refusal("act", "ping", "web-0")
+        sentence = installed.refusal("act", "ping", "web-0")
+    assert "rejected the operator's credential" in sentence
+    assert "dashfleet principal add act --role operator --org home" in sentence
+    assert "DASHFLEET_ACT_PASSWORD" in sentence
+
+
+def test_without_a_broker_the_time_limit_holds(installed: Installed) -> None:
+    started = time.monotonic()
+    assert "cannot reach the broker" in installed.refusal("act", "ping", "web-0", "--wait", "--timeout", "3s")
+    assert time.monotonic() - started < 15
+
+
+def test_an_older_state_from_the_database_is_not_shown_again() -> None:
+    command = CommandProgress("1", "web-0")
+    states = ("queued", "running", "queued", "running", "succeeded", "running")
+    reported = {"reason": "", "detail": "", "exit_code": None, "output": None}
+    assert [command.advance({"state": state, **reported}) for state in states] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_commands_are_listed_shown_and_cancelled(installed: Installed) -> None:

@@ -81,9 +81,8 @@ def _enrol(found: Running, server: str, environment: dict[str, str]) -> subproce
     rotated = dashfleet("principal", "rotate", "home._grafana", "--data", str(found.server))
     done = dashfleet("agent", "enrol", "--data", str(found.machine), "--server", server, typed=printed.stdout)
     found.said += [printed.stderr, program.stderr, rotated.stderr, done.stdout, done.stderr]
-    password = re.search(r"with the password (\S+)", "\n".join(found.said))
-    assert password is not None
-    found.password = password[1]
+    assert "with the password in" in "\n".join(found.said)
+    found.password = (found.server / "secrets" / "first-password").read_text().strip()
     found.secrets = {
         "the first password": found.password,
         "the token": token.secret,

@@ -132,8 +132,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 @pytest.fixture(scope="module")
 def page(up: Up) -> Iterator[Page]:
-    password = re.search(r"with the password (\S+)", up.wait_for("Sign in as admin"))
-    assert password is not None
+    up.wait_for("Sign in as admin")
+    password = (up.data / "secrets" / "first-password").read_text().strip()
     with sync_playwright() as playwright:
         chromium = require_program("chromium", "chromium")
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
@@ -142,7 +142,7 @@ def page(up: Up) -> Iterator[Page]:
         expect.set_options(timeout=30_000)
         page.goto(f"http://127.0.0.1:{up.dashboard_port}/")
         page.get_by_label("User").fill("admin")
-        page.get_by_label("Password").fill(password[1])
+        page.get_by_label("Password").fill(password)
         page.get_by_role("button", name="Sign in").click()
         yield page
         browser.close()

@@ -20,7 +20,9 @@ from broker.access.principals import MemoryDirectory
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Connected, Disconnected, Event
 from broker.embedded.server import EmbeddedBroker
-from broker.tls.certificates import CertificateFiles
+from broker.tls.certificate_watch import CertificateWatch
+from broker.tls.certificates import SERVER_DAYS, CertificateFiles
+from broker.tls.listening import listening_context
 from runtime.errors import UserError
 from runtime.settings.address import ServerAddress
 from runtime.settings.broker import BrokerSettings
@@ -88,10 +90,64 @@ def test_a_client_that_asked_for_another_name_does_not_connect(tmp_path: Path) -
             assert "certificate verify failed" in refused_because(first_event(broker.port, files.authority, host=host))
 
 
-def test_a_client_does_not_connect_to_a_certificate_that_has_run_out(tmp_path: Path) -> None:
+def test_a_client_does_not_connect_to_a_certificate_that_has_run_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = certificates(tmp_path, now=NOW - datetime.timedelta(days=398))
+    monkeypatch.setattr("broker.tls.listening.valid_until", lambda _: NOW + datetime.timedelta(days=1))
     with embedded_broker(SECRETS, certificate=files.certificate, private_key=files.key) as broker:
         assert "certificate has expired" in refused_because(first_event(broker.port, files.authority))
+
+
+def test_a_broker_does_not_start_with_a_certificate_that_has_run_out(tmp_path: Path) -> None:
+    files = certificates(tmp_path, now=NOW - datetime.timedelta(days=398))
+    with pytest.raises(UserError, match=r"expired on .* dashfleet tls --renew"):
+        listening_context(BrokerSettings.model_validate(_served(files, tmp_path)))
+
+
+def test_a_renewed_certificate_is_served_without_a_restart(
+    files: CertificateFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.embedded.server.CHECK_SECONDS", 0.05)
+    other = certificates(tmp_path / "other")
+    with embedded_broker(SECRETS, certificate=files.certificate, private_key=files.key) as broker:
+        refused_because(first_event(broker.port, other.authority))
+        files.key.write_bytes(other.key.read_bytes())  # half of a renewal: the old pair is served on
+        time.sleep(0.3)
+        assert first_event(broker.port, files.authority) == Connected()
+        files.certificate.write_bytes(other.certificate.read_bytes())
+        wait_until(lambda: first_event(broker.port, other.authority) == Connected(), what="the new certificate")
+
+
+@pytest.mark.parametrize(("days", "words"), [(20, "expires in 19 days"), (-1, "has expired")])
+def test_the_end_of_a_certificate_is_logged_once_a_day(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, days: int, words: str
+) -> None:
+    made = certificates(tmp_path, now=NOW - datetime.timedelta(days=SERVER_DAYS - days, seconds=60))
+    watch = CertificateWatch(BrokerSettings.model_validate(_served(made, tmp_path)))
+    for _ in range(3):
+        watch.check(NOW)
+    assert [words in message for message in caplog.messages] == [True]
+    watch.check(NOW + datetime.timedelta(days=1))
+    assert len(caplog.messages) == 2
+    caplog.clear()
+    fresh = CertificateWatch(BrokerSettings.model_validate(_served(certificates(tmp_path / "new"), tmp_path)))
+    assert not fresh.check(NOW)
+    assert caplog.messages == []
+
+
+def _served(files: CertificateFiles, data: Path) -> dict[str, object]:
+    pair = {"certificate": files.certificate, "private_key": files.key}
+    return {"data": data, "database": "sqlite:///x", **pair}
+
+
+def test_tls_to_a_port_without_it_and_the_reverse_name_the_cause(
+    broker: RunningBroker, files: CertificateFiles
+) -> None:
+    assert "a port with TLS, for mqtts://?" in refused_because(first_event(broker.port, None, tls=False))
+    with embedded_broker(SECRETS) as plain:
+        reason = refused_because(first_event(plain.port, files.authority))
+    assert "is it a port without TLS, for mqtt://?" in reason
 
 
 def test_a_client_says_nothing_in_the_clear_to_a_server_without_tls(files: CertificateFiles) -> None:
