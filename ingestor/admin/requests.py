@@ -37,7 +37,7 @@ from schemas.database import tables
 from schemas.database.engine import storable
 
 _PROGRAMS = (Role.READER.value, Role.OPERATOR.value)
-_NOT_ALLOWED = "only the dashboard may ask for this, for its admins"
+NOT_ALLOWED = "only the dashboard may ask for this, for its admins"
 
 
 def administer(engine: Engine, record: RequestRecord, level: str, change: Administration) -> RequestRecord | None:
@@ -63,7 +63,7 @@ def administer(engine: Engine, record: RequestRecord, level: str, change: Admini
 def _decide(connection: Connection, record: RequestRecord, level: str, change: Administration) -> None:
     record.state = "refused"
     if not may_administer(level):
-        record.detail = _NOT_ALLOWED
+        record.detail = NOT_ALLOWED
         return
     try:
         record.detail = _apply(connection, record, change)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from broker.client.transport import Message
-from ingestor.admin.requests import administer
+from ingestor.admin.requests import NOT_ALLOWED, administer
 from ingestor.commands.dispatcher import Dispatcher
 from ingestor.domain.batch import Batch
 from ingestor.domain.command import Command
@@ -66,7 +66,8 @@ class RequestHandler:
                     new = received.record("", None, "", "")
                     record = administer(self._store.engine, new, address.principal, administration)
                 if record is not None:
-                    received.answer(batch, record.state, "", record.detail)
+                    code = "not-allowed" if record.detail == NOT_ALLOWED else ""
+                    received.answer(batch, record.state, code, record.detail)
 
     def _act(self, batch: Batch, received: "_ReceivedRequest", act: Act, known: RequestRecord | None) -> None:
         orders: list[tuple[Order, Signed]] = []

@@ -38,6 +38,9 @@ from schemas.fleet.health import health
 from schemas.fleet.ranges import Ranges
 
 PAYLOAD_MAX_BYTES = 256 << 10
+AHEAD_MAX_MILLISECONDS = 86_400_000
+"""How far a sample's time may be ahead of the server's clock, after correction."""
+
 _DETAIL_MAX = 500
 _TOPIC_MAX = 500
 
@@ -183,7 +186,11 @@ class MessageHandlers:
         batch.change_presence(machine, on_live(machine.state, figures.session, now), now)
         stream = _report(batch, machine, figures.stream, figures.seq[-1], figures.oldest_seq, figures.dropped, now)
         for sample in read.samples:
-            stream.late += _store(batch, machine, stream, sample, now, _late_offset(machine, stream, sample))
+            offset = _late_offset(machine, stream, sample)
+            if sample.sampled_at + offset > now + AHEAD_MAX_MILLISECONDS:
+                invalid[sample.seq] = "sampled_at is more than a day ahead"
+            else:
+                stream.late += _store(batch, machine, stream, sample, now, offset)
         if invalid:
             first, detail = next(iter(invalid.items()))
             detail = f"{len(invalid)} of {len(figures.seq)} samples, the first number {first}: {detail}"[:_DETAIL_MAX]

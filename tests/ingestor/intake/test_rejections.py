@@ -144,3 +144,13 @@ def test_dead_letters_of_one_organisation_displace_no_other(bench: Bench, fleet:
         bench.step()
     assert len(list_dead_letters(fleet, org_name="office", limit=10)) == 1
     assert 100 <= len(list_dead_letters(fleet, org_name="home", limit=1000)) <= 200
+
+
+def test_a_sample_of_the_far_future_is_rejected(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
+    bench.publish(speaker.telemetry(1))
+    bench.step()
+    later = speaker.backfill(2, 3)
+    now = bench.clock.now()
+    bench.publish(changed(later, sampled_at=[now, now + 86_400_001]))
+    bench.step()
+    assert (ledger(fleet)["stored"], ledger(fleet)["rejected"]) == (2, 1)
