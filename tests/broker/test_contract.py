@@ -30,7 +30,9 @@ TELEMETRY = topics.TELEMETRY.at(org="home", machine="attic")
 BACKFILL = topics.BACKFILL.at(org="home", machine="attic")
 COMMAND = topics.COMMAND.at(org="home", machine="attic")
 CELLARS_STATUS = topics.STATUS.at(org="home", machine="cellar")
+ALL_STATUS = topics.STATUS.filter(org="home")
 LOST = (STATUS, b"lost", 1, True)
+DUP = 0x08
 TABLE = Path(__file__).parents[2] / "docs" / "brokers.md"
 
 
@@ -71,6 +73,10 @@ def yes(answer: bool) -> str:
     return "yes" if answer else "no"
 
 
+def times(count: int) -> str:
+    return {1: "once", 2: "twice"}[count]
+
+
 def payloads(client: RawClient) -> list[bytes]:
     """What has been sent to a client by now."""
     client.ping()
@@ -81,6 +87,34 @@ def payloads(client: RawClient) -> list[bytes]:
 
 def ends(client: RawClient) -> str:
     return yes(client.is_gone())
+
+
+# Connecting
+
+
+@asks("no user name, an unknown one, or a wrong password: return code")
+def _(bench: Bench) -> str:
+    attempts = ((None, None, "home.attic"), ("home.nobody", PASSWORD, None), ("home.attic", "wrong", None))
+    codes = {bench.stranger().connect(name, secret, client_id=id_) for name, secret, id_ in attempts}
+    return ", ".join(map(str, sorted(codes)))
+
+
+@asks("a client id of zero length, with a clean session")
+def _(bench: Bench) -> str:
+    code = bench.stranger().connect("home.attic", client_id="")
+    return "is rejected" if code == 2 else "is replaced by the credential's"
+
+
+@asks("a client id of zero length, with a session that continues, is rejected")
+def _(bench: Bench) -> str:
+    client = bench.stranger()
+    return yes(client.connect("home.attic", client_id="", clean=False) == 2 and client.is_gone())
+
+
+@asks("MQTT 3.1")
+def _(bench: Bench) -> str:
+    code = bench.stranger().connect("home.attic", protocol="MQIsdp", level=3)
+    return {0: "is accepted", 1: "is rejected"}[code]
 
 
 # Keep-alive and wills
@@ -110,6 +144,15 @@ def _(bench: Bench) -> str:
 @asks("a keep-alive of 0 (no limit)")
 def _(bench: Bench) -> str:
     return "accepted" if bench.stranger().connect("home.attic", keep_alive=0) == 0 else "rejected"
+
+
+@asks("a rejected CONNECT publishes no will")
+def _(bench: Bench) -> str:
+    ingestor, rejected = bench.client(INGESTOR, STATUS), bench.stranger()
+    assert rejected.connect("home.attic", "wrong", will=LOST) == 5
+    assert rejected.is_gone()
+    bench.client(ATTIC).publish(STATUS, b"last")
+    return yes(ingestor.messages_until(b"last") == [])
 
 
 @asks("DISCONNECT drops the will")
@@ -199,6 +242,53 @@ def _(bench: Bench) -> str:
     return yes(kept == [b"two"] and payloads(reader) == [])
 
 
+@asks("a filter with a wildcard receives each retained message that it matches")
+def _(bench: Bench) -> str:
+    bench.client(ATTIC).publish(STATUS, b"attic", retain=True)
+    bench.client(CELLAR).publish(CELLARS_STATUS, b"cellar", retain=True)
+    return yes(sorted(payloads(bench.client(READER, ALL_STATUS))) == [b"attic", b"cellar"])
+
+
+@asks("a retained message for two overlapping filters of one SUBSCRIBE arrives")
+def _(bench: Bench) -> str:
+    bench.client(ATTIC).publish(STATUS, b"online", retain=True)
+    return times(len(payloads(bench.client(READER, STATUS, ALL_STATUS))))
+
+
+@asks("a message for two overlapping filters arrives")
+def _(bench: Bench) -> str:
+    reader = bench.client(READER, STATUS, ALL_STATUS)
+    bench.client(ATTIC).publish(STATUS, b"online")
+    bench.client(CELLAR).publish(CELLARS_STATUS, b"last")
+    return times(len(reader.messages_until(b"last")))
+
+
+@asks("overlapping filters deliver with the highest QoS of them")
+def _(bench: Bench) -> str:
+    reader = bench.client(READER, STATUS, qos=0)
+    assert reader.subscribe(ALL_STATUS, qos=1) == [1]
+    bench.client(ATTIC).publish(STATUS, b"online")
+    return yes(reader.message().qos == 1)
+
+
+@asks("a second SUBSCRIBE to a filter replaces the first, with its QoS")
+def _(bench: Bench) -> str:
+    reader = bench.client(READER, STATUS, qos=0)
+    assert reader.subscribe(STATUS, qos=1) == [1]
+    bench.client(ATTIC).publish(STATUS, b"online")
+    found = reader.message()
+    return yes(found.qos == 1 and payloads(reader) == [])
+
+
+@asks("UNSUBSCRIBE ends the delivery, and is acknowledged without a subscription, too")
+def _(bench: Bench) -> str:
+    reader = bench.client(READER, STATUS, CELLARS_STATUS)
+    reader.unsubscribe(STATUS, BACKFILL)
+    bench.client(ATTIC).publish(STATUS, b"online")
+    bench.client(CELLAR).publish(CELLARS_STATUS, b"last")
+    return yes(reader.messages_until(b"last") == [])
+
+
 @asks("RETAIN is set only for later subscribers")
 def _(bench: Bench) -> str:
     reader = bench.client(READER, STATUS)
@@ -222,6 +312,30 @@ def _(bench: Bench) -> str:
 @asks("the QoS that is granted to a subscription at QoS 2")
 def _(bench: Bench) -> str:
     return str(bench.client(READER).subscribe(STATUS, qos=2)[0])
+
+
+@asks("a QoS 2 message that is sent twice before PUBREL is delivered once")
+def _(bench: Bench) -> str:
+    reader, attic = bench.client(READER, STATUS), bench.client(ATTIC)
+    packet = publish_packet(STATUS, b"once", qos=2, packet_id=9)
+    for first in (packet[0], packet[0] | DUP):
+        attic.send(bytes([first]) + packet[1:])
+        assert attic.reply(0x50) == b"\x00\x09"
+    attic.send(b"\x62\x02\x00\x09")
+    assert attic.reply(0x70) == b"\x00\x09"
+    attic.publish(STATUS, b"last")
+    return yes([message.payload for message in reader.messages_until(b"last")] == [b"once"])
+
+
+@asks("a QoS 1 message that is sent twice is delivered twice")
+def _(bench: Bench) -> str:
+    reader, attic = bench.client(READER, STATUS), bench.client(ATTIC)
+    packet = publish_packet(STATUS, b"again", packet_id=9)
+    for first in (packet[0], packet[0] | DUP):
+        attic.send(bytes([first]) + packet[1:])
+        assert attic.reply(0x40) == b"\x00\x09"
+    attic.publish(STATUS, b"last")
+    return yes(len(reader.messages_until(b"last")) == 2)
 
 
 @asks("messages of one publisher arrive in their order")
@@ -258,6 +372,29 @@ def _(bench: Bench) -> str:
     return yes(session_continues_with(bench, b"waited"))
 
 
+@asks("a QoS 0 message waits for an offline subscriber, if its session continues")
+def _(bench: Bench) -> str:
+    reader, attic = bench.client(READER, TELEMETRY, clean=False), bench.client(ATTIC)
+    reader.send(b"\xe0\x00")
+    assert reader.is_gone()
+    attic.publish(TELEMETRY, b"missed", qos=0)
+    attic.ping()
+    again = bench.stranger()
+    again.send(connect_packet("home._grafana", clean=False))
+    assert again.reply(0x20)[1] == 0
+    return yes(payloads(again) == [b"missed"])
+
+
+@asks("a clean session has no subscription and no message of the one before")
+def _(bench: Bench) -> str:
+    reader, attic = bench.client(READER, TELEMETRY), bench.client(ATTIC)
+    reader.reset()
+    attic.publish(TELEMETRY, b"missed")
+    again = bench.client(READER)
+    attic.publish(TELEMETRY, b"missed, too")
+    return yes(payloads(again) == [])
+
+
 def session_continues_with(bench: Bench, payload: bytes) -> bool:
     again = bench.stranger()
     again.send(connect_packet("home._grafana", clean=False))
@@ -279,6 +416,50 @@ def _(bench: Bench) -> str:
     bench.client(CELLAR).publish(CELLARS_STATUS, b"secret")
     assert payloads(attic) == []
     return "is rejected" if code == 0x80 else "is accepted and delivers nothing"
+
+
+@asks("a SUBSCRIBE with a filter that is granted and one that is not")
+def _(bench: Bench) -> str:
+    granted, other = bench.client(ATTIC).subscribe(COMMAND, CELLARS_STATUS)
+    return {(1, 0x80): "one is rejected", (1, 1): "both are accepted"}[granted, other]
+
+
+@asks("a subscription to `#` by a reader")
+def _(bench: Bench) -> str:
+    reader, attic, ingestor = bench.client(READER), bench.client(ATTIC), bench.client(INGESTOR)
+    (code,) = reader.subscribe("#")
+    ingestor.publish(COMMAND, b"secret")
+    attic.publish(STATUS, b"online")
+    found = payloads(reader)
+    assert b"secret" not in found
+    return {(0x80, 0): "is rejected", (1, 1): "delivers what it may read"}[code, len(found)]
+
+
+@asks("a subscription to `$SYS/#`")
+def _(bench: Bench) -> str:
+    reader = bench.client(READER)
+    (code,) = reader.subscribe("$SYS/#")
+    assert payloads(reader) == []
+    return "is rejected" if code == 0x80 else "is accepted and delivers nothing"
+
+
+@asks("a shared subscription (`$share/…`)")
+def _(bench: Bench) -> str:
+    first, second, attic = bench.client(READER), bench.client(OTHER), bench.client(ATTIC)
+    codes = {*first.subscribe(f"$share/group/{STATUS}"), *second.subscribe(f"$share/group/{STATUS}")}
+    attic.publish(STATUS, b"online")
+    found = payloads(first) + payloads(second)
+    return {(0x80, 0): "is rejected", (1, 1): "delivers to one of the group"}[max(codes), len(found)]
+
+
+@asks("a publish to a topic that begins with `$` is acknowledged and goes nowhere")
+def _(bench: Bench) -> str:
+    attic, reader = bench.client(ATTIC), bench.client(READER)
+    reader.subscribe("#", "$SYS/#")
+    for topic in ("$SYS/broker/uptime", "$anything/x"):
+        attic.publish(topic, b"mine", retain=True)
+    attic.ping()
+    return yes(payloads(reader) == [])
 
 
 @asks("a publish that is not granted is acknowledged and goes nowhere")
@@ -326,6 +507,19 @@ def _(bench: Bench) -> str:
         if not attic.is_gone() or ingestor.message().payload != b"lost":
             return f"not {what}"
     return "yes"
+
+
+@asks("a filter that is malformed")
+def _(bench: Bench) -> str:
+    answers: set[object] = set()
+    for filter_ in ("dashfleet/v1/home/at+/up/status", "dashfleet/#/status", ""):
+        client = bench.client(READER)
+        try:
+            answers.update(client.subscribe(filter_))
+        except Gone:
+            answers.add("gone")
+    (answer,) = answers
+    return {0x80: "is rejected", "gone": "ends the connection"}[answer]
 
 
 @asks("the will of a client that sends CONNECT twice")
@@ -418,6 +612,12 @@ def test_every_question_is_in_the_table_and_no_other() -> None:
     section = TABLE.read_text().partition("## What they do")[2].partition("\n## ")[0]
     listed = re.findall(r"^\| (.+?) \| .+ \| .+ \|$", section, re.MULTILINE)
     assert listed == list(QUESTIONS)
+
+
+def test_every_difference_has_a_reason() -> None:
+    chapter = TABLE.read_text().partition("## Why they differ")[2].partition("\n## ")[0]
+    reasons = re.findall(r"^- \*(.+?)\*: .+", chapter, re.MULTILINE)
+    assert reasons == [question for question, found in answers().items() if len(set(found)) > 1]
 
 
 @pytest.fixture
