@@ -8,6 +8,7 @@ Invariants:
 - A wrong name, a wrong password and a lockout never reveal whether the name exists.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from urllib.parse import parse_qs, urlencode
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -36,6 +37,7 @@ from runtime.rate_limited_log import RateLimitedLog
 
 _log = RateLimitedLog(logging.getLogger(__name__))
 _BODY_MAX_BYTES = 8192
+_BODY_SECONDS = 10.0
 _POLICY = (
     "default-src 'self'; script-src 'none'; style-src 'unsafe-inline'; img-src data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -104,7 +106,11 @@ class SignIn:
     async def _attempt(self, request: Request) -> Response:
         if not is_same_origin(request.headers):
             return PlainTextResponse("this form was not sent from the sign-in page\n", 403)
-        form = await _read_form(request)
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                form = await _read_form(request)
+        except (TimeoutError, ClientDisconnect):
+            return PlainTextResponse("the form did not arrive\n", 408, headers={"connection": "close"})
         if form is None:
             return PlainTextResponse("too much for a sign-in\n", 413)
         name, wanted = form.get("name", "").strip().lower(), safe_next(form.get("next", ""))

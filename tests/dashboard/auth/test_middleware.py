@@ -249,6 +249,30 @@ def test_a_form_that_is_too_big_is_refused(client: TestClient) -> None:
     assert sign_in(client, "x" * 10_000).status_code == 413
 
 
+@pytest.mark.parametrize("broken_off", [True, False])
+def test_a_form_that_is_broken_off_or_does_not_end_is_no_error(
+    accounts: Engine, sessions: SignInSessions, clock: Clock, monkeypatch: pytest.MonkeyPatch, broken_off: bool
+) -> None:
+    monkeypatch.setattr(sign_in_module, "_BODY_SECONDS", 0.05)
+    messages: list[Message] = [{"type": "http.request", "body": b"name=", "more_body": True}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        if not broken_off:
+            await asyncio.sleep(30)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"testserver"), (b"origin", HERE.encode())]
+    scope = {"type": "http", "method": "POST", "path": "/sign-in", "query_string": b"", "headers": headers}
+    asyncio.run(Starlette(routes=SignIn(accounts, sessions, clock, port=1).routes())(scope, receive, send))
+    assert sent[0]["status"] == 408
+
+
 def test_signing_out_ends_the_session_even_for_a_kept_cookie(client: TestClient) -> None:
     sign_in(client)
     kept = client.cookies["dashfleet-8501"]
