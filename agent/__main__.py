@@ -12,6 +12,7 @@ import secrets
 import stat
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import agent.actions
@@ -27,7 +28,6 @@ from agent.orders.trusted_keys import KEYS_FILE, TrustedKeys
 from agent.outbox.outbox import Outbox
 from agent.session_counter import SessionCounter
 from broker.client.mqtt import Mqtt
-from broker.client.transport import Backoff, Transport, WillMaker
 from runtime.clock import Clock, SystemClock
 from runtime.errors import SettingsError, UserError
 from runtime.logging_setup import start_logging
@@ -66,22 +66,16 @@ def build(settings: AgentSettings) -> Agent:
         raise SettingsError(f"cannot create {settings.data}: {error.strerror}; choose another with --data") from None
     clock = SystemClock()
     collectors = discover(agent.collectors, settings)
-
-    def open_transport(*, subscriptions: list[tuple[str, int]], will: WillMaker, backoff: Backoff) -> Transport:
-        return Mqtt(
+    return Agent(
+        settings,
+        open_transport=partial(
+            Mqtt,
             settings.address,
             username=f"{settings.org}.{settings.machine}",
             password=password,
-            subscriptions=subscriptions,
-            will=will,
             keep_alive_seconds=settings.keep_alive_seconds,
             ca_file=settings.ca_file,
-            backoff=backoff,
-        )
-
-    return Agent(
-        settings,
-        open_transport=open_transport,
+        ),
         outbox=Outbox(
             data / "outbox.db",
             _hot_path(data),

@@ -236,7 +236,7 @@ class Agent:
             self._settings,
             session=self._sessions.current,
             stream=self._outbox.stream,
-            now=self._clock.now(),
+            at=self._clock.now(),
             metrics=self._runner.metrics,
             earlier_streams=self._outbox.earlier_streams(EARLIER_STREAMS_MAX),
             collectors=self._runner.names,
@@ -274,7 +274,7 @@ class Agent:
     def _handle_org_config(self, config: OrgConfig) -> None:
         self._backoff.first_seconds = config.reconnect_spread_seconds
         if self._executor is not None:
-            self._executor.keys.follow(config.key_changes, self._clock.now())
+            self._executor.keys.apply(config.key_changes, self._clock.now())
 
     def _correct(self, status: Status, *, superseded: bool) -> None:
         """Publish the birth again when the retained status of this machine says that it is offline.

@@ -11,7 +11,7 @@ import platform
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from agent.host.file_system import measured_path
 from agent.host.small_files import read_text
 from runtime.settings.agent import AgentSettings
 from runtime.version import VERSION
-from schemas.contract.messages import EarlierStream, Info, Metric
+from schemas.contract.messages import Info
 
 DISK_SECONDS = 1.0
 
@@ -38,24 +38,12 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def inventory(
-    settings: AgentSettings,
-    *,
-    session: int,
-    stream: str,
-    now: int,
-    metrics: Sequence[Metric],
-    earlier_streams: Sequence[EarlierStream] = (),
-    **more: Any,  # noqa: ANN401 - fields of Info
-) -> Info:
-    """Return the message for `up/info`. `now`: milliseconds of the machine's clock; `more`: other fields of Info."""
+def inventory(settings: AgentSettings, **more: Any) -> Info:  # noqa: ANN401 - the other fields of Info
+    """Return the message for `up/info`. `more`: the fields that are no facts of the machine, such as `session`."""
     name, version = operating_system()
     total, swap = _or_none(memory.memory), _or_none(memory.swap)
     disk_path, disk_total = _in_time(lambda: _disk(settings)) or (None, None)
     return _valid(
-        session=session,
-        stream=stream,
-        at=now,
         hostname=_text(_or_none(socket.gethostname)) or "",
         hardware_id=hardware_id(),
         boot_id=boot_id(),
@@ -72,8 +60,6 @@ def inventory(
         python_version=platform.python_version(),
         interval_seconds=settings.interval_seconds,
         labels=settings.labels,
-        metrics=tuple(metrics),
-        earlier_streams=tuple(earlier_streams),
         **more,
     )
 

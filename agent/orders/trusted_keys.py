@@ -10,7 +10,7 @@ Invariants:
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 
@@ -24,7 +24,6 @@ from schemas.contract.signing import Key, KeyRing
 KEYS_FILE = "keys.json"
 """Name in the agent's own directory, `agent` below the state directory."""
 
-P = TypeVar("P", bound=ContractModel)
 log = logging.getLogger(__name__)
 
 
@@ -43,30 +42,26 @@ def write_keys(path: Path, org: str, keys: Iterable[EnrolledKey], *, revoked: It
     files.replace(path, file.model_dump_json(indent=2) + "\n")
 
 
-class TrustedKeys:
-    """The keys of one machine. `org` is the organisation that it belongs to."""
+class TrustedKeys(KeyRing):
+    """The keys of one machine, stored in a file. `org` is the organisation that it belongs to."""
 
     def __init__(self, path: Path, org: str) -> None:
+        super().__init__(org)
         self._path = path
-        self._ring = KeyRing(org)
         self._unwritten = False
         self._read()
 
     @property
     def ids(self) -> tuple[str, ...]:
         """Ids of the trusted keys, as in `Signed.key`."""
-        return tuple(sorted(self._ring.keys))
+        return tuple(sorted(self.keys))
 
-    def open(self, signed: Signed, kind: type[P], now: int) -> P:
-        """Return the statement, if a trusted key that has not expired has signed it. Raises SignatureError."""
-        return self._ring.open(signed, kind, now)
-
-    def follow(self, changes: Iterable[Signed], now: int) -> bool:
+    def apply(self, changes: Iterable[Signed], now: int) -> bool:
         """Apply the changes that a trusted key has signed; return True if there were any.
 
         They take effect at once. A failed write is retried with the next call.
         """
-        changed = self._ring.apply(changes, now)
+        changed = super().apply(changes, now)
         if changed:
             log.warning("the trusted keys have changed: %s", ", ".join(self.ids) or "none is left")
         if changed or self._unwritten:
@@ -76,10 +71,10 @@ class TrustedKeys:
     def _write(self) -> None:
         held = [
             EnrolledKey(public_key=key.public_key, name=key.name, expires_at=key.expires_at)
-            for key in self._ring.keys.values()
+            for key in self.keys.values()
         ]
         try:
-            write_keys(self._path, self._ring.org, held, revoked=self._ring.revoked)
+            write_keys(self._path, self.org, held, revoked=self.revoked)
             self._unwritten = False
         except OSError as error:
             self._unwritten = True
@@ -96,11 +91,11 @@ class TrustedKeys:
             reason = error.strerror if isinstance(error, OSError) else "it is damaged"
             log.error("cannot use %s, no order is executed: %s", self._path, reason)
             return
-        if file.org != self._ring.org:
+        if file.org != self.org:
             log.error("the keys in %s are those of another organisation: no order is executed", self._path)
             return
-        self._ring.revoked.update(file.revoked)
-        self._ring.hold(Key(key.public_key, key.name, key.expires_at) for key in file.keys)
+        self.revoked.update(file.revoked)
+        self.hold(Key(key.public_key, key.name, key.expires_at) for key in file.keys)
 
 
 def _require_private(path: Path) -> None:

@@ -21,7 +21,7 @@ HEX = set(string.hexdigits.lower())
 def describe(**settings: object) -> Info:
     made = AgentSettings.model_validate({"data": Path("unused"), "machine": "attic", **settings})
     metrics = [Metric(name="a", unit="", title="")]
-    return inventory(made, session=7, stream="0" * 16, now=1_700_000_000_000, metrics=metrics)
+    return inventory(made, session=7, stream="0" * 16, at=1_700_000_000_000, metrics=metrics)
 
 
 def test_the_inventory_is_a_valid_message() -> None:

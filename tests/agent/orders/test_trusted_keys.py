@@ -57,10 +57,10 @@ def test_the_file_is_its_owners_alone(path: Path) -> None:
 def test_a_key_is_taken_when_a_held_one_has_signed_for_it_and_stays_after_a_restart(path: Path) -> None:
     keys = TrustedKeys(path, "home")
 
-    assert keys.follow([change("add", OTHER, by=SEED)], NOW)
+    assert keys.apply([change("add", OTHER, by=SEED)], NOW)
     assert obeys(keys, OTHER)
     assert obeys(TrustedKeys(path, "home"), OTHER)
-    assert not keys.follow([change("add", OTHER, by=SEED)], NOW)
+    assert not keys.apply([change("add", OTHER, by=SEED)], NOW)
 
 
 def test_a_key_that_signed_for_itself_or_by_a_stranger_or_for_another_organisation_is_not_taken(path: Path) -> None:
@@ -71,24 +71,24 @@ def test_a_key_that_signed_for_itself_or_by_a_stranger_or_for_another_organisati
         change("add", STRANGER, by=SEED, org="work"),
     ]
 
-    assert not keys.follow(changes, NOW)
+    assert not keys.apply(changes, NOW)
     assert not obeys(keys, STRANGER)
     assert not obeys(keys, OTHER)
 
 
 def test_a_revoked_key_is_never_taken_again_also_after_a_restart(path: Path) -> None:
     keys = TrustedKeys(path, "home")
-    keys.follow([change("add", OTHER, by=SEED), change("revoke", OTHER, by=SEED)], NOW)
+    keys.apply([change("add", OTHER, by=SEED), change("revoke", OTHER, by=SEED)], NOW)
     again = TrustedKeys(path, "home")
 
     for found in (keys, again):
-        assert not found.follow([change("add", OTHER, by=SEED)], NOW)
+        assert not found.apply([change("add", OTHER, by=SEED)], NOW)
         assert not obeys(found, OTHER)
 
 
 def test_a_key_may_sign_its_own_end(path: Path) -> None:
     keys = TrustedKeys(path, "home")
-    keys.follow([change("revoke", SEED, by=SEED)], NOW)
+    keys.apply([change("revoke", SEED, by=SEED)], NOW)
 
     assert keys.ids == ()
     assert TrustedKeys(path, "home").ids == ()
@@ -96,7 +96,7 @@ def test_a_key_may_sign_its_own_end(path: Path) -> None:
 
 def test_a_key_is_obeyed_until_it_expires(path: Path) -> None:
     keys = TrustedKeys(path, "home")
-    keys.follow([change("add", OTHER, by=SEED, expires_at=NOW + 1000)], NOW)
+    keys.apply([change("add", OTHER, by=SEED, expires_at=NOW + 1000)], NOW)
 
     assert obeys(keys, OTHER, NOW + 999)
     assert not obeys(keys, OTHER, NOW + 1000)
@@ -111,7 +111,7 @@ def test_a_damaged_file_means_that_nothing_is_obeyed_and_stays_for_inspection(pa
     path.write_bytes(content.encode("latin-1"))
     keys = TrustedKeys(path, "home")
 
-    assert not keys.follow([change("add", OTHER, by=SEED), change("add", OTHER, by=OTHER)], NOW)
+    assert not keys.apply([change("add", OTHER, by=SEED), change("add", OTHER, by=OTHER)], NOW)
     assert not obeys(keys, SEED)
     assert path.read_bytes() == content.encode("latin-1")
 
@@ -133,9 +133,9 @@ def test_a_change_that_could_not_be_written_is_in_force_and_written_later(
     added = [change("add", OTHER, by=SEED)]
     with monkeypatch.context() as full_disk:
         full_disk.setattr(files, "replace", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
-        assert keys.follow(added, NOW)
+        assert keys.apply(added, NOW)
     assert obeys(keys, OTHER)
     assert len(json.loads(path.read_text())["keys"]) == 1
 
-    assert not keys.follow(added, NOW)
+    assert not keys.apply(added, NOW)
     assert obeys(TrustedKeys(path, "home"), OTHER)
