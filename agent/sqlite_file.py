@@ -102,7 +102,7 @@ def move_aside(path: Path, error: sqlite3.DatabaseError, quarantined: list[Path]
             with suppress(OSError):
                 file.unlink()
     quarantined.append(aside)
-    log.error("%s is corrupt (%s): moved to %s, and starting with an empty one", path, error, aside)
+    log.error("%s was corrupt (%s): moved to %s, starting with an empty one", path, error, aside)
 
 
 def _code(error: sqlite3.DatabaseError) -> int:
