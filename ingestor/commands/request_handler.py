@@ -7,6 +7,7 @@ Invariants:
   which trusts neither this process nor its database.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -23,6 +24,7 @@ from ingestor.domain.presence import Presence
 from ingestor.domain.rollout import RolloutKey, RolloutProgress
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.org_configs import OrgConfigs
+from ingestor.intake.salvage import RequestId, explain
 from ingestor.storage.store import Store
 from schemas.contract.commands import Act, Cancel, CommandState, Order, Request, Rollout, Update
 from schemas.contract.messages import Signed
@@ -46,7 +48,11 @@ class RequestHandler:
 
     def handle(self, batch: Batch, address: Address, message: Message, now: int) -> None:
         """Handle one request. Raises RejectedError or ValidationError if it is invalid."""
-        request = Request.decode(message.payload)
+        try:
+            request = Request.decode(message.payload)
+        except ValidationError as error:
+            _answer_invalid(batch, address, message, error, now)
+            raise
         if address.org not in self._configs:
             raise RejectedError("unknown-organisation", f"there is no organisation {address.org}")
         place = len(batch.changes.updates)
@@ -176,6 +182,15 @@ class RequestHandler:
         if after.state is CommandState.CANCELLED:
             return answer
         return answer.model_copy(update={"reason": "too-late", "detail": f"it is {after.state} already"})
+
+
+def _answer_invalid(batch: Batch, address: Address, message: Message, error: ValidationError, now: int) -> None:
+    """Answer an invalid request whose id can be read."""
+    with suppress(ValidationError):
+        id_ = RequestId.decode(message.payload).id
+        detail = explain(error)[1][:DETAIL_MAX]
+        update = Update(request=id_, state="refused", at=now, reason="invalid", detail=detail)
+        batch.changes.updates.append((address.org, username(address.org, address.principal), update))
 
 
 class _ReceivedRequest:

@@ -17,6 +17,7 @@ from schemas.contract.messages import (
     Backfill,
     Count,
     Payload,
+    RandomId,
     Sample,
     Sequence,
     Session,
@@ -26,6 +27,12 @@ from schemas.contract.messages import (
 from schemas.contract.topics import Topic
 
 MISALIGNED = "columns differ in length"
+
+
+class RequestId(Payload):
+    """The part of `Request` that an answer needs."""
+
+    id: RandomId
 
 
 class TelemetryFigures(Payload):

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select
 from broker.client.transport import Message
 from schemas.contract import topics
 from schemas.contract.ack import Ack, Range, Rejection
+from schemas.contract.commands import Update
 from schemas.database import tables
 from schemas.database.queries.dead_letters import list_dead_letters
 from schemas.database.queries.machines import list_machines
@@ -154,3 +155,14 @@ def test_a_sample_of_the_far_future_is_rejected(bench: Bench, speaker: Speaker, 
     bench.publish(changed(later, sampled_at=[now, now + 86_400_001]))
     bench.step()
     assert (ledger(fleet)["stored"], ledger(fleet)["rejected"]) == (2, 1)
+
+
+def test_an_invalid_request_is_answered_when_its_id_can_be_read(bench: Bench) -> None:
+    bench.client.subscribe([(topics.UPDATE.filter(), 1)])
+    bench.client.receive(100, 0)
+    body = json.dumps({"v": 1, "id": "0" * 32, "change": {"kind": "act"}}).encode()
+    bench.publish(Message(topics.REQUEST.at(org="home", principal="ops"), body))
+    bench.step(steps=2)
+    (answer,) = [Update.decode(each.payload) for each in bench.client.receive(100, 0) if isinstance(each, Message)]
+    assert (answer.request, answer.state, answer.reason) == ("0" * 32, "refused", "invalid")
+    assert "change" in answer.detail
