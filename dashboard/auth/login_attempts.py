@@ -1,4 +1,4 @@
-"""Lockout after wrong passwords: retries are throttled by user name and address together, and by address.
+"""Lockout after wrong passwords: retries are throttled by user name and address, by address, and by name per day.
 
 Invariants:
 - An attempt is counted as failed before the password is checked, so that parallel attempts gain nothing.

@@ -12,7 +12,8 @@ from dashboard.i18n.language import Marked, _, marked
 from dashboard.i18n.text import Word
 from dashboard.widgets import cells
 from schemas.contract.org_config import Component, Thresholds
-from schemas.database.queries.machines import RETIRED, Counts, Filters
+from schemas.database.queries.fleet_order import RETIRED
+from schemas.database.queries.machines import Counts, Filters
 from schemas.fleet.health import DEFAULT_THRESHOLDS
 
 ATTENTION: Final = "attention"

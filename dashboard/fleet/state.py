@@ -15,7 +15,8 @@ from dashboard.fleet.rows import ALL, ATTENTION, ATTENTION_HEALTHS, COLUMNS
 from dashboard.i18n.text import HEALTH, PRESENCE
 from schemas.contract.topics import is_id
 from schemas.database.queries.choices import is_choice, is_label
-from schemas.database.queries.machines import SELECTION_MAX, SORT_ORDERS, Filters
+from schemas.database.queries.fleet_order import SORT_ORDERS
+from schemas.database.queries.machines import SELECTION_MAX, Filters
 from schemas.database.queries.tiles import BY_LABEL, BY_SYSTEM
 
 PAGE_SIZE: Final = 50

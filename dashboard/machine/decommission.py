@@ -13,7 +13,7 @@ from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup
 from schemas.contract.administration import ReinstateMachine, RetireMachine
-from schemas.database.queries import machines
+from schemas.database.queries.fleet_order import RETIRED
 
 _RETIRE: Final = marked(
     "{machine} is disconnected within seconds and shown as retired. Its pending commands are cancelled, and only an "
@@ -27,7 +27,7 @@ _REINSTATE: Final = marked(
 
 def draw(context: PageContext, row: Row[Any]) -> None:
     """Draw whether the machine is in service, and the button that changes it, for users with the permission."""
-    retired = row.presence == machines.RETIRED
+    retired = row.presence == RETIRED
     if retired:
         st.html(markup.note(_("This machine is retired and can no longer connect.")))
     else:

@@ -27,6 +27,7 @@ from schemas.database.queries import alerts as alert_queries
 from schemas.database.queries import commands, machines
 from schemas.database.queries import history as history_queries
 from schemas.database.queries import settings as settings_queries
+from schemas.database.queries.fleet_order import RETIRED
 from schemas.database.queries.history import RANGES
 from schemas.fleet import history
 from schemas.fleet.history import Retention
@@ -97,7 +98,7 @@ def _now(context: PageContext, name: str) -> None:
 
 
 def _title(context: PageContext, row: Row[Any]) -> None:
-    if not context.may_act or row.presence == machines.RETIRED:
+    if not context.may_act or row.presence == RETIRED:
         st.html(facts.title(row))
         return
     why = system_status.obstacle(context)

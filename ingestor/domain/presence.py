@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil
 
+from ingestor.domain.stale_thresholds import offline_after_seconds, stale_after_seconds
 from schemas.contract.messages import Status
 from schemas.contract.org_config import OrgConfig
 
@@ -66,16 +67,6 @@ class PresenceState:
 def is_online(state: PresenceState) -> bool:
     """Return whether the machine is verified online, so that commands may be sent."""
     return state.verified and state.presence is Presence.ONLINE
-
-
-def stale_after_seconds(config: OrgConfig, interval_seconds: float) -> float:
-    """Return the silence after which a machine with this sampling interval is stale."""
-    return max(config.stale_intervals * interval_seconds, config.stale_seconds)
-
-
-def offline_after_seconds(config: OrgConfig, interval_seconds: float) -> float:
-    """Return the silence after which a machine with this sampling interval is offline."""
-    return max(config.offline_intervals * interval_seconds, config.offline_seconds)
 
 
 def on_status(state: PresenceState, status: Status, now: int, *, retained: bool) -> PresenceState:

@@ -104,10 +104,10 @@ class Pruning:
             yield from self._of_org(org_id, now - retention.events_seconds * 1000)
         before = now - max((retention.events_seconds for retention in kept.values()), default=0) * 1000
         if kept:
-            yield _some(dead_letter, dead_letter.c.id, dead_letter.c.received_at < before)
-            yield _some(incident, incident.c.id, _over(None, before))
+            yield _deletion(dead_letter, dead_letter.c.id, dead_letter.c.received_at < before)
+            yield _deletion(incident, incident.c.id, _ended_before(None, before))
         expired = select(token.c.username).where(token.c.expires_at < now - TOKENS_KEPT)
-        yield _some(principal, principal.c.username, principal.c.username.in_(expired))
+        yield _deletion(principal, principal.c.username, principal.c.username.in_(expired))
         if self._sqlite:
             yield _give_back
 
@@ -121,20 +121,24 @@ class Pruning:
     def _of_machine(self, machine_id: int, kept: Retention, now: int) -> list[Unit]:
         samples_before = _whole_hours(now - kept.samples_seconds * 1000) - (0 if self._sqlite else DAY)
         minutes_before = _whole_hours(now - kept.minutes_seconds * 1000)
+        events_before = now - kept.events_seconds * 1000
         return [
-            lambda connection: self._samples(connection, machine_id, samples_before),
-            lambda connection: self._minutes(connection, machine_id, minutes_before),
-            _some_of(hour, machine_id, hour.c.at, now - kept.hours_seconds * 1000),
-            _some_of(transition, machine_id, transition.c.at, now - kept.events_seconds * 1000, key=transition.c.id),
-            _some_of(alert, machine_id, alert.c.ended_at, now - kept.events_seconds * 1000, key=alert.c.id),
+            lambda connection: self._delete_samples(connection, machine_id, samples_before),
+            lambda connection: self._delete_minutes(connection, machine_id, minutes_before),
+            _machine_deletion(hour, machine_id, hour.c.at, now - kept.hours_seconds * 1000),
+            _machine_deletion(transition, machine_id, transition.c.at, events_before, key=transition.c.id),
+            _machine_deletion(alert, machine_id, alert.c.ended_at, events_before, key=alert.c.id),
         ]
 
     def _of_org(self, org_id: int, before: int) -> list[Unit]:
         waiting = select(command.c.request_id).where(command.c.ended_at.is_(None), command.c.expires_at >= before)
         old = (request.c.org_id == org_id) & (request.c.created_at < before) & request.c.id.not_in(waiting)
-        return [_some(request, request.c.id, old), _some(incident, incident.c.id, _over(org_id, before))]
+        return [
+            _deletion(request, request.c.id, old),
+            _deletion(incident, incident.c.id, _ended_before(org_id, before)),
+        ]
 
-    def _samples(self, connection: Connection, machine_id: int, before: int) -> bool:
+    def _delete_samples(self, connection: Connection, machine_id: int, before: int) -> bool:
         at = sample.c.sampled_at + sample.c.clock_offset_milliseconds
         oldest = connection.scalar(select(func.min(at)).where(sample.c.machine_id == machine_id))
         if oldest is None or oldest >= before:
@@ -146,7 +150,7 @@ class Pruning:
         self._record_pruned(connection, machine_id, pruned.c.samples_before, upto)
         return upto < before
 
-    def _minutes(self, connection: Connection, machine_id: int, before: int) -> bool:
+    def _delete_minutes(self, connection: Connection, machine_id: int, before: int) -> bool:
         limits = connection.execute(select(pruned).where(pruned.c.machine_id == machine_id)).first()
         before = min(before, limits.samples_before if limits else 0)
         mine = minute.c.machine_id == machine_id
@@ -176,14 +180,14 @@ class Pruning:
         )
 
 
-def _some(table: Table, key: ColumnElement[Any], condition: ColumnElement[bool]) -> Unit:
+def _deletion(table: Table, key: ColumnElement[Any], condition: ColumnElement[bool]) -> Unit:
     """Return a unit that deletes rows of a table by a condition."""
     keys = select(key).where(condition).limit(ROWS_AT_ONCE)
     statement = delete(table).where(key.in_(keys))
     return lambda connection: connection.execute(statement).rowcount == ROWS_AT_ONCE
 
 
-def _some_of(
+def _machine_deletion(
     table: Table, machine_id: int, at: ColumnElement[int], before: int, *, key: ColumnElement[int] | None = None
 ) -> Unit:
     """Return a unit that deletes old rows of a machine."""
@@ -193,8 +197,8 @@ def _some_of(
     return lambda connection: connection.execute(statement).rowcount == ROWS_AT_ONCE
 
 
-def _over(org_id: int | None, before: int) -> ColumnElement[bool]:
-    """Match incidents of an organisation, or of the whole system if None, that ended before."""
+def _ended_before(org_id: int | None, before: int) -> ColumnElement[bool]:
+    """Match incidents of an organisation, or of the whole system if None, that ended before a time."""
     whose = incident.c.org_id.is_(None) if org_id is None else incident.c.org_id == org_id
     return whose & (incident.c.ended_at < before)
 

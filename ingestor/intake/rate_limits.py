@@ -1,4 +1,6 @@
-"""Rate limits per client and per organisation, so that a noisy one does not starve the others.
+"""Rate limits per machine (or other client) and per organisation, so that a noisy one does not starve the others.
+
+Their values are settings of the ingestor (`runtime.settings.ingestor`).
 
 Invariants:
 - A message above a limit is dropped before it is decoded, and never acknowledged: what must not be lost is sent again.
@@ -13,7 +15,7 @@ from dataclasses import dataclass, field
 
 from runtime.clock import Clock
 
-MINUTE = 60.0
+MINUTE_SECONDS = 60.0
 IDLE_MAX = 100_000
 """Number of buckets above which full ones are evicted."""
 
@@ -62,7 +64,7 @@ class RateLimits:
             bucket = self._buckets.get(key)
             if bucket is None:
                 bucket = self._buckets[key] = _Bucket(rate.messages, rate.bytes, rate.samples, now)
-            share = max(0.0, now - bucket.filled_at) / MINUTE
+            share = max(0.0, now - bucket.filled_at) / MINUTE_SECONDS
             bucket.filled_at = now
             bucket.messages = min(rate.messages, bucket.messages + rate.messages * share)
             bucket.bytes = min(rate.bytes, bucket.bytes + rate.bytes * share)
@@ -89,6 +91,6 @@ class RateLimits:
         """Return the number of messages dropped since the last call, by the client whose limit it was."""
         found, self._dropped = self._dropped, Counter()
         if len(self._buckets) > IDLE_MAX:
-            idle = self.clock.monotonic() - MINUTE
+            idle = self.clock.monotonic() - MINUTE_SECONDS
             self._buckets = {key: bucket for key, bucket in self._buckets.items() if bucket.filled_at > idle}
         return found

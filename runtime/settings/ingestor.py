@@ -30,13 +30,14 @@ class IngestorSettings(ClientSettings):
         10_000, description="Maximum number of dead letters to keep of each organisation"
     )
     machine_messages_per_minute: Annotated[int, Field(ge=1)] = Field(
-        3_000, description="Messages per minute per client; the excess is dropped without acknowledgement"
+        3_000,
+        description="Messages per minute of one machine or other client; the excess is dropped unacknowledged",
     )
     machine_bytes_per_minute: Annotated[int, Field(ge=1 << 20)] = Field(
-        64 << 20, description="Bytes per minute per client"
+        64 << 20, description="Bytes per minute of one machine or other client"
     )
     machine_samples_per_minute: Annotated[int, Field(ge=1000)] = Field(
-        120_000, description="Samples in backfills per minute per machine"
+        120_000, description="Samples in backfills per minute of one machine"
     )
     org_messages_per_minute: Annotated[int, Field(ge=1)] = Field(
         300_000, description="Messages per minute of all clients of an organisation"

@@ -4,7 +4,7 @@ Invariants:
 - Every query but `list_machines` is restricted to one organisation, given by name.
 - A page of the fleet is read in two steps: names (filter, sort, page), then the rows of these names. Figures may
   change between refreshes while rows keep their place.
-- Text from a visitor is always a bound value; a sort order is looked up in SORT_ORDERS.
+- Text from a visitor is always a bound value; a sort order is looked up in `fleet_order`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,36 +15,19 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, String, case, cast, f
 
 from schemas.contract.messages import VITALS
 from schemas.database.queries.fetch import fetch_all, fetch_first
+from schemas.database.queries.fleet_order import (
+    DEFAULT_SORT,
+    HEALTH_NOW,
+    PRESENCE_NOW,
+    RETIRED,
+    SHOWN_NAME,
+    SORT_ORDERS,
+)
 from schemas.database.tables import machine, org, state, stream, transition
 from schemas.fleet.ledger import Ledger
 
-RETIRED: Final = "retired"
 SELECTION_MAX: Final = 10_000
 """Machines that a selection by filter can hold."""
-
-PRESENCE_NOW: Final = func.coalesce(state.c.presence, "unknown")
-HEALTH_NOW: Final = func.coalesce(state.c.health_status, "unknown")
-SHOWN_NAME: Final = func.lower(func.coalesce(machine.c.hostname, machine.c.name))
-
-_WORST_FIRST: Final = ("offline", "stale", "unknown", "expired", "online", RETIRED)
-_SEVERITY: Final = case(
-    {code: rank for rank, code in enumerate(_WORST_FIRST)}, value=PRESENCE_NOW, else_=len(_WORST_FIRST)
-)
-SORT_ORDERS: Final[Mapping[str, ColumnElement[Any]]] = {
-    "machine": SHOWN_NAME,
-    "status": _SEVERITY,
-    "health": state.c.health_score,
-    "cpu": state.c.cpu_percent,
-    "memory": state.c.memory_percent,
-    "disk": state.c.disk_percent,
-    "uptime": state.c.uptime_seconds,
-    "seen": state.c.last_seen_at,
-    "system": func.lower(machine.c.os),
-    "agent": machine.c.agent_version,
-}
-"""The sort orders of the fleet, by the code used in addresses."""
-
-DEFAULT_SORT: Final = "health"
 
 _ROW_VITALS: Final = ("cpu_percent", "memory_percent", "disk_percent", "uptime_seconds")
 _FLEET: Final = machine.join(org, org.c.id == machine.c.org_id).outerjoin(state, state.c.machine_id == machine.c.id)

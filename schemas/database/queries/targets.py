@@ -7,7 +7,8 @@ from sqlalchemy import Engine, Row, Text, cast
 
 from schemas.contract.action_catalogue import Target, make_target
 from schemas.database.queries.fetch import fetch_all, fetch_where_in
-from schemas.database.queries.machines import PRESENCE_NOW, RETIRED, select_machines
+from schemas.database.queries.fleet_order import PRESENCE_NOW, RETIRED
+from schemas.database.queries.machines import select_machines
 from schemas.database.tables import machine
 
 _ACTIONS = cast(machine.c.info["actions"], Text).label("its_actions")

@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, Engine, and_, case, func, literal, select
 
 from schemas.database.queries.choices import is_choice
 from schemas.database.queries.fetch import fetch_all, fetch_scalar
-from schemas.database.queries.machines import HEALTH_NOW, PRESENCE_NOW, RETIRED, SHOWN_NAME, Filters, select_matching
+from schemas.database.queries.fleet_order import HEALTH_NOW, PRESENCE_NOW, RETIRED, SHOWN_NAME
+from schemas.database.queries.machines import Filters, select_matching
 from schemas.database.tables import machine, state
 
 TILES_MAX: Final = 10_000

@@ -5,6 +5,7 @@ from sqlalchemy import Engine
 
 from dashboard.fleet import rows
 from schemas.database.queries import machines
+from schemas.database.queries.fleet_order import SORT_ORDERS
 from schemas.database.queries.machines import Counts, Filters
 
 
@@ -91,7 +92,7 @@ def test_the_header_says_what_it_is_sorted_by() -> None:
     assert {column["code"]: column["sorted"] for column in columns if column.get("sorted", "none") != "none"} == {
         "cpu": "descending"
     }
-    assert {column["code"] for column in columns if "sorted" in column} == set(machines.SORT_ORDERS)
+    assert {column["code"] for column in columns if "sorted" in column} == set(SORT_ORDERS)
 
 
 def test_labels_are_few_and_the_hint_names_them_all(fleet: Fleet, reader: Engine) -> None:

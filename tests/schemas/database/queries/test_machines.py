@@ -4,6 +4,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from schemas.database.queries import machines
+from schemas.database.queries.fleet_order import SORT_ORDERS
 from schemas.database.queries.machines import Filters
 
 MINUTE = 60_000
@@ -110,7 +111,7 @@ def test_filters_of_presence_and_health_narrow_together(fleet: Fleet, reader: En
     assert names(reader, Filters(presences=("offline",), healths=("critical",))) == ["b"]
 
 
-@pytest.mark.parametrize("order", list(machines.SORT_ORDERS))
+@pytest.mark.parametrize("order", list(SORT_ORDERS))
 @pytest.mark.parametrize("descending", [False, True])
 def test_every_order_works_and_never_loses_a_machine(
     fleet: Fleet, reader: Engine, order: str, *, descending: bool
