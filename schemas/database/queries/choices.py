@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, Row, TableValuedAlias, case, func
+from sqlalchemy import ColumnElement, Engine, Row, TableValuedAlias, and_, case, func
 
 from schemas.contract.topics import is_id
 from schemas.database.queries.fetch import fetch_all
 from schemas.database.queries.machines import Filters, select_matching
-from schemas.database.tables import machine
+from schemas.database.tables import machine, org
 
 CHOICES_MAX: Final = 200
 """Values of each kind that are offered."""
@@ -54,7 +54,7 @@ def list_choices(engine: Engine, org_name: str) -> Choices:
 
 def count_labels(engine: Engine, org_name: str) -> list[tuple[str, int]]:
     """Return the most common labels in alphabetical order, each with its number of machines."""
-    each = _each_label(engine.dialect.name)
+    each = _each_label(engine.dialect.name, org_name)
     rows = _commonest(engine, org_name, each.c.key, each.c.value)
     found = ((f"{row.key}={row.value}", int(row.machines)) for row in rows)
     return sorted((label, machines) for label, machines in found if is_label(label))
@@ -67,11 +67,16 @@ def _commonest(engine: Engine, org_name: str, *columns: ColumnElement[Any]) -> l
     return fetch_all(engine, query.order_by(func.count().desc(), *columns).limit(CHOICES_MAX))
 
 
-def _each_label(dialect: str) -> TableValuedAlias:
-    """A row for each label of a machine. PostgreSQL rejects JSON that is no object, such as null."""
+def _each_label(dialect: str, org_name: str) -> TableValuedAlias:
+    """A row for each label of a machine.
+
+    PostgreSQL rejects JSON that is no object, such as null, and may evaluate this before it filters by organisation:
+    with CASE it never reads the labels of others.
+    """
     labels = machine.c.labels
     if dialect == "postgresql":
-        found = func.json_each_text(case((func.json_typeof(labels) == "object", labels)))
+        own = and_(org.c.name == org_name, func.json_typeof(labels) == "object")
+        found = func.json_each_text(case((own, labels)))
     else:
         found = func.json_each(labels)
     return found.table_valued("key", "value", name="label", joins_implicitly=True)
