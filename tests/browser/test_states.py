@@ -150,7 +150,7 @@ def test_a_broker_that_goes_away_is_said_in_words(page: Page, world: World) -> N
         expect(act(page)).to_be_disabled()
         expect(page.locator(".df-why")).to_have_text(
             re.compile(
-                "The broker cannot be reached, so no request can be sent now: (the broker closed|nothing answers)"
+                "The broker cannot be reached, so no request can be sent now: (the broker closed|nothing listens)"
             )
         )
     photograph(page, "state-no-broker-light")
