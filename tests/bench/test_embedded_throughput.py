@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from brokers import PASSWORD, RawClient, publish_packet
@@ -53,7 +54,10 @@ from broker.access.principals import MemoryDirectory
 from runtime.settings.broker import BrokerSettings
 
 clients = (Principal(Role.MACHINE, "home", "attic"), Principal(Role.READER, "home", "reader"))
-settings = BrokerSettings(data=Path(), database="sqlite://", port=int(sys.argv[1]))
+settings = BrokerSettings(
+    data=Path(sys.argv[2]), database="sqlite://", port=int(sys.argv[1]),
+    client_messages_per_second=1e6, client_bytes_per_second=1e9,  # what is measured is the guard, not its rate limit
+)
 run(settings, MemoryDirectory(dict.fromkeys(clients, {PASSWORD!r})), lambda: None)
 """
 
@@ -62,7 +66,9 @@ run(settings, MemoryDirectory(dict.fromkeys(clients, {PASSWORD!r})), lambda: Non
 def serving(program: str) -> Iterator[int]:
     """A broker in a process of its own."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-c", program, str(port)], cwd=ROOT, stderr=subprocess.PIPE)
+    directory = TemporaryDirectory()
+    argv = [sys.executable, "-c", program, str(port), directory.name]
+    process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE)
     try:
         wait_until(lambda: listens(port) or process.poll() is not None, what="the broker listens")
         assert process.poll() is None, process.communicate()[1].decode()
@@ -70,6 +76,7 @@ def serving(program: str) -> Iterator[int]:
     finally:
         stop(process)
         process.communicate()
+        directory.cleanup()
 
 
 def messages_per_second(port: int, qos: int) -> float:

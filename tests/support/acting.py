@@ -1,11 +1,13 @@
 """An operator who signs orders and hears updates, and what a machine answers, on any broker."""
 
 import itertools
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from clocks import Clock
+from nacl.signing import SigningKey
 
 from broker.access.policy import Principal, Role
 from broker.client.memory import MemoryBroker, MemoryTransport
@@ -15,7 +17,7 @@ from schemas.contract.ack import Ack
 from schemas.contract.administration import Administration
 from schemas.contract.commands import Act, Cancel, CommandMessage, Desired, Order, Request, Result, Rollout, Update
 from schemas.contract.messages import Signed
-from schemas.contract.signing import new_key, sign
+from schemas.contract.signing import key_id, new_key, sign
 
 _NUMBERS = itertools.count(1)
 
@@ -46,6 +48,20 @@ class Operator:
         values = {"id": new_id(), "org": self.org, "machine": machine, "action": action, "issued_at": now}
         values |= {"expires_at": now + round(lives_seconds * 1000)}
         return sign(Order.model_validate({**values, **facts}), self.seed)
+
+    def unchecked_command(self, action: str, arguments: Mapping[str, Any]) -> bytes:
+        """Return a command with a valid signature over text that no program of ours would sign."""
+        now = self.clock.now()
+        values = {"id": new_id(), "org": self.org, "machine": "attic", "action": action, "arguments": arguments}
+        statement = json.dumps({"v": 1, **values, "issued_at": now, "expires_at": now + 3_600_000}, ensure_ascii=False)
+        key = SigningKey(bytes.fromhex(self.seed))
+        public = bytes(key.verify_key).hex()
+        signed = {
+            "statement": statement,
+            "key": key_id(public),
+            "signature": key.sign(statement.encode()).signature.hex(),
+        }
+        return json.dumps({"v": 1, "order": signed, "attempt": 1}, ensure_ascii=False).encode()
 
     def act(self, *orders: Signed, batch: str | None = None, rollout: Rollout | None = None, id_: str = "") -> Message:
         act = Act(batch=batch or new_id(), orders=orders, rollout=rollout or Rollout())

@@ -11,12 +11,15 @@ import pytest
 from agent_under_test import AgentUnderTest, recorded, recorder
 from clocks import Clock
 from injections import INJECTIONS, OWNED
+from pydantic import ValidationError
 from waiting import wait_until
 
 import agent.actions
 from agent.action import discover
 from agent.actions.message import MessageArguments, NotificationProgram, osascript, show
 from runtime.settings.agent import AgentSettings
+from schemas.contract import topics
+from schemas.contract.text import clean_text
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the recorders are scripts")
 PROGRAMS = ("notify-send", "zenity", "osascript", "shutdown", "sudo", "systemctl", "sh", "bash", "touch")
@@ -51,7 +54,14 @@ class Place:
 
     def order(self, action: str, arguments: dict[str, Any]) -> str:
         """Order an action; return the final state, `rejected` if it was."""
-        order = self.machine.operator.order(action, arguments=arguments)
+        try:
+            order = self.machine.operator.order(action, arguments=arguments)
+        except ValidationError:  # control characters: no program of ours signs them, but another may
+            self.machine.forget()
+            self.machine.publish(topics.COMMAND, self.machine.operator.unchecked_command(action, arguments))
+            self.machine.step(5)
+            assert {result.state for result in self.machine.results()} <= {"rejected"}
+            return "rejected"
         self.machine.send(order)
         if action == "reboot":  # it fails only when the machine has not rebooted in time
 
@@ -140,7 +150,7 @@ def test_a_reboots_notice_is_one_element_and_no_option(place: Place, text: str) 
     notices = [argv[2:] for argv in place.argvs("shutdown")]
     if state == "rejected":
         assert notices == []
-        assert re.search(r"[\x00-\x1f\x7f]", text) or text[0] in "-/"
+        assert clean_text(text) != text or re.search(r"[\x00-\x1f\x7f]", text) or text[0] in "-/"
     else:
         assert notices == [[text] if text else []]
     place.assert_untouched("shutdown")
@@ -152,7 +162,7 @@ def test_a_commands_value_is_one_element_and_no_option(place: Place, text: str) 
 
     if state == "rejected":
         assert place.argvs("systemctl") == []
-        assert "\0" in text or text.startswith("-")
+        assert clean_text(text) != text or text.startswith("-")
     else:
         assert place.argvs("systemctl") == [[text]]
     place.assert_untouched("systemctl")

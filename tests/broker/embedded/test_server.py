@@ -32,11 +32,13 @@ ROOT = Path(__file__).parents[3]
 CHILD = """
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from broker.embedded.server import BrokerError, run
 from broker.access.principals import MemoryDirectory
 from runtime.settings.broker import BrokerSettings
 
-settings = BrokerSettings(data=Path(), database="sqlite://", port=int(sys.argv[1]))
+directory = TemporaryDirectory()
+settings = BrokerSettings(data=Path(directory.name), database="sqlite://", port=int(sys.argv[1]))
 try:
     run(settings, MemoryDirectory(), lambda: print("ready", flush=True))
 except BrokerError as error:
