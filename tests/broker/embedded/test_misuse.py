@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -74,6 +74,17 @@ def longest_wait(broker: RunningBroker) -> Iterator[list[float]]:
             thread.join(20)
 
 
+def least_wait(broker: RunningBroker, misuse: Callable[[], None]) -> float:
+    """The longest wait of another client during a misuse, in the best of three turns: a busy machine delays some turns,
+    a broker that blocks delays all."""
+    waits: list[float] = []
+    while not waits or (min(waits) >= 0.2 and len(waits) < 3):
+        with longest_wait(broker) as longest:
+            misuse()
+        waits.append(longest[0])
+    return min(waits)
+
+
 def subscribe_packet(*filters: str) -> bytes:
     return packed(0x82, b"\x00\x07" + b"".join(text(filter_) + b"\x01" for filter_ in filters))
 
@@ -108,25 +119,30 @@ def test_sixty_thousand_filters_make_no_other_client_wait(
     assert callable(packet)
     nonce = {"client_id": f"{principal.username}.{'0' * 32}"} if principal is TOKEN else {}
     flood = packet(*["a"] * 50_000)
-    with longest_wait(broker) as longest:
+
+    def misuse() -> None:
         for _ in range(5):
             with RawClient(broker.port) as client:
                 assert client.connect(principal.username, **nonce) == 0
                 client.send(flood)
                 assert client.is_gone()
-    assert longest[0] < 0.2
+
+    assert least_wait(broker, misuse) < 0.2
 
 
 def test_a_fleet_of_retained_messages_asked_for_many_times_makes_no_other_client_wait(broker: RunningBroker) -> None:
     for machine in MACHINES:
         with joined(broker, machine) as client:
             client.publish(topics.STATUS.at(org="home", machine=machine.name), b"{}", retain=True)
-    with longest_wait(broker) as longest, joined(broker, READER) as reader:
-        for _ in range(20):
-            reader.send(subscribe_packet(*[ALL_STATUS] * 100))
-        for _ in range(20):
-            reader.reply(0x90)
-    assert longest[0] < 0.2
+
+    def misuse() -> None:
+        with joined(broker, READER) as reader:
+            for _ in range(20):
+                reader.send(subscribe_packet(*[ALL_STATUS] * 100))
+            for _ in range(20):
+                reader.reply(0x90)
+
+    assert least_wait(broker, misuse) < 0.2
 
 
 def test_a_retained_message_comes_once_for_all_filters_of_a_packet(broker: RunningBroker) -> None:
@@ -181,18 +197,20 @@ def test_a_client_that_floods_is_read_from_more_slowly_and_nobody_is_disconnecte
         embedded_broker(SECRETS, client_messages_per_second=50, client_bytes_per_second=1 << 20) as broker,
         joined(broker, INGESTOR, topics.TELEMETRY.filter()) as ingestor,
         joined(broker, ATTIC) as attic,
-        longest_wait(broker) as longest,
     ):
-        started = time.monotonic()
-        for _ in range(200):
-            attic.publish(TELEMETRY, bytes(100))
-        took = time.monotonic() - started
-        received = [ingestor.message() for _ in range(200)]
+        took: list[float] = []
+
+        def misuse() -> None:
+            started = time.monotonic()
+            for _ in range(200):
+                attic.publish(TELEMETRY, bytes(100))
+            took.append(time.monotonic() - started)
+            assert len([ingestor.message() for _ in range(200)]) == 200
+
+        assert least_wait(broker, misuse) < 0.2
         assert broker.counters["throttled"] > 0
         assert "slow" not in broker.counters
-    assert took > 1.5  # 200 messages at 50 a second, of which the first 100 are a burst
-    assert len(received) == 200
-    assert longest[0] < 0.2
+    assert took[0] > 1.5  # 200 messages at 50 a second, of which the first 100 are a burst
 
 
 def test_a_budget_refills_up_to_a_burst() -> None:
