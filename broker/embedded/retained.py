@@ -69,6 +69,11 @@ class RetainedMessages:
         """Return the topics with a retained message that a filter matches."""
         return [message.topic for message in _matching(self._root, filter_.split("/"), 0)]
 
+    @property
+    def owners(self) -> frozenset[str]:
+        """User names that have retained messages."""
+        return frozenset(self._topics_by_owner)
+
     def forget(self, owner: str) -> int:
         """Remove everything that a user name retained; return the number of messages."""
         topics = list(self._topics_by_owner.get(owner, ()))

@@ -94,6 +94,7 @@ class EmbeddedBroker:
         retained = RetainedMessages()
         if self._retained is not None:
             retained.load(await asyncio.to_thread(self._retained.read))
+            _forget_revoked(retained, self._directory)
         settings = self._settings.model_copy(update={"max_connections": _room_for(self._settings.max_connections)})
         listener = _listen(settings.bind, settings.port)
         core = BrokerCore(settings, self._directory, listener, self._allowed, self._limits, retained, tls)
@@ -181,6 +182,14 @@ async def _write(file: RetainedFile, retained: RetainedMessages) -> None:
     except sqlite3.Error as error:
         retained.put_back(changes)
         _write_failures.warning("write", "cannot write the retained messages, they are tried again: %s", error)
+
+
+def _forget_revoked(retained: RetainedMessages, directory: Directory) -> None:
+    """Remove what principals retained that were revoked while no broker ran."""
+    if directory.entries():  # without any the table could not be read, which proves nothing
+        for owner in retained.owners:
+            if directory.find(owner) is None:
+                retained.forget(owner)
 
 
 def _room_for(connections: int) -> int:

@@ -49,7 +49,7 @@ class SupervisedProcess:
         self.log_path = logs / f"{spec.name}.log"
         self.restart_at: float | None = None
         self.ready: str | None = None
-        """What the part reported when it became ready."""
+        """Report of the part when it became ready."""
         self._backoff = Backoff(first_seconds=1.0, most_seconds=30.0)
         self._started_at = 0.0
         self._process: ChildProcess | None = None

@@ -305,6 +305,20 @@ def test_retained_messages_survive_a_restart_and_a_kill(tmp_path: Path) -> None:
     assert (kept.payload, kept.retain) == (b"kept", True)
 
 
+def test_what_a_principal_retained_is_removed_when_it_is_revoked_while_no_broker_runs(tmp_path: Path) -> None:
+    directory, file = MemoryDirectory(SECRETS), RetainedFile(tmp_path / "retained.db")
+    with embedded_broker({}, directory=directory, retained=file) as broker:
+        with joined(broker, ATTIC) as attic, joined(broker, CELLAR) as cellar:
+            attic.publish(STATUS, b"mine", retain=True)
+            cellar.publish(topics.STATUS.at(org="home", machine="cellar"), b"other", retain=True)
+        broker.stop()
+        directory.revoke("home.attic")
+        broker.start()
+        with joined(broker, READER, ALL_STATUS) as reader:
+            reader.ping()
+            assert [message.payload for message in reader._waiting] == [b"other"]
+
+
 def test_a_damaged_file_of_retained_messages_is_moved_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "retained.db"
     path.write_bytes(b"no database" * 1000)
