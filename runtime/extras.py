@@ -8,7 +8,19 @@ MODULES = {
     "agent": ("psutil",),
     "server": ("nacl", "cryptography", "prometheus_client", "amqtt", "sqlalchemy", "alembic", "filelock", "bcrypt"),
     "postgresql": ("psycopg",),
-    "dashboard": ("streamlit", "argon2", "babel", "authlib", "jinja2", "httpx2", "itsdangerous"),
+    "dashboard": (
+        "streamlit",
+        "argon2",
+        "babel",
+        "authlib",
+        "jinja2",
+        "httpx2",
+        "itsdangerous",
+        "pyotp",
+        "segno",
+        "webauthn",
+    ),
+    "notifier": ("apprise", "jinja2", "cronsim"),
 }
 """Top-level modules of each extra; `tests/runtime/test_extras.py` compares them with pyproject.toml."""
 

@@ -27,7 +27,7 @@ dashfleet.main()
 
 def test_every_package_of_every_extra_is_known() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for extra in ("agent", "server", "postgresql", "dashboard"):
+    for extra in MODULES:
         for requirement in extras[extra]:
             name = re.split(r"[\[<>=~ ]", requirement)[0]
             if name != "dashfleet":
