@@ -86,7 +86,7 @@ class Enrolment:
             answer = self._request()
             if answer.machine is None:
                 self._file.unlink()
-                raise UserError(REFUSALS.get(answer.refused, "the server refused this machine without a reason"))
+                raise UserError(_explain_refusal(answer))
             self._prove(answer.machine)
             self._complete(answer, answer.machine)
         except OSError as error:
@@ -209,3 +209,9 @@ def enrolled_as(data: Path) -> str | None:
         return None
     known = layout.enrolled
     return f"{known['org']}/{known['machine']}" if {"org", "machine"} <= known.keys() else layout.machine
+
+
+def _explain_refusal(answer: EnrolAnswer) -> str:
+    if answer.refused == "invalid":
+        return f"the server could not read the request ({answer.detail}): install the server's version here"
+    return REFUSALS.get(answer.refused, "the server refused this machine without a reason")

@@ -7,7 +7,6 @@ Invariants:
   which trusts neither this process nor its database.
 """
 
-from contextlib import suppress
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -24,7 +23,7 @@ from ingestor.domain.presence import Presence
 from ingestor.domain.rollout import RolloutKey, RolloutProgress
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.org_configs import OrgConfigs
-from ingestor.intake.salvage import RequestId, explain
+from ingestor.intake.salvage import explain, read_id
 from ingestor.storage.store import Store
 from schemas.contract.commands import Act, Cancel, CommandState, Order, Request, Rollout, Update
 from schemas.contract.messages import Signed
@@ -186,8 +185,8 @@ class RequestHandler:
 
 def _answer_invalid(batch: Batch, address: Address, message: Message, error: ValidationError, now: int) -> None:
     """Answer an invalid request whose id can be read."""
-    with suppress(ValidationError):
-        id_ = RequestId.decode(message.payload).id
+    id_ = read_id(message.payload, "id")
+    if id_ is not None:
         detail = explain(error)[1][:DETAIL_MAX]
         update = Update(request=id_, state="refused", at=now, reason="invalid", detail=detail)
         batch.changes.updates.append((address.org, username(address.org, address.principal), update))

@@ -13,6 +13,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection
 
+from pydantic import ValidationError
+
 from broker.client.transport import Message
 from ingestor.admin.enrolment import enrol
 from ingestor.cluster.work_assignment import WorkAssignment
@@ -24,12 +26,14 @@ from ingestor.domain.presence import PresenceState, on_reinstated, on_revoked
 from ingestor.intake.fair_queue import FairQueue
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.rate_limits import Client, RateLimits
+from ingestor.intake.salvage import explain, read_id
 from ingestor.outbound.messages import message as outbound_message
 from ingestor.outbound.queue import OutboundQueue
 from ingestor.storage.store import Store
 from runtime.clock import Clock
 from schemas.contract import topics
-from schemas.contract.enrolment import EnrolRequest
+from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
+from schemas.contract.text import TEXT_MAX_LENGTH
 from schemas.contract.topics import Address
 
 ChangePresence = Callable[[Collection[Machine], Callable[[Machine], PresenceState]], None]
@@ -144,12 +148,22 @@ class Ingress:
         return self._limits.dropped()
 
     def handle_enrolment(self, _batch: Batch, address: Address, message: Message, now: int) -> None:
-        """Enrol a machine, or refuse it, and answer. Raises RejectedError for an unknown token."""
-        request = EnrolRequest.decode(message.payload)
+        """Enrol a machine, or refuse it, and answer. Raises RejectedError for an unknown token, or ValidationError."""
+        try:
+            request = EnrolRequest.decode(message.payload)
+        except ValidationError as error:
+            nonce = read_id(message.payload, "nonce")
+            if nonce is not None:
+                detail = explain(error)[1][:TEXT_MAX_LENGTH]
+                self._answer_enrolment(address, EnrolAnswer(nonce=nonce, refused="invalid", detail=detail))
+            raise
         token = username(address.org, address.principal)
         answer = enrol(self._store.engine, address.org, token, request, now)
         if answer is None:
             raise RejectedError("unknown-token", f"{address.org} has no token {address.principal}")
+        self._answer_enrolment(address, answer)
+
+    def _answer_enrolment(self, address: Address, answer: EnrolAnswer) -> None:
         levels = {"org": address.org, "principal": address.principal}
         self._outbound.answer(outbound_message(topics.ENROL_ANSWER, answer.encode(), **levels))
 

@@ -1,9 +1,10 @@
-"""The readable part of an invalid message: the numbers of its samples, and the valid samples of a backfill.
+"""The readable part of an invalid message: the id that an answer names, the numbers and valid samples of a backfill.
 
 Invariant: a sample is taken only if it is valid by itself, as strictly as in a valid message.
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Self
 
@@ -17,7 +18,6 @@ from schemas.contract.messages import (
     Backfill,
     Count,
     Payload,
-    RandomId,
     Sample,
     Sequence,
     Session,
@@ -28,11 +28,7 @@ from schemas.contract.topics import Topic
 
 MISALIGNED = "columns differ in length"
 
-
-class RequestId(Payload):
-    """The part of `Request` that an answer needs."""
-
-    id: RandomId
+_RANDOM_ID = re.compile("[0-9a-f]{32}")
 
 
 class TelemetryFigures(Payload):
@@ -71,6 +67,19 @@ class Salvaged:
     def excerpt(self) -> bytes:
         """The invalid samples as JSON."""
         return json.dumps(self.rows).encode()
+
+
+def read_id(payload: bytes, field_name: str) -> str | None:
+    """Return the 32 hex digits in a field of an invalid message, also of another version; None if they are not there.
+
+    A UUID in its usual form is returned without its hyphens, in lower case.
+    """
+    try:
+        value = from_json(payload)[field_name]
+    except (ValueError, TypeError, KeyError):  # TypeError: not an object
+        return None
+    id_ = value.replace("-", "").lower() if isinstance(value, str) else ""
+    return id_ if _RANDOM_ID.fullmatch(id_) else None
 
 
 def read_figures(topic: Topic, payload: bytes) -> TelemetryFigures | BackfillFigures | None:

@@ -41,11 +41,15 @@ class EnrolledKey(ContractModel):
 
 
 class EnrolAnswer(Payload):
-    """Answer to the request with this nonce: the assigned id, or null and the reason in `refused`."""
+    """Answer to the request with this nonce: the assigned id, or null and the reason in `refused`.
+
+    `detail` is a sentence that names the invalid field of a request that is refused as `invalid`.
+    """
 
     nonce: RandomId
     machine: Identifier | None = None
-    refused: Literal["", "used-up", "expired", "too-many"] = ""
+    refused: Literal["", "used-up", "expired", "too-many", "invalid"] = ""
+    detail: Text = ""
     keys: Annotated[tuple[EnrolledKey, ...], Field(max_length=64, strict=False)] = ()
 
 

@@ -62,7 +62,8 @@ SignedText = Annotated[str, AfterValidator(check_text)]
 Json = Annotated[Any, AfterValidator(clean_json)]
 SignedJson = Annotated[JsonValue, AfterValidator(check_json)]
 
-Text = Annotated[Line, Field(max_length=256)]
+TEXT_MAX_LENGTH = 256
+Text = Annotated[Line, Field(max_length=TEXT_MAX_LENGTH)]
 Title = Annotated[Line, Field(max_length=64)]
 Code = Annotated[Line, Field(max_length=32)]
 """A code or the name of a unit."""

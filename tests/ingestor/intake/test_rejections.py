@@ -7,10 +7,12 @@ import pytest
 from ingestion import Bench, Speaker
 from sqlalchemy import Engine, select
 
+from broker.access.credentials import hash_secret
 from broker.client.transport import Message
 from schemas.contract import topics
 from schemas.contract.ack import Ack, Range, Rejection
 from schemas.contract.commands import Update
+from schemas.contract.enrolment import EnrolAnswer
 from schemas.database import tables
 from schemas.database.queries.dead_letters import list_dead_letters
 from schemas.database.queries.machines import list_machines
@@ -157,12 +159,65 @@ def test_a_sample_of_the_far_future_is_rejected(bench: Bench, speaker: Speaker, 
     assert (ledger(fleet)["stored"], ledger(fleet)["rejected"]) == (2, 1)
 
 
-def test_an_invalid_request_is_answered_when_its_id_can_be_read(bench: Bench) -> None:
+UUID = "550E8400-e29b-41d4-a716-446655440000"
+
+
+@pytest.mark.parametrize(
+    ("fields", "id_", "named"),
+    [
+        ({"v": 1, "id": "0" * 32, "change": {"kind": "act"}}, "0" * 32, "change"),
+        ({"v": 1, "id": "0" * 32, "change": {"kind": "unknown"}}, "0" * 32, "change"),
+        ({"v": 1, "id": "0" * 32}, "0" * 32, "change"),
+        ({"v": 2, "id": "0" * 32, "change": {"kind": "cancel", "commands": ["0" * 32]}}, "0" * 32, "v:"),
+        ({"id": UUID, "change": {"kind": "cancel", "commands": ["0" * 32]}}, UUID.replace("-", "").lower(), "id:"),
+    ],
+)
+def test_an_invalid_request_is_answered_when_its_id_can_be_read(
+    bench: Bench, fields: dict[str, object], id_: str, named: str
+) -> None:
     bench.client.subscribe([(topics.UPDATE.filter(), 1)])
     bench.client.receive(100, 0)
-    body = json.dumps({"v": 1, "id": "0" * 32, "change": {"kind": "act"}}).encode()
-    bench.publish(Message(topics.REQUEST.at(org="home", principal="ops"), body))
+    bench.publish(Message(topics.REQUEST.at(org="home", principal="ops"), json.dumps(fields).encode()))
     bench.step(steps=2)
     (answer,) = [Update.decode(each.payload) for each in bench.client.receive(100, 0) if isinstance(each, Message)]
-    assert (answer.request, answer.state, answer.reason) == ("0" * 32, "refused", "invalid")
-    assert "change" in answer.detail
+    assert (answer.request, answer.state, answer.reason) == (id_, "refused", "invalid")
+    assert named in answer.detail
+
+
+@pytest.mark.parametrize(
+    ("fields", "nonce", "named"),
+    [
+        ({"machine": "Bad_Name"}, "0" * 32, "machine"),
+        ({"hostname": None}, "0" * 32, "hostname"),
+        ({"secret_hash": "plain"}, "0" * 32, "secret_hash"),
+        ({"v": 2}, "0" * 32, "v:"),
+        ({"nonce": UUID}, UUID.replace("-", "").lower(), "nonce"),
+    ],
+)
+def test_an_invalid_enrolment_is_answered_when_its_nonce_can_be_read(
+    bench: Bench, fleet: Engine, fields: dict[str, object], nonce: str, named: str
+) -> None:
+    answers = enrol(bench, {**ENROL, **fields})
+    assert [(each.nonce, each.machine, each.refused) for each in answers] == [(nonce, None, "invalid")]
+    assert named in answers[0].detail
+    assert len(list_dead_letters(fleet, org_name="home", limit=10)) == 1
+
+
+@pytest.mark.parametrize("nonce", [None, 7, "", "x" * 32, ["0" * 32], "0" * 31])
+def test_an_enrolment_without_a_nonce_has_no_answer_but_a_dead_letter(
+    bench: Bench, fleet: Engine, nonce: object
+) -> None:
+    assert enrol(bench, {**ENROL, "nonce": nonce}) == []
+    assert len(list_dead_letters(fleet, org_name="home", limit=10)) == 1
+
+
+ENROL = {"v": 1, "nonce": "0" * 32, "machine": "attic", "hostname": "attic", "secret_hash": hash_secret("x")}
+
+
+def enrol(bench: Bench, request: dict[str, object]) -> list[EnrolAnswer]:
+    bench.client.subscribe([(topics.ENROL_ANSWER.filter(), 1)])
+    bench.client.receive(100, 0)
+    bench.publish(Message(topics.ENROL_REQUEST.at(org="home", principal="_token-1"), json.dumps(request).encode()))
+    bench.step(steps=2)
+    events = bench.client.receive(100, 0)
+    return [EnrolAnswer.decode(each.payload) for each in events if isinstance(each, Message)]
