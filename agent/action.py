@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError
 
 from runtime import plugins
+from runtime.errors import SettingsError
 from runtime.settings.agent import AgentSettings
+from runtime.terminal import printable
 from schemas.contract.commands import Order
 from schemas.contract.messages import ActionDescription, OfflineReason
 
@@ -193,5 +195,23 @@ def discover(package: ModuleType) -> dict[str, Action[Any]]:
 
 
 def described(actions: Mapping[str, Action[Any]], settings: AgentSettings) -> tuple[ActionDescription, ...]:
-    """Return the descriptions of the actions that the machine's owner allows."""
-    return tuple(actions[name].description(settings) for name in sorted(actions) if name in settings.allowed_actions)
+    """Return the descriptions of the actions that the machine's owner allows.
+
+    Raises SettingsError if one cannot be described, as with a name or title that the contract does not permit.
+    """
+    allowed = [actions[name] for name in sorted(actions) if name in settings.allowed_actions]
+    return tuple(_description(each, settings) for each in allowed)
+
+
+def _description(found: Action[Any], settings: AgentSettings) -> ActionDescription:
+    try:
+        return found.description(settings)
+    except (ValueError, TypeError, LookupError, AttributeError, PydanticUserError) as error:
+        why = f"{type(error).__name__}: {error}"
+        if isinstance(error, ValidationError):
+            problem = error.errors(include_input=False)[0]
+            why = f"{problem['loc'][0]}: {problem['msg']}"
+        raise SettingsError(
+            f"the action {printable(found.name)} of allowed_actions cannot be described ({why}): correct the plug-in, "
+            "or remove it from allowed_actions"
+        ) from None

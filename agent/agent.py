@@ -10,11 +10,12 @@ Invariants:
 """
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from typing import Literal, Protocol
 
 from pydantic import ValidationError
 
+from agent.activity_log import ActivityLog
 from agent.collector import CollectorRunner
 from agent.configuration import Configuration
 from agent.inventory import inventory
@@ -91,6 +92,7 @@ class Agent:
         self._live: deque[tuple[int, float]] = deque()
         """Samples that were published live: sequence number and time; backfill leaves them out until they spill."""
         self._pacing = BackfillPacing(clock)
+        self._activity = ActivityLog(self._counts, clock)
         self._configure_collectors()
         self._transport = self._new_transport()
 
@@ -112,6 +114,7 @@ class Agent:
             self._spill()
             if self.connected:
                 self._backfill()
+            self._activity.step()
 
     def stop(self, reason: OfflineReason | None = None) -> None:
         """Publish the goodbye and write the outbox to disk. The default reason is the last of `set_stop_reason`."""
@@ -122,6 +125,7 @@ class Agent:
         self._outbox.close()
         if self._executor is not None:
             self._executor.close()
+        self._activity.write()
 
     # `agent.action.ActionHost`.
 
@@ -184,6 +188,13 @@ class Agent:
     def _configure_collectors(self) -> None:
         if self._executor is not None:
             self._runner.off = self._executor.configuration.collectors_off
+
+    def _counts(self) -> Counter[str]:
+        counts = Counter({"messages rejected": self.rejected, "samples rejected": self.rejected_samples})
+        counts.update({f"failures of {name}": number for name, number in self._runner.failures.items()})
+        if self._executor is not None:
+            counts.update({f"orders {reason}": number for reason, number in self._executor.counts.items()})
+        return counts
 
     def _to_announce(self) -> object:
         return self._executor and (self._executor.keys.ids, self._executor.configuration.version)

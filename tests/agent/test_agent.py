@@ -1,5 +1,6 @@
 """Messages of the agent and their times, step by step, with a broker in memory and a manual clock."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -550,7 +551,9 @@ def test_a_backlog_from_before_the_collectors_changed_still_gets_through(bench: 
 # Incoming messages.
 
 
-def test_messages_that_cannot_be_read_are_counted_and_ignored(bench: Bench) -> None:
+def test_messages_that_cannot_be_read_are_counted_logged_and_ignored(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.run(2)
     for payload in (b"", b"\xff", b"{}", b"[" * 100_000, b'{"stream": 7, "ranges": []}'):
         bench.say(topics.ACK, payload)
@@ -559,6 +562,10 @@ def test_messages_that_cannot_be_read_are_counted_and_ignored(bench: Bench) -> N
     bench.run(10)
 
     assert bench.agent.rejected == 7
+    with caplog.at_level(logging.INFO):
+        bench.clock.advance(3600)
+        bench.run(10)
+    assert "in the last 60 min: messages rejected: 7" in caplog.messages
     assert len(bench.live) >= 2
 
 

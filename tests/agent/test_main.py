@@ -1,12 +1,16 @@
 """The agent's process: settings that it refuses, and the place of its memory file."""
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from agent import __main__ as main_module
 from agent.__main__ import build
+from agent.action import Action, NoArguments
 from runtime.errors import SettingsError
 from runtime.settings.agent import AgentSettings
 
@@ -52,6 +56,32 @@ def test_a_second_agent_on_the_same_state_directory_does_not_start(tmp_path: Pat
 def test_an_action_that_there_is_not_is_refused_at_the_start_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="allowed_actions names dance, which is no action: there are configure"):
         build(settings_of(tmp_path, allowed_actions=["ping", "dance"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "problem"), [("Find-File", "Find a file", "name: "), ("find_file", "x" * 65, "title: ")]
+)
+def test_an_allowed_action_that_cannot_be_described_is_refused_at_the_start_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, title: str, problem: str
+) -> None:
+    odd = Action(name, title, NoArguments, lambda _arguments, _context: None)
+    monkeypatch.setattr(main_module.action, "discover", lambda _package: {name: odd})
+    settings = settings_of(tmp_path).model_copy(update={"allowed_actions": [name]})
+    with pytest.raises(SettingsError, match=rf"the action {name} of allowed_actions cannot be described \({problem}"):
+        build(settings)
+
+
+@pytest.mark.parametrize("action_name", ["Find-File", "find file"])
+def test_a_setting_that_allows_an_action_with_an_invalid_name_ends_the_start_with_one_sentence_and_exit_code_2(
+    tmp_path: Path, action_name: str
+) -> None:
+    """As `dashfleet agent` resolves it, from the environment."""
+    environment = {**os.environ, "DASHFLEET_AGENT_ALLOWED_ACTIONS": json.dumps([action_name])}
+    argv = [sys.executable, "-m", "dashfleet", "agent", "--data", str(tmp_path)]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "allowed_actions" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_journal_on_a_disk_that_fails_keeps_no_machine_from_being_watched(tmp_path: Path) -> None:
