@@ -55,10 +55,10 @@ def show(
 @app.command("clear")
 def clear(data: Data = None, org: OnlyOrg = None, machine: OnlyMachine = None, database: Database = None) -> None:
     """Delete rejected messages, of all senders or of some."""
-    from schemas.database.queries.dead_letters import clear_dead_letters
+    from schemas.database.queries.dead_letters import delete_dead_letters
 
-    with fleet_database(data, database) as engine:
-        cleared = clear_dead_letters(engine, org_name=org, machine_name=machine)
+    with fleet_database(data, database) as engine, engine.begin() as connection:
+        cleared = delete_dead_letters(connection, org_name=org, machine_name=machine)
     note(f"Deleted {cleared} dead letters.")
 
 

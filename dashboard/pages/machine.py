@@ -14,7 +14,7 @@ from dashboard.alerts import rows as alert_rows
 from dashboard.changes import pending_changes
 from dashboard.export import downloads
 from dashboard.i18n import text
-from dashboard.i18n.language import _, marked
+from dashboard.i18n.language import _, marked, ngettext
 from dashboard.machine import charts as machine_charts
 from dashboard.machine import configuration, decommission, facts
 from dashboard.machine.charts import Chart
@@ -27,6 +27,7 @@ from schemas.database.queries import alerts as alert_queries
 from schemas.database.queries import commands, machines
 from schemas.database.queries import history as history_queries
 from schemas.database.queries import settings as settings_queries
+from schemas.database.queries.dead_letters import count_dead_letters
 from schemas.database.queries.fleet_order import RETIRED
 from schemas.database.queries.history import RANGES
 from schemas.fleet import history
@@ -37,6 +38,7 @@ PAGE = Page(title=marked("Machine"), path="machine", icon=":material/computer:",
 
 _FLEET: Final = "fleet"
 _ACTIVITY: Final = "activity"
+_REJECTED: Final = "rejected"
 _COMMANDS: Final = 10
 _ALERTS: Final = 10
 _TRANSITIONS: Final = 20
@@ -250,6 +252,11 @@ def _ledger(context: PageContext, row: Row[Any]) -> None:
     found = last_good.read(context, f"ledger.{row.name}", read)
     if found is not None:
         st.html(markup.facts(facts.ledger(found.get(row.id, Ledger()))))
+    if _REJECTED in context.pages:
+        number = last_good.read_org(context, f"rejected.{row.name}", count_dead_letters, row.name)
+        if number:
+            label = ngettext("{n} rejected message", "{n} rejected messages", number)
+            st.page_link(context.pages[_REJECTED], label=label, query_params={"machine": row.name})
 
 
 def _commands(context: PageContext, row: Row[Any]) -> None:

@@ -34,6 +34,7 @@ KINDS: Final[Mapping[str, Marked]] = {
     "retire-machine": marked("Machine retired"),
     "reinstate-machine": marked("Machine returned to service"),
     "change-keys": marked("Signing keys changed"),
+    "clear-dead-letters": marked("Rejected messages cleared"),
     "cancel": marked("Commands cancelled"),
     "add-person": marked("User added"),
     "set-role": marked("User's role changed"),

@@ -4,7 +4,7 @@ Invariants:
 - A change and the record of its request are one transaction, which locks the organisation: requests are idempotent, and
   a refused one has changed nothing.
 - The topic names the organisation. A change affects no other organisation, none of the system's principals, and a
-  machine only by retiring or reinstating it.
+  machine only by retiring or reinstating it, or by deleting its dead letters.
 - Only brokers know who publishes, so only principals that they let publish for the system are allowed
   (`may_administer`).
 """
@@ -26,6 +26,7 @@ from schemas.contract.administration import (
     AddToken,
     Administration,
     ChangeKeys,
+    ClearDeadLetters,
     ConfigureOrg,
     ReinstateMachine,
     RetireMachine,
@@ -35,6 +36,7 @@ from schemas.contract.administration import (
 )
 from schemas.database import tables
 from schemas.database.engine import storable
+from schemas.database.queries.dead_letters import delete_dead_letters
 
 _PROGRAMS = (Role.READER.value, Role.OPERATOR.value)
 NOT_ALLOWED = "only the dashboard may ask for this, for its admins"
@@ -98,16 +100,24 @@ def _apply(connection: Connection, record: RequestRecord, change: Administration
             _require_program(connection, org, change.name)
             access.revoke(connection, _username(org, change.name), now)
             return change.name
-        case RetireMachine():
-            access.revoke(connection, _machine(connection, org, change.machine), now)
-            return change.machine
-        case ReinstateMachine():
-            access.reinstate(connection, _machine(connection, org, change.machine))
-            return change.machine
+        case RetireMachine() | ReinstateMachine():
+            return _retire_or_reinstate(connection, org, change, now)
         case ChangeKeys():
             return key_changes.apply_signed(connection, org, change.change, now)
+        case ClearDeadLetters():
+            deleted = delete_dead_letters(connection, org_name=org, machine_name=change.machine, until=change.until)
+            return f"{deleted} deleted, of {change.machine or 'all senders'}"
         case _:
             assert_never(change)
+
+
+def _retire_or_reinstate(connection: Connection, org: str, change: RetireMachine | ReinstateMachine, now: int) -> str:
+    username = _machine(connection, org, change.machine)
+    if isinstance(change, RetireMachine):
+        access.revoke(connection, username, now)
+    else:
+        access.reinstate(connection, username)
+    return change.machine
 
 
 def _username(org: str, name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.contract.messages import ContractModel, Identifier, MetricName, Reading, SecretHash, Signed
+from schemas.contract.messages import ContractModel, Identifier, MetricName, Milliseconds, Reading, SecretHash, Signed
 
 TOKEN_USES_MAX = 10_000
 TOKEN_LIFE_MAX_SECONDS = 30 * 86_400
@@ -86,6 +86,14 @@ class ChangeKeys(ContractModel):
     change: Signed
 
 
+class ClearDeadLetters(ContractModel):
+    """Delete the dead letters of the organisation, or of one of its machines, that arrived until then (null: all)."""
+
+    kind: Literal["clear-dead-letters"] = "clear-dead-letters"
+    machine: Identifier | None = None
+    until: Milliseconds | None = None
+
+
 Administration = (
     ConfigureOrg
     | AddToken
@@ -96,5 +104,6 @@ Administration = (
     | RetireMachine
     | ReinstateMachine
     | ChangeKeys
+    | ClearDeadLetters
 )
 """Any administrative change, discriminated by `kind`."""

@@ -72,6 +72,22 @@ class Fleet:
             values = {"name": name, "config": {}, "created_at": self.now}
             return _key(connection.execute(insert(tables.org).values(values)))
 
+    def dead_letter(self, machine: str, *, org: str = "home", payload: str = "{", **given: Any) -> int:  # noqa: ANN401 - columns of any type
+        """Insert a rejected message; return its key."""
+        values = {
+            "received_at": self.now,
+            "org": org,
+            "machine": machine,
+            "topic": f"dashfleet/v1/{org}/{machine}/up/telemetry",
+            "reason": "not-json",
+            "detail": "Invalid JSON",
+            "size_bytes": len(payload.encode()),
+            "payload_start": payload,
+            **given,
+        }
+        with self.engine.begin() as connection:
+            return _key(connection.execute(insert(tables.dead_letter).values(values)))
+
     def machine(self, name: str, *, org: str = "home", stated: bool = True, **given: Any) -> int:  # noqa: ANN401 - columns of any type
         """Insert a machine and its state, with these columns in place of the defaults; return its key."""
         org_id = self.org(org)

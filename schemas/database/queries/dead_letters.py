@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, delete, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select
 
 from schemas.database.queries.fetch import fetch_mappings
 from schemas.database.tables import dead_letter
@@ -33,10 +33,38 @@ def find_dead_letter(engine: Engine, id_: int) -> dict[str, Any] | None:
     return next(iter(fetch_mappings(engine, query)), None)
 
 
-def clear_dead_letters(engine: Engine, *, org_name: str | None = None, machine_name: str | None = None) -> int:
-    """Delete dead letters of all senders or of some; return their number."""
-    with engine.begin() as connection:
-        return connection.execute(delete(dead_letter).where(*_of(org_name, machine_name))).rowcount
+def list_org_dead_letters(
+    engine: Engine, org_name: str, *, machine_name: str | None = None, limit: int
+) -> list[dict[str, Any]]:
+    """Return dead letters of one organisation, or of one of its machines, without their payload."""
+    return list_dead_letters(engine, org_name=org_name, machine_name=machine_name, limit=limit)
+
+
+def find_org_dead_letter(engine: Engine, org_name: str, id_: int) -> dict[str, Any] | None:
+    """Return one dead letter of the organisation with the start of its payload, or None."""
+    found = find_dead_letter(engine, id_)
+    return found if found is not None and found["org"] == org_name else None
+
+
+def count_dead_letters(engine: Engine, org_name: str, machine_name: str) -> int:
+    """Return the number of dead letters of a machine."""
+    query = select(func.count()).select_from(dead_letter).where(*_of(org_name, machine_name))
+    with engine.connect() as connection:
+        return connection.scalar(query) or 0
+
+
+def delete_dead_letters(
+    connection: Connection,
+    *,
+    org_name: str | None = None,
+    machine_name: str | None = None,
+    until: int | None = None,
+) -> int:
+    """Delete dead letters of all senders or of some, received until then; return their number."""
+    conditions = _of(org_name, machine_name)
+    if until is not None:
+        conditions.append(dead_letter.c.received_at <= until)
+    return connection.execute(delete(dead_letter).where(*conditions)).rowcount
 
 
 def _of(org_name: str | None, machine_name: str | None) -> list[ColumnElement[bool]]:

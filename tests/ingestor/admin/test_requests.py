@@ -12,6 +12,7 @@ from sqlalchemy import Engine, select
 from broker.access.credentials import hash_secret, new_secret, new_token
 from broker.access.policy import Principal, Role
 from broker.access.principals import TableDirectory
+from broker.client.transport import Message
 from ingestor.admin import access, tokens
 from schemas.contract import topics
 from schemas.contract.administration import (
@@ -19,6 +20,7 @@ from schemas.contract.administration import (
     AddToken,
     Administration,
     ChangeKeys,
+    ClearDeadLetters,
     ConfigureOrg,
     ReinstateMachine,
     RetireMachine,
@@ -30,6 +32,7 @@ from schemas.contract.commands import Request
 from schemas.contract.org_config import OrgConfig
 from schemas.contract.signing import KeyChange, new_key, public_key, sign
 from schemas.database import tables
+from schemas.database.queries.dead_letters import list_dead_letters
 from schemas.database.queries.machines import list_machines
 
 DASHBOARD = "_dashboard"
@@ -43,6 +46,7 @@ EVERY_CHANGE = (
     RevokePrincipal(name="grafana"),
     RetireMachine(machine="attic"),
     ReinstateMachine(machine="cellar"),
+    ClearDeadLetters(),
     ChangeKeys(change=sign(KeyChange(change="add", org="home", public_key=public_key(new_key()), at=1), new_key())),
 )
 
@@ -162,6 +166,28 @@ def test_a_program_is_let_in_gets_another_secret_and_is_revoked(ask: Ask, fleet:
     assert lets_in(fleet, "home._grafana", second, clock) is None
 
 
+def test_dead_letters_are_cleared_of_the_organisation_only_and_not_those_that_came_later(
+    bench: Bench, ask: Ask, fleet: Engine, clock: Clock
+) -> None:
+    def reject(org: str, machine: str) -> None:
+        bench.publish(Message(topics.TELEMETRY.at(org=org, machine=machine), b"evidence"))
+        bench.step()
+
+    reject("home", "attic")
+    reject("home", "cellar")
+    reject("office", "attic")
+    seen = clock.now()
+    clock.advance(1)
+    reject("home", "attic")
+    assert ask(ClearDeadLetters(machine="attic", until=seen)) == ("accepted", "1 deleted, of attic")
+    assert sorted(letter["machine"] for letter in list_dead_letters(fleet, org_name="home", limit=9)) == [
+        "attic",
+        "cellar",
+    ]
+    assert ask(ClearDeadLetters()) == ("accepted", "2 deleted, of all senders")
+    assert [letter["org"] for letter in list_dead_letters(fleet, limit=9)] == ["office"]
+
+
 def test_a_machine_is_retired_and_comes_back_with_its_own_secret(
     bench: Bench, speaker: Speaker, ask: Ask, fleet: Engine, clock: Clock
 ) -> None:
@@ -188,6 +214,7 @@ def test_only_the_dashboard_may_ask_whatever_it_says_of_its_actor(
     bench: Bench, clock: Clock, ears: Ears, fleet: Engine, change: Administration, level: str
 ) -> None:
     access.new_principal(fleet, "home", "grafana", "reader", now=clock.now)
+    bench.publish(Message(topics.TELEMETRY.at(org="home", machine="attic"), b"evidence"))
     before = everything(fleet)
     bench.publish(Operator(clock, level=level).administer(change))
     bench.step()
@@ -196,6 +223,7 @@ def test_only_the_dashboard_may_ask_whatever_it_says_of_its_actor(
     assert (answer.state, answer.detail) == ("refused", "only the dashboard may ask for this, for its admins")
     (row,) = requests(fleet)
     assert (row.kind, row.state, row.principal) == (change.kind, "refused", f"home._{level}")
+    assert len(list_dead_letters(fleet, limit=9)) == 1
 
 
 @pytest.mark.parametrize("change", EVERY_CHANGE, ids=lambda change: change.kind)
