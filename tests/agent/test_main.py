@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent import __main__ as main_module
+from agent import action as action_module
 from agent.__main__ import build
 from agent.action import Action, NoArguments
 from runtime.errors import SettingsError
@@ -65,7 +66,7 @@ def test_an_allowed_action_that_cannot_be_described_is_refused_at_the_start_with
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, title: str, problem: str
 ) -> None:
     odd = Action(name, title, NoArguments, lambda _arguments, _context: None)
-    monkeypatch.setattr(main_module.action, "discover", lambda _package: {name: odd})
+    monkeypatch.setattr(action_module, "discover", lambda _package: {name: odd})
     settings = settings_of(tmp_path).model_copy(update={"allowed_actions": [name]})
     with pytest.raises(SettingsError, match=rf"the action {name} of allowed_actions cannot be described \({problem}"):
         build(settings)
