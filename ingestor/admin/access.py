@@ -16,9 +16,11 @@ from sqlalchemy.engine import Connection
 from broker.access.credentials import bcrypt_record, hash_secret, new_secret, verify_secret
 from broker.access.policy import Principal, Role
 from runtime.errors import UserError
+from schemas.contract.alert_rules import DEFAULT_RULES
 from schemas.contract.org_config import OrgConfig
 from schemas.contract.topics import MACHINE_MAX_LENGTH, ORG_MAX_LENGTH, is_id
 from schemas.database import tables
+from schemas.database.rule_rows import rule_values
 from schemas.fleet import organisation
 from schemas.fleet.history import Retention
 
@@ -35,14 +37,17 @@ def new_org(engine: Engine, name: str, *, now: Now) -> None:
 
 
 def add_org(engine: Engine, name: str, *, now: Now) -> bool:
-    """Create an organisation without principals unless it exists; return whether it is new."""
+    """Create an organisation with the default rules, without principals, unless it exists; return whether it is new."""
     with engine.begin() as connection:
         if org_id(connection, name) is not None:
             return False
         connection.execute(tables.principal.delete().where(tables.principal.c.org == name))
+        at = now()
         connection.execute(
-            tables.org.insert().values(name=name, config=OrgConfig().model_dump(mode="json"), created_at=now())
+            tables.org.insert().values(name=name, config=OrgConfig().model_dump(mode="json"), created_at=at)
         )
+        key = {"org_id": org_id(connection, name)}
+        connection.execute(tables.alert_rule.insert(), [{**key, **rule_values(rule, at)} for rule in DEFAULT_RULES])
         return True
 
 

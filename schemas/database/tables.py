@@ -15,23 +15,17 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
 )
 
+from schemas.database.alert_tables import alert as alert
+from schemas.database.alert_tables import alert_rule as alert_rule
+from schemas.database.alert_tables import incident as incident
 from schemas.database.columns import BigId, Hundredths, summary_columns, vital_columns
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from schemas.database.metadata import metadata as metadata
 
 org = Table(
     "org",
@@ -225,33 +219,6 @@ transition = Table(
     Column("reason", String(32), nullable=False),
     Column("session", BigInteger, nullable=False),
     Index("ix_transition_machine_id_at", "machine_id", "at"),
-)
-
-incident = Table(
-    "incident",
-    metadata,
-    Column("id", BigId, primary_key=True),
-    Column("org_id", ForeignKey(org.c.id, ondelete="CASCADE"), nullable=True, comment="null: whole system"),
-    Column("kind", String(32), nullable=False, comment="mass-silence, blind, cloned-identity"),
-    Column("started_at", BigInteger, nullable=False),
-    Column("ended_at", BigInteger),
-    Column("details", JSON, nullable=False),
-    Index("ix_incident_started_at", "started_at"),
-)
-
-alert = Table(
-    "alert",
-    metadata,
-    Column("id", BigId, primary_key=True),
-    Column("machine_id", ForeignKey(machine.c.id, ondelete="CASCADE"), nullable=False),
-    Column("rule", String(63), nullable=False, comment="name of an alert rule"),
-    Column("title", String(64), nullable=False),
-    Column("severity", String(16), nullable=False, comment="warning, critical"),
-    Column("detail", String(256), nullable=False, server_default=""),
-    Column("started_at", BigInteger, nullable=False, comment="start of the condition"),
-    Column("ended_at", BigInteger, comment="null: open"),
-    Index("ix_alert_machine_id_started_at", "machine_id", "started_at"),
-    Index("ix_alert_ended_at", "ended_at"),
 )
 
 request = Table(

@@ -1,0 +1,144 @@
+"""Alert rules as data: conditions on the machines of one organisation that an administrator edits.
+
+Invariants:
+- A rule is complete in itself, except for a threshold that is taken from the health parameters of its organisation.
+- A rule that cannot be evaluated as it is written is not valid: a metric without a threshold, a clear threshold on the
+  wrong side.
+"""
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from schemas.contract.machine_selector import MachineSelector
+from schemas.contract.messages import ContractModel, Identifier, Reading
+from schemas.contract.org_config import Component, Thresholds
+from schemas.contract.text import Line
+
+RULES_MAX: Final = 200
+"""Rules of one organisation."""
+
+DURATION_MAX_SECONDS: Final = 86_400
+CLOCK_MIN_SECONDS: Final = 5
+"""Smaller differences between two clocks may be network delay."""
+
+DAYS_MAX: Final = 365
+
+RuleKind = Literal[
+    "above", "below", "rate-above", "rate-below", "no-data", "changed", "disk-full", "away", "clock", "rejected"
+]
+
+HEALTH_METRICS: Final = {"cpu_percent": "cpu", "memory_percent": "memory", "disk_percent": "disk"}
+"""Metrics whose rules may take the threshold from the health parameters, and the component there."""
+
+CHANGES: Final = ("boot", "agent_version", "os_version")
+"""Facts whose change a rule can watch."""
+
+_MEASURED: Final = ("above", "below", "rate-above", "rate-below")
+_NEEDS_THRESHOLD: Final = (*_MEASURED, "disk-full", "clock", "rejected")
+_LOWER: Final = ("below", "rate-below", "disk-full")
+"""Kinds whose condition is fulfilled at or below the threshold."""
+
+MetricOrNone = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]{0,62})?$")]
+Duration = Annotated[float, Field(ge=0, le=DURATION_MAX_SECONDS)]
+
+
+class AlertRule(ContractModel):
+    """An alert rule.
+
+    An alert opens when the condition has been fulfilled for `for_seconds` without a break, and ends when it has not
+    been for `clear_seconds`. Kinds and thresholds: `above` and `below`: the metric is at least, or at most, the
+    threshold; `rate-above` and `rate-below`: its increase per second is; `no-data`: the machine reports, but without
+    the metric (empty: without CPU, memory or disk); `changed`: `metric` is one of CHANGES and has changed; `disk-full`:
+    the disk is forecast to be full within this number of days; `away`: the machine went silent without a graceful stop;
+    `clock`: its clock is wrong by at least this number of seconds; `rejected`: at least this number of its messages was
+    rejected within an hour. While an alert is open, `clear_threshold` replaces the threshold. Without a threshold,
+    `above` uses the value from which CPU, memory or disk alone make the health of a machine critical.
+    """
+
+    name: Identifier
+    title: Annotated[Line, Field(min_length=1, max_length=64)]
+    kind: RuleKind
+    metric: MetricOrNone = ""
+    threshold: Reading | None = None
+    for_seconds: Duration = 0
+    clear_threshold: Reading | None = None
+    clear_seconds: Duration = 60
+    severity: Literal["warning", "critical"] = "warning"
+    selector: MachineSelector = MachineSelector()
+    enabled: bool = True
+
+    @property
+    def family(self) -> tuple[str, str, str]:
+        """Rules of which only those with the most specific selector apply to a machine: kind, metric, severity."""
+        return self.kind, self.metric, self.severity
+
+    @property
+    def is_lower(self) -> bool:
+        """Whether the condition is fulfilled at or below the threshold, instead of at or above it."""
+        return self.kind in _LOWER
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.kind in _MEASURED and not self.metric:
+            raise ValueError(f"a rule of kind {self.kind} needs a metric")
+        if self.kind == "changed" and self.metric not in CHANGES:
+            raise ValueError(f"the metric of a rule of kind changed is one of {', '.join(CHANGES)}")
+        if self.metric and self.kind in ("disk-full", "away", "clock", "rejected"):
+            raise ValueError(f"a rule of kind {self.kind} has no metric")
+        self._check_threshold()
+        return self
+
+    def _check_threshold(self) -> None:
+        of_health = self.kind == "above" and self.metric in HEALTH_METRICS
+        if self.threshold is None and self.kind in _NEEDS_THRESHOLD and not of_health:
+            raise ValueError(f"a rule of kind {self.kind} needs a threshold")
+        if self.threshold is not None and self.kind not in _NEEDS_THRESHOLD:
+            raise ValueError(f"a rule of kind {self.kind} has no threshold")
+        if self.kind == "clock" and (self.threshold or 0) < CLOCK_MIN_SECONDS:
+            raise ValueError(f"the threshold of a clock is at least {CLOCK_MIN_SECONDS} seconds")
+        if self.kind == "disk-full" and not 0 < (self.threshold or 0) <= DAYS_MAX:
+            raise ValueError(f"the threshold is a number of days up to {DAYS_MAX}")
+        if self.kind == "rejected" and (self.threshold or 0) < 1:
+            raise ValueError("the threshold is a number of messages, at least 1")
+        if self.clear_threshold is None:
+            return
+        if self.threshold is None:
+            raise ValueError("a clear threshold needs a threshold")
+        if (self.clear_threshold < self.threshold) if self.is_lower else (self.clear_threshold > self.threshold):
+            side = "below" if self.is_lower else "above"
+            raise ValueError(f"the clear threshold is {side} the threshold: the alert would never begin")
+
+
+def health_threshold(metric: str, thresholds: Thresholds) -> float:
+    """Return the percentage from which this metric alone makes the health critical (`schemas.fleet.health`).
+
+    Raises KeyError for a metric that is not in HEALTH_METRICS.
+    """
+    component: Component = getattr(thresholds, HEALTH_METRICS[metric])
+    return 100 - thresholds.component_critical * (100 - component.knee_percent)
+
+
+DEFAULT_RULES: Final = (
+    AlertRule(name="away", title="Machine offline", kind="away", for_seconds=60, clear_seconds=0, severity="critical"),
+    AlertRule(name="clock", title="Clock off", kind="clock", threshold=60, for_seconds=300),
+    AlertRule(name="cpu", title="High CPU usage", kind="above", metric="cpu_percent", for_seconds=300),
+    AlertRule(
+        name="disk",
+        title="Disk nearly full",
+        kind="above",
+        metric="disk_percent",
+        for_seconds=60,
+        severity="critical",
+    ),
+    AlertRule(
+        name="memory",
+        title="Memory nearly full",
+        kind="above",
+        metric="memory_percent",
+        for_seconds=300,
+        severity="critical",
+    ),
+    AlertRule(name="unmeasured", title="Metrics unavailable", kind="no-data", for_seconds=600),
+)
+"""Rules of a new organisation."""

@@ -1,0 +1,58 @@
+"""Tables of incidents, alert rules and alerts.
+
+Invariants:
+- Those of `schemas.database.tables`.
+- A rule belongs to one organisation, in which its name is unique. Its alerts refer to it by name, and outlive it.
+"""
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, ForeignKey, Index, String, Table, UniqueConstraint
+
+from schemas.database.columns import BigId
+from schemas.database.metadata import metadata
+
+incident = Table(
+    "incident",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("org_id", ForeignKey("org.id", ondelete="CASCADE"), nullable=True, comment="null: whole system"),
+    Column("kind", String(32), nullable=False, comment="mass-silence, blind, cloned-identity"),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("details", JSON, nullable=False),
+    Index("ix_incident_started_at", "started_at"),
+)
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("machine_id", ForeignKey("machine.id", ondelete="CASCADE"), nullable=False),
+    Column("rule", String(63), nullable=False, comment="name of an alert rule"),
+    Column("title", String(64), nullable=False),
+    Column("severity", String(16), nullable=False, comment="warning, critical"),
+    Column("detail", String(256), nullable=False, server_default=""),
+    Column("started_at", BigInteger, nullable=False, comment="start of the condition"),
+    Column("ended_at", BigInteger, comment="null: open"),
+    Index("ix_alert_machine_id_started_at", "machine_id", "started_at"),
+    Index("ix_alert_ended_at", "ended_at"),
+)
+
+alert_rule = Table(
+    "alert_rule",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("org_id", ForeignKey("org.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(63), nullable=False, comment="id; the last level of the topic of its alerts"),
+    Column("title", String(64), nullable=False),
+    Column("kind", String(16), nullable=False, comment="schemas.contract.alert_rules.Kind"),
+    Column("metric", String(63), nullable=False, server_default="", comment="vital, extra metric or fact; empty: none"),
+    Column("threshold", Float, comment="null: from the health parameters of the organisation"),
+    Column("for_seconds", Float, nullable=False),
+    Column("clear_threshold", Float, comment="null: the threshold"),
+    Column("clear_seconds", Float, nullable=False),
+    Column("severity", String(16), nullable=False, comment="warning, critical"),
+    Column("selector", JSON, nullable=False, comment="schemas.contract.alert_rules.Selector"),
+    Column("enabled", Boolean, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    UniqueConstraint("org_id", "name"),
+)
