@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cli.options import CLOCK, Data, Database, Json
-from cli.output import new_table, note, show_json, show_table
+from cli.output import new_table, note, short_utc, show_json, show_table
 from cli.settings import fleet_database
 from runtime.durations import duration
 from schemas.fleet.ledger import Ledger
@@ -22,7 +22,7 @@ _COLOURS = {"online": "green", "stale": "yellow", "offline": "red", "ok": "green
 
 @app.command()
 def machines(data: Data = None, database: Database = None, as_json: Json = False) -> None:
-    """List machines: presence, health, vitals, last seen."""
+    """List machines, the most severe first: presence, health, vitals, last seen."""
     found = _list_machines(data, database)
     if as_json:
         show_json(found)
@@ -35,25 +35,27 @@ def ledger(data: Data = None, database: Database = None, as_json: Json = False) 
     """List the ledger of each machine: samples stored, late, dropped, waiting, rejected, lost."""
     found = _list_machines(data, database)
     if as_json:
-        show_json([{name: row[name] for name in ("org", "machine", "ledger")} for row in found])
+        show_json([{name: row[name] for name in ("org", "machine", "ledger")} for row in _by_name(found)])
     else:
         show_table(ledger_table(found))
 
 
 def machine_table(found: Sequence[dict[str, Any]], *, now: float) -> "Table":
-    """Return machines as a table. `now`: seconds since the epoch."""
+    """Return machines as a table, readings that are not current dimmed. `now`: seconds since the epoch."""
     right = ("CPU", "Memory", "Disk", "Up", "Last seen")
-    table = new_table(("Machine", "Status", "Why", "Health"), right, no_wrap=True)
+    table = new_table(("Machine", "Status", "Since", "Why", "Health"), right, no_wrap=True)
     named = _names(found)
     for row in found:
-        vitals, health, seen = row["vitals"], row["health"], row["last_seen"]
+        vitals, seen = row["vitals"], row["last_seen"]
+        readings = [_percent(vitals[name]) for name in ("cpu_percent", "memory_percent", "disk_percent")]
+        readings.append("" if vitals["uptime_seconds"] is None else duration(vitals["uptime_seconds"]))
         table.add_row(
             named[row["org"], row["machine"]],
             _coloured(row["presence"], row["presence"] if row["verified"] else f"{row['presence']}?"),
+            short_utc(row["since"], now),
             row["reason"],
-            _coloured(health["status"], f"{health['status']} {'' if health['score'] is None else health['score']}"),
-            *(_percent(vitals[name]) for name in ("cpu_percent", "memory_percent", "disk_percent")),
-            "" if vitals["uptime_seconds"] is None else duration(vitals["uptime_seconds"]),
+            _health(row, now),
+            *(readings if row["current"] else (f"[dim]{reading}[/]" for reading in readings)),
             "never" if seen is None else duration(now - seen / 1000),
         )
     return table
@@ -63,7 +65,7 @@ def ledger_table(found: Sequence[dict[str, Any]]) -> "Table":
     """Return ledgers as a table."""
     table = new_table(["Machine"], [name.capitalize() for name in Ledger.__slots__], no_wrap=True)
     named = _names(found)
-    for row in found:
+    for row in _by_name(found):
         figures = {name: f"{row['ledger'][name]:,}" for name in Ledger.__slots__}
         if row["ledger"]["lost"]:
             figures["lost"] = f"[red]{figures['lost']}[/]"
@@ -76,12 +78,15 @@ def _list_machines(data: Path | None, database: str | None) -> list[dict[str, An
     from schemas.database.queries.machines import list_machines
 
     with fleet_database(data, database, read_only=True) as engine:
-        found = list_machines(engine)
-        trouble = find_trouble(engine, now=CLOCK.now()) if found else ""
-    if not trouble:
-        return found
-    note(f"{trouble}: these are the last known values, and no presence is verified")
-    return [{**row, "verified": False} for row in found]
+        trouble = find_trouble(engine, now=CLOCK.now())
+        found = list_machines(engine, trouble=trouble)
+    if found and trouble:
+        note(f"{trouble}: these are the last known values, and no presence is verified")
+    return found
+
+
+def _by_name(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(found, key=lambda row: (row["org"], row["machine"]))
 
 
 def _names(found: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
@@ -90,6 +95,14 @@ def _names(found: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
     return {
         (row["org"], row["machine"]): f"{row['org']}/{row['machine']}" if several else row["machine"] for row in found
     }
+
+
+def _health(row: dict[str, Any], now: float) -> str:
+    """Return health and score, or the time of the last readings if they are not current."""
+    if not row["current"]:
+        return "–" if row["as_of"] is None else f"[dim]– as of {short_utc(row['as_of'], now)}[/]"
+    status, score = row["health"]["status"], row["health"]["score"]
+    return _coloured(status, f"{status} {'' if score is None else score}")
 
 
 def _coloured(status: str, text: str) -> str:

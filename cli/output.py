@@ -28,6 +28,17 @@ def utc(at: int | None) -> str:
     return "" if at is None else datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def short_utc(at: int | None, now: float) -> str:
+    """Format a time in milliseconds to the minute, UTC, with the date unless it is today's; `now` is in seconds."""
+    if at is None:
+        return ""
+    try:
+        moment, today = datetime.fromtimestamp(at / 1000, UTC), datetime.fromtimestamp(now, UTC)
+    except (OverflowError, ValueError):
+        return "?"  # a clock that was very wrong
+    return moment.strftime("%H:%MZ" if moment.date() == today.date() else "%Y-%m-%d %H:%MZ")
+
+
 def show_json(value: object) -> None:
     """Print a value as indented JSON."""
     typer.echo(json.dumps(value, indent=2))

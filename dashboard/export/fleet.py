@@ -3,6 +3,7 @@
 Invariants:
 - Machines are read in batches. No reader, however slow, holds a transaction open; only the names are all in memory.
 - Names, codes and times are as in the contract, in no language.
+- Readings that are not `current` are of the time `as_of`; without them, no health.
 """
 
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ COLUMNS: Final = (
     "since",
     "verified",
     "last_seen",
+    "current",
+    "as_of",
     "health_status",
     "health_score",
     "cpu_percent",
@@ -44,6 +47,6 @@ def rows(engine: Engine, org_name: str, filters: Filters) -> Iterator[Rows]:
 
 
 def _machine(row: Row[Any]) -> dict[str, Any]:
-    times = {"since": row.since_at, "last_seen": row.last_seen_at}
+    times = {"since": row.since_at, "last_seen": row.last_seen_at, "as_of": row.as_of}
     known = {name: getattr(row, name, None) for name in COLUMNS}
     return {**known, "machine": row.name, **{name: None if at is None else iso(at) for name, at in times.items()}}

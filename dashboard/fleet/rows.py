@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -47,6 +48,7 @@ class FleetColumn:
 COLUMNS: Final = (
     FleetColumn("machine", marked("Machine")),
     FleetColumn("status", marked("Status")),
+    FleetColumn("since", marked("Since"), falls=True),
     FleetColumn("health", marked("Health")),
     FleetColumn("cpu", marked("CPU"), falls=True),
     FleetColumn("trend", marked("{minutes} min"), sortable=False),
@@ -98,11 +100,12 @@ def rows(
     trends: Mapping[str, Trend] | None = None,
     *,
     path: str,
+    zone: tzinfo = UTC,
 ) -> list[dict[str, Any]]:
     """Return the table's rows. `path` is the address of the machine page, `trends` is by machine id."""
     limits, known = thresholds or DEFAULT_THRESHOLDS, trends or {}
     return [
-        cells.row(row.name, f"{path}?id={quote(row.name)}", *_cells(row, now, limits, known.get(row.name, ())))
+        cells.row(row.name, f"{path}?id={quote(row.name)}", *_cells(row, now, zone, limits, known.get(row.name, ())))
         for row in found
     ]
 
@@ -120,7 +123,9 @@ def status(row: Row[Any], now: int) -> tuple[Word, str]:
 
 
 def health(row: Row[Any]) -> Word:
-    """Return the health score with its status."""
+    """Return the health score with its status; a dash if the readings are not current."""
+    if not row.current:
+        return Word(text.UNKNOWN, "plain")
     word = text.health(row.health_status)
     return word if row.health_score is None else Word(f"{row.health_score} {word.label}", word.tone)
 
@@ -135,16 +140,21 @@ def tone(percent: float | None, component: Component, thresholds: Thresholds) ->
     return "fair" if value <= thresholds.component_warn else "plain"
 
 
-def _cells(row: Row[Any], now: int, thresholds: Thresholds, trend: Trend) -> list[dict[str, Any]]:
-    return [
-        cells.machine(row.name, row.hostname),
-        cells.chip(*status(row, now)),
-        cells.chip(health(row)),
+def _cells(row: Row[Any], now: int, zone: tzinfo, thresholds: Thresholds, trend: Trend) -> list[dict[str, Any]]:
+    aged = "" if row.current else text.as_of(row.as_of, now, zone)
+    readings = (
         _bar(row.cpu_percent, thresholds.cpu, thresholds),
         _line(trend),
         _bar(row.memory_percent, thresholds.memory, thresholds),
         _bar(row.disk_percent, thresholds.disk, thresholds),
         cells.plain(text.duration(row.uptime_seconds)),
+    )
+    return [
+        cells.machine(row.name, row.hostname),
+        cells.chip(*status(row, now)),
+        cells.plain(text.short_moment(row.since_at, now, zone) if row.since_at else text.UNKNOWN),
+        {**cells.chip(health(row)), "detail": aged},
+        *(cells.aged(cell, aged) if aged else cell for cell in readings),
         cells.plain(text.ago(row.last_seen_at, now)),
         _tags(row.labels),
         cells.plain(" ".join(part for part in (row.os, row.os_version) if part) or text.UNKNOWN),

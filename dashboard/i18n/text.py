@@ -14,7 +14,7 @@ from math import isfinite
 from typing import Final
 
 from babel import Locale
-from babel.dates import format_datetime, format_time
+from babel.dates import format_datetime, format_skeleton, format_time
 from babel.numbers import format_decimal, format_scientific
 from babel.units import format_unit
 
@@ -265,6 +265,21 @@ def moment(then: int, now: int, zone: tzinfo) -> str:
     if local.date() == _local(now, zone).date():
         return clock(then, zone)
     return format_datetime(local, "medium", locale=locale())
+
+
+def short_moment(then: int, now: int, zone: tzinfo) -> str:
+    """Format a time (milliseconds) to the minute: the time of day, with the day unless it is today."""
+    local, today = _local(then, zone), _local(now, zone)
+    at = format_time(local, "short", locale=locale())
+    if local.date() == today.date():
+        return at
+    day = format_skeleton("MMMd" if local.year == today.year else "yMMMd", local, locale=locale())
+    return f"{day}, {at}"
+
+
+def as_of(then: int | None, now: int, zone: tzinfo) -> str:
+    """Return the time of readings that are no longer current; empty if there are none."""
+    return "" if then is None else _("as of {at}", at=short_moment(then, now, zone))
 
 
 def chart_day() -> str:

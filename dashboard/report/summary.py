@@ -100,9 +100,7 @@ def gather(
         went = [change for _, change in changes.get(row.id, ())]
         there = measure_availability(since, went, within=within, blind=blind)
         ledger = ledgers.get(row.id, Ledger())
-        machines[row.id] = MachineSummary(
-            row.name, row.hostname or row.name, row.health_status or "unknown", there, ledger
-        )
+        machines[row.id] = MachineSummary(row.name, row.hostname or row.name, row.health_status, there, ledger)
     report = Report(org_name, within, now, list(machines.values()), incidents)
     thresholds = read_settings(engine, org_name)[0].thresholds
     for some in report_queries.read_hours(engine, org_name, within):

@@ -42,6 +42,12 @@ def plain(shown: str, hint: str = "") -> dict[str, Any]:
     return {"kind": "text", "text": shown, "hint": hint}
 
 
+def aged(cell: Mapping[str, Any], as_of: str) -> dict[str, Any]:
+    """Return a cell whose value is not current: greyed, with the time of its value as its hint."""
+    plain_tone = {"tone": "plain"} if "tone" in cell else {}
+    return {**cell, **plain_tone, "hint": as_of, "aged": True}
+
+
 def chip(word: Word, hint: str = "") -> dict[str, Any]:
     """Return a cell with a coloured label."""
     return {"kind": "chip", "text": word.label, "tone": word.tone, "hint": hint}

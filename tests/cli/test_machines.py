@@ -6,7 +6,7 @@ import pytest
 from command_line import dashfleet
 from ingestion import Bench, Speaker
 from rich.console import Console
-from seeding import Fleet
+from seeding import NOW, Fleet
 from sqlalchemy import Engine
 
 from cli.machines import ledger_table, machine_table
@@ -17,7 +17,7 @@ from schemas.database.queries.machines import list_machines
 
 
 def test_a_machine_that_was_never_heard_is_listed_as_unknown(fleet: Engine) -> None:
-    row = list_machines(fleet)[0]
+    row = next(row for row in list_machines(fleet) if row["org"] == "home")
     assert (row["org"], row["machine"], row["presence"], row["last_seen"]) == ("home", "attic", "unknown", None)
     assert row["health"] == {"score": None, "status": "unknown"}
     assert row["ledger"]["expected"] == 0
@@ -31,10 +31,12 @@ def test_the_table_names_every_machine_and_fits_a_terminal(bench: Bench, speaker
     with console.capture() as captured:
         console.print(machine_table(list_machines(fleet), now=bench.clock.now() / 1000 + 5))
     lines = captured.get().splitlines()
-    assert lines[0].split() == ["Machine", "Status", "Why", "Health", "CPU", "Memory", "Disk", "Up", "Last", "seen"]
-    assert lines[1].split()[:6] == ["home/attic", "online", "connected", "ok", "100", "10.0"]
-    assert lines[1].rstrip().endswith("5 s")
-    assert lines[2].split()[:2] == ["office/attic", "unknown"]
+    heads = ["Machine", "Status", "Since", "Why", "Health", "CPU", "Memory", "Disk", "Up", "Last", "seen"]
+    assert lines[0].split() == heads
+    assert lines[1].split()[:2] == ["office/attic", "unknown"]
+    assert lines[2].split()[:2] == ["home/attic", "online"]
+    assert lines[2].split()[3:7] == ["connected", "ok", "100", "10.0"]
+    assert lines[2].rstrip().endswith("5 s")
 
 
 def test_no_figure_of_a_machine_breaks_the_table(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
@@ -49,6 +51,20 @@ def test_no_figure_of_a_machine_breaks_the_table(bench: Bench, speaker: Speaker,
         console.print(machine_table(far, now=bench.clock.now() / 1000))
     assert len(found) == 2
     assert captured.get().splitlines()[1].rstrip().endswith("over 99,999 d  over 99,999 d")
+
+
+def test_a_machine_that_is_not_online_has_no_health_and_dimmed_readings_of_their_time(database: Engine) -> None:
+    fleet = Fleet(database)
+    fleet.machine("fine")
+    fleet.machine("away", presence="offline", reason="lost", cpu_percent=99.0, sampled_at=NOW - 900_000)
+    console = Console(width=120, force_terminal=True, color_system="standard")
+    with console.capture() as captured:
+        console.print(machine_table(list_machines(database), now=NOW / 1000))
+    _head, away, fine = captured.get().splitlines()
+    assert "away" in away
+    assert "\x1b[2m– as of 21:58Z\x1b[0m" in away
+    assert "\x1b[2m99.0 %\x1b[0m" in away
+    assert "\x1b[2m" not in fine
 
 
 @pytest.mark.parametrize("beat_seconds_ago", [None, 60.0])

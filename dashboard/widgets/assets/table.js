@@ -116,6 +116,8 @@ function fill(cell, content, item) {
   const wanted = JSON.stringify(content);
   if (cell.dataset.shown === wanted) return;
   cell.dataset.shown = wanted;
+  cell.classList.toggle("df-aged", Boolean(content.aged));
+  if (content.aged || cell.title) cell.title = content.aged ? content.hint : "";
   if (content.kind === "bar" && cell.firstChild) return bar(cell, content);
   cell.replaceChildren(...KINDS[content.kind](content, item));
   if (content.kind === "bar") bar(cell, content);
@@ -127,7 +129,10 @@ const KINDS = {
     link.href = item.href;
     return detail ? [link, node("span", "df-sub", detail)] : [link];
   },
-  chip: ({ text, tone, hint }) => [titled(node("span", `df-chip df-${tone}`, text), hint)],
+  chip: ({ text, tone, hint, detail }) => {
+    const chip = titled(node("span", `df-chip df-${tone}`, text), hint);
+    return detail ? [chip, node("span", "df-beside", detail)] : [chip];
+  },
   chips: ({ chips }) => chips.map(({ text, tone }) => node("span", `df-chip df-${tone}`, text)),
   tags: ({ tags, more, hint }) => {
     const group = titled(node("span", "df-tags", ""), hint || tags.join(", "));

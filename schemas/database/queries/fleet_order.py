@@ -1,36 +1,71 @@
-"""Sort orders of the fleet, for the table, the cards, exports and addresses.
+"""A machine's state as readers may show it, and the sort orders of the fleet.
 
-The default shows the lowest health score first; equal values are ordered by name.
+Invariants:
+- The values of a machine are current only while it is online and verified (CURRENT_NOW). Otherwise its health is
+  unknown and it has no score, whatever its last sample said, and its readings are those of the time AS_OF.
+- The default order shows the most severe machine first: offline, stale, unknown, long offline, critical, warning, OK;
+  of equal severity the lowest score, and of machines without a score the one that changed last. Then by name.
+- Readings that are not current are sorted as if they were not measured.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, case, func
+from sqlalchemy import BigInteger, ColumnElement, Float, and_, case, cast, func
 
 from schemas.database.tables import machine, state
 
+ONLINE: Final = "online"
 RETIRED: Final = "retired"
 PRESENCE_NOW: Final = func.coalesce(state.c.presence, "unknown")
-HEALTH_NOW: Final = func.coalesce(state.c.health_status, "unknown")
+CURRENT_NOW: Final = and_(PRESENCE_NOW == ONLINE, state.c.verified.is_(True))
+HEALTH_NOW: Final = case((CURRENT_NOW, func.coalesce(state.c.health_status, "unknown")), else_="unknown")
+SCORE_NOW: Final = case((CURRENT_NOW, state.c.health_score))
+_SAMPLED: Final = cast(state.c.sampled_at, Float) + func.coalesce(state.c.clock_offset_milliseconds, 0)
+"""By the server's clock. A machine may state any time, and no sum of them overflows a float."""
+
+AS_OF: Final = case(
+    (_SAMPLED.between(0, state.c.last_seen_at), cast(_SAMPLED, BigInteger)),
+    (state.c.sampled_at.is_not(None), state.c.last_seen_at),
+)
+"""Time of the last readings, in milliseconds by the server's clock; null without readings."""
+
 SHOWN_NAME: Final = func.lower(func.coalesce(machine.c.hostname, machine.c.name))
 
-_WORST_FIRST: Final = ("offline", "stale", "unknown", "expired", "online", RETIRED)
+_PRESENCES: Final = {"offline": 0, "stale": 1, "unknown": 2, "expired": 3, RETIRED: 7}
+_HEALTHS: Final = {"unknown": 2, "critical": 4, "warn": 5, "ok": 6}
 _SEVERITY: Final = case(
-    {code: rank for rank, code in enumerate(_WORST_FIRST)}, value=PRESENCE_NOW, else_=len(_WORST_FIRST)
+    (PRESENCE_NOW == ONLINE, case(_HEALTHS, value=HEALTH_NOW, else_=_HEALTHS["unknown"])),
+    else_=case(_PRESENCES, value=PRESENCE_NOW, else_=_PRESENCES["unknown"]),
 )
+_NEWEST_CHANGE: Final = case((CURRENT_NOW, None), else_=state.c.since_at)
+
+
+def _current(reading: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((CURRENT_NOW, reading))
+
+
 SORT_ORDERS: Final[Mapping[str, ColumnElement[Any]]] = {
     "machine": SHOWN_NAME,
     "status": _SEVERITY,
-    "health": state.c.health_score,
-    "cpu": state.c.cpu_percent,
-    "memory": state.c.memory_percent,
-    "disk": state.c.disk_percent,
-    "uptime": state.c.uptime_seconds,
+    "since": state.c.since_at,
+    "health": SCORE_NOW,
+    "cpu": _current(state.c.cpu_percent),
+    "memory": _current(state.c.memory_percent),
+    "disk": _current(state.c.disk_percent),
+    "uptime": _current(state.c.uptime_seconds),
     "seen": state.c.last_seen_at,
     "system": func.lower(machine.c.os),
     "agent": machine.c.agent_version,
 }
 """The sort orders of the fleet, by the code used in addresses."""
 
-DEFAULT_SORT: Final = "health"
+DEFAULT_SORT: Final = "status"
+
+
+def ordering(order: str, *, descending: bool = False) -> list[ColumnElement[Any]]:
+    """Return what to sort by: unmeasured values last in both directions, equal values as the default order has them."""
+    column = SORT_ORDERS.get(order, SORT_ORDERS[DEFAULT_SORT])
+    wanted = (column.desc() if descending else column.asc()).nulls_last()
+    severity = [SCORE_NOW.asc().nulls_last(), _NEWEST_CHANGE.desc().nulls_last()] if column is _SEVERITY else []
+    return [wanted, *severity, SHOWN_NAME.asc(), machine.c.name.asc()]

@@ -5,6 +5,7 @@ Invariants:
 - A page of the fleet is read in two steps: names (filter, sort, page), then the rows of these names. Figures may
   change between refreshes while rows keep their place.
 - Text from a visitor is always a bound value; a sort order is looked up in `fleet_order`.
+- Each row says whether its readings are `current`, and `as_of` which time they are; its health is unknown if not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +17,14 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, String, case, cast, f
 from schemas.contract.messages import VITALS
 from schemas.database.queries.fetch import fetch_all, fetch_first
 from schemas.database.queries.fleet_order import (
+    AS_OF,
+    CURRENT_NOW,
     DEFAULT_SORT,
     HEALTH_NOW,
     PRESENCE_NOW,
     RETIRED,
-    SHOWN_NAME,
-    SORT_ORDERS,
+    SCORE_NOW,
+    ordering,
 )
 from schemas.database.tables import machine, org, state, stream, transition
 from schemas.fleet.ledger import Ledger
@@ -116,13 +119,18 @@ def find_machine(engine: Engine, org_name: str, name: str) -> Row[Any] | None:
     )
 
 
-def list_machines(engine: Engine) -> list[dict[str, Any]]:
-    """Return every machine of every organisation, in the form that `dashfleet machines --json` documents."""
+def list_machines(engine: Engine, *, trouble: str = "") -> list[dict[str, Any]]:
+    """Return every machine of every organisation, the most severe first, as `dashfleet machines --json` documents it.
+
+    While there is `trouble` (`heartbeat.find_trouble`), no presence is verified and no reading is current.
+    """
     identity = (machine.c.id, org.c.name.label("org"), machine.c.name.label("machine"), machine.c.hostname)
-    states = (column for column in state.c if column.name != "machine_id")
-    query = select(*identity, *states).select_from(_FLEET).order_by(org.c.name, machine.c.name)
+    states = (state.c[name] for name in ("reason", "since_at", "verified", "last_seen_at", "extra", *VITALS))
+    clock = state.c.clock_offset_milliseconds
+    query = select(*identity, *states, clock, *_now()).select_from(_FLEET).order_by(*ordering(DEFAULT_SORT), org.c.name)
     ledgers = read_ledgers(engine)
-    return [_plain(row, ledgers.get(row.id, Ledger())) for row in fetch_all(engine, query)]
+    found = [_plain(row, ledgers.get(row.id, Ledger())) for row in fetch_all(engine, query)]
+    return [{**row, **_UNVERIFIED} for row in found] if trouble else found
 
 
 def list_transitions(engine: Engine, machine_id: int, *, limit: int) -> list[Row[Any]]:
@@ -160,19 +168,24 @@ def select_machines(org_name: str, *columns: ColumnElement[Any]) -> Select[Any]:
     return select(*columns).select_from(_FLEET).where(org.c.name == org_name)
 
 
+_UNVERIFIED: Final = {"verified": False, "current": False, "health": {"score": None, "status": "unknown"}}
+
+
 def _plain(row: Row[Any], ledger: Ledger) -> dict[str, Any]:
     return {
         "org": row.org,
         "machine": row.machine,
         "hostname": row.hostname,
-        "presence": row.presence or "unknown",
+        "presence": row.presence,
         "reason": row.reason or "",
         "since": row.since_at,
         "verified": row.verified is not False,
-        "health": {"score": row.health_score, "status": row.health_status or "unknown"},
+        "current": row.current,
+        "as_of": row.as_of,
+        "health": {"score": row.health_score, "status": row.health_status},
         "last_seen": row.last_seen_at,
         "clock_offset_milliseconds": row.clock_offset_milliseconds,
-        "vitals": {name: getattr(row, name) for name in VITALS},
+        "vitals": {"as_of": row.as_of, **{name: getattr(row, name) for name in VITALS}},
         "extra": row.extra or {},
         "ledger": {name: getattr(ledger, name) for name in Ledger.__slots__},
     }
@@ -180,9 +193,15 @@ def _plain(row: Row[Any], ledger: Ledger) -> dict[str, Any]:
 
 def _row_columns() -> list[ColumnElement[Any]]:
     identity = [machine.c[name] for name in ("name", "hostname", "os", "os_version", "agent_version", "labels")]
-    facts = [state.c[name] for name in ("reason", "since_at", "verified", "last_seen_at", "health_score")]
+    facts = [state.c[name] for name in ("reason", "since_at", "verified", "last_seen_at")]
     vitals = [state.c[name] for name in _ROW_VITALS]
-    return [*identity, *facts, *vitals, PRESENCE_NOW.label("presence"), HEALTH_NOW.label("health_status")]
+    return [*identity, *facts, *vitals, *_now()]
+
+
+def _now() -> list[ColumnElement[Any]]:
+    """The state as it may be shown; see `fleet_order`."""
+    shown = {"presence": PRESENCE_NOW, "health_status": HEALTH_NOW, "health_score": SCORE_NOW}
+    return [column.label(name) for name, column in {**shown, "current": CURRENT_NOW, "as_of": AS_OF}.items()]
 
 
 def _described(org_name: str, filters: Filters) -> list[ColumnElement[bool]]:
@@ -208,7 +227,4 @@ def _mentions(word: str) -> ColumnElement[bool]:
 
 
 def _sorted(query: Select[Any], filters: Filters) -> Select[Any]:
-    """Sort by the chosen order: unmeasured values last in both directions, equal values by name."""
-    column = SORT_ORDERS.get(filters.order, SORT_ORDERS[DEFAULT_SORT])
-    wanted = column.desc() if filters.descending else column.asc()
-    return query.order_by(wanted.nulls_last(), SHOWN_NAME.asc(), machine.c.name.asc())
+    return query.order_by(*ordering(filters.order, descending=filters.descending))

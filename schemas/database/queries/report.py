@@ -6,6 +6,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, select
 
 from schemas.database.queries.fetch import fetch_all, fetch_scalar
+from schemas.database.queries.fleet_order import HEALTH_NOW
 from schemas.database.queries.machines import select_machines
 from schemas.database.tables import hour, machine, org, state, transition
 from schemas.fleet.availability import PresenceChange, Span
@@ -16,7 +17,7 @@ READINGS: Final = ("cpu_percent", "memory_percent", "disk_percent")
 
 def list_machine_states(engine: Engine, org_name: str) -> list[Row[Any]]:
     """Return every machine with its key and its current state, by name."""
-    known = (state.c.presence, state.c.since_at, state.c.health_status, state.c.health_score)
+    known = (state.c.presence, state.c.since_at, HEALTH_NOW.label("health_status"))
     query = select_machines(org_name, machine.c.id, machine.c.name, machine.c.hostname, *known)
     return fetch_all(engine, query.order_by(machine.c.name))
 

@@ -1,5 +1,6 @@
 from typing import Any
 
+import pytest
 from seeding import NOW, Fleet
 from sqlalchemy import Engine
 
@@ -52,6 +53,18 @@ def test_an_offline_machine_says_why_and_for_how_long(fleet: Fleet, reader: Engi
     status = cells(fleet, reader, presence="offline", reason="lost", since_at=NOW - 7_200_000)["status"]
     assert (status["text"], status["tone"]) == ("Offline", "bad")
     assert status["hint"] == "The connection was lost, since 2 h"
+
+
+@pytest.mark.parametrize("given", [{"presence": "offline"}, {"presence": "stale"}, {"verified": False}])
+def test_of_a_machine_that_is_not_online_no_value_is_shown_as_current(
+    fleet: Fleet, reader: Engine, given: dict[str, Any]
+) -> None:
+    row = cells(fleet, reader, cpu_percent=99.0, sampled_at=NOW - 900_000, since_at=NOW - 600_000, **given)
+    assert row["health"] == {"kind": "chip", "text": "–", "tone": "plain", "hint": "", "detail": "as of 21:58"}
+    for code in ("cpu", "memory", "disk", "trend", "uptime"):
+        assert (row[code]["aged"], row[code]["hint"]) == (True, "as of 21:58"), code
+    assert (row["cpu"]["text"], row["cpu"]["tone"]) == ("99 %", "plain")
+    assert row["since"]["text"] == "22:03"
 
 
 def test_bars_are_coloured_as_the_score_counts(fleet: Fleet, reader: Engine) -> None:
@@ -110,4 +123,4 @@ def test_the_course_of_the_cpu_has_gaps_and_is_told_in_words(fleet: Fleet, reade
     assert line["points"] == " 5 ?"
     assert line["text"] == "CPU from 10 % to 30 %, 20 % on average"
     (row,) = rows.rows(found, NOW, None, {"m": [None, None]}, path="/machine")
-    assert row["cells"][4] == {"kind": "text", "text": "–", "hint": ""}
+    assert row["cells"][5] == {"kind": "text", "text": "–", "hint": ""}
