@@ -4,8 +4,7 @@ Invariants:
 - Nothing is acknowledged before its COMMIT, and nothing is kept that could not be committed: when the database is
   unavailable, the batch and everything in memory is discarded, the connection is closed, and everything is loaded again
   when the database is back. The agents still have their samples.
-- A batch that the database refuses permanently is stored message by message; only the faulty message becomes a dead
-  letter.
+- A batch that the database refuses for good is stored message by message; only the faulty one becomes a dead letter.
 - Of several ingestors each handles, and keeps in memory, only its own work (`ingestor.cluster.work_assignment`). After
   a change of the assignment, new work is loaded, and its machines get time to be heard.
 """
@@ -96,9 +95,7 @@ class Ingestor:
         self._outbound = OutboundQueue(ack_seconds=ack_seconds, clock=clock)
         self._configs = OrgConfigs(store, self._assignment, self._outbound, clock)
         self._cache = MachineCache(store, self._assignment, clock)
-        alerts = AlertEngine(
-            discover(rules), self._assignment, self._configs, self._outbound, clock, tick_seconds=TICK_SECONDS
-        )
+        alerts = AlertEngine(discover(rules), self._assignment, self._configs, clock, tick_seconds=TICK_SECONDS)
         names = [rule.name for rule in alerts.rules]
         self._ingress = Ingress(store, self._cache, self._assignment, self._outbound, clock, limits=limits, rules=names)
         self._dispatcher = Dispatcher(store.commands, self._cache, self._assignment, random=random)
@@ -109,7 +106,9 @@ class Ingestor:
             on_result=self._dispatcher.handle_result,
             org_handlers={topics.REQUEST: requests.handle, topics.ENROL_REQUEST: self._ingress.handle_enrolment},
         )
-        self._monitor = PresenceMonitor(store, self._cache, self._assignment, self._configs, alerts, clock)
+        self._monitor = PresenceMonitor(
+            store, self._cache, self._assignment, self._configs, alerts, self._outbound, clock
+        )
         self._maintenance = Maintenance((Rollup(store), Pruning(store)), clock)
         self._receiver = Receiver(self._assignment, self._ingress, clock, self.counters)
 
@@ -258,6 +257,7 @@ class Ingestor:
             self.counters[f"rejected.{letter.reason}"] += 1
         self._ingress.committed(batch)
         self._outbound.committed(batch)
+        self._monitor.retained.committed(batch)
 
     def _on_connected(self, event: Connected) -> None:
         log.info("connected to the broker")

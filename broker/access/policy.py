@@ -26,6 +26,8 @@ class Role(StrEnum):
     OPERATOR = "operator"
     DASHBOARD = "dashboard"
     INGESTOR = "ingestor"
+    NOTIFIER = "notifier"
+    """The process that sends messages about alerts: it reads those of all organisations, and publishes nothing."""
     ENROL = "enrol"
     """An enrolment token: it may request a credential for a machine, and nothing else."""
 
@@ -66,6 +68,10 @@ class Principal:
         return self.name if self.org else f"_{self.name}"
 
 
+NOTIFIER = Principal(Role.NOTIFIER, "", "notifier")
+"""The process that sends messages about alerts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grants:
     """Topic filters that a principal may publish to and read."""
@@ -100,6 +106,8 @@ def grants(principal: Principal) -> Grants:
         case Role.ENROL:
             own = {"org": org, "principal": principal.level}
             return Grants(publish=(topics.ENROL_REQUEST.at(**own),), read=(topics.ENROL_ANSWER.at(**own),))
+        case Role.NOTIFIER:
+            return Grants(publish=(), read=tuple(topic.filter() for topic in (*_REPORTED, topics.ORG_CONFIG)))
         case Role.INGESTOR:
             retained = (topics.STATUS, topics.INFO)  # cleared when a machine is retired
             probe = topics.PROBE.filter(principal=principal.name)  # sent to itself, to test shared subscriptions
@@ -159,12 +167,17 @@ _FROM_THE_INGESTOR = (
     topics.CONFIG,
     topics.UPDATE,
     topics.ALERT,
+    topics.RESOLVED,
+    topics.INCIDENT,
     topics.ORG_CONFIG,
     topics.ENROL_ANSWER,
 )
+_REPORTED = (topics.ALERT, topics.RESOLVED, topics.INCIDENT)
+"""Alerts and incidents, which readers, operators and the notifier may read."""
+
 _RESERVED = frozenset(level for topic in topics.ALL for level in topic.pattern.split("/") if level.startswith("_"))
 
 
 def _readable(org: str) -> tuple[str, ...]:
-    upward = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT, topics.ALERT)
+    upward = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT, *_REPORTED)
     return (*(topic.filter(org=org) for topic in upward), topics.ORG_CONFIG.at(org=org))

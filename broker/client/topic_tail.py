@@ -27,6 +27,8 @@ _FOLLOWED = (
     topics.BACKFILL,
     topics.RESULT,
     topics.ALERT,
+    topics.RESOLVED,
+    topics.INCIDENT,
     topics.ORG_CONFIG,
 )
 

@@ -178,7 +178,7 @@ def create_missing(
     `machine` and `ingestor` name a machine and a further ingestor that get a credential.
     """
     from broker.access.credentials import new_secret
-    from broker.access.policy import Principal, Role
+    from broker.access.policy import NOTIFIER, Principal, Role
     from broker.client.request_client import DASHBOARD, OPERATOR_NAME
     from broker.client.topic_tail import READER_NAME
     from ingestor.admin.access import add_org, add_principal
@@ -192,6 +192,7 @@ def create_missing(
         PRINCIPAL.name: PRINCIPAL,
         **({} if ingestor is None else {ingestor: replace(PRINCIPAL, name=ingestor)}),
         "dashboard": DASHBOARD,
+        "notifier": NOTIFIER,
         "watch": Principal(Role.READER, ORG, READER_NAME),
         "act": Principal(Role.OPERATOR, ORG, OPERATOR_NAME),
     }

@@ -1,9 +1,7 @@
-"""The alert engine: evaluates rules, opens and closes alerts, and has the broker retain the open ones.
+"""The alert engine: evaluates rules, and opens and closes alerts.
 
 Invariants:
-- An alert is opened and closed in a transaction, and published only after its COMMIT.
-- The broker's retained alerts are those of the database: all open ones are published again on every connection, and the
-  last that ended are cleared again after a start, since a process may have died in between.
+- An alert is opened and closed in a transaction; `ingestor.alerts.retained_alerts` publishes it after the COMMIT.
 - While the ingestor is blind no machine is evaluated. A rule without a result opens nothing and closes nothing.
 - A machine that is retired or was never heard has no alerts.
 - Each ingestor evaluates the organisations that it owns.
@@ -11,7 +9,6 @@ Invariants:
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from itertools import islice
 
 from ingestor.alerts.rule import Facts, Rule
@@ -21,7 +18,6 @@ from ingestor.domain.incidents import Incidents
 from ingestor.domain.machine import Machine
 from ingestor.domain.presence import Presence
 from ingestor.intake.org_configs import OrgConfigs
-from ingestor.outbound.queue import OutboundQueue
 from runtime.clock import Clock
 
 EVALUATION_SECONDS = 5.0
@@ -35,7 +31,6 @@ class AlertEngine:
         rules: Collection[Rule],
         assignment: WorkAssignment,
         configs: OrgConfigs,
-        outbound: OutboundQueue,
         clock: Clock,
         *,
         tick_seconds: float,
@@ -43,7 +38,6 @@ class AlertEngine:
         self.rules = rules
         self._assignment = assignment
         self._configs = configs
-        self._outbound = outbound
         self._clock = clock
         self._rounds = max(1, round(EVALUATION_SECONDS / tick_seconds))
         self._round = 0
@@ -52,20 +46,11 @@ class AlertEngine:
         """Time since which a rule's result differs from the state of its alert."""
         self._changed: list[Alert] = []
 
-    def load(self, open_: Iterable[Alert], ended: Iterable[Alert]) -> None:
-        """Replace the alerts by those of the database; clear those that it does not have any more."""
-        before = [replace(alert, ended_at=alert.started_at) for alert in self._open.values()]
+    def load(self, open_: Iterable[Alert]) -> None:
+        """Replace the open alerts by those of the database."""
         self._open = {alert.key: alert for alert in open_ if self._assignment.owns(alert.org)}
         self._differs_since.clear()
         self._changed = []
-        self._outbound.clear_alerts()
-        over = (alert for alert in (*before, *ended) if alert.key not in self._open)
-        self._outbound.publish_alerts(alert for alert in over if self._assignment.owns(alert.org))
-        self.publish_all()
-
-    def publish_all(self) -> None:
-        """Publish all open alerts: the broker may have lost them."""
-        self._outbound.publish_alerts(self._open.values())
 
     def evaluate(self, fleet: Collection[Machine], incidents: Incidents, now: int) -> None:
         """Evaluate a part of the fleet."""

@@ -8,7 +8,7 @@ Invariants:
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -75,6 +75,25 @@ def is_mass(quiet: int, machines: int) -> bool:
 def went_quiet(before: PresenceState, after: PresenceState) -> bool:
     """Return whether a machine went silent without a graceful stop."""
     return before.presence in PRESENT and after.presence is not Presence.ONLINE and after.reason in _QUIET
+
+
+def affected(incident: Incident) -> list[str]:
+    """Return the names of the machines that an incident concerns, at most NAMES_MAX."""
+    name = incident.details.get("machine")
+    return list(incident.details.get("names", ())) or ([name] if name else [])
+
+
+def common_label(names: Collection[str], labels: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the label (`site=nantes`) that all these machines have; of several, the one that fewest others have.
+
+    `labels`: those of the organisation's machines, by name. Empty if no label is common to several machines.
+    """
+    if len(names) < 2 or not all(name in labels for name in names):
+        return ""
+    first, *others = (labels[name] for name in names)
+    common = [item for item in first.items() if all(other.get(item[0]) == item[1] for other in others)]
+    counted = [(sum(each.get(key) == value for each in labels.values()), key, value) for key, value in common]
+    return "{1}={2}".format(*min(counted)) if counted else ""
 
 
 class Incidents:

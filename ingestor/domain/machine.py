@@ -1,5 +1,6 @@
 """A machine as the ingestor knows it in memory: a copy of the database that is discarded when a commit fails."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ingestor.domain.dead_letter import RejectedError
@@ -82,6 +83,17 @@ class Stream:
         self.oldest_seq = self.highest_seq + 1
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Inventory of a machine by which rules, silences and messages name or select it, from its last `Info`."""
+
+    hostname: str = ""
+    os: str = ""
+    os_version: str = ""
+    agent_version: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Latest:
     """The newest live sample."""
@@ -132,12 +144,14 @@ class Machine:
     identity: Identity = field(default_factory=Identity)
     streams: dict[str, Stream] = field(default_factory=dict)
     behind: SessionBehind = field(default_factory=SessionBehind)
+    description: Description = field(default_factory=Description)
 
     def adopt(self, stored: "Machine") -> None:
         """Take over what another ingestor has stored of this machine; what is never stored is kept."""
         dying_at, seen_at = self.state.dying_at, stored.state.last_seen_at or 0
         still_dying = dying_at is not None and stored.state.session == self.state.session and seen_at <= dying_at
         self.state = replace(stored.state, dying_at=dying_at) if still_dying else stored.state
+        self.description = stored.description
         self.latest = stored.latest
         self.clock.adopt(stored.clock.milliseconds)
         for name, stream in stored.streams.items():

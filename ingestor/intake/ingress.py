@@ -141,6 +141,10 @@ class Ingress:
             levels = {"org": org, "machine": name}
             self._outbound.retain(outbound_message(topic, b"", **levels) for topic in _RETAINED)
             self._outbound.retain(outbound_message(topics.ALERT, b"", **levels, rule=rule) for rule in self._rules)
+            if self._cache.get(org, name) is None:  # removed: no alert of it will end any more
+                self._outbound.retain(
+                    outbound_message(topics.RESOLVED, b"", **levels, rule=rule) for rule in self._rules
+                )
         self._cleared = self._revoked
 
     def dropped(self) -> Counter[Client]:

@@ -20,6 +20,7 @@ from ingestor.domain.dead_letter import DeadLetter, RejectedError
 from ingestor.domain.machine import (
     CLOCK_TOLERANCE_MILLISECONDS,
     RANGES_MAX,
+    Description,
     Latest,
     Machine,
     Stream,
@@ -150,6 +151,9 @@ class MessageHandlers:
     def _info(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
         info = Info.decode(message.payload)
         batch.infos[machine.id] = (machine, info)
+        machine.description = Description(
+            info.hostname, info.os or "", info.os_version or "", info.agent_version, info.labels
+        )
         batch.machines[machine.id] = machine
         if not message.retain:
             batch.change_presence(machine, on_live(machine.state, info.session, now), now)

@@ -1,12 +1,17 @@
 """The messages that the ingestor publishes, encoded from domain objects."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from broker.client.transport import Message
 from ingestor.domain.alert import Alert
 from ingestor.domain.command import Command
 from ingestor.domain.command_changes import AddressedUpdate
+from ingestor.domain.incidents import Incident, affected, common_label
+from ingestor.domain.machine import Description
 from schemas.contract import topics
+from schemas.contract.alerts import INCIDENT_NAMES_MAX, AlertMessage, IncidentMessage, ResolvedMessage
 from schemas.contract.commands import CommandMessage, Desired
-from schemas.contract.messages import AlertMessage
 from schemas.contract.topics import Topic
 
 
@@ -33,8 +38,51 @@ def update_message(addressed: AddressedUpdate) -> Message:
     return message(topics.UPDATE, update.encode(), org=org, principal=level)
 
 
-def alert_message(alert: Alert) -> Message:
-    """Return the retained state of an alert; an empty payload clears one that has ended."""
-    fields = {name: getattr(alert, name) for name in ("rule", "title", "severity", "detail")}
-    payload = b"" if alert.ended_at is not None else AlertMessage(**fields, since=alert.started_at).encode()
-    return message(topics.ALERT, payload, org=alert.org, machine=alert.name, rule=alert.rule)
+def alert_message(alert: Alert, described: Description) -> Message:
+    """Return an active alert of a machine that is so described."""
+    return _alert(topics.ALERT, alert, AlertMessage(**_alert_fields(alert, described)).encode())
+
+
+def resolved_message(alert: Alert, described: Description) -> Message:
+    """Return an alert that has ended."""
+    resolved = ResolvedMessage(**_alert_fields(alert, described), until=alert.ended_at or alert.started_at)
+    return _alert(topics.RESOLVED, alert, resolved.encode())
+
+
+def cleared_alert(alert: Alert) -> Message:
+    """Return the message that clears an active alert."""
+    return _alert(topics.ALERT, alert, b"")
+
+
+def cleared_resolved(alert: Alert) -> Message:
+    """Return the message that clears an alert that has ended."""
+    return _alert(topics.RESOLVED, alert, b"")
+
+
+def incident_message(incident: Incident, labels: Mapping[str, Mapping[str, str]]) -> Message:
+    """Return an incident of an organisation. `labels`: of its machines, by name."""
+    names = affected(incident)
+    content = IncidentMessage(
+        id=incident.id or 0,
+        kind=incident.kind.value,
+        since=incident.started_at,
+        until=incident.ended_at,
+        machines=tuple(names[:INCIDENT_NAMES_MAX]),
+        machine_count=incident.details.get("machines", len(names)),
+        label=common_label(names, labels),
+    )
+    return message(topics.INCIDENT, content.encode(), org=incident.org, incident=str(incident.id))
+
+
+def cleared_incident(incident: Incident) -> Message:
+    """Return the message that clears an incident."""
+    return message(topics.INCIDENT, b"", org=incident.org, incident=str(incident.id))
+
+
+def _alert_fields(alert: Alert, described: Description) -> dict[str, Any]:
+    own = {name: getattr(alert, name) for name in ("rule", "title", "severity", "detail", "id")}
+    return {**own, "since": alert.started_at, "hostname": described.hostname or None, "labels": described.labels}
+
+
+def _alert(topic: Topic, alert: Alert, payload: bytes) -> Message:
+    return message(topic, payload, org=alert.org, machine=alert.name, rule=alert.rule)

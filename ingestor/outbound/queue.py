@@ -4,17 +4,17 @@ Invariants:
 - Nothing enters before its COMMIT. A message that is lost here is sent again: an acknowledgement and an update when
   data or request are repeated, a command after its backoff.
 - A command must not be late: without a connection, commands are discarded. Everything else waits for a connection.
-- Of a retained message only the newest of each topic waits.
+- Of a retained message only the newest of each topic waits, except the ends of alerts, of which each is published.
 """
 
 from collections import deque
 from collections.abc import Iterable
+from typing import TypeVar
 
 from broker.client.transport import Message, Transport
-from ingestor.domain.alert import Alert
 from ingestor.domain.batch import Batch
 from ingestor.outbound.acks import Acks
-from ingestor.outbound.messages import alert_message, command_message, config_message, message, update_message
+from ingestor.outbound.messages import command_message, config_message, message, update_message
 from runtime.clock import Clock
 from schemas.contract import topics
 
@@ -23,6 +23,8 @@ EACH_STEP = 500
 
 UPDATES_MAX = 200_000
 """Updates that wait; above, the oldest are discarded."""
+
+Key = TypeVar("Key")
 
 
 class OutboundQueue:
@@ -34,7 +36,8 @@ class OutboundQueue:
         self._updates: deque[Message] = deque(maxlen=UPDATES_MAX)
         self._answers: deque[Message] = deque()
         self._retained: dict[str, Message] = {}
-        self._alerts: dict[str, Message] = {}
+        self._alerts: dict[tuple[str, int | None], Message] = {}
+        """By topic, and the id of an alert if its end shall not replace that of another one."""
 
     @property
     def busy(self) -> bool:
@@ -53,7 +56,6 @@ class OutboundQueue:
             self._updates.extend(map(update_message, batch.changes.updates))
         self._commands.extend(map(command_message, batch.changes.sent))
         self._commands.extend(config_message(*config) for config in batch.changes.configs)
-        self.publish_alerts(batch.alerts)
 
     def answer(self, message: Message) -> None:
         """Add the answer to a request that was committed by itself."""
@@ -70,11 +72,16 @@ class OutboundQueue:
         for topic in retained:
             self._retained.pop(topic, None)
 
-    def publish_alerts(self, alerts: Iterable[Alert]) -> None:
-        """Add the current state of these alerts."""
-        for each in map(alert_message, alerts):
-            self._alerts.pop(each.topic, None)
-            self._alerts[each.topic] = each
+    def retain_alerts(self, messages: Iterable[Message]) -> None:
+        """Add retained messages of alerts and incidents, each in place of one that waits on its topic."""
+        for each in messages:
+            self._alerts.pop((each.topic, None), None)
+            self._alerts[each.topic, None] = each
+
+    def publish_ended(self, alert: int | None, ended: Message) -> None:
+        """Add the end of an alert, beside those of other alerts that wait on the same topic."""
+        self._alerts.pop((ended.topic, alert), None)
+        self._alerts[ended.topic, alert] = ended
 
     def publish(self, transport: Transport) -> int:
         """Publish what the connection accepts now; return the number of acknowledgements handed over."""
@@ -90,9 +97,8 @@ class OutboundQueue:
             queue.popleft()
         while self._answers and transport.publish(self._answers[0]):
             self._answers.popleft()
-        for waiting in (self._retained, self._alerts):
-            while waiting and transport.publish(next(iter(waiting.values()))):
-                del waiting[next(iter(waiting))]
+        _publish_each(self._retained, transport)
+        _publish_each(self._alerts, transport)
         return acknowledged
 
     def clear_alerts(self) -> None:
@@ -104,3 +110,9 @@ class OutboundQueue:
         self.acks.clear()
         self._commands.clear()
         self._updates.clear()
+
+
+def _publish_each(waiting: dict[Key, Message], transport: Transport) -> None:
+    """Publish waiting messages in their order, as far as the connection accepts them."""
+    while waiting and transport.publish(next(iter(waiting.values()))):
+        del waiting[next(iter(waiting))]

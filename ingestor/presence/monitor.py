@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from ingestor.alerts.engine import AlertEngine
+from ingestor.alerts.retained_alerts import KEPT_SECONDS, RetainedAlerts
 from ingestor.cluster.work_assignment import WorkAssignment
 from ingestor.commands.dispatcher import Dispatcher
 from ingestor.domain.batch import Batch
@@ -19,6 +20,7 @@ from ingestor.domain.presence import PresenceState, heard_lately, is_online, nee
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.org_configs import OrgConfigs
 from ingestor.intake.rate_limits import Client
+from ingestor.outbound.queue import OutboundQueue
 from ingestor.storage.incident_store import read_alerts, read_incidents
 from ingestor.storage.store import Store
 from runtime.clock import Clock
@@ -47,10 +49,13 @@ class PresenceMonitor:
         assignment: WorkAssignment,
         configs: OrgConfigs,
         alerts: AlertEngine,
+        outbound: OutboundQueue,
         clock: Clock,
     ) -> None:
         self.hearing_since: int | None = None
         """Start of uninterrupted hearing, in milliseconds of the server's clock; None while blind."""
+        self.retained = RetainedAlerts(outbound, cache, assignment, clock)
+        """What the broker retains of the alerts and incidents that are decided here."""
         self._store = store
         self._cache = cache
         self._assignment = assignment
@@ -69,16 +74,19 @@ class PresenceMonitor:
     def load(self) -> None:
         """Read open incidents and alerts, after the machine cache."""
         quiet = ((machine.org, machine.name, machine.state) for machine in self._cache.machines)
-        open_ = (incident for incident in read_incidents(self._store.engine) if self._assignment.owns(incident.org))
+        incidents = read_incidents(self._store.engine)
+        open_ = (each for each in incidents if each.ended_at is None and self._assignment.owns(each.org))
         self._incidents = Incidents(open_, quiet, now=self._clock.now())
-        self._alerts.load(*read_alerts(self._store.engine))
+        active, ended = read_alerts(self._store.engine, self._clock.now() - KEPT_SECONDS * 1000)
+        self._alerts.load(active)
+        self.retained.load(active, ended, incidents)
 
     def start_hearing(self) -> None:
         """Start the timers: messages of machines are received from now on."""
         self.hearing_since = self._clock.now()
         self._ticked = (self.hearing_since / 1000, self._clock.monotonic())
         self._incidents.hear_again(self.hearing_since)
-        self._alerts.publish_all()
+        self.retained.publish_all()
 
     def restart_timers(self) -> None:
         """Start the timers again from now, to give machines that are new here time to be heard."""
@@ -147,6 +155,7 @@ class PresenceMonitor:
         for (org, name), number in dropped.items():
             self._incidents.noise(org, name, number, now)
         self._incidents.tick(self._cache.count, now)
+        self.retained.expire()
         if decides:
             self._alerts.evaluate(self._cache.machines, self._incidents, now)
 

@@ -11,25 +11,29 @@ from ingestor.domain.incidents import Incident, Kind
 from schemas.database.tables import alert, incident, machine, org
 
 ENDED_MAX = 1000
-"""Number of ended alerts whose retained message is cleared again after a start."""
+"""Number of ended alerts, and of ended incidents, whose retained message is cleared again after a start."""
+
+RECENT_MAX = 10_000
+"""Number of alerts that ended lately, whose end is published again after a start."""
 
 
 def read_incidents(engine: Engine) -> list[Incident]:
-    """Return the open incidents."""
+    """Return the open incidents, and the ENDED_MAX that ended last."""
     query = select(incident, org.c.name.label("org")).select_from(incident.outerjoin(org))
+    ended = query.where(incident.c.ended_at.is_not(None)).order_by(incident.c.started_at.desc()).limit(ENDED_MAX)
     with engine.connect() as connection:
-        return [
-            Incident(Kind(row.kind), row.org or "", row.started_at, row.details, id=row.id)
-            for row in connection.execute(query.where(incident.c.ended_at.is_(None)))
-        ]
+        rows = [*connection.execute(query.where(incident.c.ended_at.is_(None))), *connection.execute(ended)]
+    return [Incident(Kind(row.kind), row.org or "", row.started_at, row.details, row.ended_at, row.id) for row in rows]
 
 
-def read_alerts(engine: Engine) -> tuple[list[Alert], list[Alert]]:
-    """Return the open alerts, and the ENDED_MAX that ended last."""
+def read_alerts(engine: Engine, recent_from: int) -> tuple[list[Alert], list[Alert]]:
+    """Return the open alerts, and the ended ones: RECENT_MAX since `recent_from`, and the ENDED_MAX that ended last."""
     query = select(alert, machine.c.name, org.c.name.label("org")).select_from(alert.join(machine).join(org))
-    ended = query.where(alert.c.ended_at.is_not(None)).order_by(alert.c.ended_at.desc()).limit(ENDED_MAX)
+    ended = query.where(alert.c.ended_at.is_not(None)).order_by(alert.c.ended_at.desc())
     with engine.connect() as connection:
-        return _alerts(connection, query.where(alert.c.ended_at.is_(None))), _alerts(connection, ended)
+        recent = _alerts(connection, ended.where(alert.c.ended_at >= recent_from).limit(RECENT_MAX))
+        last = recent if len(recent) >= ENDED_MAX else _alerts(connection, ended.limit(ENDED_MAX))
+        return _alerts(connection, query.where(alert.c.ended_at.is_(None))), last
 
 
 def write_incidents(connection: Connection, incidents: Iterable[Incident]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ARRAY, ColumnElement, Integer, Select, Table, any_, literal, select
 from sqlalchemy.engine import Connection, Row
 
-from ingestor.domain.machine import Estimate, Latest, Machine, Stream
+from ingestor.domain.machine import Description, Estimate, Latest, Machine, Stream
 from ingestor.domain.presence import Presence, PresenceState
 from ingestor.storage.row_encoding import PRESENCE_FIELDS, STREAM_FIELDS
 from schemas.contract.messages import VITALS, Vitals
@@ -39,17 +39,22 @@ def load(connection: Connection, query: Select[Any], ids: Collection[int] | None
     return list(machines.values())
 
 
+_DESCRIPTION = ("hostname", "os", "os_version", "agent_version")
 _MACHINE_JOIN = tables.machine.join(tables.org).outerjoin(tables.state)
 _MACHINE_COLUMNS = (
     tables.machine.c.id,
     tables.machine.c.name,
     tables.org.c.name.label("org"),
+    *(tables.machine.c[name] for name in _DESCRIPTION),
+    tables.machine.c.labels,
     *(column for column in tables.state.c if column.name != "machine_id"),
 )
 
 
 def _machine(row: Row[Any]) -> Machine:
     machine = Machine(row.id, row.org, row.name)
+    described = {name: getattr(row, name) or "" for name in _DESCRIPTION}
+    machine.description = Description(**described, labels=row.labels or {})
     if row.presence is not None:
         machine.state = PresenceState(Presence(row.presence), **{name: getattr(row, name) for name in PRESENCE_FIELDS})
         vitals = Vitals.model_construct(**{name: getattr(row, name) for name in VITALS})

@@ -1,4 +1,4 @@
-"""Messages of machines and alerts, version 1 of the contract, as UTF-8 JSON.
+"""Messages of machines, version 1 of the contract, as UTF-8 JSON.
 
 Invariants:
 - Readers ignore unknown fields; writers only add fields. A released payload decodes for ever
@@ -290,16 +290,3 @@ class Signed(ContractModel):
     statement: Annotated[SignedText, Field(max_length=STATEMENT_MAX)]
     key: KeyId
     signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
-
-
-class AlertMessage(Payload):
-    """An open alert, retained on `_alerts/{machine}/{rule}`; an empty payload when it ends.
-
-    `since` is the start of the condition by the server's clock. `title` and `detail` are for people.
-    """
-
-    rule: Identifier
-    title: Title
-    severity: Literal["warning", "critical"]
-    since: Milliseconds
-    detail: Text = ""

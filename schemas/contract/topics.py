@@ -53,6 +53,7 @@ class Address:
     machine: str = ""
     principal: str = ""
     rule: str = ""
+    incident: str = ""
     way: str = ""
 
 
@@ -67,6 +68,8 @@ CONFIG = Topic("{org}/{machine}/down/config", qos=1, retain=True)
 REQUEST = Topic("{org}/_actions/{principal}/request", qos=1, retain=False)
 UPDATE = Topic("{org}/_actions/{principal}/update", qos=1, retain=False)
 ALERT = Topic("{org}/_alerts/{machine}/{rule}", qos=1, retain=True)
+RESOLVED = Topic("{org}/_resolved/{machine}/{rule}", qos=1, retain=True)
+INCIDENT = Topic("{org}/_incidents/{incident}", qos=1, retain=True)
 ORG_CONFIG = Topic("{org}/_config", qos=1, retain=True)
 ENROL_REQUEST = Topic("{org}/_enrol/{principal}/request", qos=1, retain=False)
 ENROL_ANSWER = Topic("{org}/_enrol/{principal}/answer", qos=1, retain=False)

@@ -16,7 +16,7 @@ from ingestor.commands.request_handler import OPEN_MAX
 from ingestor.domain.machine import RANGES_MAX, STREAMS_MAX
 from ingestor.intake.rate_limits import MACHINE, ORG
 from runtime.settings.broker import BrokerSettings
-from schemas.contract import ack, administration, commands, enrolment, messages, org_config, signing, topics
+from schemas.contract import ack, administration, alerts, commands, enrolment, messages, org_config, signing, topics
 from schemas.contract.commands import CommandMessage, Order
 from schemas.contract.enrolment import EnrolRequest
 from schemas.contract.messages import ContractModel, Payload
@@ -28,7 +28,7 @@ PROSE = re.sub(r"```.*?```", "", CONTRACT, flags=re.DOTALL)
 NAMED = set(re.findall(r"`([^`]+)`", PROSE))
 MODELS = [
     model
-    for module in (messages, ack, org_config, enrolment, administration, commands, signing)
+    for module in (messages, ack, alerts, org_config, enrolment, administration, commands, signing)
     for _, model in inspect.getmembers(module, inspect.isclass)
     if issubclass(model, ContractModel) and model.__module__ == module.__name__
 ]

@@ -15,7 +15,7 @@ from brokers import KINDS, PASSWORD, Gone, RawClient, broker_of_kind, connect_pa
 from faults.scale import IS_WHOLE
 from waiting import wait_until
 
-from broker.access.policy import Principal, Role, Verb, allowed, grants
+from broker.access.policy import NOTIFIER, Principal, Role, Verb, allowed, grants
 from broker.access.principals import MemoryDirectory
 from schemas.contract import topics
 
@@ -30,14 +30,14 @@ OTHER_OPERATOR = Principal(Role.OPERATOR, "work", "ann")
 TOKEN = Principal(Role.ENROL, "home", "spring")
 OTHER_TOKEN = Principal(Role.ENROL, "work", "spring")
 OPERATOR = Principal(Role.OPERATOR, "home", "ann")
-ATTACKERS = (NEIGHBOUR, STRANGER, OTHER_READER, OTHER_OPERATOR, TOKEN, OTHER_TOKEN)
+ATTACKERS = (NEIGHBOUR, STRANGER, OTHER_READER, OTHER_OPERATOR, TOKEN, OTHER_TOKEN, NOTIFIER)
 EVERYBODY = (OWNER, READER, INGESTOR, DASHBOARD, OPERATOR, *ATTACKERS)
 
 
 def target(topic: topics.Topic) -> str:
     """This topic in the owner's organisation."""
     principal = "spring" if topic in (topics.ENROL_REQUEST, topics.ENROL_ANSWER) else "ann"
-    return topic.at(org="home", machine="attic", principal=principal, rule="disk")
+    return topic.at(org="home", machine="attic", principal=principal, rule="disk", incident="7")
 
 
 TARGETS = tuple(target(topic) for topic in topics.ALL if topic is not topics.PROBE)

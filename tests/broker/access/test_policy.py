@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.access.policy import Principal, Role, Verb, allowed, covers, grants, may_administer
+from broker.access.policy import NOTIFIER, Principal, Role, Verb, allowed, covers, grants, may_administer
 from schemas.contract import topics
 
 MACHINE = Principal(Role.MACHINE, "home", "attic")
@@ -15,13 +15,14 @@ OPERATOR = Principal(Role.OPERATOR, "home", "ann")
 DASHBOARD = Principal(Role.DASHBOARD, "", "dashboard")
 INGESTOR = Principal(Role.INGESTOR, "", "ingestor")
 TOKEN = Principal(Role.ENROL, "home", "token-1")
-EVERYBODY = (MACHINE, READER, OPERATOR, DASHBOARD, INGESTOR, TOKEN)
+EVERYBODY = (MACHINE, READER, OPERATOR, DASHBOARD, INGESTOR, TOKEN, NOTIFIER)
 
 ORGS = ("home", "work")
 LEVELS = {
     "machine": ("attic", "cellar"),
     "principal": ("ann", "bob", "token-1", "_dashboard"),
     "rule": ("disk-full",),
+    "incident": ("7",),
     "way": ("shared",),
 }
 
@@ -30,7 +31,9 @@ def every_topic() -> list[str]:
     """Every topic of the contract, at every combination of a few organisations, machines and principals."""
     found = []
     for topic in topics.ALL:
-        names = [name for name in ("machine", "principal", "rule", "way") if "{" + name + "}" in topic.pattern]
+        names = [
+            name for name in ("machine", "principal", "rule", "incident", "way") if "{" + name + "}" in topic.pattern
+        ]
         for org, *levels in product(ORGS, *(LEVELS[name] for name in names)):
             found.append(topic.at(org=org, **dict(zip(names, levels, strict=True))))
     return found
@@ -41,7 +44,7 @@ def granted(principal: Principal, verb: Verb) -> set[str]:
 
 
 def at(*wanted: topics.Topic, org: str = "home", **levels: str) -> set[str]:
-    levels = {"machine": "attic", "principal": "ann", "rule": "disk-full", "way": "shared", **levels}
+    levels = {"machine": "attic", "principal": "ann", "rule": "disk-full", "incident": "7", "way": "shared", **levels}
     return {topic.at(org=org, **levels) for topic in wanted}
 
 
@@ -56,6 +59,7 @@ def test_a_username_says_the_organisation_and_what_is_no_machine_starts_with_an_
         "_dashboard",
         "_ingestor",
         "home._token-1",
+        "_notifier",
     ]
 
 
@@ -75,8 +79,10 @@ def test_a_machine_reads_what_is_sent_to_it_its_own_status_and_the_configuration
 
 
 def test_a_reader_reads_all_that_its_organisation_reports_and_publishes_nothing() -> None:
-    reports = {topic for machine in LEVELS["machine"] for topic in at(*UPWARD, topics.ALERT, machine=machine)}
-    assert granted(READER, Verb.RECEIVE) == reports | at(topics.ORG_CONFIG)
+    reports = {
+        topic for machine in LEVELS["machine"] for topic in at(*UPWARD, topics.ALERT, topics.RESOLVED, machine=machine)
+    }
+    assert granted(READER, Verb.RECEIVE) == reports | at(topics.INCIDENT, topics.ORG_CONFIG)
     assert granted(READER, Verb.PUBLISH) == set()
 
 
@@ -90,6 +96,15 @@ def test_the_dashboard_requests_in_every_organisation_under_its_own_name() -> No
     updates = {topic for org in ORGS for topic in at(topics.UPDATE, org=org, principal="_dashboard")}
     assert granted(DASHBOARD, Verb.PUBLISH) == requests
     assert granted(DASHBOARD, Verb.RECEIVE) == updates
+
+
+def test_the_notifier_reads_the_alerts_and_incidents_of_all_organisations_and_publishes_nothing() -> None:
+    of_machines = (topics.ALERT, topics.RESOLVED)
+    alerts = {topic for org in ORGS for name in LEVELS["machine"] for topic in at(*of_machines, org=org, machine=name)}
+    others = {topic for org in ORGS for topic in at(topics.INCIDENT, topics.ORG_CONFIG, org=org)}
+    assert granted(NOTIFIER, Verb.RECEIVE) == granted(NOTIFIER, Verb.SUBSCRIBE) == alerts | others
+    assert allowed(NOTIFIER, Verb.SUBSCRIBE, topics.RESOLVED.filter())
+    assert granted(NOTIFIER, Verb.PUBLISH) == set()
 
 
 def test_a_token_asks_for_a_place_and_hears_the_answer_and_nothing_else() -> None:
@@ -137,6 +152,8 @@ def test_the_ingestor_alone_commands() -> None:
 def test_nobody_speaks_for_a_machine_but_itself_and_the_ingestor_that_retires_it() -> None:
     for topic in at(topics.TELEMETRY, topics.BACKFILL, topics.RESULT):
         assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [MACHINE]
+    for topic in at(topics.ALERT, topics.RESOLVED, topics.INCIDENT):
+        assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [INGESTOR]
     for topic in at(topics.STATUS, topics.INFO):
         assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [MACHINE, INGESTOR]
 

@@ -10,7 +10,7 @@ from servers import postgresql
 from sqlalchemy import Engine, text
 
 from broker.access.credentials import ITERATIONS, KEY_BYTES, hash_secret
-from broker.access.policy import Principal, Role, grants
+from broker.access.policy import NOTIFIER, Principal, Role, grants
 from broker.external import emqx
 from ingestor.admin.access import add_org, add_principal
 from schemas.database import tables
@@ -24,6 +24,7 @@ PRINCIPALS = [
     Principal(Role.OPERATOR, "home", "ann"),
     Principal(Role.ENROL, "home", "spring"),
     Principal(Role.DASHBOARD, "", "dashboard"),
+    NOTIFIER,
     Principal(Role.INGESTOR, "", "ingestor"),
 ]
 NONCE = "0123456789abcdef" * 2

@@ -16,7 +16,7 @@ from servers import free_port, require_program
 from waiting import wait_until
 
 from broker.access.credentials import hash_secret
-from broker.access.policy import Principal, Role, grants
+from broker.access.policy import NOTIFIER, Principal, Role, grants
 from broker.access.principals import CredentialEntry, MemoryDirectory
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Connected
@@ -38,6 +38,7 @@ EVERYBODY = (
     Principal(Role.READER, "home", "grafana"),
     Principal(Role.OPERATOR, "home", "ann"),
     Principal(Role.DASHBOARD, "", "dashboard"),
+    NOTIFIER,
 )
 STATUS = topics.STATUS.at(org="home", machine="attic")
 NOT_AUTHORIZED = 5

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from brokers import PASSWORD, RawClient, nats_broker
 
-from broker.access.policy import Principal, Role, grants
+from broker.access.policy import NOTIFIER, Principal, Role, grants
 from broker.access.principals import CredentialEntry, MemoryDirectory
 from broker.external import nats
 from runtime.settings.broker import NatsSettings
@@ -22,7 +22,7 @@ def entry(principal: Principal) -> CredentialEntry:
     return directory.entries()[principal.username]
 
 
-@pytest.mark.parametrize("principal", [MACHINE, READER, INGESTOR], ids=lambda who: who.username)
+@pytest.mark.parametrize("principal", [MACHINE, READER, INGESTOR, NOTIFIER], ids=lambda who: who.username)
 def test_a_users_subjects_are_its_grants(principal: Principal) -> None:
     written = nats.users([entry(principal)])
     publish, subscribe = (set(re.findall(r'"([^"]+)"', part)) for part in written.split("permissions:")[1].split("}, "))

@@ -13,7 +13,8 @@ from ingestor.admin import access
 from ingestor.alerts.engine import EVALUATION_SECONDS
 from ingestor.domain.presence import WILL_GRACE_SECONDS
 from schemas.contract import topics
-from schemas.contract.messages import AlertMessage, Vitals
+from schemas.contract.alerts import AlertMessage
+from schemas.contract.messages import Vitals
 from schemas.database import tables
 
 FULL = Vitals(cpu_percent=10.0, memory_percent=20.0, disk_percent=99.0)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.contract import ack, commands, enrolment, messages, org_config
+from schemas.contract import ack, alerts, commands, enrolment, messages, org_config
 from schemas.contract.ack import ACK_MAX_RANGES, Ack, Range
+from schemas.contract.alerts import AlertMessage, IncidentMessage, ResolvedMessage
 from schemas.contract.commands import CommandMessage, Desired, Request, Result, Update
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
 from schemas.contract.messages import (
@@ -20,7 +21,6 @@ from schemas.contract.messages import (
     INTEGER_MAX,
     SESSION_MAX,
     VITALS,
-    AlertMessage,
     Backfill,
     Extra,
     Info,
@@ -34,9 +34,10 @@ from schemas.contract.messages import (
 from schemas.contract.org_config import OrgConfig, Thresholds
 
 GOLDEN = Path(__file__).parent / "golden"
-MODULES = (messages, ack, org_config, enrolment, commands)
+MODULES = (messages, ack, alerts, org_config, enrolment, commands)
 KINDS: tuple[type[Payload], ...] = (
-    *(Status, Info, Telemetry, Backfill, Ack, OrgConfig, AlertMessage),
+    *(Status, Info, Telemetry, Backfill, Ack, OrgConfig),
+    *(AlertMessage, ResolvedMessage, IncidentMessage),
     *(EnrolRequest, EnrolAnswer),
     *(CommandMessage, Result, Desired, Request, Update),
 )

@@ -17,6 +17,7 @@ def ids(max_length: int) -> st.SearchStrategy[str]:
 
 
 LEVELS = {
+    "incident": st.integers(1, 2**53).map(str),
     "org": ids(ORG_MAX_LENGTH),
     "machine": ids(MACHINE_MAX_LENGTH),
     "principal": ids(MACHINE_MAX_LENGTH) | ids(MACHINE_MAX_LENGTH).map(lambda text: f"_{text}"),
@@ -66,6 +67,8 @@ def test_what_the_broker_keeps_and_how_sure_it_travels_is_as_published() -> None
         "{org}/{machine}/up/info",
         "{org}/{machine}/down/config",
         "{org}/_alerts/{machine}/{rule}",
+        "{org}/_resolved/{machine}/{rule}",
+        "{org}/_incidents/{incident}",
         "{org}/_config",
     }
     assert [topic for topic in ALL if topic.qos == 0] == [topics.ACK]
