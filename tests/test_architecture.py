@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("runtime", "schemas", "broker", "agent", "ingestor", "dashboard")
+PARTS = ("runtime", "schemas", "broker", "agent", "ingestor", "dashboard", "notifier")
 MAY_IMPORT = {
     "runtime": {"runtime", "schemas"},
     "schemas": {"runtime", "schemas"},
@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "agent": {"runtime", "schemas", "broker", "agent"},
     "ingestor": {"runtime", "schemas", "broker", "ingestor"},
     "dashboard": {"runtime", "schemas", "broker", "dashboard"},
+    "notifier": {"runtime", "schemas", "broker", "notifier"},
 }
 ONLY_IN = {
     "paho": {

@@ -1,0 +1,1 @@
+"""Sending through services: addresses that are allowed, Apprise, signed webhooks, one queue per destination."""
