@@ -2,8 +2,8 @@
 
 Invariants:
 - Each of problem (or escalation), recovery and past is told at most once per problem and destination; reminders repeat.
-- A problem that is silenced, acknowledged or within quiet hours is not told now. If it is over before it may be told, it
-  is not told at all; the same holds for an escalation that is over before its delay.
+- A problem that is silenced, acknowledged or within quiet hours is not told now. If it is over before it may be told,
+  it is not told at all; the same holds for an escalation that is over before its delay.
 - A problem whose only obstacle was time (a restart, a message in preparation) is told as past when it is over.
 - Nothing that was over before the destination existed is told.
 """

@@ -1,4 +1,4 @@
-"""What is sent to which destination and when: the state behind `next_step`, and the grouping into messages.
+"""Decision which messages are due: the state behind `next_step`, and the grouping into messages.
 
     planner.configure(recipients, now)
     planner.observe(problem, now)                     for each message of the broker
@@ -44,7 +44,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class NoticeItem:
-    """One problem in a message."""
+    """A problem in a message."""
 
     kind: NoticeKind
     problem: Problem
@@ -122,7 +122,7 @@ class Planner:
         return found
 
     def due(self, now: int, busy: Callable[[int], bool]) -> list[Notice]:
-        """Return what is to be sent now, and record it as told. `busy`: whether a destination's message is under way."""
+        """Return what is to be sent now, recorded as told. `busy`: whether a destination's message is under way."""
         while self._wakes and self._wakes[0][0] <= now:
             _at, id_, key = heapq.heappop(self._wakes)
             self._judge(id_, key, now)

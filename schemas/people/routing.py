@@ -2,8 +2,8 @@
 
 Invariants:
 - A destination without routes receives every alert of its organisation; with routes, those that at least one matches.
-- Quiet hours are local times in an IANA time zone. They are compared with the local time of each moment, so an hour that
-  a clock change repeats is quiet twice, and one that it skips does not occur.
+- Quiet hours are local times in an IANA time zone. They are compared with the local time of each moment, so an hour
+  that a clock change repeats is quiet twice, and one that it skips does not occur.
 """
 
 from datetime import UTC, datetime
