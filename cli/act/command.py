@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.access.key import read_key
+from cli.act.confirmation import confirm, pace, shortened
 from cli.act.display import displayed, outputs
-from cli.act.plan import ActWords, plan_action, require_confirmation, shortened
+from cli.act.plan import ActWords, plan_action
 from cli.act.progress import FAILED, ActProgress
 from cli.act.publishing import ACCEPT_SECONDS, MachinesOrg, actor, follow, operator_client, publish
 from cli.options import CLOCK, Data, Database, Json, Server, to_seconds
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from runtime.settings.client import ActSettings
     from schemas.contract.action_plan import ActionPlan
-    from schemas.contract.commands import Request
+    from schemas.contract.commands import Request, Rollout
 
 app = typer.Typer()
 
@@ -37,6 +38,9 @@ The first word is the action, words with = are its arguments, all others are mac
     dashfleet act restart --label site=paris --wait
 
     dashfleet act reboot --all --status online --canary 3 --per-minute 10 --stop-percent 20
+
+On more than five machines, reboot, restart and run go to 2 machines first, then to 10 per minute (of more than 300, as
+many as take half an hour), and stop at 20 % failures. Any option of the pace, or --all-at-once, replaces all three.
 
 Exit codes with --wait: 0 all succeeded, 1 some did not, 2 nothing was sent, 3 timed out before every outcome was known.
 """
@@ -56,14 +60,25 @@ Timeout = Annotated[str, typer.Option(help="Time limit of --wait.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan without sending anything.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Canary = Annotated[
-    int, typer.Option(help="Number of canary machines; the rest follow only if all succeed.", min=0, max=1000)
+    int | None,
+    typer.Option(
+        help="Number of canary machines; the rest follow only if all succeed.",
+        min=0,
+        max=1000,
+        show_default="see below",
+    ),
 ]
 PerMinute = Annotated[
-    int | None, typer.Option(help="Maximum number of machines per minute.", min=1, max=100_000, show_default="no limit")
+    int | None,
+    typer.Option(help="Maximum number of machines per minute.", min=1, max=100_000, show_default="see below"),
 ]
 StopPercent = Annotated[
-    float, typer.Option(help="Cancel the rest if more than this percentage did not succeed.", min=0, max=100)
+    float | None,
+    typer.Option(
+        help="Cancel the rest if more than this percentage did not succeed.", min=0, max=100, show_default="see below"
+    ),
 ]
+AllAtOnce = Annotated[bool, typer.Option("--all-at-once", help="Run the action on all machines at once.")]
 Key = Annotated[
     Path | None,
     typer.Option(
@@ -86,9 +101,10 @@ def act(
     timeout: Timeout = "5m",
     dry_run: DryRun = False,
     yes: Yes = False,
-    canary: Canary = 0,
+    canary: Canary = None,
     per_minute: PerMinute = None,
-    stop_percent: StopPercent = 100.0,
+    stop_percent: StopPercent = None,
+    all_at_once: AllAtOnce = False,
     key: Key = None,
     org: MachinesOrg = None,
     server: Server = None,
@@ -97,11 +113,10 @@ def act(
 ) -> None:
     """Run an action on machines."""
     from runtime.settings.client import ActSettings
-    from schemas.contract.commands import Rollout
 
     settings = effective(ActSettings, data, server=server, org=org)
     wanted = ActWords.parse(words, label or (), status, all_machines=all_machines)
-    rollout = Rollout(canary=canary, per_minute=per_minute, stop_percent=stop_percent)
+    rollout = _rollout(canary, per_minute, stop_percent, all_at_once=all_at_once)
     wait_seconds = to_seconds(timeout) if wait else None
     with fleet_database(data, database, read_only=True) as engine:
         plan = plan_action(engine, settings.org, wanted, lifetime_seconds=_lifetime(expires), rollout=rollout)
@@ -123,10 +138,26 @@ def _lifetime(expires: str) -> float:
     return seconds
 
 
+def _rollout(
+    canary: int | None, per_minute: int | None, stop_percent: float | None, *, all_at_once: bool
+) -> "Rollout | None":
+    """Return the rollout that the options ask for, None for the default one. Raises UserError."""
+    from schemas.contract.commands import Rollout
+
+    paced = canary is not None or per_minute is not None or stop_percent is not None
+    if paced and all_at_once:
+        raise UserError("--all-at-once contradicts --canary, --per-minute and --stop-percent: give one or the others")
+    if not paced:
+        return Rollout() if all_at_once else None
+    stop = 100.0 if stop_percent is None else stop_percent
+    return Rollout(canary=canary or 0, per_minute=per_minute, stop_percent=stop)
+
+
 def _show_plan(plan: "ActionPlan", as_json: bool) -> None:
     if not as_json:
         arguments = json.dumps(dict(plan.arguments), ensure_ascii=False) if plan.arguments else ""
-        note(f"dry run: {plan.action} {arguments} on {shortened(plan.names)}; nothing was sent")
+        what = " ".join(filter(None, (plan.action, arguments)))
+        note(f"dry run: {what} on {shortened(plan.names)}, {pace(plan.rollout)}; nothing was sent")
     show_rows(
         [
             {"machine": target.name, "presence": target.presence, "action": plan.action, "arguments": plan.arguments}
@@ -150,7 +181,9 @@ def _sign(
         f"{settings.org}, or name its file with --key",
     )
     if not confirmed:
-        require_confirmation(plan, typer.confirm if sys.stdin.isatty() else None)
+        confirm(plan, _ask if sys.stdin.isatty() else None)
+    elif len(plan.targets) > 1:
+        note(f"pace: {pace(plan.rollout)}")
     rejecting = plan.rejecting(key_id(public_key(seed)))
     if rejecting:
         note(f"these do not trust the signing key and will reject the order: {shortened(rejecting)}")
@@ -164,6 +197,10 @@ def _sign(
     )
     requests = request_client.act(orders, seed, actor=actor(), rollout=plan.rollout)
     return ActProgress.of(orders, requests), requests
+
+
+def _ask(question: str) -> str:
+    return str(typer.prompt(question, default="", show_default=False, err=True))
 
 
 def _run(

@@ -1,13 +1,14 @@
-"""From the words of `dashfleet act` to a plan that the operator has confirmed.
+"""From the words of `dashfleet act` to a plan.
 
 The action is the first word, because its name can also be a machine id, and a `=` marks an argument; so machines and
 arguments can follow in any order.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cli.act.confirmation import shortened
 from cli.settings import require_org
 from runtime.errors import UserError
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from schemas.contract.action_catalogue import Target
     from schemas.contract.action_plan import ActionPlan
     from schemas.contract.commands import Rollout
-
-_NAMED_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +49,12 @@ class ActWords:
 
 
 def plan_action(
-    engine: "Engine", org: str, words: ActWords, *, lifetime_seconds: float, rollout: "Rollout"
+    engine: "Engine", org: str, words: ActWords, *, lifetime_seconds: float, rollout: "Rollout | None"
 ) -> "ActionPlan":
-    """Select the machines and check that they allow the action with these arguments. Raises UserError."""
+    """Select the machines and check that they allow the action with these arguments; None: the default rollout.
+
+    Raises UserError.
+    """
     from schemas.contract.action_catalogue import list_offers
     from schemas.contract.action_plan import ActionPlan
     from schemas.contract.action_schema import ArgumentError, common_fields, parse_arguments
@@ -72,24 +74,6 @@ def plan_action(
     except ArgumentError as error:
         where = f" on {error.machine}" if error.machine else ""
         raise UserError(f"{words.action}{where}: {error}") from None
-
-
-def require_confirmation(plan: "ActionPlan", ask: Callable[[str], bool] | None) -> None:
-    """Ask before an action on several machines or a disruptive one. Raises UserError; `ask` is None if unattended."""
-    if len(plan.targets) == 1 and not plan.is_disruptive:
-        return
-    what = f"{plan.action} on {shortened(plan.names)}"
-    if ask is None:
-        raise UserError(f"{what} needs confirmation, and standard input is not a terminal: add --yes")
-    if not ask(f"{what}: continue?"):
-        raise UserError("nothing was sent")
-
-
-def shortened(names: Sequence[str]) -> str:
-    """Return names for a sentence, shortened to the first few."""
-    shown = ", ".join(names[:_NAMED_MAX])
-    more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
-    return f"{len(names)} machines ({shown}{more})" if len(names) > 1 else shown
 
 
 def _require_found(found: "Sequence[Target]", org: str, words: ActWords) -> None:

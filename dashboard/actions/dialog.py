@@ -22,7 +22,7 @@ from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.widgets import markup
 from schemas.contract.action_catalogue import Offer, Target, list_offers
-from schemas.contract.action_plan import DEFAULT_LIFETIME_SECONDS, ActionPlan
+from schemas.contract.action_plan import DEFAULT_LIFETIME_SECONDS, ActionPlan, default_rollout
 from schemas.contract.action_schema import ArgumentError, collect_arguments, common_fields
 from schemas.contract.commands import Rollout
 from schemas.database.queries.targets import find_targets
@@ -30,6 +30,7 @@ from schemas.database.queries.targets import find_targets
 LIFETIMES: Final = (300, DEFAULT_LIFETIME_SECONDS, 86_400, 7 * 86_400)
 """Choices, in seconds, of how long a command is kept for an offline machine."""
 
+_ROLLOUT: Final = ("canary", "per_minute", "stop")
 _CANARY_MAX: Final = 1000
 _PER_MINUTE_MAX: Final = 100_000
 _REJECTING: Final = marked("These machines do not trust the signing key of this dashboard and will refuse: {names}.")
@@ -112,25 +113,36 @@ def _form(context: PageContext, state: DialogState, targets: tuple[Target, ...])
         key=state.key("lifetime"),
     )
     if len(targets) > 1:
-        _rollout(state, len(targets))
+        _rollout(state, offer, len(targets))
     blocked = _blocked(context, state)
     dialog_steps.buttons(state, "" if blocked else _("Continue"), partial(_continue, state, targets))
 
 
 def _machines(targets: tuple[Target, ...]) -> None:
-    st.html(markup.names(map(plan_text.name, targets), _("Machines")))
-    away = [target.name for target in targets if target.presence != "online"]
-    if away:
-        st.html(markup.note(_("Not online now: {machines}", machines=text.listed(away))))
+    st.html(markup.targets(plan_text.groups(targets), _("Machines")))
 
 
-def _rollout(state: DialogState, machines: int) -> None:
-    most = min(_CANARY_MAX, machines - 1)
-    with st.expander(_("Rolling rollout")):
-        st.number_input(_("Canary machines"), 0, most, 0, help=_("0: none"), key=state.key("canary"))
-        per_minute, all_at_once = _("Then machines per minute"), _("0: all at once")
-        st.number_input(per_minute, 0, _PER_MINUTE_MAX, 0, help=all_at_once, key=state.key("per_minute"))
-        st.number_input(_("Stop if failures exceed (%)"), 0, 100, 100, key=state.key("stop"))
+def _rollout(state: DialogState, offer: Offer, machines: int) -> None:
+    """Draw the inputs of the pace; each action has its own, as their defaults depend on it."""
+    usual, most = default_rollout(offer.name, machines), min(_CANARY_MAX, machines - 1)
+    with st.expander(_("Rolling rollout: {pace}", pace=plan_text.pace(usual)), expanded=usual != Rollout()):
+        canary, per_minute, stop = (_rollout_key(state, offer, name) for name in _ROLLOUT)
+        st.number_input(_("Canary machines"), 0, most, usual.canary, help=_("0: none"), key=canary)
+        rate, all_at_once = usual.per_minute or 0, _("0: all at once")
+        st.number_input(_("Then machines per minute"), 0, _PER_MINUTE_MAX, rate, help=all_at_once, key=per_minute)
+        st.number_input(_("Stop if failures exceed (%)"), 0, 100, int(usual.stop_percent), key=stop)
+
+
+def _rollout_key(state: DialogState, offer: Offer, name: str) -> str:
+    return state.key(f"{name}.{offer.name}")
+
+
+def _chosen_rollout(state: DialogState, offer: Offer) -> Rollout | None:
+    """Return the pace that the form holds, None if it has no inputs for it."""
+    canary, per_minute, stop = (st.session_state.get(_rollout_key(state, offer, name)) for name in _ROLLOUT)
+    if canary is None and per_minute is None and stop is None:
+        return None
+    return Rollout(canary=canary or 0, per_minute=per_minute or None, stop_percent=100.0 if stop is None else stop)
 
 
 def _blocked(context: PageContext, state: DialogState) -> bool:
@@ -148,12 +160,7 @@ def _continue(state: DialogState, targets: tuple[Target, ...]) -> None:
     if offer is None:
         return
     fields, lifetime = common_fields(offer.schemas), state.value("lifetime") or DEFAULT_LIFETIME_SECONDS
-    stop = state.value("stop")
-    rollout = Rollout(
-        canary=state.value("canary") or 0,
-        per_minute=state.value("per_minute") or None,
-        stop_percent=100.0 if stop is None else float(stop),
-    )
+    rollout = _chosen_rollout(state, offer)
     try:
         arguments = collect_arguments(fields, form.read(fields, prefix=state.key(f"argument.{offer.name}")))
         plan = ActionPlan.of(targets, offer, arguments, lifetime_seconds=lifetime, rollout=rollout)
@@ -167,13 +174,16 @@ def _continue(state: DialogState, targets: tuple[Target, ...]) -> None:
 def _confirmation(context: PageContext, state: DialogState, plan: ActionPlan) -> None:
     title = plan_text.title(plan.title, len(plan.targets))
     st.html(markup.heading(title, 3))
+    if plan.is_dangerous:
+        st.html(markup.banner(plan_text.danger(plan), "bad"))
     _machines(plan.targets)
     st.html(markup.facts(plan_text.facts(plan)))
     _warn_of_rejections(context, plan)
-    confirmed = not plan.is_disruptive or dialog_steps.confirmation_input(state, plan.confirmation)
+    confirmed = not plan.is_typed or dialog_steps.confirmation_input(state, plan.confirmation)
     blocked = _blocked(context, state)
     send = partial(_send, context, state, plan)
-    dialog_steps.buttons(state, title, send, back=not state.about["prepared"], disabled=blocked or not confirmed)
+    back, disabled = not state.about["prepared"], blocked or not confirmed
+    dialog_steps.buttons(state, title, send, back=back, disabled=disabled, dangerous=plan.is_dangerous)
 
 
 def _warn_of_rejections(context: PageContext, plan: ActionPlan) -> None:
@@ -189,7 +199,7 @@ def _warn_of_rejections(context: PageContext, plan: ActionPlan) -> None:
 def _send(context: PageContext, state: DialogState, plan: ActionPlan) -> None:
     if state.step != CONFIRMATION or state.outcome is not None or context.publisher is None:
         return
-    if plan.is_disruptive and not dialog_steps.is_confirmed(state, plan.confirmation):
+    if plan.is_typed and not dialog_steps.is_confirmed(state, plan.confirmation):
         return
     if system_status.obstacle(context):
         return  # the confirmation says why
@@ -206,4 +216,4 @@ def _send(context: PageContext, state: DialogState, plan: ActionPlan) -> None:
     except NotAllowedError as error:
         state.problem = str(error)
         return
-    state.problem, state.outcome = "", partial(progress.draw, sent, plan_text.title(plan.title, len(plan.targets)))
+    state.finish(partial(progress.draw, sent, plan_text.title(plan.title, len(plan.targets))))

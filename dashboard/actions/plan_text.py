@@ -6,10 +6,11 @@ from typing import Any
 
 from dashboard.i18n import external_texts, text
 from dashboard.i18n.language import _
+from dashboard.i18n.text import Word
 from dashboard.widgets import cells
 from schemas.contract.action_catalogue import Offer, Target
-from schemas.contract.action_plan import ActionPlan
-from schemas.contract.action_schema import common_fields
+from schemas.contract.action_plan import ActionPlan, grouped
+from schemas.contract.commands import Rollout
 
 
 def title(action: str, machines: int) -> str:
@@ -40,21 +41,50 @@ def facts(plan: ActionPlan) -> list[tuple[str, str]]:
     found = [*_arguments(plan)]
     keep = text.period(round(plan.lifetime_seconds))
     found.append((_("Offline machines"), _("the command is kept for {time}", time=keep)))
-    rollout = plan.rollout
-    if rollout.canary:
-        first = text.machines(rollout.canary)
-        found.append((_("Canary machines"), _("{machines}, then the others if all succeed", machines=first)))
-    if rollout.per_minute is not None:
-        found.append((_("Rate"), _("{machines} per minute", machines=text.machines(rollout.per_minute))))
-    if rollout.stop_percent < 100:
-        found.append((_("Stop"), _("if failures exceed {share}", share=text.percent(rollout.stop_percent))))
+    if len(plan.targets) > 1:
+        found.append((_("Pace"), pace(plan.rollout)))
     return found
 
 
+def pace(rollout: Rollout) -> str:
+    """Return the pace of a rollout, such as "2 first, then 10 per minute, stop at 20 % failures"."""
+    parts = []
+    if rollout.canary:
+        parts.append(_("{n} first", n=text.count(rollout.canary)))
+    if rollout.per_minute is not None:
+        rate = text.count(rollout.per_minute)
+        parts.append(_("then {n} per minute", n=rate) if parts else _("{n} per minute", n=rate))
+    else:
+        parts.append(_("then all others at once") if parts else _("all at once"))
+    if rollout.stop_percent < 100:
+        parts.append(_("stop at {share} failures", share=text.percent(rollout.stop_percent)))
+    return ", ".join(parts)
+
+
+def danger(plan: ActionPlan) -> str:
+    """Return the warning of an action that can do damage."""
+    machines = text.machines(len(plan.targets))
+    if plan.is_disruptive:
+        return _("This interrupts whatever {machines} are doing, for everyone who uses them.", machines=machines)
+    return _("This runs a command line on {machines}. It cannot be undone.", machines=machines)
+
+
+def groups(targets: Sequence[Target]) -> list[tuple[str, list[tuple[str, Word | None]]]]:
+    """Return the names of machines by label, with the presence of those that are not online."""
+    return [(_group(label), [(name(each), _away(each)) for each in found]) for label, found in grouped(targets)]
+
+
+def _group(label: str) -> str:
+    key, _equals, value = label.partition("=")
+    return f"{key}: {value}" if value else ""
+
+
+def _away(target: Target) -> Word | None:
+    return None if target.is_online else text.presence(target.presence)
+
+
 def _arguments(plan: ActionPlan) -> list[tuple[str, str]]:
-    described = [target.actions[plan.action].arguments_schema for target in plan.targets]
-    titles = {field.name: external_texts.translated(field.title) for field in common_fields(described)}
-    return [(titles.get(name, name), _shown(value)) for name, value in plan.arguments.items()]
+    return [(external_texts.translated(title), _shown(value)) for title, value in plan.titled_arguments]
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401 - JSON

@@ -29,7 +29,7 @@ Line = tuple[str, str, str]
 def draw(sent: SentBatch, title: str, context: PageContext, state: DialogState) -> None:
     """Draw the progress of what was sent."""
     st.html(markup.heading(title, 3))
-    refresh.auto_refresh(partial(_lines, context, sent), seconds=_REFRESH_SECONDS, key="act.progress")
+    refresh.auto_refresh(partial(_lines, context, state, sent), seconds=_REFRESH_SECONDS, key="act.progress")
     st.html(markup.note(_("You can close this. Progress continues in Activity.")))
     with st.container(horizontal=True):
         if _ACTIVITY in context.pages:
@@ -38,7 +38,7 @@ def draw(sent: SentBatch, title: str, context: PageContext, state: DialogState) 
         dialog_steps.close_button(state, _("Close"))
 
 
-def _lines(context: PageContext, sent: SentBatch) -> None:
+def _lines(context: PageContext, state: DialogState, sent: SentBatch) -> None:
     known = last_good.read_org(context, "act.recorded", find_recorded, [order.id for order in sent.orders])
     refused = last_good.read_org(context, "act.refused", find_refusals, list(sent.requests))
     rows = lines(sent, known or {}, refused or {})
@@ -47,6 +47,8 @@ def _lines(context: PageContext, sent: SentBatch) -> None:
     st.html(markup.outcomes([(name, text.command(state), why) for name, state, why in shown], _("Outcomes")))
     if len(rows) > SHOWN_MAX:
         st.html(markup.note(text.and_more(len(rows) - SHOWN_MAX)))
+    if rows and all(code == "refused" for _name, code, _why in rows):
+        dialog_steps.reopen_button(state)
 
 
 def lines(sent: SentBatch, known: Mapping[str, Row[Any]], refused: Mapping[str, str]) -> list[Line]:

@@ -1,7 +1,7 @@
 """Rows, facts and timelines of requests and commands. Pure."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from sqlalchemy import Row
 
 from broker.client.request_client import DASHBOARD
-from dashboard.i18n import text
+from dashboard.i18n import external_texts, text
 from dashboard.i18n.language import _, marked
 from dashboard.widgets import cells
 from dashboard.widgets.cells import Heads
@@ -25,14 +25,16 @@ COMMANDS: Final[Heads] = (("machine", marked("Machine")), _OUTCOME, _REASON, ("w
 OF_A_MACHINE: Final[Heads] = (_WHEN, _ACTION, _OUTCOME, _REASON, _REQUESTED_BY)
 
 
-def batches(found: Sequence[CommandBatch], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
-    """Return a row for each batch of commands."""
+def batches(
+    found: Sequence[CommandBatch], titles: Mapping[str, str], now: int, zone: tzinfo, *, path: str
+) -> list[dict[str, Any]]:
+    """Return a row for each batch of commands. `titles`: those of the actions, by name."""
     return [
         _row(
             path,
             {"batch": batch.id},
             cells.plain(text.moment(batch.at, now, zone)),
-            cells.name(batch.action or text.command("refused").label),
+            _action(batch.action, titles) if batch.action else cells.name(text.command("refused").label),
             cells.plain(batch.machine if batch.machines == 1 else text.machines(batch.machines)),
             cells.chips(outcome(batch)),
             cells.plain(who(batch.actor, batch.principal)),
@@ -56,14 +58,16 @@ def commands(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) ->
     ]
 
 
-def of_a_machine(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
-    """Return a row for each command of a machine."""
+def of_a_machine(
+    found: Sequence[Row[Any]], titles: Mapping[str, str], now: int, zone: tzinfo, *, path: str
+) -> list[dict[str, Any]]:
+    """Return a row for each command of a machine. `titles`: those of the actions, by name."""
     return [
         _row(
             path,
             {"command": row.id},
             cells.plain(text.moment(row.created_at, now, zone)),
-            cells.name(row.action),
+            _action(row.action, titles),
             cells.chip(text.command(row.state)),
             cells.plain(text.command_reason(row.reason, row.detail)),
             cells.plain(who(row.actor, row.principal)),
@@ -115,6 +119,17 @@ def events(rows: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, 
         )
         for row in rows
     ]
+
+
+def action_title(name: str, titles: Mapping[str, str]) -> str:
+    """Return the translated title of an action, its name if no machine describes it any more."""
+    return external_texts.translated(titles.get(name, name))
+
+
+def _action(name: str, titles: Mapping[str, str]) -> dict[str, Any]:
+    """Show the name below the title: it is what can be searched, and what the command line knows."""
+    title = action_title(name, titles)
+    return cells.name(title, "" if title.lower() == name else name)
 
 
 def _row(path: str, query: dict[str, str], *shown: dict[str, Any]) -> dict[str, Any]:

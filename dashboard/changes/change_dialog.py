@@ -14,7 +14,7 @@ import streamlit as st
 
 from dashboard.auth.passwords import AccountError
 from dashboard.changes import pending_changes
-from dashboard.changes.pending_changes import ACCEPTED, PENDING, ChangeRequest
+from dashboard.changes.pending_changes import ACCEPTED, PENDING, REFUSED, ChangeRequest
 from dashboard.i18n.language import _, marked
 from dashboard.page import dialog_steps, refresh
 from dashboard.page.dialog_steps import DialogState
@@ -53,8 +53,8 @@ def publish(
     except NotAllowedError as error:
         state.problem = str(error)
     else:
-        state.problem, state.secret = "", secret
-        state.outcome = partial(_requested, request)
+        state.secret = secret
+        state.finish(partial(_requested, request))
 
 
 def store(state: DialogState, change: Callable[[], str | None], *, done: str) -> None:
@@ -66,7 +66,7 @@ def store(state: DialogState, change: Callable[[], str | None], *, done: str) ->
     except AccountError as error:
         state.problem = str(error)
         return
-    state.problem, state.outcome = "", partial(show_done, done)
+    state.finish(partial(show_done, done))
 
 
 def show_done(done: str, context: PageContext, state: DialogState) -> None:
@@ -89,6 +89,8 @@ def _progress(context: PageContext, state: DialogState, request: ChangeRequest) 
         st.html(markup.note(_(_STAY) if state.secret else _(_GOES_ON)))
         return
     st.html(markup.banner(shown, found.word.tone))
+    if found.code == REFUSED:
+        dialog_steps.reopen_button(state)
     if found.code == ACCEPTED:  # a change without an answer may still be made: its secret stays hidden
         _reveal(context, state, _("Copy it now: it will not be shown again."))
 

@@ -24,13 +24,14 @@ from schemas.database.queries.requests import find_answers
 
 PENDING: Final = "pending"
 ACCEPTED: Final = "accepted"
+REFUSED: Final = "refused"
 _REQUESTS: Final = "changes.requests"
 _KEPT_MAX: Final = 20
 _GRACE_MILLISECONDS: Final = 5_000
 _WORDS: Final = {
     PENDING: (marked("Pending"), "fair"),
     ACCEPTED: (marked("Done"), "good"),
-    "refused": (marked("Refused"), "bad"),
+    REFUSED: (marked("Refused"), "bad"),
     "unanswered": (marked("No answer"), "bad"),
 }
 

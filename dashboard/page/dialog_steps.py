@@ -47,6 +47,11 @@ class DialogState:
     secret: str = field(default="", repr=False)
     reveal: Draw | None = None
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    first: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Record the step that the dialog opens at."""
+        self.first = self.step
 
     def key(self, name: str) -> str:
         """Return the key of an input widget of this dialog."""
@@ -70,6 +75,17 @@ class DialogState:
                 del st.session_state[key]
             st.session_state.update(self.kept)
         self.step, self.problem = step, ""
+
+    def finish(self, outcome: Draw) -> None:
+        """Replace the steps by their outcome, in a handler. What was entered is kept until the dialog closes."""
+        if self.step == FORM:
+            self.go(CONFIRMATION)
+        self.problem, self.outcome = "", outcome
+
+    def reopen(self) -> None:
+        """Have the next run show the form again as it was left, after an outcome that changed nothing."""
+        self.outcome, self.secret = None, ""
+        st.session_state[_REQUESTED] = self
 
 
 def request(
@@ -96,6 +112,8 @@ def open_requested(context: PageContext) -> None:
     state: DialogState | None = st.session_state.pop(_REQUESTED, None)
     if state is not None:
         st.session_state[_STATE] = state
+        if state.step != state.first:  # in the run that draws the form: a value set earlier would not reach the browser
+            state.go(state.first)
         st.dialog(markup.plain(state.title), width="medium", dismissible=state.dismissible)(_draw)(context)
 
 
@@ -114,27 +132,35 @@ def buttons(
     *,
     back: bool = False,
     disabled: bool = False,
+    dangerous: bool = False,
 ) -> None:
     """Draw the problem, if any, and the buttons of a step: out of the dialog, back to the form, and on (`label`).
 
-    A dismissible dialog has no button out.
+    A dismissible dialog has no button out. `dangerous`: the last button looks so.
     """
     if state.problem:
         st.html(markup.banner(state.problem, "bad"))
     with st.container(horizontal=True):
         if not state.dismissible:
-            close_button(state, _("Cancel") if label else _("Close"))
+            close_button(state, _("Cancel") if label else _("Close"), name="cancel")
         if back:
             st.button(_("Back"), key=state.button_key("back"), on_click=partial(state.go, FORM))
         if label:
-            key = state.button_key("on")
+            key = state.button_key("danger" if dangerous else "on")
             st.button(markup.plain(label), type="primary", key=key, on_click=on_click, disabled=disabled)
 
 
-def close_button(state: DialogState, label: str, *, primary: bool = False) -> None:
-    """Draw a button that closes the dialog."""
-    if st.button(label, type="primary" if primary else "secondary", key=state.button_key("close")):
+def close_button(state: DialogState, label: str, *, primary: bool = False, name: str = "close") -> None:
+    """Draw a button that closes the dialog. With the name `cancel`, Escape presses it while nothing was entered."""
+    if st.button(label, type="primary" if primary else "secondary", key=state.button_key(name)):
         leave()
+        st.rerun()
+
+
+def reopen_button(state: DialogState) -> None:
+    """Draw a button that shows the form again with what was entered, for a request that was refused."""
+    if st.button(_("Edit and try again"), key=state.button_key("again")):
+        state.reopen()
         st.rerun()
 
 

@@ -19,6 +19,7 @@ from dashboard.widgets import cells, markup, search_box, table
 from schemas.database.queries import commands, requests
 from schemas.database.queries.commands import OUTCOMES
 from schemas.database.queries.requests import BatchFilter, CommandBatch
+from schemas.database.queries.targets import list_action_titles
 
 PAGE = Page(title=marked("Activity"), path="activity", icon=":material/bolt:", order=3)
 
@@ -103,12 +104,17 @@ def _all(context: PageContext) -> None:
         else:
             st.html(markup.empty(_("No matches"), _("No request matches these filters.")))
         return
-    rows = activity_rows.batches(found[:PAGE_SIZE], context.now(), context.zone, path=f"/{PAGE.path}")
+    titles = _titles(context, [batch.machine for batch in found])
+    rows = activity_rows.batches(found[:PAGE_SIZE], titles, context.now(), context.zone, path=f"/{PAGE.path}")
     columns = cells.columns(activity_rows.BATCHES)
     opened = table.draw("activity_table", _(PAGE.title), columns, rows, total=len(rows))
     if opened:
         _go(context, batch=opened)
     paging.foot(context, _PAGE, more=len(found) > PAGE_SIZE)
+
+
+def _titles(context: PageContext, machines: list[str]) -> dict[str, str]:
+    return last_good.read_org(context, "activity.titles", list_action_titles, machines) or {}
 
 
 def _go(context: PageContext, **query: str) -> None:
@@ -123,7 +129,8 @@ def _batch(context: PageContext, id_: str) -> None:
         st.html(markup.empty(_("Command not found"), _(_NOT_YET)))
         return
     (batch,) = found
-    action = batch.action or text.command("refused").label
+    titles = _titles(context, [batch.machine])
+    action = activity_rows.action_title(batch.action, titles) if batch.action else text.command("refused").label
     st.html(markup.heading(_("{action}: {machines}", action=action, machines=text.machines(batch.machines)), 1))
     who = activity_rows.who(batch.actor, batch.principal)
     st.html(markup.note(_("Requested by {who}: {at}", who=who, at=context.moment(batch.at))))
@@ -154,7 +161,8 @@ def _command(context: PageContext, id_: str) -> None:
         st.html(markup.empty(_("Command not found"), _(_UNKNOWN)))
         return
     (row,) = found
-    title = _("{action} on {machine}", action=row.action, machine=row.hostname or row.machine)
+    action = activity_rows.action_title(row.action, _titles(context, [row.machine]))
+    title = _("{action} on {machine}", action=action, machine=row.hostname or row.machine)
     st.html(markup.title(title, text.command(row.state)))
     with st.container(horizontal=True):
         if "machine" in context.pages:

@@ -30,6 +30,7 @@ from schemas.database.queries import settings as settings_queries
 from schemas.database.queries.dead_letters import count_dead_letters
 from schemas.database.queries.fleet_order import RETIRED
 from schemas.database.queries.history import RANGES
+from schemas.database.queries.targets import list_action_titles
 from schemas.fleet import history
 from schemas.fleet.history import Retention
 from schemas.fleet.ledger import Ledger
@@ -265,7 +266,8 @@ def _commands(context: PageContext, row: Row[Any]) -> None:
     if not found:
         st.html(markup.note(_("No commands yet.")))
         return
-    rows = activity_rows.of_a_machine(found, context.now(), context.zone, path=f"/{_ACTIVITY}")
+    titles = last_good.read_org(context, "machine.titles", list_action_titles, [str(row.name)]) or {}
+    rows = activity_rows.of_a_machine(found, titles, context.now(), context.zone, path=f"/{_ACTIVITY}")
     columns = cells.columns(activity_rows.OF_A_MACHINE)
     opened = table.draw("machine_commands", _("Last commands"), columns, rows, total=len(rows))
     if opened:

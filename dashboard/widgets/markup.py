@@ -104,6 +104,16 @@ def names(all_names: Iterable[str], label: str) -> str:
     return f'<ul class="df-names" tabindex="0" aria-label="{escape(label)}">{items}</ul>'
 
 
+def targets(groups: Iterable[tuple[str, Iterable[tuple[str, Word | None]]]], label: str) -> str:
+    """Return names in a scrolling box, by group, each with a state that needs attention or None."""
+    shown = ""
+    for group, members in groups:
+        items = "".join(f"<li>{escape(name)}{f' {chip(word)}' if word else ''}</li>" for name, word in members)
+        shown += f"<h4>{escape(group)}</h4>" if group else ""
+        shown += f"<ul>{items}</ul>"
+    return f'<div class="df-names df-targets" tabindex="0" role="group" aria-label="{escape(label)}">{shown}</div>'
+
+
 def selected(count: str, names: str, why: str) -> str:
     """Return the number and names of the selected machines, and why no action can be run on them, if so."""
     trouble = f'<span class="df-why">{escape(why)}</span>' if why else ""

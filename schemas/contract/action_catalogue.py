@@ -7,7 +7,7 @@ Invariants:
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +17,12 @@ from schemas.contract.messages import ACTIONS_MAX, ActionDescription
 
 DISRUPTIVE = frozenset(("reboot",))
 """Actions that interrupt what a machine is doing and need an extra confirmation."""
+
+DANGEROUS = DISRUPTIVE | {"run"}
+"""Actions that a confirmation presents as dangerous, and that need the extra one for several machines."""
+
+PACED = DANGEROUS | {"restart"}
+"""Actions that many machines run at a pace by default."""
 
 Actions = Mapping[str, ActionDescription]
 
@@ -30,6 +36,12 @@ class Target:
     presence: str
     actions: Actions
     keys: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_online(self) -> bool:
+        """Whether the machine can receive an order now."""
+        return self.presence == "online"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +83,17 @@ def _offer(name: str, targets: Sequence[Target]) -> Offer:
     return Offer(name, described[0].title, tuple(schemas), missing)
 
 
-def make_target(name: str, *, hostname: str | None, presence: str, actions: str | None, keys: str | None) -> Target:
+def make_target(
+    name: str,
+    *,
+    hostname: str | None,
+    presence: str,
+    actions: str | None,
+    keys: str | None,
+    labels: Mapping[str, str] | None = None,
+) -> Target:
     """Return the target for a stored machine; `actions` and `keys` are JSON as the machine sent it."""
-    return Target(name, hostname or name, presence, _actions_of(actions), _keys_of(keys))
+    return Target(name, hostname or name, presence, _actions_of(actions), _keys_of(keys), labels or {})
 
 
 @lru_cache(maxsize=256)

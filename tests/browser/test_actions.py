@@ -316,7 +316,7 @@ def test_a_machines_page_acts_on_it_and_lists_its_last_commands(visit: Visit, sc
     photograph(page, f"machine-acting-{scheme}")
     commands = page.get_by_role("table", name="Last commands")
     commands.scroll_into_view_if_needed()
-    expect(commands.get_by_role("row", name=re.compile("ping Succeeded"))).to_be_visible()
+    expect(commands.get_by_role("row", name=re.compile("Ping Succeeded"))).to_be_visible()
     photograph(page, f"machine-commands-{scheme}")
     commands.get_by_role("link", name="ping").click()
     expect(page.get_by_role("heading", name="ping on db-02.example.org")).to_be_visible()

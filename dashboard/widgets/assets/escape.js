@@ -1,11 +1,26 @@
 // Let Escape close a dialog even while nothing has the focus, such as after the button of a step has disappeared:
-// Streamlit handles the key only inside the dialog.
+// Streamlit handles the key only inside the dialog. One that a click beside it does not close has a button to cancel:
+// Escape presses it while nothing was entered.
 (() => {
   if (window.dashfleetEscape) return;
   window.dashfleetEscape = true;
+  const CANCEL = "[class*=st-key-dialog-][class*=-cancel] button";
+  const CHOICES = "input, textarea, [role=combobox], [role=checkbox], [role=radio], [data-baseweb=select], label";
+
+  const dialogOf = (event) => event.target.closest?.(".stDialog [role=dialog]");
+  function touched(event) {
+    const dialog = dialogOf(event);
+    if (dialog && (event.type === "input" || event.target.closest(CHOICES))) dialog.dataset.touched = "true";
+  }
+  for (const name of ["input", "click"]) addEventListener(name, touched, { capture: true });
+
   addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || event.target !== document.body) return;
     const dialog = document.querySelector(".stDialog [role=dialog]");
-    dialog?.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", code: "Escape", bubbles: true, cancelable: true }));
-  });
+    if (event.key !== "Escape" || !dialog) return;
+    const cancel = dialog.querySelector(CANCEL);
+    if (cancel && !cancel.closest("[data-retained]")) {
+      if (!dialog.dataset.touched && !document.querySelector("[role=listbox]")) cancel.click();
+    } else if (event.target === document.body)
+      dialog.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", code: "Escape", bubbles: true, cancelable: true }));
+  }, { capture: true });
 })();

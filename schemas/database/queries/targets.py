@@ -41,7 +41,22 @@ def list_configurations(engine: Engine, org_name: str, names: Sequence[str]) -> 
     return fetch_where_in(engine, query.order_by(machine.c.name), machine.c.name, names)
 
 
+def list_action_titles(engine: Engine, org_name: str, names: Sequence[str]) -> dict[str, str]:
+    """Return the titles that these machines give to the actions they allow, by action."""
+    query = select_machines(org_name, machine.c.name, _ACTIONS).order_by(machine.c.name)
+    found = [
+        make_target(row.name, hostname=None, presence="", actions=row.its_actions, keys=None)
+        for row in fetch_where_in(engine, query, machine.c.name, sorted(set(names)))
+    ]
+    return {name: action.title for target in found for name, action in target.actions.items()}
+
+
 def _target(row: Row[Any]) -> Target:
     return make_target(
-        row.name, hostname=row.hostname, presence=row.presence, actions=row.its_actions, keys=row.its_keys
+        row.name,
+        hostname=row.hostname,
+        presence=row.presence,
+        actions=row.its_actions,
+        keys=row.its_keys,
+        labels=row.labels,
     )

@@ -18,7 +18,7 @@ def page() -> None:  # its source runs alone
     def form(_context: object, state: DialogState) -> None:
         if state.step == CONFIRMATION:
             confirmed = dialog_steps.confirmation_input(state, "db-01")
-            finish = partial(setattr, state, "outcome", outcome)
+            finish = partial(state.finish, outcome)
             dialog_steps.buttons(state, "Send", finish, back=True, disabled=not confirmed)
             return
         st.text_input("Text", "none", key=state.key("text"))
@@ -26,6 +26,7 @@ def page() -> None:  # its source runs alone
 
     def outcome(_context: object, state: DialogState) -> None:
         st.text("done")
+        dialog_steps.reopen_button(state)
         dialog_steps.close_button(state, "Close")
 
     dismissible = bool(st.session_state.get("dismissible"))
@@ -76,10 +77,21 @@ def test_the_outcome_replaces_the_steps_and_closing_it_forgets_the_state(at: App
     at.text_input[0].set_value("db-01").run()
     click(at, "Send")
     assert [each.value for each in at.text] == ["done"]
-    assert labels(at) == ["Open", "Close"]
+    assert labels(at) == ["Open", "Edit and try again", "Close"]
     click(at, "Close")
     assert "dialog.state" not in at.session_state
     assert labels(at) == ["Open"]
+
+
+def test_a_refused_request_shows_the_form_again_with_what_was_entered(at: AppTest) -> None:
+    at.text_input[0].set_value("five").run()
+    click(at, "Continue")
+    at.text_input[0].set_value("db-01").run()
+    click(at, "Send")
+    click(at, "Edit and try again")
+    assert [(each.label, each.value) for each in at.text_input] == [("Text", "five")]
+    click(at, "Continue")
+    assert at.text_input[0].value == "", "what was typed to confirm does not confirm another time"
 
 
 def test_each_opening_begins_anew(at: AppTest) -> None:

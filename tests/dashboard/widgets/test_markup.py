@@ -28,6 +28,7 @@ PIECES: dict[str, Callable[[], str]] = {
     "signed_in": lambda: markup.signed_in(HOSTILE, HOSTILE, sign_out=HOSTILE, label=HOSTILE),
     "live_stamp": lambda: markup.live_stamp(HOSTILE),
     "plain": lambda: markup.plain("nothing of HTML"),
+    "targets": lambda: markup.targets([(HOSTILE, [(HOSTILE, WORD), (HOSTILE, None)])], HOSTILE),
     "names": lambda: markup.names([HOSTILE], HOSTILE),
     "counts": lambda: markup.counts([(WORD, HOSTILE)]),
     "outcomes": lambda: markup.outcomes([(HOSTILE, WORD, HOSTILE)], HOSTILE),
