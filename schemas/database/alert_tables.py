@@ -35,6 +35,7 @@ alert = Table(
     Column("ended_at", BigInteger, comment="null: open"),
     Index("ix_alert_machine_id_started_at", "machine_id", "started_at"),
     Index("ix_alert_ended_at", "ended_at"),
+    Index("ix_alert_started_at", "started_at"),
 )
 
 alert_rule = Table(

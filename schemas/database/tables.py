@@ -219,6 +219,7 @@ transition = Table(
     Column("reason", String(32), nullable=False),
     Column("session", BigInteger, nullable=False),
     Index("ix_transition_machine_id_at", "machine_id", "at"),
+    Index("ix_transition_at", "at"),
 )
 
 request = Table(
