@@ -7,8 +7,9 @@ import pytest
 from seeding import Fleet
 from sqlalchemy import Engine, Row, Select, insert, text
 
-from schemas.database import event_queries, tables
-from schemas.database.event_queries import EventRange
+from schemas.database import tables
+from schemas.database.events import event_queries
+from schemas.database.events.event_queries import EventRange
 from schemas.database.queries.fetch import fetch_all
 from schemas.fleet.history import DAY, HOUR
 

@@ -1,0 +1,1 @@
+"""Events of a fleet for the timeline."""
