@@ -53,7 +53,7 @@ def machine_table(found: Sequence[dict[str, Any]], *, now: float) -> "Table":
             named[row["org"], row["machine"]],
             _coloured(row["presence"], row["presence"] if row["verified"] else f"{row['presence']}?"),
             short_utc(row["since"], now),
-            row["reason"],
+            f"{row['reason']}, flapping" if row["flapping"] else row["reason"],
             _health(row, now),
             *(readings if row["current"] else (f"[dim]{reading}[/]" for reading in readings)),
             "never" if seen is None else duration(now - seen / 1000),

@@ -4,7 +4,7 @@ Invariants:
 - Nothing is acknowledged before its COMMIT, and nothing is kept that could not be committed: when the database is
   unavailable, the batch and everything in memory is discarded, the connection is closed, and everything is loaded again
   when the database is back. The agents still have their samples.
-- A batch that the database refuses for good is stored message by message; only the faulty one becomes a dead letter.
+- Of a batch that the database refuses for good only the faulty message is rejected (`ingestor.intake.refused_batches`).
 - Of several ingestors each handles, and keeps in memory, only its own work (`ingestor.cluster.work_assignment`). After
   a change of the assignment, new work is loaded, and its machines get time to be heard.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import zip_longest
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from broker.client.transport import Connected, Disconnected, Transport
 from ingestor.alerts import rules
@@ -36,6 +36,7 @@ from ingestor.intake.message_handlers import MessageHandlers
 from ingestor.intake.org_configs import OrgConfigs
 from ingestor.intake.rate_limits import RateLimits
 from ingestor.intake.receiver import OpenTransport, Received, Receiver
+from ingestor.intake.refused_batches import REFUSED, RefusedBatches
 from ingestor.intake.rejection_log import RejectionLog
 from ingestor.metrics import Metrics
 from ingestor.outbound.queue import OutboundQueue
@@ -105,6 +106,16 @@ class Ingestor:
             self._configs,
             on_result=self._dispatcher.handle_result,
             org_handlers={topics.REQUEST: requests.handle, topics.ENROL_REQUEST: self._ingress.handle_enrolment},
+        )
+        self._refused = RefusedBatches(
+            store,
+            self._cache,
+            self._handlers,
+            self._ingress,
+            clock,
+            handle=lambda batch, part: self._handle(batch, part, []),
+            committed=self._committed,
+            load=self._load_all_but_machines,
         )
         self._monitor = PresenceMonitor(
             store, self._cache, self._assignment, self._configs, alerts, self._outbound, clock
@@ -221,8 +232,11 @@ class Ingestor:
         began = self._clock.monotonic()
         try:
             self._store.write(batch, heartbeat)
-        except (IntegrityError, DataError) as error:
-            self._commit_one_by_one(handled, error)
+        except REFUSED as error:
+            self._refused.store(batch, handled, error)
+            if not self._monitor.is_hearing:
+                self._monitor.mark_unverified(batch := Batch(), self._cache.machines)
+                self._store.write(batch)
             return
         self._receiver.committed(len(handled))
         self.metrics.committed(self._clock.monotonic() - began, live_since=batch.live_since, now=self._clock.now())
@@ -230,28 +244,10 @@ class Ingestor:
             self.metrics.beat(self._cache.machines, now=self._clock.now())
         self._committed(batch)
 
-    def _commit_one_by_one(self, handled: list[Received], cause: DBAPIError) -> None:
-        """Isolate the message that the database refuses: load everything again, and store each message by itself."""
-        log.warning("the database refused a batch of %s messages: %s", len(handled), cause.orig)
-        self._load()
-        for message, address in handled:
-            batch = Batch()
-            self._handle(batch, [(message, address)], [])
-            try:
-                self._store.write(batch)
-            except (IntegrityError, DataError) as error:
-                self._load()
-                detail, batch = str(error.orig).partition("\n")[0], Batch()
-                self._handlers.reject(batch, message, address, self._clock.now(), "refused", detail)
-                self._store.write(batch)
-            self._committed(batch)
-        if not self._monitor.is_hearing:
-            self._monitor.mark_unverified(batch := Batch(), self._cache.machines)
-            self._store.write(batch)
-
     def _committed(self, batch: Batch) -> None:
         self.counters["stored"] += len(batch.samples)
         self.counters["duplicate"] += batch.duplicates
+        self.counters["flapping"] = self._store.transitions.folded
         for letter in batch.dead_letters:
             self._rejection_log.write(letter)
             self.counters[f"rejected.{letter.reason}"] += 1
@@ -312,10 +308,13 @@ class Ingestor:
 
     def _load(self) -> None:
         self._outbound.acks.clear()
-        self._configs.load()
         self._store.marks.exclusive = self._assignment.leads
         self._store.marks.clear()
         self._cache.load()
+        self._load_all_but_machines()
+
+    def _load_all_but_machines(self) -> None:
+        self._configs.load()
         self._monitor.load()
         self._ingress.load()
         self._dispatcher.load()

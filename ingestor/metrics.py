@@ -57,6 +57,7 @@ _COUNTED = {
     "stored": "Samples stored",
     "duplicate": "Samples that were duplicates of stored ones",
     "limited": "Messages dropped above the rate limit of their sender or its organisation",
+    "flapping": "Presence transitions above the limit per machine and hour, stored as one row",
     "acks": "Acknowledgements handed to the connection to the broker",
     "database_failures": "Times that the database was unavailable",
 }

@@ -49,7 +49,12 @@ def run(settings: IngestorSettings) -> None:
         )
 
     ingestor = Ingestor(
-        store=Store(engine, name=settings.name, dead_letter_max=settings.dead_letter_max),
+        store=Store(
+            engine,
+            name=settings.name,
+            dead_letter_max=settings.dead_letter_max,
+            transitions_max=settings.machine_transitions_per_hour,
+        ),
         open_transport=open_transport,
         batch_max=settings.batch_max,
         ack_seconds=settings.ack_seconds,

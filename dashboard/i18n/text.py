@@ -20,6 +20,7 @@ from babel.units import format_unit
 
 from dashboard.i18n.language import Marked, _, locale, marked, ngettext
 from runtime.durations import MOST_DAYS, UNKNOWN, in_units, is_endless
+from schemas.fleet.availability import FLAPPING
 
 __all__ = ["UNKNOWN"]
 
@@ -151,6 +152,13 @@ def health(code: str) -> Word:
 def reason(code: str) -> str:
     """Return the reason of a presence as a phrase; empty if there is none."""
     return _(_REASONS.get(code, code))
+
+
+def transition_reason(code: str, times: int) -> str:
+    """Return the reason of a transition; of one that stands for several (`FLAPPING`), their number."""
+    if code != FLAPPING:
+        return reason(code)
+    return ngettext("flapping: {n} more change in this hour", "flapping: {n} more changes in this hour", times)
 
 
 def command(code: str) -> Word:

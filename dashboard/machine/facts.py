@@ -96,7 +96,10 @@ def inventory(row: Row[Any], now: int, zone: tzinfo) -> list[tuple[str, str]]:
 
 def events(rows: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, text.Word, str]]:
     """Return changes of presence as lines of a timeline."""
-    return [(text.moment(row.at, now, zone), text.presence(row.after), text.reason(row.reason)) for row in rows]
+    return [
+        (text.moment(row.at, now, zone), text.presence(row.after), text.transition_reason(row.reason, row.times))
+        for row in rows
+    ]
 
 
 def _presence(word: str, length: str, why: str) -> str:

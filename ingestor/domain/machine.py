@@ -160,6 +160,11 @@ class Machine:
                 stream.boot = known.boot
         self.streams = stored.streams
 
+    def restore(self, stored: "Machine") -> None:
+        """Return to what the database has of this machine: what came after it was not committed."""
+        self.state, self.latest, self.streams = stored.state, stored.latest, stored.streams
+        self.clock, self.identity, self.behind = stored.clock, stored.identity, stored.behind
+
     def stream(self, name: str, now: int) -> Stream:
         """Return the stream of this name, creating it if necessary. Raises RejectedError above STREAMS_MAX."""
         if name not in self.streams:

@@ -45,6 +45,9 @@ BACKFILLS_EACH_STEP = 10
 BACKFILLS_WAITING = 8
 """Bound for each machine; an agent has one on its way."""
 
+HOLD_SECONDS = 60.0
+"""Time for which the messages of a machine are dropped after the database refused one of them."""
+
 _RETAINED = (topics.STATUS, topics.INFO, topics.CONFIG)
 
 
@@ -71,6 +74,7 @@ class Ingress:
         self._rules = rules
         self._revoked: frozenset[Client] = frozenset()
         self._cleared: frozenset[Client] = frozenset()
+        self._held: dict[Client, float] = {}
         self._requests = FairQueue()
         self._backfills = FairQueue(
             each_step=BACKFILLS_EACH_STEP, each_step_bytes=sys.maxsize, waiting_max=BACKFILLS_WAITING
@@ -90,15 +94,13 @@ class Ingress:
             return True
         stored = address.topic is topics.BACKFILL
         client = (address.org, address.machine or address.principal)
-        if not self._limits.admit(*client, len(message.payload), counts_samples=stored):
+        if not self._limits.admit(*client, len(message.payload), counts_samples=stored) or self._drop_held(address):
             return False
-        now, topic = self._clock.now, message.topic
         if (address.org, address.machine) in self._revoked:
             if message.payload:
-                detail = f"{address.machine} was revoked"
-                batch.dead_letters.append(DeadLetter(now(), topic, "revoked", detail, message.payload))
+                self._set_aside(batch, message, "revoked", f"{address.machine} was revoked")
                 if address.topic.retain:
-                    self._outbound.retain([Message(topic, b"", address.topic.qos, retain=True)])
+                    self._outbound.retain([Message(message.topic, b"", address.topic.qos, retain=True)])
             return False
         if stored:
             if not self._backfills.put(message, address):
@@ -107,14 +109,27 @@ class Ingress:
         if address.topic is not topics.REQUEST:
             return True
         if not self._requests.put(message, address):
-            detail = "too many requests of this principal wait"
-            batch.dead_letters.append(DeadLetter(now(), topic, "too-many-requests", detail, message.payload))
+            self._set_aside(batch, message, "too-many-requests", "too many requests of this principal wait")
         return False
 
     def waiting(self) -> list[tuple[Message, Address]]:
         """Remove and return the requests and backfills to handle in this batch."""
         taken = [*self._requests.take(), *self._backfills.take()]
-        return [received for received in taken if self._assignment.handles(received[1])]
+        mine = (received for received in taken if self._assignment.handles(received[1]))
+        return [received for received in mine if not self.is_held(received[1])]
+
+    def hold(self, address: Address | None) -> None:
+        """Drop the messages of this machine for HOLD_SECONDS; those of other clients are never held."""
+        if address is not None and address.machine:
+            now = self._clock.monotonic()
+            self._held = {client: until for client, until in self._held.items() if until > now}
+            self._held[address.org, address.machine] = now + HOLD_SECONDS
+
+    def is_held(self, address: Address | None) -> bool:
+        """Return whether messages of this sender are dropped."""
+        if address is None or not self._held:
+            return False
+        return self._clock.monotonic() < self._held.get((address.org, address.machine), 0.0)
 
     def committed(self, batch: Batch) -> None:
         """Charge the samples of committed backfills to the limits of their machines."""
@@ -170,6 +185,15 @@ class Ingress:
     def _answer_enrolment(self, address: Address, answer: EnrolAnswer) -> None:
         levels = {"org": address.org, "principal": address.principal}
         self._outbound.answer(outbound_message(topics.ENROL_ANSWER, answer.encode(), **levels))
+
+    def _drop_held(self, address: Address) -> bool:
+        """Count a message of a machine that is held; return whether it is."""
+        if held := self.is_held(address):
+            self._limits.drop(address.org, address.machine)
+        return held
+
+    def _set_aside(self, batch: Batch, message: Message, reason: str, detail: str) -> None:
+        batch.dead_letters.append(DeadLetter(self._clock.now(), message.topic, reason, detail, message.payload))
 
     def _retired_or_reinstated(self, machine: Machine) -> PresenceState:
         revoked = (machine.org, machine.name) in self._revoked

@@ -61,6 +61,15 @@ class MachineCache:
         self._machines = {(machine.org, machine.name): machine for machine in mine}
         self._unknown.clear()
 
+    def read_again(self, machines: Collection[Machine]) -> None:
+        """Read these machines again: what they hold was not committed. Evict those that no longer exist."""
+        found = {machine.id: machine for machine in self._store.machines([machine.id for machine in machines])}
+        for machine in machines:
+            if (stored := found.get(machine.id)) is not None:
+                machine.restore(stored)
+            else:
+                self._machines.pop((machine.org, machine.name), None)
+
     def keep(self, before: Collection[Machine]) -> list[Machine]:
         """Put these objects back in place of those just loaded; return the machines that are new."""
         kept = {(machine.org, machine.name): machine for machine in before}

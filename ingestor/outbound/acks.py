@@ -6,11 +6,12 @@ Invariant: sequence numbers and rejections are added only after their COMMIT.
 import heapq
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from ingestor.domain.machine import Machine, Stream
 from runtime.clock import Clock
 from schemas.contract.ack import ACK_MAX_RANGES, ACK_MAX_RESULTS, REJECTIONS_MAX, Ack, Rejection
+from schemas.fleet.ranges import Ranges
 
 
 class Acks:
@@ -19,7 +20,7 @@ class Acks:
     def __init__(self, *, every_seconds: float, clock: Clock) -> None:
         self._every_seconds = every_seconds
         self._clock = clock
-        self._pending: dict[Machine, dict[str, tuple[Stream, set[int]]]] = {}
+        self._pending: dict[Machine, dict[str, set[int]]] = {}
         self._results: dict[Machine, dict[str, None]] = {}
         self._rejections: dict[Machine, list[Rejection]] = {}
         self._sent_at: dict[Machine, float] = {}
@@ -31,8 +32,7 @@ class Acks:
         """Add stored sequence numbers; `awaited`: the machine sends nothing more before the acknowledgement."""
         if awaited or not self._waits(machine):
             self._schedule(machine, at_once=awaited)
-        _, pending = self._pending.setdefault(machine, {}).setdefault(stream.name, (stream, set()))
-        pending.update(numbers)
+        self._pending.setdefault(machine, {}).setdefault(stream.name, set()).update(numbers)
 
     def add_result(self, machine: Machine, command: str) -> None:
         """Add the stored final result of a command."""
@@ -63,11 +63,10 @@ class Acks:
                 self._sent_at[machine] = now
                 if rejections := self._rejections.pop(machine, ()):  # first: the next batch shall not begin with them
                     found.append((machine, Ack(rejected=tuple(rejections)).encode()))
-                streams = self._pending.pop(machine, {}).values()
-                found += [(machine, _ack(stream, numbers)) for stream, numbers in streams]
+                found += [(machine, payload) for payload in _acks(machine, self._pending.pop(machine, {}))]
                 results = list(self._results.pop(machine, ()))
-                for at in range(0, len(results), ACK_MAX_RESULTS):
-                    found.append((machine, Ack(results=tuple(results[at : at + ACK_MAX_RESULTS])).encode()))
+                pages = (results[at : at + ACK_MAX_RESULTS] for at in range(0, len(results), ACK_MAX_RESULTS))
+                found += [(machine, Ack(results=tuple(page)).encode()) for page in pages]
         return found
 
     def clear(self) -> None:
@@ -86,7 +85,12 @@ class Acks:
         heapq.heappush(self._due, (due_at, next(self._count), machine))
 
 
-def _ack(stream: Stream, numbers: set[int]) -> bytes:
-    """Encode the whole stored ranges around the numbers, which repeats acknowledgements that were lost."""
-    ranges = sorted({found for number in numbers if (found := stream.stored.around(number))})
-    return Ack.encode_ranges(stream.name, ranges[:ACK_MAX_RANGES])
+def _acks(machine: Machine, pending: Mapping[str, Iterable[int]]) -> Iterator[bytes]:
+    """Encode the whole stored ranges around the numbers of each stream, which repeats acknowledgements that were lost.
+
+    The streams are looked up now: a refused batch replaces them (`Machine.restore`).
+    """
+    for name, numbers in pending.items():
+        stored = machine.streams[name].stored if name in machine.streams else Ranges()
+        if ranges := sorted({found for number in numbers if (found := stored.around(number))}):
+            yield Ack.encode_ranges(name, ranges[:ACK_MAX_RANGES])

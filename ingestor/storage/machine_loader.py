@@ -26,11 +26,12 @@ def every_machine() -> Select[Any]:
 
 
 def load(connection: Connection, query: Select[Any], ids: Collection[int] | None = None) -> list[Machine]:
-    """Return the machines of such a query with their streams. `ids`: on PostgreSQL, the machines to read, or all."""
+    """Return the machines of such a query with their streams. `ids`: those of the machines, to read no other stream."""
     machines = {row.id: _machine(row) for row in connection.execute(query)}
     streams = select(tables.stream)
     if ids is not None:
-        streams = streams.where(among(tables.stream, ids))
+        is_postgresql = connection.dialect.name == "postgresql"
+        streams = streams.where(among(tables.stream, ids) if is_postgresql else tables.stream.c.machine_id.in_(ids))
     elif len(machines) == 1:
         streams = streams.where(tables.stream.c.machine_id == next(iter(machines)))
     for row in connection.execute(streams):

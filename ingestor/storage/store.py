@@ -8,15 +8,15 @@ Invariants:
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.engine import Connection
 
-from ingestor.domain.batch import Batch, Transition
+from ingestor.domain.batch import Batch
 from ingestor.domain.machine import Machine
 from ingestor.storage.bulk import bulk, dialect_insert
 from ingestor.storage.command_store import CommandStore, write_changes
@@ -33,6 +33,7 @@ from ingestor.storage.row_encoding import (
     stream_rows,
 )
 from ingestor.storage.row_locks import RowLocks
+from ingestor.storage.transition_log import TRANSITIONS_MAX, TransitionLog
 from schemas.contract.messages import KEY_CHANGES_MAX, Info, Signed
 from schemas.contract.org_config import OrgConfig
 from schemas.database import tables
@@ -41,14 +42,20 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """The fleet's database, for the ingestor called `name`. `dead_letter_max`: number of dead letters to keep."""
+    """The fleet's database, for the ingestor called `name`.
 
-    def __init__(self, engine: Engine, *, name: str, dead_letter_max: int) -> None:
+    `dead_letter_max`: number of dead letters to keep; `transitions_max`: transitions of one machine per hour.
+    """
+
+    def __init__(
+        self, engine: Engine, *, name: str, dead_letter_max: int, transitions_max: int = TRANSITIONS_MAX
+    ) -> None:
         self.engine = engine
         self.name = name
         self.commands = CommandStore(engine)
         self.locks = RowLocks(engine)
         self.marks = RollupMarks(engine)
+        self.transitions = TransitionLog(transitions_max)
         self._dead_letters = DeadLetters(dead_letter_max)
         self._unreadable: set[str] = set()
         self._insert: Any = dialect_insert(engine)
@@ -63,10 +70,11 @@ class Store:
             self.locks.fence(connection)
             yield connection
 
-    def machines(self) -> list[Machine]:
-        """Return the whole fleet with its ledgers."""
+    def machines(self, ids: Collection[int] | None = None) -> list[Machine]:
+        """Return the whole fleet with its ledgers, or these machines."""
+        query = every_machine() if ids is None else every_machine().where(tables.machine.c.id.in_(ids))
         with self.engine.connect() as connection:
-            return load(connection, every_machine())
+            return load(connection, query, ids)
 
     def machine(self, org: str, name: str) -> Machine | None:
         """Return one machine, or None."""
@@ -104,8 +112,7 @@ class Store:
             self._streams.write(connection, stream_rows(batch.streams.values()))
             for machine, info in batch.infos.values():
                 _write_info(connection, machine, info)
-            if batch.transitions:
-                connection.execute(insert(tables.transition), _transition_rows(batch.transitions))
+            self.transitions.write(connection, batch.transitions)
             write_incidents(connection, batch.incidents)
             write_alerts(connection, batch.alerts)
             write_changes(connection, batch.changes, self._insert)
@@ -140,17 +147,3 @@ def _key_changes(connection: Connection) -> dict[int, list[Signed]]:
         signed = Signed.model_construct(statement=row.statement, key=row.key, signature=row.signature)
         found.setdefault(row.org_id, []).append(signed)
     return found
-
-
-def _transition_rows(transitions: list[Transition]) -> list[dict[str, Any]]:
-    return [
-        {
-            "machine_id": change.machine.id,
-            "at": change.at,
-            "before": change.before.presence.value,
-            "after": change.after.presence.value,
-            "reason": change.after.reason,
-            "session": change.after.session,
-        }
-        for change in transitions
-    ]

@@ -48,6 +48,9 @@ class IngestorSettings(ClientSettings):
     org_samples_per_minute: Annotated[int, Field(ge=1000)] = Field(
         3_000_000, description="Samples in backfills per minute of all machines of an organisation"
     )
+    machine_transitions_per_hour: Annotated[int, Field(ge=1)] = Field(
+        60, description="Presence transitions of one machine per hour stored as rows; those above are one row"
+    )
     metrics_listen: ListenText | None = Field(
         None, description="Address to serve /metrics and /healthz on, such as 127.0.0.1:9300; not served if unset"
     )

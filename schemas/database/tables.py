@@ -218,6 +218,7 @@ transition = Table(
     Column("after", String(16), nullable=False),
     Column("reason", String(32), nullable=False),
     Column("session", BigInteger, nullable=False),
+    Column("times", Integer, nullable=False, server_default="1", comment="above 1 only with the reason flapping"),
     Index("ix_transition_machine_id_at", "machine_id", "at"),
     Index("ix_transition_at", "at"),
 )

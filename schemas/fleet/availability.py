@@ -16,6 +16,9 @@ _THERE: Final = frozenset(("online", "stale"))
 _NOT_COUNTED: Final = frozenset(("unknown", "retired"))
 _GOODBYES: Final = frozenset(("stopped", "restarting", "rebooting", "asleep"))
 
+FLAPPING: Final = "flapping"
+"""Reason of a row that stands for all transitions of a machine in an hour above a limit. It has the last of them."""
+
 Span = tuple[int, int]
 """Start (included) and end (excluded), milliseconds."""
 

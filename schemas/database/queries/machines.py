@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, String, case, cast, false, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, String, and_, case, cast, false, func, or_, select
 
 from schemas.contract.messages import VITALS
 from schemas.database.queries.fetch import fetch_all, fetch_first
@@ -27,6 +27,7 @@ from schemas.database.queries.fleet_order import (
     ordering,
 )
 from schemas.database.tables import machine, org, state, stream, transition
+from schemas.fleet.availability import FLAPPING
 from schemas.fleet.ledger import Ledger
 
 SELECTION_MAX: Final = 10_000
@@ -126,8 +127,10 @@ def list_machines(engine: Engine, *, trouble: str = "") -> list[dict[str, Any]]:
     """
     identity = (machine.c.id, org.c.name.label("org"), machine.c.name.label("machine"), machine.c.hostname)
     states = (state.c[name] for name in ("reason", "since_at", "verified", "last_seen_at", "extra", *VITALS))
-    clock = state.c.clock_offset_milliseconds
-    query = select(*identity, *states, clock, *_now()).select_from(_FLEET).order_by(*ordering(DEFAULT_SORT), org.c.name)
+    columns = (*identity, *states, state.c.clock_offset_milliseconds, *_now(), transition.c.times.label("flapping"))
+    last = and_(transition.c.machine_id == machine.c.id, transition.c.at == state.c.since_at)
+    joined = _FLEET.outerjoin(transition, and_(last, transition.c.reason == FLAPPING))
+    query = select(*columns).select_from(joined).order_by(*ordering(DEFAULT_SORT), org.c.name)
     ledgers = read_ledgers(engine)
     found = [_plain(row, ledgers.get(row.id, Ledger())) for row in fetch_all(engine, query)]
     return [{**row, **_UNVERIFIED} for row in found] if trouble else found
@@ -136,7 +139,7 @@ def list_machines(engine: Engine, *, trouble: str = "") -> list[dict[str, Any]]:
 def list_transitions(engine: Engine, machine_id: int, *, limit: int) -> list[Row[Any]]:
     """Return a machine's latest presence transitions, newest first."""
     query = (
-        select(transition.c.at, transition.c.before, transition.c.after, transition.c.reason)
+        select(transition.c.at, transition.c.before, transition.c.after, transition.c.reason, transition.c.times)
         .where(transition.c.machine_id == machine_id)
         .order_by(transition.c.at.desc(), transition.c.id.desc())
         .limit(limit)
@@ -182,6 +185,7 @@ def _plain(row: Row[Any], ledger: Ledger) -> dict[str, Any]:
         "verified": row.verified is not False,
         "current": row.current,
         "as_of": row.as_of,
+        "flapping": row.flapping or 0,
         "health": {"score": row.health_score, "status": row.health_status},
         "last_seen": row.last_seen_at,
         "clock_offset_milliseconds": row.clock_offset_milliseconds,

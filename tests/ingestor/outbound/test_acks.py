@@ -9,7 +9,10 @@ ATTIC, CELLAR = Machine(1, "home", "attic"), Machine(2, "home", "cellar")
 
 
 def stream(*stored: tuple[int, int]) -> Stream:
-    return Stream("00000000000000aa", 1, created_at=0, stored=Ranges(stored))
+    """The stream of both machines."""
+    found = Stream("00000000000000aa", 1, created_at=0, stored=Ranges(stored))
+    ATTIC.streams[found.name] = CELLAR.streams[found.name] = found
+    return found
 
 
 def test_the_first_number_is_acknowledged_at_once_and_the_next_after_the_pause(clock: Clock) -> None:
@@ -51,3 +54,12 @@ def test_what_was_forgotten_is_not_acknowledged(clock: Clock) -> None:
     acks.add(ATTIC, stream((1, 5)), [5], awaited=True)
     acks.clear()
     assert acks.due() == []
+
+
+def test_what_a_refused_batch_took_back_is_not_acknowledged_by_a_pending_acknowledgement(clock: Clock) -> None:
+    acks = Acks(every_seconds=2.0, clock=clock)
+    acks.add(ATTIC, stream((1, 5)), [3], awaited=True)
+    restored = Machine(1, "home", "attic", streams={"00000000000000aa": Stream("00000000000000aa", 1, 0)})
+    restored.streams["00000000000000aa"].stored = Ranges([(1, 4)])
+    ATTIC.restore(restored)
+    assert [Ack.decode(payload).ranges for _, payload in acks.due()] == [(Range(first=1, last=4),)]
