@@ -55,10 +55,10 @@ class RetainedAlerts:
         before, kept_from = list(self._open.values()), self._clock.now() - KEPT_SECONDS * 1000
         self._open = {alert.key: alert for alert in open_ if self._owns(alert.org)}
         self._ended.clear()
-        mine = sorted((alert for alert in ended if self._owns(alert.org)), key=_ended_at)
+        mine = sorted((alert for alert in ended if self._owns(alert.org)), key=_closed_at)
         for alert in mine:
             self._ended.pop(alert.key, None)
-            self._ended[alert.key] = (_ended_at(alert), alert)
+            self._ended[alert.key] = (_closed_at(alert), alert)
         over = {alert.key: alert for alert in (*before, *mine) if alert.key not in self._open and self._owns(alert.org)}
         self._outbound.retain_alerts(map(cleared_alert, over.values()))
         self._load_incidents(incidents)
@@ -113,7 +113,7 @@ class RetainedAlerts:
             del self._open[alert.key]
             self._outbound.retain_alerts([cleared_alert(alert)])
         self._ended.pop(alert.key, None)
-        self._ended[alert.key] = (self._clock.now(), alert)
+        self._ended[alert.key] = (_closed_at(alert), alert)
         self._outbound.publish_ended(alert.id, self._resolved(alert))
 
     def _publish_incident(self, incident: Incident) -> None:
@@ -134,5 +134,5 @@ class RetainedAlerts:
         return Description() if machine is None else machine.description
 
 
-def _ended_at(alert: Alert) -> int:
-    return alert.ended_at or 0
+def _closed_at(alert: Alert) -> int:
+    return alert.closed_at or alert.ended_at or 0

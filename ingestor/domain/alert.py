@@ -1,7 +1,9 @@
-"""An alert: a condition of one machine that lasts."""
+"""An alert: a condition of one machine that lasts, and who is to be notified of it."""
 
 from dataclasses import dataclass
 from typing import Literal
+
+from schemas.contract.alerts import Acknowledgement
 
 Severity = Literal["warning", "critical"]
 
@@ -11,7 +13,11 @@ AlertKey = tuple[int, str]
 
 @dataclass(slots=True, eq=False)
 class Alert:
-    """An alert. `ended_at` is None while it is open, `id` until it is stored. Times are the server's clock."""
+    """An alert. `ended_at` is None while it is open, `id` until it is stored. Times are the server's clock.
+
+    `value` is the reading that began it, in `unit`. `closed_at` is the time at which its end became known. `past`: it
+    was over when it became known. `silenced_until` is the end of the silence that applies; None: none applies.
+    """
 
     machine: int
     org: str
@@ -23,6 +29,13 @@ class Alert:
     detail: str = ""
     ended_at: int | None = None
     id: int | None = None
+    value: float | None = None
+    unit: str | None = None
+    past: bool = False
+    closed_at: int | None = None
+    acknowledged: Acknowledgement | None = None
+    silenced_until: int | None = None
+    silence_reason: str = ""
 
     @property
     def key(self) -> AlertKey:

@@ -14,6 +14,19 @@ from schemas.contract.alerts import INCIDENT_NAMES_MAX, AlertMessage, IncidentMe
 from schemas.contract.commands import CommandMessage, Desired
 from schemas.contract.topics import Topic
 
+_ALERT_FIELDS = (
+    "rule",
+    "title",
+    "severity",
+    "detail",
+    "id",
+    "value",
+    "unit",
+    "acknowledged",
+    "silenced_until",
+    "silence_reason",
+)
+
 
 def message(topic: Topic, payload: bytes, **levels: str) -> Message:
     """Return a message with the QoS and retain flag of its topic."""
@@ -45,7 +58,9 @@ def alert_message(alert: Alert, described: Description) -> Message:
 
 def resolved_message(alert: Alert, described: Description) -> Message:
     """Return an alert that has ended."""
-    resolved = ResolvedMessage(**_alert_fields(alert, described), until=alert.ended_at or alert.started_at)
+    resolved = ResolvedMessage(
+        **_alert_fields(alert, described), until=alert.ended_at or alert.started_at, past=alert.past
+    )
     return _alert(topics.RESOLVED, alert, resolved.encode())
 
 
@@ -80,7 +95,7 @@ def cleared_incident(incident: Incident) -> Message:
 
 
 def _alert_fields(alert: Alert, described: Description) -> dict[str, Any]:
-    own = {name: getattr(alert, name) for name in ("rule", "title", "severity", "detail", "id")}
+    own = {name: getattr(alert, name) for name in _ALERT_FIELDS}
     return {**own, "since": alert.started_at, "hostname": described.hostname or None, "labels": described.labels}
 
 

@@ -170,6 +170,9 @@ class PresenceMonitor:
             self._incidents.identity_shared(machine.org, machine.name, streams, self._clock.now())
         batch.incidents = self._incidents.changed()
         batch.alerts = self._alerts.changed()
+        for alert in batch.alerts:
+            if alert.ended_at is not None and alert.closed_at is None:
+                alert.closed_at = self._clock.now()
 
     def _apply_thresholds(self, batch: Batch, now: int) -> None:
         until_next = TICK_SECONDS + LATE_SECONDS

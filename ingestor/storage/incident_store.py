@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, Select, Table, select
+from sqlalchemy import Engine, Row, Select, Table, select
 from sqlalchemy.engine import Connection
 
 from ingestor.domain.alert import Alert
 from ingestor.domain.incidents import Incident, Kind
+from schemas.contract.alerts import Acknowledgement
 from schemas.database.tables import alert, incident, machine, org
 
 ENDED_MAX = 1000
@@ -15,6 +16,11 @@ ENDED_MAX = 1000
 
 RECENT_MAX = 10_000
 """Number of alerts that ended lately, whose end is published again after a start."""
+
+
+_FIXED = ("rule", "title", "severity", "detail", "value", "unit", "past")
+_CHANGING = ("started_at", "ended_at", "closed_at", "silenced_until", "silence_reason")
+"""Columns of an alert that change: data that arrive late may correct its begin."""
 
 
 def read_incidents(engine: Engine) -> list[Incident]:
@@ -27,11 +33,13 @@ def read_incidents(engine: Engine) -> list[Incident]:
 
 
 def read_alerts(engine: Engine, recent_from: int) -> tuple[list[Alert], list[Alert]]:
-    """Return the open alerts, and the ended ones: RECENT_MAX since `recent_from`, and the ENDED_MAX that ended last."""
+    """Return the open alerts, and the ended ones: those whose end became known since `recent_from`, at most RECENT_MAX,
+    and the ENDED_MAX that ended last.
+    """
     query = select(alert, machine.c.name, org.c.name.label("org")).select_from(alert.join(machine).join(org))
     ended = query.where(alert.c.ended_at.is_not(None)).order_by(alert.c.ended_at.desc())
     with engine.connect() as connection:
-        recent = _alerts(connection, ended.where(alert.c.ended_at >= recent_from).limit(RECENT_MAX))
+        recent = _alerts(connection, ended.where(alert.c.closed_at >= recent_from).limit(RECENT_MAX))
         last = recent if len(recent) >= ENDED_MAX else _alerts(connection, ended.limit(ENDED_MAX))
         return _alerts(connection, query.where(alert.c.ended_at.is_(None))), last
 
@@ -46,11 +54,11 @@ def write_incidents(connection: Connection, incidents: Iterable[Incident]) -> No
 
 
 def write_alerts(connection: Connection, alerts: Sequence[Alert]) -> None:
-    """Store new and ended alerts; sets the `id` of new ones."""
+    """Store new and changed alerts; sets the `id` of new ones. An acknowledgement is stored by its request."""
     for changed in alerts:
-        fields = ("rule", "title", "severity", "detail", "started_at")
-        started = {"machine_id": changed.machine, **{name: getattr(changed, name) for name in fields}}
-        changed.id = _write(connection, alert, changed.id, {"ended_at": changed.ended_at}, started)
+        values = {name: getattr(changed, name) for name in _CHANGING}
+        started = {"machine_id": changed.machine, **{name: getattr(changed, name) for name in _FIXED}}
+        changed.id = _write(connection, alert, changed.id, values, started)
 
 
 def _write(
@@ -64,7 +72,14 @@ def _write(
 
 
 def _alerts(connection: Connection, query: Select[Any]) -> list[Alert]:
-    fields = ("org", "name", "rule", "title", "severity", "started_at", "detail", "ended_at", "id")
-    return [
-        Alert(row.machine_id, **{field: getattr(row, field) for field in fields}) for row in connection.execute(query)
-    ]
+    return [_alert(row) for row in connection.execute(query)]
+
+
+def _alert(row: Row[Any]) -> Alert:
+    read = Alert(row.machine_id, **{field: getattr(row, field) for field in ("org", "name", "id", *_FIXED, *_CHANGING)})
+    read.silence_reason = row.silence_reason or ""
+    if row.acknowledged_at is not None:
+        read.acknowledged = Acknowledgement(
+            by=row.acknowledged_by or "", at=row.acknowledged_at, comment=row.acknowledged_comment or ""
+        )
+    return read

@@ -1,8 +1,9 @@
-"""Tables of incidents, alert rules and alerts.
+"""Tables of incidents, alert rules, alerts and silences.
 
 Invariants:
 - Those of `schemas.database.tables`.
 - A rule belongs to one organisation, in which its name is unique. Its alerts refer to it by name, and outlive it.
+- Acknowledging and silencing an alert change neither its begin nor its end.
 """
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, ForeignKey, Index, String, Table, UniqueConstraint
@@ -33,9 +34,37 @@ alert = Table(
     Column("detail", String(256), nullable=False, server_default=""),
     Column("started_at", BigInteger, nullable=False, comment="start of the condition"),
     Column("ended_at", BigInteger, comment="null: open"),
+    Column("closed_at", BigInteger, comment="when the end became known; null: open"),
+    Column("past", Boolean, nullable=False, server_default="0", comment="was over when it became known"),
+    Column("value", Float, comment="reading that began it"),
+    Column("unit", String(32), comment="of the value"),
+    Column("acknowledged_at", BigInteger, comment="null: not acknowledged"),
+    Column("acknowledged_by", String(256), comment="the person, as the principal stated"),
+    Column("acknowledged_comment", String(500)),
+    Column("silenced_until", BigInteger, comment="end of the silence that applies; null: none applies"),
+    Column("silence_reason", String(500)),
     Index("ix_alert_machine_id_started_at", "machine_id", "started_at"),
     Index("ix_alert_ended_at", "ended_at"),
     Index("ix_alert_started_at", "started_at"),
+    Index("ix_alert_closed_at", "closed_at"),
+)
+
+silence = Table(
+    "silence",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("org_id", ForeignKey("org.id", ondelete="CASCADE"), nullable=False),
+    Column("selector", JSON, nullable=False, comment="schemas.contract.machine_selector.MachineSelector"),
+    Column("rule", String(63), nullable=False, server_default="", comment="empty: all rules"),
+    Column("starts_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, comment="null: weekly until it is ended"),
+    Column("weekly", JSON, comment="schemas.contract.silences.Weekly; null: once"),
+    Column("reason", String(500), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", String(256), nullable=False, comment="the actor, for display"),
+    Column("ended_at", BigInteger, comment="when somebody ended it; null: nobody did"),
+    Column("ended_by", String(256)),
+    Index("ix_silence_org_id", "org_id"),
 )
 
 alert_rule = Table(
