@@ -35,7 +35,8 @@ PAGE = Page(
 
 _MACHINE: Final = "machine"
 _PAGE: Final = "rejected.page"
-_PAYLOAD_HEIGHT: Final = 400
+_SHOWN: Final = "rejected.shown"
+_LONG_PAYLOAD_CHARACTERS: Final = 1000
 _COLUMNS: Final[cells.Heads] = (
     ("at", marked("Time")),
     ("machine", marked("Machine")),
@@ -69,12 +70,18 @@ def show(context: PageContext) -> None:
     """Draw the page."""
     id_ = st.query_params.get("id", "")
     if id_:
+        st.session_state[_SHOWN] = {"id": id_}
         with st.container(key="back"):
             st.page_link(context.pages[PAGE.path], label=_(PAGE.title), icon=":material/arrow_back:")
         _letter(context, int(id_) if id_.isascii() and id_.isdigit() and len(id_) < 19 else 0)
         return
     wanted = st.query_params.get(_MACHINE, "")
     machine = wanted if is_id(wanted) else None
+    # A link to the page that is open leaves the browser's address as it is, and the next run would use that.
+    address = {_MACHINE: machine} if machine else {}
+    if st.session_state.get(_SHOWN, address) != address:
+        st.query_params.from_dict(address)
+    st.session_state[_SHOWN] = address
     if context.arrived:
         paging.reset(_PAGE)
     st.html(markup.heading(_(PAGE.title), 1))
@@ -146,9 +153,10 @@ def _letter(context: PageContext, id_: int) -> None:
     with st.container(border=True, key="card_rejected"):
         st.html(markup.facts(facts))
     payload = letter["payload_start"]
+    height: Any = 400 if len(payload) > _LONG_PAYLOAD_CHARACTERS else "content"
     with st.container(border=True, key="card_payload"):
         st.html(markup.heading(_("Payload"), 3))
-        st.code(text.readable(payload), language=None, wrap_lines=True, height=_PAYLOAD_HEIGHT)
+        st.code(text.readable(payload), language=None, wrap_lines=True, height=height)
         if letter["size_bytes"] > len(payload.encode()):
             st.html(markup.note(_("Only the start of the message is kept.")))
 

@@ -81,6 +81,10 @@ def seeded(directory: Path) -> Fleet:
     fleet.alert(full, "disk", fleet.now - 7_200_000, title="Disk nearly full", detail="99 %", severity="critical")
     away = {"title": "Machine offline", "detail": "the connection was lost", "severity": "critical"}
     fleet.alert(paris, "away", fleet.now - 8_900_000, ended_at=fleet.now - 7_300_000, **away)
+    bad = {"reason": "invalid", "detail": "vitals.cpu_percent: Input should be less than or equal to 100"}
+    fleet.dead_letter("evil", payload='{"seq": "<img src=y onerror=alert(6)>"}', size_bytes=70_000, **bad)
+    for age in range(60):
+        fleet.dead_letter("db-02", received_at=fleet.now - 60_000 * (60 - age), payload='{"v": 1}', **bad)
     fleet.incident("cloned-identity", org="home", machine="<b>db-02</b>")
     fleet.incident("mass-silence", org="home", ended_at=fleet.now, machines=12, of=60, names=["web-001", "web-002"])
     fleet.incident("blind", ended_at=fleet.now)
