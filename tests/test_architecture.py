@@ -25,7 +25,15 @@ ONLY_IN = {
     "amqtt": {"broker"},
     "psutil": {"agent"},
     "streamlit": {"dashboard"},
-    "sqlalchemy": {"schemas", "broker/access/principals.py", "ingestor", "dashboard", "cli", "cli/up/installation.py"},
+    "sqlalchemy": {
+        "schemas",
+        "broker/access/principals.py",
+        "ingestor",
+        "dashboard",
+        "notifier",
+        "cli",
+        "cli/up/installation.py",
+    },
     "alembic": {"schemas"},
     "typer": {"dashfleet.py", "cli"},
     "nacl": {"schemas/contract/signing.py"},
@@ -33,6 +41,8 @@ ONLY_IN = {
     "prometheus_client": {"ingestor/metrics.py"},
     "authlib": {"dashboard/auth/single_sign_on.py"},
     "httpx2": {"dashboard/auth/single_sign_on.py"},
+    "apprise": {"notifier/sending/apprise_channel.py"},
+    "requests": {"notifier/sending"},
     "joserfc": {"dashboard/auth/single_sign_on.py"},
 }
 MAY_CATCH_EVERYTHING = {

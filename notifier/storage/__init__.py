@@ -1,0 +1,1 @@
+"""State of the notifier in the people's database."""
