@@ -1,5 +1,6 @@
 """What every test may ask for: a clock under its thumb and a database that ends with it."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 from runtime.urls import sqlite_url
 from schemas.database import tables
 from schemas.database.engine import open_engine, upgrade
+
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)):
+    # `nohup make test` and `make test &` in a script ignore one of them, and so would every program that a test starts:
+    # only a signal with a handler, even one that does nothing, is back to its default in a child
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture

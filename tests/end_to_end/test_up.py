@@ -34,11 +34,6 @@ CHROMIUM = [
     "--disable-component-update",
     "--disable-sync",
 ]
-ATTENTIVE = """
-import os, signal, sys
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
-"""
 PLUG_IN = '''
 """A plug-in added by a test."""
 
@@ -70,7 +65,7 @@ class Up:
 
     def start(self) -> None:
         argv = [
-            sys.executable, "-c", ATTENTIVE, "-m", "dashfleet", "up", "--data", str(self.data), "--interval", "1",
+            sys.executable, "-m", "dashfleet", "up", "--data", str(self.data), "--interval", "1",
             "--broker-port", str(self.broker_port), "--dashboard-port", str(self.dashboard_port),
         ]  # fmt: skip
         environment = {**os.environ, "PYTHONPATH": str(self.tree)}

@@ -13,9 +13,6 @@ import pytest
 from runtime.process import SUPERVISED, inherited_settings
 from runtime.settings.agent import AgentSettings
 
-ATTENTIVE = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
-"""A part inherits that SIGHUP is ignored, for example from `nohup make test`."""
-
 PART = """
 import time
 from runtime.process import StopSignal, notify_ready
@@ -53,7 +50,7 @@ def last_words(process: subprocess.Popen[str]) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_asks_a_part_to_stop(number: signal.Signals) -> None:
-    with part(supervised=False, code=ATTENTIVE + PART) as process:
+    with part(supervised=False, code=PART) as process:
         ready(process)
         process.send_signal(number)
         assert last_words(process) == "stopped\n"
