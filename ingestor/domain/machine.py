@@ -164,6 +164,7 @@ class Machine:
         """Return to what the database has of this machine: what came after it was not committed."""
         self.state, self.latest, self.streams = stored.state, stored.latest, stored.streams
         self.clock, self.identity, self.behind = stored.clock, stored.identity, stored.behind
+        self.description = stored.description
 
     def stream(self, name: str, now: int) -> Stream:
         """Return the stream of this name, creating it if necessary. Raises RejectedError above STREAMS_MAX."""

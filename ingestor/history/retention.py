@@ -6,6 +6,8 @@ Invariants:
 - One step is one small transaction: a few hours of one machine, or some hundred rows. The work of an hour is planned
   lazily, so that no step grows with the fleet.
 - A machine's minutes are never pruned further than its samples, and no limit ever moves back.
+- Samples that are dated more than a day after their arrival are deleted, and no mark waits longer than a day: nothing
+  is kept for ever. The arrival decides, not the current time, so a server whose clock was set back deletes nothing.
 - On PostgreSQL samples are dropped by day (`ingestor.history.partitions`). Single rows are deleted only if they are
   still there a day later: another organisation keeps that day, or they belong to no day.
 """
@@ -14,7 +16,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, delete, func, select
+from sqlalchemy import ColumnElement, Delete, Table, delete, func, select, tuple_, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
@@ -100,6 +102,7 @@ class Pruning:
             yield from self._days(kept.values(), now)
         for machine_id, org_id in machines:
             yield from self._of_machine(machine_id, kept.get(org_id, Retention()), now)
+        yield lambda connection: _shorten_waits(connection, now)
         for org_id, retention in kept.items():
             yield from self._of_org(org_id, now - retention.events_seconds * 1000)
         before = now - max((retention.events_seconds for retention in kept.values()), default=0) * 1000
@@ -123,7 +126,7 @@ class Pruning:
         minutes_before = _whole_hours(now - kept.minutes_seconds * 1000)
         events_before = now - kept.events_seconds * 1000
         return [
-            lambda connection: self._delete_samples(connection, machine_id, samples_before),
+            lambda connection: self._delete_samples(connection, machine_id, samples_before, now),
             lambda connection: self._delete_minutes(connection, machine_id, minutes_before),
             _machine_deletion(hour, machine_id, hour.c.at, now - kept.hours_seconds * 1000),
             _machine_deletion(transition, machine_id, transition.c.at, events_before, key=transition.c.id),
@@ -138,15 +141,18 @@ class Pruning:
             _deletion(incident, incident.c.id, _ended_before(org_id, before)),
         ]
 
-    def _delete_samples(self, connection: Connection, machine_id: int, before: int) -> bool:
+    def _delete_samples(self, connection: Connection, machine_id: int, before: int, now: int) -> bool:
         at = sample.c.sampled_at + sample.c.clock_offset_milliseconds
-        oldest = connection.scalar(select(func.min(at)).where(sample.c.machine_id == machine_id))
+        mine = sample.c.machine_id == machine_id
+        oldest, newest = connection.execute(select(func.min(at), func.max(at)).where(mine)).one()
+        if newest is not None and newest > now + DAY and connection.execute(_ahead(machine_id, now)).rowcount:
+            return True
         if oldest is None or oldest >= before:
             return False
         upto = min(before, _whole_hours(oldest) + SAMPLES_AT_ONCE)
         if self._is_marked(connection, machine_id, upto, MINUTE):
             return False
-        connection.execute(delete(sample).where(sample.c.machine_id == machine_id, at < upto))
+        connection.execute(delete(sample).where(mine, at < upto))
         self._record_pruned(connection, machine_id, pruned.c.samples_before, upto)
         return upto < before
 
@@ -195,6 +201,24 @@ def _machine_deletion(
     keys = select(at if key is None else key).where(mine, at < before).limit(ROWS_AT_ONCE)
     statement = delete(table).where(mine, (at if key is None else key).in_(keys))
     return lambda connection: connection.execute(statement).rowcount == ROWS_AT_ONCE
+
+
+def _ahead(machine_id: int, now: int) -> Delete:
+    """Return the statement that deletes some samples of a machine that are dated more than a day after arrival."""
+    columns = sample.c
+    at = columns.sampled_at + columns.clock_offset_milliseconds
+    late = columns.clock_offset_milliseconds - columns.delay_milliseconds > DAY
+    condition = (columns.machine_id == machine_id) & (at > now + DAY) & late
+    some = select(columns.sampled_at).where(condition).limit(ROWS_AT_ONCE)
+    return delete(sample).where(condition, columns.sampled_at.in_(some))
+
+
+def _shorten_waits(connection: Connection, now: int) -> bool:
+    """Let marks be rolled up now that would wait for more than a day; one whose samples are gone is only removed."""
+    late = select(dirty.c.machine_id, dirty.c.at).where(dirty.c.length == MINUTE, dirty.c.due_at > now + DAY + HOUR)
+    keys = tuple_(dirty.c.machine_id, dirty.c.at).in_(late.limit(ROWS_AT_ONCE))
+    statement = update(dirty).where(dirty.c.length == MINUTE, keys).values(due_at=now)
+    return connection.execute(statement).rowcount == ROWS_AT_ONCE
 
 
 def _ended_before(org_id: int | None, before: int) -> ColumnElement[bool]:

@@ -9,7 +9,6 @@ Invariants:
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
@@ -29,7 +28,7 @@ from ingestor.domain.machine import (
 from ingestor.domain.presence import BEHIND, PRESENT, Presence, on_behind, on_live, on_status
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.org_configs import OrgConfigs
-from ingestor.intake.salvage import Salvaged, explain, read_figures, salvage
+from ingestor.intake.salvage import BackfillFigures, Salvaged, TelemetryFigures, explain, read_figures, salvage
 from schemas.contract import topics
 from schemas.contract.ack import Range, Rejection
 from schemas.contract.commands import Result
@@ -41,6 +40,12 @@ from schemas.fleet.ranges import Ranges
 PAYLOAD_MAX_BYTES = 256 << 10
 AHEAD_MAX_MILLISECONDS = 86_400_000
 """How far a sample's time may be ahead of the server's clock, after correction."""
+
+READABLE_MAX_BYTES = 1 << 20
+"""Size up to which the numbers of the samples are read in a message that is too large."""
+
+UNEXPECTED = "error"
+"""Reason of a message that the ingestor failed to handle. Its samples may be sent again: the fault is not theirs."""
 
 _DETAIL_MAX = 500
 _TOPIC_MAX = 500
@@ -85,48 +90,34 @@ class MessageHandlers:
         try:
             self._dispatch(batch, message, address, now)
         except ValidationError as error:
-            self._reject_invalid(batch, message, address, now, error)
-            return
+            reason, detail = explain(error)
         except RejectedError as error:
             reason, detail = error.args
         except DBAPIError:
             raise  # the database is unavailable: not a fault of this message
         except Exception as error:  # one of the named places: no message may stop the ingestor
             log.exception("a message on %s could not be handled", message.topic)
-            reason, detail = "error", type(error).__name__
+            reason, detail = UNEXPECTED, type(error).__name__
         else:
             return
         self.reject(batch, message, address, now, reason, detail)
 
     def reject(
         self, batch: Batch, message: Message, address: Address | None, now: int, reason: str, detail: str
-    ) -> Rejection | None:
-        """Make a dead letter of a message, and tell the machine that sent it. Returns that answer, if there is one."""
+    ) -> None:
+        """Make a dead letter of a message, and tell the machine that sent it; name its samples if they can be read."""
         letter = DeadLetter(now, message.topic[:_TOPIC_MAX], reason, detail[:_DETAIL_MAX], message.payload)
         batch.dead_letters.append(letter)
         machine = self._cache.get(address.org, address.machine) if address is not None else None
-        if machine is None or message.retain:  # a retained message may be of long ago
-            return None
-        answer = Rejection(topic=message.topic, reason=reason, detail=letter.detail)
-        batch.rejections.append((machine, answer))
-        return answer
-
-    def _reject_invalid(
-        self, batch: Batch, message: Message, address: Address | None, now: int, error: ValidationError
-    ) -> None:
-        """Reject an invalid message; if the numbers of its samples can be read, as rejected samples."""
-        reason, detail = explain(error)
-        answer = self.reject(batch, message, address, now, reason, detail)
-        figures = read_figures(address.topic, message.payload) if answer and address else None
-        if answer is None or figures is None:
+        if machine is None or address is None or message.retain:  # a retained message may be of long ago
             return
-        machine, _ = batch.rejections[-1]
-        batch.change_presence(machine, on_live(machine.state, figures.session, now), now)  # it is there, all the same
-        with suppress(RejectedError):
-            stream = machine.stream(figures.stream, now)
-            numbers = [figures.seq] if isinstance(figures.seq, int) else figures.seq
-            ranges = _reject_samples(batch, machine, stream, numbers)
-            batch.rejections[-1] = (machine, answer.model_copy(update={"stream": stream.name, "ranges": ranges}))
+        answer = Rejection(topic=message.topic, reason=reason, detail=letter.detail)
+        is_readable = reason != UNEXPECTED and len(message.payload) <= READABLE_MAX_BYTES
+        figures = read_figures(address.topic, message.payload) if is_readable else None
+        if figures is not None:
+            batch.change_presence(machine, on_live(machine.state, figures.session, now), now)  # it is there
+            answer = _with_numbers(batch, machine, answer, figures, now)
+        batch.rejections.append((machine, answer))
 
     def _dispatch(self, batch: Batch, message: Message, address: Address | None, now: int) -> None:
         handler = self._machine_handlers.get(address.topic) if address else None
@@ -279,6 +270,22 @@ def _reject_samples(batch: Batch, machine: Machine, stream: Stream, numbers: Ite
         stream.highest_seq = max(stream.highest_seq, last)
     batch.streams[machine.id, stream.name] = (machine, stream)
     return tuple(Range(first=first, last=last) for first, last in rejected)
+
+
+def _with_numbers(
+    batch: Batch, machine: Machine, answer: Rejection, figures: TelemetryFigures | BackfillFigures, now: int
+) -> Rejection:
+    """Return the answer with the numbers of the rejected samples, and enter them into the ledger where it has room."""
+    numbers = [figures.seq] if isinstance(figures.seq, int) else figures.seq
+    try:
+        stream = machine.stream(figures.stream, now)
+        ranges = _reject_samples(batch, machine, stream, numbers)
+    except RejectedError:
+        ranges = tuple(Range(first=first, last=last) for first, last in Ranges((number, number) for number in numbers))
+    else:
+        if stored := tuple(number for number in numbers if number in stream.stored):
+            batch.acks.append((machine, stream, stored, len(numbers) > 1))
+    return answer.model_copy(update={"stream": figures.stream, "ranges": ranges}) if ranges else answer
 
 
 def _store(batch: Batch, machine: Machine, stream: Stream, sample: Sample, now: int, clock_offset: int) -> bool:

@@ -73,16 +73,20 @@ class RefusedBatches:
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]
                     continue
-                batch = self._rejected(*part[0], str(error.orig).partition("\n")[0])
-                self._store.write(batch)
+                batch = self._reject(*part[0], str(error.orig).partition("\n")[0])
             self._committed(batch)
 
     def _read_again(self, batch: Batch) -> None:
         self._cache.read_again(list(batch.machines.values()))
         self._load()
 
-    def _rejected(self, message: Message, address: Address | None, detail: str) -> Batch:
-        batch = Batch()
-        self._handlers.reject(batch, message, address, self._clock.now(), "refused", detail)
+    def _reject(self, message: Message, address: Address | None, detail: str) -> Batch:
+        """Store the rejection of a message; return its batch."""
         self._ingress.hold(address)
+        self._handlers.reject(batch := Batch(), message, address, self._clock.now(), "refused", detail)
+        try:
+            self._store.write(batch)
+        except REFUSED:  # the machine was removed meanwhile
+            self._read_again(batch)
+            self._store.write(batch := Batch(dead_letters=batch.dead_letters))
         return batch

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 from ingestion import Bench, Speaker
@@ -120,6 +121,66 @@ def test_every_invalid_message_of_a_machine_is_answered_and_logged(
     assert len(lines) == 1, "one line a minute"
     assert name in lines[0]
     assert "invalid" in lines[0]
+
+
+def test_a_message_above_the_bound_of_streams_is_answered_with_its_numbers_and_sent_no_more(
+    bench: Bench, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestor.domain.machine.STREAMS_MAX", 1)
+    bench.publish(speaker.telemetry(1))
+    bench.step()
+    other = replace(speaker, stream="00000000000000bb")
+    bench.publish(other.telemetry(7), other.backfill(8, 9))
+    bench.step(3.0)
+    told = rejections(bench)
+    assert {(each.reason, each.stream, each.ranges) for each in told} == {
+        ("too-many-streams", other.stream, (Range(first=7, last=7),)),
+        ("too-many-streams", other.stream, (Range(first=8, last=9),)),
+    }
+
+
+def test_a_message_above_the_bound_of_gaps_is_answered_with_its_numbers(
+    bench: Bench, speaker: Speaker, fleet: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestor.intake.message_handlers.RANGES_MAX", 2)
+    for seq in (1, 3, 5, 7, 9, 11):
+        bench.publish(speaker.telemetry(seq))
+        bench.step(3.0)
+    told = [each for each in rejections(bench) if each.reason == "too-many-gaps"]
+    assert [each.ranges for each in told] == [(Range(first=seq, last=seq),) for seq in (5, 7, 9, 11)]
+    assert ledger(fleet)["rejected"] == 2, "the ledger of rejected samples is bounded, too"
+
+
+def test_a_message_that_is_too_large_is_answered_with_its_numbers(bench: Bench, speaker: Speaker) -> None:
+    bench.publish(changed(speaker.backfill(4, 5), padding="x" * (256 << 10)))
+    bench.step(3.0)
+    (rejection,) = rejections(bench)
+    assert (rejection.reason, rejection.stream) == ("too-large", speaker.stream)
+    assert rejection.ranges == (Range(first=4, last=5),)
+
+
+def test_a_fault_of_the_ingestor_names_no_numbers_so_that_nothing_is_deleted_for_it(
+    bench: Bench, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("ingestor.intake.message_handlers._store", fail)
+    bench.publish(speaker.telemetry(1))
+    bench.step(3.0)
+    (rejection,) = rejections(bench)
+    assert (rejection.reason, rejection.ranges) == ("error", ())
+
+
+def test_an_invalid_copy_of_a_stored_sample_is_acknowledged(bench: Bench, speaker: Speaker) -> None:
+    bench.publish(speaker.telemetry(1))
+    bench.step(3.0)
+    acks(bench)
+    bench.publish(changed(speaker.telemetry(1), vitals={"cpu_percent": 100.4}))
+    bench.step(3.0)
+    told = acks(bench)
+    assert [each for ack in told for each in ack.ranges] == [Range(first=1, last=1)]
+    assert [each.ranges for ack in told for each in ack.rejected] == [()]
 
 
 def test_columns_of_different_length_reject_every_sample_of_the_backfill(
