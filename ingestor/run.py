@@ -3,8 +3,10 @@
 import gc
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from broker.access.policy import Principal, Role
+from broker.client.kept_alive import KeptAlive
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Transport
 from ingestor.ingestor import Ingestor
@@ -34,19 +36,7 @@ def run(settings: IngestorSettings) -> None:
     upgrade(engine)
     stop = StopSignal()
     clock = SystemClock()
-    principal = replace(PRINCIPAL, name=settings.name)
     gc.set_threshold(*GARBAGE_THRESHOLDS)
-
-    def open_transport(*, subscriptions: Sequence[tuple[str, int]]) -> Transport:
-        return Mqtt(
-            settings.address,
-            username=principal.username,
-            password=password,
-            subscriptions=subscriptions,
-            keep_alive_seconds=settings.keep_alive_seconds,
-            ca_file=settings.ca_file,
-            backoff=Backoff(most_seconds=RECONNECT_SECONDS),
-        )
 
     ingestor = Ingestor(
         store=Store(
@@ -55,7 +45,7 @@ def run(settings: IngestorSettings) -> None:
             dead_letter_max=settings.dead_letter_max,
             transitions_max=settings.machine_transitions_per_hour,
         ),
-        open_transport=open_transport,
+        open_transport=partial(_open_transport, settings, password),
         batch_max=settings.batch_max,
         ack_seconds=settings.ack_seconds,
         clock=clock,
@@ -67,6 +57,21 @@ def run(settings: IngestorSettings) -> None:
             ingestor.step()
         ingestor.stop()
     engine.dispose()
+
+
+def _open_transport(
+    settings: IngestorSettings, password: str, *, subscriptions: Sequence[tuple[str, int]]
+) -> Transport:
+    transport = Mqtt(
+        settings.address,
+        username=replace(PRINCIPAL, name=settings.name).username,
+        password=password,
+        subscriptions=subscriptions,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        ca_file=settings.ca_file,
+        backoff=Backoff(most_seconds=RECONNECT_SECONDS),
+    )
+    return KeptAlive(transport, keep_alive_seconds=settings.keep_alive_seconds)
 
 
 def _limits(settings: IngestorSettings, clock: Clock) -> RateLimits:

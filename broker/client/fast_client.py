@@ -49,6 +49,11 @@ class FastClient(paho.Client):
         head = bytes((_PUBLISH | retain,)) + _digits(2 + len(name) + len(payload))
         self._gathered += head + len(name).to_bytes(2) + name + payload
 
+    def ping(self) -> None:
+        """Send PINGREQ now; `loop_read` reads the answer."""
+        self._send_pingreq()
+        self.send_gathered()
+
     def send_gathered(self) -> None:
         """Send as many buffered bytes as the network takes now."""
         if not self._gathered:

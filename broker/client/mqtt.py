@@ -139,6 +139,11 @@ class Mqtt:
         self._work_while(self._waits, deadline)
         return self.connected and not self._waits()
 
+    def ping(self) -> None:
+        """Send PINGREQ, if connected, and read nothing."""
+        if self.connected and self._client is not None:
+            self._client.ping()
+
     def _waits(self) -> bool:
         """Return True if a published message is not sent or not acknowledged yet."""
         return self._unsent > 0 or (self._client is not None and self._client.gathered_bytes > 0)
