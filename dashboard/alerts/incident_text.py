@@ -1,40 +1,62 @@
-"""The sentence that describes an incident, for the incident page and the report. Pure."""
+"""The texts that describe an incident, for the problems page and the report. Pure."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row
 
 from dashboard.i18n import text
-from dashboard.i18n.language import _, ngettext
+from dashboard.i18n.language import Marked, _, marked, ngettext
+
+KINDS: Final[Mapping[str, Marked]] = {
+    "mass-silence": marked("Machines stopped reporting at the same time"),
+    "cloned-identity": marked("Two machines use one identity"),
+    "noisy": marked("Rate limit exceeded"),
+    "blind": marked("Server lost its broker connection"),
+}
+"""The titles of the kinds of incidents."""
+
+_NAMES_SHOWN: Final = 8
+
+
+def incident_title(kind: str) -> str:
+    """Return the title of a kind of incident; an unknown kind, as of a later version, is its own title."""
+    return _(KINDS.get(kind, kind))
 
 
 def incident_sentence(row: Row[Any], now: int) -> str:
     """Return what happened and for how long."""
-    details: Mapping[str, Any] = row.details or {}
     lasted = text.duration(((row.ended_at or now) - row.started_at) / 1000)
-    match row.kind:
+    return f"{incident_statement(row.kind, row.details or {})} ({lasted})"
+
+
+def incident_statement(kind: str, details: Mapping[str, Any]) -> str:
+    """Return what happened, with the machines that it concerns."""
+    match kind:
         case "mass-silence":
-            named = ", ".join(str(name) for name in details.get("names", ())[:8])
-            what = ngettext(
+            return ngettext(
                 "{machines} of {n} machine stopped reporting at the same time: {named}",
                 "{machines} of {n} machines stopped reporting at the same time: {named}",
                 int(details.get("of", 0)),
                 machines=text.count(int(details.get("machines", 0))),
-                named=named,
+                named=_named(details),
             )
         case "cloned-identity":
-            what = _(
+            return _(
                 "Two machines use the identity of {machine}: enrol one of them again under another id",
                 machine=details.get("machine"),
             )
         case "noisy":
-            what = _noisy(details)
-        case "blind":
-            what = _("Server lost its broker connection")
+            return _noisy(details)
         case other:
-            what = str(other)
-    return f"{what} ({lasted})"
+            return incident_title(other)
+
+
+def _named(details: Mapping[str, Any]) -> str:
+    names = [str(name) for name in details.get("names", ())]
+    rest = max(int(details.get("machines", 0)), len(names)) - _NAMES_SHOWN
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    return f"{shown} {text.and_more(rest)}" if rest > 0 and shown else shown
 
 
 def _noisy(details: Mapping[str, Any]) -> str:

@@ -1,41 +1,15 @@
-"""Alerts as rows of a table, lines of a timeline, and chips. Pure."""
+"""Alerts as lines of a timeline, and chips. Pure."""
 
 from collections.abc import Sequence
 from datetime import tzinfo
-from typing import Any, Final
-from urllib.parse import urlencode
+from typing import Any
 
 from sqlalchemy import Row
 
 from dashboard.i18n import text
 from dashboard.i18n.external_texts import translated_details
-from dashboard.i18n.language import _, marked
+from dashboard.i18n.language import _
 from dashboard.i18n.text import Word
-from dashboard.widgets import cells
-
-HEADS: Final[cells.Heads] = (
-    ("alert", marked("Alert")),
-    ("machine", marked("Machine")),
-    ("state", marked("State")),
-    ("since", marked("Since")),
-    ("lasted", marked("Duration")),
-)
-
-
-def rows(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) -> list[dict[str, Any]]:
-    """Return a row for each alert, with a link to its machine."""
-    return [
-        cells.row(
-            row.name,
-            f"{path}?{urlencode({'id': row.name})}",
-            cells.name(translated_details(row.title), translated_details(row.detail)),
-            cells.plain(row.hostname or row.name),
-            cells.chip(state(row)),
-            cells.plain(text.moment(row.started_at, now, zone)),
-            cells.plain(_lasted(row, now)),
-        )
-        for row in found
-    ]
 
 
 def lines(found: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, Word, str]]:

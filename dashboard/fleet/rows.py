@@ -19,13 +19,10 @@ from schemas.fleet.health import DEFAULT_THRESHOLDS
 
 ATTENTION: Final = "attention"
 ALL: Final = "all"
-ATTENTION_HEALTHS: Final = ("warn", "critical")
 TREND_MINUTES: Final = 30
 """How far back the CPU line of a row reaches."""
 
 _ALWAYS_SHOWN: Final = ("online", "stale", "offline")
-_LABELS_SHOWN: Final = 2
-_HINT_MAX: Final = 500
 _GAP: Final = " "
 """In the points of a line: nothing was measured."""
 
@@ -74,23 +71,30 @@ def columns(filters: Filters) -> list[dict[str, Any]]:
 
 
 def cards(counts: Counts, filters: Filters) -> list[dict[str, Any]]:
-    """Return the cards above the table, each with the number of machines that remain when it is pressed.
+    """Return the cards above the table: who needs attention, then all machines, which are the sum of the presences.
 
-    A presence without machines is left out, unless it is one of the usual three.
+    A presence without machines is left out, unless it is one of the usual three. Retired machines are not among all
+    machines, so their card is apart, at the end.
     """
-    narrowed = bool(filters.presences or filters.healths)
-    shown = [_card(ALL, Word(_("Machines"), "plain"), counts.of(), pressed=not narrowed)]
+    narrowed = bool(filters.presences or filters.attention)
+    troubled = counts.of(attention=True)
+    word = Word(_("Needs attention"), "bad" if troubled else "good")
+    shown = [
+        _card(ATTENTION, word, troubled, pressed=filters.attention),
+        _card(ALL, Word(_("Machines"), "plain"), counts.of((), filters.healths), pressed=not narrowed, apart=True),
+    ]
     for code in text.PRESENCE:
         if counts.of((code,)) or code in _ALWAYS_SHOWN or code in filters.presences:
+            pressed, apart = code in filters.presences, code == RETIRED
             number = counts.of((code,), filters.healths)
-            shown.append(_card(code, text.presence(code), number, pressed=code in filters.presences))
-    troubled = counts.of(filters.presences, ATTENTION_HEALTHS)
-    word = Word(_("Need attention"), "bad" if troubled else "good")
-    return [*shown, _card(ATTENTION, word, troubled, pressed=set(filters.healths) == set(ATTENTION_HEALTHS))]
+            shown.append(_card(code, text.presence(code), number, pressed=pressed, apart=apart))
+    return shown
 
 
-def _card(code: str, word: Word, number: int, *, pressed: bool) -> dict[str, Any]:
-    return {"code": code, "label": word.label, "tone": word.tone, "count": text.count(number), "pressed": pressed}
+def _card(code: str, word: Word, number: int, *, pressed: bool, apart: bool = False) -> dict[str, Any]:
+    """`apart`: with a gap before it, as it does not count the same machines as those before."""
+    shown = {"code": code, "label": word.label, "tone": word.tone, "count": text.count(number)}
+    return {**shown, "pressed": pressed, "apart": apart}
 
 
 def rows(
@@ -156,7 +160,7 @@ def _cells(row: Row[Any], now: int, zone: tzinfo, thresholds: Thresholds, trend:
         {**cells.chip(health(row)), "detail": aged},
         *(cells.aged(cell, aged) if aged else cell for cell in readings),
         cells.plain(text.ago(row.last_seen_at, now)),
-        _tags(row.labels),
+        cells.tags(text.labels(row.labels)),
         cells.plain(" ".join(part for part in (row.os, row.os_version) if part) or text.UNKNOWN),
         cells.plain(row.agent_version or text.UNKNOWN),
     ]
@@ -182,11 +186,3 @@ def _line(trend: Trend) -> dict[str, Any]:
 def _level(percent: float) -> str:
     """Encode a point of a line as one character: `0` for zero, the next one for each two percent."""
     return chr(ord("0") + round(min(max(percent, 0.0), 100.0) / 2))
-
-
-def _tags(labels: Mapping[str, str] | None) -> dict[str, Any]:
-    """Show the first labels and the number of the others; the hint then names them all."""
-    named = text.labels(labels)
-    more = len(named) - _LABELS_SHOWN
-    hint = ", ".join(named)[:_HINT_MAX] if more > 0 else ""
-    return {"kind": "tags", "tags": named[:_LABELS_SHOWN], "more": f"+{more}" if more > 0 else "", "hint": hint}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import unquote
 
-from dashboard.fleet.rows import ALL, ATTENTION, ATTENTION_HEALTHS, COLUMNS
+from dashboard.fleet.rows import ALL, ATTENTION, COLUMNS
 from dashboard.i18n.text import HEALTH, PRESENCE
 from schemas.contract.topics import is_id
 from schemas.database.queries.choices import is_choice, is_label
@@ -47,12 +47,20 @@ class FleetView:
 
 @dataclass(frozen=True, slots=True)
 class RowSnapshot:
-    """The machines of a page in their order, the number of all matches, and the time of the sort."""
+    """The machines of a page in their order, the number of all matches, and the time of the sort.
+
+    `newest_change`: that of the counts when the page was sorted.
+    """
 
     view: FleetView
     names: tuple[str, ...]
     total: int
     at: int
+    newest_change: int | None = None
+
+    def is_outdated(self, newest_change: int | None) -> bool:
+        """Return True if a machine went offline or stale since the page was sorted by severity."""
+        return newest_change != self.newest_change and newest_change is not None and self.view.filters.by_severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,7 @@ def parse(query: Mapping[str, str]) -> FleetView:
         systems=_listed(query.get("os", ""), is_choice),
         versions=_listed(query.get("version", ""), is_choice),
         labels=_listed(query.get("label", ""), is_label),
+        attention=query.get("need") == ATTENTION,
         order=order if order in SORT_ORDERS else DEFAULT.order,
         descending=query.get("dir") == "desc",
     )
@@ -114,6 +123,7 @@ def address(view: FleetView) -> dict[str, str]:
         "os": _list(filters.systems),
         "version": _list(filters.versions),
         "label": _list(filters.labels),
+        "need": ATTENTION if filters.attention else "",
         "sort": "" if filters.order == DEFAULT.order else filters.order,
         "dir": "desc" if filters.descending else "",
         "page": str(view.number) if view.number > 1 else "",
@@ -136,12 +146,11 @@ def is_grouping(code: str) -> bool:
 def press(filters: Filters, code: str) -> Filters:
     """Return the filters after a click on a card; a second click undoes the first."""
     if code == ALL:
-        return replace(filters, presences=(), healths=())
+        return replace(filters, presences=(), attention=False)
     if code == ATTENTION:
-        chosen = set(filters.healths) == set(ATTENTION_HEALTHS)
-        return replace(filters, healths=() if chosen else ATTENTION_HEALTHS)
+        return replace(filters, presences=(), healths=(), attention=not filters.attention)
     presences = set(filters.presences) ^ {code}
-    return replace(filters, presences=tuple(each for each in PRESENCE if each in presences))
+    return replace(filters, attention=False, presences=tuple(each for each in PRESENCE if each in presences))
 
 
 def sort(filters: Filters, code: str) -> Filters:
@@ -154,16 +163,18 @@ def sort(filters: Filters, code: str) -> Filters:
     return replace(filters, order=code, descending=column.falls)
 
 
-def refreshed(snapshot: RowSnapshot | None, view: FleetView, find: Find, now: int) -> RowSnapshot:
+def refreshed(
+    snapshot: RowSnapshot | None, view: FleetView, find: Find, now: int, newest_change: int | None = None
+) -> RowSnapshot:
     """Return the snapshot to show. While its page has room, new machines are appended."""
     if snapshot is not None and snapshot.view == view and len(snapshot.names) >= PAGE_SIZE:
         return snapshot
     names, total = find(view)
     if snapshot is None or snapshot.view != view:
-        return RowSnapshot(view, names, total, now)
+        return RowSnapshot(view, names, total, now, newest_change)
     new = [name for name in names if name not in snapshot.names]
     joined = (*snapshot.names, *new)[:PAGE_SIZE]
-    return RowSnapshot(view, joined, max(total, len(joined)), snapshot.at)
+    return replace(snapshot, names=joined, total=max(total, len(joined)))
 
 
 def pages(total: int) -> int:

@@ -16,13 +16,14 @@ import streamlit as st
 
 from dashboard.auth.middleware import SIGN_OUT
 from dashboard.auth.users import UserRole
-from dashboard.i18n import external_texts, language
+from dashboard.i18n import external_texts, language, text
 from dashboard.i18n.language import _, marked
-from dashboard.page import refresh, services, system_status
+from dashboard.page import problem_counts, refresh, services, system_status
 from dashboard.page.page import ROLES, Page, PageContext, Show
 from dashboard.widgets import markup
 from dashboard.widgets.asset_files import ASSETS, asset
 
+_BRAND = "DashFleet"
 _MENU_WIDTH = 230
 _LANGUAGE = "language.menu"
 _NO_ACCESS_TITLE = marked("You do not have access to this page")
@@ -37,7 +38,7 @@ _LOST = marked(
 def render(views: Sequence[tuple[Page, Show]]) -> None:
     """Draw the page that the address names. `views`: all pages, in menu order."""
     st.set_page_config(
-        page_title="DashFleet",
+        page_title=_BRAND,
         page_icon=str(ASSETS / "icon.png"),
         layout="wide",
         initial_sidebar_state=_MENU_WIDTH,
@@ -62,11 +63,22 @@ def _banner(context: PageContext, path: str) -> None:
 def _menu(context: PageContext, views: Sequence[tuple[Page, Show]]) -> None:
     with st.sidebar:
         st.html(markup.brand(asset("logo.svg")))
-        for view, _show in views:
-            if view.in_menu and view.path in context.pages:
-                st.page_link(context.pages[view.path], label=_(view.title), icon=view.icon, width="stretch")
+        links = partial(_links, context, [view for view, _show in views])
+        refresh.auto_refresh(links, seconds=context.refresh_seconds, key="menu")
         _languages()
         st.html(markup.signed_in(context.user, context.org, sign_out=SIGN_OUT, label=_("Sign out")))
+
+
+def _links(context: PageContext, views: Sequence[Page]) -> None:
+    """Draw what refreshes of the menu: the links with the numbers of what is broken, the first also in the title."""
+    troubled = problem_counts.count_troubled(context)
+    counts = {"fleet": troubled, "problems": problem_counts.count_problems(context)}
+    st.set_page_config(page_title=f"({text.count(troubled)}) {_BRAND}" if troubled else _BRAND)
+    for view in views:
+        if view.in_menu and view.path in context.pages:
+            number = counts.get(view.path)
+            label = f"{_(view.title)} :red-badge[{text.count(number)}]" if number else _(view.title)
+            st.page_link(context.pages[view.path], label=label, icon=view.icon, width="stretch")
 
 
 def _languages() -> None:

@@ -14,7 +14,7 @@ from dashboard.fleet import rows, selection, state, tile_map
 from dashboard.fleet.state import DEFAULT, PAGE_SIZE, FleetView, RowSnapshot
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
-from dashboard.page import dialog_steps, last_good, refresh
+from dashboard.page import dialog_steps, last_good, problem_counts, refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import markup, table
 from dashboard.widgets.component import component
@@ -61,7 +61,6 @@ def _cpu_by_minute(engine: Engine, org: str, names: Sequence[str], now: int) -> 
 
 _cached_trends = last_good.cached(_cpu_by_minute, seconds=_TREND_SECONDS)
 _cached_settings = last_good.cached(read_settings, seconds=_THRESHOLDS_SECONDS)
-_cached_counts = last_good.cached(machines.count_by_status, seconds=_SHARED_SECONDS)
 _cached_tiles = last_good.cached(tile_queries.find_tiles, seconds=_SHARED_SECONDS)
 
 
@@ -80,7 +79,7 @@ def show(context: PageContext) -> None:
 
 
 def _counts(context: PageContext) -> Counts | None:
-    return last_good.read_org(context, "fleet.counts", _cached_counts, fleet_filters.current().filters.described)
+    return problem_counts.read_counts(context, fleet_filters.current().filters)
 
 
 def _is_empty(counts: Counts) -> bool:
@@ -106,19 +105,19 @@ def _fleet(context: PageContext, *, filtered: bool) -> None:
         data={"name": _("Filter by status"), "cards": rows.cards(counts, view.filters)},
         on_pressed_change=_card_pressed,
     )
-    matching = _map_of(context, view) if view.map else _page_of(context, view)
+    matching = _map_of(context, view) if view.map else _page_of(context, view, counts.newest_change)
     if matching == 0:
         with st.container(border=True, key="card_no_match", horizontal_alignment="center"):
             st.html(markup.empty(_("No machine matches"), _("Change the filters, or clear them.")))
             fleet_filters.clear_button("fleet_no_match_clear")
 
 
-def _page_of(context: PageContext, view: FleetView) -> int | None:
+def _page_of(context: PageContext, view: FleetView, newest_change: int | None) -> int | None:
     """Draw the table; return the number of matching machines, None if unknown."""
-    snapshot = _snapshot(context, view)
+    snapshot = _snapshot(context, view, newest_change)
     if snapshot is None or not snapshot.names:
         return None if snapshot is None else 0
-    _table_of(context, snapshot)
+    _table_of(context, snapshot, outdated=snapshot.is_outdated(newest_change))
     selection.bar(context, _TABLE, snapshot.view.filters, snapshot.total)
     _foot(context, snapshot)
     return snapshot.total
@@ -146,7 +145,7 @@ def _stamp(context: PageContext) -> None:
     st.html(markup.live_stamp(_("Updated {at}", at=text.clock(context.now(), context.zone))), width="content")
 
 
-def _table_of(context: PageContext, snapshot: RowSnapshot) -> None:
+def _table_of(context: PageContext, snapshot: RowSnapshot, *, outdated: bool) -> None:
     now, names = context.now(), snapshot.names
     found = last_good.read_org(context, "fleet.rows", machines.find_rows, names)
     settings = last_good.read_org(context, "settings", _cached_settings)
@@ -165,6 +164,7 @@ def _table_of(context: PageContext, snapshot: RowSnapshot) -> None:
         ),
         total=snapshot.total,
         order_age=now - snapshot.at,
+        outdated=outdated,
         ticks=selection.shown(names) if context.may_act else None,
         on_sorted=_header_clicked,
         on_aged=_sort_again,
@@ -211,17 +211,17 @@ def _no_machine(context: PageContext) -> None:
         st.html(markup.note(_("Waiting for the first heartbeat …")))
 
 
-def _snapshot(context: PageContext, view: FleetView) -> RowSnapshot | None:
+def _snapshot(context: PageContext, view: FleetView, newest_change: int | None) -> RowSnapshot | None:
     def find(wanted: FleetView) -> tuple[tuple[str, ...], int]:
         offset = (wanted.number - 1) * PAGE_SIZE
         return machines.find_page(context.engine, context.org, wanted.filters, offset=offset, limit=PAGE_SIZE)
 
     def refreshed() -> RowSnapshot:
         before = st.session_state.get(_SNAPSHOT)
-        snapshot = state.refreshed(before, view, find, context.now())
+        snapshot = state.refreshed(before, view, find, context.now(), newest_change)
         if not snapshot.names and view.number > 1:  # the last page no longer exists
             fleet_filters.set_view(replace(view, number=1))
-            snapshot = state.refreshed(None, fleet_filters.current(), find, context.now())
+            snapshot = state.refreshed(None, fleet_filters.current(), find, context.now(), newest_change)
         return snapshot
 
     snapshot = last_good.read(context, _SNAPSHOT, refreshed)

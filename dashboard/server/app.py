@@ -38,7 +38,7 @@ from dashboard.page.install_command import BrokerAddress
 from dashboard.page.page import discover
 from dashboard.page.services import REGISTERED, SECRETS, Services
 from dashboard.publishing.publisher import Publisher
-from dashboard.server import proxy_headers, streamlit_fixes
+from dashboard.server import moved_pages, proxy_headers, streamlit_fixes
 from dashboard.server.proxy_headers import TrustedProxies
 from dashboard.widgets import component, theme
 from runtime.clock import SystemClock
@@ -103,7 +103,7 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
     return st.App(
         _SCRIPT,
         secrets={SECRETS: {"process": process}},
-        routes=[*sign_in.routes(), *single_sign_on, *component.routes(), *downloads.routes()],
+        routes=[*sign_in.routes(), *single_sign_on, *component.routes(), *downloads.routes(), *moved_pages.routes()],
         middleware=[
             Middleware(TrustedProxies, proxies=settings.proxies),
             Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, *settings.hosts], www_redirect=False),

@@ -1,11 +1,14 @@
 """Columns, rows and cells of a table, as `assets/table.js` expects them. Text stays text; nothing here is markup."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from dashboard.i18n.language import Marked, _
 from dashboard.i18n.text import Word
 from schemas.contract.topics import slug
+
+TAGS_SHOWN: Final = 2
+_HINT_MAX: Final = 500
 
 Heads = tuple[tuple[str, Marked], ...]
 """The columns of a table: their codes and labels."""
@@ -51,6 +54,13 @@ def aged(cell: Mapping[str, Any], as_of: str) -> dict[str, Any]:
 def chip(word: Word, hint: str = "") -> dict[str, Any]:
     """Return a cell with a coloured label."""
     return {"kind": "chip", "text": word.label, "tone": word.tone, "hint": hint}
+
+
+def tags(texts: Sequence[str]) -> dict[str, Any]:
+    """Return a cell with the first texts as small labels and the number of the others; the hint then names them all."""
+    more = len(texts) - TAGS_SHOWN
+    hint = ", ".join(texts)[:_HINT_MAX] if more > 0 else ""
+    return {"kind": "tags", "tags": list(texts[:TAGS_SHOWN]), "more": f"+{more}" if more > 0 else "", "hint": hint}
 
 
 def chips(found: Sequence[Mapping[str, str]]) -> dict[str, Any]:

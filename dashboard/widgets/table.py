@@ -22,6 +22,7 @@ def draw(
     *,
     total: int,
     order_age: int = 0,
+    outdated: bool = False,
     ticks: Mapping[str, Any] | None = None,
     on_sorted: Callable[[], None] | None = None,
     on_aged: Callable[[], None] | None = None,
@@ -29,7 +30,8 @@ def draw(
 ) -> str:
     """Draw a table and return the id of the row that was just opened, or an empty string. `name`: for screen readers.
 
-    Handlers read the event with `sorted_by` and `ticks`. A column with an empty `sorted` cannot be sorted.
+    Handlers read the event with `sorted_by` and `ticks`. A column with an empty `sorted` cannot be sorted. `outdated`:
+    a row is missing at the top, so that the order is to change as soon as nobody uses the table.
     """
     result = component("table", _HTML)(
         key=key,
@@ -41,6 +43,7 @@ def draw(
             "columns": list(columns),
             **packed(rows),
             "order_age": order_age,
+            "outdated": outdated,
             "ticks": None if ticks is None else dict(ticks),
         },
         on_sorted_change=on_sorted or _nothing,

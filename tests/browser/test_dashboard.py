@@ -72,18 +72,21 @@ def test_the_sign_in_page_follows_the_scheme(visit: Visit, scheme: str) -> None:
 def test_the_fleet_shows_its_machines_the_worst_first(visit: Visit, scheme: str) -> None:
     page = visit(scheme=scheme)
     expect(page.locator(".df-fleet tbody tr")).to_have_count(50)
-    assert machines(page)[:3] == ["db-01.example.org", "db-02.example.org", "nas"]
+    worst = ["kassa7", "build-3", "unsure", "db-01.example.org", "db-02.example.org", "nas"]
+    assert machines(page)[:6] == worst
+    expect(row(page, "till-7")).to_contain_text("as of")
     expect(row(page, "db-01")).to_contain_text("Online")
     expect(row(page, "db-01")).to_contain_text("97 %")
     expect(row(page, "db-01").get_by_text("floor: 2")).to_be_visible()
     # The start of the last 30 minutes, which advance while the tests run.
     expect(row(page, "db-01").get_by_role("img", name=re.compile(r"CPU from [4-9]\d % to 98 %"))).to_be_visible()
-    expect(page.locator(".df-card[data-code=attention] strong")).to_have_text("3")
+    expect(page.locator(".df-card[data-code=attention] strong")).to_have_text("6")
+    expect(page).to_have_title("(6) DashFleet")
     expect(page.locator(".df-card[data-code=all] strong")).to_have_text("66")
     photograph(page, f"fleet-{scheme}")
 
 
-@pytest.mark.parametrize("path", ["/", "/alerts", "/settings?section=people"])
+@pytest.mark.parametrize("path", ["/", "/problems", "/settings?section=people"])
 def test_no_column_is_out_of_sight_where_the_table_does_not_scroll(visit: Visit, path: str) -> None:
     page = visit(path, user="admin")
     expect(page.locator(".df-fleet tbody tr").first).to_be_visible()
@@ -292,33 +295,37 @@ def test_an_empty_fleet_shows_its_first_machine_by_itself(visit: Visit, fleet: F
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_alerts_say_what_is_wrong_with_which_machine_and_lead_there(visit: Visit, scheme: str) -> None:
-    page = visit("/alerts", scheme=scheme)
+def test_problems_say_what_is_wrong_with_which_machine_and_lead_there(visit: Visit, scheme: str) -> None:
+    page = visit("/problems", scheme=scheme)
     rows = page.locator(".df-fleet tbody tr")
     expect(rows).to_have_count(4)
-    expect(page.get_by_text("3 active alerts")).to_be_visible()
+    expect(page.get_by_role("link", name="Problems 4")).to_be_visible()
     expect(rows.first).to_contain_text("Disk nearly full")
     expect(rows.first).to_contain_text("Critical")
-    expect(rows.last).to_contain_text("Resolved")
-    photograph(page, f"alerts-{scheme}")
-    rows.last.locator("td").nth(1).click()
-    expect(page.get_by_role("heading", name="web-paris.example.org")).to_be_visible()
-    expect(page.locator(".st-key-card_alerts li")).to_contain_text("Machine offline · the connection was lost")
-    page = visit("/machine?id=nas", scheme=scheme)
+    expect(rows.nth(2)).to_contain_text("Two machines use the identity of <b>db-02</b>")
+    photograph(page, f"problems-{scheme}")
+    page.get_by_role("radio", name="Resolved").click()
+    expect(rows).to_have_count(3)
+    page.get_by_role("searchbox").fill("web-001")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("12 of 60 machines stopped reporting at the same time: web-001, web-002")
+    expect(page).to_have_url(re.compile(r"/problems\?state=resolved&q=web-001$"))
+    rows.locator("td").first.click()
+    expect(page.get_by_role("heading", name="Machines stopped reporting at the same time")).to_be_visible()
+    expect(page.locator(".df-fleet tbody tr")).to_have_count(2)
+    photograph(page, f"problem-{scheme}")
+    page.get_by_role("link", name="Problems", exact=True).first.click()
+    expect(page.get_by_role("searchbox")).to_have_value("web-001")
+
+
+@pytest.mark.parametrize("former", ["alerts", "incidents"])
+def test_a_former_address_leads_to_the_problems(visit: Visit, former: str) -> None:
+    page = visit(f"/{former}?severity=critical")
+    expect(page.locator(".df-fleet tbody tr")).to_have_count(1)
+    assert page.url.endswith("/problems?severity=critical")
+    page.locator(".df-fleet tbody td").nth(2).click()
+    expect(page.get_by_role("heading", name="nas", exact=True)).to_be_visible()
     expect(page.locator(".df-chip", has_text="Disk nearly full · 99 %")).to_be_visible()
-    photograph(page, f"machine-with-alert-{scheme}")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_incidents_say_what_happened_to_whom_and_for_how_long(visit: Visit, scheme: str) -> None:
-    page = visit("/incidents", scheme=scheme)
-    card = page.locator(".st-key-card_incidents li")
-    expect(card).to_have_count(3)
-    expect(card.first).to_contain_text("Open")
-    expect(card.first).to_contain_text("Two machines use the identity of <b>db-02</b>")
-    expect(card.nth(1).or_(card.nth(2)).first).to_contain_text("(1 min)")
-    expect(page.get_by_text("12 of 60 machines stopped reporting at the same time: web-001, web-002")).to_be_visible()
-    photograph(page, f"incidents-{scheme}")
 
 
 def test_another_organisations_machine_does_not_exist(visit: Visit) -> None:

@@ -205,14 +205,14 @@ def provided(
 def test_a_person_of_a_provider_comes_in_through_it(provided: Dashboard, browser: Browser) -> None:
     context = browser.new_context(color_scheme="dark", locale="en-GB")
     page = context.new_page()
-    page.goto(f"{provided.url}/incidents")
+    page.goto(f"{provided.url}/problems")
     expect(page.get_by_label("User")).to_be_focused()
     assert grave(page) == []
     photograph(page, "sign-in-provider-dark")
     page.get_by_role("link", name="Sign in with 127.0.0.1").click()
     page.get_by_role("button", name="ada").click()
     expect(page.locator(".df-visitor")).to_contain_text("ada@127.0.0.1")
-    assert page.url == f"{provided.url}/incidents"
+    assert page.url == f"{provided.url}/problems"
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Password")).to_be_visible()
     context.close()

@@ -6,7 +6,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   for (const card of data.cards) {
     const button = known.get(card.code) ?? make(card.code);
     known.delete(card.code);
-    button.className = `df-card df-${card.tone}`;
+    button.className = `df-card df-${card.tone}${card.apart ? " df-apart" : ""}`;
     button.setAttribute("aria-pressed", String(card.pressed));
     button.onclick = () => setTriggerValue("pressed", card.code);
     set(button.children[0], card.count);

@@ -3,7 +3,7 @@
 //
 // Ticks belong to ids, never to positions. All changes of the visitor are kept until the server starts a new `revision`,
 // and sent as a whole each time, so that no tick is lost when two follow each other quickly.
-const ORDER_IDLE = 30000;
+const ORDER_IDLE = 30000, OUTDATED_IDLE = 3000;
 
 export default function ({ data: { shapes, cells, ...rest }, parentElement, setTriggerValue, setStateValue }) {
   const data = { ...rest, rows: unpacked({ shapes, cells, rows: rest.rows }) };
@@ -175,15 +175,17 @@ function shape(name, attributes) {
   return made;
 }
 
-// Request a fresh order if the table was not touched for a while and its order is old: for wall screens.
+// Request a fresh order if the table was not touched for a while and its order is old, for wall screens; and sooner when a
+// machine went offline, which belongs at the top.
 function watch(table, data, trigger) {
   if (!table.dataset.touched) {
     table.dataset.touched = "0";
     for (const name of ["pointermove", "focusin", "keydown", "wheel", "touchstart"])
       table.addEventListener(name, () => { table.dataset.touched = String(Date.now()); }, { passive: true });
   }
-  const idle = Date.now() - Number(table.dataset.touched) > ORDER_IDLE && !table.contains(document.activeElement);
-  if (idle && data.order_age > ORDER_IDLE) trigger("aged", data.order_age);
+  const patience = data.outdated ? OUTDATED_IDLE : ORDER_IDLE;
+  const idle = Date.now() - Number(table.dataset.touched) > patience && !table.contains(document.activeElement);
+  if (idle && (data.outdated || data.order_age > ORDER_IDLE)) trigger("aged", data.order_age);
 }
 
 function node(name, kind, text) {

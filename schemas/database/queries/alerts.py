@@ -1,4 +1,4 @@
-"""Open and ended alerts: for the dashboard, per organisation, and for the command line."""
+"""Open and ended alerts of one machine, and for the command line. See `problems` for an organisation."""
 
 from typing import Any
 
@@ -6,13 +6,6 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, select
 
 from schemas.database.queries.fetch import fetch_all
 from schemas.database.tables import alert, machine, org
-
-
-def list_org_alerts(engine: Engine, org_name: str, *, limit: int) -> list[Row[Any]]:
-    """Return an organisation's alerts: open ones first, critical before warning, then the last ended."""
-    severe: ColumnElement[bool] = alert.c.severity == "critical"
-    order = (alert.c.ended_at.is_not(None), alert.c.ended_at.desc(), severe.desc(), alert.c.started_at.desc())
-    return fetch_all(engine, _alerts(org.c.name == org_name).order_by(*order, alert.c.id.desc()).limit(limit))
 
 
 def list_machine_alerts(engine: Engine, org_name: str, name: str, *, limit: int) -> list[Row[Any]]:

@@ -11,9 +11,9 @@ Invariants:
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Float, and_, case, cast, func
+from sqlalchemy import BigInteger, ColumnElement, Float, and_, case, cast, func, or_, select
 
-from schemas.database.tables import machine, state
+from schemas.database.tables import alert, machine, state
 
 ONLINE: Final = "online"
 RETIRED: Final = "retired"
@@ -29,6 +29,14 @@ AS_OF: Final = case(
     (state.c.sampled_at.is_not(None), state.c.last_seen_at),
 )
 """Time of the last readings, in milliseconds by the server's clock; null without readings."""
+
+_TROUBLED: Final = ("offline", "stale", "expired")
+_OPEN_ALERTS: Final = select(alert.c.machine_id).where(alert.c.ended_at.is_(None))
+ATTENTION_NOW: Final = and_(
+    PRESENCE_NOW != RETIRED,
+    or_(PRESENCE_NOW.in_(_TROUBLED), HEALTH_NOW.in_(("warn", "critical")), machine.c.id.in_(_OPEN_ALERTS)),
+)
+"""A machine that needs attention: it is offline or stale, its health is not OK, or it has an open alert."""
 
 SHOWN_NAME: Final = func.lower(func.coalesce(machine.c.hostname, machine.c.name))
 

@@ -9,12 +9,6 @@ from schemas.database.tables import incident, org
 from schemas.fleet.availability import Span
 
 
-def list_incidents(engine: Engine, org_name: str, *, limit: int) -> list[Row[Any]]:
-    """Return open incidents first, then the newest."""
-    order = (incident.c.ended_at.is_not(None), incident.c.started_at.desc(), incident.c.id.desc())
-    return fetch_all(engine, _incidents(org_name).order_by(*order).limit(limit))
-
-
 def list_incidents_within(engine: Engine, org_name: str, within: Span) -> list[Row[Any]]:
     """Return the incidents that overlap a time range, oldest first."""
     start, end = within

@@ -18,6 +18,7 @@ from schemas.contract.messages import VITALS
 from schemas.database.queries.fetch import fetch_all, fetch_first
 from schemas.database.queries.fleet_order import (
     AS_OF,
+    ATTENTION_NOW,
     CURRENT_NOW,
     DEFAULT_SORT,
     HEALTH_NOW,
@@ -42,7 +43,8 @@ class Filters:
     """A selection of machines and its sort order. An empty tuple means all; retired machines only on request.
 
     `labels` are written `key=value`: values of the same key are alternatives, different keys must all match. `search`
-    is split into words, each of which must occur in a name, system, version or label.
+    is split into words, each of which must occur in a name, system, version or label. `attention`: only machines that
+    need attention.
     """
 
     search: str = ""
@@ -51,35 +53,51 @@ class Filters:
     systems: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    attention: bool = False
     order: str = DEFAULT_SORT
     descending: bool = False
 
     @property
+    def by_severity(self) -> bool:
+        """True if the most severe machine comes first."""
+        return self.order == DEFAULT_SORT and not self.descending
+
+    @property
     def described(self) -> "Filters":
-        """The filters without presence and health, in the default order."""
+        """The filters without those on the current state, in the default order."""
         return Filters(search=self.search, systems=self.systems, versions=self.versions, labels=self.labels)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Number of machines per (presence, health status)."""
+    """Number of machines per (presence, health status, whether they need attention).
 
-    numbers: Mapping[tuple[str, str], int]
+    `newest_change`: time of the last change of presence of a machine that is not online, in milliseconds; None if all
+    are online.
+    """
 
-    def of(self, presences: Sequence[str] = (), healths: Sequence[str] = ()) -> int:
+    numbers: Mapping[tuple[str, str, bool], int]
+    newest_change: int | None = None
+
+    def of(self, presences: Sequence[str] = (), healths: Sequence[str] = (), *, attention: bool = False) -> int:
         """Return the number of machines with one of these; an empty argument means the same as in `Filters`."""
         return sum(
             number
-            for (presence, health), number in self.numbers.items()
-            if (presence in presences if presences else presence != RETIRED) and (not healths or health in healths)
+            for (presence, health, troubled), number in self.numbers.items()
+            if (presence in presences if presences else presence != RETIRED)
+            and (not healths or health in healths)
+            and (troubled or not attention)
         )
 
 
 def count_by_status(engine: Engine, org_name: str, filters: Filters) -> Counts:
-    """Count the matching machines by presence and health; filters on these two are ignored."""
-    columns = (PRESENCE_NOW.label("presence"), HEALTH_NOW.label("health"), func.count().label("number"))
-    query = select_machines(org_name, *columns).where(*_described(org_name, filters)).group_by("presence", "health")
-    return Counts({(row.presence, row.health): row.number for row in fetch_all(engine, query)})
+    """Count the matching machines by presence, health and attention; filters on these are ignored."""
+    kinds = {"presence": PRESENCE_NOW, "health": HEALTH_NOW, "attention": ATTENTION_NOW}
+    since = func.max(case((PRESENCE_NOW.in_(("offline", "stale")), state.c.since_at)))
+    columns = (*(column.label(name) for name, column in kinds.items()), func.count().label("number"), since.label("at"))
+    rows = fetch_all(engine, select_machines(org_name, *columns).where(*_described(org_name, filters)).group_by(*kinds))
+    numbers = {(row.presence, row.health, row.attention): row.number for row in rows}
+    return Counts(numbers, max((row.at for row in rows if row.at is not None), default=None))
 
 
 def find_page(
@@ -163,7 +181,8 @@ def select_matching(org_name: str, filters: Filters, *columns: ColumnElement[Any
     """Return the query for these columns of the matching machines, unsorted."""
     query = select_machines(org_name, *columns).where(*_described(org_name, filters))
     query = query.where(PRESENCE_NOW.in_(filters.presences) if filters.presences else PRESENCE_NOW != RETIRED)
-    return query.where(HEALTH_NOW.in_(filters.healths)) if filters.healths else query
+    query = query.where(HEALTH_NOW.in_(filters.healths)) if filters.healths else query
+    return query.where(ATTENTION_NOW) if filters.attention else query
 
 
 def select_machines(org_name: str, *columns: ColumnElement[Any]) -> Select[Any]:

@@ -72,32 +72,49 @@ def test_bars_are_coloured_as_the_score_counts(fleet: Fleet, reader: Engine) -> 
     assert [row[code]["tone"] for code in ("cpu", "memory", "disk")] == ["plain", "fair", "bad"]
 
 
-def test_cards_leave_out_what_no_machine_is_but_not_the_usual_three() -> None:
-    counts = Counts({("online", "ok"): 1, ("online", "warn"): 2, ("expired", "ok"): 1, ("retired", "warn"): 5})
-    cards = rows.cards(counts, Filters())
+COUNTS = Counts(
+    {
+        ("online", "ok", False): 5,
+        ("online", "ok", True): 1,
+        ("online", "critical", True): 2,
+        ("offline", "unknown", True): 3,
+        ("unknown", "unknown", False): 1,
+        ("retired", "unknown", False): 7,
+    }
+)
+
+
+def test_the_cards_begin_with_who_needs_attention_and_the_presences_add_up_to_all_machines() -> None:
+    cards = rows.cards(COUNTS, Filters())
     shown = [(card["code"], card["count"]) for card in cards]
     assert shown == [
-        ("all", "4"),
-        ("online", "3"),
+        ("attention", "6"),
+        ("all", "12"),
+        ("online", "8"),
         ("stale", "0"),
-        ("offline", "0"),
-        ("expired", "1"),
-        ("retired", "5"),
-        ("attention", "2"),
+        ("offline", "3"),
+        ("unknown", "1"),
+        ("retired", "7"),
     ]
+    assert [card["code"] for card in cards if card["apart"]] == ["all", "retired"]
     assert [card["code"] for card in cards if card["pressed"]] == ["all"]
 
 
-def test_a_card_counts_what_is_left_when_it_is_pressed() -> None:
-    counts = Counts({("online", "ok"): 5, ("online", "critical"): 3, ("offline", "critical"): 2, ("stale", "ok"): 1})
-    filters = Filters(presences=("online",), healths=("critical",))
-    shown = {card["code"]: card["count"] for card in rows.cards(counts, filters)}
-    assert shown == {"all": "11", "online": "3", "stale": "0", "offline": "2", "attention": "3"}
+def test_the_cards_add_up_also_with_a_filter_of_health() -> None:
+    shown = {card["code"]: card["count"] for card in rows.cards(COUNTS, Filters(healths=("ok",)))}
+    assert (shown["all"], shown["online"], shown["offline"], shown["stale"]) == ("6", "6", "0", "0")
+
+
+def test_the_card_of_who_needs_attention_is_green_only_at_zero() -> None:
+    assert rows.cards(COUNTS, Filters())[0]["tone"] == "bad"
+    assert rows.cards(Counts({("online", "ok", False): 1}), Filters())[0]["tone"] == "good"
 
 
 def test_a_card_that_filters_is_pressed_and_stays_when_it_counts_nothing() -> None:
-    cards = rows.cards(Counts({("online", "ok"): 1}), Filters(presences=("retired",)))
-    assert [card["code"] for card in cards if card["pressed"]] == ["retired"]
+    cards = rows.cards(Counts({("online", "ok", False): 1}), Filters(presences=("expired",)))
+    assert [card["code"] for card in cards if card["pressed"]] == ["expired"]
+    cards = rows.cards(COUNTS, Filters(attention=True))
+    assert [card["code"] for card in cards if card["pressed"]] == ["attention"]
 
 
 def test_the_header_says_what_it_is_sorted_by() -> None:

@@ -28,7 +28,7 @@ class Machines:
         FleetView(
             Filters(systems=("Debian GNU/Linux", "FreeBSD"), versions=("0.1.0",), labels=("site=paris", "role="))
         ),
-        FleetView(Filters(search="x"), map=True),
+        FleetView(Filters(search="x", attention=True), map=True),
         FleetView(map=True, group="os"),
         FleetView(map=True, group="label:site"),
         FleetView(
@@ -96,10 +96,12 @@ def test_pressing_a_card_filters_and_pressing_it_again_does_not() -> None:
     assert state.press(once, "all") == Filters()
 
 
-def test_need_attention_is_warnings_and_critical_ones() -> None:
-    pressed = state.press(Filters(search="web"), "attention")
-    assert pressed.healths == ("warn", "critical")
+def test_who_needs_attention_is_a_filter_of_its_own() -> None:
+    pressed = state.press(Filters(search="web", presences=("stale",), healths=("ok",)), "attention")
+    assert pressed == Filters(search="web", attention=True)
     assert state.press(pressed, "attention") == Filters(search="web")
+    assert state.press(pressed, "offline") == Filters(search="web", presences=("offline",))
+    assert state.press(pressed, "all") == Filters(search="web")
 
 
 def test_a_code_that_is_no_card_changes_nothing() -> None:
@@ -120,6 +122,16 @@ def test_a_full_page_keeps_its_rows_whatever_the_order_would_be_now() -> None:
     machines.names.reverse()
     assert state.refreshed(before, VIEW, machines, 2) == before
     assert machines.asked == 1
+
+
+def test_an_order_by_severity_is_outdated_when_another_machine_went_offline() -> None:
+    machines = Machines("a", "b")
+    for view, outdated in ((FleetView(), True), (VIEW, False), (FleetView(Filters(descending=True)), False)):
+        before = state.refreshed(None, view, machines, 1, 500)
+        assert not before.is_outdated(500)
+        assert not before.is_outdated(None)
+        assert before.is_outdated(600) is outdated
+        assert state.refreshed(before, view, machines, 2, 600).newest_change == 500
 
 
 def test_on_a_page_with_room_new_machines_join_at_the_end() -> None:

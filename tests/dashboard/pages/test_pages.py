@@ -34,7 +34,7 @@ def page(name: str, context: "PageContext") -> None:  # its source runs alone
     st.navigation([fleet], position="hidden")
     arrived = st.session_state.get("page") != name
     st.session_state["page"] = name
-    pages = {"fleet": fleet, "machine": fleet}
+    pages = {"fleet": fleet, "machine": fleet, "problems": fleet}
     import_module(f"dashboard.pages.{name}").show(replace(context, arrived=arrived, pages=pages))
 
 
@@ -240,7 +240,35 @@ def test_when_the_database_goes_away_the_last_figures_stay(
     assert "6 GiB of 16 GiB" in shown(at)
 
 
-@pytest.mark.parametrize("name", ["fleet", "machine", "alerts", "incidents", "activity", "settings"])
+def test_the_filters_of_the_problems_are_in_the_address_and_can_be_cleared(fleet: Fleet, visit: Open) -> None:
+    fleet.alert(fleet.machine("web-1"), "disk", NOW - 1000, title="Disk nearly full", severity="critical")
+    at = visit("problems", severity="warning", rule="disk")
+    assert "No problem matches" in shown(at)
+    assert [each.value for each in at.selectbox] == ["disk", ""]
+    at.button(key="problems_clear").click().run()
+    assert "No problem matches" not in shown(at)
+    assert dict(at.query_params) == {}
+    at.text_input[0].set_value("web").run()
+    assert dict(at.query_params) == {"q": "web"}
+    assert "No active problems" not in shown(at)
+
+
+def test_a_mass_silence_names_its_machines_and_what_they_are_now(fleet: Fleet, visit: Open) -> None:
+    fleet.machine("web-1", presence="offline")
+    fleet.incident("mass-silence", org="home", machines=2, of=9, names=["web-1", "web-2"])
+    html = shown(visit("problems", id="incident-1"))
+    assert "2 of 9 machines stopped reporting at the same time: web-1, web-2" in html
+
+
+@pytest.mark.parametrize("id_", ["incident-1", "alert-1", "alert-99", "alert-", "alert-1' OR 1=1", "x" * 200])
+def test_a_problem_of_another_organisation_looks_as_if_it_did_not_exist(fleet: Fleet, visit: Open, id_: str) -> None:
+    fleet.org()
+    fleet.alert(fleet.machine("theirs", org="other"), "disk", NOW)
+    fleet.incident("mass-silence", org="other", machines=1, of=1, names=["theirs"])
+    assert "Problem not found" in shown(visit("problems", id=id_))
+
+
+@pytest.mark.parametrize("name", ["fleet", "machine", "problems", "activity", "settings"])
 def test_whatever_of_a_page_refreshes_before_the_browser_has_it_all_of_it_finds_its_place(
     fleet: Fleet, visit: Open, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -104,3 +104,30 @@ def test_readings_that_are_not_current_are_sorted_as_if_they_were_not_measured(f
     fleet.machine("low", cpu_percent=5.0)
     fleet.machine("high", cpu_percent=95.0)
     assert names(reader, Filters(order="cpu", descending=True)) == ["high", "low", "off"]
+
+
+def test_who_needs_attention_is_offline_or_stale_not_well_or_alerted_and_is_counted_once(
+    fleet: Fleet, reader: Engine
+) -> None:
+    fleet.machine("well")
+    fleet.machine("never", stated=False)
+    fleet.machine("unverified", verified=False)
+    over = fleet.machine("over")
+    fleet.alert(over, "clock", NOW - 9000, ended_at=NOW)
+    retired = fleet.machine("retired", presence="retired", cpu_percent=99.0)
+    fleet.alert(retired, "clock", NOW)
+    fleet.alert(fleet.machine("theirs", org="other"), "clock", NOW)
+    alerted = fleet.machine("alerted")
+    offline = fleet.machine("offline", presence="offline", since_at=NOW - 77, cpu_percent=99.0)
+    for key in (alerted, offline):
+        fleet.alert(key, "clock", NOW)
+        fleet.alert(key, "disk", NOW)
+    fleet.machine("stale", presence="stale", since_at=NOW - 99)
+    fleet.machine("gone", presence="expired", since_at=NOW)
+    fleet.machine("warn", cpu_percent=88.0)
+    expected = ["alerted", "gone", "offline", "stale", "warn"]
+    assert sorted(names(reader, Filters(attention=True))) == expected
+    counts = machines.count_by_status(reader, "home", Filters())
+    assert counts.of(attention=True) == len(expected)
+    assert counts.of() == 9
+    assert counts.newest_change == NOW - 77

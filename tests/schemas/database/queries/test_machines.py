@@ -27,7 +27,7 @@ def test_another_organisations_machines_do_not_exist(fleet: Fleet, reader: Engin
     fleet.machine("mine")
     fleet.machine("theirs", org="other", presence="offline")
     assert names(reader) == ["mine"]
-    assert machines.count_by_status(reader, "home", Filters()).numbers == {("online", "ok"): 1}
+    assert machines.count_by_status(reader, "home", Filters()).numbers == {("online", "ok", False): 1}
     assert machines.find_machine(reader, "home", "theirs") is None
     assert machines.find_rows(reader, "home", ["mine", "theirs"])[0].name == "mine"
     assert len(machines.find_rows(reader, "home", ["mine", "theirs"])) == 1
@@ -49,11 +49,11 @@ def test_machines_are_counted_by_presence_and_health_without_the_retired(fleet: 
     fleet.machine("e", presence="retired", cpu_percent=99.0)
     counted = machines.count_by_status(reader, "home", Filters())
     assert counted.numbers == {
-        ("online", "ok"): 1,
-        ("online", "critical"): 1,
-        ("offline", "unknown"): 1,
-        ("unknown", "unknown"): 1,
-        ("retired", "unknown"): 1,
+        ("online", "ok", False): 1,
+        ("online", "critical", True): 1,
+        ("offline", "unknown", True): 1,
+        ("unknown", "unknown", False): 1,
+        ("retired", "unknown", False): 1,
     }
     assert counted.of() == 4
     assert counted.of(("retired",)) == 1
@@ -66,7 +66,10 @@ def test_counts_are_of_what_is_searched_for_whatever_it_is_like(fleet: Fleet, re
     fleet.machine("web-2", presence="offline", labels={"site": "paris"})
     fleet.machine("db-1", labels={"site": "lyon"})
     filters = Filters(search="web", presences=("offline",), healths=("critical",))
-    assert machines.count_by_status(reader, "home", filters).numbers == {("online", "ok"): 1, ("offline", "unknown"): 1}
+    assert machines.count_by_status(reader, "home", filters).numbers == {
+        ("online", "ok", False): 1,
+        ("offline", "unknown", True): 1,
+    }
     assert machines.count_by_status(reader, "home", Filters(labels=("site=lyon",))).of() == 1
     assert machines.count_by_status(reader, "home", Filters(search="nothing")).numbers == {}
 

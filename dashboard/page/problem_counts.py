@@ -1,0 +1,29 @@
+"""Numbers that every page shows: machines that need attention, and active problems. Cached for all visitors."""
+
+from typing import Final
+
+from dashboard.page import last_good
+from dashboard.page.page import PageContext
+from schemas.database.queries import machines
+from schemas.database.queries.machines import Counts, Filters
+from schemas.database.queries.problems import count_active_problems
+
+_SHARED_SECONDS: Final = 1
+_counts = last_good.cached(machines.count_by_status, seconds=_SHARED_SECONDS)
+_problems = last_good.cached(count_active_problems, seconds=_SHARED_SECONDS)
+
+
+def read_counts(context: PageContext, filters: Filters) -> Counts | None:
+    """Return the number of matching machines in each state; None if they were never read."""
+    return last_good.read_org(context, "fleet.counts", _counts, filters.described)
+
+
+def count_troubled(context: PageContext) -> int:
+    """Return the number of machines that need attention, each counted once."""
+    counts = last_good.read_org(context, "fleet.all_counts", _counts, Filters())
+    return 0 if counts is None else counts.of(attention=True)
+
+
+def count_problems(context: PageContext) -> int:
+    """Return the number of active alerts and incidents."""
+    return last_good.read_org(context, "problems.count", _problems) or 0

@@ -1,0 +1,1 @@
+"""What the problems page consists of."""
