@@ -137,9 +137,11 @@ def test_groups_have_headings_and_a_line_down_goes_to_the_next_group(visit: Visi
 def test_a_card_narrows_the_map_and_nothing_that_matches_says_so(visit: Visit) -> None:
     page = visit("/?view=map")
     field(page)
-    page.get_by_role("button", name="Need attention").click()
-    expect(page).to_have_url(re.compile(r"\?health=warn%2Ccritical&view=map$|\?health=warn,critical&view=map$"))
-    expect(page.locator(".df-map-legend li")).to_have_text(["×Online, Critical: 3"])
+    page.get_by_role("button", name="Needs attention").click()
+    expect(page).to_have_url(re.compile(r"\?need=attention&view=map$"))
+    expect(page.locator(".df-map-legend li")).to_have_text(
+        ["Online, OK: 1", "×Online, Critical: 3", "~Stale: 1", "○Offline: 1"]
+    )
     page.get_by_role("searchbox").fill("no such machine")
     expect(page.get_by_role("heading", name="No machine matches")).to_be_visible()
     page.get_by_role("button", name="Clear filters").click()
