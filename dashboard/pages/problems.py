@@ -12,7 +12,7 @@ from dashboard.page.page import Page, PageContext
 from dashboard.problems import filters, rows, view
 from dashboard.widgets import cells, markup, table
 from schemas.database.queries import machines, problems
-from schemas.database.queries.problems import RESOLVED, Problem, ProblemFilter
+from schemas.database.queries.problems import RESOLVED, ListedProblem, ProblemFilter
 
 PAGE = Page(title=marked("Problems"), path="problems", icon=":material/notifications:", order=2)
 
@@ -80,7 +80,7 @@ def _show_more() -> None:
     st.session_state[_SHOWN] = min(_SHOWN_MAX, 2 * int(st.session_state[_SHOWN]))
 
 
-def _open(context: PageContext, problem: Problem) -> None:
+def _open(context: PageContext, problem: ListedProblem) -> None:
     if problem.is_incident:
         st.switch_page(context.pages[PAGE.path], query_params={"id": problem.id})
     st.switch_page(context.pages[_MACHINE], query_params={"id": problem.machine})
@@ -101,7 +101,7 @@ def _one(context: PageContext, id_: str) -> None:
         _machines(context, problem)
 
 
-def _machines(context: PageContext, problem: Problem) -> None:
+def _machines(context: PageContext, problem: ListedProblem) -> None:
     names = problem.names
     found = last_good.read_org(context, f"problem.machines.{problem.id}", machines.find_rows, names) or []
     if not found:

@@ -1,1 +1,1 @@
-"""What the problems page consists of."""
+"""Parts of the problems page."""

@@ -13,7 +13,7 @@ from dashboard.i18n.external_texts import translated_details
 from dashboard.i18n.language import _, marked, pgettext
 from dashboard.i18n.text import Word
 from dashboard.widgets import cells
-from schemas.database.queries.problems import Problem
+from schemas.database.queries.problems import ListedProblem
 
 HEADS: Final[cells.Heads] = (
     ("problem", marked("Problem")),
@@ -31,7 +31,9 @@ MACHINE_HEADS: Final[cells.Heads] = (
 )
 
 
-def rows(found: Sequence[Problem], now: int, zone: tzinfo, *, path: str, machine_path: str) -> list[dict[str, Any]]:
+def rows(
+    found: Sequence[ListedProblem], now: int, zone: tzinfo, *, path: str, machine_path: str
+) -> list[dict[str, Any]]:
     """Return a row for each problem: of an alert with a link to its machine, of an incident to `path`."""
     return [
         cells.row(
@@ -63,19 +65,19 @@ def machines(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) ->
     ]
 
 
-def link(problem: Problem, *, path: str, machine_path: str) -> str:
+def link(problem: ListedProblem, *, path: str, machine_path: str) -> str:
     """Return the address that a problem leads to."""
     if problem.is_incident:
         return f"{path}?{urlencode({'id': problem.id})}"
     return f"{machine_path}?{urlencode({'id': problem.machine})}"
 
 
-def title(problem: Problem) -> str:
+def title(problem: ListedProblem) -> str:
     """Return a problem's title."""
     return incident_title(problem.rule) if problem.is_incident else translated_details(problem.title)
 
 
-def detail(problem: Problem) -> str:
+def detail(problem: ListedProblem) -> str:
     """Return the detail of an alert, or what happened in an incident; empty if the title says it."""
     if not problem.is_incident:
         return translated_details(problem.detail)
@@ -83,7 +85,7 @@ def detail(problem: Problem) -> str:
     return "" if statement == title(problem) else statement
 
 
-def concerned(problem: Problem) -> str:
+def concerned(problem: ListedProblem) -> str:
     """Return the machine of a problem, or how many there are."""
     if not problem.is_incident:
         return problem.hostname
@@ -91,7 +93,7 @@ def concerned(problem: Problem) -> str:
     return text.machines(total) if total > 1 else next(iter(problem.names), text.UNKNOWN)
 
 
-def severity(problem: Problem) -> Word:
+def severity(problem: ListedProblem) -> Word:
     """Return the severity of an active problem, or that it is resolved."""
     if problem.ended_at is not None:
         return Word(_("Resolved"), "plain")
@@ -105,6 +107,6 @@ def severity_word(code: str) -> Word:
     return Word(pgettext("severity", "Warning"), "fair")
 
 
-def lasted(problem: Problem, now: int) -> str:
+def lasted(problem: ListedProblem, now: int) -> str:
     """Return how long a problem lasted, or has lasted."""
     return text.duration(max(0, (problem.ended_at or now) - problem.started_at) / 1000)

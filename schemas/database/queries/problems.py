@@ -44,7 +44,7 @@ class ProblemFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ListedProblem:
     """An alert of a machine, or an incident, which has no `title` but `details`. `id` is unique among both."""
 
     id: str
@@ -80,7 +80,9 @@ class ProblemChoices:
     machines: tuple[str, ...] = ()
 
 
-def list_problems(engine: Engine, org_name: str, wanted: ProblemFilter, *, offset: int, limit: int) -> list[Problem]:
+def list_problems(
+    engine: Engine, org_name: str, wanted: ProblemFilter, *, offset: int, limit: int
+) -> list[ListedProblem]:
     """Return active problems, critical ones first, then the newest; or resolved ones, the last to end first."""
     last = offset + limit
     alerts = fetch_all(engine, _newest(_alerts(org_name, wanted), alert, wanted.state).limit(last))
@@ -89,7 +91,7 @@ def list_problems(engine: Engine, org_name: str, wanted: ProblemFilter, *, offse
     return sorted(found, key=_order)[offset:last]
 
 
-def find_problem(engine: Engine, org_name: str, id_: str) -> Problem | None:
+def find_problem(engine: Engine, org_name: str, id_: str) -> ListedProblem | None:
     """Return one problem by its id, or None."""
     for prefix, table, query, make in (
         (_ALERT, alert, _alerts(org_name), _of_alert),
@@ -169,14 +171,14 @@ def _newest(query: Select[Any], table: Any, state: str) -> Select[Any]:  # noqa:
     return query.order_by(*severity, *kind, table.c.started_at.desc(), table.c.id.desc())
 
 
-def _order(problem: Problem) -> tuple[int, int, str]:
+def _order(problem: ListedProblem) -> tuple[int, int, str]:
     if problem.ended_at is not None:
         return 0, -problem.ended_at, problem.id
     return _RANK.get(problem.severity, 1), -problem.started_at, problem.id
 
 
-def _of_alert(row: Row[Any]) -> Problem:
-    return Problem(
+def _of_alert(row: Row[Any]) -> ListedProblem:
+    return ListedProblem(
         id=f"{_ALERT}{row.id}",
         rule=row.rule,
         severity=row.severity,
@@ -190,8 +192,8 @@ def _of_alert(row: Row[Any]) -> Problem:
     )
 
 
-def _of_incident(row: Row[Any]) -> Problem:
-    return Problem(
+def _of_incident(row: Row[Any]) -> ListedProblem:
+    return ListedProblem(
         id=f"{_INCIDENT}{row.id}",
         rule=row.kind,
         severity=INCIDENT_SEVERITIES.get(row.kind, "warning"),
