@@ -119,6 +119,7 @@ def _context(views: Sequence[tuple[Page, Show]]) -> PageContext:
         role=role,
         zone=_zone(),
         refresh_seconds=shared.refresh_seconds,
+        chart_samples_max=shared.chart_samples_max,
         pages=pages,
         publisher=shared.publisher,
         broker=shared.broker,

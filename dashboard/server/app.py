@@ -46,6 +46,7 @@ from runtime.errors import UserError
 from runtime.settings.address import is_loopback
 from runtime.settings.dashboard import DashboardSettings
 from schemas.database.engine import open_engine
+from schemas.database.time_limit import limit_statements
 
 _SCRIPT: Final = Path(__file__).parent / "main.py"
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1", "[::1]")
@@ -92,12 +93,13 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
     database = settings.database.get_secret_value()
     downloads = Downloads(open_engine(database, read_only=True), clock)
     shared = Services(
-        engine=open_engine(database, read_only=True),
+        engine=limit_statements(open_engine(database, read_only=True), settings.query_seconds),
         clock=clock,
         publisher=Publisher.of(settings, clock),
         users=UserAdministration(auth_database, sessions),
         broker=BrokerAddress.of(settings),
         refresh_seconds=settings.refresh_seconds,
+        chart_samples_max=settings.chart_samples_max,
     )
     process = secrets.token_hex(8)
     return st.App(

@@ -53,6 +53,10 @@ class DashboardSettings(ClientSettings):
         "", description="Broker URL as seen from machines, for the install command shown; same as server if empty"
     )
     refresh_seconds: Seconds = Field(5.0, description="Time between two refreshes of a page")
+    query_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(5.0, description="Time limit of one query of a page")
+    chart_samples_max: Annotated[int, Field(ge=1000)] = Field(
+        50_000, description="Samples that the charts of a machine read; if there are more, they show minutes"
+    )
     session_idle_seconds: Annotated[int, Field(ge=60)] = Field(
         8 * 3600, description="Time without use after which a session ends"
     )
