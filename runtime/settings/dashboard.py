@@ -2,7 +2,7 @@
 
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator
@@ -25,6 +25,7 @@ def _network(text: str) -> str:
 
 
 ProxyAddress = Annotated[str, AfterValidator(_network)]
+UserRoleName = Literal["viewer", "operator", "admin"]
 GrantText = Annotated[str, Field(pattern=rf"{ID_PATTERN[:-1]}:(viewer|operator|admin)$")]
 
 
@@ -61,6 +62,13 @@ class DashboardSettings(ClientSettings):
         8 * 3600, description="Time without use after which a session ends"
     )
     session_max_seconds: Annotated[int, Field(ge=60)] = Field(7 * 86_400, description="Maximum lifetime of a session")
+    second_factor_roles: list[UserRoleName] = Field(
+        default_factory=list,
+        description="Roles whose users with a password must have a second factor, which is otherwise optional",
+    )
+    password_min_length: Annotated[int, Field(ge=12, le=128)] = Field(
+        12, description="Minimum length of a password that a user chooses"
+    )
     oidc_issuer: str = Field(
         "", description="OpenID Connect provider for single sign-on, such as https://login.example.org; off if empty"
     )
