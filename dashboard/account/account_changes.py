@@ -1,8 +1,8 @@
 """Changes of the visitor's own account, one function for each; the page asks for the password first where it must.
 
 Invariants:
-- The set-up before the first sign-in adds a first second factor and does nothing else: whoever has only the password
-  cannot change the second factor of an account.
+- The set-up before the first sign-in adds a first second factor and does nothing else: somebody who has only the
+  password cannot change the second factor of an account.
 """
 
 from collections.abc import Mapping, Sequence

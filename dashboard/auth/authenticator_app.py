@@ -1,4 +1,4 @@
-"""One-time codes of an authenticator app (TOTP, RFC 6238: SHA-1, 6 digits, 30 seconds).
+"""Codes of an authenticator app (TOTP, RFC 6238: SHA-1, 6 digits, 30 seconds).
 
 Invariants:
 - A code is accepted once: its time step must be later than that of the last accepted code of this user.

@@ -1,4 +1,4 @@
-"""What the pages outside Streamlit share: reading a form, the reason of a denial, and the language of a visitor.
+"""Shared by the pages outside Streamlit: reading a form, the reason of a denial, and the language of a visitor.
 
 Invariants:
 - A form that another site sent, that is too long or that does not arrive in time is answered before it is read further.

@@ -89,17 +89,7 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
     streamlit_fixes.apply()
     proxy_headers.disable_server_default()
     clock = SystemClock()
-    sessions = SignInSessions(
-        auth_database, clock, idle_seconds=settings.session_idle_seconds, max_seconds=settings.session_max_seconds
-    )
-    sign_in = SignIn(
-        auth_database,
-        sessions,
-        clock,
-        port=settings.port,
-        provider=settings.oidc_host,
-        second_factor_roles=settings.second_factor_roles,
-    )
+    sessions, sign_in = _authentication(settings, auth_database, clock)
     database = settings.database.get_secret_value()
     downloads = Downloads(open_engine(database, read_only=True), clock)
     shared = Services(
@@ -129,6 +119,21 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
         lifespan=_lifespan(settings, shared, process, on_ready),
         on_script_error=_script_failed,
     )
+
+
+def _authentication(settings: DashboardSettings, engine: Engine, clock: Clock) -> tuple[SignInSessions, SignIn]:
+    sessions = SignInSessions(
+        engine, clock, idle_seconds=settings.session_idle_seconds, max_seconds=settings.session_max_seconds
+    )
+    sign_in = SignIn(
+        engine,
+        sessions,
+        clock,
+        port=settings.port,
+        provider=settings.oidc_host,
+        second_factor_roles=settings.second_factor_roles,
+    )
+    return sessions, sign_in
 
 
 def _outside(settings: DashboardSettings, engine: Engine, sign_in: SignIn, clock: Clock) -> list[BaseRoute]:
