@@ -6,7 +6,7 @@ Invariants:
 - The topic names the organisation. A change affects no other organisation, none of the system's principals, and a
   machine only by retiring or reinstating it, or by deleting its dead letters.
 - Only brokers know who publishes, so only principals that they let publish for the system are allowed
-  (`may_administer`).
+  (`may_administer`); only operators can publish requests besides, and may acknowledge and silence alerts.
 """
 
 from typing import assert_never
@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from broker.access.policy import Principal, Role, may_administer
-from ingestor.admin import access, key_changes, tokens
+from ingestor.admin import access, key_changes, silences, tokens
 from ingestor.domain.command_changes import RequestRecord
 from ingestor.storage.command_store import find_request, insert_request
 from runtime.durations import duration
@@ -34,11 +34,15 @@ from schemas.contract.administration import (
     RevokeToken,
     RotatePrincipal,
 )
+from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence
 from schemas.database import tables
 from schemas.database.engine import storable
 from schemas.database.queries.dead_letters import delete_dead_letters
 
 _PROGRAMS = (Role.READER.value, Role.OPERATOR.value)
+_OPERATED = (Acknowledge, AddSilence, EndSilence)
+"""Changes that an operator may request too."""
+
 NOT_ALLOWED = "only the dashboard may ask for this, for its admins"
 
 
@@ -64,7 +68,7 @@ def administer(engine: Engine, record: RequestRecord, level: str, change: Admini
 
 def _decide(connection: Connection, record: RequestRecord, level: str, change: Administration) -> None:
     record.state = "refused"
-    if not may_administer(level):
+    if not may_administer(level) and not isinstance(change, _OPERATED):
         record.detail = NOT_ALLOWED
         return
     try:
@@ -88,27 +92,33 @@ def _apply(connection: Connection, record: RequestRecord, change: Administration
         case RevokeToken():
             tokens.end_token(connection, _username(org, change.name), now)
             return change.name
-        case AddPrincipal():
-            principal = Principal(Role(change.role), org, change.name)
-            access.provision(connection, principal, change.secret_hash, now)
-            return f"{change.name}, a {change.role}"
-        case RotatePrincipal():
-            _require_program(connection, org, change.name)
-            access.rotate(connection, _username(org, change.name), change.secret_hash, change.overlap_seconds, now)
-            return f"{change.name}; the previous secret stays valid for {duration(change.overlap_seconds)}"
-        case RevokePrincipal():
-            _require_program(connection, org, change.name)
-            access.revoke(connection, _username(org, change.name), now)
-            return change.name
+        case AddPrincipal() | RotatePrincipal() | RevokePrincipal():
+            return _change_program(connection, org, change, now)
         case RetireMachine() | ReinstateMachine():
             return _retire_or_reinstate(connection, org, change, now)
         case ChangeKeys():
             return key_changes.apply_signed(connection, org, change.change, now)
+        case Acknowledge() | AddSilence() | EndSilence():
+            return silences.apply(connection, org, change, storable(record.actor or record.principal), now)
         case ClearDeadLetters():
             deleted = delete_dead_letters(connection, org_name=org, machine_name=change.machine, until=change.until)
             return f"{deleted} deleted, of {change.machine or 'all senders'}"
         case _:
             assert_never(change)
+
+
+def _change_program(
+    connection: Connection, org: str, change: AddPrincipal | RotatePrincipal | RevokePrincipal, now: int
+) -> str:
+    if isinstance(change, AddPrincipal):
+        access.provision(connection, Principal(Role(change.role), org, change.name), change.secret_hash, now)
+        return f"{change.name}, a {change.role}"
+    _require_program(connection, org, change.name)
+    if isinstance(change, RevokePrincipal):
+        access.revoke(connection, _username(org, change.name), now)
+        return change.name
+    access.rotate(connection, _username(org, change.name), change.secret_hash, change.overlap_seconds, now)
+    return f"{change.name}; the previous secret stays valid for {duration(change.overlap_seconds)}"
 
 
 def _retire_or_reinstate(connection: Connection, org: str, change: RetireMachine | ReinstateMachine, now: int) -> str:

@@ -9,7 +9,7 @@ Invariants:
 - An ingestor publishes those of the organisations that it owns. An incident of the whole system belongs to none.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from broker.client.transport import Message
 from ingestor.cluster.work_assignment import WorkAssignment
@@ -48,6 +48,11 @@ class RetainedAlerts:
         self._published: dict[int, Message] = {}
         """The last message of each incident, so that a change that no reader sees is not published."""
         self._expire_at = 0
+
+    @property
+    def active(self) -> Collection[Alert]:
+        """The active alerts, as published."""
+        return self._open.values()
 
     def load(self, open_: Iterable[Alert], ended: Iterable[Alert], incidents: Iterable[Incident]) -> None:
         """Replace everything by what the database has; clear what it does not have any more."""

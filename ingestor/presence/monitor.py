@@ -9,6 +9,7 @@ Invariants:
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from ingestor.alerts.attention import Attention
 from ingestor.alerts.engine import AlertEngine
 from ingestor.alerts.retained_alerts import KEPT_SECONDS, RetainedAlerts
 from ingestor.cluster.work_assignment import WorkAssignment
@@ -56,6 +57,7 @@ class PresenceMonitor:
         """Start of uninterrupted hearing, in milliseconds of the server's clock; None while blind."""
         self.retained = RetainedAlerts(outbound, cache, assignment, clock)
         """What the broker retains of the alerts and incidents that are decided here."""
+        self._attention = Attention(store.engine, cache, assignment, clock)
         self._store = store
         self._cache = cache
         self._assignment = assignment
@@ -80,6 +82,7 @@ class PresenceMonitor:
         active, ended = read_alerts(self._store.engine, self._clock.now() - KEPT_SECONDS * 1000)
         self._alerts.load(active)
         self.retained.load(active, ended, incidents)
+        self._attention.load()
 
     def start_hearing(self) -> None:
         """Start the timers: messages of machines are received from now on."""
@@ -170,6 +173,9 @@ class PresenceMonitor:
             self._incidents.identity_shared(machine.org, machine.name, streams, self._clock.now())
         batch.incidents = self._incidents.changed()
         batch.alerts = self._alerts.changed()
+        if batch.changes:  # a request may have changed what is acknowledged or silenced
+            self._attention.reload()
+        self._attention.apply(batch, self.retained.active)
         for alert in batch.alerts:
             if alert.ended_at is not None and alert.closed_at is None:
                 alert.closed_at = self._clock.now()

@@ -44,6 +44,13 @@ def read_alerts(engine: Engine, recent_from: int) -> tuple[list[Alert], list[Ale
         return _alerts(connection, query.where(alert.c.ended_at.is_(None))), last
 
 
+def read_acknowledgements(engine: Engine) -> dict[int, Acknowledgement]:
+    """Return who has acknowledged which open alerts, by the id of the alert."""
+    query: Select[Any] = select(alert).where(alert.c.ended_at.is_(None), alert.c.acknowledged_at.is_not(None))
+    with engine.connect() as connection:
+        return {row.id: _acknowledgement(row) for row in connection.execute(query)}
+
+
 def write_incidents(connection: Connection, incidents: Iterable[Incident]) -> None:
     """Store new and changed incidents; sets the `id` of new ones."""
     for changed in incidents:
@@ -78,8 +85,10 @@ def _alerts(connection: Connection, query: Select[Any]) -> list[Alert]:
 def _alert(row: Row[Any]) -> Alert:
     read = Alert(row.machine_id, **{field: getattr(row, field) for field in ("org", "name", "id", *_FIXED, *_CHANGING)})
     read.silence_reason = row.silence_reason or ""
-    if row.acknowledged_at is not None:
-        read.acknowledged = Acknowledgement(
-            by=row.acknowledged_by or "", at=row.acknowledged_at, comment=row.acknowledged_comment or ""
-        )
+    read.acknowledged = None if row.acknowledged_at is None else _acknowledgement(row)
     return read
+
+
+def _acknowledgement(row: Row[Any]) -> Acknowledgement:
+    by, comment = row.acknowledged_by or "", row.acknowledged_comment or ""
+    return Acknowledgement.model_construct(by=by, at=row.acknowledged_at, comment=comment)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence
 from schemas.contract.messages import ContractModel, Identifier, MetricName, Milliseconds, Reading, SecretHash, Signed
 
 TOKEN_USES_MAX = 10_000
@@ -105,5 +106,8 @@ Administration = (
     | ReinstateMachine
     | ChangeKeys
     | ClearDeadLetters
+    | Acknowledge
+    | AddSilence
+    | EndSilence
 )
 """Any administrative change, discriminated by `kind`."""

@@ -1,20 +1,35 @@
-"""Messages about alerts and incidents, which the ingestor publishes and the broker retains.
+"""Messages about alerts and incidents, which the ingestor publishes and the broker retains, and the requests that
+acknowledge alerts, add silences and end them.
 
 Invariants:
 - Acknowledging and silencing change who is notified, never what is recorded. The ingestor decides both and publishes
   the message again; a reader obeys the message and needs to know neither schedules nor labels.
+- A silence has a reason and a bound: one that happens once ends after SILENCE_MAX_SECONDS at most, a weekly one lasts
+  at most a day each time.
 - Times are the server's clock.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
+from schemas.contract.machine_selector import MachineSelector
 from schemas.contract.messages import ContractModel, Count, Identifier, Labels, Milliseconds, Payload, Reading
 from schemas.contract.text import Code, Line, Text, Title
 
 COMMENT_MAX = 500
+SILENCE_MAX_SECONDS = 30 * 86_400
+ACKNOWLEDGED_MAX = 200
+"""Alerts that one request acknowledges."""
 INCIDENT_NAMES_MAX = 64
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+DAYS: tuple[Day, ...] = get_args(Day)
+"""Days of the week, in the order of `datetime.date.weekday`."""
+
+LocalTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 Comment = Annotated[Line, Field(max_length=COMMENT_MAX)]
 """A reason in the words of a person."""
@@ -75,3 +90,66 @@ class IncidentMessage(Payload):
     machines: Annotated[tuple[Identifier, ...], Field(max_length=INCIDENT_NAMES_MAX, strict=False)] = ()
     machine_count: Count = 0
     label: Text = ""
+
+
+def check_zone(name: str) -> str:
+    """Return the name of a time zone. Raises ValueError if there is none of this name."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name is that of a directory
+        raise ValueError(f"there is no time zone {name!r}: write a name such as Europe/Paris") from None
+    return name
+
+
+ZoneName = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$"), AfterValidator(check_zone)]
+
+
+class Weekly(ContractModel):
+    """A window that begins at `start` on each of these days, in local time, and ends at the next `end`.
+
+    `end` is on the following day unless it is later than `start`. See `schemas.fleet.silences` for the days on which
+    clocks are changed.
+    """
+
+    days: Annotated[tuple[Day, ...], Field(min_length=1, max_length=7, strict=False)]
+    start: LocalTime
+    end: LocalTime
+    zone: ZoneName
+
+
+class Acknowledge(ContractModel):
+    """Acknowledge these open alerts, by the `id` of their messages, until they are resolved."""
+
+    kind: Literal["acknowledge"] = "acknowledge"
+    alerts: Annotated[tuple[Count, ...], Field(min_length=1, max_length=ACKNOWLEDGED_MAX, strict=False)]
+    comment: Comment = ""
+
+
+class AddSilence(ContractModel):
+    """Silence the alerts of the selected machines, of one rule or of all.
+
+    Either once, for `lifetime_seconds` from `starts_at` on (null: now), or weekly until it is ended.
+    """
+
+    kind: Literal["silence"] = "silence"
+    selector: MachineSelector = MachineSelector()
+    rule: Identifier | None = None
+    reason: Annotated[Line, Field(min_length=1, max_length=COMMENT_MAX)]
+    starts_at: Milliseconds | None = None
+    lifetime_seconds: Annotated[int, Field(ge=1, le=SILENCE_MAX_SECONDS)] | None = None
+    weekly: Weekly | None = None
+
+    @model_validator(mode="after")
+    def _is_once_or_weekly(self) -> Self:
+        if (self.lifetime_seconds is None) == (self.weekly is None):
+            raise ValueError("a silence has either a lifetime or a weekly schedule")
+        if not self.reason.strip():
+            raise ValueError("a silence needs a reason")
+        return self
+
+
+class EndSilence(ContractModel):
+    """End a silence now, or cancel one that is planned."""
+
+    kind: Literal["end-silence"] = "end-silence"
+    id: Count

@@ -1,11 +1,13 @@
 """Selectors of machines: by labels, operating system, version of the agent, or by name."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
 from schemas.contract.messages import ContractModel, Identifier, Labels
-from schemas.contract.text import Line, Text
+from schemas.contract.text import Text
 
 SELECTOR_LABELS_MAX = 8
 SELECTOR_VALUES_MAX = 64
@@ -13,13 +15,29 @@ SELECTOR_VALUES_MAX = 64
 _Names = Annotated[tuple[Text, ...], Field(max_length=SELECTOR_VALUES_MAX, strict=False)]
 
 
-class MachineTraits(ContractModel):
+class MachineTraits(Protocol):
     """Statements of a machine about itself that selectors use. Empty: not stated."""
 
-    hostname: Line = ""
-    os: Line = ""
-    agent_version: Line = ""
-    labels: Labels = Field(default_factory=dict)
+    @property
+    def os(self) -> str:
+        """Operating system."""
+
+    @property
+    def agent_version(self) -> str:
+        """Version of the agent."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTraits:
+    """Traits as the database has them."""
+
+    os: str = ""
+    agent_version: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class MachineSelector(ContractModel):

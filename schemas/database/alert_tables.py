@@ -58,7 +58,7 @@ silence = Table(
     Column("rule", String(63), nullable=False, server_default="", comment="empty: all rules"),
     Column("starts_at", BigInteger, nullable=False),
     Column("ends_at", BigInteger, comment="null: weekly until it is ended"),
-    Column("weekly", JSON, comment="schemas.contract.silences.Weekly; null: once"),
+    Column("weekly", JSON, comment="schemas.contract.alerts.Weekly; null: once"),
     Column("reason", String(500), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", String(256), nullable=False, comment="the actor, for display"),

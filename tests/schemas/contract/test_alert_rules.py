@@ -6,11 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.contract.alert_rules import DEFAULT_RULES, AlertRule, health_threshold
-from schemas.contract.machine_selector import MachineSelector, MachineTraits
+from schemas.contract.machine_selector import MachineSelector, StoredTraits
 from schemas.contract.org_config import Thresholds
 
 HOT = {"name": "hot", "title": "Too hot", "kind": "above", "metric": "temperature_celsius", "threshold": 90.0}
-DB = MachineTraits(hostname="db1", os="Debian", agent_version="0.2.0", labels={"role": "db", "site": "nantes"})
+DB = StoredTraits(os="Debian", agent_version="0.2.0", labels={"role": "db", "site": "nantes"})
 
 
 @pytest.mark.parametrize(

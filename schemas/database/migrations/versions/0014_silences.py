@@ -25,7 +25,7 @@ def upgrade() -> None:
         sa.Column("rule", sa.String(63), nullable=False, server_default="", comment="empty: all rules"),
         sa.Column("starts_at", sa.BigInteger, nullable=False),
         sa.Column("ends_at", sa.BigInteger, comment="null: weekly until it is ended"),
-        sa.Column("weekly", sa.JSON, comment="schemas.contract.silences.Weekly; null: once"),
+        sa.Column("weekly", sa.JSON, comment="schemas.contract.alerts.Weekly; null: once"),
         sa.Column("reason", sa.String(500), nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("created_by", sa.String(256), nullable=False, comment="the actor, for display"),

@@ -1,0 +1,133 @@
+"""Attention: whether somebody is to be notified of an open alert, or it is acknowledged or silenced.
+
+Invariants:
+- Acknowledging and silencing change neither the begin nor the end of an alert, nor presence.
+- An alert that begins while it is silenced is published as silenced from its first message on. When the silence ends
+  while the alert is still open, the alert is published again without it, and the notifier tells it then.
+- A restart or reboot that was ordered silences its machine until its outcome, at most RESTART_SECONDS.
+- Requests and admin commands write to the database; it is read again every RELOAD_SECONDS, and sooner after a request.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from sqlalchemy import Engine, select
+
+from ingestor.cluster.work_assignment import WorkAssignment
+from ingestor.domain.alert import Alert
+from ingestor.domain.batch import Batch
+from ingestor.domain.machine import Description
+from ingestor.intake.machine_cache import MachineCache
+from ingestor.storage.incident_store import read_acknowledgements
+from runtime.clock import Clock
+from schemas.contract.alerts import COMMENT_MAX, Acknowledgement
+from schemas.contract.commands import CommandState
+from schemas.database.silence_rows import read_silence
+from schemas.database.tables import command, org, request, silence
+from schemas.fleet.silences import AppliedSilence, Silence, Window, applied, current
+
+EVALUATION_MILLISECONDS: Final = 500
+RELOAD_SECONDS: Final = 5
+RELOAD_PAUSE_MILLISECONDS: Final = 250
+"""Shortest time between two reads of the database."""
+
+RESTART_ACTIONS: Final = ("restart", "reboot")
+RESTART_SECONDS: Final = 900
+"""Longest time for which a restart or reboot silences its machine, after the delay that its order may have."""
+
+DELAY_MAX_SECONDS: Final = 86_400
+
+
+class Attention:
+    """Keeps `acknowledged` and the silence of the open alerts up to date."""
+
+    def __init__(self, engine: Engine, cache: MachineCache, assignment: WorkAssignment, clock: Clock) -> None:
+        self._engine = engine
+        self._cache = cache
+        self._owns = assignment.owns
+        self._clock = clock
+        self._silences: dict[str, list[Silence]] = {}
+        self._current: dict[str, list[tuple[Silence, Window]]] = {}
+        self._restarts: dict[int, tuple[int, AppliedSilence]] = {}
+        """By machine id: the begin of a restart, and the silence until its bound."""
+        self._acknowledged: dict[int, Acknowledgement] = {}
+        self._reload_at = self._read_at = self._evaluate_at = 0
+
+    def load(self) -> None:
+        """Read the database now."""
+        self._read(self._clock.now())
+
+    def reload(self) -> None:
+        """Read the database again as soon as RELOAD_PAUSE_MILLISECONDS have passed since the last time."""
+        self._reload_at = min(self._reload_at, self._read_at + RELOAD_PAUSE_MILLISECONDS)
+
+    def apply(self, batch: Batch, active: Iterable[Alert]) -> None:
+        """Update the alerts that the batch opens and, when it is time, all `active` ones; add those that changed."""
+        now = self._clock.now()
+        opened = [alert for alert in batch.alerts if alert.ended_at is None]
+        due = now >= min(self._evaluate_at, self._reload_at)
+        if not (due or opened):
+            return
+        if now >= self._reload_at:
+            self._read(now)
+        self._current = {name: current(silences, now) for name, silences in self._silences.items()}
+        for alert in opened:
+            self._update(alert, now)
+        if due:
+            self._evaluate_at = now + EVALUATION_MILLISECONDS
+            known = set(map(id, batch.alerts))
+            batch.alerts += [
+                alert
+                for alert in active
+                if alert.ended_at is None and id(alert) not in known and self._update(alert, now)
+            ]
+
+    def _update(self, alert: Alert, now: int) -> bool:
+        """Set what applies to an alert; return whether it changed."""
+        before = alert.acknowledged, alert.silenced_until, alert.silence_reason
+        alert.acknowledged = self._acknowledged.get(alert.id or 0)
+        silenced = self._silence_of(alert, now)
+        alert.silenced_until = None if silenced is None else silenced.until
+        alert.silence_reason = "" if silenced is None else silenced.reason
+        return before != (alert.acknowledged, alert.silenced_until, alert.silence_reason)
+
+    def _silence_of(self, alert: Alert, now: int) -> AppliedSilence | None:
+        windows = self._current.get(alert.org)
+        found = None
+        if windows:
+            machine = self._cache.get(alert.org, alert.name)
+            described = Description() if machine is None else machine.description
+            found = applied([each for each in windows if each[0].covers(alert.name, described, alert.rule)], now)
+        begins_at, restart = self._restarts.get(alert.machine, (0, None))
+        if restart is None or not begins_at <= now < restart.until or (found and found.until >= restart.until):
+            return found
+        return restart
+
+    def _read(self, now: int) -> None:
+        self._read_at, self._reload_at = now, now + RELOAD_SECONDS * 1000
+        self._acknowledged = read_acknowledgements(self._engine)
+        self._silences = {}
+        query = select(silence, org.c.name.label("org")).join_from(silence, org).where(silence.c.ended_at.is_(None))
+        query = query.where((silence.c.ends_at.is_(None)) | (silence.c.ends_at > now))
+        with self._engine.connect() as connection:
+            for row in connection.execute(query):
+                found = read_silence(row) if self._owns(row.org) else None
+                if found is not None:
+                    self._silences.setdefault(row.org, []).append(found)
+        self._read_restarts(now)
+
+    def _read_restarts(self, now: int) -> None:
+        states = (CommandState.RUNNING.value, CommandState.TIMED_OUT.value)
+        since = now - (DELAY_MAX_SECONDS + RESTART_SECONDS) * 1000
+        columns = (command.c.machine_id, command.c.action, command.c.arguments, command.c.running_at)
+        query = select(*columns, request.c.actor, request.c.principal).join_from(command, request)
+        query = query.where(command.c.state.in_(states), command.c.action.in_(RESTART_ACTIONS))
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.where(command.c.running_at >= since)).all()
+        self._restarts = {}
+        for row in rows:
+            delay = row.arguments.get("delay_seconds", 0) if isinstance(row.arguments, dict) else 0
+            delay = min(delay, DELAY_MAX_SECONDS) if isinstance(delay, int) and delay > 0 else 0
+            begins_at = row.running_at + delay * 1000
+            reason = f"{row.action} ordered by {row.actor or row.principal}"[:COMMENT_MAX]
+            self._restarts[row.machine_id] = (begins_at, AppliedSilence(begins_at + RESTART_SECONDS * 1000, reason))

@@ -1,0 +1,257 @@
+"""Acknowledged and silenced alerts on a real ingestor: what is published, and that nothing recorded changes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from acting import Operator
+from clocks import Clock
+from ingestion import Bench, Speaker
+from sqlalchemy import Engine, select, update
+
+from ingestor.admin import silences
+from ingestor.alerts.attention import RELOAD_SECONDS, RESTART_SECONDS
+from schemas.contract import topics
+from schemas.contract.alerts import DAYS, Acknowledge, AddSilence, AlertMessage, EndSilence, ResolvedMessage, Weekly
+from schemas.contract.machine_selector import MachineSelector
+from schemas.database import tables
+
+LEVELS = {"org": "home", "machine": "attic", "rule": "away"}
+AWAY, RESOLVED = topics.ALERT.at(**LEVELS), topics.RESOLVED.at(**LEVELS)
+NANTES = MachineSelector(labels={"site": "nantes"})
+SOON = RELOAD_SECONDS + 1
+
+
+def alert(bench: Bench) -> AlertMessage | None:
+    kept = bench.broker.retained.get(AWAY)
+    return None if kept is None else AlertMessage.decode(kept.payload)
+
+
+def silenced(bench: Bench) -> tuple[int | None, str]:
+    found = alert(bench)
+    assert found is not None
+    return found.silenced_until, found.silence_reason
+
+
+def rows(fleet: Engine) -> list[Any]:
+    with fleet.connect() as connection:
+        return list(connection.execute(select(tables.alert).order_by(tables.alert.c.id)))
+
+
+def wait(bench: Bench, seconds: float) -> None:
+    bench.step(0.5, steps=round(seconds / 0.5))
+
+
+def report(bench: Bench, speaker: Speaker) -> None:
+    bench.publish(speaker.status(), speaker.info(labels={"site": "nantes"}))
+    wait(bench, 1)
+
+
+def be_away(bench: Bench, speaker: Speaker) -> None:
+    """The machine is lost for long enough to have an alert."""
+    report(bench, speaker)
+    bench.publish(speaker.status("lost"))
+    wait(bench, 75)
+
+
+def come_back(bench: Bench, speaker: Speaker) -> None:
+    speaker.session += 1
+    bench.publish(speaker.status())
+    wait(bench, 70)
+
+
+def add(fleet: Engine, clock: Clock, **fields: object) -> int:
+    """Add a silence as an admin command does; returns its number."""
+    wanted = AddSilence.model_validate({"reason": "test", "selector": NANTES, **fields})
+    return int(silences.change(fleet, "home", wanted, "ann", clock.now()).partition(":")[0])
+
+
+def test_an_acknowledged_alert_says_by_whom_and_why_until_it_is_resolved(
+    bench: Bench, speaker: Speaker, clock: Clock, make_bench: Callable[[], Bench]
+) -> None:
+    be_away(bench, speaker)
+    found = alert(bench)
+    assert found is not None
+    assert found.acknowledged is None
+    bench.publish(Operator(clock, level="robot").administer(Acknowledge(alerts=(found.id or 0,), comment="I go there")))
+    wait(bench, 1)
+    found = alert(bench)
+    assert found is not None
+    assert found.acknowledged is not None
+    assert (found.acknowledged.by, found.acknowledged.comment) == ("Ada", "I go there")
+    second = make_bench()  # it outlives a restart
+    assert alert(second) == found
+    come_back(second, speaker)
+    assert alert(second) is None
+    ended = ResolvedMessage.decode(second.broker.retained[RESOLVED].payload)
+    assert ended.acknowledged == found.acknowledged
+    bench.broker.retained.clear()
+    be_away(second, speaker)
+    again = alert(second)
+    assert again is not None
+    assert again.acknowledged is None
+
+
+def test_an_alert_that_begins_during_a_silence_is_silenced_from_its_first_message_and_told_when_it_ends(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock
+) -> None:
+    report(bench, speaker)
+    began, published = clock.now(), list[AlertMessage]()
+    add(fleet, clock, lifetime_seconds=200, reason="new switch")
+    route = bench.broker.route
+
+    def noting(message: Any) -> None:  # noqa: ANN401
+        if message.topic == AWAY and message.payload:
+            published.append(AlertMessage.decode(message.payload))
+        route(message)
+
+    bench.broker.route = noting  # type: ignore[method-assign]
+    wait(bench, SOON)
+    bench.publish(speaker.status("lost"))
+    wait(bench, 100)
+    assert [(each.silenced_until, each.silence_reason) for each in published] == [(began + 200_000, "new switch")]
+    wait(bench, 100)
+    assert [each.silenced_until for each in published] == [began + 200_000, None]
+    assert published[1] == published[0].model_copy(update={"silenced_until": None, "silence_reason": ""})
+    (row,) = rows(fleet)
+    assert (row.started_at, row.ended_at, row.silenced_until) == (published[0].since, None, None)
+
+
+def test_a_silence_in_the_middle_of_an_alert_applies_and_ends_within_seconds_and_changes_no_record(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock
+) -> None:
+    be_away(bench, speaker)
+    (before,) = rows(fleet)
+    began, number = clock.now(), add(fleet, clock, lifetime_seconds=3600)
+    wait(bench, SOON)
+    assert silenced(bench) == (began + 3_600_000, "test")
+    silences.change(fleet, "home", EndSilence(id=number), "ann", clock.now())
+    wait(bench, SOON)
+    assert silenced(bench) == (None, "")
+    (after,) = rows(fleet)
+    assert after == before
+    with fleet.connect() as connection:
+        assert connection.scalars(select(tables.state.c.presence)).all() == ["offline"]
+
+
+def test_a_request_is_effective_at_once(bench: Bench, speaker: Speaker, clock: Clock) -> None:
+    be_away(bench, speaker)
+    bench.publish(Operator(clock, level="robot").administer(AddSilence(reason="now", lifetime_seconds=60)))
+    wait(bench, 1)
+    assert silenced(bench)[1] == "now"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"selector": {"labels": {"site": "lyon"}}},
+        {"selector": {"machines": ["cellar"]}},
+        {"rule": "disk"},
+        {"starts_in": 3600},
+    ],
+    ids=["label", "machine", "rule", "planned"],
+)
+def test_a_silence_of_something_else_does_not_apply(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock, fields: dict[str, Any]
+) -> None:
+    planned = {"starts_at": clock.now() + 3_600_000} if "starts_in" in fields else fields
+    add(fleet, clock, lifetime_seconds=3600, **planned)
+    be_away(bench, speaker)
+    assert silenced(bench) == (None, "")
+
+
+def test_a_silence_of_another_organisation_does_not_apply(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock
+) -> None:
+    silences.change(fleet, "office", AddSilence(reason="theirs", lifetime_seconds=3600), "eve", clock.now())
+    be_away(bench, speaker)
+    assert silenced(bench) == (None, "")
+
+
+def test_a_silence_follows_the_labels_of_the_machine(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock
+) -> None:
+    add(fleet, clock, lifetime_seconds=3600)
+    be_away(bench, speaker)
+    assert silenced(bench)[1] == "test"
+    bench.publish(speaker.info(labels={"site": "lyon"}))
+    bench.publish(speaker.status("lost"))
+    wait(bench, 2)
+    found = alert(bench)
+    assert found is None or found.silenced_until is None
+
+
+def test_a_weekly_window_silences_while_it_lasts(bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock) -> None:
+    be_away(bench, speaker)
+    minutes = clock.now() // 60_000
+    at = [f"{(minutes + later) // 60 % 24:02}:{(minutes + later) % 60:02}" for later in (2, 4)]
+    add(fleet, clock, weekly=Weekly(days=DAYS, start=at[0], end=at[1], zone="UTC").model_dump())
+    begins, ends = (minutes + 2) * 60_000, (minutes + 4) * 60_000
+    while clock.now() < begins - 2000:
+        wait(bench, 1)
+    assert silenced(bench) == (None, "")
+    while clock.now() < begins + 2000:
+        wait(bench, 1)
+    assert silenced(bench)[0] == ends
+    while clock.now() < ends + 2000:
+        wait(bench, 1)
+    assert silenced(bench) == (None, "")
+
+
+def restart(fleet: Engine, clock: Clock, **values: object) -> None:
+    """Record a reboot of the attic that runs."""
+    with fleet.begin() as connection:
+        home = connection.scalar(select(tables.org.c.id).where(tables.org.c.name == "home"))
+        request = {"principal": "_dashboard", "actor": "ada", "kind": "act", "batch": "b", "state": "accepted"}
+        connection.execute(tables.request.insert().values(id="r", org_id=home, created_at=clock.now(), **request))
+        machine = connection.scalar(select(tables.machine.c.id).where(tables.machine.c.org_id == home))
+        fields = {"statement": "{}", "key": "k", "signature": "s", "expires_at": clock.now() + 10**7}
+        row = {"id": "c", "machine_id": machine, "request_id": "r", "action": "reboot", "arguments": {}, **fields}
+        row |= {"state": "running", "created_at": clock.now(), "running_at": clock.now(), **values}
+        connection.execute(tables.command.insert().values(row))
+
+
+def test_an_ordered_reboot_silences_its_machine_until_its_outcome(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock
+) -> None:
+    report(bench, speaker)
+    ordered_at = clock.now()
+    restart(fleet, clock)
+    be_away(bench, speaker)
+    assert silenced(bench) == (ordered_at + RESTART_SECONDS * 1000, "reboot ordered by ada")
+    with fleet.begin() as connection:
+        connection.execute(update(tables.command).values(state="failed"))
+    wait(bench, SOON)
+    assert silenced(bench) == (None, "")
+
+
+def test_an_ordered_reboot_without_an_outcome_silences_its_machine_for_a_bounded_time(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock
+) -> None:
+    report(bench, speaker)
+    restart(fleet, clock, state="timed-out")
+    be_away(bench, speaker)
+    assert silenced(bench)[1] == "reboot ordered by ada"
+    bench.step(5, steps=RESTART_SECONDS // 5)
+    assert silenced(bench) == (None, "")
+
+
+def test_a_reboot_with_a_delay_silences_its_machine_from_its_time_on(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock
+) -> None:
+    report(bench, speaker)
+    restart(fleet, clock, arguments={"delay_seconds": 300})
+    be_away(bench, speaker)
+    assert silenced(bench) == (None, "")
+    bench.step(5, steps=60)
+    assert silenced(bench)[1] == "reboot ordered by ada"
+
+
+@pytest.mark.parametrize("arguments", [{"delay_seconds": "x"}, {"delay_seconds": -5}, {"delay_seconds": 1e9}, [], None])
+def test_arguments_that_are_no_delay_do_no_harm(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock, arguments: object
+) -> None:
+    report(bench, speaker)
+    restart(fleet, clock, arguments=arguments)
+    be_away(bench, speaker)
+    assert silenced(bench)[1] == "reboot ordered by ada"
