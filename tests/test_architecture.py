@@ -44,6 +44,9 @@ ONLY_IN = {
     "apprise": {"notifier/sending/apprise_channel.py"},
     "requests": {"notifier/sending"},
     "joserfc": {"dashboard/auth/single_sign_on.py"},
+    "pyotp": {"dashboard/auth/authenticator_app.py"},
+    "segno": {"dashboard/auth/authenticator_app.py"},
+    "webauthn": {"dashboard/auth/passkeys.py"},
 }
 MAY_CATCH_EVERYTHING = {
     "runtime/plugins.py": 1,  # around a plug-in: loading it

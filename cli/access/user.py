@@ -35,7 +35,7 @@ def add(
 
     _require_org(data, org)
     with _accounts(data) as engine:
-        password = _new_password(name, generate)
+        password = _new_password(data, name, generate)
         add_user(engine, name, password, role, org, by=user_name())
     if generate:
         _show_password(name, password)
@@ -58,7 +58,7 @@ def password(name: UserName, data: Data = None, generate: Generate = False) -> N
 
     with _accounts(data) as engine:
         require_user(engine, name)
-        new = _new_password(name, generate)
+        new = _new_password(data, name, generate)
         set_password(engine, name, new, by=user_name())
     if generate:
         _show_password(name, new)
@@ -71,6 +71,15 @@ def remove(name: UserName, data: Data = None) -> None:
 
     with _accounts(data) as engine:
         remove_user(engine, name, by=user_name())
+
+
+@app.command("reset-second-factor")
+def reset_second_factor(name: UserName, data: Data = None) -> None:
+    """Remove a user's authenticator app, passkeys and recovery codes, and end their sessions."""
+    from dashboard.auth.second_factor import reset_second_factor as reset
+
+    with _accounts(data) as engine:
+        reset(engine, name, by=user_name())
 
 
 @contextmanager
@@ -99,14 +108,17 @@ def _require_org(data: Path | None, org: str) -> None:
         engine.dispose()
 
 
-def _new_password(name: str, generate: bool) -> str:
-    from dashboard.auth.passwords import new_password
+def _new_password(data: Path | None, name: str, generate: bool) -> str:
+    from dashboard.auth.passwords import check_password, new_password
+    from runtime.settings.dashboard import DashboardSettings
 
     if generate:
         return new_password()
     if not sys.stdin.isatty():
         raise UserError("a password is prompted for on a terminal only: use --generate, which prints a new one")
-    return str(typer.prompt(f"Password for {name}", hide_input=True, confirmation_prompt=True))
+    password = str(typer.prompt(f"Password for {name}", hide_input=True, confirmation_prompt=True))
+    check_password(password, name, effective(DashboardSettings, data).password_min_length)
+    return password
 
 
 def _show_password(name: str, password: str) -> None:

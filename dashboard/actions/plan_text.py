@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dashboard.i18n import external_texts, text
-from dashboard.i18n.language import _
+from dashboard.i18n.language import _, ngettext
 from dashboard.i18n.text import Word
 from dashboard.widgets import cells
 from schemas.contract.action_catalogue import Offer, Target
@@ -63,9 +63,13 @@ def pace(rollout: Rollout) -> str:
 
 def danger(plan: ActionPlan) -> str:
     """Return the warning of an action that can do damage."""
-    machines = text.machines(len(plan.targets))
     if plan.is_disruptive:
-        return _("This interrupts whatever {machines} are doing, for everyone who uses them.", machines=machines)
+        return ngettext(
+            "This interrupts whatever {n} machine is doing, for everyone who uses it.",
+            "This interrupts whatever {n} machines are doing, for everyone who uses them.",
+            len(plan.targets),
+        )
+    machines = text.machines(len(plan.targets))
     return _("This runs a command line on {machines}. It cannot be undone.", machines=machines)
 
 

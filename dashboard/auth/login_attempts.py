@@ -6,6 +6,7 @@ Invariants:
   address can fail in a day, and holds against guesses from many addresses.
 - A browser in which the user signed in before has a count of its own: failures elsewhere do not delay it.
 - An address that must wait leaves no trace: it locks no user name, and names that it invents are not stored.
+- Codes of a second factor are counted by user alone, wherever they come from: only who knows the password can try them.
 """
 
 from ipaddress import IPv6Address, ip_address
@@ -54,6 +55,15 @@ class LoginAttempts:
             connection.execute(delete(attempt).where(attempt.c.key == own))
             connection.execute(update(attempt).where(counted).values(values))
 
+    def admit_code(self, name: str) -> int:
+        """Count an attempt with a code of a second factor as failed, as `admit` does for a password."""
+        return self._count(_code_key(name), USER_FREE_FAILURES)
+
+    def code_succeeded(self, name: str) -> None:
+        """Forget the failed codes of a user."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(attempt).where(attempt.c.key == _code_key(name)))
+
     def _keys(self, name: str, address: str, browser: str) -> list[tuple[str, int]]:
         """Return what to count in this order, with the number of free failures; the last is this client's own."""
         if browser:
@@ -89,6 +99,10 @@ class LoginAttempts:
                 return bool(connection.execute(update(attempt).where(same).values(values)).rowcount)
         except IntegrityError:
             return False
+
+
+def _code_key(name: str) -> str:
+    return f"code:{name[:64]}"
 
 
 def _network(address: str) -> str:

@@ -24,6 +24,11 @@ from dashboard.auth.sign_in_sessions import SignInSession, SignInSessions
 SIGN_IN: Final = "/sign-in"
 SINGLE_SIGN_ON: Final = "/sign-in/provider"
 SINGLE_SIGN_ON_BACK: Final = "/sign-in/provider/back"
+SECOND_STEP: Final = "/sign-in/second"
+SECOND_STEP_OPTIONS: Final = "/sign-in/second/options"
+SETUP: Final = "/sign-in/setup"
+PASSKEY_SCRIPT: Final = "/sign-in/passkey.js"
+ACCOUNT: Final = "/account"
 SIGN_OUT: Final = "/sign-out"
 WHO_AM_I: Final = "/whoami"
 READY: Final = "/readyz"
@@ -47,7 +52,13 @@ _SECURITY_HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
 }
 _ENCRYPTED_HEADERS: Final = {"strict-transport-security": "max-age=31536000"}
-_PUBLIC: Final = frozenset({SIGN_IN, SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK, SIGN_OUT, READY, "/favicon.png"})
+_PUBLIC: Final = frozenset(
+    {
+        *(SIGN_IN, SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK, SIGN_OUT, READY, "/favicon.png"),
+        *(SECOND_STEP, SECOND_STEP_OPTIONS, SETUP, PASSKEY_SCRIPT),
+    }
+)
+"""Served without a session. The second step and the set-up ask for a pending sign-in themselves."""
 _PUBLIC_PREFIX: Final = "/static/"
 _STREAMLIT_PREFIX: Final = "/_stcore/"
 _STREAMLIT_USED: Final = frozenset({"/_stcore/health", "/_stcore/host-config"})

@@ -12,9 +12,13 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from runtime.errors import UserError
+from runtime.translatable import Translatable
 
 PASSWORD_MIN_LENGTH = 12
 PASSWORD_MAX_LENGTH = 1024
+_DIFFERENT_MIN = 5
+_NAME_MIN = 4
+"""Length from which a user's name is looked for in the password."""
 
 _HASHER = PasswordHasher()
 _UNKNOWN_USER = _HASHER.hash("the password of no user")
@@ -35,6 +39,20 @@ def hash_password(password: str) -> str:
     if not PASSWORD_MIN_LENGTH <= len(password) <= PASSWORD_MAX_LENGTH:
         raise AccountError(f"a password has {PASSWORD_MIN_LENGTH} to {PASSWORD_MAX_LENGTH} characters")
     return _HASHER.hash(password)
+
+
+def check_password(password: str, name: str, min_length: int = PASSWORD_MIN_LENGTH) -> None:
+    """Raise AccountError unless a password that a user chose is long enough and not easily guessed."""
+    if not min_length <= len(password) <= PASSWORD_MAX_LENGTH:
+        raise AccountError(
+            Translatable(
+                "a password has {least} to {most} characters", least=str(min_length), most=str(PASSWORD_MAX_LENGTH)
+            )
+        )
+    if len(set(password)) < _DIFFERENT_MIN:
+        raise AccountError(Translatable("this password repeats a few characters: choose another one"))
+    if len(name) >= _NAME_MIN and name in password.lower():
+        raise AccountError(Translatable("a password must not contain the name of the user"))
 
 
 def matches(stored: str | None, password: str) -> bool:

@@ -6,38 +6,47 @@ Invariants:
 - The page's language: the one in its address, else the one chosen in this browser, else the browser's.
 - A full disk costs a sign-in or a sign-out, which is answered with a sentence; signed-in users go on reading.
 - A wrong name, a wrong password and a lockout never reveal whether the name exists.
+- A user who has a second factor, or whose role requires one, gets a pending sign-in for the password, and no session.
 """
 
-import asyncio
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from dashboard.auth.forms import Denial, language_of, receive_form, throttled
 from dashboard.auth.hashing_pool import HashingBusyError, HashingPool
 from dashboard.auth.known_browsers import KNOWN_SECONDS, KnownBrowsers
 from dashboard.auth.login_attempts import LoginAttempts
-from dashboard.auth.middleware import READY, SIGN_IN, SIGN_OUT, SINGLE_SIGN_ON, WHO_AM_I, is_same_origin
+from dashboard.auth.middleware import (
+    READY,
+    SECOND_STEP,
+    SETUP,
+    SIGN_IN,
+    SIGN_OUT,
+    SINGLE_SIGN_ON,
+    WHO_AM_I,
+    is_same_origin,
+)
+from dashboard.auth.second_factor import PENDING_SECONDS, SecondFactors
 from dashboard.auth.sign_in_sessions import SignInSessions
-from dashboard.auth.users import User, verify
+from dashboard.auth.users import User, set_password, verify
 from dashboard.i18n import language
-from dashboard.i18n.language import _, ngettext, speaking
+from dashboard.i18n.language import _, speaking
 from dashboard.widgets.asset_files import template
 from runtime.clock import Clock
 from runtime.rate_limited_log import RateLimitedLog
 
 _log = RateLimitedLog(logging.getLogger(__name__))
-_BODY_MAX_BYTES = 8192
-_BODY_SECONDS = 10.0
 _POLICY = (
     "default-src 'self'; script-src 'none'; style-src 'unsafe-inline'; img-src data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -52,7 +61,7 @@ _LAZY_SCRIPTS = (
     "TextInput",
     "purify",
 )
-_KNOWN = "-known"
+_KNOWN, _PENDING = "-known", "-pending"
 _LANGUAGE_SECONDS = 365 * 86_400
 _IMPORT = re.compile(r'from"\./([\w.-]+\.js)"')
 
@@ -64,11 +73,19 @@ class SignIn:
     """
 
     def __init__(
-        self, engine: Engine, sessions: SignInSessions, clock: Clock, *, port: int, provider: str = ""
+        self,
+        engine: Engine,
+        sessions: SignInSessions,
+        clock: Clock,
+        *,
+        port: int,
+        provider: str = "",
+        second_factor_roles: Collection[str] = (),
     ) -> None:
         self._engine = engine
         self._sessions = sessions
-        self._attempts = LoginAttempts(engine, clock)
+        self.attempts = LoginAttempts(engine, clock)
+        self.factors = SecondFactors(engine, clock, second_factor_roles)
         self._hashing = HashingPool()
         self._browsers = KnownBrowsers(engine, clock)
         self._port = port
@@ -96,63 +113,97 @@ class SignIn:
         wanted = safe_next(request.query_params.get("next", ""))
         if await run_in_threadpool(self._sessions.find, self.token(request)):
             return RedirectResponse(wanted, 303)
-        with speaking(_language(request)):
+        with speaking(language_of(request)):
             return self._with_language(self._page(wanted), request)
 
     async def _sign_in(self, request: Request) -> Response:
-        with speaking(_language(request)):
+        with speaking(language_of(request)):
             return await self._attempt(request)
 
     async def _attempt(self, request: Request) -> Response:
-        if not is_same_origin(request.headers):
-            return PlainTextResponse("this form was not sent from the sign-in page\n", 403)
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                form = await _read_form(request)
-        except (TimeoutError, ClientDisconnect):
-            return PlainTextResponse("the form did not arrive\n", 408, headers={"connection": "close"})
-        if form is None:
-            return PlainTextResponse("too much for a sign-in\n", 413)
+        form = await receive_form(request)
+        if isinstance(form, Response):
+            return form
         name, wanted = form.get("name", "").strip().lower(), safe_next(form.get("next", ""))
         try:
-            with self._hashing.reserve():
-                return await self._check(request, name, form.get("password", ""), wanted)
-        except HashingBusyError:
-            message = _("Too many people are signing in at this moment. Try again in a few seconds.")
-            return self._page(wanted, name, message, 503, {"retry-after": "5"})
+            who = await self.authenticate(request, name, form.get("password", ""))
+            if isinstance(who, Denial):
+                return self._page(wanted, name, who.message, who.status, who.headers)
+            return await self._continue(request, who, wanted)
         except SQLAlchemyError as error:
             return self.not_stored(wanted, error, name)
 
-    async def _check(self, request: Request, name: str, password: str, wanted: str) -> Response:
-        """Sign in, or answer why not. Raises SQLAlchemyError if the auth database cannot be read or written."""
-        address = request.client.host if request.client else ""
-        known = request.cookies.get(self._cookie_name(request, _KNOWN), "")
-        client = name, address, await run_in_threadpool(self._browsers.find, known, name)
-        wait = await run_in_threadpool(self._attempts.admit, *client)
-        if wait:
-            message = ngettext(
-                "Too many attempts. Try again in {n} second.", "Too many attempts. Try again in {n} seconds.", wait
-            )
-            return self._page(wanted, name, message, 429, {"retry-after": str(wait)})
-        who = await self._hashing.run(verify, self._engine, name, password)
+    async def authenticate(self, request: Request, name: str, password: str) -> User | Denial:
+        """Verify a password, throttled. Raises SQLAlchemyError if the auth database cannot be read or written."""
+        try:
+            with self._hashing.reserve():
+                client = await self._client(request, name)
+                wait = await run_in_threadpool(self.attempts.admit, *client)
+                if wait:
+                    return throttled(wait)
+                who = await self._hashing.run(verify, self._engine, name, password)
+        except HashingBusyError:
+            message = _("Too many people are signing in at this moment. Try again in a few seconds.")
+            return Denial(message, 503, {"retry-after": "5"})
         if who is None:
-            return self._page(wanted, name, _("The name or the password is wrong."), 401)
-        await run_in_threadpool(self._attempts.succeeded, *client)
-        token = await run_in_threadpool(self._browsers.remember, who, known)
-        response = await self.start_session(request, who, wanted)
-        return self._with_cookie(response, request, token, suffix=_KNOWN, max_age=KNOWN_SECONDS)
+            return Denial(_("The name or the password is wrong."), 401)
+        await run_in_threadpool(self.attempts.succeeded, *client)
+        return who
+
+    async def change_password(self, name: str, password: str) -> None:
+        """Replace the password of a user, who has given the old one, and end their sessions."""
+        await self._hashing.run(set_password, self._engine, name, password, by=name)
+
+    async def _client(self, request: Request, name: str) -> tuple[str, str, str]:
+        """Return what attempts are counted by: name, address, and the browser if it is a known one of the name."""
+        address = request.client.host if request.client else ""
+        return name, address, await run_in_threadpool(self._browsers.find, self._known(request), name)
+
+    async def _continue(self, request: Request, who: User, wanted: str) -> Response:
+        """Start the session after the password, or a pending sign-in if a second factor is needed."""
+        held = await run_in_threadpool(self.factors.held, who)
+        if not held and not self.factors.is_required(who.role):
+            return await self.complete(request, who, wanted)
+        step = SECOND_STEP if held else SETUP
+        response = RedirectResponse(f"{step}?{urlencode({'next': wanted})}" if wanted != "/" else step, 303)
+        token = await run_in_threadpool(self.factors.begin, who)
+        return self._with_cookie(response, request, token, suffix=_PENDING, max_age=PENDING_SECONDS)
+
+    def pending_token(self, request: Request) -> str:
+        """Return the token of the pending sign-in of this browser, or an empty string."""
+        return request.cookies.get(self._cookie_name(request, _PENDING), "")
+
+    def _known(self, request: Request) -> str:
+        return request.cookies.get(self._cookie_name(request, _KNOWN), "")
+
+    async def complete(self, request: Request, who: User, wanted: str) -> Response:
+        """Start the session of a user who has given all that is asked for, and make the browser a known one."""
+        return await self.complete_with(request, who, RedirectResponse(wanted, 303))
+
+    async def complete_with(self, request: Request, who: User, response: Response) -> Response:
+        """Start the session as `complete` does, with this response."""
+        known = await run_in_threadpool(self._browsers.remember, who, self._known(request))
+        response = await self._start(request, who, response)
+        if self.pending_token(request):
+            response.delete_cookie(
+                self._cookie_name(request, _PENDING), secure=_is_encrypted(request), httponly=True, samesite="lax"
+            )
+        return self._with_cookie(response, request, known, suffix=_KNOWN, max_age=KNOWN_SECONDS)
 
     async def start_session(self, request: Request, who: User, wanted: str) -> Response:
         """Start the session of an authenticated user, in place of the session of this browser, and redirect."""
+        return await self._start(request, who, RedirectResponse(wanted, 303))
+
+    async def _start(self, request: Request, who: User, response: Response) -> Response:
         address = request.client.host if request.client else ""
         await run_in_threadpool(self._sessions.end, self.token(request))
         browser = request.headers.get("user-agent", "")
         token = await run_in_threadpool(self._sessions.start, who, address=address, browser=browser)
-        return self._with_cookie(RedirectResponse(wanted, 303), request, token)
+        return self._with_cookie(response, request, token)
 
     def rejected(self, request: Request, wanted: str, message: str, status: int) -> Response:
         """Return the sign-in page with the reason of a failed sign-in."""
-        with speaking(_language(request)):
+        with speaking(language_of(request)):
             return self._page(wanted, "", message, status)
 
     def not_stored(self, wanted: str, error: SQLAlchemyError, name: str = "") -> Response:
@@ -173,7 +224,7 @@ class SignIn:
     ) -> Response:
         body = template("sign-in.html").render(
             prefetch=prefetched(),
-            font=next((path for path in prefetched() if path.endswith(".woff2")), ""),
+            font=font(),
             next=wanted,
             name=name[:64],
             error=message,
@@ -197,7 +248,7 @@ class SignIn:
         try:
             await run_in_threadpool(self._sessions.end, self.token(request))
         except SQLAlchemyError as error:
-            with speaking(_language(request)):
+            with speaking(language_of(request)):
                 response = self.not_stored("/", error)
         response.delete_cookie(self._cookie_name(request), secure=_is_encrypted(request), httponly=True, samesite="lax")
         return response
@@ -247,6 +298,11 @@ def prefetched() -> tuple[str, ...]:
     return tuple(dict.fromkeys(f"/{path}" for path in (*first, *scripts, *icons)))
 
 
+def font() -> str:
+    """Return the address of the font of the pages."""
+    return next((path for path in prefetched() if path.endswith(".woff2")), "")
+
+
 def _with_imports(directory: Path, prefixes: tuple[str, ...]) -> list[str]:
     """Return the scripts with these prefixes and, transitively, all that they import."""
     found: dict[str, None] = {}
@@ -259,26 +315,9 @@ def _with_imports(directory: Path, prefixes: tuple[str, ...]) -> list[str]:
     return list(found)
 
 
-def _language(request: Request) -> str:
-    named = request.query_params.get(language.PARAMETER, ""), request.cookies.get(language.COOKIE, "")
-    return next(filter(None, map(language.known, named)), "") or language.accepted(
-        request.headers.get("accept-language", "")
-    )
-
-
 def _address(wanted: str, code: str) -> str:
     """The sign-in page in another language."""
     return f"{SIGN_IN}?{urlencode({language.PARAMETER: code, **({'next': wanted} if wanted != '/' else {})})}"
-
-
-async def _read_form(request: Request) -> dict[str, str] | None:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _BODY_MAX_BYTES:
-            return None
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
-    return {field: values[0] for field, values in fields.items()}
 
 
 def _is_encrypted(connection: HTTPConnection) -> bool:

@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import Engine, Row, exists, func, or_, select
 from sqlalchemy.engine import Connection
 
-from dashboard.auth import users
-from dashboard.auth.auth_database import account_change, identity, session, user
+from dashboard.auth import second_factor, users
+from dashboard.auth.auth_database import account_change, authenticator, identity, passkey, session, user
 from dashboard.auth.passwords import AccountError, hash_password, new_password
 from dashboard.auth.sign_in_sessions import SignInSessions
 from dashboard.auth.users import User, UserRole
@@ -40,9 +40,11 @@ class UserAdministration:
         self._sessions = sessions
 
     def listed(self, org: str) -> list[Row[Any]]:
-        """Return all users: name, role, created_at, number of sessions, seen_at (of the latest session), and
-        `provided`: a single sign-on provider decides on their role.
+        """Return all users: name, role, created_at, number of sessions, seen_at (of the latest session),
+        `provided`: a single sign-on provider decides on their role, and `second_factor`: they have one.
         """
+        app = exists().where(authenticator.c.user_id == user.c.id, authenticator.c.confirmed)
+        second = app | exists().where(passkey.c.user_id == user.c.id)
         provided = exists().where(identity.c.user_id == user.c.id)
         query = (
             select(
@@ -52,6 +54,7 @@ class UserAdministration:
                 func.count(session.c.token_hash).label("sessions"),
                 func.max(session.c.seen_at).label("seen_at"),
                 provided.label("provided"),
+                second.label("second_factor"),
             )
             .select_from(user.outerjoin(session, (session.c.user_id == user.c.id) & self._sessions.living()))
             .where(user.c.org == org)
@@ -101,6 +104,11 @@ class UserAdministration:
         with self._of(admin, name, local=True) as (connection, who):
             users.change_user(connection, who, admin.name, "set-password", password_hash=hashed)
         return password
+
+    def reset_second_factor(self, admin: Admin, name: str) -> None:
+        """Remove a user's second factors and end their sessions. Raises AccountError."""
+        with self._of(admin, name, local=True) as (connection, who):
+            second_factor.reset(connection, who, admin.name)
 
     def sign_out(self, admin: Admin, name: str) -> None:
         """End all sessions of a user. Raises AccountError."""

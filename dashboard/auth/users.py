@@ -15,13 +15,23 @@ from sqlalchemy import Engine, Row, delete, insert, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from dashboard.auth.auth_database import account_change, known_browser, session, user
+from dashboard.auth.auth_database import (
+    account_change,
+    known_browser,
+    passkey_challenge,
+    pending_sign_in,
+    session,
+    user,
+)
 from dashboard.auth.passwords import AccountError, hash_password, matches, rehash
 from runtime.clock import SystemClock
 from schemas.contract.topics import ORG_MAX_LENGTH, is_id
 from schemas.database.queries.fetch import fetch_first, fetch_mappings
 
-CHANGES = ("add-person", "set-role", "set-password", "sign-out", "remove-person")
+CHANGES = (
+    *("add-person", "set-role", "set-password", "sign-out", "remove-person"),
+    *("add-second-factor", "remove-second-factor", "reset-second-factor", "new-recovery-codes"),
+)
 """The kinds of recorded changes. The codes are stored, so they keep their names."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
@@ -130,7 +140,7 @@ def change_user(connection: Connection, who: User, by: str, kind: str, detail: s
     """Update columns of a user, if any, end their sessions and record the change."""
     if values:
         connection.execute(update(user).where(user.c.id == who.id).values(values))
-    for table in (session, known_browser):
+    for table in (session, known_browser, pending_sign_in, passkey_challenge):
         connection.execute(delete(table).where(table.c.user_id == who.id))
     _record(connection, who.org, by, kind, who.name, detail)
 

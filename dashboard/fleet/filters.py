@@ -99,6 +99,12 @@ def set_filters(filters: Filters) -> None:
     set_view(current().narrowed(filters))
 
 
+def show_view(view: FleetView) -> None:
+    """Show another view, with the widgets that belong to it."""
+    st.session_state.update({_OUTDATED: True, **_widgets(view)})
+    set_view(view)
+
+
 def clear() -> None:
     """Show all machines, in the same order."""
     before = current().filters

@@ -67,6 +67,9 @@ TEMPLATES: Final = (
     marked("{name} must have {n} characters at least"),
     marked("{name} must have {n} characters at most"),
     marked("{text} is not a duration: write 90s, 15m, 1h or 7d"),
+    marked("a password has {least} to {most} characters"),
+    marked("this password repeats a few characters: choose another one"),
+    marked("a password must not contain the name of the user"),
 )
 """Sentences of `runtime.translatable`."""
 

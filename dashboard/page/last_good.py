@@ -2,6 +2,7 @@
 
 Invariants:
 - A database that cannot be read never shows as an error page: the last good result stays. The banner has its time.
+- A single query that fails, or takes too long, is in the banner as well (`recent_failures`).
 - A choice is never made from an old result: `fresh` returns None instead.
 """
 
@@ -15,10 +16,15 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.page.page import PageContext
+from schemas.database.time_limit import is_exceeded
 
 READ_AT: Final = "read_at"
 """In the session state: the time of the last good read, in milliseconds."""
 
+FAILURE_MILLISECONDS: Final = 15_000
+"""Time for which a failure is recent; a part of a page that still fails fails again within it."""
+
+_FAILED: Final = "failed_reads"
 P = ParamSpec("P")
 T = TypeVar("T")
 _CACHE_ENTRIES_MAX = 1000
@@ -32,11 +38,25 @@ def read(context: PageContext, key: str, query: Callable[[], T]) -> T | None:
         value = query()
     except SQLAlchemyError as error:
         _log.warning("cannot read the database: %s", error)
+        _failures()[key] = (context.now(), is_exceeded(error))
         last: T | None = st.session_state.get(kept)
         return last
+    _failures().pop(key, None)
     st.session_state[kept] = value
     st.session_state[READ_AT] = context.now()
     return value
+
+
+def recent_failures(context: PageContext) -> list[bool]:
+    """Return for each read that failed lately, and not succeeded since, whether it exceeded its time limit."""
+    since = context.now() - max(FAILURE_MILLISECONDS, round(3000 * context.refresh_seconds))
+    return [exceeded for at, exceeded in _failures().values() if at > since]
+
+
+def _failures() -> dict[str, tuple[int, bool]]:
+    """Return the time of each failed read of this session, and whether it exceeded its time limit."""
+    found: dict[str, tuple[int, bool]] = st.session_state.setdefault(_FAILED, {})
+    return found
 
 
 def read_org(

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from dashboard.auth.middleware import SIGN_OUT
+from dashboard.auth.middleware import ACCOUNT, SIGN_OUT
 from dashboard.auth.users import UserRole
 from dashboard.i18n import external_texts, language, text
 from dashboard.i18n.language import _, marked
@@ -66,7 +66,9 @@ def _menu(context: PageContext, views: Sequence[tuple[Page, Show]]) -> None:
         links = partial(_links, context, [view for view, _show in views])
         refresh.auto_refresh(links, seconds=context.refresh_seconds, key="menu")
         _languages()
-        st.html(markup.signed_in(context.user, context.org, sign_out=SIGN_OUT, label=_("Sign out")))
+        account = ACCOUNT, _("Your account: password and second factor")
+        visitor = markup.signed_in(context.user, context.org, account=account, sign_out=SIGN_OUT, label=_("Sign out"))
+        st.html(visitor)
 
 
 def _links(context: PageContext, views: Sequence[Page]) -> None:
@@ -119,6 +121,7 @@ def _context(views: Sequence[tuple[Page, Show]]) -> PageContext:
         role=role,
         zone=_zone(),
         refresh_seconds=shared.refresh_seconds,
+        chart_samples_max=shared.chart_samples_max,
         pages=pages,
         publisher=shared.publisher,
         broker=shared.broker,

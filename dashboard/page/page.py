@@ -24,6 +24,7 @@ from dashboard.page.install_command import BrokerAddress
 from dashboard.publishing.publisher import MAY_ACT, MAY_ADMINISTER, Publisher
 from runtime.clock import Clock
 
+CHART_SAMPLES_MAX = 50_000
 EVERYONE = frozenset(UserRole)
 ROLES: Mapping[str, Marked] = {
     UserRole.VIEWER: marked("Viewer"),
@@ -49,8 +50,9 @@ class Page:
 class PageContext:
     """The visitor, and what a page works with. `org` comes from the session; a page queries no other organisation.
 
-    `arrived`: the visitor opened the page just now, rather than rerunning it. `pages`: the other pages, by path.
-    `broker`: where machines and API clients connect. `users`: for admins only.
+    `chart_samples_max`: samples that a chart reads. `arrived`: the visitor opened the page just now, rather than
+    rerunning it. `pages`: the other pages, by path. `broker`: where machines and API clients connect. `users`: for
+    admins only.
     """
 
     engine: Engine
@@ -60,6 +62,7 @@ class PageContext:
     role: UserRole
     zone: tzinfo
     refresh_seconds: float
+    chart_samples_max: int = CHART_SAMPLES_MAX
     arrived: bool = True
     pages: Mapping[str, Any] = field(default_factory=dict)
     publisher: Publisher | None = None

@@ -28,6 +28,7 @@ class Services:
     users: UserAdministration
     broker: BrokerAddress
     refresh_seconds: float
+    chart_samples_max: int
 
 
 REGISTERED: Final[dict[str, Services]] = {}

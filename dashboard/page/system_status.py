@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
+from dashboard.page import last_good
 from dashboard.page.last_good import READ_AT
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup
@@ -35,6 +36,11 @@ _NEVER_READ: Final = marked("The database cannot be read.")
 _NO_INGESTOR: Final = marked("No ingestor has ever reported to this database: nothing will appear here until one runs.")
 _SILENT: Final = marked("The ingestor has not reported since {since}; this page may be out of date.")
 _NO_BROKER: Final = marked("The ingestor has no connection to the broker; this page may be out of date.")
+_TOO_SLOW: Final = marked(
+    "A part of this page took too long to read and shows its last state. Choose a shorter time range, or filter more; "
+    "an administrator of the server can raise query_seconds."
+)
+_PARTLY_FAILED: Final = marked("A part of this page cannot be read and shows its last state.")
 _CANNOT_ACT_DATABASE: Final = marked("No action can be run now: the database cannot be read.")
 _CANNOT_ACT_SILENT: Final = marked("No action can be run now: the ingestor, which forwards it, is not reporting.")
 _CANNOT_ACT_BROKER: Final = marked(
@@ -52,9 +58,9 @@ def banner(context: PageContext) -> None:
         known = _(_NO_DATABASE, since=at) if since else _(_NEVER_READ)
         st.html(markup.banner(f"{known} {_(_SEE_DATABASE)}", "bad"))
         return
-    message = warning(beat, context)
-    if message:
-        st.html(markup.banner(message))
+    for message in (warning(beat, context), failures(context)):
+        if message:
+            st.html(markup.banner(message))
 
 
 def warning(beat: Heartbeat | None, context: PageContext) -> str:
@@ -65,6 +71,14 @@ def warning(beat: Heartbeat | None, context: PageContext) -> str:
         since = text.moment(beat.at, context.now(), context.zone)
         return f"{_(_SILENT, since=since)} {_(_SEE_INGESTOR)}"
     return "" if beat.broker_connected else f"{_(_NO_BROKER)} {_(_SEE_BROKER)}"
+
+
+def failures(context: PageContext) -> str:
+    """Return what it means that queries of the page failed, although the database can be read; empty if none did."""
+    failed = last_good.recent_failures(context)
+    if not failed:
+        return ""
+    return _(_TOO_SLOW) if all(failed) else f"{_(_PARTLY_FAILED)} {_(_SEE_DATABASE)}"
 
 
 def obstacle(context: PageContext, *, signed: bool = True) -> str:

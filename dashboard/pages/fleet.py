@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from dashboard.export import downloads
 from dashboard.fleet import filters as fleet_filters
-from dashboard.fleet import rows, selection, state, tile_map
+from dashboard.fleet import rows, selection, state, strip, tile_map
 from dashboard.fleet.state import DEFAULT, PAGE_SIZE, FleetView, RowSnapshot
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
@@ -99,6 +99,7 @@ def _fleet(context: PageContext, *, filtered: bool) -> None:
     outdated = fleet_filters.pop_outdated()
     if not filtered or outdated or dialog_steps.is_requested():
         st.rerun()
+    strip.draw(context)
     view = fleet_filters.current()
     component("cards", _CARDS_HTML)(
         key="fleet_cards",

@@ -15,8 +15,8 @@ from dashboard.changes import pending_changes
 from dashboard.export import downloads
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
+from dashboard.machine import chart_data, configuration, decommission, facts
 from dashboard.machine import charts as machine_charts
-from dashboard.machine import configuration, decommission, facts
 from dashboard.machine.charts import Chart
 from dashboard.page import dialog_steps, last_good, refresh, system_status
 from dashboard.page.page import Page, PageContext
@@ -52,6 +52,10 @@ _UNKNOWN: Final = marked(
     "Your organisation has no machine with this id. It may have been removed, or the link is mistyped."
 )
 _AVERAGES: Final = marked("Lines are averages; the bands around them reach from the lowest to the highest reading.")
+
+_REDUCED: Final = marked(
+    "This time has too many samples to draw, so the charts show minutes. The newest minute appears when it is complete."
+)
 
 
 def show(context: PageContext) -> None:
@@ -185,27 +189,28 @@ def _charts(context: PageContext, row: Row[Any]) -> None:
         return
     length, end = RANGES[chosen], context.now()
     interval = row.interval_seconds or _INTERVAL_SECONDS
-    kept = history.choose_resolution(step=charts.step(length, 0), age=length, retention=settings[1])
-    step = charts.step(length, interval, kept.length)
     extras = machine_charts.metrics(row.info)
     read = partial(
-        history_queries.read_history,
+        chart_data.read,
         context.engine,
         row.id,
-        start=end - length,
         end=end,
-        step=step,
-        resolution=kept,
+        length=length,
+        interval_seconds=interval,
+        retention=settings[1],
         extras=[metric.name for metric in extras],
+        samples_max=context.chart_samples_max,
     )
-    rows = last_good.read(context, f"history.{row.name}.{chosen}", read)
-    if rows is None:
+    found = last_good.read(context, f"history.{row.name}.{chosen}", read)
+    if found is None:
         return
-    drawn = machine_charts.of_history(rows, extras, spacing=charts.spacing(step, interval))
+    drawn = machine_charts.of_history(found.rows, extras, spacing=charts.spacing(found.step, interval))
+    if found.is_reduced:
+        st.html(markup.note(_(_REDUCED)))
     if not drawn:
         with st.container(border=True, key="card_no_history"):
             st.html(markup.note(_("No data in this time range.")))
-    elif kept != history.SAMPLES:
+    elif found.resolution != history.SAMPLES:
         st.html(markup.note(_(_AVERAGES)))
     for chart in (chart for chart in drawn if chart.wide):
         _chart(chart, start=end - length, end=end)

@@ -41,6 +41,10 @@ KINDS: Final[Mapping[str, Marked]] = {
     "set-password": marked("User's password reset"),
     "sign-out": marked("User signed out everywhere"),
     "remove-person": marked("User removed"),
+    "add-second-factor": marked("Second factor added"),
+    "remove-second-factor": marked("Second factor removed"),
+    "reset-second-factor": marked("Second factor reset"),
+    "new-recovery-codes": marked("New recovery codes"),
 }
 """The title of a change, by the kind of its request or of its record."""
 

@@ -23,8 +23,12 @@ import streamlit as st
 from sqlalchemy import Engine
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import BaseRoute
 
 from dashboard import pages
+from dashboard.account import rendering
+from dashboard.account.account_page import AccountPage
+from dashboard.account.second_step import SecondStep
 from dashboard.auth.auth_database import open_auth_database
 from dashboard.auth.middleware import IDENTITY_HEADERS, READY, AuthMiddleware
 from dashboard.auth.sign_in import SignIn
@@ -41,11 +45,12 @@ from dashboard.publishing.publisher import Publisher
 from dashboard.server import moved_pages, proxy_headers, streamlit_fixes
 from dashboard.server.proxy_headers import TrustedProxies
 from dashboard.widgets import component, theme
-from runtime.clock import SystemClock
+from runtime.clock import Clock, SystemClock
 from runtime.errors import UserError
 from runtime.settings.address import is_loopback
 from runtime.settings.dashboard import DashboardSettings
 from schemas.database.engine import open_engine
+from schemas.database.time_limit import limit_statements
 
 _SCRIPT: Final = Path(__file__).parent / "main.py"
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1", "[::1]")
@@ -84,26 +89,28 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
     streamlit_fixes.apply()
     proxy_headers.disable_server_default()
     clock = SystemClock()
-    sessions = SignInSessions(
-        auth_database, clock, idle_seconds=settings.session_idle_seconds, max_seconds=settings.session_max_seconds
-    )
-    sign_in = SignIn(auth_database, sessions, clock, port=settings.port, provider=settings.oidc_host)
-    single_sign_on = SingleSignOn(settings, auth_database, sign_in).routes() if settings.oidc_issuer else []
+    sessions, sign_in = _authentication(settings, auth_database, clock)
     database = settings.database.get_secret_value()
     downloads = Downloads(open_engine(database, read_only=True), clock)
     shared = Services(
-        engine=open_engine(database, read_only=True),
+        engine=limit_statements(open_engine(database, read_only=True), settings.query_seconds),
         clock=clock,
         publisher=Publisher.of(settings, clock),
         users=UserAdministration(auth_database, sessions),
         broker=BrokerAddress.of(settings),
         refresh_seconds=settings.refresh_seconds,
+        chart_samples_max=settings.chart_samples_max,
     )
     process = secrets.token_hex(8)
     return st.App(
         _SCRIPT,
         secrets={SECRETS: {"process": process}},
-        routes=[*sign_in.routes(), *single_sign_on, *component.routes(), *downloads.routes(), *moved_pages.routes()],
+        routes=[
+            *_outside(settings, auth_database, sign_in, clock),
+            *component.routes(),
+            *downloads.routes(),
+            *moved_pages.routes(),
+        ],
         middleware=[
             Middleware(TrustedProxies, proxies=settings.proxies),
             Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, *settings.hosts], www_redirect=False),
@@ -112,6 +119,29 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
         lifespan=_lifespan(settings, shared, process, on_ready),
         on_script_error=_script_failed,
     )
+
+
+def _authentication(settings: DashboardSettings, engine: Engine, clock: Clock) -> tuple[SignInSessions, SignIn]:
+    sessions = SignInSessions(
+        engine, clock, idle_seconds=settings.session_idle_seconds, max_seconds=settings.session_max_seconds
+    )
+    sign_in = SignIn(
+        engine,
+        sessions,
+        clock,
+        port=settings.port,
+        provider=settings.oidc_host,
+        second_factor_roles=settings.second_factor_roles,
+    )
+    return sessions, sign_in
+
+
+def _outside(settings: DashboardSettings, engine: Engine, sign_in: SignIn, clock: Clock) -> list[BaseRoute]:
+    """Return the routes of the pages outside Streamlit. `engine`: the auth database."""
+    account = AccountPage(engine, clock, sign_in, password_min_length=settings.password_min_length)
+    single_sign_on = SingleSignOn(settings, engine, sign_in).routes() if settings.oidc_issuer else []
+    second_step = SecondStep(engine, clock, sign_in).routes()
+    return [*sign_in.routes(), *second_step, *account.routes(), rendering.script_route(), *single_sign_on]
 
 
 def options(settings: DashboardSettings) -> dict[str, Any]:

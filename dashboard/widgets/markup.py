@@ -173,10 +173,12 @@ def brand(logo: str) -> str:
     return f'<div class="df-brand"><img src="{source}" alt="" width="30" height="30"><strong>DashFleet</strong></div>'
 
 
-def signed_in(user: str, org: str, *, sign_out: str, label: str) -> str:
-    """Return the signed-in user and the sign-out button."""
+def signed_in(user: str, org: str, *, account: tuple[str, str], sign_out: str, label: str) -> str:
+    """Return the signed-in user with a link to the account, an address and its title, and the sign-out button."""
+    address, title = map(escape, account)
     return (
-        f'<div class="df-visitor"><div><strong>{escape(user)}</strong><span>{escape(org)}</span></div>'
+        f'<div class="df-visitor"><a href="{address}" target="_self" title="{title}"><strong>{escape(user)}</strong>'
+        f"<span>{escape(org)}</span></a>"
         f'<form method="post" action="{escape(sign_out)}"><button type="submit">{escape(label)}</button>'
         "</form></div>"
     )

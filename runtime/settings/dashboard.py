@@ -2,7 +2,7 @@
 
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator
@@ -25,6 +25,7 @@ def _network(text: str) -> str:
 
 
 ProxyAddress = Annotated[str, AfterValidator(_network)]
+UserRoleName = Literal["viewer", "operator", "admin"]
 GrantText = Annotated[str, Field(pattern=rf"{ID_PATTERN[:-1]}:(viewer|operator|admin)$")]
 
 
@@ -53,10 +54,21 @@ class DashboardSettings(ClientSettings):
         "", description="Broker URL as seen from machines, for the install command shown; same as server if empty"
     )
     refresh_seconds: Seconds = Field(5.0, description="Time between two refreshes of a page")
+    query_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(5.0, description="Time limit of one query of a page")
+    chart_samples_max: Annotated[int, Field(ge=1000)] = Field(
+        50_000, description="Samples that the charts of a machine read; if there are more, they show minutes"
+    )
     session_idle_seconds: Annotated[int, Field(ge=60)] = Field(
         8 * 3600, description="Time without use after which a session ends"
     )
     session_max_seconds: Annotated[int, Field(ge=60)] = Field(7 * 86_400, description="Maximum lifetime of a session")
+    second_factor_roles: list[UserRoleName] = Field(
+        default_factory=list,
+        description="Roles whose users with a password must have a second factor, which is otherwise optional",
+    )
+    password_min_length: Annotated[int, Field(ge=12, le=128)] = Field(
+        12, description="Minimum length of a password that a user chooses"
+    )
     oidc_issuer: str = Field(
         "", description="OpenID Connect provider for single sign-on, such as https://login.example.org; off if empty"
     )

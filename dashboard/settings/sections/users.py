@@ -29,6 +29,7 @@ _PERMISSIONS: Final = {
 _COLUMNS: Final = (
     ("name", marked("Name")),
     ("role", marked("Role")),
+    ("factor", marked("Second factor")),
     ("sessions", marked("Signed in")),
     ("seen", marked("Last seen")),
     ("when", marked("Created")),
@@ -41,6 +42,9 @@ _PROVIDED: Final = marked(
 _PASSWORD: Final = marked("{name} signs in with this temporary password. Send it over a channel that you trust.")
 _ROLE_WARNING: Final = marked("{name} is signed out everywhere, and has the new role at the next sign-in.")
 _RESET: Final = marked("{name} gets a new password, and is signed out everywhere.")
+_RESET_FACTOR: Final = marked(
+    "{name} signs in with the password alone until a new second factor is set up. Be sure that it is {name} who asks."
+)
 _SIGN_OUT: Final = marked("{name} is signed out everywhere, and can sign in again.")
 _REMOVE: Final = marked("{name} is signed out everywhere, and cannot sign in again.")
 
@@ -62,11 +66,18 @@ def _row(context: PageContext, people: UserAdministration, row: Row[Any]) -> Sec
     shown = (
         cells.name(row.name, _("you") if row.name == context.user else ""),
         cells.plain(_(ROLES[row.role])),
+        cells.plain(_factor(row)),
         cells.plain(ngettext("{n} session", "{n} sessions", row.sessions) if row.sessions else text.UNKNOWN),
         cells.plain(text.ago(row.seen_at, context.now()) if row.seen_at else text.UNKNOWN),
         cells.plain(context.moment(row.created_at)),
     )
     return SectionRow(row.name, shown, partial(_details, people, row))
+
+
+def _factor(row: Row[Any]) -> str:
+    if row.provided:
+        return _("with the provider")
+    return _("set up") if row.second_factor else text.UNKNOWN
 
 
 def _role_label(role: UserRole) -> str:
@@ -103,6 +114,11 @@ def _details(people: UserAdministration, row: Row[Any], context: PageContext, st
     name, admin = str(row.name), Admin(context.user, context.org)
     steps: dict[str, tuple[str, str, Callable[[], str | None]]] = {
         "password": (_(_RESET, name=name), _("Reset password"), partial(people.reset_password, admin, name)),
+        "factor": (
+            _(_RESET_FACTOR, name=name),
+            _("Reset second factor"),
+            partial(people.reset_second_factor, admin, name),
+        ),
         "sign-out": (_(_SIGN_OUT, name=name), _("Sign out everywhere"), partial(people.sign_out, admin, name)),
         "remove": (_(_REMOVE, name=name), _("Remove user"), partial(people.remove, admin, name)),
     }
@@ -141,6 +157,7 @@ def _facts(people: UserAdministration, row: Row[Any], context: PageContext, stat
         if row.provided:
             st.html(markup.note(_(_PROVIDED)))
         else:
-            steps = {"role": _("Change role …"), "password": _("Reset password …"), **steps}
+            factor = {"factor": _("Reset second factor …")} if row.second_factor else {}
+            steps = {"role": _("Change role …"), "password": _("Reset password …"), **factor, **steps}
         credential_section.step_buttons(state, steps)
     dialog_steps.buttons(state)

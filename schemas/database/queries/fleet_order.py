@@ -16,6 +16,9 @@ from sqlalchemy import BigInteger, ColumnElement, Float, and_, case, cast, func,
 from schemas.database.tables import alert, machine, state
 
 ONLINE: Final = "online"
+ABSENT: Final = ("offline", "stale", "expired")
+"""The presences of machines that were online and ought to be."""
+
 RETIRED: Final = "retired"
 PRESENCE_NOW: Final = func.coalesce(state.c.presence, "unknown")
 CURRENT_NOW: Final = and_(PRESENCE_NOW == ONLINE, state.c.verified.is_(True))
@@ -30,11 +33,10 @@ AS_OF: Final = case(
 )
 """Time of the last readings, in milliseconds by the server's clock; null without readings."""
 
-_TROUBLED: Final = ("offline", "stale", "expired")
 _OPEN_ALERTS: Final = select(alert.c.machine_id).where(alert.c.ended_at.is_(None))
 ATTENTION_NOW: Final = and_(
     PRESENCE_NOW != RETIRED,
-    or_(PRESENCE_NOW.in_(_TROUBLED), HEALTH_NOW.in_(("warn", "critical")), machine.c.id.in_(_OPEN_ALERTS)),
+    or_(PRESENCE_NOW.in_(ABSENT), HEALTH_NOW.in_(("warn", "critical")), machine.c.id.in_(_OPEN_ALERTS)),
 )
 """A machine that needs attention: it is offline or stale, its health is not OK, or it has an open alert."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Engine, Float, Table, case, cast, func, se
 
 from schemas.contract.messages import VITALS
 from schemas.database.columns import as_float
-from schemas.database.queries.fetch import fetch_all, fetch_mappings
+from schemas.database.queries.fetch import fetch_all, fetch_mappings, fetch_scalar
 from schemas.database.tables import dirty, machine, metadata, minute, org, sample
 from schemas.fleet.history import HOUR, MINUTE, SAMPLES, Resolution
 
@@ -65,6 +65,12 @@ def sampled_within(machine_id: int, start: int, end: int) -> ColumnElement[bool]
     found = union_all(*places).subquery()
     first, last = (select(bound).scalar_subquery() for bound in (func.min(found.c[0]), func.max(found.c[1])))
     return (sample.c.machine_id == machine_id) & sample.c.sampled_at.between(first, last)
+
+
+def count_samples(engine: Engine, machine_id: int, *, start: int, end: int) -> int:
+    """Return the number of samples in the minutes of this time that are rolled up."""
+    inside = (minute.c.machine_id == machine_id, minute.c.at >= start, minute.c.at < end)
+    return fetch_scalar(engine, select(func.sum(minute.c.samples)).where(*inside)) or 0
 
 
 def read_history(

@@ -13,7 +13,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Engine, Row, Select, String, and_, case, cast, func, or_, select
 
 from schemas.database.queries.fetch import fetch_all, fetch_first, fetch_scalar
-from schemas.database.tables import alert, incident, machine, org
+from schemas.database.queries.fleet_order import ABSENT
+from schemas.database.queries.machines import select_machines
+from schemas.database.tables import alert, incident, machine, org, state
 
 ACTIVE: Final = "active"
 RESOLVED: Final = "resolved"
@@ -89,6 +91,13 @@ def list_problems(
     incidents = fetch_all(engine, _newest(_incidents(org_name, wanted), incident, wanted.state).limit(last))
     found = [*map(_of_alert, alerts), *map(_of_incident, incidents)]
     return sorted(found, key=_order)[offset:last]
+
+
+def list_absent_machines(engine: Engine, org_name: str, *, limit: int) -> list[Row[Any]]:
+    """Return the machines that are offline, stale or long offline, those that changed last first."""
+    columns = (machine.c.name, machine.c.hostname, machine.c.labels, state.c.presence, state.c.since_at)
+    query = select_machines(org_name, *columns).where(state.c.presence.in_(ABSENT))
+    return fetch_all(engine, query.order_by(state.c.since_at.desc(), machine.c.name).limit(limit))
 
 
 def find_problem(engine: Engine, org_name: str, id_: str) -> ListedProblem | None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from command_line import at_a_terminal, dashfleet, refusal
+from sqlalchemy import insert, select
 
-from dashboard.auth.auth_database import open_auth_database
+from dashboard.auth.auth_database import authenticator, open_auth_database
 from dashboard.auth.users import verify
 from runtime.state_directory import StateDirectory
 
@@ -88,3 +89,25 @@ def test_what_cannot_be_done_with_people_is_one_sentence_without_a_password(data
     assert "ada already" in refusal("user", "add", "ada", "--generate", *where)
     assert "there is no role root" in refusal("user", "add", "bob", "--role", "root", "--generate", *where)
     assert dashfleet("user", "add", "ada", "--generate", *where).stdout == ""
+
+
+def test_a_second_factor_is_reset_from_the_server(data: Path) -> None:
+    where = ["--data", str(data)]
+    dashfleet("user", "add", "ada", "--generate", *where)
+    assert "ada has no second factor" in refusal("user", "reset-second-factor", "ada", *where)
+    engine = open_auth_database(StateDirectory(data).people_url)
+    with engine.begin() as connection:
+        row = {"user_id": 1, "secret": "A" * 32, "confirmed": True, "last_step": 0}
+        connection.execute(insert(authenticator).values(row))
+    assert dashfleet("user", "reset-second-factor", "ada", *where).returncode == 0
+    with engine.connect() as connection:
+        assert connection.execute(select(authenticator)).first() is None
+    engine.dispose()
+    assert "there is no user bob" in refusal("user", "reset-second-factor", "bob", *where)
+
+
+def test_a_typed_password_must_not_be_easily_guessed(data: Path) -> None:
+    typed = ["aaaaaaaaaaaaaaaa"] * 2
+    code, shown = at_a_terminal("user", "add", "ada", "--data", str(data), typing=typed)
+    assert (code, "repeats a few characters" in shown) == (2, True)
+    assert people(data) == []

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from dashboard.auth import middleware
+from dashboard.auth import forms, middleware
 from dashboard.auth import sign_in as sign_in_module
 from dashboard.auth.hashing_pool import QUEUED_MAX, RUNNING_MAX
 from dashboard.auth.known_browsers import BROWSERS_MAX, KnownBrowsers
@@ -253,7 +253,7 @@ def test_a_form_that_is_too_big_is_refused(client: TestClient) -> None:
 def test_a_form_that_is_broken_off_or_does_not_end_is_no_error(
     accounts: Engine, sessions: SignInSessions, clock: Clock, monkeypatch: pytest.MonkeyPatch, broken_off: bool
 ) -> None:
-    monkeypatch.setattr(sign_in_module, "_BODY_SECONDS", 0.05)
+    monkeypatch.setattr(forms, "_BODY_SECONDS", 0.05)
     messages: list[Message] = [{"type": "http.request", "body": b"name=", "more_body": True}]
     sent: list[Message] = []
 

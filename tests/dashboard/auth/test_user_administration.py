@@ -49,6 +49,7 @@ CHANGES: dict[str, Callable[[UserAdministration, Admin, str], object]] = {
     "role": lambda people, admin, name: people.set_role(admin, name, UserRole.VIEWER),
     "password": lambda people, admin, name: people.reset_password(admin, name),
     "sign-out": lambda people, admin, name: people.sign_out(admin, name),
+    "factor": lambda people, admin, name: people.reset_second_factor(admin, name),
     "remove": lambda people, admin, name: people.remove(admin, name),
 }
 EACH = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)

@@ -240,6 +240,39 @@ def test_when_the_database_goes_away_the_last_figures_stay(
     assert "6 GiB of 16 GiB" in shown(at)
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("interrupted", "took too long to read and shows its last state"),
+        ("broken", "cannot be read and shows its"),
+    ],
+)
+def test_a_single_query_that_fails_is_said_until_it_succeeds(
+    fleet: Fleet, visit: Open, monkeypatch: pytest.MonkeyPatch, error: str, said: str
+) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    from schemas.database.queries import history
+
+    fleet.machine("web-1")
+    fleet.beat(NOW)
+    at = visit("machine", id="web-1")
+    assert "A part of this page" not in shown(at)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT", {}, Exception(error))
+
+    with monkeypatch.context() as failing:
+        failing.setattr(history, "read_history", fail)
+        at.run()
+        at.run()
+        assert not at.exception
+        assert said in shown(at)
+    at.run()
+    at.run()
+    assert "A part of this page" not in shown(at)
+
+
 def test_the_filters_of_the_problems_are_in_the_address_and_can_be_cleared(fleet: Fleet, visit: Open) -> None:
     fleet.alert(fleet.machine("web-1"), "disk", NOW - 1000, title="Disk nearly full", severity="critical")
     at = visit("problems", severity="warning", rule="disk")

@@ -25,7 +25,9 @@ PIECES: dict[str, Callable[[], str]] = {
     "timeline": lambda: markup.timeline([(HOSTILE, WORD, HOSTILE)]),
     "comparison": lambda: markup.comparison([HOSTILE], [(HOSTILE, HOSTILE, HOSTILE, WORD)]),
     "empty": lambda: markup.empty(HOSTILE, HOSTILE),
-    "signed_in": lambda: markup.signed_in(HOSTILE, HOSTILE, sign_out=HOSTILE, label=HOSTILE),
+    "signed_in": lambda: markup.signed_in(
+        HOSTILE, HOSTILE, account=(HOSTILE, HOSTILE), sign_out=HOSTILE, label=HOSTILE
+    ),
     "live_stamp": lambda: markup.live_stamp(HOSTILE),
     "plain": lambda: markup.plain("nothing of HTML"),
     "targets": lambda: markup.targets([(HOSTILE, [(HOSTILE, WORD), (HOSTILE, None)])], HOSTILE),

@@ -1,0 +1,1 @@
+"""Pages outside Streamlit about the visitor: the second step of the sign-in, its set-up, and the account."""
