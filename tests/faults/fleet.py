@@ -94,7 +94,8 @@ class Fleet:
         self.url = sqlite_url(directory / "fleet.db") if self.database is None else self.database.url
         self.engine: Engine = open_engine(self.url)
         self._prepare()
-        self.broker = self._embedded() if broker == "embedded" else self._mosquitto()
+        made = {"embedded": self._embedded, "mosquitto": self._mosquitto, "guarded": self._guarded}
+        self.broker = made[broker]()
         self.ingestor = self.ingestor_on(self.url)
         self.more_ingestors: dict[str, Process] = {}
 
@@ -295,6 +296,11 @@ class Fleet:
 
     def _embedded(self) -> Process:
         return self._part("broker", ["--port", str(self.port), "--database", self.url])
+
+    def _guarded(self) -> Process:
+        """A Mosquitto with the limits and access rules of `dashfleet mosquitto`."""
+        require_program("mosquitto", "mosquitto")
+        return self._part("mosquitto", ["--port", str(self.port), "--database", self.url])
 
     def _mosquitto(self) -> Process:
         configuration = self.directory / "mosquitto.conf"

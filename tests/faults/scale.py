@@ -42,6 +42,8 @@ class Scale:
     clone_interval: float
     fuzzed: int
     """Payloads."""
+    flood: float
+    """How long one machine floods the server, in each way."""
     agents: int
     """That lose their broker together."""
     orders: int
@@ -79,6 +81,7 @@ SHORT = Scale(
     written_interval=0.1,
     clone_interval=2.0,
     fuzzed=1500,
+    flood=4.0,
     agents=20,
     orders=5,
     ingestor_kills=1,
@@ -109,6 +112,7 @@ WHOLE = Scale(
     written_interval=10.0,
     clone_interval=10.0,
     fuzzed=100_000,
+    flood=60.0,
     agents=500,
     orders=200,
     ingestor_kills=30,
