@@ -5,13 +5,14 @@ Invariants:
   rolls them up. A crash in between repeats work, and loses none.
 - A minute is computed from all its samples, an hour from all its minutes: late, duplicate or reordered data makes no
   difference.
+- A step holds at most ROWS_MAX samples in memory, however many one minute has.
 - Only where those were pruned already, new ones are merged into the stored roll-up and deleted in the same transaction.
 - One ingestor rolls up, any may mark: marks are locked before their samples are read, so a mark that is set meanwhile
   waits, and is there afterwards.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby, islice
 from typing import Any, Final
 
 from sqlalchemy import Select, Subquery, Table, and_, bindparam, case, delete, select, tuple_
@@ -57,11 +58,9 @@ class Rollup:
         hours: dict[tuple[int, int], dict[str, Any]] = {}
         late: list[dict[str, int]] = []
         for mark, found in _by_mark(_read(connection, MINUTE, now, self._limit, _minutes), "sampled_at"):
-            summed = _minute(mark, found)
-            if mark.at < (mark.before or 0):
-                summed = _merged(connection, minute, summed)
-                late += [{name: getattr(row, name) for name in _SAMPLE_KEY} for row in found]
-            rolled.append(summed)
+            is_late = mark.at < (mark.before or 0)
+            summed = _minute(mark, found, late if is_late else None)
+            rolled.append(_merged(connection, minute, summed) if is_late else summed)
             start = mark.at // HOUR * HOUR
             hours[mark.machine_id, start] = new_mark(mark.machine_id, HOUR, start, now + HOUR_DELAY, None, None)
         if rolled:
@@ -76,7 +75,8 @@ class Rollup:
     def _roll_hours(self, connection: Connection, now: int) -> bool:
         rolled: list[dict[str, Any]] = []
         late: list[dict[str, int]] = []
-        for mark, found in _by_mark(_read(connection, HOUR, now, MARKS_MAX // 4, _hours), "minute"):
+        for mark, rows in _by_mark(_read(connection, HOUR, now, MARKS_MAX // 4, _hours), "minute"):
+            found = list(rows)
             summed = _hour(mark, found)
             if mark.at < (mark.before or 0):
                 summed = _merged(connection, hour, summed)
@@ -166,25 +166,34 @@ def _summed_columns(table: Table) -> list[Any]:
     return [table.c.samples, table.c.extra, *summaries]
 
 
-def _by_mark(rows: Iterable[Row[Any]], part: str) -> Iterator[tuple[Row[Any], list[Row[Any]]]]:
-    """Yield each mark (its first row) with its rows; none if it is empty (`part` is null)."""
+def _by_mark(rows: Iterable[Row[Any]], part: str) -> Iterator[tuple[Row[Any], Iterator[Row[Any]]]]:
+    """Yield each mark (its first row) with its rows, to be read at once; none if it is empty (`part` is null)."""
     for _, group in groupby(rows, key=lambda row: tuple(row)[:2]):
-        found = list(group)
-        yield found[0], [row for row in found if getattr(row, part) is not None]
+        first = next(group)
+        yield first, (row for row in chain((first,), group) if getattr(row, part) is not None)
 
 
-def _minute(mark: Row[Any], rows: list[Row[Any]]) -> dict[str, Any]:
-    plain: list[tuple[Any, ...]] = [tuple(row) for row in rows]
-    columns = list(zip(*plain, strict=True))
-    readings = columns[-len(VITALS) :] or [()] * len(VITALS)
+def _minute(mark: Row[Any], rows: Iterator[Row[Any]], late: list[dict[str, int]] | None) -> dict[str, Any]:
+    """Sum the samples of a minute up, ROWS_MAX at a time; append their keys to `late` if it is given."""
+    first = last = count = 0
+    vitals: list[Summary | None] = [None] * len(VITALS)
+    extras: dict[str, Summary] = {}
+    while some := list(islice(rows, ROWS_MAX)):
+        first, last = (some[0].sampled_at if count == 0 else first), some[-1].sampled_at
+        count += len(some)
+        columns = list(zip(*some, strict=True))[-len(VITALS) :]
+        vitals = [merge((before, sum_up(column))) for before, column in zip(vitals, columns, strict=True)]
+        extras = merge_extras((extras, sum_up_extras(row.extra for row in some)))
+        if late is not None:
+            late += [{name: getattr(row, name) for name in _SAMPLE_KEY} for row in some]
     return {
         "machine_id": mark.machine_id,
         "at": mark.at,
-        "samples": len(rows),
-        "sampled_from": rows[0].sampled_at if rows else 0,
-        "sampled_to": rows[-1].sampled_at if rows else 0,
-        **_summaries([sum_up(column) for column in readings]),
-        "extra": sum_up_extras(row.extra for row in rows),
+        "samples": count,
+        "sampled_from": first,
+        "sampled_to": last,
+        **_summaries(vitals),
+        "extra": extras,
     }
 
 

@@ -42,6 +42,8 @@ class Scale:
     clone_interval: float
     fuzzed: int
     """Payloads."""
+    misuses: int
+    """Examples of random misuse of one credential."""
     flood: float
     """How long one machine floods the server, in each way."""
     agents: int
@@ -81,6 +83,7 @@ SHORT = Scale(
     written_interval=0.1,
     clone_interval=2.0,
     fuzzed=1500,
+    misuses=8,
     flood=4.0,
     agents=20,
     orders=5,
@@ -112,6 +115,7 @@ WHOLE = Scale(
     written_interval=10.0,
     clone_interval=10.0,
     fuzzed=100_000,
+    misuses=300,
     flood=60.0,
     agents=500,
     orders=200,

@@ -1,21 +1,17 @@
 """One machine floods the server: the samples of another stay new, memory comes back, and nobody else loses anything."""
 
-import contextlib
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import pytest
 from faults.fleet import ORG, READER, SECRET, Fleet, running_fleet
 from faults.oracle import assert_clean, say
 from faults.processes import Process
 from faults.scale import IS_WHOLE, SCALE
-from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from faults.watch import AGE_SECONDS, GROWTH_MEBIBYTES, OTHER, Watch
 from waiting import wait_until
 
 from broker.access.policy import Principal, Role
@@ -24,58 +20,14 @@ from broker.client.transport import Disconnected
 from ingestor.admin.access import add_principal
 from runtime.settings.address import ServerAddress
 from schemas.contract import topics
-from schemas.database import tables
 from schemas.database.queries.dead_letters import list_dead_letters
 
-AGE_SECONDS = 5.0
-GROWTH_MEBIBYTES = 150
 RETURN_SECONDS = 60.0
-FLOODING, OTHER = "flooding", "other"
+FLOODING = "flooding"
 SCRIPT = Path(__file__).parent / "probe" / "flood_process.py"
 
 WHERE = [("embedded", "sqlite"), ("embedded", "postgresql"), ("guarded", "sqlite"), ("guarded", "postgresql")]
 """Broker and database; `guarded`: Mosquitto as `dashfleet mosquitto` runs it."""
-
-
-@dataclass
-class Watch:
-    """The worst that was seen during a flood."""
-
-    fleet: Fleet
-    before: dict[str, float] = field(default_factory=dict)
-    highest: dict[str, float] = field(default_factory=dict)
-    oldest_seconds: float = 0.0
-    disconnections: int = 0
-
-    def __post_init__(self) -> None:
-        self.before = self.memory()
-        self.highest = dict(self.before)
-
-    def look(self) -> None:
-        """Measure once."""
-        with contextlib.suppress(OperationalError):
-            self.oldest_seconds = max(self.oldest_seconds, age(self.fleet))
-        for name, size in self.memory().items():
-            self.highest[name] = max(self.highest[name], size)
-
-    def memory(self) -> dict[str, float]:
-        """The resident memory of broker and ingestor with their children, in MiB."""
-        found = {}
-        for name, part in (("broker", self.fleet.broker), ("ingestor", self.fleet.ingestor)):
-            whole = psutil.Process(part.pid)
-            found[name] = sum(each.memory_info().rss for each in (whole, *whole.children(recursive=True))) / 2**20
-        return found
-
-    def grown(self, now: dict[str, float]) -> dict[str, float]:
-        """By how much memory is larger than before."""
-        return {name: round(size - self.before[name]) for name, size in now.items()}
-
-
-def age(fleet: Fleet) -> float:
-    """The age of the other machine's newest sample, in seconds; both have one clock."""
-    query = select(tables.state.c.sampled_at).join(tables.machine).where(tables.machine.c.name == OTHER)
-    with fleet.engine.connect() as connection:
-        return time.time() - int(connection.scalar(query) or 0) / 1000
 
 
 @contextmanager
@@ -118,13 +70,13 @@ def test_a_flood_delays_nobody_takes_no_memory_for_good_and_costs_nobody_else_an
         fleet.start()
         fleet.flows(more=5)
         with reader(fleet) as client:
-            watch = Watch(fleet)
+            watch, disconnections = Watch(fleet), 0
             for kind in ("backfills", "bytes"):
                 with flood(fleet, kind):
                     until = time.monotonic() + SCALE.flood
                     while time.monotonic() < until:
                         events = client.receive(1000, 0.1)
-                        watch.disconnections += sum(isinstance(each, Disconnected) for each in events)
+                        disconnections += sum(isinstance(each, Disconnected) for each in events)
                         watch.look()
                 during = watch.grown(watch.highest)
                 wait_until(
@@ -139,7 +91,7 @@ def test_a_flood_delays_nobody_takes_no_memory_for_good_and_costs_nobody_else_an
                 )
                 assert watch.oldest_seconds < AGE_SECONDS
                 assert max(during.values()) < GROWTH_MEBIBYTES
-                assert watch.disconnections == 0
+                assert disconnections == 0
         fleet.settle()
         assert fleet.look()[FLOODING]["ledger"]["stored"] > 0, "the flood arrived"
         letters = list_dead_letters(fleet.engine, limit=10)

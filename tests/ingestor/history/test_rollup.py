@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rollups import LENGTHS, READINGS, START, Keeper, arrived
+from rollups import LENGTHS, READINGS, START, Keeper, arrived, tend
 from servers import postgresql
 from sqlalchemy import Engine, delete, event
 
@@ -158,3 +158,14 @@ def test_a_machine_that_was_removed_leaves_nothing_to_roll_up(keeper: Keeper) ->
         connection.execute(delete(tables.machine).where(tables.machine.c.id == 1))
     keeper.finish()
     assert set(keeper.stored("minute")) == {(2, START)}
+
+
+def test_a_minute_with_more_samples_than_are_read_at_once_is_summed_up_whole(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestor.history.rollup.ROWS_MAX", 7)
+    keeper.write(*(arrived(1, START + i, i + 1, cpu=i % 50, extra=float(i)) for i in range(100)))
+    tend(keeper)
+    keeper.check("minute", MINUTE)
+    (row,) = keeper.stored("minute").values()
+    assert (row["samples"], row["sampled_from"], row["sampled_to"]) == (100, START, START + 99)
