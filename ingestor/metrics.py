@@ -38,6 +38,7 @@ REASONS = (
     "invalid",
     "not-json",
     "refused",
+    "retained",
     "revoked",
     "too-large",
     "too-many-gaps",

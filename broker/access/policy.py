@@ -109,10 +109,9 @@ def grants(principal: Principal) -> Grants:
         case Role.NOTIFIER:
             return Grants(publish=(), read=tuple(topic.filter() for topic in (*_REPORTED, topics.ORG_CONFIG)))
         case Role.INGESTOR:
-            retained = (topics.STATUS, topics.INFO)  # cleared when a machine is retired
             probe = topics.PROBE.filter(principal=principal.name)  # sent to itself, to test shared subscriptions
             return Grants(
-                publish=(*(topic.filter() for topic in (*_FROM_THE_INGESTOR, *retained)), probe),
+                publish=(*(topic.filter() for topic in (*_FROM_THE_INGESTOR, *_CLEARED_BY_THE_INGESTOR)), probe),
                 read=(*(topic.filter() for topic in _TO_THE_INGESTOR), probe),
             )
 
@@ -174,6 +173,9 @@ _FROM_THE_INGESTOR = (
 )
 _REPORTED = (topics.ALERT, topics.RESOLVED, topics.INCIDENT)
 """Alerts and incidents, which readers, operators and the notifier may read."""
+
+_CLEARED_BY_THE_INGESTOR = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
+"""What machines may have retained, rightly or not. Requests are not included: some of them change organisations."""
 
 _RESERVED = frozenset(level for topic in topics.ALL for level in topic.pattern.split("/") if level.startswith("_"))
 

@@ -112,7 +112,13 @@ class MemoryTransport:
         with self._broker.changed:
             self._subscriptions = list(subscriptions)
             if self._connection is not None:
-                self._queue_retained()
+                self._queue_retained(self._subscriptions)
+
+    def reread(self, subscriptions: Sequence[tuple[str, int]]) -> None:
+        """Queue the retained messages that match; see `Transport`."""
+        with self._broker.changed:
+            if self._connection is not None:
+                self._queue_retained(subscriptions)
 
     def flush(self, seconds: float) -> bool:  # noqa: ARG002 - a publish is delivered at once
         """Return True while connected; see `Transport`."""
@@ -165,11 +171,11 @@ class MemoryTransport:
         self._broker.clients[self._client_id] = self
         refused = [filter_ for filter_, _ in self._subscriptions if unshared(filter_)[0] and not self._broker.shares]
         self._events.append(Connected(tuple(refused)))
-        self._queue_retained()
+        self._queue_retained(self._subscriptions)
 
-    def _queue_retained(self) -> None:
+    def _queue_retained(self, subscriptions: Sequence[tuple[str, int]]) -> None:
         for message in self._broker.retained.values():
-            if any(covers(filter_, message.topic) for filter_, _ in self._subscriptions):
+            if any(covers(filter_, message.topic) for filter_, _ in subscriptions):
                 self._events.append(message)
 
 

@@ -133,6 +133,11 @@ class Mqtt:
                 self._client.unsubscribe(removed)
             self._subscriber.request(self._client)
 
+    def reread(self, subscriptions: Sequence[tuple[str, int]]) -> None:
+        """Request the retained messages that match; see `Transport`."""
+        if self.connected and self._client is not None:
+            self._subscriber.reread(self._client, subscriptions)
+
     def flush(self, seconds: float) -> bool:
         """Wait for the broker's acknowledgements; see `Transport`. Messages received meanwhile wait for `receive`."""
         deadline = self._monotonic() + seconds

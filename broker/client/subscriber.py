@@ -27,6 +27,8 @@ class Subscriber:
         self._requested: list[tuple[str, int]] = []
         self._outstanding: list[tuple[str, int]] = []
         self._packet_id: int | None = None
+        self._lowered: frozenset[str] = frozenset()
+        """Filters that were rejected at QoS 1."""
         self._retry_at: float | None = None
 
     @property
@@ -48,8 +50,17 @@ class Subscriber:
 
     def request(self, client: paho.Client) -> bool:
         """Send SUBSCRIBE; return False when there are no subscriptions."""
-        self._requested, self._retry_at = self.wanted, None
+        self._requested, self._retry_at, self._lowered = self.wanted, None, frozenset()
         return self._send(client, self.wanted)
+
+    def reread(self, client: paho.Client, some: Subscriptions) -> None:
+        """Subscribe to these filters for their retained messages; unsubscribe from those that are not wanted."""
+        if not some:
+            return
+        client.subscribe([(filter_, 0 if filter_ in self._lowered else qos) for filter_, qos in some])
+        wanted = {filter_ for filter_, _ in self.wanted}
+        if added := [filter_ for filter_, _ in some if filter_ not in wanted]:
+            client.unsubscribe(added)
 
     def handle_suback(self, client: paho.Client, packet_id: int, reasons: list[ReasonCode]) -> tuple[str, ...] | None:
         """Return the rejected filters, or None while an answer is outstanding."""
@@ -57,6 +68,7 @@ class Subscriber:
             return None
         rejected = [wanted for wanted, reason in zip(self._outstanding, reasons, strict=False) if reason.is_failure]
         if any(qos for _, qos in rejected):
+            self._lowered = frozenset(filter_ for filter_, _ in rejected)
             self._send(client, [(filter_, 0) for filter_, _ in rejected])
             return None
         self._retry_at = self._monotonic() + RETRY_SECONDS if rejected else None

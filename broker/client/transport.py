@@ -73,6 +73,10 @@ class Transport(Protocol):
         """Replace the subscriptions. While connected all of them are made again, so retained messages arrive again."""
         ...
 
+    def reread(self, subscriptions: Sequence[tuple[str, int]]) -> None:
+        """Request the retained messages that match; the subscriptions stay as they are. Nothing while disconnected."""
+        ...
+
     def flush(self, seconds: float) -> bool:
         """Wait until everything is sent and every QoS 1 message acknowledged; return False when time runs out first."""
         ...

@@ -52,6 +52,7 @@ _REASONS: Final[Mapping[str, Marked]] = {
     "invalid": marked("invalid"),
     "not-json": marked("not JSON"),
     "refused": marked("refused"),
+    "retained": marked("retained by mistake"),
     "revoked": marked("the machine is retired"),
     "too-large": marked("too large"),
     "too-many-gaps": marked("too many gaps"),

@@ -70,10 +70,21 @@ class WorkAssignment:
         if self.shares:
             samples = tuple((shared(topic.filter(), GROUP), topic.qos) for topic in SHARED)
             return samples + (_everywhere(EXCLUSIVE) if self.leads else ())
+        return self._of_orgs((*EXCLUSIVE, *SHARED))
+
+    def unretained(self) -> Subscriptions:
+        """Return the filters on which nothing may be retained, for the one ingestor that clears what is."""
+        some = tuple(topic for topic in (*EXCLUSIVE, *SHARED) if not topic.retain)
+        if self.shares:
+            return _everywhere(some) if self.leads else ()
+        return self._of_orgs(some) if self.shares is False else ()
+
+    def _of_orgs(self, some: tuple[Topic, ...]) -> Subscriptions:
+        """Return the filters of these topics for the organisations of this ingestor."""
         orgs = self._held - {TIMERS}
         if self._all - self._held - {TIMERS} and len(orgs) <= NAMED_ORGS_MAX:
-            return tuple((topic.filter(org=org), topic.qos) for org in sorted(orgs) for topic in (*EXCLUSIVE, *SHARED))
-        return _everywhere((*EXCLUSIVE, *SHARED)) if self._held else ()
+            return tuple((topic.filter(org=org), topic.qos) for org in sorted(orgs) for topic in some)
+        return _everywhere(some) if self._held else ()
 
 
 def _everywhere(some: tuple[Topic, ...]) -> Subscriptions:

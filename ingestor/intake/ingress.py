@@ -5,7 +5,7 @@ Invariants:
   no live sample, and a batch never holds more than BACKFILLS_EACH_STEP of them.
 - A message above a rate limit, or of a revoked machine, is rejected before it is decoded.
 - A revoked machine is retired, and its retained messages are cleared: when the revocation is noticed, and again
-  whenever a retained message of it arrives, since a broker may publish its will later.
+  whenever a message of it arrives, since a broker may publish its will later.
 - An enrolment is committed by itself before it is answered, and is idempotent.
 """
 
@@ -26,7 +26,9 @@ from ingestor.domain.presence import PresenceState, on_reinstated, on_revoked
 from ingestor.intake.fair_queue import FairQueue
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.rate_limits import Client, RateLimits
+from ingestor.intake.retained_sweep import RetainedSweep
 from ingestor.intake.salvage import explain, read_id
+from ingestor.outbound.messages import cleared
 from ingestor.outbound.messages import message as outbound_message
 from ingestor.outbound.queue import OutboundQueue
 from ingestor.storage.store import Store
@@ -48,7 +50,8 @@ BACKFILLS_WAITING = 8
 HOLD_SECONDS = 60.0
 """Time for which the messages of a machine are dropped after the database refused one of them."""
 
-_RETAINED = (topics.STATUS, topics.INFO, topics.CONFIG)
+_CLEARED = (topics.STATUS, topics.INFO, topics.CONFIG, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
+"""Topics of a revoked machine that are cleared: a broker other than the embedded one may retain any that it may use."""
 
 
 class Ingress:
@@ -72,6 +75,7 @@ class Ingress:
         self._clock = clock
         self._limits = limits
         self._rules = rules
+        self.retained = RetainedSweep(assignment, cache, outbound, clock)
         self._revoked: frozenset[Client] = frozenset()
         self._cleared: frozenset[Client] = frozenset()
         self._held: dict[Client, float] = {}
@@ -99,8 +103,7 @@ class Ingress:
         if (address.org, address.machine) in self._revoked:
             if message.payload:
                 self._set_aside(batch, message, "revoked", f"{address.machine} was revoked")
-                if address.topic.retain:
-                    self._outbound.retain([Message(message.topic, b"", address.topic.qos, retain=True)])
+                self._outbound.retain([cleared(address.topic, org=address.org, machine=address.machine)])
             return False
         if stored:
             if not self._backfills.put(message, address):
@@ -154,7 +157,7 @@ class Ingress:
         change(self._cache.machines, self._retired_or_reinstated)
         for org, name in new:
             levels = {"org": org, "machine": name}
-            self._outbound.retain(outbound_message(topic, b"", **levels) for topic in _RETAINED)
+            self._outbound.retain(cleared(topic, **levels) for topic in _CLEARED)
             self._outbound.retain(outbound_message(topics.ALERT, b"", **levels, rule=rule) for rule in self._rules)
             if self._cache.get(org, name) is None:  # removed: no alert of it will end any more
                 self._outbound.retain(

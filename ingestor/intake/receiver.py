@@ -45,6 +45,7 @@ class Receiver:
 
     def receive(self, transport: Transport, limit: int, wait: float, *, gather: bool) -> list[Event]:
         """Return up to `limit` events after at most `wait` seconds; `gather`: and wait for more after a large batch."""
+        self._ingress.retained.step(transport)
         events = list(transport.receive(limit, wait))
         more: Sequence[Event] = events
         while gather and more and len(events) < limit:
@@ -65,6 +66,8 @@ class Receiver:
                 self._assignment.probe.handle(event)
             elif not self._assignment.handles(address):
                 self._counters["elsewhere"] += 1
+            elif self._ingress.retained.handle(batch, event, address):
+                self._counters["unretained"] += 1
             elif self._ingress.admit(batch, event, address):
                 yield event, address
 

@@ -33,6 +33,11 @@ def message(topic: Topic, payload: bytes, **levels: str) -> Message:
     return Message(topic.at(**levels), payload, topic.qos, topic.retain)
 
 
+def cleared(topic: Topic, **levels: str) -> Message:
+    """Return the message that clears what is retained on a topic, rightly or not."""
+    return Message(topic.at(**levels), b"", topic.qos, retain=True)
+
+
 def command_message(command: Command) -> Message:
     """Return the signed order of a command with the number of this attempt."""
     payload = CommandMessage(order=command.order, attempt=command.attempts).encode()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from brokers import RunningBroker
+from brokers import RunningBroker, RunningMosquitto, RunningNats
 from servers import free_port
 from sqlalchemy import Engine
 
@@ -19,25 +19,37 @@ from ingestor.intake.rate_limits import RateLimits
 from ingestor.run import PRINCIPAL
 from ingestor.storage.store import Store
 from runtime.clock import SystemClock
+from runtime.settings.address import ServerAddress
 from runtime.settings.broker import BrokerSettings
 
 now = SystemClock().now
 
 
 class Site:
-    """Runs until it is stopped. `refresh_seconds`: how often the broker reads the principals."""
+    """Runs until it is stopped. `refresh_seconds`: how often the embedded broker reads the principals.
+
+    `broker`: one that runs already, on the same principals, in place of the embedded one.
+    """
 
     def __init__(
-        self, engine: Engine, *orgs: str, refresh_seconds: float = 1.0, limits: RateLimits | None = None
+        self,
+        engine: Engine,
+        *orgs: str,
+        refresh_seconds: float = 1.0,
+        limits: RateLimits | None = None,
+        broker: RunningMosquitto | RunningNats | None = None,
     ) -> None:
         self.engine = engine
         self._secret = new_secret()
         for org in orgs:
             add_org(engine, org, now=now)
         add_principal(engine, PRINCIPAL, self._secret, now=now)
-        settings = BrokerSettings.model_validate({"data": Path(), "database": "sqlite://", "port": free_port()})
-        self.broker = RunningBroker(settings, TableDirectory(engine), refresh_seconds=refresh_seconds)
-        self.server = f"mqtt://127.0.0.1:{self.broker.port}"
+        self._external = broker
+        if broker is None:
+            settings = BrokerSettings.model_validate({"data": Path(), "database": "sqlite://", "port": free_port()})
+            self.broker = RunningBroker(settings, TableDirectory(engine), refresh_seconds=refresh_seconds)
+        self.port = self.broker.port if broker is None else broker.port
+        self.server = f"mqtt://127.0.0.1:{self.port}"
         self.ingestor = Ingestor(
             store=Store(engine, name="ingestor", dead_letter_max=1000),
             open_transport=self._open_transport,
@@ -64,7 +76,8 @@ class Site:
     def stop(self) -> None:
         self.pause_ingestor()
         self.ingestor.stop()
-        self.broker.stop()
+        if self._external is None:
+            self.broker.stop()
 
     def _ingest(self) -> None:
         while not self._stopping.is_set():
@@ -72,7 +85,7 @@ class Site:
 
     def _open_transport(self, *, subscriptions: Sequence[tuple[str, int]]) -> Transport:
         return Mqtt(
-            self.broker.address,
+            ServerAddress.parse(self.server),
             username=PRINCIPAL.username,
             password=self._secret,
             subscriptions=subscriptions,
@@ -81,9 +94,15 @@ class Site:
 
 
 @contextmanager
-def site(engine: Engine, *orgs: str, refresh_seconds: float = 1.0, limits: RateLimits | None = None) -> Iterator[Site]:
+def site(
+    engine: Engine,
+    *orgs: str,
+    refresh_seconds: float = 1.0,
+    limits: RateLimits | None = None,
+    broker: RunningMosquitto | RunningNats | None = None,
+) -> Iterator[Site]:
     """A server side that ends with the test."""
-    running = Site(engine, *orgs, refresh_seconds=refresh_seconds, limits=limits)
+    running = Site(engine, *orgs, refresh_seconds=refresh_seconds, limits=limits, broker=broker)
     try:
         yield running
     finally:

@@ -149,13 +149,17 @@ def test_the_ingestor_alone_commands() -> None:
     assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, command)] == [INGESTOR]
 
 
-def test_nobody_speaks_for_a_machine_but_itself_and_the_ingestor_that_retires_it() -> None:
-    for topic in at(topics.TELEMETRY, topics.BACKFILL, topics.RESULT):
-        assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [MACHINE]
+def test_nobody_speaks_for_a_machine_but_itself_and_the_ingestor_that_clears_what_is_retained() -> None:
     for topic in at(topics.ALERT, topics.RESOLVED, topics.INCIDENT):
         assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [INGESTOR]
-    for topic in at(topics.STATUS, topics.INFO):
+    for topic in at(topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT):
         assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [MACHINE, INGESTOR]
+
+
+def test_the_ingestor_requests_nothing_not_even_to_clear_a_retained_request() -> None:
+    for topic in (topics.REQUEST.at(org="home", principal="_dashboard"), *at(topics.REQUEST, principal="ann")):
+        assert not allowed(INGESTOR, Verb.PUBLISH, topic)
+    assert not allowed(INGESTOR, Verb.PUBLISH, topics.ENROL_REQUEST.at(org="home", principal="token-1"))
 
 
 @pytest.mark.parametrize("principal", [MACHINE, READER, OPERATOR, TOKEN])

@@ -158,6 +158,28 @@ def test_a_retained_message_waits_for_a_later_subscriber_and_says_that_it_did(on
     assert events[-1] == Message(STATUS, b"here", 1, retain=True)
 
 
+def test_retained_messages_are_read_again_without_a_subscription_more_or_less(on: Fixture) -> None:
+    machine, ingestor = on.machine(), on.ingestor()
+    for client in (machine, ingestor):
+        receive_until(client, connected)
+    info = topics.INFO.at(org="home", machine="attic")
+    for topic in (STATUS, info):
+        assert machine.publish(Message(topic, b"here", 1, retain=True))
+    assert machine.flush(5)
+    receive_until(ingestor, message_on(STATUS))
+    ingestor.reread([(topics.STATUS.filter(), 1), (topics.INFO.filter(), 1)])
+    events = receive_until(ingestor, message_on(info))
+    assert Message(STATUS, b"here", 1, retain=True) in events + receive_all(ingestor)
+    assert machine.publish(Message(info, b"live", 1))
+    assert machine.publish(Message(TELEMETRY, b"live", 1))
+    seen = [event.topic for event in receive_until(ingestor, message_on(TELEMETRY)) if isinstance(event, Message)]
+    assert seen == [TELEMETRY], "it is not subscribed to info"
+
+
+def receive_all(transport: Transport) -> list[Event]:
+    return [event for _ in range(3) for event in transport.receive(100, 0.1)]
+
+
 def test_a_will_is_made_for_each_connection_and_a_clean_end_drops_it(on: Fixture) -> None:
     sessions = iter(range(1, 10))
     ingestor = on.ingestor()

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select
 
 from broker.client.transport import Message
 from ingestor.cluster.leases import LEASE_SECONDS, TIMERS
+from ingestor.intake.retained_sweep import SWEEP_SECONDS
 from ingestor.storage.store import Store
 from schemas.contract import topics
 from schemas.contract.ack import Ack
@@ -197,3 +198,18 @@ def test_the_newest_reading_is_shown_whoever_was_faster(several: Several) -> Non
     several.step()
     with several.fleet.connect() as connection:
         assert connection.scalar(select(tables.state.c.cpu_percent)) == 2.0
+
+
+def test_the_leader_alone_clears_what_is_retained_by_mistake_and_nobody_takes_that_for_a_message(
+    several: Several,
+) -> None:
+    several.sample("home")
+    sample = several.speakers["home"].telemetry(2)
+    bench = several.benches["ingestor"]
+    bench.publish(Message(sample.topic, sample.payload, 1, retain=True))
+    several.pass_time(int(SWEEP_SECONDS) + 4)
+    assert sample.topic not in several.broker.retained
+    assert counts(several, "unretained") in ([2, 0], [1, 1]), "the message, and the one that cleared it"
+    with several.fleet.connect() as connection:
+        reasons = list(connection.scalars(select(tables.dead_letter.c.reason)))
+    assert reasons == ["retained"]
