@@ -49,6 +49,11 @@ class KeptAlive:
         with self._lock:
             self._transport.subscribe(subscriptions)
 
+    def reread(self, subscriptions: Sequence[tuple[str, int]]) -> None:
+        """See `Transport`."""
+        with self._lock:
+            self._transport.reread(subscriptions)
+
     def flush(self, seconds: float) -> bool:
         """See `Transport`."""
         with self._lock:

@@ -60,6 +60,9 @@ class Narrow:
     def subscribe(self, subscriptions: Sequence[tuple[str, int]]) -> None:
         pass
 
+    def reread(self, subscriptions: Sequence[tuple[str, int]]) -> None:
+        pass
+
     def flush(self, seconds: float) -> bool:  # noqa: ARG002
         return True
 
