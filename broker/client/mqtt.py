@@ -268,7 +268,7 @@ class Mqtt:
             client.will_set(will.topic, will.payload, will.qos, will.retain)
         client.max_queued_messages_set(SEND_MAX)
         client.on_socket_open = disable_nagle
-        client.on_socket_close = self._on_socket_close
+        client.on_socket_close = lambda _client, _userdata, sock: self._unwatch(sock)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
@@ -317,9 +317,6 @@ class Mqtt:
         self, _client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
     ) -> None:
         self._lost(reason_text(reason))
-
-    def _on_socket_close(self, _client: paho.Client, _userdata: object, sock: Any) -> None:  # noqa: ANN401 - paho's
-        self._unwatch(sock)
 
     def _unwatch(self, sock: Any) -> None:  # noqa: ANN401 - paho's
         if sock is not None and sock is self._watched:
