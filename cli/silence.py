@@ -1,0 +1,193 @@
+"""`dashfleet silence`: periods during which nobody is notified of alerts."""
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from cli.options import CLOCK, Data, Database, Json, OnlyOrg, Org, to_seconds, user_name
+from cli.output import show_rows, utc
+from cli.settings import fleet_database
+from runtime.errors import UserError
+from runtime.terminal import printable
+
+if TYPE_CHECKING:
+    from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence
+    from schemas.database.queries.alerts import OrgSilence
+
+app = typer.Typer(help="Silence alerts: add, list and end silences.", no_args_is_help=True)
+
+_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WEEKLY: Final = re.compile(r"([a-z,-]+) +(\d\d:\d\d)-(\d\d:\d\d)")
+
+Labels = Annotated[
+    list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="Machines with this label; may be repeated.")
+]
+Machines = Annotated[list[str] | None, typer.Option("--machine", metavar="NAME", help="This machine; may be repeated.")]
+
+
+@app.command("add")
+def add(
+    reason: Annotated[str, typer.Option(help="Reason, shown with the alerts.")],
+    label: Labels = None,
+    machine: Machines = None,
+    rule: Annotated[str | None, typer.Option(help="Only alerts of this rule.", show_default="all")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All alerts of the organisation.")] = False,
+    lifetime: Annotated[str | None, typer.Option("--for", help="Duration, such as 90m, 2h or 7d.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", help="Local time in --zone: 2026-12-01T22:00.", show_default="now")
+    ] = None,
+    weekly: Annotated[
+        str | None, typer.Option(help="Every week instead of once: 'mon,tue 22:00-02:00', 'sat-sun 00:00-00:00'.")
+    ] = None,
+    zone: Annotated[str, typer.Option(help="Time zone of --start and --weekly, such as Europe/Paris.")] = "UTC",
+    org: Org = "home",
+    data: Data = None,
+    database: Database = None,
+) -> None:
+    """Silence the alerts of machines, of a rule, or both: nobody is notified, and everything is recorded as ever.
+
+    Alerts that begin meanwhile and still last are notified when the silence ends.
+    It happens once (--for) or every week (--weekly).
+    """
+    if not (label or machine or rule or everything):
+        raise UserError("name what to silence with --label, --machine or --rule, or everything with --all")
+    if (lifetime is None) == (weekly is None):
+        raise UserError("a silence needs either --for or --weekly")
+    selector = {"labels": to_labels(label or []), "machines": machine or []}
+    fields: dict[str, Any] = {"reason": reason, "rule": rule, "selector": selector, "starts_at": _moment(start, zone)}
+    if lifetime is not None:
+        fields["lifetime_seconds"] = round(to_seconds(lifetime))
+    if weekly is not None:
+        fields["weekly"] = {**_schedule(weekly), "zone": zone}
+    from schemas.contract.alerts import AddSilence
+
+    typer.echo(f"Silence {request(data, database, org, AddSilence, fields)}")
+
+
+@app.command("list")
+def list_(
+    past: Annotated[bool, typer.Option("--past", help="Include silences that are over.")] = False,
+    org: OnlyOrg = None,
+    data: Data = None,
+    database: Database = None,
+    as_json: Json = False,
+) -> None:
+    """List silences, active and planned: state, machines, rule, when, reason, by whom."""
+    from schemas.database.queries.alerts import list_silences
+
+    now = CLOCK.now()
+    with fleet_database(data, database, read_only=True) as engine:
+        found = [_row(each, now) for each in list_silences(engine, org)]
+    shown = [row for row in found if past or row["state"] != "past"]
+    columns = ("id", "org", "state", "machines", "rule", "when", "reason", "by")
+    show_rows(shown, columns, as_json=as_json, cells=_cells)
+
+
+@app.command("end")
+def end(
+    number: Annotated[int, typer.Argument(metavar="ID", help="Id, as shown by `dashfleet silence list`.", min=0)],
+    org: Org = "home",
+    data: Data = None,
+    database: Database = None,
+) -> None:
+    """End a silence, or cancel one that is planned."""
+    from schemas.contract.alerts import EndSilence
+
+    typer.echo(f"Ended {request(data, database, org, EndSilence, {'id': number})}")
+
+
+def request(
+    data: Data,
+    database: Database,
+    org: str,
+    kind: "type[Acknowledge | AddSilence | EndSilence]",
+    fields: dict[str, Any],
+) -> str:
+    """Make a change of alerts or silences in the fleet database, and return its description. Raises UserError."""
+    from pydantic import ValidationError
+
+    from ingestor.admin import silences
+
+    try:
+        wanted = kind.model_validate(fields)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(str(level) for level in problem["loc"])
+        raise UserError(f"{where}: {problem['msg']}" if where else problem["msg"]) from None
+    with fleet_database(data, database) as engine:
+        return printable(silences.change(engine, org, wanted, user_name(), CLOCK.now()))
+
+
+def to_labels(texts: list[str]) -> dict[str, str]:
+    """Parse labels such as `site=nantes`. Raises UserError."""
+    pairs = [text.partition("=") for text in texts]
+    if wrong := next((text for text, pair in zip(texts, pairs, strict=True) if not (pair[0] and pair[1])), None):
+        raise UserError(f"{wrong!r} is not a label: write KEY=VALUE")
+    return {key: value for key, _, value in pairs}
+
+
+def _moment(text: str | None, zone: str) -> int | None:
+    from schemas.contract.alerts import check_zone
+
+    if text is None:
+        return None
+    from zoneinfo import ZoneInfo
+
+    try:
+        local = datetime.fromisoformat(text)
+        aware = local if local.tzinfo else local.replace(tzinfo=ZoneInfo(check_zone(zone)))
+        return round(aware.astimezone(UTC).timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"--start {text!r} in {zone!r}: {error}") from None
+
+
+def _schedule(text: str) -> dict[str, Any]:
+    """Parse `mon,tue 22:00-02:00`. Raises UserError."""
+    found = _WEEKLY.fullmatch(text.strip().lower())
+    days = None if found is None else [day for part in found[1].split(",") for day in _range(part)]
+    if found is None or not days or None in days:
+        raise UserError(f"--weekly {text!r} is not a schedule: write 'mon,tue 22:00-02:00' or 'mon-fri 01:00-05:00'")
+    return {"days": [day for day in _DAYS if day in days], "start": found[2], "end": found[3]}
+
+
+def _range(text: str) -> list[str | None]:
+    """Return the days of `mon` or `mon-fri`; [None] if they are no days."""
+    first, _, last = text.partition("-")
+    if first not in _DAYS or (last or first) not in _DAYS:
+        return [None]
+    begin, length = _DAYS.index(first), (_DAYS.index(last or first) - _DAYS.index(first)) % 7 + 1
+    return [_DAYS[(begin + number) % 7] for number in range(length)]
+
+
+def _row(each: "OrgSilence", now: int) -> dict[str, Any]:
+    silence = each.silence
+    window = silence.window(now)
+    names = ("id", "rule", "reason", "starts_at", "ends_at", "created_at", "created_by", "ended_at", "ended_by")
+    return {
+        **{name: getattr(silence, name) for name in names},
+        "org": each.org,
+        "state": silence.state(now).value,
+        "selector": silence.selector.model_dump(mode="json"),
+        "weekly": None if silence.weekly is None else silence.weekly.model_dump(mode="json"),
+        "window": None if window is None else list(window),
+        "machines": silence.selector.described(),
+    }
+
+
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    weekly = row["weekly"]
+    when = f"{utc(row['starts_at'])} to {utc(row['ended_at'] or row['ends_at'])}"
+    if weekly is not None:
+        when = f"{','.join(weekly['days'])} {weekly['start']}-{weekly['end']} {weekly['zone']}"
+    return {
+        "id": str(row["id"]),
+        "org": row["org"],
+        "state": row["state"],
+        "machines": printable(row["machines"]) or "all",
+        "rule": row["rule"] or "all",
+        "when": when,
+        "reason": printable(row["reason"]),
+        "by": printable(row["created_by"]),
+    }
