@@ -14,6 +14,7 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard.fleet import state
+from dashboard.fleet.rows import ATTENTION
 from dashboard.fleet.state import CHOSEN_MAX, MAP, FleetView
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
@@ -41,6 +42,7 @@ _choices = last_good.cached(choices.list_choices, seconds=_CHOICES_SECONDS)
 
 _VIEW: Final = "fleet.view"
 _GROUP: Final = "fleet.group"
+_COLUMNS: Final = "fleet.columns"
 _GROUP_WIDTH: Final = 230
 _TABLE: Final = "table"
 _VIEWS: Final = {_TABLE: marked("Table"), MAP: marked("Map")}
@@ -126,7 +128,7 @@ def draw(context: PageContext) -> None:
     """Draw the row of filters. It is outside what refreshes, so that a refresh does not disturb typing."""
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
         search = partial(_apply, _SEARCH, "search")
-        search_box.draw(_SEARCH, _("Search name, host, system, label"), search)
+        search_box.draw(_SEARCH, _("Search name, host, system, label=value"), search)
         _popover(context)
         with st.container(horizontal=True, vertical_alignment="center", width="content", key="fleet_healths"):
             st.html(markup.note(_("Health")), width="content")
@@ -139,6 +141,7 @@ def draw(context: PageContext) -> None:
                 label_visibility="collapsed",
                 on_change=_healths_chosen,
             )
+    _chips()
 
 
 def head(context: PageContext, title: str) -> None:
@@ -195,8 +198,43 @@ def _popover(context: PageContext) -> None:
                 select_all=False,
                 on_change=partial(_apply, _key(field), field),
             )
+        keys = dict.fromkeys((*(label.partition("=")[0] for label in offered.labels), *current().columns))
+        st.multiselect(
+            _("Labels with a column"),
+            list(keys),
+            key=_COLUMNS,
+            placeholder=_("None"),
+            max_selections=state.COLUMNS_MAX,
+            select_all=False,
+            on_change=lambda: set_view(replace(current(), columns=tuple(st.session_state[_COLUMNS]))),
+        )
         if active:
             clear_button("fleet_clear")
+
+
+def _chips() -> None:
+    """Draw a button for each value that narrows the fleet; a click removes it."""
+    filters = current().filters
+    chosen = [(field, value, value) for field in _MORE for value in getattr(filters, field)]
+    chosen += [("presences", code, text.presence(code).label) for code in filters.presences]
+    if filters.attention:
+        chosen.append((ATTENTION, ATTENTION, _("Needs attention")))
+    if not chosen:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="fleet_chips"):
+        for number, (field, value, label) in enumerate(chosen):
+            st.button(
+                markup.plain(label.replace("=", ": ", 1) if field == "labels" else label),
+                icon=":material/close:",
+                help=_("Remove this filter"),
+                key=f"fleet.chip.{number}",
+                on_click=partial(_remove, field, value),
+            )
+
+
+def _remove(field: str, value: str) -> None:
+    view = current()
+    show_view(view.narrowed(state.without(view.filters, field, value)))
 
 
 def _key(field: str) -> str:
@@ -207,7 +245,7 @@ def _widgets(view: FleetView) -> dict[str, object]:
     """Return the values of the widgets for a view, by key."""
     filters = view.filters
     more = {_key(field): list(getattr(filters, field)) for field in _MORE}
-    shown = {_VIEW: MAP if view.map else _TABLE, _GROUP: view.group}
+    shown = {_VIEW: MAP if view.map else _TABLE, _GROUP: view.group, _COLUMNS: list(view.columns)}
     return {_SEARCH: filters.search, _HEALTHS: list(filters.healths), **more, **shown}
 
 

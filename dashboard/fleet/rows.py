@@ -58,16 +58,19 @@ COLUMNS: Final = (
     FleetColumn("agent", marked("Agent")),
 )
 
+_LABELS_AT: Final = [column.code for column in COLUMNS].index("labels")
 
-def columns(filters: Filters) -> list[dict[str, Any]]:
-    """Return the table's header."""
+
+def columns(filters: Filters, label_keys: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return the table's header; `label_keys` have a column each, before the other labels."""
     minutes = text.count(TREND_MINUTES)
     direction = "descending" if filters.descending else "ascending"
     header: list[dict[str, Any]] = [{"code": each.code, "label": _(each.label, minutes=minutes)} for each in COLUMNS]
     for column, drawn in zip(COLUMNS, header, strict=True):
         if column.sortable:
             drawn["sorted"] = direction if column.code == filters.order else "none"
-    return header
+    chosen = [{"code": f"label-{key}", "label": key} for key in label_keys]
+    return [*header[:_LABELS_AT], *chosen, *header[_LABELS_AT:]]
 
 
 def cards(counts: Counts, filters: Filters) -> list[dict[str, Any]]:
@@ -105,13 +108,18 @@ def rows(
     *,
     path: str,
     zone: tzinfo = UTC,
+    label_keys: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Return the table's rows. `path` is the address of the machine page, `trends` is by machine id."""
     limits, known = thresholds or DEFAULT_THRESHOLDS, trends or {}
-    return [
-        cells.row(row.name, f"{path}?id={quote(row.name)}", *_cells(row, now, zone, limits, known.get(row.name, ())))
-        for row in found
-    ]
+    suffix = cells.common_suffix([row.hostname or row.name for row in found])
+    drawn = []
+    for row in found:
+        name = cells.machine(row.name, row.hostname, suffix)
+        rest = _cells(row, now, zone, limits, known.get(row.name, ()))
+        rest[_LABELS_AT - 1 : _LABELS_AT - 1] = _labels(row.labels or {}, label_keys)
+        drawn.append(cells.row(row.name, f"{path}?id={quote(row.name)}", name, *rest))
+    return drawn
 
 
 def status(row: Row[Any], now: int) -> tuple[Word, str]:
@@ -154,16 +162,24 @@ def _cells(row: Row[Any], now: int, zone: tzinfo, thresholds: Thresholds, trend:
         cells.plain(text.duration(row.uptime_seconds)),
     )
     return [
-        cells.machine(row.name, row.hostname),
         cells.chip(*status(row, now)),
         cells.plain(text.short_moment(row.since_at, now, zone) if row.since_at else text.UNKNOWN),
         {**cells.chip(health(row)), "detail": aged},
         *(cells.aged(cell, aged) if aged else cell for cell in readings),
         cells.plain(text.ago(row.last_seen_at, now)),
-        cells.tags(text.labels(row.labels)),
         cells.plain(" ".join(part for part in (row.os, row.os_version) if part) or text.UNKNOWN),
         cells.plain(row.agent_version or text.UNKNOWN),
     ]
+
+
+def _labels(labels: Mapping[str, str], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a cell for each label with a column, and one for the others."""
+    chosen = [
+        cells.picked(labels[key], f"{key}={labels[key]}") if key in labels else cells.plain(text.UNKNOWN)
+        for key in keys
+    ]
+    others = {key: value for key, value in sorted(labels.items()) if key not in keys}
+    return [*chosen, cells.tags(text.labels(others), [f"{key}={value}" for key, value in others.items()])]
 
 
 def _bar(percent: float | None, component: Component, thresholds: Thresholds) -> dict[str, Any]:

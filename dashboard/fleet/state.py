@@ -8,7 +8,7 @@ Invariants:
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 from dashboard.fleet.rows import ALL, ATTENTION, COLUMNS
@@ -27,18 +27,25 @@ MAP: Final = "map"
 CHOSEN_MAX: Final = 20
 """Maximum number of systems, versions or labels in a filter."""
 
+COLUMNS_MAX: Final = 4
+"""Maximum number of labels with a column."""
+
 _SEARCH_MAX: Final = 100
 _PAGE_MAX: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """The part of the fleet that is shown: filters, page (from 1), or the map and what groups its tiles."""
+    """The part of the fleet that is shown: filters, page (from 1), or the map and what groups its tiles.
+
+    `columns`: keys of labels that have a column of their own.
+    """
 
     filters: Filters = DEFAULT
     number: int = 1
     map: bool = False
     group: str = ""
+    columns: tuple[str, ...] = ()
 
     def narrowed(self, filters: Filters) -> "FleetView":
         """Return the first page with other filters, table or map as before."""
@@ -110,7 +117,13 @@ def parse(query: Mapping[str, str]) -> FleetView:
     number = query.get("page", "")
     valid = number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= _PAGE_MAX
     on_map, group = query.get("view") == MAP, query.get("group", "")
-    return FleetView(filters, int(number[:9]) if valid else 1, on_map, group if on_map and is_grouping(group) else "")
+    return FleetView(
+        filters,
+        number=int(number[:9]) if valid else 1,
+        map=on_map,
+        group=group if on_map and is_grouping(group) else "",
+        columns=_listed(query.get("columns", ""), is_id)[:COLUMNS_MAX],
+    )
 
 
 def address(view: FleetView) -> dict[str, str]:
@@ -129,6 +142,7 @@ def address(view: FleetView) -> dict[str, str]:
         "page": str(view.number) if view.number > 1 else "",
         "view": MAP if view.map else "",
         "group": view.group if view.map else "",
+        "columns": _list(view.columns),
     }
     return {name: value for name, value in query.items() if value}
 
@@ -151,6 +165,23 @@ def press(filters: Filters, code: str) -> Filters:
         return replace(filters, presences=(), healths=(), attention=not filters.attention)
     presences = set(filters.presences) ^ {code}
     return replace(filters, attention=False, presences=tuple(each for each in PRESENCE if each in presences))
+
+
+def pick(filters: Filters, label: object) -> Filters:
+    """Return the filters after a click on a label's value; a second click undoes the first."""
+    if not isinstance(label, str) or not is_label(label):
+        return filters
+    if label in filters.labels:
+        return without(filters, "labels", label)
+    return replace(filters, labels=(*filters.labels, label)[-CHOSEN_MAX:])
+
+
+def without(filters: Filters, field: str, value: str) -> Filters:
+    """Return the filters without one value of a field."""
+    if field == ATTENTION:
+        return replace(filters, attention=False)
+    kept: dict[str, Any] = {field: tuple(each for each in getattr(filters, field) if each != value)}
+    return replace(filters, **kept)
 
 
 def sort(filters: Filters, code: str) -> Filters:

@@ -154,7 +154,7 @@ def _table_of(context: PageContext, snapshot: RowSnapshot, *, outdated: bool) ->
     opened = table.draw(
         _TABLE,
         _("Machines"),
-        rows.columns(snapshot.view.filters),
+        rows.columns(snapshot.view.filters, snapshot.view.columns),
         rows.rows(
             found or [],
             now,
@@ -162,6 +162,7 @@ def _table_of(context: PageContext, snapshot: RowSnapshot, *, outdated: bool) ->
             trends,
             path=f"/{_MACHINE}",
             zone=context.zone,
+            label_keys=snapshot.view.columns,
         ),
         total=snapshot.total,
         order_age=now - snapshot.at,
@@ -170,6 +171,7 @@ def _table_of(context: PageContext, snapshot: RowSnapshot, *, outdated: bool) ->
         on_sorted=_header_clicked,
         on_aged=_sort_again,
         on_ticks=partial(selection.take_ticks, context, _TABLE),
+        on_picked=_label_picked,
     )
     if opened:
         st.switch_page(context.pages[_MACHINE], query_params={"id": opened})
@@ -238,6 +240,11 @@ def _card_pressed() -> None:
 def _header_clicked() -> None:
     view = fleet_filters.current()
     fleet_filters.set_view(view.narrowed(state.sort(view.filters, table.sorted_by(_TABLE))))
+
+
+def _label_picked() -> None:
+    view = fleet_filters.current()
+    fleet_filters.show_view(view.narrowed(state.pick(view.filters, table.picked(_TABLE))))
 
 
 def _paged() -> None:

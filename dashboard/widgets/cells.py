@@ -1,5 +1,6 @@
 """Columns, rows and cells of a table, as `assets/table.js` expects them. Text stays text; nothing here is markup."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ from schemas.contract.topics import slug
 
 TAGS_SHOWN: Final = 2
 _HINT_MAX: Final = 500
+_SHARED_MIN: Final = 3
+"""Hostnames that make a suffix common."""
 
 Heads = tuple[tuple[str, Marked], ...]
 """The columns of a table: their codes and labels."""
@@ -24,15 +27,32 @@ def row(id_: str, href: str, *cells: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": id_, "href": href, "cells": list(cells)}
 
 
-def name(shown: str, detail: str = "") -> dict[str, Any]:
+def name(shown: str, detail: str = "", hint: str = "") -> dict[str, Any]:
     """Return the cell with the row's name."""
-    return {"kind": "name", "text": shown, "detail": detail}
+    return {"kind": "name", "text": shown, "detail": detail, "hint": hint}
 
 
-def machine(id_: str, hostname: str | None) -> dict[str, Any]:
-    """The name of a machine: its hostname, and its id unless the hostname says it."""
-    shown = hostname or id_
-    return name(shown, "" if tells(shown, id_) else id_)
+def machine(id_: str, hostname: str | None, suffix: str = "") -> dict[str, Any]:
+    """Return the cell with a machine's name: its hostname, and its id unless the hostname says it.
+
+    `suffix`: the end of hostnames that is left out; the hint then has the whole name.
+    """
+    known = hostname or id_
+    shown = known.removesuffix(suffix) or known
+    return name(shown, "" if tells(known, id_) else id_, known if shown != known else "")
+
+
+def common_suffix(names: Sequence[str]) -> str:
+    """Return the domain, with its dot, that most of these hostnames end with; empty if few do, or none is shared.
+
+    Without it every name stays different from all others.
+    """
+    ends = Counter(end for host, dot, end in (each.partition(".") for each in names) if dot and host)
+    end, count = max(ends.items(), key=lambda pair: pair[1], default=("", 0))
+    if count < _SHARED_MIN or not any(letter.isalpha() for letter in end):
+        return ""
+    suffix = f".{end}"
+    return suffix if len({each.removesuffix(suffix) for each in names}) == len(set(names)) else ""
 
 
 def tells(hostname: str, id_: str) -> bool:
@@ -56,11 +76,20 @@ def chip(word: Word, hint: str = "") -> dict[str, Any]:
     return {"kind": "chip", "text": word.label, "tone": word.tone, "hint": hint}
 
 
-def tags(texts: Sequence[str]) -> dict[str, Any]:
-    """Return a cell with the first texts as small labels and the number of the others; the hint then names them all."""
+def tags(texts: Sequence[str], picks: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a cell with the first texts as small labels and the number of the others; the hint then names them all.
+
+    `picks`: what a click on each picks; none: they cannot be clicked.
+    """
     more = len(texts) - TAGS_SHOWN
     hint = ", ".join(texts)[:_HINT_MAX] if more > 0 else ""
-    return {"kind": "tags", "tags": list(texts[:TAGS_SHOWN]), "more": f"+{more}" if more > 0 else "", "hint": hint}
+    shown = {"kind": "tags", "tags": list(texts[:TAGS_SHOWN]), "more": f"+{more}" if more > 0 else "", "hint": hint}
+    return {**shown, "picks": list(picks[:TAGS_SHOWN])} if picks else shown
+
+
+def picked(shown: str, pick: str) -> dict[str, Any]:
+    """Return a cell with a value that can be clicked."""
+    return {"kind": "pick", "text": shown, "pick": pick}
 
 
 def chips(found: Sequence[Mapping[str, str]]) -> dict[str, Any]:

@@ -27,11 +27,12 @@ def draw(
     on_sorted: Callable[[], None] | None = None,
     on_aged: Callable[[], None] | None = None,
     on_ticks: Callable[[], None] | None = None,
+    on_picked: Callable[[], None] | None = None,
 ) -> str:
     """Draw a table and return the id of the row that was just opened, or an empty string. `name`: for screen readers.
 
-    Handlers read the event with `sorted_by` and `ticks`. A column with an empty `sorted` cannot be sorted. `outdated`:
-    a row is missing at the top, so that the order is to change as soon as nobody uses the table.
+    Handlers read the event with `sorted_by`, `ticks` and `picked`. A column with an empty `sorted` cannot be sorted.
+    `outdated`: a row is missing at the top, so that the order is to change as soon as nobody uses the table.
     """
     result = component("table", _HTML)(
         key=key,
@@ -50,6 +51,7 @@ def draw(
         on_opened_change=_nothing,
         on_aged_change=on_aged or _nothing,
         on_ticks_change=on_ticks or _nothing,
+        on_picked_change=on_picked or _nothing,
     )
     return str(result.opened or "")
 
@@ -62,6 +64,11 @@ def sorted_by(key: str) -> Any:  # noqa: ANN401 - whatever the browser sent
 def ticks(key: str) -> Any:  # noqa: ANN401 - whatever the browser sent
     """Return the selection that the browser reported."""
     return st.session_state[key].ticks
+
+
+def picked(key: str) -> Any:  # noqa: ANN401 - whatever the browser sent
+    """Return the value in a cell that was clicked."""
+    return st.session_state[key].picked
 
 
 def packed(rows: Cells) -> dict[str, Any]:

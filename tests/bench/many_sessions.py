@@ -2,7 +2,7 @@
 
     python many_sessions.py ADDRESS COOKIE SESSIONS SECONDS
 
-Each opens the first page over a real WebSocket and asks for what refreshes as often as the page says, with the hashes
+Each opens the fleet page over a real WebSocket and asks for what refreshes as often as the page says, with the hashes
 of the messages that it has, as Streamlit's page does. Prints a line of JSON when all have their page; then waits for a
 line, lets all refresh, and prints another one at the end.
 """
@@ -19,6 +19,9 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
 _STREAM = "/_stcore/stream"
+_CHANGING = "sort=health"
+"""A page of machines that are online, so that every value changes."""
+
 _OLDEST_RUNS = 2
 """After so many runs that did not use a message the page forgets it (`global.maxCachedMessageAge`)."""
 
@@ -42,6 +45,7 @@ class Visitor:
         rerun = asked.rerun_script
         rerun.page_script_hash = self.page_hash
         rerun.fragment_id = fragment
+        rerun.query_string = _CHANGING
         rerun.is_auto_rerun = bool(fragment)
         rerun.cached_message_hashes.extend(self.cached)
         rerun.context_info.timezone = "UTC"

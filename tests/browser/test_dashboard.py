@@ -72,7 +72,7 @@ def test_the_sign_in_page_follows_the_scheme(visit: Visit, scheme: str) -> None:
 def test_the_fleet_shows_its_machines_the_worst_first(visit: Visit, scheme: str) -> None:
     page = visit(scheme=scheme)
     expect(page.locator(".df-fleet tbody tr")).to_have_count(50)
-    worst = ["kassa7", "build-3", "unsure", "db-01.example.org", "db-02.example.org", "nas"]
+    worst = ["kassa7", "build-3", "unsure", "db-01", "db-02", "nas"]
     assert machines(page)[:6] == worst
     expect(row(page, "till-7")).to_contain_text("as of")
     expect(row(page, "db-01")).to_contain_text("Online")
@@ -152,6 +152,20 @@ def test_a_chosen_system_narrows_the_table_and_the_address_can_be_loaded_again(v
     expect(page.get_by_role("button", name="Filters (1)")).to_have_count(0)
 
 
+def test_a_label_has_a_column_and_a_click_on_its_value_narrows_until_it_is_removed(visit: Visit) -> None:
+    page = visit("/?columns=site&q=site=paris")
+    expect(page.get_by_role("columnheader", name="site")).to_be_visible()
+    row(page, "db-01").get_by_role("button", name="paris").click()
+    expect(page).to_have_url(re.compile(r"label=site%3Dparis.*columns=site|columns=site.*label=site%3Dparis"))
+    photograph(page, "fleet-label-column")
+    page.get_by_role("searchbox").fill("")
+    chip = page.get_by_role("button", name="site: paris")
+    expect(chip).to_be_visible()
+    chip.click()
+    expect(page.locator(".df-fleet tbody tr")).to_have_count(50)
+    expect(page).to_have_url(re.compile(r"\?columns=site$"))
+
+
 def test_a_hostile_choice_in_an_address_is_text(visit: Visit) -> None:
     page = visit("/?os=![x](http://evil.example/x.png),**b** :red[c],<img src=z onerror=alert(5)>", scheme="dark")
     page.get_by_role("button", name="Filters (3)").click()
@@ -169,7 +183,7 @@ def test_a_header_sorts_the_whole_fleet_and_pages_follow(visit: Visit) -> None:
     expect(page.locator(".df-fleet tbody .df-name").nth(1)).to_have_text("build-3")
     header.get_by_role("button").click()
     expect(header).to_have_attribute("aria-sort", "descending")
-    expect(page.locator(".df-fleet tbody .df-name").first).to_have_text("web-paris.example.org")
+    expect(page.locator(".df-fleet tbody .df-name").first).to_have_text("web-paris")
     expect(page).to_have_url(re.compile(r"sort=machine&dir=desc"))
     page.get_by_role("button", name="Page 2").click()
     expect(page.locator(".df-fleet tbody tr")).to_have_count(16)
@@ -190,7 +204,7 @@ def test_figures_move_but_rows_scroll_and_focus_stay(visit: Visit, fleet: Fleet)
     assert page.locator("[data-testid=stMain]").evaluate("main => main.scrollTop") == 300
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.get_by_role("button", name=re.compile("Re-sort")).click()
-    expect(page.locator(".df-fleet tbody .df-name").first).to_have_text("db-02.example.org")
+    expect(page.locator(".df-fleet tbody .df-name").first).to_have_text("db-02")
     fleet.set(key, cpu_percent=97.0)
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,9 @@ from typing import Any
 import psutil
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+from seeding import Fleet
 from servers import free_port, require_program
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 from waiting import wait_until
 
 from runtime.state_directory import StateDirectory
@@ -88,11 +90,14 @@ class Up:
         return str(wait_until(found, seconds=READY_SECONDS, what=f"{words!r} in {self.said}"))
 
     def machine(self) -> dict[str, Any]:
+        (machine,) = self.machines()
+        return machine
+
+    def machines(self) -> list[dict[str, Any]]:
         argv = [sys.executable, "-m", "dashfleet", "machines", "--json", "--data", str(self.data)]
         listed = subprocess.run(argv, cwd=self.tree, capture_output=True, text=True, check=True)
-        (machine,) = json.loads(listed.stdout)
-        assert isinstance(machine, dict)
-        return machine
+        found: list[dict[str, Any]] = json.loads(listed.stdout)
+        return found
 
     def part(self, name: str) -> psutil.Process:
         """Return the process of a part."""
@@ -213,6 +218,47 @@ def test_a_killed_agent_is_offline_within_five_seconds_and_comes_back(up: Up) ->
     wait_until(lambda: _presence(engine) == ("offline", "lost"), seconds=5.0, what="offline in the database")
     engine.dispose()
     up.wait_for("agent      was killed by signal 9", after=told)
+    wait_until(lambda: up.machine()["presence"] == "online", seconds=60, what="the agent's return")
+
+
+def test_an_agent_that_stops_is_within_ten_seconds_the_first_row_counted_greyed_and_in_the_title(
+    up: Up, page: Page
+) -> None:
+    """The supervisor stands still meanwhile, as it would start the agent again."""
+    assert up.process is not None
+    name = up.machine()["machine"]
+    engine = open_engine(StateDirectory(up.data).database_url)
+    fleet = Fleet(engine, now=time.time_ns() // 1_000_000)
+    others = [fleet.machine("slow", presence="stale"), *(fleet.machine(f"a-{i:02}") for i in range(60))]
+    try:
+        page.goto(f"http://127.0.0.1:{up.dashboard_port}/")
+        rows, attention = page.locator(".df-fleet tbody tr"), page.locator(".df-card[data-code=attention]")
+        expect(rows).to_have_count(50)
+        expect(rows.first).to_have_attribute("data-id", "slow")
+        up.process.send_signal(signal.SIGSTOP)
+        up.part("agent").terminate()
+        until = time.monotonic() + 10
+
+        def left() -> float:
+            return max(1.0, 1000 * (until - time.monotonic()))
+
+        expect(rows.first).to_have_attribute("data-id", name, timeout=left())
+        expect(rows.first).to_contain_text("Offline", timeout=left())
+        expect(rows.first).to_contain_text("as of", timeout=left())
+        expect(rows.first.locator("td.df-col-cpu.df-aged")).to_be_visible(timeout=left())
+        expect(attention.locator("strong")).to_have_text("2", timeout=left())
+        expect(page.locator(".df-strip li").first).to_contain_text("offline since", timeout=left())
+        expect(page.get_by_role("link", name="Fleet 2")).to_be_visible(timeout=left())
+        expect(page).to_have_title("(2) DashFleet", timeout=left())
+        print(f"an agent that stops is shown after {10 - left() / 1000:.1f} s")
+        page.screenshot(path=SCREENSHOTS / "up-agent-stopped.png")
+        assert up.machines()[0]["machine"] == name
+    finally:
+        up.process.send_signal(signal.SIGCONT)
+        with engine.begin() as connection:
+            connection.execute(delete(tables.state).where(tables.state.c.machine_id.in_(others)))
+            connection.execute(delete(tables.machine).where(tables.machine.c.id.in_(others)))
+        engine.dispose()
     wait_until(lambda: up.machine()["presence"] == "online", seconds=60, what="the agent's return")
 
 

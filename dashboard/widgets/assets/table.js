@@ -11,6 +11,7 @@ export default function ({ data: { shapes, cells, ...rest }, parentElement, setT
   name(table, data.name);
   table.setAttribute("aria-rowcount", String(data.total));
   const ticks = data.ticks ? ticking(table, data, setStateValue) : null;
+  renew(table, data);
   head(table.tHead.rows[0], data, ticks, setTriggerValue);
   body(table.tBodies[0], data, ticks, setTriggerValue);
   watch(table, data, setTriggerValue);
@@ -23,6 +24,16 @@ function unpacked({ shapes, cells, rows }) {
     return { kind, ...Object.fromEntries(names.map((name, i) => [name, values[i]])) };
   });
   return rows.map(([id, href, ...numbers]) => ({ id, href, cells: numbers.map((number) => known[number]) }));
+}
+
+// With other columns than before, nothing can be reused.
+function renew(table, { columns }) {
+  const codes = columns.map(({ code }) => code).join();
+  if (table.dataset.columns !== undefined && table.dataset.columns !== codes) {
+    table.tHead.rows[0].replaceChildren();
+    table.tBodies[0].replaceChildren();
+  }
+  table.dataset.columns = codes;
 }
 
 function head(row, data, ticks, trigger) {
@@ -54,7 +65,7 @@ function body(rows, data, ticks, trigger) {
     known.delete(item.id);
     if (ticks) name(row.cells[0].firstChild, data.tick.replace("{machine}", item.id));
     row.onclick = (event) => open(event, item, trigger);
-    item.cells.forEach((cell, j) => fill(row.cells[j + (ticks ? 1 : 0)], cell, item));
+    item.cells.forEach((cell, j) => fill(row.cells[j + (ticks ? 1 : 0)], cell, item, trigger));
     if (rows.rows[i] !== row) rows.insertBefore(row, rows.rows[i] ?? null);
   });
   for (const gone of known.values()) gone.remove();
@@ -106,26 +117,26 @@ function ticking(table, { ticks, rows }, tell) {
 
 // Open a row in this tab; with a modifier key, or the middle button on the link, the browser acts as usual.
 function open(event, item, trigger) {
-  if (event.target.closest(".df-col-tick")) return;
+  if (event.target.closest(".df-col-tick, button")) return;
   if (event.ctrlKey || event.metaKey || event.shiftKey || String(getSelection())) return;
   event.preventDefault();
   trigger("opened", item.id);
 }
 
-function fill(cell, content, item) {
+function fill(cell, content, item, trigger) {
   const wanted = JSON.stringify(content);
   if (cell.dataset.shown === wanted) return;
   cell.dataset.shown = wanted;
   cell.classList.toggle("df-aged", Boolean(content.aged));
   if (content.aged || cell.title) cell.title = content.aged ? content.hint : "";
   if (content.kind === "bar" && cell.firstChild) return bar(cell, content);
-  cell.replaceChildren(...KINDS[content.kind](content, item));
+  cell.replaceChildren(...KINDS[content.kind](content, item, trigger));
   if (content.kind === "bar") bar(cell, content);
 }
 
 const KINDS = {
-  name: ({ text, detail }, item) => {
-    const link = node("a", "df-name", text);
+  name: ({ text, detail, hint }, item) => {
+    const link = titled(node("a", "df-name", text), hint);
     link.href = item.href;
     return detail ? [link, node("span", "df-sub", detail)] : [link];
   },
@@ -134,12 +145,13 @@ const KINDS = {
     return detail ? [chip, node("span", "df-beside", detail)] : [chip];
   },
   chips: ({ chips }) => chips.map(({ text, tone }) => node("span", `df-chip df-${tone}`, text)),
-  tags: ({ tags, more, hint }) => {
+  tags: ({ tags, more, hint, picks }, item, trigger) => {
     const group = titled(node("span", "df-tags", ""), hint || tags.join(", "));
-    group.append(...tags.map((text) => node("span", "df-tag", text)));
+    group.append(...tags.map((text, i) => (picks ? pick(text, picks[i], trigger) : node("span", "df-tag", text))));
     if (more) group.append(node("span", "df-tag df-more", more));
     return [group];
   },
+  pick: ({ text, pick: value }, item, trigger) => [pick(text, value, trigger)],
   line: ({ text, points }) => [line(points, text)],
   text: ({ text, hint }) => [titled(node("span", "", text), hint)],
   bar: () => {
@@ -148,6 +160,14 @@ const KINDS = {
     return [node("span", "df-percent", ""), track];
   },
 };
+
+// A value that filters the table.
+function pick(text, value, trigger) {
+  const button = node("button", "df-tag df-pick", text);
+  button.type = "button";
+  button.onclick = () => trigger("picked", value);
+  return button;
+}
 
 function bar(cell, { text, tone, percent }) {
   set(cell.firstChild, text);

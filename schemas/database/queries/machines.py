@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Engine, Row, Select, String, and_, case, cast, false, func, or_, select
 
 from schemas.contract.messages import VITALS
+from schemas.contract.topics import is_id
 from schemas.database.queries.fetch import fetch_all, fetch_first
 from schemas.database.queries.fleet_order import (
     AS_OF,
@@ -43,8 +44,8 @@ class Filters:
     """A selection of machines and its sort order. An empty tuple means all; retired machines only on request.
 
     `labels` are written `key=value`: values of the same key are alternatives, different keys must all match. `search`
-    is split into words, each of which must occur in a name, system, version or label. `attention`: only machines that
-    need attention.
+    is split into words, each of which must occur in a name, system, version or label; a word `key=value` means the
+    label, and `key=` any value of it. `attention`: only machines that need attention.
     """
 
     search: str = ""
@@ -238,10 +239,18 @@ def _described(org_name: str, filters: Filters) -> list[ColumnElement[bool]]:
     for label in filters.labels:
         key, _, value = label.partition("=")
         wanted.setdefault(key, []).append(value)
-    for key, values in wanted.items():  # CASE: the JSON of other organisations is never read
-        found = machine.c.labels[key].as_string().in_(values)
-        conditions.append(case((org.c.name == org_name, found), else_=false()))
-    return conditions + [_mentions(word) for word in filters.search.split()]
+    conditions += [_labelled(org_name, key, values) for key, values in wanted.items()]
+    for word in filters.search.split():
+        key, equals, value = word.partition("=")
+        named = bool(equals) and is_id(key)
+        conditions.append(_labelled(org_name, key, [value] if value else ()) if named else _mentions(word))
+    return conditions
+
+
+def _labelled(org_name: str, key: str, values: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition for a label with one of these values, or any. The JSON of others is never read: CASE."""
+    label: ColumnElement[Any] = machine.c.labels[key].as_string()
+    return case((org.c.name == org_name, label.in_(values) if values else label.is_not(None)), else_=false())
 
 
 def _mentions(word: str) -> ColumnElement[bool]:

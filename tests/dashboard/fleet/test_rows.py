@@ -24,7 +24,7 @@ def test_a_row_leads_to_its_machine(fleet: Fleet, reader: Engine) -> None:
 
 def test_an_ordinary_machine(fleet: Fleet, reader: Engine) -> None:
     row = cells(fleet, reader, hostname="kassa7.example.org")
-    assert row["machine"] == {"kind": "name", "text": "kassa7.example.org", "detail": "m"}
+    assert row["machine"] == {"kind": "name", "text": "kassa7.example.org", "detail": "m", "hint": ""}
     assert row["status"] == {"kind": "chip", "text": "Online", "tone": "good", "hint": "Since 1 h"}
     assert row["cpu"] == {"kind": "bar", "text": "20 %", "percent": 20, "tone": "plain"}
     assert row["seen"]["text"] == "2 s ago"
@@ -130,6 +130,40 @@ def test_labels_are_few_and_the_hint_names_them_all(fleet: Fleet, reader: Engine
     assert row["labels"]["tags"] == ["floor: <b>3</b>", "role: =cmd()"]
     assert row["labels"]["more"] == "+1"
     assert row["labels"]["hint"] == "floor: <b>3</b>, role: =cmd(), site: paris"
+    assert row["labels"]["picks"] == ["floor=<b>3</b>", "role==cmd()"]
+
+
+def test_a_label_may_have_a_column_of_its_own_whose_values_can_be_picked(fleet: Fleet, reader: Engine) -> None:
+    fleet.machine("web-1", labels={"site": "paris", "role": "web"})
+    fleet.machine("web-2", labels={"role": "web"})
+    codes = [column["code"] for column in rows.columns(Filters(), ("site",))]
+    found = machines.find_rows(reader, "home", ["web-1", "web-2"])
+    one, other = rows.rows(found, NOW, None, path="/machine", label_keys=("site",))
+    assert len(codes) == len(one["cells"])
+    assert one["cells"][codes.index("label-site")] == {"kind": "pick", "text": "paris", "pick": "site=paris"}
+    assert one["cells"][codes.index("labels")]["tags"] == ["role: web"]
+    assert other["cells"][codes.index("label-site")]["text"] == "–"
+
+
+@pytest.mark.parametrize(
+    ("hostnames", "shown"),
+    [
+        (("a.example.org", "b.example.org", "c.example.org", "other"), ("a", "b", "c", "other")),
+        (("a.example.org", "b.example.org"), ("a.example.org", "b.example.org")),
+        (("a.one.org", "a.two.org", "b.one.org", "c.one.org"), ("a", "a.two.org", "b", "c")),
+        (("a.one.org", "b.one.org", "c.one.org", "a"), ("a.one.org", "b.one.org", "c.one.org", "a")),
+        (("10.0.0.1", "11.0.0.1", "12.0.0.1"), ("10.0.0.1", "11.0.0.1", "12.0.0.1")),
+    ],
+)
+def test_a_common_domain_is_left_out_unless_names_would_become_the_same(
+    fleet: Fleet, reader: Engine, hostnames: tuple[str, ...], shown: tuple[str, ...]
+) -> None:
+    names = [f"m-{i}" for i in range(len(hostnames))]
+    for name, hostname in zip(names, hostnames, strict=True):
+        fleet.machine(name, hostname=hostname)
+    drawn = rows.rows(machines.find_rows(reader, "home", names), NOW, None, path="/machine")
+    assert tuple(row["cells"][0]["text"] for row in drawn) == shown
+    assert all(row["cells"][0]["hint"] in ("", whole) for row, whole in zip(drawn, hostnames, strict=True))
 
 
 def test_the_course_of_the_cpu_has_gaps_and_is_told_in_words(fleet: Fleet, reader: Engine) -> None:

@@ -30,6 +30,7 @@ class Machines:
         ),
         FleetView(Filters(search="x", attention=True), map=True),
         FleetView(map=True, group="os"),
+        FleetView(columns=("site", "role")),
         FleetView(map=True, group="label:site"),
         FleetView(
             Filters(systems=("A, B", "50 %", "%2C", "<script>alert(1)</script>"), labels=("a=b=c,d", "a=![x](y)"))
@@ -102,6 +103,23 @@ def test_who_needs_attention_is_a_filter_of_its_own() -> None:
     assert state.press(pressed, "attention") == Filters(search="web")
     assert state.press(pressed, "offline") == Filters(search="web", presences=("offline",))
     assert state.press(pressed, "all") == Filters(search="web")
+
+
+def test_a_label_that_is_picked_filters_and_picked_again_does_not() -> None:
+    once = state.pick(Filters(labels=("role=web",)), "site=paris")
+    assert once.labels == ("role=web", "site=paris")
+    assert state.pick(once, "site=paris").labels == ("role=web",)
+    for nonsense in ("paris", "", None, 7, "=x", "<b>=x"):
+        assert state.pick(once, nonsense) == once
+
+
+def test_each_filter_can_be_removed_alone() -> None:
+    filters = Filters(presences=("offline", "stale"), systems=("A",), labels=("a=b", "c=d"), attention=True)
+    assert state.without(filters, "labels", "a=b").labels == ("c=d",)
+    assert state.without(filters, "presences", "stale").presences == ("offline",)
+    assert state.without(filters, "attention", "attention") == Filters(
+        presences=("offline", "stale"), systems=("A",), labels=("a=b", "c=d")
+    )
 
 
 def test_a_code_that_is_no_card_changes_nothing() -> None:

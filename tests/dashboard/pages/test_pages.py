@@ -132,6 +132,7 @@ def test_systems_versions_and_labels_are_chosen_counted_and_cleared(fleet: Fleet
         ("Operating system", ["Debian GNU/Linux", "FreeBSD"]),
         ("Agent version", ["0.1.0"]),
         ("Label", ["site=lyon", "site=paris"]),
+        ("Labels with a column", ["site"]),
     ]
     at.multiselect[0].set_value(["FreeBSD"]).run()
     assert "No machine matches" in shown(at)
@@ -139,7 +140,20 @@ def test_systems_versions_and_labels_are_chosen_counted_and_cleared(fleet: Fleet
     at.button(key="fleet_clear").click().run()
     assert "1–2 of 2" in shown(at)
     assert dict(at.query_params) == {"sort": "cpu"}
-    assert [each.value for each in at.multiselect] == [[], [], []]
+    assert [each.value for each in at.multiselect] == [[], [], [], []]
+
+
+def test_what_narrows_the_fleet_is_shown_and_removed_one_by_one(fleet: Fleet, visit: Open) -> None:
+    fleet.machine("web-1", labels={"site": "paris"})
+    at = visit("fleet", label="site=paris", status="offline", need="attention")
+    assert [at.button(key=f"fleet.chip.{n}").label for n in range(3)] == ["site\\: paris", "Offline", "Needs attention"]
+    at.button(key="fleet.chip.1").click().run()
+    at.button(key="fleet.chip.1").click().run()
+    assert dict(at.query_params) == {"label": "site=paris"}
+    assert "1–1 of 1" in shown(at)
+    at.button(key="fleet.chip.0").click().run()
+    assert dict(at.query_params) == {}
+    assert [each.value for each in at.multiselect] == [[], [], [], []]
 
 
 def test_a_choice_that_no_machine_has_any_more_can_be_taken_back(fleet: Fleet, visit: Open) -> None:

@@ -10,7 +10,7 @@ def test_each_different_cell_and_what_its_values_are_called_travels_once() -> No
         cells.row("c", "/machine?id=c", cells.name("c"), cells.chip(good, "Since 1 h"), cells.plain("4 s ago")),
     ]
     assert table.packed(rows) == {
-        "shapes": [("name", "text", "detail"), ("chip", "text", "tone", "hint"), ("text", "text", "hint")],
+        "shapes": [("name", "text", "detail", "hint"), ("chip", "text", "tone", "hint"), ("text", "text", "hint")],
         "cells": [
             [0, "a"],
             [1, "Online", "good", "Since 1 h"],

@@ -28,6 +28,24 @@ def test_machines_are_filtered_by_label_and_labels_are_counted(labelled: Engine)
     assert list_choices(labelled, "home").labels == ("rack=b", "site=lyon", "site=paris")
 
 
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("site=paris", ("web-1",)),
+        ("site=par", ()),
+        ("site=", ("web-1", "web-2")),
+        ("site=lyon web", ("web-2",)),
+        ("site=paris site=lyon", ()),
+        ("rack=b", ("web-2",)),
+        ("none=x", ()),
+        ("=paris", ()),
+        ("a'b=x", ()),
+    ],
+)
+def test_a_word_of_a_search_can_be_a_label_and_its_value(labelled: Engine, search: str, found: tuple[str, ...]) -> None:
+    assert matching_names(labelled, "home", Filters(search=search)) == found
+
+
 def test_text_that_a_database_cannot_decode_is_a_matter_of_its_organisation(labelled: Engine, fleet: Fleet) -> None:
     for number in range(50):
         fleet.machine(f"bad-{number}", org="work", labels={"site": "x"})
