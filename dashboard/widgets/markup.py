@@ -81,12 +81,13 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
     return f'<dl class="df-facts">{rows}</dl>'
 
 
-def settings(rows: Iterable[tuple[str, str, bool]]) -> str:
-    """Return settings: a name, its value, and True if a change of it is pending."""
-    items = "".join(
-        f"<dt>{escape(name)}</dt><dd>{chip(Word(value, 'fair')) if soon else escape(value)}</dd>"
-        for name, value, soon in rows
-    )
+def settings(rows: Iterable[tuple[str, str, bool, str]]) -> str:
+    """Return settings: a name, its value, True if a change of it is pending, and a mark or an empty text."""
+    items = ""
+    for name, value, soon, mark in rows:
+        shown = chip(Word(value, "fair")) if soon else escape(value)
+        marked = f'<span class="df-mark">{escape(mark)}</span>' if mark else ""
+        items += f"<dt>{escape(name)}</dt><dd>{marked}{shown}</dd>"
     return f'<dl class="df-facts df-settings">{items}</dl>'
 
 

@@ -166,6 +166,7 @@ def test_a_threshold_is_changed_shown_as_pending_and_then_as_done(visit: Visit, 
     assert grave(page) == []
     dialog.get_by_role("button", name="Continue").click()
     expect(dialog.get_by_text(f"→ {value} %")).to_be_visible()
+    expect(dialog.get_by_text(re.compile("No machine would change|would become|would change to"))).to_be_visible()
     photograph(page, f"organisation-confirm-{scheme}")
     asked = page.get_by_role("region", name="Your requests")
     with site.frozen_ingestor():

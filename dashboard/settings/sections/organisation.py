@@ -13,12 +13,15 @@ from dashboard.i18n.language import Marked, _, marked, ngettext
 from dashboard.page import dialog_steps, last_good
 from dashboard.page.dialog_steps import CONFIRMATION, DialogState
 from dashboard.page.page import PageContext
+from dashboard.settings.health_preview import effects
 from dashboard.settings.section import SettingsSection
 from dashboard.widgets import markup
 from runtime import durations
 from schemas.contract.administration import ConfigureOrg
+from schemas.contract.org_config import OrgConfig
 from schemas.database.queries import settings as settings_queries
 from schemas.fleet import organisation
+from schemas.fleet.history import Retention
 from schemas.fleet.organisation import HEALTH, PRESENCE, RETENTION, SETTINGS, Setting
 
 SECTION = SettingsSection(title=marked("Organisation"), code="organisation", order=0)
@@ -51,6 +54,10 @@ _GROUPS: Final = (
     ("health", marked("Health score"), HEALTH),
     ("retention", marked("Data retention"), RETENTION),
 )
+_ADVANCED: Final = frozenset({"cpu_weight", "memory_weight", "disk_weight", "component_warn", "component_critical"})
+"""Settings that are folded away: few need another value."""
+
+_DEFAULTS: Final = organisation.read_values(OrgConfig(), Retention())
 _FRACTIONS: Final = ("_weight", "component_warn", "component_critical")
 
 
@@ -70,9 +77,27 @@ def show(context: PageContext) -> None:
     for place, (code, title, settings) in zip((left, right, left), _GROUPS, strict=True):
         with place.container(border=True, key=f"card_{code}"):
             st.html(markup.heading(_(title), 3))
-            st.html(markup.settings((_(TITLES[each.name]), *_shown(each, current, requested)) for each in settings))
+            usual, advanced = _divided(settings)
+            st.html(markup.settings(_line(each, current, requested) for each in usual))
+            if advanced:
+                with st.expander(_("Advanced")):
+                    st.html(markup.settings(_line(each, current, requested) for each in advanced))
             open_form = partial(dialog_steps.request, _(title), partial(_form, settings, current))
             st.button(_("Change …"), key=f"settings.change.{code}", on_click=open_form)
+
+
+def _divided(settings: Sequence[Setting]) -> tuple[list[Setting], list[Setting]]:
+    """Return the usual settings and the advanced ones."""
+    return [each for each in settings if each.name not in _ADVANCED], [
+        each for each in settings if each.name in _ADVANCED
+    ]
+
+
+def _line(setting: Setting, current: Mapping[str, float], requested: Mapping[str, float]) -> tuple[str, str, bool, str]:
+    """Return a setting as its title, its value, whether another value is requested, and a mark if it is the default."""
+    value, soon = _shown(setting, current, requested)
+    default = not soon and current[setting.name] == _DEFAULTS[setting.name]
+    return _(TITLES[setting.name]), value, soon, _("default") if default else ""
 
 
 def _shown(setting: Setting, current: Mapping[str, float], requested: Mapping[str, float]) -> tuple[str, bool]:
@@ -94,20 +119,28 @@ def _form(settings: Sequence[Setting], before: Mapping[str, float], context: Pag
     if state.step == CONFIRMATION:
         _confirmation(before, context, state)
         return
+    usual, advanced = _divided(settings)
+    _inputs(state, usual, before)
+    if advanced:
+        with st.expander(_("Advanced")):
+            _inputs(state, advanced, before)
+    dialog_steps.buttons(state, _("Continue"), partial(_continue, settings, before, context, state))
+
+
+def _inputs(state: DialogState, settings: Sequence[Setting], before: Mapping[str, float]) -> None:
     for start in range(0, len(settings), 2):  # row by row, so that the order holds where there is only one column
         columns = st.columns(2, vertical_alignment="bottom")
         for column, setting in zip(columns, settings[start : start + 2], strict=False):
             with column:
                 _input(state, setting, before[setting.name])
-    dialog_steps.buttons(state, _("Continue"), partial(_continue, settings, before, context, state))
 
 
 def _input(state: DialogState, setting: Setting, value: float) -> None:
-    hint = None
+    hint = _("Default: {value}", value=markup.plain(_formatted(setting, _DEFAULTS[setting.name])))
     if setting.kind == "duration":
-        hint = _("A duration, such as 90s, 15m, 1h or 7d")
+        hint = f"{_('A duration, such as 90s, 15m, 1h or 7d')}. {hint}"
     elif setting.name.endswith(_FRACTIONS):
-        hint = _("A number from 0 to 1")
+        hint = f"{_('A number from 0 to 1')}. {hint}"
     title = markup.plain(_(TITLES[setting.name])) + (" (%)" if setting.kind == "percent" else "")
     st.text_input(title, written(setting, value), max_chars=20, key=state.key(setting.name), help=hint)
 
@@ -138,11 +171,25 @@ def _confirmation(before: Mapping[str, float], context: PageContext, state: Dial
             for name, value in found.items()
         )
     )
+    _preview(context, found)
     if any(SETTINGS[name].kept and value < before[name] for name, value in found.items()):
         st.html(markup.banner(_("Data older than a shortened retention is permanently deleted within the hour.")))
     change = partial(change_dialog.publish, context, state, partial(ConfigureOrg, settings=found))
     label = ngettext("Change {n} setting", "Change {n} settings", len(found))
     dialog_steps.buttons(state, label, change, back=True)
+
+
+def _preview(context: PageContext, found: Mapping[str, float]) -> None:
+    """Draw what other health settings would change now."""
+    if not any(SETTINGS[name] in HEALTH for name in found):
+        return
+    config, retention = settings_queries.read_settings(context.engine, context.org)
+    after, _retention = organisation.apply_changes(config, retention, found)
+    read = partial(settings_queries.preview_health, context.engine, context.org, config.thresholds, after.thresholds)
+    preview = last_good.fresh(read)
+    if preview is not None:
+        sentences, tone = effects(preview)
+        st.html(markup.banner(" ".join(sentences), tone))
 
 
 def written(setting: Setting, value: float) -> str:

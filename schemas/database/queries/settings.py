@@ -5,17 +5,22 @@ Invariants:
 - No secret hash is read.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Engine, Row, select
 
 from schemas.contract.messages import Signed
-from schemas.contract.org_config import OrgConfig
+from schemas.contract.org_config import OrgConfig, Thresholds
 from schemas.database.queries.commands import WAITING
 from schemas.database.queries.fetch import fetch_all, fetch_first, fetch_mappings, fetch_scalar
-from schemas.database.tables import command, key_change, machine, org, principal, token
+from schemas.database.queries.fleet_order import CURRENT_NOW
+from schemas.database.queries.machines import select_machines
+from schemas.database.tables import command, key_change, machine, org, principal, state, token
 from schemas.fleet import organisation
+from schemas.fleet.health import HealthStatus, health
 from schemas.fleet.history import Retention
 
 PROGRAMS: Final = ("reader", "operator")
@@ -41,6 +46,21 @@ def read_settings(engine: Engine, org_name: str) -> tuple[OrgConfig, Retention]:
     if row is None:
         return OrgConfig(), Retention()
     return organisation.read_config(row.config), Retention.read(row.retention)
+
+
+def preview_health(
+    engine: Engine, org_name: str, before: Thresholds, after: Thresholds
+) -> Mapping[tuple[HealthStatus, HealthStatus], int]:
+    """Return the number of machines per (status with the present thresholds, status with others).
+
+    Only machines whose readings are current are counted.
+    """
+    query = select_machines(org_name, state.c.cpu_percent, state.c.memory_percent, state.c.disk_percent)
+    found: Counter[tuple[HealthStatus, HealthStatus]] = Counter()
+    for row in fetch_all(engine, query.where(CURRENT_NOW)):
+        readings = row.cpu_percent, row.memory_percent, row.disk_percent
+        found[health(*readings, before).status, health(*readings, after).status] += 1
+    return found
 
 
 def list_tokens(engine: Engine, org_name: str) -> list[Row[Any]]:

@@ -160,3 +160,15 @@ def test_an_organisation_without_a_label_or_a_key_is_told_where_they_come_from(f
 def test_only_the_organisations_own_people_are_listed(fleet: Fleet, visit: Open) -> None:
     fleet.org()
     assert [row[0] for row in rows(visit("settings", section="people"))] == ["ada"]
+
+
+def test_defaults_are_marked_and_weights_are_folded_away(fleet: Fleet, visit: Open) -> None:
+    fleet.org()
+    at = visit("settings", section="organisation")
+    html = shown(at)
+    assert '<dt>Critical below</dt><dd><span class="df-mark">default</span>60</dd>' in html
+    (advanced,) = at.expander
+    assert advanced.label == "Advanced"
+    folded = [str(each.proto.body) for each in advanced.get("html")]
+    assert "CPU weight" in folded[0]
+    assert "CPU weight" not in html.replace(folded[0], "")

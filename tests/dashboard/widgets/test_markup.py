@@ -21,7 +21,7 @@ PIECES: dict[str, Callable[[], str]] = {
     "gauge": lambda: markup.gauge(HOSTILE, HOSTILE, HOSTILE, 50.0, HOSTILE),
     "gauges": lambda: markup.gauges([markup.gauge(HOSTILE, HOSTILE)]),
     "facts": lambda: markup.facts([(HOSTILE, HOSTILE)]),
-    "settings": lambda: markup.settings([(HOSTILE, HOSTILE, True), (HOSTILE, HOSTILE, False)]),
+    "settings": lambda: markup.settings([(HOSTILE, HOSTILE, True, ""), (HOSTILE, HOSTILE, False, HOSTILE)]),
     "timeline": lambda: markup.timeline([(HOSTILE, WORD, HOSTILE)]),
     "comparison": lambda: markup.comparison([HOSTILE], [(HOSTILE, HOSTILE, HOSTILE, WORD)]),
     "empty": lambda: markup.empty(HOSTILE, HOSTILE),
