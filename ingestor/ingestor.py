@@ -96,9 +96,10 @@ class Ingestor:
         self._outbound = OutboundQueue(ack_seconds=ack_seconds, clock=clock)
         self._configs = OrgConfigs(store, self._assignment, self._outbound, clock)
         self._cache = MachineCache(store, self._assignment, clock)
-        alerts = AlertEngine(discover(rules), self._assignment, self._configs, clock, tick_seconds=TICK_SECONDS)
-        names = [rule.name for rule in alerts.rules]
-        self._ingress = Ingress(store, self._cache, self._assignment, self._outbound, clock, limits=limits, rules=names)
+        shared = (self._cache, self._assignment, self._configs, clock)
+        alerts = AlertEngine(store.engine, discover(rules), *shared, tick_seconds=TICK_SECONDS)
+        parts = (store, self._cache, self._assignment, self._outbound, clock)
+        self._ingress = Ingress(*parts, limits=limits, rules=alerts.names)
         self._dispatcher = Dispatcher(store.commands, self._cache, self._assignment, random=random)
         requests = RequestHandler(store, self._dispatcher, self._cache, self._configs)
         self._handlers = MessageHandlers(

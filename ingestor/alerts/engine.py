@@ -1,87 +1,310 @@
-"""The alert engine: evaluates rules, and opens and closes alerts.
+"""The alert engine: evaluates rules, and opens, ends and corrects alerts.
 
 Invariants:
-- An alert is opened and closed in a transaction; `ingestor.alerts.retained_alerts` publishes it after the COMMIT.
-- While the ingestor is blind no machine is evaluated. A rule without a result opens nothing and closes nothing.
-- A machine that is retired or was never heard has no alerts.
+- An alert is opened and ended in a transaction; `ingestor.alerts.retained_alerts` publishes it after the COMMIT.
+- A rule is evaluated when its signal changes (a sample, a change of presence) and when one of its durations ends, never
+  the whole fleet by turns. While the ingestor is blind nothing is evaluated.
+- Begin and end of an alert are those of its condition, by the server's time of the samples. Late samples correct both
+  (`ingestor.alerts.late_data`).
+- A machine that is retired or was never heard has no alerts. A rule that is removed, disabled or changed, or no longer
+  selects the machine, ends its alerts.
 - Each ingestor evaluates the organisations that it owns.
-- The whole fleet is evaluated every EVALUATION_SECONDS, a part of it at each tick, so that no tick is long.
 """
 
 from collections.abc import Collection, Iterable
-from itertools import islice
+from heapq import heappop, heappush
 
-from ingestor.alerts.rule import Facts, Rule
+from sqlalchemy import Engine
+
+from ingestor.alerts.late_data import Evaluated, LateData
+from ingestor.alerts.open_alerts import OpenAlerts
+from ingestor.alerts.other_signals import OtherSignals, changes
+from ingestor.alerts.plan import AWAY_REASONS, away_value
+from ingestor.alerts.python_rules import PythonRules
+from ingestor.alerts.rule import Rule
+from ingestor.alerts.rule_book import RuleBook
+from ingestor.alerts.watch import Decided, Watch
 from ingestor.cluster.work_assignment import WorkAssignment
-from ingestor.domain.alert import Alert, AlertKey
+from ingestor.domain.alert import Alert
+from ingestor.domain.batch import Arrived, Batch, Transition
 from ingestor.domain.incidents import Incidents
-from ingestor.domain.machine import Machine
-from ingestor.domain.presence import Presence
+from ingestor.domain.machine import Machine, within_tolerance
+from ingestor.domain.presence import Presence, is_online
+from ingestor.domain.stale_thresholds import stale_after_seconds
+from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.org_configs import OrgConfigs
+from ingestor.storage.alert_store import GRACEFUL, last_ends, oldest_new_minute
 from runtime.clock import Clock
+from schemas.alerts.condition import Condition
+from schemas.alerts.readings import SamplePoint, is_sampled
+from schemas.alerts.timeline import Timeline
 
-EVALUATION_SECONDS = 5.0
+CORRECTABLE = 7 * 86_400_000
+"""Time for which an ended alert may still be corrected."""
 
 
 class AlertEngine:
-    """Evaluates `rules`. `tick_seconds`: interval at which `evaluate` is called."""
+    """Evaluates the rules of the organisations, and `rules` in Python, for the machines in `cache`."""
 
     def __init__(
         self,
+        engine: Engine,
         rules: Collection[Rule],
+        cache: MachineCache,
         assignment: WorkAssignment,
         configs: OrgConfigs,
         clock: Clock,
         *,
         tick_seconds: float,
     ) -> None:
-        self.rules = rules
-        self._assignment = assignment
+        self._engine = engine
+        self._cache = cache
+        self._owns = assignment.owns
         self._configs = configs
         self._clock = clock
-        self._rounds = max(1, round(EVALUATION_SECONDS / tick_seconds))
-        self._round = 0
-        self._open: dict[AlertKey, Alert] = {}
-        self._differs_since: dict[AlertKey, float] = {}
-        """Time since which a rule's result differs from the state of its alert."""
-        self._changed: list[Alert] = []
+        self._alerts = OpenAlerts(clock)
+        self._python = PythonRules(rules, self._alerts, configs, tick_seconds=tick_seconds)
+        self._late = LateData(engine, clock)
+        self._book = RuleBook(engine, configs, clock)
+        self._others = OtherSignals(engine, clock)
+        self._watches: dict[int, Watch] = {}
+        self._due: list[tuple[int, int, str]] = []
+        """Times of the next decisions, with machine id and rule; outdated entries are skipped."""
+        self._silenced: set[str] = set()
+        """Organisations with a mass silence."""
 
-    def load(self, open_: Iterable[Alert]) -> None:
-        """Replace the open alerts by those of the database."""
-        self._open = {alert.key: alert for alert in open_ if self._assignment.owns(alert.org)}
-        self._differs_since.clear()
-        self._changed = []
+    def load(self, active: Iterable[Alert], incidents: Incidents) -> None:
+        """Replace everything by what the database has, after the machine cache was loaded."""
+        self._alerts.load(alert for alert in active if self._owns(alert.org))
+        self._late.clear()
+        self._python.clear()
+        self._watches.clear()
+        self._due.clear()
+        with self._engine.connect() as connection:
+            self._book.load(connection)
+            self._others.load(connection, self._cache)
+            ends = last_ends(connection, self._clock.now() - CORRECTABLE)
+        self._silenced = {org for org in self._book.orgs if incidents.is_mass_silence(org)}
+        for machine in self._cache.machines:
+            if self._owns(machine.org) and machine.state.presence is not Presence.UNKNOWN:
+                self._resume(machine, ends.get(machine.id, 0))
 
-    def evaluate(self, fleet: Collection[Machine], incidents: Incidents, now: int) -> None:
-        """Evaluate a part of the fleet."""
-        self._round = (self._round + 1) % self._rounds
-        for machine in islice(fleet, self._round, None, self._rounds):
-            if not self._assignment.owns(machine.org):
+    def evaluate(self, incidents: Incidents, now: int) -> None:
+        """Apply what changes with time: rules, mass silences, counts and forecasts; called at each tick."""
+        if changed := self._book.refresh():
+            for machine in self._cache.machines:
+                if machine.org in changed and self._owns(machine.org):
+                    self._reselect(self._watch(machine), now)
+        silenced = {org for org in self._book.orgs if incidents.is_mass_silence(org)}
+        if differing := silenced ^ self._silenced:
+            self._silenced = silenced
+            for machine in self._cache.machines:
+                if machine.org in differing and self._owns(machine.org):
+                    self._add_away(self._watch(machine), now)
+        for watch, condition, value in self._others.step(self._watches, now):
+            self._add_value(watch, condition, now, value)
+        self._python.evaluate(self._cache.machines, self._applies_in_python, incidents, now)
+
+    def refreshed(self, machines: Iterable[Machine]) -> None:
+        """Notice the samples of these machines that another ingestor has stored."""
+        for machine in machines:
+            if not self._owns(machine.org) or machine.latest.sampled_at is None:
                 continue
-            facts = Facts(machine, self._configs.of(machine.org), incidents.is_mass_silence(machine.org))
-            excluded = machine.state.presence in (Presence.RETIRED, Presence.UNKNOWN)
-            for rule in self.rules:
-                self._apply(rule, machine, "" if excluded else rule.evaluate(facts), now)
+            watch = self._watch(machine)
+            at, late = newest_at(machine), sum(stream.late for stream in machine.streams.values())
+            if late != watch.late or (at > watch.at and not self._is_well(watch)):
+                oldest = watch.at if late == watch.late else oldest_new_minute(self._engine, machine.id)
+                self._late.mark(watch, min(oldest or at, at))
+            watch.late, watch.at = late, max(watch.at, at)
 
-    def changed(self) -> list[Alert]:
-        """Return the alerts that were opened or closed since the last call, to be stored."""
-        found, self._changed = self._changed, []
-        return found
+    def presence_adopted(self, machine: Machine, now: int) -> None:
+        """Notice a presence that another ingestor has stored."""
+        if self._owns(machine.org):
+            self._add_away(self._watch(machine), now)
 
-    def _apply(self, rule: Rule, machine: Machine, result: str | None, now: int) -> None:
-        key = (machine.id, rule.name)
-        alert = self._open.get(key)
-        if result is None or bool(result) == (alert is not None):
-            self._differs_since.pop(key, None)
+    def names(self, org: str) -> Collection[str]:
+        """Return the names of the rules that may have alerts in an organisation."""
+        return self._python.names | self._book.names(org)
+
+    def derive(self, batch: Batch, now: int, *, hearing: bool) -> None:
+        """Evaluate what a batch brings, late data of earlier batches, and the durations that have ended."""
+        if (evaluated := self._late.step(now)) is not None:
+            self._correct(evaluated, now)
+        self._add_inventories([machine for machine, _ in batch.infos.values()], now)
+        for arrived in batch.samples:
+            self._add_sample(arrived)
+        for change in batch.transitions:
+            if self._owns(change.machine.org):
+                self._change_presence(change)
+        for machine in self._others.count_rejections(batch.dead_letters, self._cache):
+            watch = self._watch(machine)
+            for condition in watch.plan.of_kind("rejected"):
+                self._add_value(watch, condition, now, self._others.rejections(machine.id, now))
+        if hearing:
+            self._let_time_pass(now)
+        batch.alerts = self._alerts.changed()
+
+    def _add_inventories(self, machines: Iterable[Machine], now: int) -> None:
+        for machine in machines:
+            watch = self._watches.get(machine.id)
+            if watch is not None and watch.described is not machine.description:
+                for condition, value in changes(watch):
+                    self._add_value(watch, condition, now, value)
+                self._reselect(watch, now)
+
+    def _applies_in_python(self, machine: Machine, rule: str) -> bool:
+        return self._owns(machine.org) and rule not in self._book.names(machine.org)
+
+    def _watch(self, machine: Machine) -> Watch:
+        watch = self._watches.get(machine.id)
+        if watch is None:
+            hold, version = self._hold(machine), self._book.version(machine.org)
+            watch = Watch(machine, self._book.plan(machine), hold, version, machine.description)
+            self._watches[machine.id] = watch
+        return watch
+
+    def _hold(self, machine: Machine) -> int:
+        return round(1000 * stale_after_seconds(self._configs.of(machine.org), machine.state.interval_seconds))
+
+    def _is_well(self, watch: Watch) -> bool:
+        latest, offset = watch.machine.latest, within_tolerance(watch.machine.clock.milliseconds)
+        at_rest = not watch.timelines and not watch.plan.remembering
+        return at_rest and watch.plan.is_quiet(latest.vitals, latest.extra, offset)
+
+    def _resume(self, machine: Machine, last_end: int) -> None:
+        """Go on with the alerts and the state that a machine had when it was stored."""
+        watch, now = self._watch(machine), self._clock.now()
+        watch.alerted_until = last_end
+        watch.late = sum(stream.late for stream in machine.streams.values())
+        retired = machine.state.presence is Presence.RETIRED
+        for alert in self._alerts.of(machine.id):
+            condition = watch.plan.conditions.get(alert.rule)
+            if retired or (condition is None and alert.rule not in self._python.names):
+                self._alerts.end(alert, now)
+            elif condition is not None:
+                hold = watch.hold if is_sampled(condition.rule) else None
+                watch.timelines[alert.rule] = Timeline(condition, hold, active_since=alert.started_at)
+        if retired:
             return
-        lasted = self._clock.monotonic() - self._differs_since.setdefault(key, self._clock.monotonic())
-        if lasted < (rule.after_seconds if alert is None else rule.over_after_seconds):
+        if machine.latest.sampled_at is not None:
+            watch.at = newest_at(machine)
+            if not self._is_well(watch):
+                self._late.mark(watch, watch.at)
+        if machine.state.presence in (Presence.OFFLINE, Presence.EXPIRED):
+            self._add_away(watch, machine.state.since_at)
+
+    def _reselect(self, watch: Watch, now: int) -> None:
+        """Find the rules that apply to a machine now; end the alerts of those that do not any more, or are others."""
+        before, machine = watch.plan, watch.machine
+        watch.plan, watch.described = self._book.plan(machine), machine.description
+        watch.version, watch.hold = self._book.version(machine.org), self._hold(machine)
+        if watch.plan is before:
             return
-        del self._differs_since[key]
-        if alert is None:
-            since, facts = now - round(lasted * 1000), (rule.name, rule.title, rule.severity)
-            alert = self._open[key] = Alert(machine.id, machine.org, machine.name, *facts, since, result[:256])
-        else:
-            alert.ended_at = now
-            del self._open[key]
-        self._changed.append(alert)
+        new = watch.plan.conditions
+        for name, timeline in list(watch.timelines.items()):
+            condition = new.get(name)
+            if condition is not None and condition.is_same_rule(timeline.condition):
+                timeline.condition = condition  # perhaps with another threshold of the health parameters
+            else:
+                del watch.timelines[name]
+                if (alert := self._alerts.get(machine.id, name)) is not None:
+                    self._alerts.end(alert, now)
+        if new.keys() - before.conditions.keys():
+            watch.since = now
+        if machine.state.presence is not Presence.RETIRED:
+            self._add_away(watch, now)
+
+    def _add_sample(self, arrived: Arrived) -> None:
+        watch = self._watches.get(arrived.machine.id) or self._watch(arrived.machine)
+        sample, offset, plan = arrived.sample, arrived.clock_offset, watch.plan
+        at = min(sample.sampled_at + offset, arrived.received_at)
+        quiet = plan.is_quiet(sample.vitals, sample.extra, offset)
+        at_rest = quiet and not watch.timelines and not plan.remembering
+        if at < max(watch.at, watch.alerted_until, arrived.received_at - watch.hold):
+            if not at_rest or at <= watch.alerted_until:
+                self._late.mark(watch, at)
+        elif at_rest:
+            watch.at = at
+        elif arrived.machine.state.presence is not Presence.RETIRED:
+            point = SamplePoint(at, sample.vitals, sample.extra, offset)
+            self._decide(watch, watch.add_sample(point, quiet=quiet))
+            for condition in plan.sampled:
+                self._schedule(watch, condition.rule.name)
+
+    def _add_value(self, watch: Watch, condition: Condition, at: int, value: float | None, detail: str = "") -> None:
+        decisions = watch.add(condition, at, value)
+        self._decide(watch, ((condition, decision) for decision in decisions), detail)
+        self._schedule(watch, condition.rule.name)
+
+    def _add_away(self, watch: Watch, at: int) -> None:
+        state = watch.machine.state
+        value = away_value(state, mass_silence=watch.machine.org in self._silenced)
+        for condition in watch.plan.of_kind("away"):
+            if value or condition.rule.name in watch.timelines:
+                self._add_value(watch, condition, max(at, condition.since), value, AWAY_REASONS.get(state.reason, ""))
+
+    def _change_presence(self, change: Transition) -> None:
+        watch, after = self._watch(change.machine), change.after
+        if after.presence is Presence.RETIRED:
+            watch.timelines.clear()
+            for alert in self._alerts.of(change.machine.id):
+                self._alerts.end(alert, change.at)
+            return
+        if after.presence is Presence.OFFLINE and after.reason in GRACEFUL:
+            self._decide(watch, watch.say_goodbye(change.at))
+        self._add_away(watch, change.at)
+
+    def _let_time_pass(self, now: int) -> None:
+        """Decide the durations that have ended. Of a machine that is not online, samples may be missing: they wait."""
+        while self._due and self._due[0][0] <= now:
+            due, machine_id, name = heappop(self._due)
+            watch = self._watches.get(machine_id)
+            timeline = None if watch is None else watch.timelines.get(name)
+            if watch is None or timeline is None or watch.queued.pop(name, None) is None or timeline.due_at != due:
+                continue
+            if timeline.hold is not None and not is_online(watch.machine.state):
+                continue
+            decision = timeline.advance(now)
+            if timeline.is_at_rest:
+                del watch.timelines[name]
+            if decision is not None:
+                self._decide(watch, [(timeline.condition, decision)], self._detail(watch, timeline.condition))
+
+    def _detail(self, watch: Watch, condition: Condition) -> str:
+        return AWAY_REASONS.get(watch.machine.state.reason, "") if condition.rule.kind == "away" else ""
+
+    def _schedule(self, watch: Watch, name: str) -> None:
+        timeline = watch.timelines.get(name)
+        due = None if timeline is None else timeline.due_at
+        if due is not None and watch.queued.get(name) != due:
+            watch.queued[name] = due
+            heappush(self._due, (due, watch.machine.id, name))
+
+    def _decide(self, watch: Watch, decided: Iterable[Decided], detail: str = "") -> None:
+        for condition, decision in decided:
+            self._alerts.decide(watch.machine, condition, decision, detail)
+            watch.alerted_until = max(watch.alerted_until, decision.decided_at)
+
+    def _correct(self, evaluated: Evaluated, now: int) -> None:
+        """Make the recorded alerts those of the stored samples, and go on from there."""
+        watch, replay = evaluated.watch, evaluated.replay
+        if self._watches.get(watch.machine.id) is not watch:
+            return
+        for name, timeline in replay.timelines.items():
+            recorded, spans = evaluated.settle(name, now)
+            self._alerts.correct(watch.machine, timeline.condition, recorded, spans)
+            if recorded or spans:
+                watch.alerted_until = max(watch.alerted_until, now)
+            if evaluated.until is None:
+                watch.timelines.pop(name, None)
+                if not timeline.is_at_rest:
+                    watch.timelines[name] = timeline
+                    self._schedule(watch, name)
+        if evaluated.until is None and replay.last is not None:
+            watch.last, watch.at = replay.last, max(watch.at, replay.last.at)
+
+
+def newest_at(machine: Machine) -> int:
+    """Return the time of a machine's newest live sample by the server's clock; 0 if there is none."""
+    sampled_at = machine.latest.sampled_at
+    return 0 if sampled_at is None else sampled_at + within_tolerance(machine.clock.milliseconds)

@@ -16,7 +16,8 @@ class Alert:
     """An alert. `ended_at` is None while it is open, `id` until it is stored. Times are the server's clock.
 
     `value` is the reading that began it, in `unit`. `closed_at` is the time at which its end became known. `past`: it
-    was over when it became known. `silenced_until` is the end of the silence that applies; None: none applies.
+    was over when it became known. `retracted`: data that arrived late show that its condition did not last, so there
+    was no alert; its row is removed. `silenced_until` is the end of the silence that applies; None: none applies.
     """
 
     machine: int
@@ -36,6 +37,7 @@ class Alert:
     acknowledged: Acknowledgement | None = None
     silenced_until: int | None = None
     silence_reason: str = ""
+    retracted: bool = False
 
     @property
     def key(self) -> AlertKey:

@@ -55,7 +55,7 @@ _CLEARED = (topics.STATUS, topics.INFO, topics.CONFIG, topics.TELEMETRY, topics.
 
 
 class Ingress:
-    """Decides which messages are handled. `rules`: names of the alert rules, whose alerts may be retained."""
+    """Decides which messages are handled. `rules`: names of an organisation's rules, whose alerts may be retained."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Ingress:
         clock: Clock,
         *,
         limits: RateLimits,
-        rules: Collection[str] = (),
+        rules: Callable[[str], Collection[str]] = lambda _: (),
     ) -> None:
         self._store = store
         self._cache = cache
@@ -158,10 +158,10 @@ class Ingress:
         for org, name in new:
             levels = {"org": org, "machine": name}
             self._outbound.retain(cleared(topic, **levels) for topic in _CLEARED)
-            self._outbound.retain(outbound_message(topics.ALERT, b"", **levels, rule=rule) for rule in self._rules)
+            self._outbound.retain(outbound_message(topics.ALERT, b"", **levels, rule=rule) for rule in self._rules(org))
             if self._cache.get(org, name) is None:  # removed: no alert of it will end any more
                 self._outbound.retain(
-                    outbound_message(topics.RESOLVED, b"", **levels, rule=rule) for rule in self._rules
+                    outbound_message(topics.RESOLVED, b"", **levels, rule=rule) for rule in self._rules(org)
                 )
         self._cleared = self._revoked
 

@@ -80,7 +80,7 @@ class PresenceMonitor:
         open_ = (each for each in incidents if each.ended_at is None and self._assignment.owns(each.org))
         self._incidents = Incidents(open_, quiet, now=self._clock.now())
         active, ended = read_alerts(self._store.engine, self._clock.now() - KEPT_SECONDS * 1000)
-        self._alerts.load(active)
+        self._alerts.load(active, self._incidents)
         self.retained.load(active, ended, incidents)
         self._attention.load()
 
@@ -142,8 +142,10 @@ class PresenceMonitor:
         waiting += [machine for machine in others if dispatcher.open_count(machine)]
         waiting += others[self._refreshes :: REFRESH_ROUNDS]
         before = [(machine, machine.state) for machine in waiting]
-        dispatcher.check_machines(self._store.locks.refresh(waiting))
+        changed = self._store.locks.refresh(waiting)
+        dispatcher.check_machines(changed)
         self._record_changes(before)
+        self._alerts.refreshed(changed)
 
     def tick(self, batch: Batch, dropped: Mapping[Client, int]) -> None:
         """Apply the passing of time. `dropped`: messages above a rate limit since the last call, by client."""
@@ -160,7 +162,7 @@ class PresenceMonitor:
         self._incidents.tick(self._cache.count, now)
         self.retained.expire()
         if decides:
-            self._alerts.evaluate(self._cache.machines, self._incidents, now)
+            self._alerts.evaluate(self._incidents, now)
 
     def derive(self, batch: Batch) -> None:
         """Add the incidents and alerts to the batch that were started, changed or ended by its content."""
@@ -172,13 +174,10 @@ class PresenceMonitor:
             streams = (machine.identity.stream, machine.identity.replaced)
             self._incidents.identity_shared(machine.org, machine.name, streams, self._clock.now())
         batch.incidents = self._incidents.changed()
-        batch.alerts = self._alerts.changed()
+        self._alerts.derive(batch, self._clock.now(), hearing=self.is_hearing)
         if batch.changes:  # a request may have changed what is acknowledged or silenced
             self._attention.reload()
         self._attention.apply(batch, self.retained.active)
-        for alert in batch.alerts:
-            if alert.ended_at is not None and alert.closed_at is None:
-                alert.closed_at = self._clock.now()
 
     def _apply_thresholds(self, batch: Batch, now: int) -> None:
         until_next = TICK_SECONDS + LATE_SECONDS
@@ -206,3 +205,4 @@ class PresenceMonitor:
             if machine.state.presence is not state.presence:
                 now = self._clock.now()
                 self._incidents.presence_changed(machine.org, machine.name, state, machine.state, now)
+                self._alerts.presence_adopted(machine, now)

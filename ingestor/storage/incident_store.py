@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, Table, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, Table, select
 from sqlalchemy.engine import Connection
 
 from ingestor.domain.alert import Alert
@@ -18,9 +18,9 @@ RECENT_MAX = 10_000
 """Number of alerts that ended lately, whose end is published again after a start."""
 
 
-_FIXED = ("rule", "title", "severity", "detail", "value", "unit", "past")
-_CHANGING = ("started_at", "ended_at", "closed_at", "silenced_until", "silence_reason")
-"""Columns of an alert that change: data that arrive late may correct its begin."""
+_FIXED = ("rule", "title", "severity", "unit", "past")
+_CHANGING = ("started_at", "ended_at", "closed_at", "detail", "value", "silenced_until", "silence_reason")
+"""Columns of an alert that change: data that arrive late may correct its begin and its value."""
 
 
 def read_incidents(engine: Engine) -> list[Incident]:
@@ -61,11 +61,24 @@ def write_incidents(connection: Connection, incidents: Iterable[Incident]) -> No
 
 
 def write_alerts(connection: Connection, alerts: Sequence[Alert]) -> None:
-    """Store new and changed alerts; sets the `id` of new ones. An acknowledgement is stored by its request."""
+    """Store new and changed alerts, and remove retracted ones; sets the `id` of new ones.
+
+    An acknowledgement is stored by its request.
+    """
     for changed in alerts:
+        if changed.retracted:
+            connection.execute(alert.delete().where(alert.c.id == changed.id))
+            continue
         values = {name: getattr(changed, name) for name in _CHANGING}
         started = {"machine_id": changed.machine, **{name: getattr(changed, name) for name in _FIXED}}
         changed.id = _write(connection, alert, changed.id, values, started)
+
+
+def find_alerts(engine: Engine, *conditions: ColumnElement[bool]) -> list[Alert]:
+    """Return the alerts that meet the conditions, in the order in which they began."""
+    query = select(alert, machine.c.name, org.c.name.label("org")).select_from(alert.join(machine).join(org))
+    with engine.connect() as connection:
+        return _alerts(connection, query.where(*conditions).order_by(alert.c.started_at, alert.c.id))
 
 
 def _write(

@@ -47,13 +47,17 @@ class AlertRule(ContractModel):
     """An alert rule.
 
     An alert opens when the condition has been fulfilled for `for_seconds` without a break, and ends when it has not
-    been for `clear_seconds`. Kinds and thresholds: `above` and `below`: the metric is at least, or at most, the
-    threshold; `rate-above` and `rate-below`: its increase per second is; `no-data`: the machine reports, but without
-    the metric (empty: without CPU, memory or disk); `changed`: `metric` is one of CHANGES and has changed; `disk-full`:
-    the disk is forecast to be full within this number of days; `away`: the machine went silent without a graceful stop;
-    `clock`: its clock is wrong by at least this number of seconds; `rejected`: at least this number of its messages was
-    rejected within an hour. While an alert is open, `clear_threshold` replaces the threshold. Without a threshold,
-    `above` uses the value from which CPU, memory or disk alone make the health of a machine critical.
+    been for `clear_seconds`. While it is open, `clear_threshold` replaces the threshold. The kinds:
+
+    - `above`, `below`: the metric is at least, or at most, the threshold; `rate-above`, `rate-below`: its increase per
+      second is. Without a threshold, `above` uses the percentage from which CPU, memory or disk alone make the health
+      of a machine critical.
+    - `no-data`: the machine reports, but without the metric (empty: without CPU, memory or disk).
+    - `changed`: `metric` is one of CHANGES and has changed; the alert lasts `clear_seconds`.
+    - `disk-full`: the disk is forecast to be full within this number of days.
+    - `away`: the machine went silent without a graceful stop.
+    - `clock`: its clock is wrong by at least this number of seconds.
+    - `rejected`: at least this number of its messages was rejected within an hour.
     """
 
     name: Identifier
@@ -84,6 +88,8 @@ class AlertRule(ContractModel):
             raise ValueError(f"a rule of kind {self.kind} needs a metric")
         if self.kind == "changed" and self.metric not in CHANGES:
             raise ValueError(f"the metric of a rule of kind changed is one of {', '.join(CHANGES)}")
+        if self.kind == "changed" and self.for_seconds:
+            raise ValueError("a change happens at one moment: its rule begins an alert at once")
         if self.metric and self.kind in ("disk-full", "away", "clock", "rejected"):
             raise ValueError(f"a rule of kind {self.kind} has no metric")
         self._check_threshold()

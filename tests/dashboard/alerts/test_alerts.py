@@ -5,10 +5,9 @@ from sqlalchemy import Engine
 
 from dashboard.i18n import external_texts
 from dashboard.i18n.language import speaking
-from ingestor.alerts import rules
-from ingestor.alerts.rule import discover
-from ingestor.alerts.rules.away import SENTENCES
-from ingestor.alerts.rules.unmeasured import VITALS
+from ingestor.alerts.plan import AWAY_REASONS
+from schemas.alerts.condition import HEALTH_WORDS
+from schemas.contract.alert_rules import DEFAULT_RULES
 from schemas.database.queries import alerts
 
 
@@ -20,7 +19,7 @@ def test_a_machines_alerts_are_its_own(fleet: Fleet, reader: Engine) -> None:
 
 
 def test_all_that_our_rules_say_is_known_in_every_language() -> None:
-    said = {rule.title for rule in discover(rules)} | set(SENTENCES.values()) | set(VITALS.values())
+    said = {rule.title for rule in DEFAULT_RULES} | set(AWAY_REASONS.values()) | set(HEALTH_WORDS)
     assert said <= external_texts.KNOWN
 
 

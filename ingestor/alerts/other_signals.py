@@ -1,0 +1,120 @@
+"""Signals of rules that are neither samples nor presence: rejected messages, forecasts of the disk, changed versions.
+
+Invariants:
+- Each is bounded: a machine has one count per minute of the last hour, and FORECASTS_EACH_STEP disks are forecast in a
+  step.
+- A forecast is made every FORECAST_SECONDS; a new rule waits for its first one at most PLAN_SECONDS.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+
+from sqlalchemy import Engine
+from sqlalchemy.engine import Connection
+
+from ingestor.alerts.watch import Watch
+from ingestor.domain.dead_letter import DeadLetter
+from ingestor.domain.machine import Machine
+from ingestor.intake.machine_cache import MachineCache
+from ingestor.storage.alert_store import read_disk_days, read_rejections
+from runtime.clock import Clock
+from schemas.alerts.condition import Condition
+from schemas.contract.alert_rules import CHANGES
+from schemas.contract.topics import parse
+from schemas.fleet.forecast import Outlook, forecast_disk
+from schemas.fleet.history import DAY, HOUR, MINUTE
+
+FORECAST_SECONDS = 6 * 3600.0
+FORECAST_DAYS = 30
+FORECASTS_EACH_STEP = 3
+PLAN_SECONDS = 30.0
+
+Signal = tuple[Watch, Condition, float | None]
+
+
+class OtherSignals:
+    """Counts of rejected messages, and the forecasts that are due."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._rejected: dict[int, dict[int, int]] = {}
+        """By machine id: numbers of rejected messages by minute."""
+        self._forecast_at: dict[int, float] = {}
+        self._to_forecast: deque[int] = deque()
+        self._plan_at = 0.0
+
+    def load(self, connection: Connection, cache: MachineCache) -> None:
+        """Read the messages that were rejected within the last hour."""
+        self._rejected.clear()
+        self._forecast_at.clear()
+        self._to_forecast.clear()
+        self._plan_at = 0.0
+        for org, name, at in read_rejections(connection, self._clock.now() - HOUR):
+            if (machine := cache.get(org, name)) is not None:
+                self._count(machine, at)
+
+    def count_rejections(self, letters: Iterable[DeadLetter], cache: MachineCache) -> list[Machine]:
+        """Count rejected messages; return the machines that sent them."""
+        found: dict[int, Machine] = {}
+        for letter in letters:
+            address = parse(letter.topic)
+            machine = cache.get(address.org, address.machine) if address is not None else None
+            if machine is not None:
+                self._count(machine, letter.received_at)
+                found[machine.id] = machine
+        return list(found.values())
+
+    def rejections(self, machine_id: int, now: int) -> float:
+        """Return the number of a machine's messages that were rejected within the last hour."""
+        counts = self._rejected.get(machine_id, {})
+        for minute in [minute for minute in counts if (minute + 1) * MINUTE <= now - HOUR]:
+            del counts[minute]
+        if not counts:
+            self._rejected.pop(machine_id, None)
+        return float(sum(counts.values()))
+
+    def step(self, watches: Mapping[int, Watch], now: int) -> Iterator[Signal]:
+        """Yield the signals that time changes."""
+        if self._clock.monotonic() >= self._plan_at:
+            self._plan_at = self._clock.monotonic() + PLAN_SECONDS
+            self._plan(watches)
+            for id_ in list(self._rejected):
+                value = self.rejections(id_, now)
+                if (watch := watches.get(id_)) is not None:
+                    yield from ((watch, each, value) for each in watch.plan.of_kind("rejected"))
+        for _ in range(min(FORECASTS_EACH_STEP, len(self._to_forecast))):
+            watch = watches.get(self._to_forecast.popleft())
+            if watch is not None and (conditions := watch.plan.of_kind("disk-full")):
+                days_left = self._forecast(watch.machine.id, now)
+                yield from ((watch, each, days_left) for each in conditions)
+
+    def _count(self, machine: Machine, at: int) -> None:
+        counts = self._rejected.setdefault(machine.id, {})
+        counts[at // MINUTE] = counts.get(at // MINUTE, 0) + 1
+
+    def _plan(self, watches: Mapping[int, Watch]) -> None:
+        if self._to_forecast:
+            return
+        now = self._clock.monotonic()
+        for id_, watch in watches.items():
+            if watch.plan.of_kind("disk-full") and now >= self._forecast_at.get(id_, 0.0):
+                self._forecast_at[id_] = now + FORECAST_SECONDS
+                self._to_forecast.append(id_)
+
+    def _forecast(self, machine_id: int, now: int) -> float | None:
+        """Return the number of days until the disk is full: infinity if it is not filling; None: cannot tell."""
+        found = forecast_disk(read_disk_days(self._engine, machine_id, now - FORECAST_DAYS * DAY))
+        if found.outlook is Outlook.SHORT:
+            return None
+        return math.inf if found.full_at is None else max(0.0, (found.full_at - now) / DAY)
+
+
+def changes(watch: Watch) -> Iterator[tuple[Condition, float]]:
+    """Yield the rules whose fact has changed since the plan was made: fulfilled for a moment."""
+    before, after = watch.described, watch.machine.description
+    for fact in CHANGES:
+        if fact != "boot" and getattr(before, fact) and getattr(before, fact) != getattr(after, fact):
+            for condition in watch.plan.of_kind("changed", fact):
+                yield from ((condition, value) for value in (1.0, 0.0))

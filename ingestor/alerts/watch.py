@@ -1,0 +1,71 @@
+"""The watch of one machine: its timelines that are not at rest, and its last sample."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ingestor.alerts.plan import Plan
+from ingestor.domain.machine import Description, Machine
+from schemas.alerts.condition import Condition
+from schemas.alerts.readings import SamplePoint, has_memory, read_value
+from schemas.alerts.timeline import Decision, Timeline
+
+Decided = tuple[Condition, Decision]
+
+
+@dataclass(slots=True, eq=False)
+class Watch:
+    """A watched machine. `hold`: milliseconds for which a sample counts without another one."""
+
+    machine: Machine
+    plan: Plan
+    hold: int
+    version: int
+    """Version of its organisation's rules from which the plan was made."""
+    described: Description
+    """Description from which the plan was made."""
+    timelines: dict[str, Timeline] = field(default_factory=dict)
+    last: SamplePoint | None = None
+    at: int = 0
+    """Time of the newest sample."""
+    since: int = 0
+    """Time since which its rules are these, as far as it is known: nothing earlier is evaluated again."""
+    late: int = 0
+    """Number of late samples of its streams that were noticed."""
+    queued: dict[str, int] = field(default_factory=dict)
+    """Times of the next decisions that are scheduled, by rule."""
+    alerted_until: int = 0
+    """Time of the last decision: an earlier sample may correct an alert."""
+
+    def add_sample(self, point: SamplePoint, *, quiet: bool) -> Iterator[Decided]:
+        """Add the newest sample; yield what it decides. `quiet`: it fulfils no condition (`Plan.is_quiet`)."""
+        before, self.last, self.at = self.last, point, point.at
+        if quiet and not self.timelines and not self.plan.remembering:
+            return
+        for condition in self.plan.sampled:
+            rested = quiet and condition.rule.name not in self.timelines
+            if not rested or has_memory(condition.rule):
+                value = read_value(condition.rule, point, before, self.hold)
+                for decision in self.add(condition, point.at, value, self.hold):
+                    yield condition, decision
+
+    def say_goodbye(self, at: int) -> Iterator[Decided]:
+        """End what is known of the samples: the machine has stopped in order."""
+        for condition in self.plan.sampled:
+            if condition.rule.name in self.timelines:
+                for decision in self.add(condition, max(at, self.at), None, self.hold):
+                    yield condition, decision
+
+    def add(self, condition: Condition, at: int, value: float | None, hold: int | None = None) -> list[Decision]:
+        """Add a value to the timeline of one rule; return what it decides."""
+        if at < condition.since:
+            return []
+        name = condition.rule.name
+        timeline = self.timelines.get(name)
+        if timeline is None:
+            timeline = Timeline(condition, hold)
+        decisions = timeline.add(max(at, timeline.at), value)
+        if timeline.is_at_rest:
+            self.timelines.pop(name, None)
+        else:
+            self.timelines[name] = timeline
+        return decisions

@@ -1,0 +1,128 @@
+"""The SQL of alert rules and of the evaluation of late data."""
+
+from collections.abc import Collection
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine, func, or_, select
+from sqlalchemy.engine import Connection
+
+from ingestor.domain.alert import Alert
+from ingestor.domain.presence import Presence
+from ingestor.storage.incident_store import find_alerts
+from schemas.alerts.readings import SamplePoint
+from schemas.contract.alert_rules import AlertRule
+from schemas.contract.messages import VITALS, Vitals
+from schemas.database.queries.history import sampled_within
+from schemas.database.rule_rows import read_rule
+from schemas.database.tables import alert, alert_rule, dead_letter, dirty, hour, org, pruned, sample, transition
+from schemas.fleet.history import DAY, MINUTE
+
+GRACEFUL = ("stopped", "restarting", "rebooting", "asleep")
+"""Reasons of a stop in order."""
+
+
+class StoredRule(NamedTuple):
+    """A rule and the time of its last change."""
+
+    rule: AlertRule
+    changed_at: int
+
+
+def rules_fingerprint(connection: Connection) -> tuple[Any, ...]:
+    """Return a value that changes whenever a rule is added, changed or removed."""
+    columns = (func.count(), func.max(alert_rule.c.id), func.sum(alert_rule.c.id), func.sum(alert_rule.c.changed_at))
+    return tuple(connection.execute(select(*columns)).one())
+
+
+def read_rules(connection: Connection) -> dict[str, list[StoredRule]]:
+    """Return the rules by organisation, by name; without those that this version cannot read."""
+    query = select(alert_rule, org.c.name.label("org")).join_from(alert_rule, org).order_by(alert_rule.c.name)
+    found: dict[str, list[StoredRule]] = {}
+    for row in connection.execute(query):
+        if (rule := read_rule(row)) is not None:
+            found.setdefault(row.org, []).append(StoredRule(rule, row.changed_at))
+    return found
+
+
+def read_points(engine: Engine, machine_id: int, start: int, end: int) -> list[SamplePoint]:
+    """Return a machine's stored samples after `start` until `end` (server's clock), oldest first.
+
+    A sample that is dated after its arrival counts as taken when it arrived.
+    """
+    offset, delay = sample.c.clock_offset_milliseconds, sample.c.delay_milliseconds
+    at = sample.c.sampled_at + offset
+    query = (
+        select(at, delay - offset, offset, sample.c.extra, *(sample.c[name] for name in VITALS))
+        .where(sampled_within(machine_id, start, end), at > start, at <= end)
+        .order_by(at, sample.c.stream_number, sample.c.seq)
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(query).all()
+    found = [
+        SamplePoint(
+            at + min(0, ahead), Vitals.model_construct(**dict(zip(VITALS, vitals, strict=True))), extra or {}, by
+        )
+        for at, ahead, by, extra, *vitals in rows
+    ]
+    return sorted(found, key=attrgetter("at"))
+
+
+def samples_before(engine: Engine, machine_id: int) -> int:
+    """Return the time before which samples of a machine are deleted; 0 if none are."""
+    with engine.connect() as connection:
+        return connection.scalar(select(pruned.c.samples_before).where(pruned.c.machine_id == machine_id)) or 0
+
+
+def oldest_new_minute(engine: Engine, machine_id: int) -> int | None:
+    """Return the start of the oldest minute with samples that are not rolled up yet; None if there is none."""
+    query = select(func.min(dirty.c.at)).where(dirty.c.machine_id == machine_id, dirty.c.length == MINUTE)
+    with engine.connect() as connection:
+        found: int | None = connection.scalar(query)
+    return found
+
+
+def read_goodbyes(engine: Engine, machine_id: int, start: int) -> list[int]:
+    """Return the times at which a machine stopped in order, after `start`."""
+    query = (
+        select(transition.c.at)
+        .where(transition.c.machine_id == machine_id, transition.c.at > start)
+        .where(transition.c.after == Presence.OFFLINE.value, transition.c.reason.in_(GRACEFUL))
+        .order_by(transition.c.at)
+    )
+    with engine.connect() as connection:
+        return list(connection.scalars(query))
+
+
+def read_machine_alerts(engine: Engine, machine_id: int, since: int, rules: Collection[str]) -> list[Alert]:
+    """Return a machine's alerts of these rules that are open or ended after `since`, oldest first."""
+    recent = or_(alert.c.ended_at.is_(None), alert.c.ended_at >= since)
+    mine = (alert.c.machine_id == machine_id) & alert.c.rule.in_(rules)
+    return find_alerts(engine, mine & recent)
+
+
+def last_ends(connection: Connection, since: int) -> dict[int, int]:
+    """Return the time of the last end of an alert after `since`, by machine id."""
+    query = select(alert.c.machine_id, func.max(alert.c.ended_at)).where(alert.c.ended_at >= since)
+    return {row[0]: row[1] for row in connection.execute(query.group_by(alert.c.machine_id))}
+
+
+def read_rejections(connection: Connection, since: int) -> list[tuple[str, str, int]]:
+    """Return the messages of machines rejected after `since`: organisation, machine, time."""
+    query = select(dead_letter.c.org, dead_letter.c.machine, dead_letter.c.received_at)
+    rows = connection.execute(query.where(dead_letter.c.received_at > since, dead_letter.c.machine != ""))
+    return [(row.org, row.machine, row.received_at) for row in rows]
+
+
+def read_disk_days(engine: Engine, machine_id: int, since: int) -> list[tuple[int, float]]:
+    """Return the average use of a machine's disk by day, oldest first, as `schemas.fleet.forecast` takes it."""
+    day = (hour.c.at // DAY).label("day")
+    readings = func.sum(hour.c.disk_percent_avg * hour.c.disk_percent_count) / func.sum(hour.c.disk_percent_count)
+    query = (
+        select(day, readings.label("percent"))
+        .where(hour.c.machine_id == machine_id, hour.c.at >= since, hour.c.disk_percent_count > 0)
+        .group_by(day)
+        .order_by(day)
+    )
+    with engine.connect() as connection:
+        return [(row.day * DAY, row.percent) for row in connection.execute(query)]

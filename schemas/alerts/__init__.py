@@ -1,0 +1,1 @@
+"""Evaluation of alert rules: pure functions shared by the ingestor, the dashboard and the command line."""
