@@ -24,7 +24,6 @@ from dashboard.widgets import markup, search_box
 from schemas.database.queries import choices
 from schemas.database.queries.choices import Choices
 from schemas.database.queries.machines import Filters
-from schemas.database.queries.tiles import BY_LABEL, BY_SYSTEM
 
 _STATE: Final = "fleet.state"
 _SEARCH: Final = "fleet.search"
@@ -40,15 +39,14 @@ _CHOICES: Final = "fleet.choices"
 _CHOICES_SECONDS: Final = 60
 _choices = last_good.cached(choices.list_choices, seconds=_CHOICES_SECONDS)
 
-_VIEW: Final = "fleet.view"
-_GROUP: Final = "fleet.group"
-_COLUMNS: Final = "fleet.columns"
-_GROUP_WIDTH: Final = 230
-_TABLE: Final = "table"
-_VIEWS: Final = {_TABLE: marked("Table"), MAP: marked("Map")}
+VIEW, GROUP, COLOUR = "fleet.view", "fleet.group", "fleet.colour"
+"""Keys of the widgets that `view_switch` draws."""
 
-_SYSTEM: Final = marked("Operating system")
-_MORE: Final = {"systems": _SYSTEM, "versions": marked("Agent version"), "labels": marked("Label")}
+_COLUMNS: Final = "fleet.columns"
+TABLE: Final = "table"
+
+SYSTEM: Final = marked("Operating system")
+_MORE: Final = {"systems": SYSTEM, "versions": marked("Agent version"), "labels": marked("Label")}
 """The fields of the filters that are in the popover, with their labels."""
 
 
@@ -144,51 +142,19 @@ def draw(context: PageContext) -> None:
     _chips()
 
 
-def head(context: PageContext, title: str) -> None:
-    """Draw the page's heading, and beside it the choice of table or map and of the map's grouping."""
-    with st.container(horizontal=True, vertical_alignment="center", key="fleet_head"):
-        st.html(markup.heading(title, 1), width="content")
-        st.space("stretch")
-        if current().map:
-            _grouping(context)
-        st.segmented_control(
-            _("View"),
-            list(_VIEWS),
-            key=_VIEW,
-            required=True,
-            format_func=lambda code: _(_VIEWS[code]),
-            label_visibility="collapsed",
-            on_change=lambda: set_view(replace(current(), map=st.session_state[_VIEW] == MAP, number=1)),
-        )
-
-
-def _grouping(context: PageContext) -> None:
-    keys = dict.fromkeys(label.partition("=")[0] for label in _offered(context).labels)
-    codes = dict.fromkeys(("", BY_SYSTEM, *(f"{BY_LABEL}{key}" for key in keys), current().group))
-    named = {"": _("Not grouped"), BY_SYSTEM: _(_SYSTEM)}
-    st.selectbox(
-        _("Group by"),
-        list(codes),
-        key=_GROUP,
-        format_func=lambda code: named.get(code) or _("By label {label}", label=code.removeprefix(BY_LABEL)),
-        label_visibility="collapsed",
-        width=_GROUP_WIDTH,
-        on_change=lambda: set_view(replace(current(), group=st.session_state[_GROUP])),
-    )
-
-
-def _offered(context: PageContext) -> Choices:
+def offered(context: PageContext) -> Choices:
+    """Return what the fleet can be filtered by; nothing while it cannot be read."""
     return last_good.read(context, _CHOICES, partial(_choices, context.engine, context.org)) or Choices()
 
 
 def _popover(context: PageContext) -> None:
-    filters, offered = current().filters, _offered(context)
+    filters, found = current().filters, offered(context)
     active = sum(len(getattr(filters, field)) for field in _MORE)
     label = _("Filters ({n})", n=active) if active else _("Filters")
     with st.popover(label, icon=":material/filter_list:", key="fleet_more"):
         for field, name in _MORE.items():
             # a chosen value stays an option when no machine has it any more, so that it can be removed
-            options = list(dict.fromkeys((*getattr(offered, field), *getattr(filters, field))))
+            options = list(dict.fromkeys((*getattr(found, field), *getattr(filters, field))))
             st.multiselect(
                 _(name),
                 options,
@@ -198,7 +164,7 @@ def _popover(context: PageContext) -> None:
                 select_all=False,
                 on_change=partial(_apply, _key(field), field),
             )
-        keys = dict.fromkeys((*(label.partition("=")[0] for label in offered.labels), *current().columns))
+        keys = dict.fromkeys((*(label.partition("=")[0] for label in found.labels), *current().columns))
         st.multiselect(
             _("Labels with a column"),
             list(keys),
@@ -245,7 +211,7 @@ def _widgets(view: FleetView) -> dict[str, object]:
     """Return the values of the widgets for a view, by key."""
     filters = view.filters
     more = {_key(field): list(getattr(filters, field)) for field in _MORE}
-    shown = {_VIEW: MAP if view.map else _TABLE, _GROUP: view.group, _COLUMNS: list(view.columns)}
+    shown = {VIEW: MAP if view.map else TABLE, GROUP: view.group, COLOUR: view.colour, _COLUMNS: list(view.columns)}
     return {_SEARCH: filters.search, _HEALTHS: list(filters.healths), **more, **shown}
 
 

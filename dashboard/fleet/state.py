@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import unquote
 
+from dashboard.fleet.map_choice import is_grouping
 from dashboard.fleet.rows import ALL, ATTENTION, COLUMNS
 from dashboard.i18n.text import HEALTH, PRESENCE
 from schemas.contract.topics import is_id
 from schemas.database.queries.choices import is_choice, is_label
 from schemas.database.queries.fleet_order import SORT_ORDERS
 from schemas.database.queries.machines import SELECTION_MAX, Filters
-from schemas.database.queries.tiles import BY_LABEL, BY_SYSTEM
+from schemas.database.queries.tiles import READINGS
 
 PAGE_SIZE: Final = 50
 DEFAULT: Final = Filters()
@@ -36,7 +37,7 @@ _PAGE_MAX: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """The part of the fleet that is shown: filters, page (from 1), or the map and what groups its tiles.
+    """The part of the fleet that is shown: filters, page (from 1), or the map and what groups and colours its tiles.
 
     `columns`: keys of labels that have a column of their own.
     """
@@ -46,6 +47,7 @@ class FleetView:
     map: bool = False
     group: str = ""
     columns: tuple[str, ...] = ()
+    colour: str = ""
 
     def narrowed(self, filters: Filters) -> "FleetView":
         """Return the first page with other filters, table or map as before."""
@@ -116,13 +118,14 @@ def parse(query: Mapping[str, str]) -> FleetView:
     )
     number = query.get("page", "")
     valid = number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= _PAGE_MAX
-    on_map, group = query.get("view") == MAP, query.get("group", "")
+    on_map, group, colour = query.get("view") == MAP, query.get("group", ""), query.get("colour", "")
     return FleetView(
         filters,
         number=int(number[:9]) if valid else 1,
         map=on_map,
         group=group if on_map and is_grouping(group) else "",
         columns=_listed(query.get("columns", ""), is_id)[:COLUMNS_MAX],
+        colour=colour if on_map and colour in READINGS else "",
     )
 
 
@@ -142,6 +145,7 @@ def address(view: FleetView) -> dict[str, str]:
         "page": str(view.number) if view.number > 1 else "",
         "view": MAP if view.map else "",
         "group": view.group if view.map else "",
+        "colour": view.colour if view.map else "",
         "columns": _list(view.columns),
     }
     return {name: value for name, value in query.items() if value}
@@ -150,11 +154,6 @@ def address(view: FleetView) -> dict[str, str]:
 def exported(view: FleetView) -> dict[str, str]:
     """Return the query of an address for all machines that match, without page and map."""
     return address(FleetView(view.filters))
-
-
-def is_grouping(code: str) -> bool:
-    """Return True if tiles of the map can be grouped by this."""
-    return code == BY_SYSTEM or (code.startswith(BY_LABEL) and is_id(code.removeprefix(BY_LABEL)))
 
 
 def press(filters: Filters, code: str) -> Filters:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from dashboard.export import downloads
 from dashboard.fleet import filters as fleet_filters
-from dashboard.fleet import rows, selection, state, strip, tile_map
+from dashboard.fleet import rows, selection, state, strip, tile_map, view_switch
 from dashboard.fleet.state import DEFAULT, PAGE_SIZE, FleetView, RowSnapshot
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
@@ -70,7 +70,7 @@ def show(context: PageContext) -> None:
     counts = _counts(context)
     filtered = counts is not None and not _is_empty(counts)
     if filtered:
-        fleet_filters.head(context, _(PAGE.title))
+        view_switch.head(context, _(PAGE.title))
         fleet_filters.draw(context)
     else:
         st.html(markup.heading(_(PAGE.title), 1))
@@ -126,10 +126,11 @@ def _page_of(context: PageContext, view: FleetView, newest_change: int | None) -
 
 def _map_of(context: PageContext, view: FleetView) -> int | None:
     """Draw the map; return the number of matching machines, None if unknown."""
-    tiles = last_good.read_org(context, "fleet.tiles", _cached_tiles, view.filters, view.group)
+    tiles = last_good.read_org(context, "fleet.tiles", _cached_tiles, view.filters, view.group, view.colour)
     if tiles is None or not tiles.names:
         return None if tiles is None else 0
-    opened = tile_map.draw(tiles, grouped=bool(view.group))
+    remember = view_switch.to_remember()
+    opened = tile_map.draw(tiles, grouped=bool(view.group), colour=view.colour, remember=remember)
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_foot"):
         shown = text.count(len(tiles.names))
         of_them = ngettext("{shown} of {n} machine", "{shown} of {n} machines", tiles.total, shown=shown)

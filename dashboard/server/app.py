@@ -36,6 +36,7 @@ from dashboard.auth.sign_in_sessions import SignInSessions
 from dashboard.auth.single_sign_on import SingleSignOn
 from dashboard.auth.user_administration import UserAdministration
 from dashboard.export.downloads import Downloads
+from dashboard.fleet.tile_details import TileDetails
 from dashboard.i18n import language
 from dashboard.i18n.language import _
 from dashboard.page.install_command import BrokerAddress
@@ -91,7 +92,8 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
     clock = SystemClock()
     sessions, sign_in = _authentication(settings, auth_database, clock)
     database = settings.database.get_secret_value()
-    downloads = Downloads(open_engine(database, read_only=True), clock)
+    beside = open_engine(database, read_only=True)
+    downloads, tiles = Downloads(beside, clock), TileDetails(beside, clock)
     shared = Services(
         engine=limit_statements(open_engine(database, read_only=True), settings.query_seconds),
         clock=clock,
@@ -109,6 +111,7 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
             *_outside(settings, auth_database, sign_in, clock),
             *component.routes(),
             *downloads.routes(),
+            *tiles.routes(),
             *moved_pages.routes(),
         ],
         middleware=[

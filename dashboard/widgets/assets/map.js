@@ -2,7 +2,9 @@
 // changed, so that 10,000 of them take a few milliseconds. Text is always drawn or set as text, never as HTML.
 //
 // The field has the keyboard focus. Its machine is kept by id, so that it stays the same when tiles come and go.
-const SIZES = [[600, 30], [2500, 20], [Infinity, 12]], HEADING = 28;
+//
+// Tiles are as large as the room allows. The readings of a machine are fetched once its tile was pointed at for a moment.
+const SIZE_MIN = 12, SIZE_MAX = 56, ROOM_MIN = 260, HEADING = 28, PAUSE = 150;
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const map = parentElement.querySelector(".df-map"), field = map.querySelector(".df-map-field");
@@ -12,12 +14,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
   field.setAttribute("aria-label", data.name);
   set(map.querySelector(".df-map-hint"), data.hint);
   legend(map.querySelector(".df-map-legend"), data.legend);
+  if (data.remember) document.cookie = `${data.cookie}=${data.remember}; path=/; max-age=31536000; samesite=lax`;
+  view.told.clear();
   draw(view);
   mark(view);
 }
 
 function begin(map, field) {
-  const canvas = field.querySelector("canvas"), view = { map, field, canvas, at: "", index: 0, hovered: -1 };
+  const canvas = field.querySelector("canvas"), view = { map, field, canvas, at: "", index: 0, hovered: -1, told: new Map() };
   view.marks = ["df-map-here", "df-map-ring"].map((kind) => field.appendChild(node("span", kind)));
   view.tip = field.appendChild(node("div", "df-map-tip"));
   for (const made of [...view.marks, view.tip]) made.setAttribute("aria-hidden", "true");
@@ -32,8 +36,20 @@ function begin(map, field) {
 }
 
 // The layout: for each group its first tile, and where its tiles begin; the height of all.
-function lay(field, { groups, looks }) {
-  const size = SIZES.find(([most]) => looks.length <= most)[1];
+function lay(field, data) {
+  let size = SIZE_MAX;
+  const room = roomOf(field);
+  while (size > SIZE_MIN && layAt(field, data, size).height > room) size -= 1;
+  return layAt(field, data, size);
+}
+
+// The height from the top of the field to the end of the window, when the page is not scrolled.
+function roomOf(field) {
+  const scrolled = document.querySelector(".stMain")?.scrollTop ?? 0;
+  return Math.max(ROOM_MIN, innerHeight - field.getBoundingClientRect().top - scrolled - 130);
+}
+
+function layAt(field, { groups }, size) {
   const across = Math.max(1, Math.floor(field.clientWidth / size));
   let y = 0, first = 0;
   const placed = groups.map(({ title, count }) => {
@@ -156,6 +172,26 @@ function hover(view, tile) {
   mark(view);
 }
 
+// The readings of a machine; asked for only if its tile is still shown after a pause, and again after each refresh.
+function readings(view, id) {
+  const known = view.told.get(id);
+  if (known !== undefined || view.asking === id) return known ?? view.before?.[id] ?? "";
+  clearTimeout(view.pause);
+  view.asking = id;
+  view.pause = setTimeout(async () => {
+    try {
+      const answer = await fetch(`${view.data.details}?id=${encodeURIComponent(id)}`, { redirect: "error" });
+      view.told.set(id, answer.ok ? await answer.text() : "");
+    } catch {
+      view.told.set(id, "");
+    }
+    view.before = { [id]: view.told.get(id) };
+    if (view.asking === id) view.asking = "";
+    mark(view);
+  }, PAUSE);
+  return view.before?.[id] ?? "";
+}
+
 // Mark the focused tile and the one under the pointer, and show the name of the latter, else of the former.
 function mark(view) {
   const focused = view.field === document.activeElement ? current(view) : -1;
@@ -185,7 +221,7 @@ function describe(view, tile) {
   if (!id) return "";
   const title = known.titles[tile], whole = title === id ? id : `${title} (${id})`;
   const { label } = view.data.legend.find(({ look }) => look === view.data.looks[tile]);
-  return [`${whole}: ${label}`, groupOf(view, tile).title].filter(Boolean).join("\n");
+  return [`${whole}: ${label}`, groupOf(view, tile).title, readings(view, id)].filter(Boolean).join("\n");
 }
 
 function tileAt(event, view) {

@@ -1,12 +1,21 @@
 from dashboard.fleet import tile_map
 from dashboard.fleet.tile_map import word
 from dashboard.i18n.text import Word
-from schemas.database.queries.tiles import BY_HEALTH, BY_PRESENCE, OTHERS, UNJUDGED, UNVERIFIED, Tiles
+from schemas.database.queries.tiles import (
+    BY_HEALTH,
+    BY_PRESENCE,
+    LEVELS,
+    OTHERS,
+    UNJUDGED,
+    UNVERIFIED,
+    TileGroup,
+    Tiles,
+)
 
 LETTERS = (*BY_HEALTH.values(), *BY_PRESENCE.values(), UNJUDGED, UNVERIFIED)
 
 
-def map_of(looks: str, groups: tuple[tuple[str, int], ...] = ()) -> Tiles:
+def map_of(looks: str, groups: tuple[TileGroup, ...] = ()) -> Tiles:
     names = tuple(f"m-{i}" for i in range(len(looks)))
     return Tiles(names, names, looks, groups, len(looks))
 
@@ -38,5 +47,22 @@ def test_a_tone_is_that_of_the_table() -> None:
 
 
 def test_groups_have_headings_with_numbers() -> None:
-    drawn = tile_map.groups(map_of("ggg", (("paris", 1500), ("", 2), (OTHERS, 1))))
-    assert [each["title"] for each in drawn] == ["paris · 1,500", "Not set · 2", "Others · 1"]
+    found = (TileGroup("paris", 1500, 2), TileGroup("", 2, 1), TileGroup(OTHERS, 1))
+    drawn = tile_map.groups(map_of("ggg", found))
+    assert [each["title"] for each in drawn] == [
+        "paris · 1,500 · 2 need attention",
+        "Not set · 2 · 1 needs attention",
+        "Others · 1",
+    ]
+
+
+def test_a_colouring_has_ranges_in_words_and_greys_what_is_not_current() -> None:
+    drawn = tile_map.legend(map_of("".join((*(letter for letter, _ in LEVELS), "o", UNJUDGED))), "disk")
+    assert [(each["sign"], each["label"], each["tone"]) for each in drawn] == [
+        ("", "Disk: below 50 %", "good"),
+        ("5", "Disk: 50 % or more", "plain"),
+        ("7", "Disk: 75 % or more", "fair"),
+        ("9", "Disk: 90 % or more", "bad"),
+        ("·", "Disk: –", "plain"),
+        ("○", "Offline", "plain"),
+    ]

@@ -14,6 +14,7 @@ from schemas.database.queries.tiles import (
     OTHERS,
     UNJUDGED,
     UNVERIFIED,
+    TileGroup,
     Tiles,
 )
 
@@ -25,8 +26,8 @@ def database_url(each_database_url: str) -> str:
     return each_database_url
 
 
-def tiles(reader: Engine, filters: Filters = ALL, group: str = "") -> Tiles:
-    return tile_queries.find_tiles(reader, "home", filters, group)
+def tiles(reader: Engine, filters: Filters = ALL, group: str = "", colour: str = "") -> Tiles:
+    return tile_queries.find_tiles(reader, "home", filters, group, colour)
 
 
 def test_each_machine_has_the_letter_of_what_it_is_like(fleet: Fleet, reader: Engine) -> None:
@@ -73,16 +74,16 @@ def test_groups_are_the_largest_first_and_by_their_names(fleet: Fleet, reader: E
     fleet.machine("e", labels=None)
     fleet.machine("f", labels={"site": "two\nlines"})
     found = tiles(reader, group="label:site")
-    assert found.groups == (("", 2), ("paris", 2), ("kyiv", 1), ("lyon", 1))
+    assert found.groups == tuple(TileGroup(*each) for each in (("", 2), ("paris", 2), ("kyiv", 1), ("lyon", 1)))
     assert found.names == ("e", "f", "a", "c", "d", "b")
-    assert tiles(reader, group="label:nothing").groups == (("", 6),)
+    assert tiles(reader, group="label:nothing").groups == (TileGroup("", 6),)
 
 
 def test_systems_group_too(fleet: Fleet, reader: Engine) -> None:
     fleet.machine("a", os="Ubuntu")
     fleet.machine("b", os=None)
     fleet.machine("c", os="Ubuntu")
-    assert tiles(reader, group=BY_SYSTEM).groups == (("Ubuntu", 2), ("", 1))
+    assert tiles(reader, group=BY_SYSTEM).groups == (TileGroup("Ubuntu", 2), TileGroup("", 1))
 
 
 def test_the_smallest_groups_become_one_when_there_are_too_many(fleet: Fleet, reader: Engine) -> None:
@@ -91,9 +92,9 @@ def test_the_smallest_groups_become_one_when_there_are_too_many(fleet: Fleet, re
     fleet.machine("n-0", labels={"rack": "r34"})
     found = tiles(reader, group="label:rack")
     assert len(found.groups) == GROUPS_MAX
-    assert found.groups[0] == ("r34", 2)
-    assert found.groups[-1] == (OTHERS, 6)
-    assert sum(count for _, count in found.groups) == len(found.names) == found.total == GROUPS_MAX + 6
+    assert found.groups[0] == TileGroup("r34", 2)
+    assert found.groups[-1] == TileGroup(OTHERS, 6)
+    assert sum(each.count for each in found.groups) == len(found.names) == found.total == GROUPS_MAX + 6
     assert found.names[:3] == ("m-34", "n-0", "m-00")
     assert found.names[-1] == "m-33"
 
@@ -106,3 +107,31 @@ def test_a_fleet_that_is_too_large_is_counted_whole(
         fleet.machine(f"m-{i}")
     found = tiles(reader)
     assert (found.names, found.total) == (("m-0", "m-1", "m-2"), 5)
+
+
+def test_the_group_with_the_most_problems_is_first_and_counts_them(fleet: Fleet, reader: Engine) -> None:
+    for i in range(3):
+        fleet.machine(f"a-{i}", labels={"site": "paris"})
+    fleet.machine("b-0", labels={"site": "lyon"}, presence="offline")
+    key = fleet.machine("c-0", labels={"site": "kyiv"})
+    fleet.machine("c-1", labels={"site": "kyiv"}, disk_percent=99.0)
+    fleet.alert(key, "disk", fleet.now)
+    found = tiles(reader, group="label:site")
+    assert found.groups == (TileGroup("kyiv", 2, 2), TileGroup("lyon", 1, 1), TileGroup("paris", 3, 0))
+    assert found.names == ("c-0", "c-1", "b-0", "a-0", "a-1", "a-2")
+
+
+def test_the_group_of_the_rest_counts_its_problems_too(fleet: Fleet, reader: Engine) -> None:
+    for i in range(GROUPS_MAX + 1):
+        fleet.machine(f"m-{i:02}", labels={"rack": f"r{i:02}"}, presence="stale")
+    assert tiles(reader, group="label:rack").groups[-1] == TileGroup(OTHERS, 2, 2)
+
+
+def test_a_colour_shows_ranges_of_current_readings_and_the_status_of_all_others(fleet: Fleet, reader: Engine) -> None:
+    for name, cpu in {"a": 0.0, "b": 49.9, "c": 50.0, "d": 75.0, "e": 90.0, "f": 100.0, "g": None}.items():
+        fleet.machine(name, cpu_percent=cpu)
+    fleet.machine("h", cpu_percent=99.0, presence="offline")
+    fleet.machine("i", cpu_percent=99.0, verified=False)
+    assert tiles(reader, colour="cpu").looks == "0057" + "99" + UNJUDGED + BY_PRESENCE["offline"] + UNVERIFIED
+    assert tiles(reader, colour="disk").looks[0] == "5"
+    assert tiles(reader, colour="nothing").looks[0] == BY_HEALTH["ok"]
