@@ -41,6 +41,9 @@ SEND_MAX = 1000
 GATHERED_MAX_BYTES = 1 << 20
 """Maximum of buffered bytes; a sixteenth of it is sent at once."""
 
+READ_MAX_BYTES = 4 << 20
+"""Payloads read for one `receive`, about; the rest waits in the socket."""
+
 _SLICE_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
@@ -94,6 +97,7 @@ class Mqtt:
         self._events: list[Event] = []
         self._early: list[Message] = []
         self._unsent = 0
+        self._read_bytes = 0
 
     @property
     def connected(self) -> bool:
@@ -150,7 +154,6 @@ class Mqtt:
             self._client.ping()
 
     def _waits(self) -> bool:
-        """Return True if a published message is not sent or not acknowledged yet."""
         return self._unsent > 0 or (self._client is not None and self._client.gathered_bytes > 0)
 
     def close(self) -> None:
@@ -172,7 +175,6 @@ class Mqtt:
             self._work(SEND_MAX, min(0.1, left))
 
     def _work(self, limit: int, wait: float) -> None:
-        """Do one unit of work for the current state, waiting at most `wait` seconds for the network."""
         match self._state:
             case _State.IDLE:
                 self._wait_for_retry(wait)
@@ -220,7 +222,6 @@ class Mqtt:
         self._enter(_State.HANDSHAKE)
 
     def _pump(self, client: FastClient, limit: int, wait: float) -> None:
-        """Read and write what the socket allows, until `limit` events are queued or nothing more arrives."""
         if self.connected and self._subscriber.is_due:
             self._subscriber.request(client)
         sock = client.socket()
@@ -246,7 +247,8 @@ class Mqtt:
         client.send_gathered()
 
     def _read(self, client: FastClient, limit: int) -> None:
-        while len(self._events) < limit:
+        self._read_bytes = 0
+        while len(self._events) < limit and self._read_bytes < READ_MAX_BYTES:
             before = len(self._events) + len(self._early)
             client.loop_read()
             if len(self._events) + len(self._early) == before:
@@ -302,6 +304,7 @@ class Mqtt:
         self._early = []
 
     def _deliver(self, topic: bytes, payload: bytes, qos: int, retain: bool) -> None:
+        self._read_bytes += len(payload)
         queue = self._events if self._state is _State.CONNECTED else self._early
         try:
             queue.append(Message(topic.decode(), payload, qos, retain))
@@ -337,7 +340,6 @@ class Mqtt:
         self._drop_socket()
 
     def _drop_socket(self) -> None:
-        """Close the socket of a connection that has ended, and drop its client."""
         client, self._client, self._unsent = self._client, None, 0
         sock = client.socket() if client is not None and self._opener is None else None
         if sock is None:

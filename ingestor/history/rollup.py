@@ -110,7 +110,7 @@ def _read(
     due = select(dirty.c.machine_id, dirty.c.at).where(dirty.c.length == length, dirty.c.due_at <= now)
     due = due.order_by(dirty.c.due_at).limit(limit).with_for_update(skip_locked=True)
     keys: Keys = [(row.machine_id, row.at) for row in connection.execute(due)]
-    return connection.execute(parts_of(keys)) if keys else ()
+    return connection.execute(parts_of(keys), execution_options={"yield_per": ROWS_MAX}) if keys else ()
 
 
 def _marks(length: int, keys: Keys, before: str) -> Subquery:

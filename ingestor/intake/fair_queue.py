@@ -32,7 +32,7 @@ class FairQueue:
         waiting_max: int | None = None,
         waiting_max_bytes: int = WAITING_MAX_BYTES,
     ) -> None:
-        self._each_step = each_step
+        self.each_step = each_step
         self._each_step_bytes = each_step_bytes
         self._waiting_max = waiting_max
         self._waiting_max_bytes = waiting_max_bytes
@@ -57,7 +57,7 @@ class FairQueue:
         """Remove and return the messages of one step: one of each topic in turn; at least one if any waits."""
         taken: list[tuple[Message, Address]] = []
         room = self._each_step_bytes
-        while self._queues and room > 0 and len(taken) < self._each_step:
+        while self._queues and room > 0 and len(taken) < self.each_step:
             topic = next(iter(self._queues))
             queue = self._queues.pop(topic)
             taken.append(queue.popleft())

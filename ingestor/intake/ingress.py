@@ -44,6 +44,9 @@ ChangePresence = Callable[[Collection[Machine], Callable[[Machine], PresenceStat
 BACKFILLS_EACH_STEP = 10
 """Each holds up to 500 samples, and storing 5,000 takes some tenths of a second."""
 
+BATCH_SECONDS = 0.5
+"""Time for a batch with backfills; above, the next one has half as many, so that live samples wait for no longer."""
+
 BACKFILLS_WAITING = 8
 """Bound for each machine; an agent has one on its way."""
 
@@ -79,6 +82,7 @@ class Ingress:
         self._revoked: frozenset[Client] = frozenset()
         self._cleared: frozenset[Client] = frozenset()
         self._held: dict[Client, float] = {}
+        self._began = clock.monotonic()
         self._requests = FairQueue()
         self._backfills = FairQueue(
             each_step=BACKFILLS_EACH_STEP, each_step_bytes=sys.maxsize, waiting_max=BACKFILLS_WAITING
@@ -117,6 +121,7 @@ class Ingress:
 
     def waiting(self) -> list[tuple[Message, Address]]:
         """Remove and return the requests and backfills to handle in this batch."""
+        self._began = self._clock.monotonic()
         taken = [*self._requests.take(), *self._backfills.take()]
         mine = (received for received in taken if self._assignment.handles(received[1]))
         return [received for received in mine if not self.is_held(received[1])]
@@ -135,7 +140,13 @@ class Ingress:
         return self._clock.monotonic() < self._held.get((address.org, address.machine), 0.0)
 
     def committed(self, batch: Batch) -> None:
-        """Charge the samples of committed backfills to the limits of their machines."""
+        """Charge the samples of committed backfills to the limits of their machines, and pace the next ones."""
+        if any(is_backfill for *_, is_backfill in batch.acks):
+            passed, queue = self._clock.monotonic() - self._began, self._backfills
+            if passed > BATCH_SECONDS:
+                queue.each_step = max(1, queue.each_step // 2)
+            elif passed < BATCH_SECONDS / 2:
+                queue.each_step = min(BACKFILLS_EACH_STEP, queue.each_step + 1)
         for machine, _, numbers, is_backfill in batch.acks:
             if is_backfill:
                 self._limits.charge(machine.org, machine.name, len(numbers))

@@ -20,6 +20,8 @@ GATHER_SECONDS = 0.05
 a transaction costs nearly the same whatever its size."""
 
 GATHER_FROM = 5
+GATHERED_MAX_BYTES = 4 << 20
+"""Payloads in one batch from which on no more messages are gathered, so that large messages take no memory."""
 
 Received = tuple[Message, Address | None]
 """A message with its parsed topic; None for a topic outside the contract."""
@@ -48,7 +50,7 @@ class Receiver:
         self._ingress.retained.step(transport)
         events = list(transport.receive(limit, wait))
         more: Sequence[Event] = events
-        while gather and more and len(events) < limit:
+        while gather and more and len(events) < limit and _size(events) < GATHERED_MAX_BYTES:
             left = self._gather_until - self._clock.monotonic()
             more = transport.receive(limit - len(events), left) if left > 0 else ()
             events.extend(more)
@@ -75,3 +77,7 @@ class Receiver:
         """Record the commit of a batch with this number of messages."""
         now = self._clock.monotonic()
         self._gather_until = now + GATHER_SECONDS if messages >= GATHER_FROM else now
+
+
+def _size(events: Sequence[Event]) -> int:
+    return sum(len(event.payload) for event in events if isinstance(event, Message))

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
 from clocks import Clock
 from ingestion import Bench, Speaker
 from sqlalchemy import Engine, func, select
 
+from ingestor.domain.batch import Batch
 from ingestor.intake.ingress import BACKFILLS_EACH_STEP, BACKFILLS_WAITING
 from ingestor.intake.rate_limits import Rate, RateLimits
 from schemas.database import tables
@@ -68,3 +70,24 @@ def test_what_waits_when_the_ingestor_stops_is_stored(bench: Bench, speaker: Spe
         bench.publish(*(each.backfill(*numbers) for numbers in flood(BACKFILLS_WAITING)))
     bench.ingestor.stop()
     assert stored(fleet) == 2 * BACKFILLS_WAITING * 50
+
+
+def test_after_a_slow_batch_fewer_backfills_are_taken_and_after_quick_ones_more_again(
+    bench: Bench, speaker: Speaker, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, taken = bench.ingestor._store.write, []
+
+    def slow(batch: Batch, *given: object) -> None:
+        taken.append(len(batch.samples))
+        clock.advance(0.6 if len(taken) < 3 else 0.0)
+        write(batch, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.ingestor._store, "write", slow)
+    speakers = [speaker, replace(speaker, org="office")]
+    number = 0
+    for _ in range(6):
+        for each in speakers:
+            bench.publish(*(each.backfill(number + i) for i in range(1, BACKFILLS_WAITING + 1)))
+        number += BACKFILLS_WAITING
+        bench.step()
+    assert [samples for samples in taken if samples] == [10, 5, 2, 3, 4, 5]
