@@ -43,6 +43,9 @@ from schemas.database.tables import (
 from schemas.fleet.history import DAY, HOUR, MINUTE, Retention
 
 SAMPLES_AT_ONCE: Final = 6 * HOUR
+SAMPLES_MAX_AT_ONCE: Final = 20_000
+"""Samples deleted in one step, unless one minute has more."""
+
 MINUTES_AT_ONCE: Final = 72 * HOUR
 ROWS_AT_ONCE: Final = 500
 PAGES_AT_ONCE: Final = 200
@@ -149,7 +152,7 @@ class Pruning:
             return True
         if oldest is None or oldest >= before:
             return False
-        upto = min(before, _whole_hours(oldest) + SAMPLES_AT_ONCE)
+        upto = _with_few_samples(connection, machine_id, oldest, min(before, _whole_hours(oldest) + SAMPLES_AT_ONCE))
         if self._is_marked(connection, machine_id, upto, MINUTE):
             return False
         connection.execute(delete(sample).where(mine, at < upto))
@@ -158,7 +161,7 @@ class Pruning:
 
     def _delete_minutes(self, connection: Connection, machine_id: int, before: int) -> bool:
         limits = connection.execute(select(pruned).where(pruned.c.machine_id == machine_id)).first()
-        before = min(before, limits.samples_before if limits else 0)
+        before = _whole_hours(min(before, limits.samples_before if limits else 0))
         mine = minute.c.machine_id == machine_id
         oldest = connection.scalar(select(func.min(minute.c.at)).where(mine))
         if oldest is None or oldest >= before:
@@ -201,6 +204,17 @@ def _machine_deletion(
     keys = select(at if key is None else key).where(mine, at < before).limit(ROWS_AT_ONCE)
     statement = delete(table).where(mine, (at if key is None else key).in_(keys))
     return lambda connection: connection.execute(statement).rowcount == ROWS_AT_ONCE
+
+
+def _with_few_samples(connection: Connection, machine_id: int, since: int, upto: int) -> int:
+    """Return a time up to `upto` before which few samples are to be deleted; at least one minute after `since`."""
+    inside = (minute.c.machine_id == machine_id, minute.c.at > since - MINUTE, minute.c.at < upto)
+    number = 0
+    for at, samples in connection.execute(select(minute.c.at, minute.c.samples).where(*inside).order_by(minute.c.at)):
+        if number and number + samples > SAMPLES_MAX_AT_ONCE:
+            return int(at)
+        number += samples
+    return upto
 
 
 def _ahead(machine_id: int, now: int) -> Delete:

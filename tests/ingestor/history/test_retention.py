@@ -83,6 +83,27 @@ def test_nothing_is_pruned_before_it_is_rolled_up(keeper: Keeper) -> None:
     assert count(keeper, "sample") == 1
 
 
+def test_of_a_machine_with_many_samples_few_are_deleted_in_one_step(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestor.history.retention.SAMPLES_MAX_AT_ONCE", 10)
+    keeper.write(*(arrived(1, START + i * 15_000, i + 1) for i in range(240)))
+    tend(keeper)
+    keeper.now += 10 * DAY
+    left = [count(keeper, "sample")]
+    while keeper.step():
+        left.append(count(keeper, "sample"))
+    assert left[-1] == 0
+    assert max(before - after for before, after in pairwise(left)) <= 10
+    keeper.write(arrived(1, START + 1, 500))
+    tend(keeper)
+    keeper.check("minute", MINUTE)
+    tend(keeper, hours=20 * 24)
+    keeper.write(arrived(1, START + 2, 501))
+    tend(keeper)
+    keeper.check("hour", HOUR)
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_hours_stay_what_summing_up_from_scratch_gives_however_late_samples_come(

@@ -160,12 +160,70 @@ def test_a_machine_that_was_removed_leaves_nothing_to_roll_up(keeper: Keeper) ->
     assert set(keeper.stored("minute")) == {(2, START)}
 
 
-def test_a_minute_with_more_samples_than_are_read_at_once_is_summed_up_whole(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ingestor.history.rollup.ROWS_MAX", 7)
-    keeper.write(*(arrived(1, START + i, i + 1, cpu=i % 50, extra=float(i)) for i in range(100)))
-    tend(keeper)
-    keeper.check("minute", MINUTE)
-    (row,) = keeper.stored("minute").values()
-    assert (row["samples"], row["sampled_from"], row["sampled_to"]) == (100, START, START + 99)
+@pytest.fixture
+def either(each_database_url: str) -> Iterator[Keeper]:
+    """A store on each database."""
+    engine = open_engine(each_database_url)
+    upgrade(engine)
+    yield Keeper(fill(engine))
+    engine.dispose()
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingestor.history.rollup.ROWS_READ_MAX", 7)
+
+
+def steps(keeper: Keeper) -> int:
+    """Roll everything up that is due; the number of steps."""
+    number = 0
+    while keeper.rollup.step(keeper.now):
+        number += 1
+    return number
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("count", [6, 7, 8, 14, 100])
+def test_a_minute_with_more_samples_than_a_step_reads_is_rolled_up_in_several(either: Keeper, count: int) -> None:
+    either.write(*(arrived(1, START + i, i + 1, cpu=i % 50, extra=float(i)) for i in range(count)))
+    either.write(*(arrived(2, START + i * 20_000, i + 1) for i in range(30)))
+    either.now += HOUR
+    assert steps(either) >= count // 7
+    either.check("minute", MINUTE)
+    row = either.stored("minute")[1, START]
+    assert (row["samples"], row["sampled_from"], row["sampled_to"]) == (count, START, START + count - 1)
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_samples_that_come_while_a_large_minute_is_rolled_up_are_in_it(either: Keeper) -> None:
+    either.write(*(arrived(1, START + i, i + 1, cpu=5.0) for i in range(10, 40)))
+    either.now += HOUR
+    for _ in range(3):
+        assert either.rollup.step(either.now)
+    either.write(arrived(1, START + 1, 1, cpu=90.0))
+    steps(either)
+    assert either.stored("minute") == {}, "it is put off"
+    either.now += 2 * MINUTE
+    steps(either)
+    either.check("minute", MINUTE)
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_large_minute_that_a_crash_interrupts_begins_again(either: Keeper) -> None:
+    either.write(*(arrived(1, START + i, i + 1, cpu=5.0) for i in range(30)))
+    either.now += HOUR
+    assert either.rollup.step(either.now)
+    either.restart()
+    steps(either)
+    either.check("minute", MINUTE)
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_large_minute_whose_first_samples_were_pruned_is_merged_in_several_steps(either: Keeper) -> None:
+    either.write(*(arrived(1, START + i, i + 1, cpu=5.0) for i in range(20)))
+    tend(either, hours=60)
+    assert either.stored("minute")[1, START]["samples"] == 20
+    either.write(*(arrived(1, START + 100 + i, 100 + i, cpu=50.0) for i in range(20)))
+    tend(either)
+    either.check("minute", MINUTE)
+    either.check("hour", HOUR)
