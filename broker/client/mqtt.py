@@ -43,7 +43,6 @@ GATHERED_MAX_BYTES = 1 << 20
 
 READ_MAX_BYTES = 4 << 20
 """Payloads read for one `receive`, about; the rest waits in the socket."""
-
 _SLICE_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
@@ -327,7 +326,6 @@ class Mqtt:
             self._watched = None
 
     def _lost(self, reason: str, *, refused: bool = False) -> None:
-        """Record the end of an attempt or a connection once, and schedule the next attempt."""
         if self._state in (_State.IDLE, _State.CLOSED):
             return
         if self._state is _State.CONNECTED and self._monotonic() - self._changed_at >= STEADY_SECONDS:
