@@ -1,0 +1,1 @@
+"""The text of messages: languages, templates, and the document for programs."""
