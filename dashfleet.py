@@ -9,6 +9,7 @@ import typer
 from cli import agent, alerts, backup, brokers, dead_letters, export, machines, report, run, silence, watch
 from cli.access import key, org, principal, token, user
 from cli.act import command, commands
+from cli.notify import command as notify
 from cli.up import command as up
 from runtime.errors import UserError
 from runtime.extras import missing_extra
@@ -34,6 +35,7 @@ for name, group in {
     "commands": commands,
     "key": key,
     "dead-letters": dead_letters,
+    "notify": notify,
 }.items():
     app.add_typer(group.app, name=name)
 

@@ -1,4 +1,4 @@
-"""Commands that run one part each: brokers, ingestor, dashboard (the agent's are in `cli.agent`), and their health."""
+"""Commands that run one part each, except the agent's (`cli.agent`), and a check of the ingestor's health."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from broker.access.principals import TableDirectory
     from runtime.settings.broker import BrokerSettings, ListenerSettings, MosquittoSettings, NatsSettings
     from runtime.settings.dashboard import DashboardSettings
+    from runtime.settings.notifier import NotifierSettings
 
 app = typer.Typer()
 
@@ -141,6 +142,19 @@ def dashboard(settings: "DashboardSettings") -> None:
     require_current(open_engine(settings.database.get_secret_value(), read_only=True))
     watch_supervisor()
     run(settings, lambda: notify_ready(settings.url))
+
+
+@part_command("notifier.NotifierSettings", server=Server, database=Database)
+def notifier(settings: "NotifierSettings") -> None:
+    """Run the notifier, which sends messages about alerts to people and services."""
+    from runtime.extras import require_extra
+
+    require_extra("notifier")
+    from notifier.run import run
+    from schemas.database.engine import open_engine, require_current
+
+    require_current(open_engine(settings.database.get_secret_value(), read_only=True))
+    run(settings)
 
 
 @app.command()

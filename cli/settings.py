@@ -80,6 +80,7 @@ def _defaults(part: str, data: Path) -> Mapping[str, Any]:
     directory = StateDirectory(data)
     client = {"server": directory.server, "password_file": directory.secret(part), "ca_file": directory.authority}
     database = {"database": directory.database_url}
+    people = {"auth_database": directory.people_url, "key_file": directory.secret("notification-key")}
     signing = {"signing_keys": directory.signing}
     defaults: dict[str, dict[str, Any]] = {
         "broker": database,
@@ -87,7 +88,8 @@ def _defaults(part: str, data: Path) -> Mapping[str, Any]:
         "nats": {**database, "directory": data / "nats"},
         "ingestor": {**client, **database},
         "agent": {**client, "machine": directory.machine or slug(socket.gethostname()), **directory.enrolled},
-        "dashboard": {**client, **database, **signing, "auth_database": directory.people_url},
+        "dashboard": {**client, **database, **signing, **people},
+        "notifier": {**client, **database, **people},
         "watch": client,
         "act": {**client, **signing},
     }

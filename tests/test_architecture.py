@@ -42,7 +42,7 @@ ONLY_IN = {
     "authlib": {"dashboard/auth/single_sign_on.py"},
     "httpx2": {"dashboard/auth/single_sign_on.py"},
     "apprise": {"notifier/sending/apprise_channel.py"},
-    "requests": {"notifier/sending"},
+    "requests": {"notifier/sending", "notifier/heartbeat.py"},
     "joserfc": {"dashboard/auth/single_sign_on.py"},
     "pyotp": {"dashboard/auth/authenticator_app.py"},
     "segno": {"dashboard/auth/authenticator_app.py"},
@@ -55,6 +55,7 @@ MAY_CATCH_EVERYTHING = {
     "agent/action.py": 1,  # around a plug-in: one thing that it does
     "ingestor/intake/message_handlers.py": 1,  # around one message
     "ingestor/alerts/rule.py": 1,  # around one alert rule
+    "notifier/sending/apprise_channel.py": 1,  # around a service of Apprise: sending one message
     "broker/embedded/broker.py": 1,  # around one decision of access: what fails is denied
     "broker/embedded/server.py": 1,  # around reading the principals: without it revoking would end
 }

@@ -30,7 +30,7 @@ def up(
         typer.Option(help="Address on which the broker accepts other machines, with TLS; 0.0.0.0 for all addresses."),
     ] = None,
 ) -> None:
-    """Run all parts on this machine: broker, ingestor, agent, dashboard."""
+    """Run all parts on this machine: broker, ingestor, notifier, agent, dashboard."""
     from cli.up.installation import Installation, Options
     from runtime.process import StopSignal
 
@@ -78,21 +78,29 @@ def setup(
 def _databases(data: Path | None) -> tuple[str, str]:
     """Return the URLs of the fleet database and of the database of users.
 
-    Raises UserError unless broker, ingestor and dashboard are configured to use the same fleet database.
+    Raises UserError unless broker, ingestor, notifier and dashboard are configured to use the same databases.
     """
     from runtime.settings.broker import BrokerSettings
     from runtime.settings.dashboard import DashboardSettings
     from runtime.settings.ingestor import IngestorSettings
+    from runtime.settings.notifier import NotifierSettings
 
-    dashboard = effective(DashboardSettings, data)
-    found = [effective(BrokerSettings, data).database, effective(IngestorSettings, data).database, dashboard.database]
-    if len({url.get_secret_value() for url in found}) > 1:
-        broker, ingestor, own = (without_password(url.get_secret_value()) for url in found)
+    dashboard, notifier = effective(DashboardSettings, data), effective(NotifierSettings, data)
+    found = {
+        "broker": effective(BrokerSettings, data).database,
+        "ingestor": effective(IngestorSettings, data).database,
+        "notifier": notifier.database,
+        "dashboard": dashboard.database,
+    }
+    if len({url.get_secret_value() for url in found.values()}) > 1:
+        named = ", ".join(f"{part} {without_password(url.get_secret_value())}" for part, url in found.items())
         raise UserError(
-            f"the parts would use different databases (broker {broker}, ingestor {ingestor}, dashboard {own}): give "
-            "[broker], [ingestor] and [dashboard] the same database in dashfleet.toml"
+            f"the parts would use different databases ({named}): give [broker], [ingestor], [notifier] and [dashboard] "
+            "the same database in dashfleet.toml"
         )
-    return found[0].get_secret_value(), dashboard.auth_database.get_secret_value()
+    if notifier.auth_database.get_secret_value() != dashboard.auth_database.get_secret_value():
+        raise UserError("give [notifier] and [dashboard] the same auth_database in dashfleet.toml")
+    return dashboard.database.get_secret_value(), dashboard.auth_database.get_secret_value()
 
 
 def _print(line: str) -> None:

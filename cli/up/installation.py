@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 ORG = "home"
 ADMIN = "admin"
-START_ORDER = ("broker", "ingestor", "agent", "dashboard")
-STOP_ORDER = ("agent", "dashboard", "ingestor", "broker")
+START_ORDER = ("broker", "ingestor", "notifier", "agent", "dashboard")
+STOP_ORDER = ("agent", "dashboard", "notifier", "ingestor", "broker")
 AGENT_PAUSE_SECONDS = 4.0
 """Longer than a will is held (`ingestor.domain.presence`), so that the agent's end is recorded before it is back."""
 
@@ -117,6 +117,7 @@ class Installation:
         given = {
             "broker": ["--port", str(self.options.broker_port), *self._listen_options()],
             "ingestor": server,
+            "notifier": server,
             "agent": [*server, "--org", ORG, "--machine", self.machine],
             "dashboard": ["--port", str(self.options.dashboard_port)],
         }

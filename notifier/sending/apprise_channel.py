@@ -70,7 +70,7 @@ def _reads_files(service: "NotifyBase") -> bool:
 def _call(service: "NotifyBase", **message: Any) -> bool:  # noqa: ANN401 - Apprise's keywords
     try:
         return bool(service.notify(**message))
-    except (TypeError, ValueError, KeyError, AttributeError, IndexError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - 80 services, each with its own ways to fail
         raise SendingError(f"the service failed: {type(error).__name__}") from None
 
 

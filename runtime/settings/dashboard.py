@@ -47,6 +47,10 @@ class DashboardSettings(ClientSettings):
     )
     database: DatabaseUrl = Field(description="SQLAlchemy URL of the fleet database, opened read-only")
     auth_database: DatabaseUrl = Field(description="SQLAlchemy URL of the database of users and their sessions")
+    key_file: Path | None = Field(
+        None,
+        description="File with mode 0600 of the key that encrypts the URLs of destinations; no destinations if unset",
+    )
     signing_keys: Path | None = Field(
         None, description="Directory of the private keys that sign orders, one file per organisation"
     )

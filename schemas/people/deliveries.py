@@ -88,6 +88,15 @@ def queue_test(engine: Engine, to: Destination, *, by: str, now: int) -> int | N
         return queue(connection, to, TEST, items=0, content={"by": by[:64]}, now=now)
 
 
+def record_test(engine: Engine, to: Destination, *, error: str, answer: str, title: str, now: int) -> None:
+    """Record a test message that was sent outside of the queue; `error` is empty if it was accepted."""
+    with engine.begin() as connection:
+        id_ = queue(connection, to, TEST, items=0, content={}, now=now)
+        ended = {"state": FAILED if error else SENT, "finished_at": now, "content": None, "attempts": 1}
+        said = {"title": bounded(title, TITLE_MAX), "answer": bounded(answer), "error": bounded(error)}
+        connection.execute(update(delivery).where(delivery.c.id == id_).values({**ended, **said}))
+
+
 def find_delivery(engine: Engine, org: str, id_: int) -> Delivery | None:
     """Return a delivery of an organisation, or None."""
     found = fetch_all(engine, select(delivery).where(delivery.c.org == org, delivery.c.id == id_))

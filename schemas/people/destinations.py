@@ -69,6 +69,12 @@ def find_destination(engine: Engine, org: str, name: str, *, owner: str = "") ->
     raise DestinationError(f"there is no destination {name}: dashfleet notify list shows them")
 
 
+def destination_by_id(engine: Engine, id_: int) -> Destination | None:
+    """Return a destination of any organisation, or None; for the notifier."""
+    found = fetch_all(engine, select(destination).where(destination.c.id == id_))
+    return Destination.of(found[0]) if found else None
+
+
 def add_destination(
     engine: Engine,
     box: SecretBox,
@@ -138,6 +144,11 @@ def remove_owner(connection: Connection, org: str, owner: str) -> None:
 def open_url(box: SecretBox, found: Destination) -> str:
     """Return the URL with its secrets, to send to it. Raises UserError if it cannot be decrypted."""
     return box.open(found.url_sealed, context=found.org)
+
+
+def webhook_secret(box: SecretBox, found: Destination) -> str:
+    """Return the secret with which messages to a webhook are signed."""
+    return box.derive(f"webhook/{found.org}/{found.id}")
 
 
 def owner_preferences(engine: Engine, org: str, owner: str) -> Preferences:

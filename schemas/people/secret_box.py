@@ -5,6 +5,8 @@ Invariants:
 - The key is created once and never overwritten.
 """
 
+import hashlib
+import hmac
 import os
 from base64 import b64decode, b64encode
 from contextlib import suppress
@@ -25,6 +27,7 @@ class SecretBox:
     """Seals and opens texts with one key."""
 
     def __init__(self, key: bytes) -> None:
+        self._key = key
         self._cipher = AESGCM(key)
 
     @classmethod
@@ -57,6 +60,10 @@ class SecretBox:
             raise UserError(
                 "cannot decrypt the URL of a destination: restore the key of the notifications, or set the URL again"
             ) from None
+
+    def derive(self, context: str) -> str:
+        """Return a secret for this context, the same at each call: 64 hexadecimal digits."""
+        return hmac.new(self._key, b"derived/" + context.encode(), hashlib.sha256).hexdigest()
 
 
 def _create(path: Path) -> None:

@@ -14,6 +14,7 @@ from runtime.settings.broker import BrokerSettings, MosquittoSettings, NatsSetti
 from runtime.settings.client import ActSettings, WatchSettings
 from runtime.settings.dashboard import DashboardSettings
 from runtime.settings.ingestor import IngestorSettings
+from runtime.settings.notifier import NotifierSettings
 from runtime.settings.part_settings import PartSettings
 from schemas.fleet.ledger import Ledger
 from schemas.fleet.organisation import SETTINGS
@@ -27,6 +28,7 @@ KINDS = (
     IngestorSettings,
     MosquittoSettings,
     NatsSettings,
+    NotifierSettings,
     WatchSettings,
 )
 NOT_GUIDES = {"cli", "decisions", "glossary", "index"}

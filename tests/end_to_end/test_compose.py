@@ -19,11 +19,15 @@ from runtime.settings.agent import AgentSettings
 from runtime.settings.broker import MosquittoSettings
 from runtime.settings.dashboard import DashboardSettings
 from runtime.settings.ingestor import IngestorSettings
+from runtime.settings.notifier import NotifierSettings
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-SETTINGS = {kind.part: kind for kind in (AgentSettings, DashboardSettings, IngestorSettings, MosquittoSettings)}
+SETTINGS = {
+    kind.part: kind
+    for kind in (AgentSettings, DashboardSettings, IngestorSettings, MosquittoSettings, NotifierSettings)
+}
 MADE_BY_HAND = {"database", "pgpass"}
 
 
@@ -49,7 +53,7 @@ def secrets(service: str) -> set[str]:
 
 
 def test_the_parts_are_there() -> None:
-    assert set(SERVICES) == {"database", "broker", "ingestor", "dashboard", "agent", "setup"}
+    assert set(SERVICES) == {"database", "broker", "ingestor", "notifier", "dashboard", "agent", "setup"}
 
 
 @pytest.mark.parametrize("service", PARTS)

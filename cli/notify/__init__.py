@@ -1,0 +1,1 @@
+"""`dashfleet notify`: who is notified of alerts, and what was sent."""

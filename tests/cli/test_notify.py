@@ -1,0 +1,129 @@
+"""`dashfleet notify`, as people and the acceptance checks use it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from service_stubs import HttpStub, http_stub
+from typer.testing import CliRunner
+
+from dashfleet import app
+from runtime.errors import UserError
+
+URL = "json://127.0.0.1:{port}/s3cr3t"
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("state")
+    assert CliRunner().invoke(app, ["setup", "--data", str(data)]).exit_code == 0
+    return data
+
+
+@pytest.fixture
+def stub() -> Iterator[HttpStub]:
+    with http_stub() as made:
+        yield made
+
+
+def notify(state: Path, *arguments: str, given: str | None = None) -> str:
+    done = CliRunner().invoke(app, ["notify", *arguments, "--data", str(state)], input=given)
+    if isinstance(done.exception, UserError):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_a_destination_is_added_tested_listed_and_removed(state: Path, stub: HttpStub) -> None:
+    notify(state, "add", "chat", "-", "--allow-private", given=URL.format(port=stub.port) + "\n")
+    stub.answer = lambda _: (200, {}, b"accepted as 4711")
+    assert "accepted as 4711" in notify(state, "test", "chat")
+    assert stub.received[0].path == "/s3cr3t"
+    (listed,) = json.loads(notify(state, "list", "--json"))
+    assert {name: listed[name] for name in ("name", "org", "service", "url", "private", "routes")} == {
+        "name": "chat",
+        "org": "home",
+        "service": "json",
+        "url": "json://127.0.0.1/…",
+        "private": True,
+        "routes": [],
+    }
+    (entry,) = json.loads(notify(state, "log", "--json"))
+    assert (entry["state"], entry["kind"], entry["answer"]) == ("sent", "test", "200 OK accepted as 4711")
+    for output in (notify(state, "list"), notify(state, "list", "--json"), notify(state, "log", "--json")):
+        assert "s3cr3t" not in output
+    notify(state, "remove", "chat")
+    assert json.loads(notify(state, "list", "--json")) == []
+
+
+def test_a_test_that_is_not_accepted_exits_with_1_and_shows_the_answer(state: Path, stub: HttpStub) -> None:
+    notify(state, "add", "broken", URL.format(port=stub.port), "--allow-private")
+    stub.answer = lambda _: (403, {}, b"wrong token")
+    done = CliRunner().invoke(app, ["notify", "test", "broken", "--data", str(state)])
+    assert done.exit_code == 1
+    assert "403" in done.stdout
+    assert "wrong token" in done.stdout
+    assert "not accepted" in done.stderr
+    notify(state, "remove", "broken")
+
+
+def test_a_private_address_is_not_used_unless_the_owner_allows_it(state: Path, stub: HttpStub) -> None:
+    notify(state, "add", "inside", URL.format(port=stub.port))
+    done = CliRunner().invoke(app, ["notify", "test", "inside", "--data", str(state)])
+    assert done.exit_code == 1
+    assert "--allow-private" in done.stderr
+    assert stub.received == []
+    notify(state, "remove", "inside")
+
+
+def test_routes_and_preferences_are_changed_and_shown(state: Path) -> None:
+    notify(state, "add", "pager", "https://example.org/hook")
+    notify(state, "route", "pager", "--label", "site=nantes", "--severity", "critical", "--after", "15m")
+    notify(state, "route", "pager", "--rule", "disk", "--machine", "attic")
+    first, second = json.loads(notify(state, "routes", "pager", "--json"))
+    assert (first["labels"], first["severities"], first["after_seconds"]) == ({"site": "nantes"}, ["critical"], 900)
+    assert (second["rules"], second["machines"]) == (["disk"], ["attic"])
+    notify(state, "routes", "pager", "--clear")
+    assert json.loads(notify(state, "routes", "pager", "--json")) == []
+    notify(
+        state, "set", "pager", "--zone", "Europe/Paris", "--quiet", "22:00-07:00", "--repeat", "4h", "--language", "fr"
+    )
+    found = json.loads(notify(state, "set", "pager", "--json"))
+    assert (found["zone"], found["repeat_seconds"], found["language"]) == ("Europe/Paris", 14_400, "fr")
+    assert found["quiet"][0]["start"] == "22:00"
+    notify(state, "set", "pager", "--quiet", "off", "--repeat", "0")
+    assert json.loads(notify(state, "set", "pager", "--json"))["quiet"] == []
+    assert len(notify(state, "secret", "pager").strip()) == 64
+    notify(state, "remove", "pager")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("add", "x", "dbus://"), "not a service"),
+        (("add", "x", "slack://incomplete"), "not complete"),
+        (("add", "x", "https://example.org/", "--org", "nobody"), "no organisation"),
+        (("add", "", "https://example.org/"), "name of a destination"),
+        (("test", "nobody"), "no destination"),
+        (("remove", "nobody"), "no destination"),
+        (("route", "nobody", "--label", "site"), "KEY=VALUE"),
+        (("route", "nobody", "--severity", "low"), "severities is wrong"),
+        (("set", "nobody", "--quiet", "22:00"), "22:00-07:00"),
+        (("report", "nobody", "week"), "no destination"),
+    ],
+)
+def test_a_mistake_is_answered_with_a_sentence(state: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        notify(state, *arguments)
+
+
+def test_reports_go_to_mail_destinations_only(state: Path) -> None:
+    notify(state, "add", "mail", "mailtos://a:b@example.org?to=c@example.org")
+    notify(state, "report", "mail", "week", "--hour", "7")
+    notify(state, "report", "mail", "week", "--off")
+    notify(state, "add", "hook", "https://example.org/hook")
+    with pytest.raises(UserError, match="by mail"):
+        notify(state, "report", "hook", "week")
+    with pytest.raises(UserError, match="week or month"):
+        notify(state, "report", "mail", "day")
