@@ -104,11 +104,8 @@ def set_(
         if given:
             preferences = _preferences({**preferences.model_dump(mode="json"), **given})
             set_preferences(people.engine, found, preferences)
-    shown = preferences.model_dump(mode="json")
-    if as_json:
-        show_json(shown)
-    elif not given:
-        show_rows([{"setting": key, "value": value} for key, value in shown.items()], ("setting", "value"))
+    if as_json or not given:
+        _show(preferences, as_json=as_json)
 
 
 @app.command("report")
@@ -126,6 +123,14 @@ def report(
 
     with open_people(data) as people:
         set_report(people.engine, find_destination(people.engine, org, name), period, None if off else hour)
+
+
+def _show(preferences: "Preferences", *, as_json: bool) -> None:
+    shown = preferences.model_dump(mode="json")
+    if as_json:
+        show_json(shown)
+    else:
+        show_rows([{"setting": key, "value": value} for key, value in shown.items()], ("setting", "value"))
 
 
 def _changes(
