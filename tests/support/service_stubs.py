@@ -49,7 +49,7 @@ class HttpStub:
 
 
 @contextmanager
-def http_stub(certificate: Path | None = None) -> Iterator[HttpStub]:
+def http_stub(certificate: Path | None = None, key: Path | None = None) -> Iterator[HttpStub]:
     stub = HttpStub()
 
     class Handler(BaseHTTPRequestHandler):
@@ -83,7 +83,7 @@ def http_stub(certificate: Path | None = None) -> Iterator[HttpStub]:
     server = Server(("127.0.0.1", 0), Handler)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
+        context.load_cert_chain(certificate, key)
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     stub.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
