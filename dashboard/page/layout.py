@@ -24,6 +24,7 @@ from dashboard.widgets import markup
 from dashboard.widgets.asset_files import ASSETS, asset
 
 _BRAND = "DashFleet"
+_FLEET, _PROBLEMS = "fleet", "problems"
 _MENU_WIDTH = 230
 _LANGUAGE = "language.menu"
 _NO_ACCESS_TITLE = marked("You do not have access to this page")
@@ -46,7 +47,9 @@ def render(views: Sequence[tuple[Page, Show]]) -> None:
     st.html(f"<style>{asset('style.css')}</style>")
     language.choose_from_address()
     st.html(f"<script>{_page_settings()}{asset('language.js')}</script>", unsafe_allow_javascript=True)
-    st.html(f"<script>{asset('watcher.js')}{asset('escape.js')}</script>", unsafe_allow_javascript=True)
+    st.html(
+        f"<script>{asset('watcher.js')}{asset('escape.js')}{asset('counts.js')}</script>", unsafe_allow_javascript=True
+    )
     context = _context(views)
     hidden = [_without_access(view, context.role) for view, _show in views if context.role not in view.roles]
     chosen = st.navigation([*context.pages.values(), *hidden], position="hidden")
@@ -57,30 +60,28 @@ def render(views: Sequence[tuple[Page, Show]]) -> None:
 
 def _banner(context: PageContext, path: str) -> None:
     seconds = min(context.refresh_seconds, system_status.BANNER_SECONDS)
-    refresh.auto_refresh(partial(system_status.banner, context), seconds=seconds, key=f"banner_{path or 'first'}")
+    refresh.auto_refresh(partial(_status, context), seconds=seconds, key=f"banner_{path or 'first'}")
+
+
+def _status(context: PageContext) -> None:
+    """Draw what refreshes on every page: the banner, and the numbers of what is broken for the menu and the title."""
+    system_status.banner(context)
+    troubled = problem_counts.count_troubled(context)
+    counts = {_FLEET: troubled, _PROBLEMS: problem_counts.count_problems(context)}
+    st.html(markup.counted({name: text.count(number) for name, number in counts.items() if number}))
+    st.set_page_config(page_title=f"({text.count(troubled)}) {_BRAND}" if troubled else _BRAND)
 
 
 def _menu(context: PageContext, views: Sequence[tuple[Page, Show]]) -> None:
     with st.sidebar:
         st.html(markup.brand(asset("logo.svg")))
-        links = partial(_links, context, [view for view, _show in views])
-        refresh.auto_refresh(links, seconds=context.refresh_seconds, key="menu")
+        for view, _show in views:
+            if view.in_menu and view.path in context.pages:
+                st.page_link(context.pages[view.path], label=_(view.title), icon=view.icon, width="stretch")
         _languages()
         account = ACCOUNT, _("Your account: password and second factor")
         visitor = markup.signed_in(context.user, context.org, account=account, sign_out=SIGN_OUT, label=_("Sign out"))
         st.html(visitor)
-
-
-def _links(context: PageContext, views: Sequence[Page]) -> None:
-    """Draw what refreshes of the menu: the links with the numbers of what is broken, the first also in the title."""
-    troubled = problem_counts.count_troubled(context)
-    counts = {"fleet": troubled, "problems": problem_counts.count_problems(context)}
-    st.set_page_config(page_title=f"({text.count(troubled)}) {_BRAND}" if troubled else _BRAND)
-    for view in views:
-        if view.in_menu and view.path in context.pages:
-            number = counts.get(view.path)
-            label = f"{_(view.title)} :red-badge[{text.count(number)}]" if number else _(view.title)
-            st.page_link(context.pages[view.path], label=label, icon=view.icon, width="stretch")
 
 
 def _languages() -> None:

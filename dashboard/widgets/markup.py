@@ -7,7 +7,7 @@ Invariants:
 import html
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from dashboard.i18n.text import Word, readable
 
@@ -56,6 +56,12 @@ def note(text: str) -> str:
 def banner(text: str, tone: str = "fair") -> str:
     """Return a highlighted line across the page."""
     return f'<div class="df-banner df-{escape(tone)}" role="status">{escape(text)}</div>'
+
+
+def counted(counts: Mapping[str, str]) -> str:
+    """Return the numbers beside the links of the menu, by the path of their pages, for `assets/counts.js`."""
+    told = "".join(f' data-{escape(path)}="{escape(number)}"' for path, number in counts.items())
+    return f'<span class="df-told"{told} hidden></span>'
 
 
 def gauge(label: str, value: str, detail: str = "", percent: float | None = None, tone: str = "plain") -> str:

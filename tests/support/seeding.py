@@ -238,6 +238,12 @@ class Fleet:
         with self.engine.begin() as connection:
             connection.execute(insert(tables.hour), rows)
 
+    def forecast(self, machine_id: int, full_at: int | None, outlook: str = "full") -> None:
+        """Insert the forecast of a machine's disk."""
+        row = {"machine_id": machine_id, "full_at": full_at, "outlook": outlook, "made_at": self.now}
+        with self.engine.begin() as connection:
+            connection.execute(insert(tables.disk_forecast).values(row))
+
     def transition(self, machine_id: int, at: int, before: str, after: str, reason: str) -> None:
         """Insert a presence transition."""
         row = {"machine_id": machine_id, "at": at, "before": before, "after": after, "reason": reason, "session": 1}

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Float, and_, case, cast, func, or_, select
 
-from schemas.database.tables import alert, machine, state
+from schemas.database.tables import alert, disk_forecast, machine, state
 
 ONLINE: Final = "online"
 ABSENT: Final = ("offline", "stale", "expired")
@@ -63,6 +63,7 @@ SORT_ORDERS: Final[Mapping[str, ColumnElement[Any]]] = {
     "cpu": _current(state.c.cpu_percent),
     "memory": _current(state.c.memory_percent),
     "disk": _current(state.c.disk_percent),
+    "full": _current(disk_forecast.c.full_at),
     "uptime": _current(state.c.uptime_seconds),
     "seen": state.c.last_seen_at,
     "system": func.lower(machine.c.os),

@@ -28,7 +28,7 @@ from schemas.database.queries.fleet_order import (
     SCORE_NOW,
     ordering,
 )
-from schemas.database.tables import machine, org, state, stream, transition
+from schemas.database.tables import disk_forecast, machine, org, state, stream, transition
 from schemas.fleet.availability import FLAPPING
 from schemas.fleet.ledger import Ledger
 
@@ -36,7 +36,11 @@ SELECTION_MAX: Final = 10_000
 """Machines that a selection by filter can hold."""
 
 _ROW_VITALS: Final = ("cpu_percent", "memory_percent", "disk_percent", "uptime_seconds")
-_FLEET: Final = machine.join(org, org.c.id == machine.c.org_id).outerjoin(state, state.c.machine_id == machine.c.id)
+_FLEET: Final = (
+    machine.join(org, org.c.id == machine.c.org_id)
+    .outerjoin(state, state.c.machine_id == machine.c.id)
+    .outerjoin(disk_forecast, disk_forecast.c.machine_id == machine.c.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +223,8 @@ def _row_columns() -> list[ColumnElement[Any]]:
     identity = [machine.c[name] for name in ("name", "hostname", "os", "os_version", "agent_version", "labels")]
     facts = [state.c[name] for name in ("reason", "since_at", "verified", "last_seen_at")]
     vitals = [state.c[name] for name in _ROW_VITALS]
-    return [*identity, *facts, *vitals, *_now()]
+    forecast = [disk_forecast.c.full_at, disk_forecast.c.outlook.label("disk_outlook")]
+    return [*identity, *facts, *vitals, *forecast, *_now()]
 
 
 def _now() -> list[ColumnElement[Any]]:

@@ -61,7 +61,7 @@ def test_of_a_machine_that_is_not_online_no_value_is_shown_as_current(
 ) -> None:
     row = cells(fleet, reader, cpu_percent=99.0, sampled_at=NOW - 900_000, since_at=NOW - 600_000, **given)
     assert row["health"] == {"kind": "chip", "text": "–", "tone": "plain", "hint": "", "detail": "as of 21:58"}
-    for code in ("cpu", "memory", "disk", "trend", "uptime"):
+    for code in ("cpu", "memory", "disk", "full", "trend", "uptime"):
         assert (row[code]["aged"], row[code]["hint"]) == (True, "as of 21:58"), code
     assert (row["cpu"]["text"], row["cpu"]["tone"]) == ("99 %", "plain")
     assert row["since"]["text"] == "22:03"
@@ -123,6 +123,19 @@ def test_the_header_says_what_it_is_sorted_by() -> None:
         "cpu": "descending"
     }
     assert {column["code"] for column in columns if "sorted" in column} == set(SORT_ORDERS)
+
+
+@pytest.mark.parametrize(
+    ("days", "outlook", "shown"),
+    [(9, "full", "in 9 d"), (0, "full", "today"), (None, "slow", "over a year"), (None, "no-trend", "–")],
+)
+def test_a_row_says_when_the_disk_will_be_full(
+    fleet: Fleet, reader: Engine, days: int | None, outlook: str, shown: str
+) -> None:
+    fleet.forecast(fleet.machine("m"), None if days is None else NOW + days * 86_400_000, outlook)
+    (row,) = rows.rows(machines.find_rows(reader, "home", ["m"]), NOW, None, path="/machine")
+    codes = [column.code for column in rows.COLUMNS]
+    assert row["cells"][codes.index("full")]["text"] == shown
 
 
 def test_labels_are_few_and_the_hint_names_them_all(fleet: Fleet, reader: Engine) -> None:

@@ -131,3 +131,10 @@ def test_who_needs_attention_is_offline_or_stale_not_well_or_alerted_and_is_coun
     assert counts.of(attention=True) == len(expected)
     assert counts.of() == 9
     assert counts.newest_change == NOW - 77
+
+
+def test_the_disk_that_is_full_first_comes_first_and_none_without_a_forecast(fleet: Fleet, reader: Engine) -> None:
+    for name, days in (("later", 90), ("soon", 3), ("never", None)):
+        fleet.forecast(fleet.machine(name), None if days is None else NOW + days * 86_400_000)
+    fleet.forecast(fleet.machine("off", presence="offline"), NOW)
+    assert names(reader, Filters(order="full")) == ["soon", "later", "never", "off"]

@@ -1,0 +1,89 @@
+"""Makes the forecast of each machine's disk from its hours, in small steps, and stores it for the fleet page.
+
+Invariants:
+- A forecast is made anew every EVERY milliseconds; a machine that is new has one within CHECK_EVERY.
+- A step reads the hours of at most MACHINES_MAX machines.
+"""
+
+from itertools import groupby
+from typing import Any, Final
+
+from sqlalchemy import Float, Select, cast, func, or_, select
+from sqlalchemy.engine import Connection
+
+from ingestor.storage.bulk import dialect_insert
+from ingestor.storage.store import Store
+from schemas.database.columns import as_float
+from schemas.database.tables import disk_forecast, hour, machine
+from schemas.fleet.forecast import DAY, forecast_disk
+from schemas.fleet.history import HOUR
+
+EVERY: Final = 6 * HOUR
+CHECK_EVERY: Final = HOUR
+"""Time between two searches for machines whose forecast is old, in milliseconds."""
+
+DAYS: Final = 30
+"""How much of the history a forecast is made from."""
+
+MACHINES_MAX: Final = 5
+
+
+class DiskForecasts:
+    """Makes the forecasts of a database that are due."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._insert: Any = dialect_insert(store.engine)
+        self._check_at = 0
+
+    def step(self, now: int) -> bool:
+        """Make some forecasts; return whether there may be more."""
+        if now < self._check_at:
+            return False
+        with self._store.begin() as connection:
+            due = list(connection.execute(_due(now)).scalars())
+            if due:
+                self._make(connection, due, now)
+        if len(due) < MACHINES_MAX:
+            self._check_at = now + CHECK_EVERY
+        return len(due) == MACHINES_MAX
+
+    def _make(self, connection: Connection, due: list[int], now: int) -> None:
+        rows = list(connection.execute(_days(due, now - DAYS * DAY)))
+        found = {id_: [(row.day * DAY, row.used) for row in days] for id_, days in groupby(rows, lambda row: row[0])}
+        made = [(id_, forecast_disk(found.get(id_, []))) for id_ in due]
+        statement = self._insert(disk_forecast)
+        statement = statement.on_conflict_do_update(
+            index_elements=["machine_id"],
+            set_={name: statement.excluded[name] for name in ("outlook", "per_day", "full_at", "made_at")},
+        )
+        values = [
+            {
+                "machine_id": id_,
+                "outlook": each.outlook.value,
+                "per_day": each.per_day,
+                "full_at": each.full_at,
+                "made_at": now,
+            }
+            for id_, each in made
+        ]
+        connection.execute(statement, values)
+
+
+def _due(now: int) -> Select[Any]:
+    """The machines without a forecast, or with an old one."""
+    joined = machine.outerjoin(disk_forecast, disk_forecast.c.machine_id == machine.c.id)
+    old = or_(disk_forecast.c.made_at.is_(None), disk_forecast.c.made_at <= now - EVERY)
+    return select(machine.c.id).select_from(joined).where(old).order_by(machine.c.id).limit(MACHINES_MAX)
+
+
+def _days(due: list[int], start: int) -> Select[Any]:
+    """The average use of the disk by machine and day, the oldest first."""
+    day, count = (hour.c.at // DAY).label("day"), hour.c.disk_percent_count
+    used = func.sum(as_float(hour.c.disk_percent_avg) * count) / func.sum(cast(count, Float))
+    return (
+        select(hour.c.machine_id, day, used.label("used"))
+        .where(hour.c.machine_id.in_(due), hour.c.at >= start, count > 0)
+        .group_by(hour.c.machine_id, day)
+        .order_by(hour.c.machine_id, day)
+    )
