@@ -27,10 +27,8 @@ from ingestor.cluster.work_assignment import WorkAssignment
 from ingestor.commands.dispatcher import Dispatcher
 from ingestor.commands.request_handler import RequestHandler
 from ingestor.domain.batch import Batch
-from ingestor.history.disk_forecasts import DiskForecasts
 from ingestor.history.maintenance import Maintenance
-from ingestor.history.retention import Pruning
-from ingestor.history.rollup import Rollup
+from ingestor.history.tasks import tasks
 from ingestor.intake.ingress import Ingress
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.message_handlers import MessageHandlers
@@ -122,7 +120,7 @@ class Ingestor:
         self._monitor = PresenceMonitor(
             store, self._cache, self._assignment, self._configs, alerts, self._outbound, clock
         )
-        self._maintenance = Maintenance((Rollup(store), Pruning(store), DiskForecasts(store)), clock)
+        self._maintenance = Maintenance(tasks(store), clock)
         self._receiver = Receiver(self._assignment, self._ingress, clock, self.counters)
 
     def step(self) -> None:

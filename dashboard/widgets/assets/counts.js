@@ -8,7 +8,7 @@
     if (!told) return;
     for (const link of document.querySelectorAll("[data-testid=stSidebar] .stPageLink a")) {
       // The first page has an empty address.
-      const path = link.getAttribute("href").replace(/^\//, "") || "fleet", count = told.dataset[path] ?? "";
+      const path = link.getAttribute("href").split("/").pop() || "fleet", count = told.dataset[path] ?? "";
       if ((link.dataset.count ?? "") === count) continue;
       if (count) link.dataset.count = count;
       else delete link.dataset.count;

@@ -18,6 +18,7 @@ PIECES: dict[str, Callable[[], str]] = {
     "title": lambda: markup.title(HOSTILE, WORD, HOSTILE),
     "note": lambda: markup.note(HOSTILE),
     "banner": lambda: markup.banner(HOSTILE, HOSTILE),
+    "counted": lambda: markup.counted({"fleet": HOSTILE}),
     "gauge": lambda: markup.gauge(HOSTILE, HOSTILE, HOSTILE, 50.0, HOSTILE),
     "gauges": lambda: markup.gauges([markup.gauge(HOSTILE, HOSTILE)]),
     "facts": lambda: markup.facts([(HOSTILE, HOSTILE)]),
