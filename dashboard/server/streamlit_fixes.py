@@ -8,6 +8,8 @@ the browser keeps elements that the ended run no longer draws, such as the widge
 Stale refreshes: a browser requests refreshes of the old page until it hears of the new one. Streamlit answers a late
 one by announcing the old page; the browser then discards the new page, and stops at its next refresh ("Bad delta path
 index"). Clicks on the old page are still handled.
+
+Time limits: Streamlit configures uvicorn itself, whose protocol waits for ever for the rest of a request.
 """
 
 from typing import Any, Final
@@ -18,6 +20,9 @@ from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.runtime.scriptrunner import ScriptRunner, ScriptRunnerEvent
 from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
+from streamlit.web.server.starlette import starlette_server
+
+from dashboard.server.http_protocol import TimedHttpProtocol
 
 _ENDED: Final = ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY
 _ended: Final[WeakSet[ScriptRunner]] = WeakSet()
@@ -25,6 +30,7 @@ _create = AppSession._create_scriptrunner  # noqa: SLF001 - see above
 _handle = AppSession._handle_scriptrunner_event_on_event_loop  # noqa: SLF001 - see above
 _clear = ForwardMsgQueue.clear
 _run_script = ScriptRunner._run_script  # noqa: SLF001 - see above
+_uvicorn_options = starlette_server._get_uvicorn_config_kwargs  # noqa: SLF001 - see above
 
 
 def apply() -> None:
@@ -33,6 +39,11 @@ def apply() -> None:
     setattr(AppSession, "_handle_scriptrunner_event_on_event_loop", _handle_also_of_ended)  # noqa: B010 - as above
     setattr(ForwardMsgQueue, "clear", _clear_only_what_runs_again)  # noqa: B010 - as above
     setattr(ScriptRunner, "_run_script", _run_unless_stale)  # noqa: B010 - as above
+    setattr(starlette_server, "_get_uvicorn_config_kwargs", _uvicorn_options_with_time_limits)  # noqa: B010 - as above
+
+
+def _uvicorn_options_with_time_limits() -> dict[str, Any]:
+    return {**_uvicorn_options(), "http": TimedHttpProtocol}
 
 
 def _create_and_keep_ended(session: AppSession, initial_rerun_data: Any) -> None:  # noqa: ANN401 - only passed on
