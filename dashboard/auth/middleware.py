@@ -9,6 +9,7 @@ Invariants:
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -20,6 +21,8 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.auth.sign_in_sessions import SignInSession, SignInSessions
+from runtime.rate_limited_log import RateLimitedLog
+from runtime.terminal import printable
 
 SIGN_IN: Final = "/sign-in"
 SINGLE_SIGN_ON: Final = "/sign-in/provider"
@@ -32,6 +35,9 @@ ACCOUNT: Final = "/account"
 SIGN_OUT: Final = "/sign-out"
 WHO_AM_I: Final = "/whoami"
 READY: Final = "/readyz"
+
+BASE_PATH: Final = "dashfleet.base_path"
+"""The key of the path below which the dashboard is served, in the scope of a request."""
 
 IDENTITY_HEADERS: Final = {"X-Df-User": "name", "X-Df-Org": "org", "X-Df-Role": "role", "X-Df-Session": "session"}
 """The headers that tell Streamlit about the user, with their names in `st.user`."""
@@ -64,7 +70,17 @@ _STREAMLIT_PREFIX: Final = "/_stcore/"
 _STREAMLIT_USED: Final = frozenset({"/_stcore/health", "/_stcore/host-config"})
 """Requests of Streamlit's page; its WebSocket is not a request. An upload would fill memory, also of other sessions."""
 
+_SOCKET: Final = "/_stcore/stream"
+_NO_UPGRADE: Final = (
+    "a browser's WebSocket arrived as an ordinary request, so its page stays empty: the proxy in front of the "
+    "dashboard must pass on the headers Upgrade and Connection"
+)
+_OTHER_ORIGIN: Final = (
+    "a WebSocket of a page at %r was rejected, since its request has the Host header %r: the page belongs to another "
+    "site, or the proxy in front of the dashboard does not pass on the Host header"
+)
 _RECHECK_SECONDS: Final = 2.0
+_log = RateLimitedLog(logging.getLogger(__name__))
 
 
 class AuthMiddleware:
@@ -93,13 +109,19 @@ class AuthMiddleware:
         if session is None:
             await _refusal(connection)(scope, receive, send)
         elif _is_closed(scope["path"]):
+            if scope["path"] == _SOCKET:
+                _log.warning("upgrade", _NO_UPGRADE)
             await PlainTextResponse("not found\n", 404)(scope, receive, send)
         else:
             await self._app(_identified(scope, session), receive, send)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = HTTPConnection(scope)
-        session = await self._session(connection, used=True) if is_same_origin(connection.headers) else None
+        same = is_same_origin(connection.headers)
+        if not same:
+            origin, host = connection.headers.get("origin", ""), connection.headers.get("host", "")
+            _log.warning("origin", _OTHER_ORIGIN, printable(origin), printable(host))
+        session = await self._session(connection, used=True) if same else None
         if session is None:
             await receive()
             await send({"type": "websocket.close", "code": 1008})

@@ -31,7 +31,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboard.auth import sso_accounts
-from dashboard.auth.middleware import SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK
+from dashboard.auth.middleware import BASE_PATH, SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK
 from dashboard.auth.passwords import AccountError
 from dashboard.auth.sign_in import SignIn, safe_next
 from dashboard.i18n.language import _, marked
@@ -96,7 +96,8 @@ class SingleSignOn:
         wanted = safe_next(request.query_params.get(_WANTED, ""))
         request.session.clear()
         request.session[_WANTED] = wanted
-        back = str(request.url.replace(path=SINGLE_SIGN_ON_BACK, query="", fragment=""))
+        path = request.scope.get(BASE_PATH, "") + SINGLE_SIGN_ON_BACK
+        back = str(request.url.replace(path=path, query="", fragment=""))
         try:
             self._check_metadata(await self._provider.load_server_metadata())
             response: Response = await self._provider.authorize_redirect(request, back)

@@ -44,6 +44,8 @@ from dashboard.page.page import discover
 from dashboard.page.services import REGISTERED, SECRETS, Services
 from dashboard.publishing.publisher import Publisher
 from dashboard.server import moved_pages, proxy_headers, streamlit_fixes
+from dashboard.server.base_path import BasePath
+from dashboard.server.connection_notice import ConnectionNotice
 from dashboard.server.proxy_headers import TrustedProxies
 from dashboard.widgets import component, theme
 from runtime.clock import Clock, SystemClock
@@ -117,7 +119,9 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
         middleware=[
             Middleware(TrustedProxies, proxies=settings.proxies),
             Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, *settings.hosts], www_redirect=False),
+            *([Middleware(BasePath, base=settings.base_path)] if settings.base_path else []),
             Middleware(AuthMiddleware, sessions=sessions, cookie=sign_in.token),
+            Middleware(ConnectionNotice),
         ],
         lifespan=_lifespan(settings, shared, process, on_ready),
         on_script_error=_script_failed,

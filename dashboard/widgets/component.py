@@ -17,7 +17,9 @@ from starlette.routing import Route
 from dashboard.widgets.asset_files import ASSETS, asset
 
 _PATH: Final = "/scripts"
-_LOADER: Final = "const script = await import(location.origin + {address!r});\nexport default script.default;"
+_LOADER: Final = (
+    "const script = await import(new URL('.' + {address!r}, location).href);\nexport default script.default;"
+)
 _FOR_EVER: Final = {"cache-control": "private, max-age=31536000, immutable"}
 
 

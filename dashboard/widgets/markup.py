@@ -165,7 +165,7 @@ def comparison(heads: Iterable[str], rows: Iterable[tuple[str, str, str, Word]])
 
 def downloads(label: str, files: Iterable[tuple[str, str]]) -> str:
     """Return links to files, each a name and an address, after a label."""
-    links = "".join(f'<a href="{escape(href)}" download>{escape(name)}</a>' for name, href in files)
+    links = "".join(f'<a href="{_relative(href)}" download>{escape(name)}</a>' for name, href in files)
     return f'<p class="df-note df-downloads"><span>{escape(label)}</span>{links}</p>'
 
 
@@ -182,11 +182,11 @@ def brand(logo: str) -> str:
 
 def signed_in(user: str, org: str, *, account: tuple[str, str], sign_out: str, label: str) -> str:
     """Return the signed-in user with a link to the account, an address and its title, and the sign-out button."""
-    address, title = map(escape, account)
+    address, title = _relative(account[0]), escape(account[1])
     return (
         f'<div class="df-visitor"><a href="{address}" target="_self" title="{title}"><strong>{escape(user)}</strong>'
         f"<span>{escape(org)}</span></a>"
-        f'<form method="post" action="{escape(sign_out)}"><button type="submit">{escape(label)}</button>'
+        f'<form method="post" action="{_relative(sign_out)}"><button type="submit">{escape(label)}</button>'
         "</form></div>"
     )
 
@@ -194,3 +194,8 @@ def signed_in(user: str, org: str, *, account: tuple[str, str], sign_out: str, l
 def live_stamp(text: str) -> str:
     """Return the time of the last refresh."""
     return f'<p class="df-note df-live">{escape(text)}</p>'
+
+
+def _relative(address: str) -> str:
+    """Return an address of the site relative to the page, as the dashboard may be below a path."""
+    return escape(f".{address}")

@@ -41,6 +41,11 @@ class DashboardSettings(ClientSettings):
         default_factory=list,
         description="Accepted host names in addition to loopback, such as a proxy's; *.example.org for all subdomains",
     )
+    base_path: str = Field(
+        "",
+        pattern=r"^((/[A-Za-z0-9._~-]+)+)?$",
+        description="Path below which a proxy serves the dashboard, such as /fleet; none if empty",
+    )
     proxies: list[ProxyAddress] = Field(
         default_factory=list,
         description="Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto headers are used",

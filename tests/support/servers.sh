@@ -16,6 +16,7 @@ need mosquitto mosquitto
 need nats-server nats-server
 need postgresql /usr/lib/postgresql/*/bin/postgres
 need chromium chromium
+need nginx-light nginx
 need iproute2 ip
 need nftables nft
 need strace strace

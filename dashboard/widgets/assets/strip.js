@@ -3,7 +3,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".df-strip"), list = root.firstElementChild;
   root.setAttribute("aria-label", data.name);
   while (list.children.length > data.links.length) list.lastChild.remove();
-  data.links.forEach(({ text, tone, href }, i) => {
+  data.links.forEach(({ text, tone, href: address }, i) => {
+    const href = "." + address;
     const item = list.children[i] ?? list.appendChild(document.createElement("li"));
     const link = item.firstChild ?? item.appendChild(document.createElement("a"));
     link.className = `df-chip df-${tone}`;

@@ -137,7 +137,7 @@ function fill(cell, content, item, trigger) {
 const KINDS = {
   name: ({ text, detail, hint }, item) => {
     const link = titled(node("a", "df-name", text), hint);
-    link.href = item.href;
+    link.href = "." + item.href;
     return detail ? [link, node("span", "df-sub", detail)] : [link];
   },
   chip: ({ text, tone, hint, detail }) => {

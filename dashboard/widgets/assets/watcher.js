@@ -35,11 +35,11 @@
     next = 0;
     waiting ??= Date.now();
     try {
-      const answer = await fetch(used ? "/whoami?active" : "/whoami", {
+      const answer = await fetch(used ? "./whoami?active" : "./whoami", {
         cache: "no-store", redirect: "error", signal: AbortSignal.timeout(PERIOD + 1000),
       });
       if (answer.status === 401) {
-        location.assign("/sign-in?next=" + encodeURIComponent(location.pathname + location.search));
+        location.assign("./sign-in?next=" + encodeURIComponent(location.pathname + location.search));
         return;
       }
       if (!answer.ok) throw new Error(answer.statusText);
