@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from ingestor.alerts.plan import Plan
 from ingestor.alerts.watch import Watch
 from ingestor.domain.alert import Alert
-from ingestor.storage.alert_store import read_goodbyes, read_machine_alerts, read_points, samples_before
+from ingestor.storage.alert_store import POINTS_MAX, read_goodbyes, read_machine_alerts, read_points, samples_before
 from runtime.clock import Clock
 from schemas.alerts.replay import Replay
 from schemas.alerts.timeline import AlertSpan, collect
@@ -143,6 +143,8 @@ class _Evaluation:
         """Evaluate the next slice; return the result after the last one."""
         watch, end = self.window.watch, min(self._at + SLICE, now)
         points = read_points(self._engine, watch.machine.id, self._at, end if end < now else now + AHEAD)
+        if len(points) == POINTS_MAX:
+            end = min(end, max(points[-1].at, self._at + 1))
         goodbyes = [(at, None) for at in self._goodbyes if self._at < at <= end]
         for at, point in merge([(point.at, point) for point in points], goodbyes, key=itemgetter(0)):
             if point is None:

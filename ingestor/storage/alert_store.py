@@ -18,6 +18,9 @@ from schemas.database.rule_rows import read_rule
 from schemas.database.tables import alert, alert_rule, dead_letter, dirty, hour, org, pruned, sample, transition
 from schemas.fleet.history import DAY, MINUTE
 
+POINTS_MAX = 5_000
+"""Samples evaluated in one step, about a tenth of a second: a flood of late samples does not delay other machines."""
+
 GRACEFUL = ("stopped", "restarting", "rebooting", "asleep")
 """Reasons of a stop in order."""
 
@@ -48,14 +51,15 @@ def read_rules(connection: Connection) -> dict[str, list[StoredRule]]:
 def read_points(engine: Engine, machine_id: int, start: int, end: int) -> list[SamplePoint]:
     """Return a machine's stored samples after `start` until `end` (server's clock), oldest first.
 
-    A sample that is dated after its arrival counts as taken when it arrived.
+    A sample that is dated after its arrival counts as taken when it arrived. At most POINTS_MAX samples are read.
     """
     offset, delay = sample.c.clock_offset_milliseconds, sample.c.delay_milliseconds
     at = sample.c.sampled_at + offset
     query = (
         select(at, delay - offset, offset, sample.c.extra, *(sample.c[name] for name in VITALS))
         .where(sampled_within(machine_id, start, end), at > start, at <= end)
-        .order_by(at, sample.c.stream_number, sample.c.seq)
+        .order_by(sample.c.sampled_at, sample.c.stream_number, sample.c.seq)  # the key: no row beyond is read
+        .limit(POINTS_MAX)
     )
     with engine.connect() as connection:
         rows = connection.execute(query).all()

@@ -112,6 +112,21 @@ def test_a_full_disk_during_an_outage_is_one_alert_with_its_true_times_published
     assert (told.since, told.until, told.past, told.id) == (began, ended, True, found[0].id)
 
 
+def test_many_late_samples_are_evaluated_in_steps_of_few_with_the_same_result(
+    bench: Bench, attic: Outbox, fleet: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestor.storage.alert_store.POINTS_MAX", 7)
+    monkeypatch.setattr("ingestor.alerts.late_data.POINTS_MAX", 7)
+    began, ended = be_cut_off_for_an_hour(bench, attic)
+    bench.publish(attic.live(attic.take(disk_percent=50.0)))
+    for start in range(0, 360, 90):
+        bench.publish(attic.late(attic.waiting[start : start + 90]))
+        bench.step(0.5)
+    bench.step(0.5, steps=80)
+    found = [row for row in rows(fleet) if row.rule == "disk"]
+    assert [(row.started_at, row.ended_at, row.past) for row in found] == [(began, ended, True)]
+
+
 def test_the_begin_of_an_active_alert_is_corrected_and_the_alert_stays_the_same(
     bench: Bench, attic: Outbox, fleet: Engine
 ) -> None:
