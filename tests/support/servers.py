@@ -42,6 +42,17 @@ def require_program(name: str, package: str) -> str:
     return path
 
 
+def require_module_of_node(name: str) -> str:
+    """The path of node, with this module installed beside `connect.js`. Missing: as in `require_program`."""
+    node = require_program("node", "nodejs npm")
+    if not (Path(__file__).parent / "node" / "node_modules" / name).is_dir():
+        message = f"{name} for node is missing: run npm ci in tests/support/node"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return node
+
+
 def stop(process: subprocess.Popen[bytes], *, seconds: float = 10.0) -> None:
     """End a child politely, then by force, and reap it."""
     process.terminate()

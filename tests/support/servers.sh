@@ -19,10 +19,20 @@ need chromium chromium
 need nginx-light nginx
 need iproute2 ip
 need nftables nft
+need nodejs node
+need npm npm
 need strace strace
 need faketime faketime
 
+modules() { # of node: foreign clients of the brokers
+    cd "$(dirname "$0")/node"
+    if [ -d node_modules ] || ! command -v npm >/dev/null 2>&1; then return; fi
+    npm ci --no-audit --no-fund --ignore-scripts --silent ||
+        echo "some tests will be skipped; to run them: npm ci in tests/support/node"
+}
+
 if [ -z "$missing" ]; then
+    modules
     exit 0
 fi
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
@@ -32,3 +42,4 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 else
     echo "some tests will be skipped; to run them: apt-get install$missing"
 fi
+modules
