@@ -10,6 +10,7 @@ from dashboard.i18n import text
 from dashboard.i18n.external_texts import translated_details
 from dashboard.i18n.language import _
 from dashboard.i18n.text import Word
+from dashboard.silences import texts
 
 
 def lines(found: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, Word, str]]:
@@ -18,10 +19,15 @@ def lines(found: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, 
         (
             text.moment(row.started_at, now, zone),
             state(row),
-            _described(row, _lasted(row, now)),
+            _described(row, _lasted(row, now), *_attention(row, now, zone)),
         )
         for row in found
     ]
+
+
+def _attention(row: Row[Any], now: int, zone: tzinfo) -> list[str]:
+    word = texts.attention(row, now, zone)
+    return [] if word is None else [word.label, texts.attention_reason(row)]
 
 
 def chips(found: Sequence[Row[Any]]) -> list[Word]:

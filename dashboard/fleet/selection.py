@@ -13,12 +13,12 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard.actions import dialog
-from dashboard.fleet.state import MachineSelection
 from dashboard.i18n import text
 from dashboard.i18n.language import _, ngettext
 from dashboard.page import last_good, system_status
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup, table
+from dashboard.widgets.ticked_rows import TickedRows
 from schemas.database.queries import machines
 from schemas.database.queries.machines import Filters
 
@@ -57,8 +57,8 @@ def bar(context: PageContext, key: str, filters: Filters, total: int) -> None:
         st.button(_("Run action …"), type="primary", on_click=partial(_act, context, key), disabled=bool(why))
 
 
-def _selection() -> MachineSelection:
-    chosen: MachineSelection = st.session_state.setdefault(_SELECTION, MachineSelection())
+def _selection() -> TickedRows:
+    chosen: TickedRows = st.session_state.setdefault(_SELECTION, TickedRows())
     return chosen
 
 

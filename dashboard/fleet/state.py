@@ -17,7 +17,7 @@ from dashboard.i18n.text import HEALTH, PRESENCE
 from schemas.contract.topics import is_id
 from schemas.database.queries.choices import is_choice, is_label
 from schemas.database.queries.fleet_order import SORT_ORDERS
-from schemas.database.queries.machines import SELECTION_MAX, Filters
+from schemas.database.queries.machines import Filters
 from schemas.database.queries.tiles import READINGS
 
 PAGE_SIZE: Final = 50
@@ -70,33 +70,6 @@ class RowSnapshot:
     def is_outdated(self, newest_change: int | None) -> bool:
         """Return True if a machine went offline or stale since the page was sorted by severity."""
         return newest_change != self.newest_change and newest_change is not None and self.view.filters.by_severity
-
-
-@dataclass(frozen=True, slots=True)
-class MachineSelection:
-    """The ids of the ticked machines. A new `revision` makes the browser discard its ticks."""
-
-    revision: int = 0
-    names: tuple[str, ...] = ()
-
-    def ticked(self, received: object) -> "MachineSelection":
-        """Apply ticks from the browser. Those of another revision, or malformed ones, change nothing."""
-        if not isinstance(received, Mapping) or received.get("revision") != self.revision:
-            return self
-        changes = received.get("changes")
-        if not isinstance(changes, Mapping):
-            return self
-        known = dict.fromkeys(self.names)
-        for name, on in changes.items():
-            if on is True and isinstance(name, str) and is_id(name):
-                known.setdefault(name)
-            elif on is False:
-                known.pop(name, None)
-        return replace(self, names=tuple(known)[:SELECTION_MAX])
-
-    def set(self, names: Sequence[str]) -> "MachineSelection":
-        """Replace the selection, other than by ticks."""
-        return MachineSelection(self.revision + 1, tuple(names))
 
 
 Find = Callable[[FleetView], tuple[tuple[str, ...], int]]

@@ -1,4 +1,4 @@
-"""Numbers that every page shows: machines that need attention, and active problems. Cached for all visitors."""
+"""Numbers that every page shows, cached for all visitors: machines that need attention, and unattended problems."""
 
 from typing import Final
 
@@ -6,11 +6,11 @@ from dashboard.page import last_good
 from dashboard.page.page import PageContext
 from schemas.database.queries import machines
 from schemas.database.queries.machines import Counts, Filters
-from schemas.database.queries.problems import count_active_problems
+from schemas.database.queries.problems import count_unattended_problems
 
 _SHARED_SECONDS: Final = 1
 _counts = last_good.cached(machines.count_by_status, seconds=_SHARED_SECONDS)
-_problems = last_good.cached(count_active_problems, seconds=_SHARED_SECONDS)
+_problems = last_good.cached(count_unattended_problems, seconds=_SHARED_SECONDS)
 
 
 def read_counts(context: PageContext, filters: Filters) -> Counts | None:
@@ -25,5 +25,5 @@ def count_troubled(context: PageContext) -> int:
 
 
 def count_problems(context: PageContext) -> int:
-    """Return the number of active alerts and incidents."""
+    """Return the number of active incidents and of active alerts that nobody attends to."""
     return last_good.read_org(context, "problems.count", _problems) or 0

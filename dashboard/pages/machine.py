@@ -20,6 +20,7 @@ from dashboard.machine import charts as machine_charts
 from dashboard.machine.charts import Chart
 from dashboard.page import dialog_steps, last_good, refresh, system_status
 from dashboard.page.page import Page, PageContext
+from dashboard.silences import buttons
 from dashboard.widgets import cells, charts, markup, table, theme
 from schemas.contract.org_config import OrgConfig
 from schemas.contract.topics import is_id
@@ -164,6 +165,7 @@ def _history(context: PageContext, name: str) -> None:
         if alerts:
             with _card(right, "alerts", _("Alerts")):
                 st.html(markup.timeline(alert_rows.lines(alerts, context.now(), context.zone)))
+                buttons.draw(context, name, [row for row in alerts if row.ended_at is None])
         with _card(left, "configuration", _("Configuration")):
             configuration.draw(context, row)
         if context.may_act:

@@ -5,18 +5,20 @@ from typing import Final
 
 import streamlit as st
 
+from dashboard.changes import pending_changes
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
-from dashboard.page import last_good, refresh
+from dashboard.page import dialog_steps, last_good, refresh
 from dashboard.page.page import Page, PageContext
-from dashboard.problems import filters, rows, view
+from dashboard.problems import filters, rows, selection, view
 from dashboard.widgets import cells, markup, table
 from schemas.database.queries import machines, problems
-from schemas.database.queries.problems import RESOLVED, ListedProblem, ProblemFilter
+from schemas.database.queries.problems import ACTIVE, RESOLVED, ListedProblem, ProblemFilter
 
 PAGE = Page(title=marked("Problems"), path="problems", icon=":material/notifications:", order=2)
 
 _MACHINE: Final = "machine"
+_TABLE: Final = "problems_table"
 _SHOWN_FIRST: Final = 100
 _SHOWN_MAX: Final = 2000
 _SHOWN: Final = "problems.shown"
@@ -41,10 +43,14 @@ def show(context: PageContext) -> None:
     filters.sync_from_address(context)
     st.html(markup.heading(_(PAGE.title), 1))
     filters.draw(context)
+    dialog_steps.open_requested(context)
     refresh.auto_refresh(partial(_list, context), seconds=context.refresh_seconds, key="problems")
 
 
 def _list(context: PageContext) -> None:
+    if dialog_steps.is_requested():
+        st.rerun()
+    pending_changes.draw(context)
     wanted, most = filters.current(), int(st.session_state.setdefault(_SHOWN, _SHOWN_FIRST))
     found = last_good.read_org(context, "problems", problems.list_problems, wanted, offset=0, limit=most + 1)
     if found is None:
@@ -54,7 +60,18 @@ def _list(context: PageContext) -> None:
         return
     shown = found[:most]
     drawn = rows.rows(shown, context.now(), context.zone, path=f"/{PAGE.path}", machine_path=f"/{_MACHINE}")
-    opened = table.draw("problems_table", _(PAGE.title), cells.columns(rows.HEADS), drawn, total=len(drawn))
+    may_tick = context.may_act and wanted.state == ACTIVE
+    if may_tick:
+        selection.bar(context, _TABLE, shown)
+    opened = table.draw(
+        _TABLE,
+        _(PAGE.title),
+        cells.columns(rows.HEADS),
+        drawn,
+        total=len(drawn),
+        ticks=selection.shown(shown) if may_tick else None,
+        on_ticks=partial(selection.take_ticks, context, _TABLE),
+    )
     for problem in shown:
         if problem.id == opened:
             _open(context, problem)

@@ -12,6 +12,7 @@ from dashboard.i18n import text
 from dashboard.i18n.external_texts import translated_details
 from dashboard.i18n.language import _, marked, pgettext
 from dashboard.i18n.text import Word
+from dashboard.silences import texts
 from dashboard.widgets import cells
 from schemas.database.queries.problems import ListedProblem
 
@@ -22,6 +23,7 @@ HEADS: Final[cells.Heads] = (
     ("labels", marked("Labels")),
     ("since", marked("Since")),
     ("lasted", marked("Duration")),
+    ("attention", marked("Attention")),
 )
 MACHINE_HEADS: Final[cells.Heads] = (
     ("machine", marked("Machine")),
@@ -45,6 +47,7 @@ def rows(
             cells.tags(text.labels(problem.labels)),
             cells.plain(text.short_moment(problem.started_at, now, zone)),
             cells.plain(lasted(problem, now)),
+            attention(problem, now, zone),
         )
         for problem in found
     ]
@@ -105,6 +108,12 @@ def severity_word(code: str) -> Word:
     if code == "critical":
         return Word(pgettext("severity", "Critical"), "bad")
     return Word(pgettext("severity", "Warning"), "fair")
+
+
+def attention(problem: ListedProblem, now: int, zone: tzinfo) -> dict[str, Any]:
+    """Return the cell that says who attends to a problem, with the reason as its hint; empty if nobody does."""
+    word = texts.attention(problem, now, zone)
+    return cells.plain("") if word is None else cells.chip(word, texts.attention_reason(problem))
 
 
 def lasted(problem: ListedProblem, now: int) -> str:

@@ -26,6 +26,7 @@ from runtime.errors import UserError
 from runtime.settings.dashboard import DashboardSettings
 from runtime.settings.secret_files import read_secret
 from schemas.contract.administration import Administration, ChangeKeys, RetireMachine
+from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence
 from schemas.contract.commands import Act, Order, Request, Rollout
 from schemas.contract.signing import KeyChange, key_id, public_key, sign
 
@@ -33,6 +34,9 @@ MAY_ACT: Final = frozenset((UserRole.OPERATOR, UserRole.ADMIN))
 MAY_ADMINISTER: Final = frozenset((UserRole.ADMIN,))
 CHANGE_MILLISECONDS: Final = 60_000
 """How long the request for a settings change is retried without an answer."""
+
+_OPERATED: Final = (RetireMachine, Acknowledge, AddSilence, EndSilence)
+"""Changes that operators may request too."""
 
 _STEP_SECONDS: Final = 0.1
 _FLUSH_SECONDS: Final = 1.0
@@ -156,10 +160,10 @@ class Publisher:
     def administer(self, org: str, change: Administration, *, role: UserRole, actor: str) -> str:
         """Request a change of the organisation and return the request's id. Raises NotAllowedError.
 
-        Operators may only retire a machine, so that one that misbehaves can be cut off at any time; everything else
-        decides whom the fleet trusts and is for admins.
+        Operators may only retire a machine, so that one that misbehaves can be cut off at any time, and acknowledge and
+        silence alerts; everything else decides whom the fleet trusts and is for admins.
         """
-        if role not in MAY_ADMINISTER and not (isinstance(change, RetireMachine) and role in MAY_ACT):
+        if role not in MAY_ADMINISTER and not (isinstance(change, _OPERATED) and role in MAY_ACT):
             raise NotAllowedError(_(_ONLY_ADMINS))
         why = self.unreachable()
         if why:

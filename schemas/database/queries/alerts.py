@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, select
 
 from schemas.database.queries.fetch import fetch_all
 from schemas.database.silence_rows import read_silence
-from schemas.database.tables import alert, machine, org, silence
+from schemas.database.tables import alert, alert_rule, machine, org, silence
 from schemas.fleet.silences import Silence
 
 
@@ -60,6 +60,12 @@ def list_silences(engine: Engine, org_name: str | None = None, *, limit: int = 1
     query = select(silence, org.c.name.label("org")).join_from(silence, org).order_by(silence.c.id.desc()).limit(limit)
     rows = fetch_all(engine, query if org_name is None else query.where(org.c.name == org_name))
     return [OrgSilence(row.org, found) for row in rows if (found := read_silence(row)) is not None]
+
+
+def list_rule_titles(engine: Engine, org_name: str) -> dict[str, str]:
+    """Return the title of each rule of an organisation, by its name."""
+    query = select(alert_rule.c.name, alert_rule.c.title).join_from(alert_rule, org).where(org.c.name == org_name)
+    return {row.name: row.title for row in fetch_all(engine, query.order_by(alert_rule.c.title))}
 
 
 _LISTED = (

@@ -31,6 +31,10 @@ INCIDENT_SEVERITIES: Final[Mapping[str, str]] = {
 
 CHOICES_MAX: Final = 200
 _ALERT, _INCIDENT = "alert-", "incident-"
+_ATTENTION: Final = (
+    *("acknowledged_at", "acknowledged_by", "acknowledged_comment"),
+    *("silenced_until", "silence_reason"),
+)
 _RANK: Final = {"critical": 0, "warning": 1}
 
 
@@ -60,6 +64,16 @@ class ListedProblem:
     hostname: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    acknowledged_at: int | None = None
+    acknowledged_by: str | None = None
+    acknowledged_comment: str | None = None
+    silenced_until: int | None = None
+    silence_reason: str | None = None
+
+    @property
+    def number(self) -> int:
+        """Number of the alert or incident in the database."""
+        return int(self.id.rpartition("-")[2])
 
     @property
     def is_incident(self) -> bool:
@@ -113,9 +127,10 @@ def find_problem(engine: Engine, org_name: str, id_: str) -> ListedProblem | Non
     return None
 
 
-def count_active_problems(engine: Engine, org_name: str) -> int:
-    """Return the number of active alerts and incidents."""
-    queries = (_alerts(org_name, ProblemFilter()), _incidents(org_name, ProblemFilter()))
+def count_unattended_problems(engine: Engine, org_name: str) -> int:
+    """Return the number of active incidents, and of active alerts that are neither acknowledged nor silenced."""
+    unattended = alert.c.acknowledged_at.is_(None), alert.c.silenced_until.is_(None)
+    queries = (_alerts(org_name, ProblemFilter()).where(*unattended), _incidents(org_name, ProblemFilter()))
     return sum(fetch_scalar(engine, query.with_only_columns(func.count())) or 0 for query in queries)
 
 
@@ -198,6 +213,7 @@ def _of_alert(row: Row[Any]) -> ListedProblem:
         machine=row.machine,
         hostname=row.hostname or row.machine,
         labels=row.labels or {},
+        **{name: getattr(row, name) for name in _ATTENTION},
     )
 
 

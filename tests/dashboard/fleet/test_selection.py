@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard.actions import dialog
 from dashboard.fleet import selection
-from dashboard.fleet.state import MachineSelection
+from dashboard.widgets.ticked_rows import TickedRows
 
 TABLE = "fleet_table"
 
@@ -17,7 +17,7 @@ TABLE = "fleet_table"
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The machines of each requested dialog; db-01 is selected at first."""
     about: list[tuple[str, ...]] = []
-    monkeypatch.setattr(st, "session_state", {selection._SELECTION: MachineSelection(names=("db-01",))})
+    monkeypatch.setattr(st, "session_state", {selection._SELECTION: TickedRows(names=("db-01",))})
     monkeypatch.setattr(dialog, "request", lambda _context, names: about.append(names))
     return about
 

@@ -2,10 +2,11 @@
 
 import pytest
 from seeding import NOW, Fleet
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from schemas.database.queries import problems
 from schemas.database.queries.problems import ProblemFilter
+from schemas.database.tables import alert
 
 
 @pytest.fixture
@@ -38,7 +39,19 @@ def test_active_ones_are_critical_first_then_the_newest(mixed: Fleet, reader: En
     assert found(reader)[0] == "disk"
     assert set(found(reader)[1:3]) == {"mass-silence", "blind"}
     assert found(reader)[3:] == ["cpu"]
-    assert problems.count_active_problems(reader, "home") == 4
+    assert problems.count_unattended_problems(reader, "home") == 4
+
+
+def test_problems_that_somebody_attends_to_are_listed_but_not_counted(mixed: Fleet, reader: Engine) -> None:
+    for rule, values in (
+        ("disk", {"acknowledged_at": NOW, "acknowledged_by": "ada"}),
+        ("cpu", {"silenced_until": NOW}),
+    ):
+        with mixed.engine.begin() as connection:
+            connection.execute(update(alert).where(alert.c.rule == rule, alert.c.ended_at.is_(None)).values(values))
+    assert problems.count_unattended_problems(reader, "home") == 2
+    listed = {each.rule: each for each in problems.list_problems(reader, "home", ProblemFilter(), offset=0, limit=9)}
+    assert (listed["disk"].acknowledged_by, listed["cpu"].silenced_until) == ("ada", NOW)
 
 
 def test_resolved_ones_are_the_last_to_end_first(mixed: Fleet, reader: Engine) -> None:

@@ -1,0 +1,1 @@
+"""Silences and acknowledgements: their dialogs, and their texts."""

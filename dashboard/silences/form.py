@@ -1,0 +1,191 @@
+"""The dialog that adds a silence, and the one that shows and ends one.
+
+Invariant: local times are those of the visitor's time zone, or of the one that the visitor chooses for a schedule.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from functools import cache, partial
+from typing import Any, Final
+from zoneinfo import ZoneInfo, available_timezones
+
+import streamlit as st
+
+from dashboard.changes import change_dialog
+from dashboard.i18n import text
+from dashboard.i18n.language import _, marked
+from dashboard.page import dialog_steps, last_good
+from dashboard.page.dialog_steps import DialogState
+from dashboard.page.page import PageContext
+from dashboard.silences import texts
+from dashboard.widgets import markup
+from schemas.contract.alerts import COMMENT_MAX, AddSilence, EndSilence, Weekly
+from schemas.contract.machine_selector import SELECTOR_LABELS_MAX, SELECTOR_VALUES_MAX, MachineSelector
+from schemas.database.queries import machines
+from schemas.database.queries.alerts import list_rule_titles
+from schemas.database.queries.choices import list_choices
+from schemas.database.queries.machines import Filters
+from schemas.fleet.silences import Silence, SilenceState
+
+HOUR: Final = 3600
+_LIFETIMES: Final = (HOUR // 2, HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, 24 * HOUR, 72 * HOUR, 168 * HOUR, 720 * HOUR)
+_ONCE, _LATER, _WEEKLY = "once", "later", "weekly"
+_KINDS: Final = {_ONCE: marked("From now"), _LATER: marked("Later"), _WEEKLY: marked("Every week")}
+_NOTE: Final = marked(
+    "Nobody is notified of alerts during a silence. Everything is recorded and shown as ever, and what lasts when the "
+    "silence ends is notified then."
+)
+_EVERYTHING: Final = marked("Without machines, labels and rule, all alerts of the organisation are silenced.")
+_END: Final = marked("Alerts that are active are notified again from now on.")
+
+
+def request(machine_names: Sequence[str] = (), rule: str = "") -> None:
+    """Have the next run open the dialog, with these machines and this rule filled in."""
+    dialog_steps.request(_("New silence"), _form, machines=tuple(machine_names)[:SELECTOR_VALUES_MAX], rule=rule)
+
+
+def request_details(silence: Silence) -> None:
+    """Have the next run open the dialog of one silence."""
+    dialog_steps.request(_("Silence {id}", id=silence.id), partial(_details, silence), dismissible=False)
+
+
+def rule_titles(context: PageContext) -> Mapping[str, str]:
+    """Return the titles of the organisation's rules, and of those that its alerts name, by rule."""
+    return last_good.read_org(context, "silences.rules", list_rule_titles) or {}
+
+
+def _form(context: PageContext, state: DialogState) -> None:
+    st.html(markup.note(_(_NOTE)))
+    _what(context, state)
+    kind = st.segmented_control(
+        _("When"),
+        list(_KINDS),
+        default=_ONCE,
+        required=True,
+        format_func=lambda code: _(_KINDS[code]),
+        key=state.key("kind"),
+    )
+    if kind == _WEEKLY:
+        _schedule_inputs(context, state)
+    else:
+        if kind == _LATER:
+            start = datetime.fromtimestamp(context.now() / 1000, context.zone).replace(tzinfo=None)
+            begin = start.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+            st.datetime_input(_("Start"), begin, key=state.key("start"))
+        st.selectbox(_("Duration"), _LIFETIMES, index=2, format_func=text.period, key=state.key("lifetime"))
+    reason = st.text_input(_("Reason"), max_chars=COMMENT_MAX, key=state.key("reason"), live="300ms")
+    complete = bool(reason.strip()) and (kind != _WEEKLY or bool(state.value("days")))
+    add = partial(_add, context, state)
+    dialog_steps.buttons(state, _("Silence"), add, disabled=not complete)
+
+
+def _what(context: PageContext, state: DialogState) -> None:
+    known: Sequence[str] = last_good.read_org(context, "silences.machines", machines.matching_names, Filters()) or []
+    named = state.about["machines"]
+    offered = list(dict.fromkeys((*named, *known)))
+    st.multiselect(
+        _("Machines"),
+        offered,
+        default=named,
+        max_selections=SELECTOR_VALUES_MAX,
+        placeholder=_("All machines"),
+        key=state.key("machines"),
+    )
+    choices = last_good.read_org(context, "silences.choices", list_choices)
+    st.multiselect(
+        _("Labels"),
+        [] if choices is None else list(choices.labels),
+        max_selections=SELECTOR_LABELS_MAX,
+        placeholder=_("Any label"),
+        key=state.key("labels"),
+    )
+    titles = rule_titles(context)
+    rules = list(dict.fromkeys(("", *titles, state.about["rule"])))
+    st.selectbox(
+        _("Rule"),
+        rules,
+        index=rules.index(state.about["rule"]),
+        format_func=lambda name: texts.rule(name, titles),
+        key=state.key("rule"),
+    )
+    if not (state.value("machines") or state.value("labels") or state.value("rule")):
+        st.html(markup.note(_(_EVERYTHING)))
+
+
+def _schedule_inputs(context: PageContext, state: DialogState) -> None:
+    st.pills(
+        _("Days"),
+        list(texts.DAYS),
+        selection_mode="multi",
+        format_func=lambda day: _(texts.DAYS[day]),
+        key=state.key("days"),
+    )
+    start, end = st.columns(2)
+    start.time_input(_("Start"), time(22), step=timedelta(minutes=15), key=state.key("from"))
+    end.time_input(_("End"), time(6), step=timedelta(minutes=15), key=state.key("until"))
+    zones = _zones()
+    own = zone_name(context.zone)
+    st.selectbox(_("Time zone"), zones, index=zones.index(own) if own in zones else 0, key=state.key("zone"))
+
+
+def _add(context: PageContext, state: DialogState) -> None:
+    title = _("New silence: {reason}", reason=str(state.value("reason") or "").strip())
+    invalid = _("This silence is not possible: check its start, its time zone and its labels.")
+    change_dialog.publish(context, state, partial(_change, context.zone, state), title=title, invalid=invalid)
+
+
+def _change(zone: tzinfo, state: DialogState) -> AddSilence:
+    """Return the change that was entered. Raises ValueError if it is not valid."""
+    pairs = [str(label).partition("=") for label in state.value("labels") or ()]
+    selector = MachineSelector(
+        labels={key: value for key, _equals, value in pairs}, machines=tuple(state.value("machines") or ())
+    )
+    fields: dict[str, Any] = {"lifetime_seconds": int(state.value("lifetime") or HOUR)}
+    if state.value("kind") == _LATER:
+        start: datetime = state.value("start")
+        fields["starts_at"] = round(start.replace(tzinfo=zone).astimezone(UTC).timestamp() * 1000)
+    if state.value("kind") == _WEEKLY:
+        times = {"start": f"{state.value('from'):%H:%M}", "end": f"{state.value('until'):%H:%M}"}
+        days = [day for day in texts.DAYS if day in (state.value("days") or ())]
+        fields = {"weekly": Weekly.model_validate({"days": days, **times, "zone": state.value("zone")})}
+    reason = str(state.value("reason") or "").strip()
+    return AddSilence(selector=selector, rule=state.value("rule") or None, reason=reason, **fields)
+
+
+def _details(silence: Silence, context: PageContext, state: DialogState) -> None:
+    now = context.now()
+    window = silence.window(now)
+    more: list[tuple[str, str]] = []
+    if silence.weekly is not None and window is not None:
+        more.append((_("Next window"), " – ".join(context.moment(at) for at in window)))
+    if silence.ended_by is not None:
+        more.append((_("Ended by"), silence.ended_by))
+    facts = (
+        (_("State"), texts.state(silence.state(now)).label),
+        (_("Machines"), texts.machines(silence.selector)),
+        (_("Rule"), texts.rule(silence.rule, rule_titles(context))),
+        (_("When"), texts.when(silence, now, context.zone)),
+        (_("Reason"), silence.reason),
+        (_("Created"), context.moment(silence.created_at)),
+        (_("Created by"), silence.created_by or text.UNKNOWN),
+        *more,
+    )
+    st.html(markup.facts(facts))
+    if silence.state(now) is SilenceState.PAST or not context.may_act:
+        dialog_steps.buttons(state)
+        return
+    if silence.state(now) is SilenceState.ACTIVE:
+        st.html(markup.note(_(_END)))
+    title = _("End silence {id}", id=silence.id)
+    end = partial(change_dialog.publish, context, state, partial(EndSilence, id=silence.id), title=title)
+    dialog_steps.buttons(state, _("End silence"), end)
+
+
+def zone_name(zone: tzinfo) -> str:
+    """Return the name of a time zone, UTC for one without a name."""
+    return zone.key if isinstance(zone, ZoneInfo) else "UTC"
+
+
+@cache
+def _zones() -> list[str]:
+    return ["UTC", *sorted(name for name in available_timezones() if "/" in name and not name.startswith("Etc/"))]
