@@ -94,6 +94,16 @@ def renew(directory: Path, names: Sequence[str], *, now: datetime.datetime) -> C
     return place
 
 
+def names_in(certificate: Path) -> list[str]:
+    """Return the host names and addresses in a certificate, in its order; none if it cannot be read."""
+    try:
+        read = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return []
+    return [str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress)]
+
+
 def new_authority(now: datetime.datetime) -> CertificatePair:
     """Return a new authority that is valid for AUTHORITY_DAYS."""
     key = ec.generate_private_key(ec.SECP256R1())

@@ -6,6 +6,7 @@ from typing import Final
 
 import streamlit as st
 
+from dashboard.enrolment import add_machine
 from dashboard.fleet import filters, map_choice, tile_map
 from dashboard.fleet.filters import COLOUR, GROUP, SYSTEM, TABLE, VIEW
 from dashboard.fleet.map_choice import MapChoice
@@ -28,6 +29,8 @@ def head(context: PageContext, title: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_head"):
         st.html(markup.heading(title, 1), width="content")
         st.space("stretch")
+        if context.may_administer:
+            st.button(_("Add machines …"), icon=":material/add:", key="fleet_add", on_click=add_machine.request)
         if filters.current().map:
             _colouring()
             _grouping(context)

@@ -8,6 +8,7 @@ from typing import Final
 import streamlit as st
 from sqlalchemy import Engine
 
+from dashboard.enrolment import add_machine
 from dashboard.export import downloads
 from dashboard.fleet import filters as fleet_filters
 from dashboard.fleet import rows, selection, state, strip, tile_map, view_switch
@@ -28,7 +29,6 @@ from schemas.fleet import history
 PAGE = Page(title=marked("Fleet"), path="fleet", icon=":material/dns:", order=0)
 
 _MACHINE: Final = "machine"
-_SETTINGS: Final = "settings"
 _SNAPSHOT: Final = "fleet.snapshot"
 _PAGER: Final = "fleet.pager"
 _TABLE: Final = "fleet_table"
@@ -205,13 +205,8 @@ def _no_machine(context: PageContext) -> None:
         st.code(_ON_THE_SERVER.format(org=context.org), language=None)
         st.markdown(_(_EMPTY_MORE))
         st.code(context.broker.install_command, language=None)
-        if _SETTINGS in context.pages:
-            st.page_link(
-                context.pages[_SETTINGS],
-                label=_("Or create a token here, with its install command"),
-                icon=":material/key:",
-                query_params={"section": "tokens"},
-            )
+        if context.may_administer:
+            st.button(_("Or add machines here …"), icon=":material/key:", key="fleet_add", on_click=add_machine.request)
         st.html(markup.note(_("Waiting for the first heartbeat …")))
 
 

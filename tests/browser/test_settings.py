@@ -205,7 +205,9 @@ def test_a_token_is_made_shown_once_enrols_a_machine_and_is_ended(
     token = Token.parse(dialog.locator("code").first.inner_text())
     line = dialog.locator("code").nth(1).inner_text()
     assert copied(page, dialog.get_by_test_id("stCode").nth(1)) == line
+    expect(dialog.get_by_role("heading", name="0 of 2 arrived")).to_be_visible()
     enrol_by(line, site, tmp_path, str(token))
+    expect(dialog.locator(".df-outcomes tr")).to_have_count(1)
     close(dialog)
     row = page.get_by_role("table", name="Enrolment tokens").get_by_role("row", name=re.compile(token.name))
     expect(row).to_contain_text("1 of 2")

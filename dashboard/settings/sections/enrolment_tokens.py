@@ -1,4 +1,4 @@
-"""Enrolment tokens: their remaining uses, and a new one with its install command."""
+"""Enrolment tokens: their remaining uses, and a new one (see `dashboard.enrolment`)."""
 
 from functools import partial
 from typing import Any, Final
@@ -6,24 +6,21 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from broker.access.credentials import hash_secret, new_token
-from dashboard.changes import change_dialog
+from dashboard.enrolment import add_machine
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
 from dashboard.i18n.text import Word
 from dashboard.page import dialog_steps, last_good, system_status
 from dashboard.page.dialog_steps import DialogState
-from dashboard.page.install_command import CA_NAME
 from dashboard.page.page import PageContext
 from dashboard.settings import credential_section
 from dashboard.settings.section import SectionRow, SettingsSection
 from dashboard.widgets import cells, markup
-from schemas.contract.administration import TOKEN_USES_MAX, AddToken, RevokeToken
+from schemas.contract.administration import RevokeToken
 from schemas.database.queries import settings
 
 SECTION = SettingsSection(title=marked("Enrolment tokens"), code="tokens", order=2)
 
-LIFETIMES: Final = (900, 3600, 86_400, 7 * 86_400, 30 * 86_400)
 _COLUMNS: Final = (
     ("name", marked("Token")),
     ("state", marked("State")),
@@ -32,12 +29,6 @@ _COLUMNS: Final = (
     ("who", marked("Created by")),
 )
 _INTRO: Final = marked("An enrolment token lets new machines join; each creates its own secret.")
-_RUN: Final = marked("On the machine, in a clone of DashFleet, run this command. It asks for the token:")
-_LOCAL: Final = marked(
-    "Replace SERVER with the broker's address; with the setting machines_server the dashboard shows it here. If the "
-    "broker listens on this machine only, dashfleet up --listen makes it reachable."
-)
-_TRUST: Final = marked("The machine verifies this server with the certificate in {file}: copy it there first.")
 _REVOKE: Final = marked("No more machines can enrol with {name}. The machines that have enrolled with it stay.")
 
 
@@ -47,7 +38,7 @@ def show(context: PageContext) -> None:
     credential_section.draw(
         SECTION,
         intro=_INTRO,
-        add=(marked("New token …"), _new),
+        add=(marked("New token …"), add_machine.form),
         columns=_COLUMNS,
         rows=None if found is None else [_row(context, row) for row in found],
         empty=(_("No tokens yet"), _("Create one, and run the command that comes with it on the machine.")),
@@ -74,39 +65,6 @@ def _row(context: PageContext, row: Row[Any]) -> SectionRow:
 
 def _used(row: Row[Any]) -> str:
     return _("{used} of {uses}", used=text.count(row.used), uses=text.count(row.uses))
-
-
-def _new(context: PageContext, state: DialogState) -> None:
-    st.number_input(_("Number of machines"), 1, TOKEN_USES_MAX, 1, key=state.key("uses"))
-    credential_section.lifetime_input(state, LIFETIMES, index=1)
-    dialog_steps.buttons(state, _("Create token"), partial(_create, context, state))
-
-
-def _create(context: PageContext, state: DialogState) -> None:
-    token = new_token(context.org)
-    make = partial(
-        AddToken,
-        name=token.name,
-        secret_hash=hash_secret(token.secret),
-        uses=int(state.value("uses") or 1),
-        lifetime_seconds=int(state.value("lifetime") or 3600),
-    )
-    state.reveal = _install
-    change_dialog.publish(context, state, make, title=_("New token {name}", name=token.name), secret=str(token))
-
-
-def _install(context: PageContext, state: DialogState) -> None:
-    broker = context.broker
-    st.html(markup.note(_(_RUN)))
-    st.code(broker.install_command, language=None, wrap_lines=True)
-    if not broker.is_known:
-        st.html(markup.note(_(_LOCAL)))
-    if CA_NAME not in broker.install_command:
-        return
-    st.html(markup.note(_(_TRUST, file=CA_NAME)))
-    if broker.ca_file is not None and broker.ca_file.exists():
-        content = broker.ca_file.read_bytes()
-        st.download_button(CA_NAME, content, CA_NAME, on_click="ignore", key=state.button_key("ca"))
 
 
 def _details(row: Row[Any], context: PageContext, state: DialogState) -> None:

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, Row, and_, select
 
 from schemas.contract.messages import Signed
 from schemas.contract.org_config import OrgConfig, Thresholds
 from schemas.database.queries.commands import WAITING
 from schemas.database.queries.fetch import fetch_all, fetch_first, fetch_mappings, fetch_scalar
-from schemas.database.queries.fleet_order import CURRENT_NOW
+from schemas.database.queries.fleet_order import CURRENT_NOW, PRESENCE_NOW
 from schemas.database.queries.machines import select_machines
-from schemas.database.tables import command, key_change, machine, org, principal, state, token
+from schemas.database.tables import command, enrolment, key_change, machine, org, principal, state, token
 from schemas.fleet import organisation
 from schemas.fleet.health import HealthStatus, health
 from schemas.fleet.history import Retention
@@ -71,6 +71,21 @@ def list_tokens(engine: Engine, org_name: str) -> list[Row[Any]]:
         .join_from(token, principal)
         .where(principal.c.org == org_name)
         .order_by(token.c.created_at.desc(), principal.c.name)
+    )
+    return fetch_all(engine, query)
+
+
+def list_arrivals(engine: Engine, org_name: str, token_name: str) -> list[Row[Any]]:
+    """Return the machines that have enrolled with a token, the first first, with their presence now."""
+    columns = (enrolment.c.machine, machine.c.hostname, state.c.last_seen_at, PRESENCE_NOW.label("presence"))
+    query = (
+        select(*columns)
+        .select_from(enrolment.join(principal, principal.c.username == enrolment.c.token))
+        .join(org, org.c.name == principal.c.org)
+        .outerjoin(machine, and_(machine.c.org_id == org.c.id, machine.c.name == enrolment.c.machine))
+        .outerjoin(state, state.c.machine_id == machine.c.id)
+        .where(principal.c.org == org_name, principal.c.role == "enrol", principal.c.name == token_name)
+        .order_by(enrolment.c.at, enrolment.c.machine)
     )
     return fetch_all(engine, query)
 

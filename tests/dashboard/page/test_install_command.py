@@ -1,8 +1,10 @@
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from broker.tls.certificates import create
 from dashboard.page.install_command import BrokerAddress
 from runtime.errors import SettingsError
 from runtime.settings.dashboard import DashboardSettings
@@ -19,6 +21,17 @@ def test_loopback_is_no_address_for_a_machine() -> None:
     found = broker_address()
     assert not found.is_known
     assert "--server mqtts://SERVER --ca-file ca.pem" in found.install_command
+
+
+def test_the_certificate_of_a_broker_that_listens_names_it_for_machines(tmp_path: Path) -> None:
+    settings = DashboardSettings(data=tmp_path, **URLS, server="mqtts://127.0.0.1:8883")
+    assert not BrokerAddress.of(settings).is_known
+    create(tmp_path / "tls", ["fleet.example.org", "10.0.0.5"], now=datetime.now(UTC))
+    assert BrokerAddress.of(settings).server == "mqtts://fleet.example.org:8883"
+    plain = DashboardSettings(data=tmp_path, **URLS, server="mqtt://127.0.0.1:1883")
+    assert not BrokerAddress.of(plain).is_known
+    told = DashboardSettings(data=tmp_path, **URLS, server=settings.server, machines_server="mqtts://told.example")
+    assert BrokerAddress.of(told).server == "mqtts://told.example"
 
 
 @pytest.mark.parametrize(

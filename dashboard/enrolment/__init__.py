@@ -1,0 +1,1 @@
+"""Adding machines to an organisation."""
