@@ -10,6 +10,7 @@ from cli import agent, alerts, backup, brokers, dead_letters, export, machines, 
 from cli.access import key, org, principal, token, user
 from cli.act import command, commands
 from cli.notify import command as notify
+from cli.rules import rule
 from cli.up import command as up
 from runtime.errors import UserError
 from runtime.extras import missing_extra
@@ -27,6 +28,7 @@ for group in (up, run, machines, watch, backup, export, report, brokers, command
 for name, group in {
     "agent": agent,
     "alerts": alerts,
+    "rule": rule,
     "silence": silence,
     "org": org,
     "token": token,

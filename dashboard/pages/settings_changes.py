@@ -35,6 +35,8 @@ KINDS: Final[Mapping[str, Marked]] = {
     "reinstate-machine": marked("Machine returned to service"),
     "change-keys": marked("Signing keys changed"),
     "clear-dead-letters": marked("Rejected messages cleared"),
+    "set-rule": marked("Alert rule changed"),
+    "delete-rule": marked("Alert rule removed"),
     "cancel": marked("Commands cancelled"),
     "add-person": marked("User added"),
     "set-role": marked("User's role changed"),

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from broker.access.policy import Principal, Role, may_administer
-from ingestor.admin import access, key_changes, silences, tokens
+from ingestor.admin import access, key_changes, rules, silences, tokens
 from ingestor.domain.command_changes import RequestRecord
 from ingestor.storage.command_store import find_request, insert_request
 from runtime.durations import duration
@@ -28,11 +28,13 @@ from schemas.contract.administration import (
     ChangeKeys,
     ClearDeadLetters,
     ConfigureOrg,
+    DeleteRule,
     ReinstateMachine,
     RetireMachine,
     RevokePrincipal,
     RevokeToken,
     RotatePrincipal,
+    SetRule,
 )
 from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence
 from schemas.database import tables
@@ -100,6 +102,8 @@ def _apply(connection: Connection, record: RequestRecord, change: Administration
             return key_changes.apply_signed(connection, org, change.change, now)
         case Acknowledge() | AddSilence() | EndSilence():
             return silences.apply(connection, org, change, storable(record.actor or record.principal), now)
+        case SetRule() | DeleteRule():
+            return rules.apply(connection, org, change, now)
         case ClearDeadLetters():
             deleted = delete_dead_letters(connection, org_name=org, machine_name=change.machine, until=change.until)
             return f"{deleted} deleted, of {change.machine or 'all senders'}"

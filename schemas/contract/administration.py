@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from schemas.contract.alert_rules import AlertRule
 from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence
 from schemas.contract.messages import ContractModel, Identifier, MetricName, Milliseconds, Reading, SecretHash, Signed
 
@@ -95,6 +96,20 @@ class ClearDeadLetters(ContractModel):
     until: Milliseconds | None = None
 
 
+class SetRule(ContractModel):
+    """Add an alert rule, or replace the one with its name. A rule that changes ends its active alerts."""
+
+    kind: Literal["set-rule"] = "set-rule"
+    rule: AlertRule
+
+
+class DeleteRule(ContractModel):
+    """Remove an alert rule. Its active alerts end."""
+
+    kind: Literal["delete-rule"] = "delete-rule"
+    name: Identifier
+
+
 Administration = (
     ConfigureOrg
     | AddToken
@@ -109,5 +124,7 @@ Administration = (
     | Acknowledge
     | AddSilence
     | EndSilence
+    | SetRule
+    | DeleteRule
 )
 """Any administrative change, discriminated by `kind`."""

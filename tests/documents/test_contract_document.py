@@ -19,6 +19,7 @@ from runtime.settings.broker import BrokerSettings
 from schemas.contract import (
     ack,
     administration,
+    alert_rules,
     alerts,
     commands,
     enrolment,
@@ -42,6 +43,7 @@ MODELS = [
     for module in (
         messages,
         ack,
+        alert_rules,
         alerts,
         org_config,
         enrolment,

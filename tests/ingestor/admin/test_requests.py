@@ -22,18 +22,22 @@ from schemas.contract.administration import (
     ChangeKeys,
     ClearDeadLetters,
     ConfigureOrg,
+    DeleteRule,
     ReinstateMachine,
     RetireMachine,
     RevokePrincipal,
     RevokeToken,
     RotatePrincipal,
+    SetRule,
 )
+from schemas.contract.alert_rules import RULES_MAX, AlertRule
 from schemas.contract.commands import Request
 from schemas.contract.org_config import OrgConfig
 from schemas.contract.signing import KeyChange, new_key, public_key, sign
 from schemas.database import tables
 from schemas.database.queries.dead_letters import list_dead_letters
 from schemas.database.queries.machines import list_machines
+from schemas.database.rule_rows import rule_values
 
 DASHBOARD = "_dashboard"
 RECORD = hash_secret("made-up")
@@ -47,6 +51,8 @@ EVERY_CHANGE = (
     RetireMachine(machine="attic"),
     ReinstateMachine(machine="cellar"),
     ClearDeadLetters(),
+    SetRule(rule=AlertRule(name="cpu", title="CPU", kind="above", metric="cpu_percent", threshold=1)),
+    DeleteRule(name="disk"),
     ChangeKeys(change=sign(KeyChange(change="add", org="home", public_key=public_key(new_key()), at=1), new_key())),
 )
 
@@ -90,6 +96,7 @@ def everything(fleet: Engine, *, org: str = "%") -> list[Any]:
         select(tables.principal).where(tables.principal.c.org.like(org)),
         select(tables.token).where(tables.token.c.username.like(f"{org}.%")),
         select(tables.machine).where(tables.machine.c.org_id.in_(own)),
+        select(tables.alert_rule).where(tables.alert_rule.c.org_id.in_(own)),
     )
     with fleet.connect() as connection:
         return [sorted(map(str, connection.execute(query))) for query in queries]
@@ -188,6 +195,32 @@ def test_dead_letters_are_cleared_of_the_organisation_only_and_not_those_that_ca
     assert [letter["org"] for letter in list_dead_letters(fleet, limit=9)] == ["office"]
 
 
+def test_a_rule_is_added_changed_and_removed_and_recorded(ask: Ask, fleet: Engine, clock: Clock) -> None:
+    rule = AlertRule(name="hot", title="Hot", kind="above", metric="temperature_celsius", threshold=80, for_seconds=60)
+    described = "temperature_celsius at least 80, for 1 min, clear after 1 min, warning, all machines"
+    assert ask(SetRule(rule=rule)) == ("accepted", f"hot: {described}")
+    assert ask(SetRule(rule=rule)) == ("accepted", "hot: nothing changed")
+    assert ask(SetRule(rule=rule.model_copy(update={"enabled": False}))) == ("accepted", f"hot: {described}, disabled")
+    with fleet.connect() as connection:
+        changed = connection.scalar(select(tables.alert_rule.c.changed_at).where(tables.alert_rule.c.name == "hot"))
+    assert changed is not None
+    assert changed > clock.now(), "a change at the same moment is noticed too"
+    assert ask(DeleteRule(name="hot")) == ("accepted", "hot")
+    assert sorted(row.kind for row in requests(fleet)) == ["delete-rule"] + ["set-rule"] * 3
+
+
+def test_an_organisation_has_a_bounded_number_of_rules(ask: Ask, fleet: Engine) -> None:
+    rule = AlertRule(name="hot", title="Hot", kind="away")
+    with fleet.begin() as connection:
+        org = connection.scalar(select(tables.org.c.id).where(tables.org.c.name == "home"))
+        have = connection.execute(select(tables.alert_rule).where(tables.alert_rule.c.org_id == org)).all()
+        for number in range(RULES_MAX - len(have)):
+            values = rule_values(rule.model_copy(update={"name": f"r{number}"}), 0)
+            connection.execute(tables.alert_rule.insert().values(org_id=org, **values))
+    assert ask(SetRule(rule=rule)) == ("refused", f"home has {RULES_MAX} rules: remove one first")
+    assert ask(SetRule(rule=rule.model_copy(update={"name": "r0", "title": "Other"})))[0] == "accepted"
+
+
 def test_a_machine_is_retired_and_comes_back_with_its_own_secret(
     bench: Bench, speaker: Speaker, ask: Ask, fleet: Engine, clock: Clock
 ) -> None:
@@ -260,6 +293,7 @@ def test_what_is_asked_of_one_organisation_changes_nothing_of_another(
         (RevokePrincipal(name="token-0"), "token-0 is neither a reader nor an operator"),
         (RetireMachine(machine="cellar"), "home has no machine cellar"),
         (ReinstateMachine(machine="attic"), "home.attic is not revoked"),
+        (DeleteRule(name="nothing"), "home has no rule nothing"),
     ],
     ids=lambda value: value.kind if hasattr(value, "kind") else "",
 )

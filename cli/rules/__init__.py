@@ -1,0 +1,1 @@
+"""`dashfleet rule`: the alert rules of an organisation."""

@@ -1,0 +1,117 @@
+"""`dashfleet rule`: rules are added, listed, changed, tested and removed."""
+
+import json
+from typing import Any
+
+import pytest
+from seeding import NOW, Fleet
+from sqlalchemy import Engine
+from typer.testing import CliRunner, Result
+
+import dashfleet
+from runtime.errors import UserError
+
+RUNNER = CliRunner()
+ADD = ("rule", "add", "hot", "--metric", "cpu_percent", "--above", "90", "--for", "5m", "--severity", "warning")
+
+
+def run(fleet: Engine, *arguments: str) -> Result:
+    return RUNNER.invoke(dashfleet.app, [*arguments, "--database", fleet.url.render_as_string(hide_password=False)])
+
+
+def rules(fleet: Engine, *arguments: str) -> dict[str, dict[str, Any]]:
+    result = run(fleet, "rule", "list", "--json", *arguments)
+    return {rule["name"]: rule for rule in json.loads(result.stdout) if rule["org"] == "home"}
+
+
+def refusal(fleet: Engine, *arguments: str) -> str:
+    """The sentence with which a command line is refused."""
+    error = run(fleet, *arguments).exception
+    assert isinstance(error, UserError), error
+    return str(error)
+
+
+def test_a_rule_is_added_listed_changed_and_removed(fleet: Engine) -> None:
+    assert set(rules(fleet)) == {"away", "clock", "cpu", "disk", "memory", "unmeasured"}
+    assert run(fleet, *ADD, "--label", "site=nantes").exit_code == 0
+    found = rules(fleet)["hot"]
+    assert (found["kind"], found["metric"], found["threshold"], found["for_seconds"]) == (
+        "above",
+        "cpu_percent",
+        90,
+        300,
+    )
+    assert (found["title"], found["severity"], found["enabled"]) == ("Hot", "warning", True)
+    assert found["selector"]["labels"] == {"site": "nantes"}
+    assert (found["condition"], found["machines"], found["active"]) == ("cpu_percent at least 90", "site=nantes", 0)
+    assert "hot" in run(fleet, "rule", "list").stdout
+    run(fleet, "rule", "edit", "hot", "--above", "95", "--clear-at", "85", "--all-machines")
+    run(fleet, "rule", "disable", "hot")
+    found = rules(fleet)["hot"]
+    assert (found["threshold"], found["clear_threshold"], found["for_seconds"], found["enabled"]) == (
+        95,
+        85,
+        300,
+        False,
+    )
+    assert found["selector"]["labels"] == {}
+    run(fleet, "rule", "enable", "hot")
+    shown = json.loads(run(fleet, "rule", "show", "hot", "--json").stdout)
+    assert (shown["name"], shown["enabled"]) == ("hot", True)
+    assert "cpu_percent at least 95, for 5 min, clear at 85" in run(fleet, "rule", "show", "hot").stdout
+    assert run(fleet, "rule", "remove", "hot").stdout == "Removed hot.\n"
+    assert "hot" not in rules(fleet)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fields"),
+    [
+        (("--metric", "fan_rpm", "--below", "300"), {"kind": "below", "metric": "fan_rpm", "threshold": 300}),
+        (("--metric", "network_sent_bytes", "--above", "1e6", "--rate"), {"kind": "rate-above", "threshold": 1e6}),
+        (("--kind", "no-data", "--metric", "fan_rpm"), {"kind": "no-data", "threshold": None}),
+        (("--kind", "changed", "--metric", "boot", "--clear-for", "1h"), {"kind": "changed", "clear_seconds": 3600}),
+        (("--kind", "disk-full", "--threshold", "7"), {"kind": "disk-full", "threshold": 7}),
+        (("--kind", "clock", "--threshold", "30"), {"kind": "clock", "threshold": 30}),
+        (("--kind", "rejected", "--threshold", "5"), {"kind": "rejected", "threshold": 5}),
+        (("--kind", "above", "--metric", "disk_percent"), {"kind": "above", "threshold": None}),
+        (("--kind", "away", "--machine", "attic"), {"kind": "away"}),
+    ],
+)
+def test_every_kind_can_be_added(fleet: Engine, arguments: tuple[str, ...], fields: dict[str, Any]) -> None:
+    result = run(fleet, "rule", "add", "one", *arguments)
+    assert result.exit_code == 0, result.exception
+    assert fields.items() <= rules(fleet)["one"].items()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("rule", "add", "x"), "name the condition with --above, --below or --kind"),
+        (("rule", "add", "x", "--above", "1"), "a rule of kind above needs a metric"),
+        (("rule", "add", "x", "--above", "1", "--below", "2"), "name one of --above, --below and --kind"),
+        (("rule", "add", "X", "--kind", "away"), "name: "),
+        (("rule", "add", "x", "--kind", "late"), "kind: "),
+        (("rule", "add", "x", "--kind", "away", "--for", "soon"), "'soon' is no"),
+        (("rule", "add", "x", "--kind", "away", "--label", "site"), "'site' is not a label"),
+        (("rule", "add", "cpu", "--kind", "away"), "home has a rule cpu already"),
+        (("rule", "add", "x", "--kind", "away", "--org", "nowhere"), "there is no organisation nowhere"),
+        (("rule", "show", "x"), "home has no rule x"),
+        (("rule", "remove", "x"), "home has no rule x"),
+    ],
+)
+def test_a_wrong_rule_is_refused_with_a_sentence(fleet: Engine, arguments: tuple[str, ...], said: str) -> None:
+    assert refusal(fleet, *arguments).startswith(said.partition("'soon'")[0])
+
+
+def test_a_rule_is_tested_against_the_present_and_the_past(
+    fleet: Engine, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeded = Fleet(database)
+    busy = seeded.machine("busy", cpu_percent=97.0)
+    seeded.minutes(busy, [10.0] * 10 + [99.0] * 10 + [10.0] * 10)
+    monkeypatch.setattr("cli.rules.rule.CLOCK", type("Fixed", (), {"now": lambda _: NOW})())
+    found = json.loads(run(fleet, "rule", "test", "cpu", "--json").stdout)
+    assert found["now"] == [{"machine": "busy", "value": "97 %"}]
+    assert [(alert["machine"], alert["until"] - alert["since"]) for alert in found["alerts"]] == [("busy", 600_000)]
+    assert "1 fulfil the condition now" in run(fleet, "rule", "test", "cpu").stdout
+    assert "does not contain the signal" in run(fleet, "rule", "test", "clock").stdout
