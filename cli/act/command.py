@@ -74,9 +74,7 @@ PerMinute = Annotated[
 ]
 StopPercent = Annotated[
     float | None,
-    typer.Option(
-        help="Cancel the rest if more than this percentage did not succeed.", min=0, max=100, show_default="see below"
-    ),
+    typer.Option(help="Cancel the rest if failures exceed this percentage.", min=0, max=100, show_default="see below"),
 ]
 AllAtOnce = Annotated[bool, typer.Option("--all-at-once", help="Run the action on all machines at once.")]
 Key = Annotated[

@@ -78,7 +78,7 @@ def _summary(progress: ActProgress) -> str:
 
 
 def _table(progress: ActProgress) -> "Table":
-    """Return a row per machine; of many machines, those that did not succeed first."""
+    """Return a row per machine; of many machines, those that failed first."""
     from rich.table import Table
     from rich.text import Text
 

@@ -47,6 +47,7 @@ from dashboard.server import moved_pages, proxy_headers, streamlit_fixes
 from dashboard.server.base_path import BasePath
 from dashboard.server.connection_notice import ConnectionNotice
 from dashboard.server.proxy_headers import TrustedProxies
+from dashboard.server.unknown_pages import UnknownPages
 from dashboard.widgets import component, theme
 from runtime.clock import Clock, SystemClock
 from runtime.errors import UserError
@@ -115,6 +116,7 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
             *downloads.routes(),
             *tiles.routes(),
             *moved_pages.routes(),
+            UnknownPages(frozenset(page.path for page, _show in discover(pages))),
         ],
         middleware=[
             Middleware(TrustedProxies, proxies=settings.proxies),

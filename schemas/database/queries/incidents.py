@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, or_, select
+from sqlalchemy import Engine, Row, Select, and_, or_, select
 
 from schemas.database.queries.fetch import fetch_all
 from schemas.database.tables import incident, org
 from schemas.fleet.availability import Span
+
+_asking = org.alias("asking")
 
 
 def list_incidents_within(engine: Engine, org_name: str, within: Span) -> list[Row[Any]]:
@@ -17,8 +19,11 @@ def list_incidents_within(engine: Engine, org_name: str, within: Span) -> list[R
 
 
 def _incidents(org_name: str) -> Select[Any]:
+    """An incident of the whole system that ended before the organisation was created did not concern it."""
+    created_at = select(_asking.c.created_at).where(_asking.c.name == org_name).scalar_subquery()
+    lived = or_(incident.c.ended_at.is_(None), incident.c.ended_at >= created_at)
     return (
         select(incident.c.kind, incident.c.started_at, incident.c.ended_at, incident.c.details)
         .select_from(incident.outerjoin(org))
-        .where(or_(incident.c.org_id.is_(None), org.c.name == org_name))
+        .where(or_(and_(incident.c.org_id.is_(None), lived), org.c.name == org_name))
     )

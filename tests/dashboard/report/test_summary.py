@@ -86,6 +86,14 @@ def test_a_machine_has_its_availability_hours_disk_and_ledger(fleet: Fleet) -> N
     assert count_hours(fleet.engine, "home", report.within) == 80
 
 
+def test_an_incident_of_the_system_before_the_organisation_existed_is_not_in_its_report(fleet: Fleet) -> None:
+    fleet.machine("attic")  # creates the organisation, now
+    fleet.incident("blind", ended_at=fleet.now - 1)
+    assert gathered(fleet, days=1).incidents == []
+    fleet.incident("blind", ended_at=fleet.now)
+    assert len(gathered(fleet, days=1).incidents) == 1
+
+
 def test_what_was_before_the_time_and_in_another_organisation_is_not_in_it(fleet: Fleet) -> None:
     mine, other = fleet.machine("attic"), fleet.machine("attic", org="acme")
     for key in (mine, other):
