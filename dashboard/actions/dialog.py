@@ -125,12 +125,13 @@ def _machines(targets: tuple[Target, ...]) -> None:
 def _rollout(state: DialogState, offer: Offer, machines: int) -> None:
     """Draw the inputs of the pace; each action has its own, as their defaults depend on it."""
     usual, most = default_rollout(offer.name, machines), min(_CANARY_MAX, machines - 1)
-    with st.expander(_("Rolling rollout: {pace}", pace=plan_text.pace(usual)), expanded=usual != Rollout()):
+    with st.expander(_("Rolling rollout"), expanded=usual != Rollout()):
         canary, per_minute, stop = (_rollout_key(state, offer, name) for name in _ROLLOUT)
         st.number_input(_("Canary machines"), 0, most, usual.canary, help=_("0: none"), key=canary)
         rate, all_at_once = usual.per_minute or 0, _("0: all at once")
         st.number_input(_("Then machines per minute"), 0, _PER_MINUTE_MAX, rate, help=all_at_once, key=per_minute)
         st.number_input(_("Stop if failures exceed (%)"), 0, 100, int(usual.stop_percent), key=stop)
+        st.html(markup.note(plan_text.pace(_chosen_rollout(state, offer) or usual)))
 
 
 def _rollout_key(state: DialogState, offer: Offer, name: str) -> str:

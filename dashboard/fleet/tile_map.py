@@ -50,7 +50,7 @@ _SIGNS: Final = {
 """Symbols in the tiles, which do not rely on colour, in the order of the legend."""
 
 _LEVEL_SIGNS: Final = {letter: "" if letter == "0" else letter for letter, _least in reversed(LEVELS)}
-_LEVEL_TONES: Final = {"0": "good", "5": "plain", "7": "fair", "9": "bad"}
+_LEVEL_TONES: Final = {"0": "good", "5": "good", "7": "fair", "9": "bad"}
 COLOURS: Final = {"": marked("Status"), "cpu": marked("CPU"), "memory": marked("Memory"), "disk": marked("Disk")}
 """The titles of what tiles can be coloured by."""
 

@@ -119,7 +119,7 @@ function stamps(looks, ink, size) {
     pen.strokeStyle = sign ? strong : edge;
     pen.strokeRect(0.5, 0.5, side - 1, side - 1);
     pen.fillStyle = ink.card;
-    pen.font = `700 ${size * 0.75}px sans-serif`;
+    pen.font = `700 ${Math.min(size * 0.75, 22 * (devicePixelRatio || 1))}px sans-serif`;
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     pen.fillText(sign, side / 2, side / 2 + size * 0.04);

@@ -60,7 +60,7 @@ def test_a_colouring_has_ranges_in_words_and_greys_what_is_not_current() -> None
     drawn = tile_map.legend(map_of("".join((*(letter for letter, _ in LEVELS), "o", UNJUDGED))), "disk")
     assert [(each["sign"], each["label"], each["tone"]) for each in drawn] == [
         ("", "Disk: below 50 %", "good"),
-        ("5", "Disk: 50 % or more", "plain"),
+        ("5", "Disk: 50 % or more", "good"),
         ("7", "Disk: 75 % or more", "fair"),
         ("9", "Disk: 90 % or more", "bad"),
         ("·", "Disk: –", "plain"),
