@@ -82,7 +82,8 @@ class Mqtt:
         self._subscriber = Subscriber(subscriptions, monotonic)
         self._will = will
         self._keep_alive_seconds = keep_alive_seconds
-        self._tls = tls_context(ca_file) if address.tls else None
+        self.tls = tls_context(ca_file) if address.tls else None
+        """The TLS context, which knows the end of the broker's certificate; None without TLS."""
         self.backoff = backoff or Backoff()
         self._monotonic = monotonic
         self._state = _State.IDLE
@@ -262,8 +263,8 @@ class Mqtt:
             deliver=self._deliver,
         )
         client.username_pw_set(self._username, self._password)
-        if self._tls is not None:
-            client.tls_set_context(self._tls)
+        if self.tls is not None:
+            client.tls_set_context(self.tls)
         will = self._will()
         if will is not None:
             client.will_set(will.topic, will.payload, will.qos, will.retain)
@@ -273,7 +274,7 @@ class Mqtt:
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
-        client.on_disconnect = self._on_disconnect
+        client.on_disconnect = lambda _client, _userdata, _flags, reason, _properties: self._lost(reason_text(reason))
         return client
 
     def _on_connect(
@@ -314,11 +315,6 @@ class Mqtt:
         self, _client: paho.Client, _userdata: object, _mid: int, _reason: ReasonCode, _properties: object
     ) -> None:
         self._unsent -= 1
-
-    def _on_disconnect(
-        self, _client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
-    ) -> None:
-        self._lost(reason_text(reason))
 
     def _unwatch(self, sock: Any) -> None:  # noqa: ANN401 - paho's
         if sock is not None and sock is self._watched:

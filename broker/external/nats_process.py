@@ -2,17 +2,21 @@
 
 Invariants:
 - The files are complete at every moment, and only this account can read them.
-- A running node gets SIGHUP, and reloads, whenever they change; one that starts later reads them anyway.
+- A running node gets SIGHUP, and reloads, whenever they or the certificate change; one that starts later reads them
+  anyway.
 """
 
+import datetime
 import logging
 import os
 import signal
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 
 from broker.access.principals import CredentialEntry, Directory
 from broker.external import nats
+from broker.tls.certificate_watch import CHECK_SECONDS, CertificateWatch
 from broker.tls.listening import BrokerError, listening_context
 from runtime import files
 from runtime.settings.broker import NatsSettings
@@ -28,6 +32,8 @@ class NatsFiles:
         self._directory = directory
         self._entries: Mapping[str, CredentialEntry] | None = None
         self._left_out: list[str] = []
+        self._certificate = CertificateWatch(settings)
+        self._certificate_due = 0.0
 
     def start(self) -> None:
         """Write all files. Raises UserError."""
@@ -45,7 +51,8 @@ class NatsFiles:
         """Write the users if the principals changed, and have the node reload."""
         self._directory.refresh()
         try:
-            if self._write_users():
+            renewed = self._certificate_renewed()
+            if self._write_users() or renewed:
                 self._reload()
         except OSError as error:
             log.error("cannot write in %s, NATS keeps the previous users: %s", self._settings.directory, error)
@@ -69,6 +76,12 @@ class NatsFiles:
             )
         self._left_out = left_out
         return True
+
+    def _certificate_renewed(self) -> bool:
+        if time.monotonic() < self._certificate_due:
+            return False
+        self._certificate_due = time.monotonic() + CHECK_SECONDS
+        return self._certificate.check(datetime.datetime.now(datetime.UTC))
 
     def _reload(self) -> None:
         with suppress(FileNotFoundError, ValueError, ProcessLookupError):  # not running

@@ -41,6 +41,17 @@ _TOO_SLOW: Final = marked(
     "an administrator of the server can raise query_seconds."
 )
 _PARTLY_FAILED: Final = marked("A part of this page cannot be read and shows its last state.")
+CERTIFICATE_MILLISECONDS: Final = 30 * 86_400_000
+"""The time before the end of the broker's certificate from which admins are warned."""
+
+_CERTIFICATE_ENDS: Final = marked(
+    "The broker's certificate expires on {at}: no machine can connect from then on. Renew it on the server, for "
+    "example with dashfleet tls --renew; the broker uses it without a restart."
+)
+_CERTIFICATE_ENDED: Final = marked(
+    "The broker's certificate has expired on {at}: machines that disconnect cannot connect again. Renew it on the "
+    "server, for example with dashfleet tls --renew; the broker uses it without a restart."
+)
 _CANNOT_ACT_DATABASE: Final = marked("No action can be run now: the database cannot be read.")
 _CANNOT_ACT_SILENT: Final = marked("No action can be run now: the ingestor, which forwards it, is not reporting.")
 _CANNOT_ACT_BROKER: Final = marked(
@@ -58,7 +69,7 @@ def banner(context: PageContext) -> None:
         known = _(_NO_DATABASE, since=at) if since else _(_NEVER_READ)
         st.html(markup.banner(f"{known} {_(_SEE_DATABASE)}", "bad"))
         return
-    for message in (warning(beat, context), failures(context)):
+    for message in (warning(beat, context), failures(context), certificate(context)):
         if message:
             st.html(markup.banner(message))
 
@@ -71,6 +82,15 @@ def warning(beat: Heartbeat | None, context: PageContext) -> str:
         since = text.moment(beat.at, context.now(), context.zone)
         return f"{_(_SILENT, since=since)} {_(_SEE_INGESTOR)}"
     return "" if beat.broker_connected else f"{_(_NO_BROKER)} {_(_SEE_BROKER)}"
+
+
+def certificate(context: PageContext) -> str:
+    """Return for an admin that the broker's certificate has ended or ends soon; empty if not."""
+    end = context.publisher.certificate_end if context.publisher is not None and context.may_administer else None
+    if end is None or end - context.now() > CERTIFICATE_MILLISECONDS:
+        return ""
+    at = text.moment(end, context.now(), context.zone)
+    return _(_CERTIFICATE_ENDED if end <= context.now() else _CERTIFICATE_ENDS, at=at)
 
 
 def failures(context: PageContext) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from broker.client import request_client as requests
 from broker.client.mqtt import Mqtt
 from broker.client.request_client import DASHBOARD, RequestClient
+from broker.client.sockets import ClientContext
 from broker.client.transport import Transport
 from dashboard.auth.users import UserRole
 from dashboard.i18n.language import _, marked
@@ -76,11 +77,14 @@ class SentBatch:
 class Publisher:
     """Publishes for all pages. `transport` is None if the dashboard has no credential; `keys` holds a file per org."""
 
-    def __init__(self, transport: Transport | None, clock: Clock, *, keys: Path | None) -> None:
+    def __init__(
+        self, transport: Transport | None, clock: Clock, *, keys: Path | None, tls: ClientContext | None = None
+    ) -> None:
         self._transport = transport
         self._client = None if transport is None else RequestClient(transport, DASHBOARD, clock=clock)
         self._clock = clock
         self._keys = keys
+        self._tls = tls
         self._queue: queue.SimpleQueue[tuple[str, Request, int]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -88,7 +92,8 @@ class Publisher:
     @classmethod
     def of(cls, settings: DashboardSettings, clock: Clock) -> "Publisher":
         """Build from the settings; without a secret in them it cannot publish. Raises SettingsError."""
-        return cls(_transport(settings), clock, keys=settings.signing_keys)
+        transport = _transport(settings)
+        return cls(transport, clock, keys=settings.signing_keys, tls=transport.tls if transport else None)
 
     def start(self) -> None:
         """Connect, and stay connected."""
@@ -100,6 +105,11 @@ class Publisher:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(5.0)
+
+    @property
+    def certificate_end(self) -> int | None:
+        """The end of the broker's certificate in milliseconds; None without TLS or before the first connection."""
+        return self._tls.certificate_end or None if self._tls is not None else None
 
     def unavailable(self, org: str) -> str:
         """Return why no action can be run in this organisation now; empty if one can."""
@@ -221,7 +231,7 @@ def _sent(orders: Sequence[Order], asked: Sequence[Request]) -> SentBatch:
     return SentBatch(batch, tuple(orders), requests.carried(orders, asked))
 
 
-def _transport(settings: DashboardSettings) -> Transport | None:
+def _transport(settings: DashboardSettings) -> Mqtt | None:
     """Build the connection to the broker; None if the settings have no secret. Raises SettingsError."""
     path = settings.password_file
     if settings.password is None and (path is None or not path.exists()):

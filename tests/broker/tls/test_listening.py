@@ -7,10 +7,11 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from brokers import PASSWORD, RawClient, RunningBroker, connect_packet, embedded_broker
+from brokers import PASSWORD, RawClient, RunningBroker, broker_of_kind, connect_packet, embedded_broker
 from certificates import NOW, certificates
 from servers import free_port
 from waiting import wait_until
@@ -22,7 +23,7 @@ from broker.client.transport import Backoff, Connected, Disconnected, Event
 from broker.embedded.server import EmbeddedBroker
 from broker.tls.certificate_watch import CertificateWatch
 from broker.tls.certificates import SERVER_DAYS, CertificateFiles
-from broker.tls.listening import listening_context
+from broker.tls.listening import listening_context, valid_until
 from runtime.errors import UserError
 from runtime.settings.address import ServerAddress
 from runtime.settings.broker import BrokerSettings
@@ -45,15 +46,22 @@ def broker(files: CertificateFiles) -> Iterator[RunningBroker]:
         yield running
 
 
-def first_event(port: int, ca_file: Path | None, *, host: str = "127.0.0.1", tls: bool = True) -> Event:
-    """What a client that trusts this authority first hears."""
-    transport = Mqtt(
+def client(
+    port: int, ca_file: Path | None, principal: Principal = ATTIC, *, host: str = "127.0.0.1", tls: bool = True
+) -> Mqtt:
+    """A client that trusts this authority, and does not try again for a minute."""
+    return Mqtt(
         ServerAddress(host=host, port=port, tls=tls),
-        username=ATTIC.username,
+        username=principal.username,
         password=PASSWORD,
         ca_file=ca_file,
         backoff=Backoff(60, 60),
     )
+
+
+def first_event(port: int, ca_file: Path | None, *, host: str = "127.0.0.1", tls: bool = True) -> Event:
+    """What a client that trusts this authority first hears."""
+    transport = client(port, ca_file, host=host, tls=tls)
     try:
         return wait_until(lambda: transport.receive(1, 0.05), what="an event")[0]
     finally:
@@ -117,6 +125,29 @@ def test_a_renewed_certificate_is_served_without_a_restart(
         assert first_event(broker.port, files.authority) == Connected()
         files.certificate.write_bytes(other.certificate.read_bytes())
         wait_until(lambda: first_event(broker.port, other.authority) == Connected(), what="the new certificate")
+
+
+@pytest.mark.parametrize("kind", ["mosquitto", "nats"])
+def test_other_brokers_serve_a_renewed_certificate_without_a_restart(
+    files: CertificateFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(f"broker.external.{kind}_process.CHECK_SECONDS", 0.05)
+    other = certificates(tmp_path / "other")
+    directory = MemoryDirectory(SECRETS)
+    served = {"certificate": files.certificate, "private_key": files.key}
+    with (
+        broker_of_kind(kind, directory, tmp_path, **served) as broker,
+        closing(client(broker.port, files.authority, CELLAR)) as stays,
+    ):
+        assert wait_until(lambda: stays.receive(1, 0.05), what="an event")[0] == Connected()
+        refused_because(first_event(broker.port, other.authority))
+        (tmp_path / "first.pem").write_bytes(files.certificate.read_bytes())
+        files.key.write_bytes(other.key.read_bytes())
+        files.certificate.write_bytes(other.certificate.read_bytes())
+        wait_until(lambda: first_event(broker.port, other.authority) == Connected(), what="the new certificate")
+        assert stays.tls is not None
+        assert stays.tls.certificate_end == int(valid_until(tmp_path / "first.pem").timestamp() * 1000)
+        assert [event for event in stays.receive(10, 0.3) if isinstance(event, Disconnected)] == []
 
 
 @pytest.mark.parametrize(("days", "words"), [(20, "expires in 19 days"), (-1, "has expired")])
