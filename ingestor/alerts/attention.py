@@ -5,13 +5,15 @@ Invariants:
 - An alert that begins while it is silenced is published as silenced from its first message on. When the silence ends
   while the alert is still open, the alert is published again without it, and the notifier tells it then.
 - A restart or reboot that was ordered silences its machine until its outcome, at most RESTART_SECONDS.
+- An alert that lies entirely in the past, and within a silence, is silenced too.
 - Requests and admin commands write to the database; it is read again every RELOAD_SECONDS, and sooner after a request.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 
 from ingestor.cluster.work_assignment import WorkAssignment
 from ingestor.domain.alert import Alert
@@ -24,7 +26,7 @@ from schemas.contract.alerts import COMMENT_MAX, Acknowledgement
 from schemas.contract.commands import CommandState
 from schemas.database.silence_rows import read_silence
 from schemas.database.tables import command, org, request, silence
-from schemas.fleet.silences import AppliedSilence, Silence, Window, applied, current
+from schemas.fleet.silences import AppliedSilence, Silence, Window, applied, current, windows
 
 EVALUATION_MILLISECONDS: Final = 500
 RELOAD_SECONDS: Final = 5
@@ -38,6 +40,24 @@ RESTART_SECONDS: Final = 900
 DELAY_MAX_SECONDS: Final = 86_400
 
 
+PAST_MILLISECONDS: Final = 7 * 86_400_000
+"""How long a silence that is over still applies to alerts that become known late."""
+
+
+@dataclass(slots=True)
+class _Timed:
+    """A silence with its present or next window, which is computed again only when it is over."""
+
+    silence: Silence
+    window: Window | None
+
+    def at(self, now: int) -> list[tuple[Silence, Window]]:
+        """Return the silence with its window; nothing if it is past."""
+        if self.window is not None and now >= self.window[1]:
+            self.window = self.silence.window(now)
+        return [] if self.window is None else [(self.silence, self.window)]
+
+
 class Attention:
     """Keeps `acknowledged` and the silence of the open alerts up to date."""
 
@@ -46,7 +66,7 @@ class Attention:
         self._cache = cache
         self._owns = assignment.owns
         self._clock = clock
-        self._silences: dict[str, list[Silence]] = {}
+        self._silences: dict[str, list[_Timed]] = {}
         self._current: dict[str, list[tuple[Silence, Window]]] = {}
         self._restarts: dict[int, tuple[int, AppliedSilence]] = {}
         """By machine id: the begin of a restart, and the silence until its bound."""
@@ -64,22 +84,28 @@ class Attention:
     def apply(self, batch: Batch, active: Iterable[Alert]) -> None:
         """Update the alerts that the batch opens and, when it is time, all `active` ones; add those that changed."""
         now = self._clock.now()
-        opened = [alert for alert in batch.alerts if alert.ended_at is None]
+        opened = [alert for alert in batch.alerts if alert.ended_at is None or (alert.past and alert.id is None)]
         due = now >= min(self._evaluate_at, self._reload_at)
         if not (due or opened):
             return
         if now >= self._reload_at:
             self._read(now)
-        self._current = {name: current(silences, now) for name, silences in self._silences.items()}
+        self._current = {
+            name: current((found for timed in silences for found in timed.at(now)), now)
+            for name, silences in self._silences.items()
+        }
         for alert in opened:
-            self._update(alert, now)
+            if alert.ended_at is None:
+                self._update(alert, now)
+            else:
+                self._update_past(alert, alert.ended_at)
         if due:
             self._evaluate_at = now + EVALUATION_MILLISECONDS
-            known = set(map(id, batch.alerts))
+            known = {alert.id for alert in batch.alerts}
             batch.alerts += [
                 alert
                 for alert in active
-                if alert.ended_at is None and id(alert) not in known and self._update(alert, now)
+                if alert.ended_at is None and alert.id not in known and self._update(alert, now)
             ]
 
     def _update(self, alert: Alert, now: int) -> bool:
@@ -91,13 +117,23 @@ class Attention:
         alert.silence_reason = "" if silenced is None else silenced.reason
         return before != (alert.acknowledged, alert.silenced_until, alert.silence_reason)
 
+    def _update_past(self, alert: Alert, ended_at: int) -> None:
+        """Set the silence of an alert that was over when it became known, if one covered all of it."""
+        silences = (timed.silence for timed in self._silences.get(alert.org, ()))
+        covering = [silence for silence in silences if silence.covers(alert.name, self._describe(alert), alert.rule)]
+        found = applied(current(windows(covering, alert.started_at), alert.started_at), alert.started_at)
+        if found is not None and found.until > ended_at:
+            alert.silenced_until, alert.silence_reason = found.until, found.reason
+
+    def _describe(self, alert: Alert) -> Description:
+        machine = self._cache.get(alert.org, alert.name)
+        return Description() if machine is None else machine.description
+
     def _silence_of(self, alert: Alert, now: int) -> AppliedSilence | None:
-        windows = self._current.get(alert.org)
-        found = None
-        if windows:
-            machine = self._cache.get(alert.org, alert.name)
-            described = Description() if machine is None else machine.description
-            found = applied([each for each in windows if each[0].covers(alert.name, described, alert.rule)], now)
+        active, found = self._current.get(alert.org), None
+        if active:
+            described = self._describe(alert)
+            found = applied([each for each in active if each[0].covers(alert.name, described, alert.rule)], now)
         begins_at, restart = self._restarts.get(alert.machine, (0, None))
         if restart is None or not begins_at <= now < restart.until or (found and found.until >= restart.until):
             return found
@@ -106,14 +142,18 @@ class Attention:
     def _read(self, now: int) -> None:
         self._read_at, self._reload_at = now, now + RELOAD_SECONDS * 1000
         self._acknowledged = read_acknowledgements(self._engine)
+        known = {timed.silence.id: timed for silences in self._silences.values() for timed in silences}
         self._silences = {}
-        query = select(silence, org.c.name.label("org")).join_from(silence, org).where(silence.c.ended_at.is_(None))
-        query = query.where((silence.c.ends_at.is_(None)) | (silence.c.ends_at > now))
+        ended_at = func.coalesce(silence.c.ended_at, silence.c.ends_at, now)
+        query = select(silence, org.c.name.label("org")).join_from(silence, org)
         with self._engine.connect() as connection:
-            for row in connection.execute(query):
+            for row in connection.execute(query.where(ended_at > now - PAST_MILLISECONDS)):
                 found = read_silence(row) if self._owns(row.org) else None
                 if found is not None:
-                    self._silences.setdefault(row.org, []).append(found)
+                    before = known.get(found.id)
+                    same = before is not None and before.silence == found
+                    timed = before if before is not None and same else _Timed(found, found.window(now))
+                    self._silences.setdefault(row.org, []).append(timed)
         self._read_restarts(now)
 
     def _read_restarts(self, now: int) -> None:

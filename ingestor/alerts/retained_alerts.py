@@ -111,10 +111,15 @@ class RetainedAlerts:
 
     def _publish_alert(self, alert: Alert) -> None:
         if alert.ended_at is None:
+            known = self._ended.get(alert.key)
+            if known is not None and known[1].id == alert.id:  # late data show that it has not ended
+                del self._ended[alert.key]
+                self._outbound.retain_alerts([cleared_resolved(alert)])
             self._open[alert.key] = alert
             self._outbound.retain_alerts([self._active(alert)])
             return
-        if self._open.get(alert.key) is alert:  # else it lies in the past, and another one may be active
+        active = self._open.get(alert.key)
+        if active is not None and active.id == alert.id:  # else it lies in the past, and another one may be active
             del self._open[alert.key]
             self._outbound.retain_alerts([cleared_alert(alert)])
         self._ended.pop(alert.key, None)

@@ -71,9 +71,9 @@ def _at_its_end(
     if told_at is not None:
         kind = NoticeKind.RECOVERY if recipient.preferences.recovery else NoticeKind.DROPPED
         return Step(kind, now if kind is NoticeKind.DROPPED else _after_quiet_hours(problem, recipient, now, now))
-    if problem.past:
-        return Step(NoticeKind.PAST, _after_quiet_hours(problem, recipient, now, now))
     silenced = problem.silenced_until is not None and until < problem.silenced_until
+    if problem.past and not silenced:
+        return Step(NoticeKind.PAST, _after_quiet_hours(problem, recipient, now, now))
     overdue = until < first_seen_at + delay * 1000 and delay > 0
     quiet = recipient.preferences.is_quiet(problem.severity, until)
     if silenced or overdue or quiet or problem.acknowledged_at is not None:

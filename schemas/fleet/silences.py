@@ -90,12 +90,16 @@ def next_window(weekly: Weekly, at: int) -> Window:
     return next(window for window in windows if window is not None and at < window[1])
 
 
-def current(silences: Iterable[Silence], at: int) -> list[tuple[Silence, Window]]:
+def windows(silences: Iterable[Silence], at: int) -> list[tuple[Silence, Window]]:
+    """Return the silences that are not past, each with its window at this moment, or else the next one."""
+    return [(silence, window) for silence in silences if (window := silence.window(at)) is not None]
+
+
+def current(windows: Iterable[tuple[Silence, Window]], at: int) -> list[tuple[Silence, Window]]:
     """Return the silences that are active at this moment, and those that follow them without a break, by their start.
 
     Empty if none is active.
     """
-    windows = [(silence, window) for silence in silences if (window := silence.window(at)) is not None]
     found: list[tuple[Silence, Window]] = []
     until = at
     for silence, window in sorted(windows, key=lambda each: each[1]):

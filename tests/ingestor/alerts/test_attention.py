@@ -1,6 +1,7 @@
 """Acknowledged and silenced alerts on a real ingestor: what is published, and that nothing recorded changes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from sqlalchemy import Engine, select, update
 
 from ingestor.admin import silences
 from ingestor.alerts.attention import RELOAD_SECONDS, RESTART_SECONDS
+from ingestor.domain.alert import Alert
+from ingestor.domain.batch import Batch
 from schemas.contract import topics
 from schemas.contract.alerts import DAYS, Acknowledge, AddSilence, AlertMessage, EndSilence, ResolvedMessage, Weekly
 from schemas.contract.machine_selector import MachineSelector
@@ -255,3 +258,46 @@ def test_arguments_that_are_no_delay_do_no_harm(
     restart(fleet, clock, arguments=arguments)
     be_away(bench, speaker)
     assert silenced(bench)[1] == "reboot ordered by ada"
+
+
+def test_an_alert_that_lies_in_the_past_and_within_a_silence_is_silenced_too(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock
+) -> None:
+    report(bench, speaker)
+    began = clock.now()
+    add(fleet, clock, lifetime_seconds=3600, reason="roof work")
+    bench.step(60, steps=62)
+    attention, batch = bench.ingestor._monitor._attention, Batch()
+    times = ((began + 60_000, began + 600_000), (began + 60_000, clock.now()), (began - 60_000, began + 600_000))
+    batch.alerts = [Alert(1, "home", "attic", "disk", "Disk", "critical", *span(*each), past=True) for each in times]
+    attention.apply(batch, [])
+    covered = [(each.silenced_until, each.silence_reason) for each in batch.alerts]
+    assert covered == [(began + 3_600_000, "roof work"), (None, ""), (None, "")]
+
+
+def span(started_at: int, ended_at: int) -> tuple[int, str, int]:
+    """The begin, an empty detail, and the end of an alert."""
+    return started_at, "", ended_at
+
+
+def test_a_correction_and_a_silence_in_one_batch_are_both_stored(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock
+) -> None:
+    be_away(bench, speaker)
+    (row,) = rows(fleet)
+    monitor = bench.ingestor._monitor
+    (active,) = monitor.retained.active
+    ended = replace(active, ended_at=clock.now(), closed_at=clock.now())
+    silences.change(fleet, "home", AddSilence(reason="now", lifetime_seconds=60), "ann", clock.now())
+    batch = Batch(alerts=[ended])
+    monitor._attention.load()
+    monitor._attention.apply(batch, monitor.retained.active)
+    assert batch.alerts == [ended]
+    monitor.retained.committed(batch)
+    bench.step()
+    assert AWAY not in bench.broker.retained
+    assert ResolvedMessage.decode(bench.broker.retained[RESOLVED].payload).id == row.id
+    monitor.retained.committed(Batch(alerts=[replace(ended, ended_at=None, closed_at=None)]))
+    bench.step()
+    assert RESOLVED not in bench.broker.retained
+    assert AWAY in bench.broker.retained

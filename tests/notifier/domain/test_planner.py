@@ -181,6 +181,13 @@ def test_a_problem_that_outlasts_a_silence_is_told_at_its_end_and_one_that_does_
     assert world.sent[0][0] >= NOW + HOUR
 
 
+def test_an_alert_that_lies_in_the_past_and_within_a_silence_is_not_told() -> None:
+    world = Simulation()
+    world.observe(alert(since=NOW - HOUR, until=NOW - 40 * MINUTE, past=True, silenced_until=NOW - 30 * MINUTE))
+    world.run(HOUR)
+    assert world.told() == []
+
+
 def test_an_alert_that_lies_in_the_past_is_told_once_as_past() -> None:
     world = Simulation()
     late = alert(since=NOW - HOUR, until=NOW - 40 * MINUTE, past=True)

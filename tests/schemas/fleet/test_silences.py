@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from schemas.contract.alerts import DAYS, AddSilence, Weekly
 from schemas.contract.machine_selector import MachineSelector, StoredTraits
-from schemas.fleet.silences import AppliedSilence, Silence, SilenceState, applied, current, next_window
+from schemas.fleet.silences import AppliedSilence, Silence, SilenceState, applied, current, next_window, windows
 
 HOUR = 3_600_000
 PARIS, NEW_YORK, LORD_HOWE = "Europe/Paris", "America/New_York", "Australia/Lord_Howe"
@@ -146,12 +146,12 @@ def test_a_weekly_silence_begins_when_it_is_made_in_the_middle_of_a_window() -> 
 def test_silences_without_a_break_between_them_are_one_to_an_alert() -> None:
     first, second, apart = once(0, 100, reason="a"), once(100, 300, reason="b"), once(301, 400, reason="c")
     inner = once(20, 50, reason="d")
-    windows = current([apart, second, inner, first], 10)
-    assert [silence.reason for silence, _ in windows] == ["a", "d", "b"]
-    assert applied(windows, 10) == AppliedSilence(300, "b")
-    assert applied([each for each in windows if each[0] is not first], 10) is None
-    assert applied(windows[:2], 10) == AppliedSilence(100, "a")
-    assert current([second], 10) == []
+    found = current(windows([apart, second, inner, first], 10), 10)
+    assert [silence.reason for silence, _ in found] == ["a", "d", "b"]
+    assert applied(found, 10) == AppliedSilence(300, "b")
+    assert applied([each for each in found if each[0] is not first], 10) is None
+    assert applied(found[:2], 10) == AppliedSilence(100, "a")
+    assert current(windows([second], 10), 10) == []
 
 
 def test_a_silence_covers_the_machines_and_the_rule_that_it_names() -> None:
