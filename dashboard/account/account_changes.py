@@ -24,7 +24,7 @@ from dashboard.i18n.language import _, marked
 from runtime.clock import Clock
 
 APP, PASSKEY = "app", "passkey"
-_LAST: Final = marked("Your role requires a second factor: add another one before you remove this one.")
+_LAST: Final = marked("Your role requires a second factor: add another one before you remove this one")
 
 
 @dataclass(frozen=True, slots=True)

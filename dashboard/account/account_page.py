@@ -27,6 +27,7 @@ from dashboard.auth.passkeys import TITLE_MAX
 from dashboard.auth.passwords import PASSWORD_MAX_LENGTH, AccountError, check_password
 from dashboard.auth.sign_in import SignIn, safe_next
 from dashboard.auth.users import find_user
+from dashboard.i18n.external_texts import translated_error
 from dashboard.i18n.language import _, speaking
 from runtime.clock import Clock
 
@@ -112,7 +113,8 @@ class AccountPage:
         try:
             outcome = await self._outcome(visitor, wish, form)
         except AccountError as error:
-            outcome = AccountOutcome(error=str(error), status=400)
+            sentence = translated_error(error)
+            outcome = AccountOutcome(error=f"{sentence[:1].upper()}{sentence[1:]}.", status=400)
         if outcome is None:
             return PlainTextResponse("unknown change\n", 400)
         return await self._answer(request, visitor, outcome, wanted)

@@ -234,8 +234,8 @@ def test_the_password_is_changed_by_its_user_within_the_policy(site: Site, accou
     browser = site()
     give_password(browser)
     for new, why in (
-        ("thirteen char", "a password has 14 to 1024 characters"),
-        ("abababababababab", "this password repeats a few characters"),
+        ("thirteen char", "A password has 14 to 1024 characters."),
+        ("abababababababab", "This password repeats a few characters"),
     ):
         refused = post(browser, ACCOUNT, do="password", password=PASSWORD, new=new)
         assert (refused.status_code, why in refused.text) == (400, True)
