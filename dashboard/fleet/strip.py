@@ -30,7 +30,7 @@ from schemas.database.queries import choices, problems
 from schemas.database.queries.machines import Filters
 from schemas.database.queries.problems import ProblemFilter
 
-GROUPS_MAX: Final = 6
+GROUPS_MAX: Final = 5
 _KEY: Final = "fleet_strip"
 _READ_MAX: Final = 1000
 _NAMES_SHOWN: Final = 2
@@ -92,7 +92,8 @@ def links(found: Sequence[ProblemGroup], now: int, zone: tzinfo) -> list[StripLi
     shown = [StripLink(_said(each, now, zone), _TONES[each.severity], *_target(each)) for each in found[:GROUPS_MAX]]
     rest = len(found) - GROUPS_MAX
     if rest > 0:
-        shown.append(StripLink(text.and_more(rest), "plain", _PROBLEMS, {}))
+        attention = state.address(FleetView(Filters(attention=True)))
+        shown.append(StripLink(text.and_more(rest), "plain", _FLEET, attention))
     return shown
 
 

@@ -93,11 +93,13 @@ def _fleet(context: PageContext, *, filtered: bool) -> None:
     counts = _counts(context)
     if counts is None:
         return
+    if dialog_steps.is_requested():
+        st.rerun()
     if _is_empty(counts):
         _no_machine(context)
         return
     outdated = fleet_filters.pop_outdated()
-    if not filtered or outdated or dialog_steps.is_requested():
+    if not filtered or outdated:
         st.rerun()
     strip.draw(context)
     view = fleet_filters.current()

@@ -104,7 +104,7 @@ def test_a_long_list_is_cut_and_says_how_much_is_left(fleet: Fleet, reader: Engi
     for i in range(strip.GROUPS_MAX + 3):
         offline(fleet, f"m-{i}", minutes=20 * (i + 1))
     assert len(links(reader)) == strip.GROUPS_MAX + 1
-    assert (said(reader)[-1], links(reader)[-1].page) == ("and 3 more", "problems")
+    assert (said(reader)[-1], links(reader)[-1].href) == ("and 3 more", "/?need=attention")
 
 
 def test_what_machines_call_themselves_stays_text(fleet: Fleet, reader: Engine) -> None:
