@@ -1,0 +1,183 @@
+"""Every command line in a code block of README and docs is executed, or stands in a table here with the reason.
+
+They run in their order against an installation that `dashfleet setup` has made: a database with the organisations home
+and acme, machines with samples, people, and an archive of it.
+"""
+
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from seeding import INFO, Fleet
+from sqlalchemy import select
+from typer.testing import CliRunner
+
+import agent.actions
+import dashfleet
+from agent.action import described, discover
+from runtime.clock import SystemClock
+from runtime.settings.agent import ALLOWED_ACTIONS, AgentSettings
+from runtime.urls import sqlite_url
+from schemas.database import tables
+from schemas.database.engine import open_engine
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+GENERATED: Final = "cli.md"
+"""Its blocks are the synopsis of each command (`tests/support/cli_reference.py`)."""
+
+PROGRAMS: Final = ("dashfleet", "make", "pip", "export", "git", "nft", "nats-server", "echo", "systemctl", "sudo")
+
+NOT_RUN: Final = {
+    "git clone … && cd dashfleet": "the tests run in a checkout",
+    "make test": "runs these tests",
+    "make up": "`dashfleet up` is run by tests/end_to_end/test_up.py",
+    "make faults": "takes four hours; tests/faults has the short form",
+    "dashfleet up --listen 0.0.0.0": "runs until it is stopped; tests/end_to_end/test_disaster.py runs it with TLS",
+    "pip install '.[agent]' && dashfleet agent enrol --server mqtts://fleet.example.org --ca-file ca.pem && "
+    "dashfleet agent": "tests/agent/test_enrolment.py enrols over a broker",
+    "dashfleet mosquitto …": "stands for the command in docs/brokers.md",
+    "dashfleet mosquitto --bind 0.0.0.0 --port 8883 --certificate tls/server.pem --private-key tls/server.key": (
+        "runs until it is stopped; tests/broker/external/test_mosquitto.py runs it with TLS"
+    ),
+    "dashfleet ingestor": "runs until it is stopped; tests/end_to_end/test_separate_parts.py runs it",
+    "dashfleet dashboard": "runs until it is stopped; tests/end_to_end/test_separate_parts.py runs it",
+    "dashfleet ingestor --name ingestor-2": "runs until it is stopped; tests/faults/test_several_ingestors.py runs it",
+    "dashfleet nats --node n1 --bind 0.0.0.0 --port 8883 --certificate … --private-key … --cluster-listen "
+    "10.0.0.1:6222 --route 10.0.0.2:6222 --route 10.0.0.3:6222": "needs three servers; tests/faults/test_cluster.py",
+    "nats-server -c nats/nats.conf": "runs until it is stopped; tests/broker/external/test_nats.py runs it",
+    "dashfleet notify test mail": "sends to a mail server; tests/notifier sends to one of the test",
+    "dashfleet notify route pager --severity critical --after 15m": "the guide adds only the destination mail",
+    "dashfleet act restart --label site=paris --wait": "waits for machines; tests/end_to_end/test_acting.py",
+}
+"""Command lines that are not executed here, and why."""
+
+DRY_RUN: Final = ("dashfleet act ",)
+"""Executed with `--dry-run`: tests/end_to_end/test_acting.py sends them over a broker to agents."""
+
+NEEDS_A_FIREWALL: Final = ("nft ",)
+
+LAST: Final = ("dashfleet notify remove mail",)
+"""Executed after the other lines of the document, which need what it removes."""
+
+REPLACED: Final = {
+    "$(date +%F)": "2026-11-25",  # so that the commands after it find the file
+    "/backups/": "backups/",
+    "postgresql+psycopg://fleet@db/fleet?passfile=/var/lib/dashfleet/pgpass": "sqlite:///unused.db",
+    "dashfleet silence end 7": "dashfleet silence end 1",  # the first of those that the guide adds
+}
+"""What the examples name, and what it is here."""
+
+
+ALLOWED: Final = [*ALLOWED_ACTIONS, "reboot"]
+
+
+def commands(document: Path) -> list[str]:
+    """Return the command lines in the code blocks of a document, without comments."""
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```$", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.partition(" ")[0] in PROGRAMS and not line.startswith("dashfleet ALL=")]
+
+
+EXECUTED = {
+    document: [line for line in commands(document) if line not in NOT_RUN and not line.startswith(NEEDS_A_FIREWALL)]
+    for document in DOCUMENTS
+    if document.name != GENERATED
+}
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DASHFLEET_DATA", str(tmp_path / "data"))
+    (tmp_path / "backups").mkdir()
+    run("dashfleet setup")
+    engine = open_engine(sqlite_url(tmp_path / "data" / "dashfleet.db"))
+    now = SystemClock().now()
+    fleet = Fleet(engine, now=now)
+    offered = described(discover(agent.actions), AgentSettings(data=tmp_path, machine="any", allowed_actions=ALLOWED))
+    info = {**INFO, "actions": [each.model_dump() for each in offered]}
+    names = {"web-1": {"site": "paris"}, "web-2": {"site": "paris"}, "till-7": {"site": "nantes"}, "attic": {}}
+    for name, labels in names.items():
+        fleet.a_day(fleet.machine(name, labels=labels, info=info), hours=2)
+    run("dashfleet tls fleet.example.org")
+    if "acme" not in run("dashfleet org list"):
+        run("dashfleet org add acme")
+    fleet.machine("web-1", org="acme")
+    yield tmp_path
+    engine.dispose()
+
+
+def run(line: str) -> str:
+    """Execute a command line of ours, also at the end of a pipe or before a redirection; return its output."""
+    typed, _, piped = line.rpartition(" | ")
+    if typed:
+        given = shlex.split(typed)
+        assert given[0] == "echo", line
+    piped, _, target = piped.partition(" > ")
+    program, *words = shlex.split(piped)
+    assert program == "dashfleet", line
+    done = CliRunner().invoke(dashfleet.app, words, input=shlex.split(typed)[1] + "\n" if typed else "y\n")
+    assert done.exit_code == 0, f"{line}: {done.output} {done.exception!r}"
+    if target:
+        Path(target).write_text(done.stdout)
+    return done.output
+
+
+def adapted(line: str) -> str:
+    for example, ours in REPLACED.items():
+        line = line.replace(example, ours)
+    return f"{line} --dry-run" if line.startswith(DRY_RUN) else line
+
+
+@pytest.mark.parametrize("document", [path for path, lines in EXECUTED.items() if lines], ids=lambda path: path.name)
+@pytest.mark.usefixtures("installation")
+def test_the_command_lines_of_a_document_work_as_they_stand(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, line in enumerate(map(adapted, sorted(EXECUTED[document], key=LAST.__contains__))):
+        if line.startswith("export "):
+            for assignment in shlex.split(line)[1:]:
+                name, _, value = assignment.partition("=")
+                monkeypatch.setenv(name, value)
+        elif line.startswith("dashfleet restore"):
+            monkeypatch.setenv("DASHFLEET_DATA", f"restored-{number}")  # an empty directory, as on a new server
+            run(line)
+        else:
+            if line.startswith("dashfleet tls ") and "--renew" not in line:  # each guide begins without a certificate
+                shutil.rmtree("data/tls", ignore_errors=True)
+            run(line)
+
+
+def test_what_is_not_executed_is_in_a_document() -> None:
+    everything = {line for path in DOCUMENTS if path.name != GENERATED for line in commands(path)}
+    assert set(NOT_RUN) - everything == set()
+
+
+def test_the_lines_for_a_firewall_are_accepted_by_nft(tmp_path: Path) -> None:
+    """Checked, not applied: `nft --check` needs no right to change the network of this machine."""
+    import subprocess
+
+    from servers import require_program
+
+    lines = [line for path in EXECUTED for line in commands(path) if line.startswith("nft ")]
+    assert len(lines) > 3
+    script = tmp_path / "rules"
+    script.write_text("".join(f"{' '.join(shlex.split(line)[1:])}\n" for line in lines))
+    argv = [require_program("nft", "nftables"), "--check", "--file", str(script)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    if "not permitted" in done.stderr:
+        pytest.skip("nft needs root")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_command_that_fails_is_found(installation: Path) -> None:
+    assert installation
+    with pytest.raises(AssertionError, match="no organisation nowhere"):
+        run("dashfleet token create --org nowhere")
+    engine = open_engine(sqlite_url(installation / "data" / "dashfleet.db"))
+    with engine.connect() as connection:
+        assert connection.scalars(select(tables.org.c.name)).all()
+    engine.dispose()
