@@ -9,6 +9,7 @@ Invariants:
 - Requests and admin commands write to the database; it is read again every RELOAD_SECONDS, and sooner after a request.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -16,7 +17,7 @@ from typing import Final
 from sqlalchemy import Engine, func, select
 
 from ingestor.cluster.work_assignment import WorkAssignment
-from ingestor.domain.alert import Alert
+from ingestor.domain.alert import Alert, AlertKey
 from ingestor.domain.batch import Batch
 from ingestor.domain.machine import Description
 from ingestor.intake.machine_cache import MachineCache
@@ -28,9 +29,8 @@ from schemas.database.silence_rows import read_silence
 from schemas.database.tables import command, org, request, silence
 from schemas.fleet.silences import AppliedSilence, Silence, Window, applied, current, windows
 
-EVALUATION_MILLISECONDS: Final = 500
 RELOAD_SECONDS: Final = 5
-RELOAD_PAUSE_MILLISECONDS: Final = 250
+RELOAD_PAUSE_SECONDS: Final = 0.25
 """Shortest time between two reads of the database."""
 
 RESTART_ACTIONS: Final = ("restart", "reboot")
@@ -38,10 +38,15 @@ RESTART_SECONDS: Final = 900
 """Longest time for which a restart or reboot silences its machine, after the delay that its order may have."""
 
 DELAY_MAX_SECONDS: Final = 86_400
+APPLYING_MAX: Final = 100_000
+"""Alerts for which it is remembered which silence applies to them."""
 
 
 PAST_MILLISECONDS: Final = 7 * 86_400_000
 """How long a silence that is over still applies to alerts that become known late."""
+
+
+_UNKNOWN: Final = Description()
 
 
 @dataclass(slots=True)
@@ -68,45 +73,59 @@ class Attention:
         self._clock = clock
         self._silences: dict[str, list[_Timed]] = {}
         self._current: dict[str, list[tuple[Silence, Window]]] = {}
+        self._applying: dict[AlertKey, tuple[Description, AppliedSilence | None]] = {}
+        """What applies to an alert of a machine so described, until other silences are active."""
         self._restarts: dict[int, tuple[int, AppliedSilence]] = {}
         """By machine id: the begin of a restart, and the silence until its bound."""
         self._acknowledged: dict[int, Acknowledgement] = {}
-        self._reload_at = self._read_at = self._evaluate_at = 0
+        self._read_at = self._reload_at = 0.0
+        """Of the monotonic clock: the server's clock may be set."""
+        self._boundary = 0.0
+        """The time at which a window or a restart begins or ends next, in milliseconds."""
 
     def load(self) -> None:
         """Read the database now."""
-        self._read(self._clock.now())
+        now = self._clock.now()
+        self._read(now)
+        self._advance(now)
 
     def reload(self) -> None:
-        """Read the database again as soon as RELOAD_PAUSE_MILLISECONDS have passed since the last time."""
-        self._reload_at = min(self._reload_at, self._read_at + RELOAD_PAUSE_MILLISECONDS)
+        """Read the database again as soon as RELOAD_PAUSE_SECONDS have passed since the last time."""
+        self._reload_at = min(self._reload_at, self._read_at + RELOAD_PAUSE_SECONDS)
 
     def apply(self, batch: Batch, active: Iterable[Alert]) -> None:
-        """Update the alerts that the batch opens and, when it is time, all `active` ones; add those that changed."""
-        now = self._clock.now()
+        """Update the alerts that the batch opens, and all `active` ones when the database is read again or something
+        begins or ends; add those that changed.
+        """
+        now, monotonic = self._clock.now(), self._clock.monotonic()
         opened = [alert for alert in batch.alerts if alert.ended_at is None or (alert.past and alert.id is None)]
-        due = now >= min(self._evaluate_at, self._reload_at)
-        if not (due or opened):
-            return
-        if now >= self._reload_at:
+        due = monotonic >= self._reload_at or now >= self._boundary
+        if monotonic >= self._reload_at:
             self._read(now)
-        self._current = {
-            name: current((found for timed in silences for found in timed.at(now)), now)
-            for name, silences in self._silences.items()
-        }
+        if due:
+            self._advance(now)
         for alert in opened:
             if alert.ended_at is None:
                 self._update(alert, now)
             else:
                 self._update_past(alert, alert.ended_at)
         if due:
-            self._evaluate_at = now + EVALUATION_MILLISECONDS
             known = {alert.id for alert in batch.alerts}
             batch.alerts += [
                 alert
                 for alert in active
                 if alert.ended_at is None and alert.id not in known and self._update(alert, now)
             ]
+
+    def _advance(self, now: int) -> None:
+        """Compute which silences are active, until the next boundary."""
+        found = {name: [each for timed in some for each in timed.at(now)] for name, some in self._silences.items()}
+        before, self._current = self._current, {name: current(each, now) for name, each in found.items()}
+        if before != self._current or now >= self._boundary:
+            self._applying.clear()
+        spans = [window for each in found.values() for _, window in each]
+        spans += [(begins_at, restart.until) for begins_at, restart in self._restarts.values()]
+        self._boundary = min((at for span in spans for at in span if at > now), default=math.inf)
 
     def _update(self, alert: Alert, now: int) -> bool:
         """Set what applies to an alert; return whether it changed."""
@@ -127,20 +146,30 @@ class Attention:
 
     def _describe(self, alert: Alert) -> Description:
         machine = self._cache.get(alert.org, alert.name)
-        return Description() if machine is None else machine.description
+        return _UNKNOWN if machine is None else machine.description
 
     def _silence_of(self, alert: Alert, now: int) -> AppliedSilence | None:
-        active, found = self._current.get(alert.org), None
-        if active:
-            described = self._describe(alert)
-            found = applied([each for each in active if each[0].covers(alert.name, described, alert.rule)], now)
+        active = self._current.get(alert.org)
+        found = self._applied(alert, active, now) if active else None
         begins_at, restart = self._restarts.get(alert.machine, (0, None))
         if restart is None or not begins_at <= now < restart.until or (found and found.until >= restart.until):
             return found
         return restart
 
+    def _applied(self, alert: Alert, active: list[tuple[Silence, Window]], now: int) -> AppliedSilence | None:
+        described = self._describe(alert)
+        known = self._applying.get(alert.key)
+        if known is not None and known[0] is described:
+            return known[1]
+        found = applied([each for each in active if each[0].covers(alert.name, described, alert.rule)], now)
+        if len(self._applying) >= APPLYING_MAX:
+            self._applying.clear()
+        self._applying[alert.key] = (described, found)
+        return found
+
     def _read(self, now: int) -> None:
-        self._read_at, self._reload_at = now, now + RELOAD_SECONDS * 1000
+        self._read_at = self._clock.monotonic()
+        self._reload_at = self._read_at + RELOAD_SECONDS
         self._acknowledged = read_acknowledgements(self._engine)
         known = {timed.silence.id: timed for silences in self._silences.values() for timed in silences}
         self._silences = {}

@@ -301,3 +301,18 @@ def test_a_correction_and_a_silence_in_one_batch_are_both_stored(
     bench.step()
     assert RESOLVED not in bench.broker.retained
     assert AWAY in bench.broker.retained
+
+
+def test_a_silence_that_follows_another_begins_for_its_own_alerts_when_it_begins(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock
+) -> None:
+    be_away(bench, speaker)
+    began = clock.now()
+    add(fleet, clock, lifetime_seconds=60, selector={"machines": ["cellar"]}, reason="first")
+    add(fleet, clock, lifetime_seconds=60, starts_at=began + 30_000, selector={"machines": ["attic"]}, reason="then")
+    wait(bench, SOON + 10)
+    assert silenced(bench) == (None, "")
+    wait(bench, 20)
+    assert silenced(bench) == (began + 90_000, "then")
+    wait(bench, 60)
+    assert silenced(bench) == (None, "")
