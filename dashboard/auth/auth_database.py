@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from runtime.clock import SystemClock
 from schemas.database.engine import DatabaseError, open_engine, shown_url
+from schemas.people import notification_tables
 
 metadata = MetaData()
 _now: Final = SystemClock().now
@@ -130,6 +131,7 @@ def open_auth_database(url: str) -> Engine:
             Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         metadata.create_all(engine)
+        notification_tables.metadata.create_all(engine)
     except OSError as error:
         raise DatabaseError(f"cannot open the auth database {path}: {error.strerror}") from None
     except DBAPIError as error:

@@ -27,6 +27,7 @@ from dashboard.auth.passwords import AccountError, hash_password, matches, rehas
 from runtime.clock import SystemClock
 from schemas.contract.topics import ORG_MAX_LENGTH, is_id
 from schemas.database.queries.fetch import fetch_first, fetch_mappings
+from schemas.people.destinations import remove_owner
 
 CHANGES = (
     *("add-person", "set-role", "set-password", "sign-out", "remove-person"),
@@ -146,8 +147,9 @@ def change_user(connection: Connection, who: User, by: str, kind: str, detail: s
 
 
 def delete_user(connection: Connection, who: User, by: str) -> None:
-    """Delete a user and their sessions."""
+    """Delete a user, their sessions and their destinations."""
     change_user(connection, who, by, "remove-person")
+    remove_owner(connection, who.org, who.name)
     connection.execute(delete(user).where(user.c.id == who.id))
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 
 from dashboard.auth.user_administration import UserAdministration
 from dashboard.auth.users import UserRole
+from dashboard.destinations.notification_centre import NotificationCentre
 from dashboard.i18n import text
 from dashboard.i18n.language import Marked, marked
 from dashboard.page.install_command import BrokerAddress
@@ -68,6 +69,8 @@ class PageContext:
     publisher: Publisher | None = None
     broker: BrokerAddress = field(default_factory=BrokerAddress)
     users: UserAdministration | None = None
+    notifications: NotificationCentre | None = None
+    """Destinations and deliveries; None if there is no key to encrypt their URLs."""
 
     def now(self) -> int:
         """Return the time in milliseconds since the epoch, UTC."""

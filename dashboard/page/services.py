@@ -10,6 +10,7 @@ import streamlit as st
 from sqlalchemy import Engine
 
 from dashboard.auth.user_administration import UserAdministration
+from dashboard.destinations.notification_centre import NotificationCentre
 from dashboard.page.install_command import BrokerAddress
 from dashboard.publishing.publisher import Publisher
 from runtime.clock import Clock
@@ -26,6 +27,7 @@ class Services:
     clock: Clock
     publisher: Publisher
     users: UserAdministration
+    notifications: NotificationCentre | None
     broker: BrokerAddress
     refresh_seconds: float
     chart_samples_max: int

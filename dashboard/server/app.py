@@ -35,6 +35,7 @@ from dashboard.auth.sign_in import SignIn
 from dashboard.auth.sign_in_sessions import SignInSessions
 from dashboard.auth.single_sign_on import SingleSignOn
 from dashboard.auth.user_administration import UserAdministration
+from dashboard.destinations.notification_centre import NotificationCentre
 from dashboard.export.downloads import Downloads
 from dashboard.fleet.tile_details import TileDetails
 from dashboard.i18n import language
@@ -55,6 +56,7 @@ from runtime.settings.address import is_loopback
 from runtime.settings.dashboard import DashboardSettings
 from schemas.database.engine import open_engine
 from schemas.database.time_limit import limit_statements
+from schemas.people.secret_box import SecretBox
 
 _SCRIPT: Final = Path(__file__).parent / "main.py"
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1", "[::1]")
@@ -102,6 +104,7 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
         clock=clock,
         publisher=Publisher.of(settings, clock),
         users=UserAdministration(auth_database, sessions),
+        notifications=_notifications(settings, auth_database, clock),
         broker=BrokerAddress.of(settings),
         refresh_seconds=settings.refresh_seconds,
         chart_samples_max=settings.chart_samples_max,
@@ -128,6 +131,12 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
         lifespan=_lifespan(settings, shared, process, on_ready),
         on_script_error=_script_failed,
     )
+
+
+def _notifications(settings: DashboardSettings, engine: Engine, clock: Clock) -> NotificationCentre | None:
+    if settings.key_file is None:
+        return None
+    return NotificationCentre(engine, SecretBox.load(settings.key_file), clock)
 
 
 def _authentication(settings: DashboardSettings, engine: Engine, clock: Clock) -> tuple[SignInSessions, SignIn]:

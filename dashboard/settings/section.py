@@ -24,11 +24,12 @@ from dashboard.widgets import cells, table
 
 @dataclass(frozen=True, slots=True)
 class SettingsSection:
-    """A section: its title on the page, and its code in the address."""
+    """A section: its title on the page, its code in the address, and the path of its page."""
 
     title: Marked
     code: str
     order: int = 100
+    path: str = "/settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def discover_sections(package: ModuleType) -> tuple[tuple[SettingsSection, Show]
 
 def draw_table(section: SettingsSection, columns: cells.Heads, rows: Sequence[SectionRow]) -> None:
     """Draw the table of a section; a click on a row opens its dialog."""
-    shown = [cells.row(row.id, f"/settings?section={section.code}", *row.cells) for row in rows]
+    shown = [cells.row(row.id, f"{section.path}?section={section.code}", *row.cells) for row in rows]
     opened = table.draw(f"settings_{section.code}", _(section.title), cells.columns(columns), shown, total=len(rows))
     for row in rows:
         if row.id == opened:

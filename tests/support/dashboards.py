@@ -57,6 +57,7 @@ class Dashboard:
             "port": self.port,
             "database": self.database or sqlite_url(self.directory / "fleet.db"),
             "auth_database": sqlite_url(self.directory / "auth.db"),
+            "key_file": str(self.directory / "secrets" / "notification-key"),
             "refresh_seconds": 1.0,
             "server": self.server,
             "password_file": str(self.directory / "secrets" / "dashboard"),

@@ -1,0 +1,1 @@
+"""The page of notifications: destinations, routes, templates, deliveries."""
