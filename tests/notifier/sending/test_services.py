@@ -9,17 +9,15 @@ import inspect
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import pytest
-from aiosmtpd.controller import Controller
 from apprise.manager_plugins import NotificationManager
 from certificates import certificates
-from servers import free_port
 from service_stubs import HttpStub, Internet, Received, http_stub
+from smtp_stub import Mailbox, running_mailbox
 
 from notifier.sending.channel import send
 from notifier.sending.outgoing import Outgoing, SendingError
@@ -234,38 +232,22 @@ def test_at_least_twenty_services_are_tested() -> None:
     assert len(SERVICES) >= 20
 
 
-class Mailbox:
-    """A real SMTP server that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.mails: list[tuple[list[str], bytes]] = []
-
-    async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:  # noqa: ANN401, N802 - aiosmtpd's
-        self.mails.append((envelope.rcpt_tos, envelope.content))
-        return "250 queued as 4711"
-
-
 @pytest.fixture
-def mailbox() -> Iterator[tuple[Mailbox, int]]:
-    box = Mailbox()
-    controller = Controller(box, hostname="127.0.0.1", port=free_port())
-    controller.start()
-    yield box, controller.port
-    controller.stop()
+def mailbox() -> Iterator[Mailbox]:
+    with running_mailbox() as box:
+        yield box
 
 
 def test_a_mail_arrives_with_subject_text_and_attachment_and_the_servers_answer_is_returned(
-    mailbox: tuple[Mailbox, int], tmp_path: Path
+    mailbox: Mailbox, tmp_path: Path
 ) -> None:
-    box, port = mailbox
     report = tmp_path / "report-home.html"
     report.write_text("<h1>Report</h1>")
-    url = f"mailto://127.0.0.1:{port}?from=fleet@example.org&to=ada@example.org"
+    url = f"mailto://127.0.0.1:{mailbox.port}?from=fleet@example.org&to=ada@example.org"
     message = Outgoing(TITLE, BODY, "info", "home-8", attachment=report)
     assert "queued as 4711" in send(url, message, allow_private=True)
-    ((recipients, content),) = box.mails
+    ((recipients, mail),) = mailbox.mails
     assert recipients == ["ada@example.org"]
-    mail = message_from_bytes(content, policy=policy.default)
     assert mail["Subject"] == TITLE
     texts = [str(part.get_content()) for part in mail.walk() if part.get_content_maintype() == "text"]
     assert any(BODY in text for text in texts)

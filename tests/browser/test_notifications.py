@@ -1,0 +1,148 @@
+"""From `dashfleet up` to a mail in a mailbox and a POST at a webhook, following only the page."""
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+from screens import photograph
+from servers import free_port
+from service_stubs import HttpStub, http_stub
+from smtp_stub import running_mailbox
+from waiting import wait_until
+
+COMMAND = [sys.executable, "-P", "-m", "dashfleet"]
+
+
+@dataclass
+class Installation:
+    """A state directory whose parts run. `url`: of its dashboard."""
+
+    data: Path
+    url: str
+
+    def set_threshold(self, percent: float) -> None:
+        """Change the rule on memory, which then holds for this machine or not."""
+        with sqlite3.connect(self.data / "dashfleet.db", timeout=30) as connection:
+            values = "threshold = ?, for_seconds = 0, clear_seconds = 0, changed_at = ?"
+            connection.execute(
+                f"UPDATE alert_rule SET {values} WHERE name = 'memory'",  # noqa: S608 - constants
+                (percent, time.time_ns() // 1_000_000),
+            )
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    data, port = tmp_path_factory.mktemp("notifications"), free_port()
+    environment = {**os.environ, "DASHFLEET_NOTIFIER_ALLOW_PRIVATE": "true", "DASHFLEET_DATA": str(data)}
+    subprocess.run([*COMMAND, "setup"], check=True, env=environment, capture_output=True)
+    found = Installation(data, f"http://127.0.0.1:{port}")
+    found.set_threshold(0.0)
+    ports = ["--broker-port", str(free_port()), "--dashboard-port", str(port)]
+    with (data / "up.log").open("wb") as log:
+        process = subprocess.Popen([*COMMAND, "up", *ports, "--interval", "1"], env=environment, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: "Press Ctrl-C" in (data / "up.log").read_text(), seconds=90, what="dashfleet up")
+        yield found
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+@contextmanager
+def signed_in(browser: Browser, installation: Installation) -> Iterator[Page]:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(installation.url)
+    page.locator("#name").fill("admin")
+    page.locator("#password").fill((installation.data / "secrets" / "first-password").read_text().strip())
+    page.locator("#password").press("Enter")
+    page.get_by_role("link", name="Notifications").click()
+    yield page
+    context.close()
+
+
+def add(page: Page, name: str, service: str, values: dict[str, str]) -> Locator:
+    """Fill in the form of a destination, and open it."""
+    page.get_by_role("button", name="Add destination …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name", exact=True).fill(name)
+    dialog.get_by_label("Service").click()
+    page.get_by_role("option", name=service, exact=True).click()
+    for label, value in values.items():
+        if label == "Encryption":
+            dialog.get_by_label(label).click()
+            page.get_by_role("option", name=value, exact=True).click()
+        else:
+            dialog.get_by_label(label, exact=True).fill(value)
+            dialog.get_by_label(label, exact=True).press("Tab")
+    dialog.get_by_role("button", name="Add destination").click()
+    expect(dialog.get_by_text("Done")).to_be_visible()
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_have_count(0)
+    page.get_by_role("gridcell", name=re.compile(f"^{name}")).or_(page.get_by_text(name, exact=True)).first.click()
+    return dialog
+
+
+def kinds(stub: HttpStub) -> list[str]:
+    return [alert["kind"] for each in stub.received for alert in json.loads(each.body)["alerts"]]
+
+
+def test_a_mail_and_a_post_arrive_after_following_the_page_alone(browser: Browser, installation: Installation) -> None:
+    with running_mailbox() as mailbox, http_stub() as stub, signed_in(browser, installation) as page:
+        photograph(page, "notifications-empty")
+        dialog = add(page, "hook", "Webhook", {"URL": f"http://127.0.0.1:{stub.port}/hook"})
+        dialog.get_by_role("button", name="Send test message").click()
+        expect(dialog.get_by_text("Accepted: 200 OK")).to_be_visible()
+        dialog.get_by_role("button", name="Close").click()
+        form = {"To": "ada@example.org", "From": "fleet@example.org", "Mail server": "127.0.0.1"}
+        form |= {"Port (optional)": str(mailbox.port), "Encryption": "none"}
+        dialog = add(page, "mail", "Mail", form)
+        dialog.get_by_role("button", name="Send test message").click()
+        expect(dialog.get_by_text("queued as 4711")).to_be_visible()
+        dialog.get_by_role("button", name="Close").click()
+        wait_until(lambda: "problem" in kinds(stub), seconds=60)
+        wait_until(lambda: any("Memory nearly full" in each for each in mailbox.subjects), seconds=60)
+        installation.set_threshold(99.9)
+        wait_until(lambda: "recovery" in kinds(stub), seconds=60)
+        wait_until(lambda: any(each.startswith("Resolved") for each in mailbox.subjects), seconds=60)
+        assert kinds(stub) == ["problem", "recovery"]
+        assert mailbox.mails[0][0] == ["ada@example.org"]
+        page.get_by_text("Deliveries", exact=True).click()
+        expect(page.get_by_text("Test message").first).to_be_visible()
+        expect(page.get_by_text("Failed", exact=True)).to_have_count(0)
+
+
+def test_a_rejected_test_shows_the_services_answer_and_a_route_is_added_and_removed(
+    browser: Browser, installation: Installation
+) -> None:
+    with http_stub() as stub, signed_in(browser, installation) as page:
+        stub.answer = lambda _: (404, {}, b"no such channel")
+        dialog = add(page, "broken", "Webhook", {"URL": f"http://127.0.0.1:{stub.port}/t0k3n"})
+        dialog.get_by_role("button", name="Send test message").click()
+        expect(dialog.get_by_text("no such channel")).to_be_visible()
+        dialog.get_by_role("button", name="Routes …").click()
+        dialog.get_by_label("Labels").fill("site")
+        dialog.get_by_role("button", name="Add route").click()
+        expect(dialog.get_by_text("Labels are written as key=value")).to_be_visible()
+        dialog.get_by_label("Labels").fill("site=nantes")
+        dialog.get_by_role("button", name="Add route").click()
+        expect(dialog.get_by_text("site=nantes", exact=True)).to_be_visible()
+        dialog.get_by_role("button", name="Remove").click()
+        expect(dialog.get_by_text("No routes")).to_be_visible()
+        dialog.get_by_role("button", name="Back").click()
+        dialog.get_by_role("button", name="Remove …").click()
+        dialog.get_by_role("button", name="Remove", exact=True).click()
+        expect(dialog.get_by_text("Done")).to_be_visible()
+        assert "t0k3n" not in page.content()
