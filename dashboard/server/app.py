@@ -96,19 +96,9 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
     proxy_headers.disable_server_default()
     clock = SystemClock()
     sessions, sign_in = _authentication(settings, auth_database, clock)
-    database = settings.database.get_secret_value()
-    beside = open_engine(database, read_only=True)
+    beside = open_engine(settings.database.get_secret_value(), read_only=True)
     downloads, tiles = Downloads(beside, clock), TileDetails(beside, clock)
-    shared = Services(
-        engine=limit_statements(open_engine(database, read_only=True), settings.query_seconds),
-        clock=clock,
-        publisher=Publisher.of(settings, clock),
-        users=UserAdministration(auth_database, sessions),
-        notifications=_notifications(settings, auth_database, clock),
-        broker=BrokerAddress.of(settings),
-        refresh_seconds=settings.refresh_seconds,
-        chart_samples_max=settings.chart_samples_max,
-    )
+    shared = _services(settings, auth_database, sessions, clock)
     process = secrets.token_hex(8)
     return st.App(
         _SCRIPT,
@@ -130,6 +120,20 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
         ],
         lifespan=_lifespan(settings, shared, process, on_ready),
         on_script_error=_script_failed,
+    )
+
+
+def _services(settings: DashboardSettings, auth_database: Engine, sessions: SignInSessions, clock: Clock) -> Services:
+    database = settings.database.get_secret_value()
+    return Services(
+        engine=limit_statements(open_engine(database, read_only=True), settings.query_seconds),
+        clock=clock,
+        publisher=Publisher.of(settings, clock),
+        users=UserAdministration(auth_database, sessions),
+        notifications=_notifications(settings, auth_database, clock),
+        broker=BrokerAddress.of(settings),
+        refresh_seconds=settings.refresh_seconds,
+        chart_samples_max=settings.chart_samples_max,
     )
 
 
