@@ -22,7 +22,6 @@ _REASON: Final = ("why", marked("Reason"))
 _REQUESTED_BY: Final = ("who", marked("Requested by"))
 BATCHES: Final[Heads] = (_WHEN, _ACTION, ("machine", marked("Machines")), _OUTCOME, _REQUESTED_BY)
 COMMANDS: Final[Heads] = (("machine", marked("Machine")), _OUTCOME, _REASON, ("when", marked("Ended")))
-OF_A_MACHINE: Final[Heads] = (_WHEN, _ACTION, _OUTCOME, _REASON, _REQUESTED_BY)
 
 
 def batches(
@@ -53,24 +52,6 @@ def commands(found: Sequence[Row[Any]], now: int, zone: tzinfo, *, path: str) ->
             cells.chip(text.command(row.state)),
             cells.plain(text.command_reason(row.reason, row.detail)),
             cells.plain(text.moment(row.ended_at, now, zone) if row.ended_at else text.UNKNOWN),
-        )
-        for row in found
-    ]
-
-
-def of_a_machine(
-    found: Sequence[Row[Any]], titles: Mapping[str, str], now: int, zone: tzinfo, *, path: str
-) -> list[dict[str, Any]]:
-    """Return a row for each command of a machine. `titles`: those of the actions, by name."""
-    return [
-        _row(
-            path,
-            {"command": row.id},
-            cells.plain(text.moment(row.created_at, now, zone)),
-            _action(row.action, titles),
-            cells.chip(text.command(row.state)),
-            cells.plain(text.command_reason(row.reason, row.detail)),
-            cells.plain(who(row.actor, row.principal)),
         )
         for row in found
     ]

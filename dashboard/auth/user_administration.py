@@ -21,6 +21,7 @@ from dashboard.auth.auth_database import account_change, authenticator, identity
 from dashboard.auth.passwords import AccountError, hash_password, new_password
 from dashboard.auth.sign_in_sessions import SignInSessions
 from dashboard.auth.users import User, UserRole
+from schemas.database.events.event_queries import EventRange, select_newest
 from schemas.database.queries.fetch import fetch_all
 
 
@@ -74,14 +75,13 @@ class UserAdministration:
         )
         return fetch_all(self._engine, query)
 
-    def changes(self, org: str, *, search: str, limit: int) -> list[Row[Any]]:
-        """Return the recorded changes that match all words of `search`, the newest first."""
-        query = select(account_change).where(account_change.c.org == org)
-        for word in search.split():
-            fields = (account_change.c.by, account_change.c.name, account_change.c.kind)
-            query = query.where(or_(*(each.icontains(word, autoescape=True) for each in fields)))
-        newest_first = query.order_by(account_change.c.at.desc(), account_change.c.id.desc())
-        return fetch_all(self._engine, newest_first.limit(limit))
+    def changes(self, org: str, wanted: EventRange) -> list[Row[Any]]:
+        """Return the recorded changes of a time range that match all words of its search, the newest first."""
+        fields = (account_change.c.by, account_change.c.name, account_change.c.kind)
+        words = wanted.search.split()
+        found = (or_(*(each.icontains(word, autoescape=True) for each in fields)) for word in words)
+        query = select_newest(account_change, account_change.c.at, wanted, account_change.c.org == org, *found)
+        return fetch_all(self._engine, query)
 
     def add(self, admin: Admin, name: str, role: UserRole) -> str:
         """Add a user and return the generated password. Raises AccountError."""

@@ -34,12 +34,13 @@ def read(
     retention: Retention,
     extras: Sequence[str],
     samples_max: int,
+    age: int = 0,
 ) -> ChartData:
     """Read the history of the `length` milliseconds before `end`, of at most `samples_max` samples.
 
-    Raises SQLAlchemyError.
+    `age`: milliseconds from `end` until now. Raises SQLAlchemyError.
     """
-    kept = choose_resolution(step=charts.step(length, 0), age=length, retention=retention)
+    kept = choose_resolution(step=charts.step(length, 0), age=age + length, retention=retention)
     within = partial(history_queries.read_history, engine, machine_id, start=end - length, end=end, extras=extras)
 
     def found(resolution: Resolution, *, is_reduced: bool = False) -> ChartData:

@@ -32,7 +32,7 @@ CONFIGURE: Final = "configure"
 _LABELS: Final[TypeAdapter[dict[str, str]]] = TypeAdapter(Labels)
 _NOT_ALLOWED: Final = marked("This machine does not allow remote configuration.")
 _NOT_HEARD: Final = marked("This machine has not reported yet which actions it allows.")
-_PENDING: Final = marked("A configuration command is pending: see Last commands.")
+_PENDING: Final = marked("A configuration command is pending: see Events.")
 _BAD_LABELS: Final = marked(
     "Enter one label per line, such as site=paris, at most 32: names in lower-case letters, digits and hyphens, values "
     "of at most 63 characters."

@@ -1,6 +1,6 @@
-"""The facts on the machine page: title, vitals, ledger, inventory, presence events. Pure."""
+"""The facts on the machine page: title, ledger, inventory. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Any, Final
 
@@ -8,11 +8,8 @@ from sqlalchemy import Row
 
 from dashboard.fleet import rows as fleet_rows
 from dashboard.i18n import text
-from dashboard.i18n.language import _, ngettext, pgettext
-from dashboard.machine.charts import ExtraMetric
-from dashboard.widgets import charts, markup
-from schemas.contract.org_config import Component, Thresholds
-from schemas.fleet.health import DEFAULT_THRESHOLDS
+from dashboard.i18n.language import _
+from dashboard.widgets import markup
 from schemas.fleet.ledger import Ledger
 
 _CLOCK_TOLERANCE_MILLISECONDS: Final = 2000
@@ -30,31 +27,9 @@ def subtitle(row: Row[Any], now: int) -> str:
     presence = _presence(text.presence(row.presence).label, since, text.reason(row.reason or "")) if since else ""
     system = " ".join(part for part in (row.os, row.os_version) if part)
     agent = _("agent {version}", version=row.agent_version) if row.agent_version else ""
-    up = _("up {length}", length=text.duration(row.uptime_seconds)) if row.uptime_seconds is not None else ""
+    uptime = row.uptime_seconds if row.current else None
+    up = _("up {length}", length=text.duration(uptime)) if uptime is not None else ""
     return " · ".join(part for part in (presence, system, agent, up) if part)
-
-
-def vitals(
-    row: Row[Any], extras: Sequence[ExtraMetric], thresholds: Thresholds | None, recent: Sequence[Mapping[str, Any]]
-) -> str:
-    """Return the present readings. `recent` are the last samples, for the rates of counters."""
-    limits = thresholds or DEFAULT_THRESHOLDS
-    info: Mapping[str, Any] = row.info or {}
-
-    def usage(label: str, detail: str, percent: float | None, component: Component) -> str:
-        tone = fleet_rows.tone(percent, component, limits)
-        return markup.gauge(label, text.percent(percent), detail, percent or 0, tone)
-
-    word = text.health(row.health_status)
-    score = text.UNKNOWN if row.health_score is None else str(row.health_score)
-    memory, disk = _of(row.memory_used_bytes, info, "memory"), _of(row.disk_used_bytes, info, "disk")
-    pieces = [
-        markup.gauge(_("Health"), score, word.label, row.health_score, word.tone),
-        usage(_("CPU"), _cores(info), row.cpu_percent, limits.cpu),
-        usage(_("Memory"), memory, row.memory_percent, limits.memory),
-        usage(_("Disk"), disk, row.disk_percent, limits.disk),
-    ]
-    return markup.gauges(pieces) + markup.gauges([*_readings(row, extras), *_traffic(recent, row)], small=True)
 
 
 def ledger(found: Ledger) -> list[tuple[str, str]]:
@@ -94,59 +69,10 @@ def inventory(row: Row[Any], now: int, zone: tzinfo) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in facts if value not in (None, "")]
 
 
-def events(rows: Sequence[Row[Any]], now: int, zone: tzinfo) -> list[tuple[str, text.Word, str]]:
-    """Return changes of presence as lines of a timeline."""
-    return [
-        (text.moment(row.at, now, zone), text.presence(row.after), text.transition_reason(row.reason, row.times))
-        for row in rows
-    ]
-
-
 def _presence(word: str, length: str, why: str) -> str:
     if why:
         return _("{presence} for {length}: {why}", presence=word, length=length, why=why)
     return _("{presence} for {length}", presence=word, length=length)
-
-
-def _readings(row: Row[Any], extras: Sequence[ExtraMetric]) -> list[str]:
-    readings = [
-        (_("Load, 1 min"), None if row.load_1m is None else text.fixed(row.load_1m, 2)),
-        (_("Processes"), None if row.process_count is None else text.count(row.process_count)),
-        (_("Swap"), None if row.swap_percent is None else text.percent(row.swap_percent)),
-        (
-            _("Temperature"),
-            None if row.temperature_celsius is None else text.quantity(round(row.temperature_celsius), "celsius"),
-        ),
-    ]
-    values: Mapping[str, Any] = row.extra or {}
-    readings += [
-        (metric.title, text.quantity(values[metric.name], metric.unit))
-        for metric in extras
-        if values.get(metric.name) is not None
-    ]
-    return [markup.gauge(name, shown) for name, shown in readings if shown is not None]
-
-
-def _traffic(recent: Sequence[Mapping[str, Any]], row: Row[Any]) -> list[str]:
-    pieces = []
-    for title, counter in (
-        (pgettext("network", "Received"), "network_received_bytes"),
-        (pgettext("network", "Sent"), "network_sent_bytes"),
-    ):
-        points = charts.rates(recent, counter, spacing=1000 * (row.interval_seconds or 1))
-        if points and points[-1][1] is not None:
-            pieces.append(markup.gauge(title, text.byte_rate(points[-1][1])))
-    return pieces
-
-
-def _cores(info: Mapping[str, Any]) -> str:
-    count = info.get("cpu_count")
-    return ngettext("{n} core", "{n} cores", int(count)) if count else ""
-
-
-def _of(used: int | None, info: Mapping[str, Any], part: str) -> str:
-    total = info.get(f"{part}_total_bytes")
-    return _("{used} of {total}", used=text.size(used), total=text.size(total)) if used is not None and total else ""
 
 
 def _disk(info: Mapping[str, Any]) -> str | None:

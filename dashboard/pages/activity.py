@@ -29,7 +29,7 @@ _SEARCH: Final = "activity.search"
 _OUTCOME: Final = "activity.outcome"
 _PAGE: Final = "activity.page"
 _CANCELLED: Final = "activity.cancelled"
-_CHANGES: Final = "changes"
+_TIMELINE: Final = "timeline"
 _OUTCOMES: Final = {
     "waiting": marked("In progress"),
     "succeeded": marked("Succeeded"),
@@ -70,8 +70,13 @@ def _filters(context: PageContext) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="activity_title"):
         st.html(markup.heading(_(PAGE.title), 1), width="content")
         st.space("stretch")
-        if _CHANGES in context.pages:
-            st.page_link(context.pages[_CHANGES], label=_("Settings changes"), icon=":material/history:")
+        if _TIMELINE in context.pages:
+            st.page_link(
+                context.pages[_TIMELINE],
+                label=_("Settings changes"),
+                icon=":material/history:",
+                query_params={"kinds": "settings,user"},
+            )
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_filters"):
         search_box.draw(_SEARCH, _("Search user, action, machine"), _filtered)
         st.pills(

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-MOVED: Final = {"/alerts": "/problems", "/incidents": "/problems"}
+MOVED: Final = {"/alerts": "/problems", "/incidents": "/problems", "/changes": "/timeline"}
 
 
 def routes() -> list[Route]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
@@ -11,15 +10,16 @@ from dashboard.page import system_status
 from dashboard.page.page import PageContext
 from dashboard.silences import acknowledgement, form
 from dashboard.widgets import markup
+from schemas.database.queries.problems import ListedProblem
 
 
-def draw(context: PageContext, machine: str, active: Sequence[Any]) -> None:
+def draw(context: PageContext, machine: str, active: Sequence[ListedProblem]) -> None:
     """Draw the buttons, for users with the permission. `active`: the machine's active alerts."""
     if not context.may_act or not active:
         return
     why = markup.plain(system_status.obstacle(context, signed=False)) or None
-    new = [int(alert.id) for alert in active if alert.acknowledged_at is None]
-    rules = {str(alert.rule) for alert in active}
+    new = [alert.number for alert in active if alert.acknowledged_at is None]
+    rules = {alert.rule for alert in active}
     with st.container(horizontal=True, key="alert_buttons"):
         if new:
             st.button(

@@ -65,6 +65,11 @@ def plain(shown: str, hint: str = "") -> dict[str, Any]:
     return {"kind": "text", "text": shown, "hint": hint}
 
 
+def link(shown: str, href: str, opens: str) -> dict[str, Any]:
+    """Return a cell with a link of its own: a click opens the id `opens` instead of the row. Empty without a text."""
+    return {"kind": "link", "text": shown, "href": href, "opens": opens}
+
+
 def aged(cell: Mapping[str, Any], as_of: str) -> dict[str, Any]:
     """Return a cell whose value is not current: greyed, with the time of its value as its hint."""
     plain_tone = {"tone": "plain"} if "tone" in cell else {}

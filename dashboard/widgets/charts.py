@@ -1,5 +1,8 @@
 """Chart options of ECharts from rows of history. Pure: no database, no Streamlit, no clock.
 
+The plot of every chart has the same distance from its left and its right edge (LEFT, RIGHT), so that
+`assets/chart_range.js` can tell the time below a pointer, and charts above each other have a common time axis.
+
 Invariants:
 - Missing data is a gap, never a line across it.
 - The x axis is the requested range, so that two points never look like an hour.
@@ -14,6 +17,13 @@ from dashboard.i18n.text import UnitScale
 
 GAP_INTERVALS: Final = 2.5
 POINTS_MAX: Final = 1000
+LEFT: Final = 56
+RIGHT: Final = 16
+"""Pixels between an edge of a chart and its plot."""
+
+MARKS_MAX: Final = 50
+_SHORT_UNIT: Final = 2
+_GRID: Final = {"left": LEFT, "right": RIGHT, "bottom": 24, "containLabel": False, "outerBoundsMode": "none"}
 _LEGEND: Final = {"top": 0, "left": 0, "icon": "roundRect", "itemWidth": 12, "itemHeight": 4}
 _LINE: Final = {"type": "line", "connectNulls": False, "symbol": "none", "emphasis": {"disabled": True}}
 
@@ -23,12 +33,25 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ChartLine:
-    """A line of a chart. `low` and `high`: minimum and maximum at the same times, if the points are averages."""
+    """A line of a chart. `low` and `high`: minimum and maximum at the same times, if the points are averages.
+
+    `of`: it shows an earlier time of the line with this number, and is dashed in its colour.
+    """
 
     name: str
     points: Sequence[Point]
     low: Sequence[Point] = ()
     high: Sequence[Point] = ()
+    of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChartMark:
+    """An event in a chart: a vertical line, and an area until `until` if that is known. `colour`: of CSS."""
+
+    at: int
+    colour: str
+    until: int | None = None
 
 
 def step(range_milliseconds: int, interval_seconds: float, row_milliseconds: int = 0) -> int:
@@ -82,49 +105,92 @@ def top(lines: Iterable[ChartLine]) -> float:
     return max((abs(value) for line in lines for _, value in line.points if value is not None), default=0.0)
 
 
-def options(
-    lines: Sequence[ChartLine],
-    *,
-    start: int,
-    end: int,
-    scale: UnitScale,
-    bounds: tuple[float | None, float | None],
-    day: str,
-    ink: str,
-) -> dict[str, Any]:
-    """Return the chart of these lines over a fixed range. `bounds`: ends of the y axis, None for automatic.
+@dataclass(frozen=True, slots=True)
+class ChartFrame:
+    """All of a chart but its lines. `bounds`: ends of the y axis, None for automatic.
 
-    `ink`: colour of the text. `day`: ECharts template of a date.
+    `ink`: colour of the text. `colours`: of the lines. `day`: ECharts template of a date.
     """
-    low, high = bounds
-    words = {"color": ink, "fontSize": 12}
+
+    start: int
+    end: int
+    scale: UnitScale
+    bounds: tuple[float | None, float | None]
+    day: str
+    ink: str
+    colours: Sequence[str] = ()
+    marks: Sequence[ChartMark] = ()
+
+
+def options(lines: Sequence[ChartLine], frame: ChartFrame) -> dict[str, Any]:
+    """Return the chart of these lines over a fixed range."""
+    low, high = frame.bounds
+    words = {"color": frame.ink, "fontSize": 12}
     several = len(lines) > 1
-    time_axis = {"type": "time", "min": start, "max": end, "splitLine": {"show": False}}
+    time_axis = {"type": "time", "min": frame.start, "max": frame.end, "splitLine": {"show": False}}
     value_axis = {"type": "value", "min": low, "max": high, "splitNumber": 4}
+    bands = [series for line in lines if line.high for series in _band(line, frame.scale)]
+    drawn = [_series(line, frame, filled=not several and not line.high) for line in lines]
+    if drawn:
+        drawn[0] |= _marks(frame)
     return {
         "animation": False,
-        "grid": {"left": 8, "right": 16, "top": 34 if several else 14, "bottom": 4, "containLabel": True},
+        "color": list(frame.colours) or None,
+        "grid": {**_GRID, "top": 34 if several else 14},
         "legend": {**_LEGEND, "show": several, "textStyle": words},
-        "tooltip": {"trigger": "axis", "axisPointer": {"animation": False}},
+        "tooltip": {"trigger": "axis", "confine": True, "axisPointer": {"animation": False}},
         "xAxis": {
             **time_axis,
-            "axisLabel": {**words, "hideOverlap": True, "formatter": {"month": day, "day": day}},
+            "axisLabel": {**words, "hideOverlap": True, "formatter": {"month": frame.day, "day": frame.day}},
         },
         "yAxis": {
             **value_axis,
             "interval": (high - low) / 4 if low is not None and high is not None else None,
-            "axisLabel": {**words, "formatter": f"{{value}} {_template_safe(scale.unit)}".strip()},
+            "axisLabel": {**words, "width": LEFT - 8, "overflow": "truncate", "formatter": _label(frame.scale.unit)},
         },
-        "series": [
-            *(_series(line, scale, filled=not several and not line.high) for line in lines),
-            *(series for line in lines if line.high for series in _band(line, scale)),
-        ],
+        "series": [*drawn, *bands],
     }
 
 
-def _series(line: ChartLine, scale: UnitScale, *, filled: bool) -> dict[str, Any]:
-    data = _data(line.points, scale.factor)
-    series = {**_LINE, "name": line.name, "lineStyle": {"width": 1.6}, "data": data}
+def _label(unit: str) -> str:
+    """Return the template of a value on the axis; a longer unit is in the heading of the chart."""
+    return f"{{value}} {_template_safe(unit)}".strip() if is_short(unit) else "{value}"
+
+
+def is_short(unit: str) -> bool:
+    """Return True if a unit has room beside each value of the axis."""
+    return len(unit) <= _SHORT_UNIT
+
+
+def _marks(frame: ChartFrame) -> dict[str, Any]:
+    """Return the marks within the range, to be drawn with one of the lines."""
+    inside = [mark for mark in frame.marks if mark.at <= frame.end and (mark.until or mark.at) >= frame.start]
+    inside = inside[:MARKS_MAX]
+    if not inside:
+        return {}
+    lines = [
+        {"xAxis": mark.at, "lineStyle": {"color": mark.colour, "type": "dashed", "width": 1, "opacity": 0.8}}
+        for mark in inside
+        if mark.at >= frame.start
+    ]
+    areas = [
+        [
+            {"xAxis": max(mark.at, frame.start), "itemStyle": {"color": mark.colour, "opacity": 0.07}},
+            {"xAxis": min(mark.until, frame.end)},
+        ]
+        for mark in inside
+        if mark.until is not None
+    ]
+    silent = {"silent": True, "symbol": "none", "label": {"show": False}, "animation": False}
+    return {"markLine": {**silent, "data": lines}, "markArea": {**silent, "data": areas}}
+
+
+def _series(line: ChartLine, frame: ChartFrame, *, filled: bool) -> dict[str, Any]:
+    series = {**_LINE, "name": line.name, "data": _data(line.points, frame.scale.factor)}
+    if line.of is not None:
+        colour = {"color": frame.colours[line.of % len(frame.colours)]} if frame.colours else {}
+        return {**series, "lineStyle": {"width": 1.2, "type": "dashed", "opacity": 0.75}, "itemStyle": colour}
+    series |= {"lineStyle": {"width": 1.6}}
     return {**series, "areaStyle": {"opacity": 0.12}} if filled else series
 
 

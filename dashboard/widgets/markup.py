@@ -76,9 +76,10 @@ def gauge(label: str, value: str, detail: str = "", percent: float | None = None
     )
 
 
-def gauges(pieces: Iterable[str], *, small: bool = False) -> str:
-    """Return gauges side by side, as many as fit."""
-    return f'<div class="df-gauges{" df-small" if small else ""}">{"".join(pieces)}</div>'
+def gauges(pieces: Iterable[str], *, small: bool = False, aged: bool = False) -> str:
+    """Return gauges side by side, as many as fit. `aged`: their values are not current."""
+    kinds = f"{' df-small' if small else ''}{' df-aged' if aged else ''}"
+    return f'<div class="df-gauges{kinds}">{"".join(pieces)}</div>'
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

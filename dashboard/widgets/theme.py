@@ -42,6 +42,15 @@ _COLOURS: Final = {
 }
 """Of the light and of the dark scheme."""
 
+_TONES: Final = {
+    "good": ("#0b6b3a", "#6fe3a5"),
+    "fair": ("#7d4c00", "#fbc258"),
+    "bad": ("#b01f16", "#ff9d92"),
+    "muted": ("#5a3f99", "#c3b0f7"),
+    "plain": ("#475063", "#b3bdce"),
+}
+"""The colours of `Word.tone` in the light and in the dark scheme."""
+
 OPTIONS: Final[dict[str, object]] = {
     **{f"theme.{name}": value for name, value in _SHARED.items()},
     **{f"theme.light.{name}": light for name, (light, _dark) in _COLOURS.items()},
@@ -66,3 +75,13 @@ def dialog_style(scheme: str | None) -> str:
 def ink(scheme: str | None) -> str:
     """Return the text colour of charts; that of Streamlit's chart theme has too little contrast."""
     return str(_COLOURS["grayTextColor"][scheme == "dark"])
+
+
+def line_colours(scheme: str | None) -> list[str]:
+    """Return the colours of the lines of a chart, in their order."""
+    return list(_COLOURS["chartCategoricalColors"][scheme == "dark"])
+
+
+def tone(name: str, scheme: str | None) -> str:
+    """Return the colour of a tone, which is that of `assets/style.css`, for a chart."""
+    return _TONES.get(name, _TONES["plain"])[scheme == "dark"]

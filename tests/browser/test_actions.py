@@ -314,11 +314,11 @@ def test_a_machines_page_acts_on_it_and_lists_its_last_commands(visit: Visit, sc
     dialog.locator("[class*=st-key-dialog-][class*=-close] button").click()  # not the cross, which has the same name
     expect(page.get_by_role("dialog")).to_have_count(0)
     photograph(page, f"machine-acting-{scheme}")
-    commands = page.get_by_role("table", name="Last commands")
+    commands = page.get_by_role("table", name="Events")
     commands.scroll_into_view_if_needed()
-    expect(commands.get_by_role("row", name=re.compile("Ping Succeeded"))).to_be_visible()
+    expect(commands.get_by_role("row", name=re.compile("Succeeded Command: Ping")).first).to_be_visible()
     photograph(page, f"machine-commands-{scheme}")
-    commands.get_by_role("link", name="ping").click()
+    commands.get_by_role("link", name="Details").first.click()
     expect(page.get_by_role("heading", name="ping on db-02.example.org")).to_be_visible()
 
 

@@ -12,6 +12,7 @@ Visit = Callable[..., Page]
 def test_rejected_messages_are_reached_from_the_machine_read_and_cleared(visit: Visit, answerer: Answerer) -> None:
     answerer.refusal, answerer.silent = "", False
     page = visit("/machine?id=evil")
+    page.get_by_role("tab", name="Samples").click()
     page.get_by_role("link", name="1 rejected message").click()
     expect(page.get_by_role("heading", name="Rejected messages", level=1)).to_be_visible()
     page.get_by_role("row", name="evil").get_by_role("link").click()

@@ -422,6 +422,7 @@ def test_a_machine_is_retired_by_an_operator_and_taken_back_by_an_admin(visit: V
     name = f"cellar-{scheme}"
     site.run("principal", "add", name, "--role", "machine")
     page = visit(f"/machine?id={name}", user="olga", scheme=scheme)
+    page.get_by_role("tab", name="Decommission").click()
     page.get_by_role("button", name="Retire …").click()
     dialog = page.get_by_role("dialog")
     retire = dialog.get_by_role("button", name="Retire", exact=True)
@@ -437,6 +438,7 @@ def test_a_machine_is_retired_by_an_operator_and_taken_back_by_an_admin(visit: V
     expect(page.get_by_text("An admin can return it to service.")).to_be_visible()
     assert page.get_by_role("button", name="Return to service …").count() == 0
     page = visit(f"/machine?id={name}", user="ada", scheme=scheme)
+    page.get_by_role("tab", name="Decommission").click()
     page.get_by_role("button", name="Return to service …").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Return to service", exact=True).click()
@@ -451,6 +453,7 @@ def test_a_machine_is_configured_and_what_is_desired_stands_beside_what_it_repor
 ) -> None:
     (machine,) = [row["machine"] for row in site.json("machines") if row["presence"] == "online"]
     page = visit(f"/machine?id={machine}", user="olga", scheme=scheme)
+    page.get_by_role("tab", name="Configuration").click()
     card = page.locator(".st-key-card_configuration")
     card.get_by_role("button", name="Configure …").click()
     dialog = page.get_by_role("dialog")
@@ -511,7 +514,7 @@ def test_what_admins_did_is_on_the_activity_page_and_people_only_for_admins(visi
     close(dialog)
     page.get_by_role("link", name="Activity").click()
     page.get_by_role("link", name="Settings changes").click()
-    table = page.get_by_role("table", name="Settings changes")
+    table = page.get_by_role("table", name="Timeline")
     changed = table.get_by_role("row", name=re.compile("time_to_live_seconds"))
     expect(changed.first).to_contain_text("Settings changed")
     expect(changed.first).to_contain_text("ada")
@@ -520,7 +523,7 @@ def test_what_admins_did_is_on_the_activity_page_and_people_only_for_admins(visi
     page.get_by_role("searchbox").fill("zoe")
     expect(table.get_by_role("row")).to_have_count(2)
     page = visit("/changes", user="vera")
-    table = page.get_by_role("table", name="Settings changes")
+    table = page.get_by_role("table", name="Timeline")
     expect(table.get_by_role("row", name=re.compile("time_to_live_seconds")).first).to_be_visible()
     assert table.get_by_text("zoe").count() == 0
 

@@ -120,7 +120,7 @@ function open(event, item, trigger) {
   if (event.target.closest(".df-col-tick, button")) return;
   if (event.ctrlKey || event.metaKey || event.shiftKey || String(getSelection())) return;
   event.preventDefault();
-  trigger("opened", item.id);
+  trigger("opened", event.target.closest("[data-opens]")?.dataset.opens ?? item.id);
 }
 
 function fill(cell, content, item, trigger) {
@@ -153,6 +153,13 @@ const KINDS = {
   },
   pick: ({ text, pick: value }, item, trigger) => [pick(text, value, trigger)],
   line: ({ text, points }) => [line(points, text)],
+  link: ({ text, href, opens }) => {
+    if (!text) return [];
+    const link = node("a", "df-link", text);
+    link.href = href;
+    link.dataset.opens = opens;
+    return [link];
+  },
   text: ({ text, hint }) => [titled(node("span", "", text), hint)],
   bar: () => {
     const track = node("span", "df-track", "");

@@ -18,6 +18,9 @@ from schemas.database.tables import alert, command, incident, machine, org, requ
 FEW_MACHINES: Final = 500
 """Up to this number of machines, each machine's rows are looked up."""
 
+NO_END: Final = 1 << 60
+"""An end after every event, whichever clock its time is from."""
+
 ACT: Final = "act"
 _OF_A_MACHINE: Final = ("retire-machine", "reinstate-machine")
 """Kinds of requests whose detail is the id of the machine that they change."""
@@ -107,6 +110,17 @@ def list_incident_events(engine: Engine, org_name: str, wanted: EventRange) -> l
     return fetch_all(engine, select(page).order_by(page.c.started_at.desc(), page.c.id.desc()))
 
 
+def select_newest(
+    table: Table, at: ColumnElement[int], wanted: EventRange, *conditions: ColumnElement[bool]
+) -> Select[Any]:
+    """Return the query for the newest rows of the range. `at`: column of the time; the key is the column `id`."""
+    until = at < wanted.end
+    if wanted.below_key is not None:
+        until = and_(at <= wanted.end, or_(at < wanted.end, table.c.id < wanted.below_key))
+    query = select(table).where(at >= wanted.start, until, *conditions)
+    return query.order_by(at.desc(), table.c.id.desc()).limit(wanted.limit)
+
+
 _COMMAND_FIELDS: Final = (command.c.action, machine.c.name, machine.c.hostname)
 
 
@@ -118,11 +132,7 @@ def _requests(engine: Engine, org_name: str, wanted: EventRange, *conditions: Co
 
 def _page(table: Table, at: ColumnElement[int], wanted: EventRange, *conditions: ColumnElement[bool]) -> Subquery:
     """Return the newest rows of the range. In a subquery: joins must not change how they are found."""
-    until = at < wanted.end
-    if wanted.below_key is not None:
-        until = and_(at <= wanted.end, or_(at < wanted.end, table.c.id < wanted.below_key))
-    query = select(table).where(at >= wanted.start, until, *conditions)
-    return query.order_by(at.desc(), table.c.id.desc()).limit(wanted.limit).subquery()
+    return select_newest(table, at, wanted, *conditions).subquery()
 
 
 def _of_machines(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, select
+from sqlalchemy import ColumnElement, Engine, Select, select
 
 from schemas.database.queries.fetch import fetch_all
 from schemas.database.silence_rows import read_silence
@@ -17,12 +17,6 @@ class OrgSilence:
 
     org: str
     silence: Silence
-
-
-def list_machine_alerts(engine: Engine, org_name: str, name: str, *, limit: int) -> list[Row[Any]]:
-    """Return one machine's alerts: open ones first, then the last ended."""
-    order = (alert.c.ended_at.is_not(None), alert.c.started_at.desc(), alert.c.id.desc())
-    return fetch_all(engine, _alerts(org.c.name == org_name, machine.c.name == name).order_by(*order).limit(limit))
 
 
 def list_alerts(

@@ -38,12 +38,6 @@ def list_batch_commands(engine: Engine, org_name: str, batch_id: str, *, limit: 
     return fetch_all(engine, query.order_by(command.c.state == "succeeded", machine.c.name).limit(limit))
 
 
-def list_machine_commands(engine: Engine, org_name: str, name: str, *, limit: int) -> list[Row[Any]]:
-    """Return a machine's commands, newest first."""
-    query = _commands(org_name).where(machine.c.name == name)
-    return fetch_all(engine, query.order_by(command.c.created_at.desc(), command.c.id).limit(limit))
-
-
 def find_recorded(engine: Engine, org_name: str, ids: Sequence[str]) -> dict[str, Row[Any]]:
     """Return the commands with these ids by id; a command that the ingestor has not recorded yet is missing."""
     return {row.id: row for row in fetch_where_in(engine, _commands(org_name), command.c.id, ids)}

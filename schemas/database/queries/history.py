@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Engine, Float, Table, case, cast, func, se
 from schemas.contract.messages import VITALS
 from schemas.database.columns import as_float
 from schemas.database.queries.fetch import fetch_all, fetch_mappings, fetch_scalar
-from schemas.database.tables import dirty, machine, metadata, minute, org, sample
-from schemas.fleet.history import HOUR, MINUTE, SAMPLES, Resolution
+from schemas.database.tables import dirty, hour, machine, metadata, minute, org, sample
+from schemas.fleet.history import DAY, HOUR, MINUTE, SAMPLES, Resolution
 
 RANGES: Final = {
     "1h": HOUR,
@@ -48,6 +48,39 @@ def read_cpu_by_minute(
     for row in fetch_all(engine, query):
         found.setdefault(row.name, [None] * minutes)[(row.at - start) // MINUTE] = row.cpu_percent_avg
     return found
+
+
+def read_disk_by_day(engine: Engine, machine_id: int, *, start: int) -> list[tuple[int, float]]:
+    """Return the average disk usage of each day since `start` as (start of the day, percentage), oldest first."""
+    count = cast(hour.c.disk_percent_count, Float)
+    average = func.sum(cast(hour.c.disk_percent_avg, Float) * count) / func.nullif(func.sum(count), 0.0)
+    day = (hour.c.at // DAY).label("day")
+    query = select(day, average.label("average")).where(hour.c.machine_id == machine_id, hour.c.at >= start)
+    rows = fetch_all(engine, query.group_by(day).order_by(day))
+    return [(row.day * DAY, float(row.average)) for row in rows if row.average is not None]
+
+
+def last_recorded(engine: Engine, machine_id: int, *, before: int) -> int | None:
+    """Return the time of a machine's last stored data before a time (milliseconds, server's clock); None without data.
+
+    Of a roll-up it is the end of its interval.
+    """
+    newest = (
+        select(table.c.at + length)
+        .where(table.c.machine_id == machine_id, table.c.at < before)
+        .order_by(table.c.at.desc())
+        .limit(1)
+        for table, length in ((minute, MINUTE), (hour, HOUR))
+    )
+    at = sample.c.sampled_at + sample.c.clock_offset_milliseconds
+    last_sample = (
+        select(at)
+        .where(sample.c.machine_id == machine_id, sample.c.sampled_at < before + DAY, at < before)
+        .order_by(sample.c.sampled_at.desc())
+        .limit(1)
+    )
+    found = [fetch_scalar(engine, query) for query in (last_sample, *newest)]
+    return max((min(each, before) for each in found if each is not None), default=None)
 
 
 def sampled_within(machine_id: int, start: int, end: int) -> ColumnElement[bool]:

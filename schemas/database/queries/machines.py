@@ -159,17 +159,6 @@ def list_machines(engine: Engine, *, trouble: str = "") -> list[dict[str, Any]]:
     return [{**row, **_UNVERIFIED} for row in found] if trouble else found
 
 
-def list_transitions(engine: Engine, machine_id: int, *, limit: int) -> list[Row[Any]]:
-    """Return a machine's latest presence transitions, newest first."""
-    query = (
-        select(transition.c.at, transition.c.before, transition.c.after, transition.c.reason, transition.c.times)
-        .where(transition.c.machine_id == machine_id)
-        .order_by(transition.c.at.desc(), transition.c.id.desc())
-        .limit(limit)
-    )
-    return fetch_all(engine, query)
-
-
 def read_ledgers(engine: Engine, *, org_name: str | None = None, machine_id: int | None = None) -> dict[int, Ledger]:
     """Return the ledgers of all machines, of an organisation's or of one, by machine key; a machine without streams is
     missing."""

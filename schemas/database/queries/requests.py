@@ -57,13 +57,13 @@ def list_batches(engine: Engine, org_name: str, wanted: BatchFilter, *, offset: 
     if wanted.search or wanted.outcome:
         query = query.outerjoin(command, command.c.request_id == request.c.id).outerjoin(machine)
     ids = [row.batch for row in fetch_all(engine, query)]
-    found = _described(engine, org_name, ids)
+    found = describe_batches(engine, org_name, ids)
     return [found[id_] for id_ in ids if id_ in found]
 
 
 def find_batch(engine: Engine, org_name: str, id_: str) -> CommandBatch | None:
     """Return one batch, or None."""
-    return _described(engine, org_name, [id_]).get(id_)
+    return describe_batches(engine, org_name, [id_]).get(id_)
 
 
 def find_answers(engine: Engine, org_name: str, ids: Sequence[str]) -> dict[str, Row[Any]]:
@@ -78,20 +78,8 @@ def find_refusals(engine: Engine, org_name: str, ids: Sequence[str]) -> dict[str
     return {row.id: row.detail for row in answers if row.state == "refused"}
 
 
-def list_changes(engine: Engine, org_name: str, *, search: str, limit: int) -> list[Row[Any]]:
-    """Return the requests other than actions in which each word of `search` occurs, newest first."""
-    names = ("id", "created_at", "kind", "state", "detail", "actor", "principal")
-    query = (
-        _requests(org_name, *(request.c[name] for name in names))
-        .where(request.c.kind != "act", *_mentions(search, request.c.actor, request.c.detail, request.c.kind))
-        .order_by(request.c.created_at.desc(), request.c.id)
-        .limit(limit)
-    )
-    return fetch_all(engine, query)
-
-
-def _described(engine: Engine, org_name: str, ids: Sequence[str]) -> dict[str, CommandBatch]:
-    """Return the batches with these ids, with the number of commands per state."""
+def describe_batches(engine: Engine, org_name: str, ids: Sequence[str]) -> dict[str, CommandBatch]:
+    """Return the batches with these ids by id, with the number of commands per state."""
     columns = [request.c[name] for name in ("batch", "created_at", "actor", "principal", "state", "detail")]
     asked = _requests(org_name, *columns).where(request.c.batch.in_(ids), request.c.kind == "act")
     key = (request.c.batch, command.c.action, command.c.state)

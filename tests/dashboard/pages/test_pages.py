@@ -234,6 +234,7 @@ def test_when_the_database_goes_away_the_last_figures_stay(
 ) -> None:
     from sqlalchemy.exc import OperationalError
 
+    from dashboard.events import timeline
     from schemas.database.queries import heartbeat, history, machines, settings
 
     fleet.machine("web-1")
@@ -246,8 +247,8 @@ def test_when_the_database_goes_away_the_last_figures_stay(
     monkeypatch.setattr(heartbeat, "latest_heartbeat", away)
     monkeypatch.setattr(settings, "read_settings", away)
     monkeypatch.setattr(history, "read_history", away)
-    for name in ("find_machine", "list_transitions"):
-        monkeypatch.setattr(machines, name, away)
+    monkeypatch.setattr(machines, "find_machine", away)
+    monkeypatch.setattr(timeline, "read_page", away)
     at.run()
     assert not at.exception
     assert "The database cannot be read since 22:13:20" in shown(at)
@@ -315,7 +316,7 @@ def test_a_problem_of_another_organisation_looks_as_if_it_did_not_exist(fleet: F
     assert "Problem not found" in shown(visit("problems", id=id_))
 
 
-@pytest.mark.parametrize("name", ["fleet", "machine", "problems", "activity", "settings"])
+@pytest.mark.parametrize("name", ["fleet", "machine", "timeline", "problems", "activity", "settings"])
 def test_whatever_of_a_page_refreshes_before_the_browser_has_it_all_of_it_finds_its_place(
     fleet: Fleet, visit: Open, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

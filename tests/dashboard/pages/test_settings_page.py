@@ -89,21 +89,21 @@ def test_changes_are_listed_with_who_made_them_and_can_be_searched(fleet: Fleet,
     asked(fleet, "add-token", "token-1: 1 machine")
     asked(fleet, "configure-org", "<b>refused</b>", state="refused")
     asked(fleet, "revoke-token", "of another", org="acme")
-    at = visit("settings_changes")
-    assert [row[1:] for row in rows(at)] == [
-        ["User added", "ada: Admin", "Done", "root"],
-        ["Token created", "token-1: 1 machine", "Done", "ada"],
-        ["Settings changed", "<b>refused</b>", "Refused", "ada"],
+    at = visit("timeline", kinds="settings,user")
+    assert [(*row[1:3], row[5]) for row in rows(at)] == [
+        ("Done", "User added · ada: Admin", "root"),
+        ("Refused", "Settings changed · <b>refused</b>", "ada"),
+        ("Done", "Token created · token-1: 1 machine", "ada"),
     ]
     at.text_input[0].set_value("token").run()
-    assert [row[1] for row in rows(at)] == ["Token created"]
+    assert [row[2] for row in rows(at)] == ["Token created · token-1: 1 machine"]
     at.text_input[0].set_value("nothing like it").run()
-    assert "No change matches these words." in shown(at)
+    assert "No event matches these filters." in shown(at)
 
 
 def test_what_was_done_with_people_is_for_admins_only(fleet: Fleet, visit: Open) -> None:
     asked(fleet, "add-token", "token-1: 1 machine")
-    assert [row[1] for row in rows(visit("settings_changes", role=UserRole.VIEWER))] == ["Token created"]
+    assert [row[2] for row in rows(visit("timeline", role=UserRole.VIEWER))] == ["Token created · token-1: 1 machine"]
 
 
 def test_tokens_say_what_is_left_of_them(fleet: Fleet, visit: Open) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from dashboard.i18n.text import UnitScale
 from dashboard.widgets import charts
-from dashboard.widgets.charts import ChartLine
+from dashboard.widgets.charts import ChartFrame, ChartLine, ChartMark
 
 SECOND = 1000
 
@@ -56,7 +56,8 @@ def test_samples_that_come_a_little_early_or_late_make_no_gap() -> None:
 def test_the_axis_is_the_range_that_was_asked_for() -> None:
     lines = [ChartLine("CPU", points((5, 1.0)))]
     spec = charts.options(
-        lines, start=0, end=60_000, scale=UnitScale("%", 1.0), bounds=(0.0, 100.0), day="{d}/{M}", ink="#000000"
+        lines,
+        ChartFrame(start=0, end=60_000, scale=UnitScale("%", 1.0), bounds=(0.0, 100.0), day="{d}/{M}", ink="#000000"),
     )
     assert (spec["xAxis"]["min"], spec["xAxis"]["max"]) == (0, 60_000)
     assert (spec["yAxis"]["min"], spec["yAxis"]["max"], spec["yAxis"]["interval"]) == (0.0, 100.0, 25.0)
@@ -66,7 +67,8 @@ def test_the_axis_is_the_range_that_was_asked_for() -> None:
 def test_lines_are_never_drawn_across_a_gap_and_a_lonely_point_gets_a_dot() -> None:
     lines = [ChartLine("CPU", points((0, 1.0), (10, 2.0), (20, None), (30, 7.0)))]
     spec = charts.options(
-        lines, start=0, end=60_000, scale=UnitScale("", 1.0), bounds=(None, None), day="{d}/{M}", ink="#000000"
+        lines,
+        ChartFrame(start=0, end=60_000, scale=UnitScale("", 1.0), bounds=(None, None), day="{d}/{M}", ink="#000000"),
     )
     (series,) = spec["series"]
     assert series["connectNulls"] is False
@@ -83,17 +85,32 @@ def test_the_largest_of_all_lines_decides_the_unit_of_an_axis() -> None:
     assert charts.top([ChartLine("Sent", [(0, None)])]) == 0.0
 
 
-def test_a_unit_cannot_smuggle_a_placeholder_into_the_axis() -> None:
-    spec = charts.options(
-        [ChartLine("x", [])],
-        start=0,
-        end=1,
-        scale=UnitScale("{value}{c}", 1),
-        bounds=(None, None),
-        day="{d}/{M}",
-        ink="",
+@pytest.mark.parametrize(("unit", "label"), [("{c", "{value} c"), ("{value}{c}", "{value}"), ("%", "{value} %")])
+def test_a_unit_cannot_smuggle_a_placeholder_into_the_axis(unit: str, label: str) -> None:
+    frame = ChartFrame(start=0, end=1, scale=UnitScale(unit, 1), bounds=(None, None), day="{d}/{M}", ink="")
+    assert charts.options([ChartLine("x", [])], frame)["yAxis"]["axisLabel"]["formatter"] == label
+
+
+def test_marks_are_lines_and_areas_within_the_range() -> None:
+    marks = (
+        ChartMark(at=-50, colour="red", until=10),
+        ChartMark(at=20, colour="blue"),
+        ChartMark(at=90, colour="red", until=200),
+        ChartMark(at=101, colour="red"),
+        ChartMark(at=-9, colour="red", until=-1),
     )
-    assert spec["yAxis"]["axisLabel"]["formatter"] == "{value} valuec"
+    frame = ChartFrame(0, 100, UnitScale("", 1), (None, None), day="", ink="", marks=marks)
+    (series,) = charts.options([ChartLine("x", points((0, 1.0)))], frame)["series"]
+    assert [line["xAxis"] for line in series["markLine"]["data"]] == [20, 90]
+    assert [[end["xAxis"] for end in area] for area in series["markArea"]["data"]] == [[0, 10], [90, 100]]
+
+
+def test_a_line_of_an_earlier_time_is_dashed_in_the_colour_of_its_line() -> None:
+    lines = [ChartLine("CPU", points((0, 1.0))), ChartLine("Day before", points((0, 2.0)), of=0)]
+    frame = ChartFrame(0, 100, UnitScale("", 1), (None, None), day="", ink="", colours=("red", "blue"))
+    now, earlier = charts.options(lines, frame)["series"]
+    assert "type" not in now["lineStyle"]
+    assert (earlier["lineStyle"]["type"], earlier["itemStyle"]["color"]) == ("dashed", "red")
 
 
 @pytest.mark.parametrize("hours", [1, 24, 7 * 24, 365 * 24])
@@ -113,7 +130,7 @@ def test_averages_have_a_band_from_lowest_to_highest_with_the_same_gaps() -> Non
         high=points((0, 50.0), (10, None), (20, 40.0)),
     )
     spec = charts.options(
-        [line], start=0, end=60_000, scale=UnitScale("", 10.0), bounds=(None, None), day="{d}/{M}", ink=""
+        [line], ChartFrame(start=0, end=60_000, scale=UnitScale("", 10.0), bounds=(None, None), day="{d}/{M}", ink="")
     )
     average, base, area = spec["series"]
     assert {series["name"] for series in spec["series"]} == {"CPU"}

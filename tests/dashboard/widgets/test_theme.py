@@ -56,3 +56,8 @@ def test_nothing_that_is_drawn_comes_from_another_host() -> None:
             assert "http://" not in text, file.name
             assert "https://" not in text, file.name
             assert "//" not in re.sub(r"(?m)^\s*//.*$", "", text), file.name
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_mark_in_a_chart_has_the_colour_of_its_label(scheme: str) -> None:
+    assert {tone: theme.tone(tone, scheme) for tone in TONES} == {tone: PALETTE[tone][scheme] for tone in TONES}

@@ -7,7 +7,8 @@ from sqlalchemy import Engine, select
 
 from ingestor.storage.transition_log import TRANSITIONS_MAX
 from schemas.database import tables
-from schemas.database.queries.machines import find_machine, list_machines, list_transitions
+from schemas.database.events.event_queries import EventRange, list_presence_events
+from schemas.database.queries.machines import list_machines
 from schemas.fleet.availability import FLAPPING
 from schemas.fleet.history import HOUR
 
@@ -50,9 +51,7 @@ def test_above_the_bound_one_row_has_the_number_and_the_presence(
     assert bench.ingestor.counters["flapping"] == 201 - TRANSITIONS_MAX
     (machine,) = (row for row in list_machines(fleet) if row["org"] == "home")
     assert machine["flapping"] == 201 - TRANSITIONS_MAX
-    key = find_machine(fleet, "home", "attic")
-    assert key is not None
-    newest = list_transitions(fleet, key.id, limit=1)[0]
+    (newest,) = list_presence_events(fleet, "home", EventRange(0, 1 << 60, machine="attic", limit=1))
     assert (newest.after, newest.reason, newest.times) == ("online", FLAPPING, 201 - TRANSITIONS_MAX)
 
 

@@ -158,3 +158,34 @@ def test_samples_are_found_by_their_key_also_where_the_clock_is_wrong(fleet: Fle
         assert (
             len(connection.execute(select(tables.sample.c.seq).where(place)).all()) <= 18
         )  # three minutes of 2,000 samples
+
+
+def test_the_disk_by_day_counts_each_reading_once(fleet: Fleet, reader: Engine) -> None:
+    key, other, today = fleet.machine("a"), fleet.machine("b"), START // DAY * DAY
+    rows = []
+    for machine, at, count, percent in (
+        (key, today, 1, 10.0),
+        (key, today + HOUR, 3, 50.0),
+        (key, today - DAY, 2, 7.0),
+        (key, today - 40 * DAY, 2, 1.0),
+        (key, today - 2 * DAY, 0, None),
+        (other, today, 9, 99.0),
+    ):
+        rows.append({**summarised("hour", machine, at), "disk_percent_count": count, "disk_percent_avg": percent})
+    with fleet.engine.begin() as connection:
+        connection.execute(insert(tables.hour), rows)
+    found = history.read_disk_by_day(reader, key, start=today - 30 * DAY)
+    assert found == [(today - DAY, 7.0), (today, 40.0)]
+
+
+def test_the_last_data_is_found_in_samples_and_in_rollups(fleet: Fleet, reader: Engine) -> None:
+    key, other, old = fleet.machine("a"), fleet.machine("b"), START - 10 * HOUR
+    assert history.last_recorded(reader, key, before=NOW) is None
+    with fleet.engine.begin() as connection:
+        connection.execute(insert(tables.hour), [summarised("hour", key, old), summarised("hour", other, START)])
+    assert history.last_recorded(reader, key, before=NOW) == old + HOUR
+    assert history.last_recorded(reader, key, before=old + 1) == old + 1
+    assert history.last_recorded(reader, key, before=old) is None
+    fleet.samples(key, [NOW - 90 * MINUTE, NOW - 20 * MINUTE], clock_offset_milliseconds=10 * MINUTE)
+    assert history.last_recorded(reader, key, before=NOW) == NOW - 10 * MINUTE
+    assert history.last_recorded(reader, key, before=NOW - 10 * MINUTE) == NOW - 80 * MINUTE

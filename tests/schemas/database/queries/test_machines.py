@@ -1,5 +1,5 @@
 import pytest
-from seeding import NOW, Fleet
+from seeding import Fleet
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -148,14 +148,6 @@ def test_rows_come_in_the_order_asked_for_without_those_that_are_gone(fleet: Fle
     fleet.machine("a")
     fleet.machine("b")
     assert [row.name for row in machines.find_rows(reader, "home", ["b", "gone", "a"])] == ["b", "a"]
-
-
-def test_transitions_come_newest_first(fleet: Fleet, reader: Engine) -> None:
-    key = fleet.machine("a")
-    fleet.transition(key, NOW - 2, "unknown", "online", "birth")
-    fleet.transition(key, NOW - 1, "online", "offline", "lost")
-    assert [row.after for row in machines.list_transitions(reader, key, limit=5)] == ["offline", "online"]
-    assert len(machines.list_transitions(reader, key, limit=1)) == 1
 
 
 def test_the_ledger_adds_up_all_streams_of_one_machine(fleet: Fleet, reader: Engine) -> None:
