@@ -1,4 +1,4 @@
-"""What a machine is: inventory, configuration, the account of its samples, and its decommissioning, in tabs."""
+"""Tabs below the charts: inventory, configuration, the account of the samples, and decommissioning."""
 
 from functools import partial
 from typing import Any, Final

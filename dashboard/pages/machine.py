@@ -9,13 +9,12 @@ from sqlalchemy import Row
 
 from dashboard.actions import dialog
 from dashboard.changes import pending_changes
-from dashboard.events import event_list
 from dashboard.events import rows as event_rows
 from dashboard.events.event import Event
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.machine import charts as machine_charts
-from dashboard.machine import details, facts, gauges, history, period_row, problems
+from dashboard.machine import details, event_list, facts, gauges, history, period_row, problems
 from dashboard.page import dialog_steps, last_good, refresh, system_status
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import charts, markup

@@ -6,12 +6,12 @@ from typing import Final
 
 import streamlit as st
 
-from dashboard.events import event_list, rows, timeline
+from dashboard.events import rows, timeline
 from dashboard.events.event import Event, EventSource
 from dashboard.events.timeline import EventPage, EventPosition
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
-from dashboard.machine import period_row
+from dashboard.machine import event_list, period_row
 from dashboard.page import last_good, refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.widgets import cells, markup, search_box, table

@@ -24,7 +24,7 @@ KINDS: Final[Mapping[str, Marked]] = {
     "set-rule": marked("Alert rule changed"),
     "delete-rule": marked("Alert rule removed"),
     "acknowledge": marked("Alerts acknowledged"),
-    "silence": marked("Silence created"),
+    "silence": marked("Silence added"),
     "end-silence": marked("Silence ended"),
     "cancel": marked("Commands cancelled"),
 }

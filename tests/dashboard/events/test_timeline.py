@@ -14,12 +14,13 @@ from seeding import NOW, Fleet
 from sqlalchemy import Engine
 
 from dashboard.auth.users import UserRole
-from dashboard.events import event_list, sources, timeline
+from dashboard.events import sources, timeline
 from dashboard.events.event import Event, EventSource, discover
 from dashboard.events.sources import settings
 from dashboard.events.timeline import EventPage, EventPosition
 from dashboard.i18n.language import marked
 from dashboard.i18n.text import Word
+from dashboard.machine import event_list
 from dashboard.page.page import PageContext
 from schemas.contract.administration import Administration
 from schemas.database.events.event_queries import EventRange
