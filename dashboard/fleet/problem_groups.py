@@ -87,18 +87,18 @@ def _bursts(rows: Sequence[Row[Any]]) -> Iterable[list[Row[Any]]]:
 
 def _by_label(rows: Sequence[Any], label_counts: Mapping[str, int]) -> Iterable[tuple[str, list[Any]]]:
     """Split rows by the labels that tell them best from the others; the rest is a group without a label."""
-    rest = list(rows)
+    rest = [(row, _labels(row)) for row in rows]
     while len(rest) >= _COMPANY_MIN:
-        counts = Counter(label for row in rest for label in _labels(row))
+        counts = Counter(label for _row, labels in rest for label in labels)
         best = max(
             counts, key=lambda label: (counts[label] ** 2 / _total(label, counts, label_counts), label), default=""
         )
         if not best or counts[best] < _COMPANY_MIN or 2 * counts[best] < _total(best, counts, label_counts):
             break
-        yield best, [row for row in rest if best in _labels(row)]
-        rest = [row for row in rest if best not in _labels(row)]
+        yield best, [row for row, labels in rest if best in labels]
+        rest = [(row, labels) for row, labels in rest if best not in labels]
     if rest:
-        yield "", rest
+        yield "", [row for row, _ in rest]
 
 
 def _labels(row: Any) -> list[str]:  # noqa: ANN401 - a row or a problem

@@ -22,11 +22,12 @@ from dashboard.fleet.state import FleetView
 from dashboard.i18n import text
 from dashboard.i18n.external_texts import translated_details
 from dashboard.i18n.language import _, ngettext
-from dashboard.page import last_good
+from dashboard.page import last_good, problem_counts
 from dashboard.page.page import PageContext
 from dashboard.problems import view as problem_view
 from dashboard.widgets.component import component
 from schemas.database.queries import choices, problems
+from schemas.database.queries.fleet_order import ABSENT
 from schemas.database.queries.machines import Filters
 from schemas.database.queries.problems import ProblemFilter
 
@@ -34,10 +35,15 @@ GROUPS_MAX: Final = 5
 _KEY: Final = "fleet_strip"
 _READ_MAX: Final = 1000
 _NAMES_SHOWN: Final = 2
-_SHARED_SECONDS: Final = 2
+_SHARED_SECONDS: Final = 10
+"""How long groups are kept, for all visitors, while the numbers of absent machines and of problems stay the same."""
+
 _LABELS_SECONDS: Final = 60
 _HTML: Final = '<nav class="df-strip"><ul></ul></nav>'
 _TONES: Final = {"offline": "bad", "critical": "bad", "stale": "fair", "warning": "fair", "expired": "muted"}
+Changed = tuple[int | None, ...]
+"""Numbers that differ when the groups may."""
+
 _FLEET, _MACHINE, _PROBLEMS = "fleet", "machine", "problems"
 
 
@@ -56,7 +62,7 @@ class StripLink:
         return f"{'/' if self.page == _FLEET else f'/{self.page}'}?{urlencode(self.query)}"
 
 
-def _read(engine: Engine, org_name: str) -> tuple[ProblemGroup, ...]:
+def _read(engine: Engine, org_name: str, changed: Changed) -> tuple[ProblemGroup, ...]:  # noqa: ARG001 - of the cache's key
     absent = problems.list_absent_machines(engine, org_name, limit=_READ_MAX)
     active = problems.list_problems(engine, org_name, ProblemFilter(), offset=0, limit=_READ_MAX)
     if not absent and not active:
@@ -70,7 +76,7 @@ _label_counts = last_good.cached(choices.count_labels, seconds=_LABELS_SECONDS)
 
 def draw(context: PageContext) -> None:
     """Draw the strip, if anything is broken, and follow a link that was clicked."""
-    found = last_good.read(context, "fleet.strip", partial(_groups, context.engine, context.org))
+    found = last_good.read(context, "fleet.strip", partial(_groups, context.engine, context.org, _changed(context)))
     if not found:
         return
     shown = links(found, context.now(), context.zone)
@@ -85,6 +91,14 @@ def draw(context: PageContext) -> None:
     link = _clicked(shown, result.opened)
     if link is not None and link.page != _FLEET:
         st.switch_page(context.pages[link.page], query_params=link.query)
+
+
+def _changed(context: PageContext) -> Changed:
+    counts = problem_counts.read_all_counts(context)
+    if counts is None:
+        return ()
+    absent = tuple(counts.of((presence,)) for presence in ABSENT)
+    return (*absent, counts.newest_change, problem_counts.count_problems(context))
 
 
 def links(found: Sequence[ProblemGroup], now: int, zone: tzinfo) -> list[StripLink]:

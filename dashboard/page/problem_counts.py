@@ -18,9 +18,14 @@ def read_counts(context: PageContext, filters: Filters) -> Counts | None:
     return last_good.read_org(context, "fleet.counts", _counts, filters.described)
 
 
+def read_all_counts(context: PageContext) -> Counts | None:
+    """Return the number of all machines in each state; None if they were never read."""
+    return last_good.read_org(context, "fleet.all_counts", _counts, Filters())
+
+
 def count_troubled(context: PageContext) -> int:
     """Return the number of machines that need attention, each counted once."""
-    counts = last_good.read_org(context, "fleet.all_counts", _counts, Filters())
+    counts = read_all_counts(context)
     return 0 if counts is None else counts.of(attention=True)
 
 
