@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from answering import INGESTOR, Answerer, Ending, answering
 from brokers import PASSWORD, embedded_broker
+from command_line import at_a_terminal
 from seeding import INFO, Fleet
 from sqlalchemy import Engine
 from waiting import wait_until
@@ -184,6 +185,21 @@ def test_a_dry_run_says_what_would_be_asked_and_sends_nothing(installed: Install
     ]
     assert "skipped, as they do not allow it: 2 machines (old, till)" in done.stderr
     assert "nothing was sent" in installed.run("act", "ping", "till", "--dry-run").stderr
+
+
+def test_a_reboot_of_several_is_typed_at_a_terminal_after_its_plan(installed: Installed) -> None:
+    words = ["act", "reboot", "--all", "--data", str(installed.data), "--server", installed.server]
+    code, shown = at_a_terminal(*words, typing=["2"])
+    assert code == 2
+    assert "on 3 machines" in shown
+    assert "site=paris: web-0, web-1, web-2" in shown
+    assert "Pace: all at once" in shown
+    assert "Type 3 to confirm" in shown
+    assert "nothing was sent" in shown
+
+
+def test_all_at_once_contradicts_a_pace(installed: Installed) -> None:
+    assert "--all-at-once contradicts" in installed.refusal("act", "ping", "--all", "--all-at-once", "--canary", "1")
 
 
 def test_ctrl_c_says_what_goes_on(installed: Installed) -> None:

@@ -24,7 +24,7 @@ from dashboard.auth.passwords import AccountError
 from dashboard.auth.second_factor import PENDING_SECONDS, RECOVERY_CODES, reset_second_factor
 from dashboard.auth.sign_in import SignIn
 from dashboard.auth.sign_in_sessions import SignInSessions
-from dashboard.auth.users import UserRole, add_user, verify
+from dashboard.auth.users import UserRole, add_user, remove_user, verify
 
 pytestmark = pytest.mark.usefixtures("quick_hashing")
 HERE = {"origin": "http://testserver"}
@@ -257,6 +257,13 @@ def test_a_reset_lets_the_password_sign_in_alone_and_ends_all_sessions(
         reset_second_factor(accounts, "ada")
     with pytest.raises(AccountError, match="there is no user eve"):
         reset_second_factor(accounts, "eve")
+
+
+def test_a_removed_user_leaves_no_second_factor_to_the_next_one(site: Site, clock: Clock, accounts: Engine) -> None:
+    set_up(site(), clock)
+    remove_user(accounts, "ada")
+    add_user(accounts, "ada", PASSWORD, UserRole.VIEWER, "other")
+    assert give_password(site()).headers["location"] == "/"
 
 
 def test_a_user_of_a_provider_changes_nothing_here(site: Site, accounts: Engine) -> None:
