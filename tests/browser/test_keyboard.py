@@ -59,7 +59,7 @@ def test_a_machine_is_found_opened_and_asked_without_a_mouse(visit: Visit, answe
     page.keyboard.type("db-0")
     rows = page.locator(".df-fleet tbody tr")
     expect(rows).to_have_count(2)
-    press(page, page.get_by_role("link", name="db-01.example.org"))
+    press(page, page.get_by_role("link", name="db-01.example.org", exact=True))
     expect(page.get_by_role("heading", name="db-01.example.org")).to_be_visible()
 
     press(page, page.get_by_role("button", name="Run action …"))
