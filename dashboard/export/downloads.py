@@ -9,6 +9,7 @@ Invariants:
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -40,6 +41,9 @@ MACHINE: Final = "/export/machine"
 _NAMES: Final = {"csv": marked("CSV"), "jsonl": marked("JSON lines")}
 _ROWS_PER_READ: Final = 1000
 """Rows of history per query, about: minutes or hours, or seconds of samples."""
+
+_ROWS_MAX: Final = 20_000
+"""Rows in memory for one visitor: a machine that floods has many samples in a second."""
 
 
 def links(path: str, query: Mapping[str, str]) -> str:
@@ -107,11 +111,28 @@ class Downloads:
 
 
 def _history(engine: Engine, wanted: HistoryRange) -> Iterator[Rows]:
-    """Yield the rows; each query is read whole before its rows are handed on."""
-    step = _ROWS_PER_READ * (wanted.resolution.length or 1000)
-    for start in range(wanted.start, wanted.end, step):
-        for batch in list(history.rows(engine, replace(wanted, start=start, end=min(start + step, wanted.end)))):
-            yield history.with_times(batch)
+    """Yield the rows; each query is read whole before its rows are handed on, of a shorter time where it has many."""
+    longest = _ROWS_PER_READ * (wanted.resolution.length or 1000)
+    start, step = wanted.start, longest
+    while start < wanted.end:
+        part = replace(wanted, start=start, end=min(start + step, wanted.end))
+        found = _read(engine, part, most=_ROWS_MAX if step > 1 else None)
+        if found is None:
+            step = max(1, step // 4)
+            continue
+        yield from map(history.with_times, found)
+        start, step = part.end, min(longest, 2 * step)
+
+
+def _read(engine: Engine, part: HistoryRange, *, most: int | None) -> list[Rows] | None:
+    """Return the rows of a time in batches; None if there are more than `most`."""
+    found: list[Rows] = []
+    with closing(history.rows(engine, part)) as batches:
+        for batch in batches:
+            found.append(batch)
+            if most is not None and sum(map(len, found)) > most:
+                return None
+    return found
 
 
 def _org(request: Request) -> str:

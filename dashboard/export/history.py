@@ -6,7 +6,7 @@ Invariants:
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -81,13 +81,16 @@ def count(engine: Engine, wanted: HistoryRange) -> int:
     return sum(fetch_scalar(engine, query) or 0 for query in queries)
 
 
-def rows(engine: Engine, wanted: HistoryRange) -> Iterator[Rows]:
+def rows(engine: Engine, wanted: HistoryRange) -> Generator[Rows, None, None]:
     """Yield the rows in batches, machine by machine in the order of their names, the oldest first."""
     readings = [wanted.table.c[name] for name in wanted.columns]
     for key, name in _chosen(engine, wanted):
         query = _rows_of(wanted, key, wanted.at.label(TIME), *readings, wanted.table.c.extra).order_by(wanted.at)
-        with engine.connect().execution_options(yield_per=BATCH_SIZE) as connection:
-            for batch in connection.execute(query).mappings().partitions():
+        with (
+            engine.connect().execution_options(yield_per=BATCH_SIZE) as connection,
+            connection.execute(query) as found,
+        ):
+            for batch in found.mappings().partitions():
                 yield [{MACHINE: name, **row} for row in batch]
 
 

@@ -93,6 +93,18 @@ def test_history_is_as_fine_as_it_is_kept_for_so_long(fleet: Fleet, fetch: Fetch
     assert hours[0]["cpu_percent_max"] > hours[0]["cpu_percent_avg"]
 
 
+def test_history_with_many_samples_in_a_second_comes_whole_and_in_order(
+    fleet: Fleet, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.export.downloads._ROWS_MAX", 10)
+    monkeypatch.setattr("dashboard.export.history.BATCH_SIZE", 4)
+    times = [*range(NOW - 5_000, NOW - 4_900), *(NOW - 3_000 for _ in range(30)), *range(NOW - 2_000, NOW, 100)]
+    fleet.samples(fleet.machine("a"), times, cpu_percent=lambda i: float(i % 100))
+    rows = table(fetch("/export/machine.csv?id=a&range=1h"))
+    assert len(rows) == len(times)
+    assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)
+
+
 @pytest.mark.parametrize(
     "path",
     [
