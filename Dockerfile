@@ -1,25 +1,30 @@
 # The parts as images: `docker build --target agent|server|broker`. Nothing runs as root, and state is in /state.
+#
+# A tag can point to another image tomorrow. Pin it by its digest, which `docker buildx imagetools inspect
+# python:3.12-slim-bookworm` prints: `--build-arg PYTHON_IMAGE=python:3.12-slim-bookworm@sha256:…`.
 
-FROM python:3.12-slim-bookworm AS source
+ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS source
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/dashfleet
 ENV PATH=/opt/dashfleet/bin:$PATH
 WORKDIR /source
-COPY requirements/run.txt requirements/run.txt
+COPY requirements/ requirements/
 
-# On each machine: nothing of a server.
-FROM source AS build-agent
-RUN sed -n 's/^\([A-Za-z0-9._-]*==[^ ;\]*\).*/\1/p' requirements/run.txt > /versions.txt
-COPY . .
-RUN pip install --quiet --constraint /versions.txt '.[agent]'
-
-# What the server's parts need, exactly as tested.
+# What the server's parts need, exactly as tested, and the wheel for both.
 FROM source AS build-server
 RUN pip install --quiet --require-hashes --requirement requirements/run.txt
 COPY . .
-RUN pip install --quiet --no-deps --no-build-isolation .
+RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheel . && pip install --quiet --no-deps /wheel/*.whl
 
-FROM python:3.12-slim-bookworm AS runtime
+# On each machine: nothing of a server.
+FROM source AS build-agent
+RUN pip install --quiet --require-hashes --requirement requirements/agent.txt
+COPY --from=build-server /wheel /wheel
+RUN pip install --quiet --no-deps /wheel/*.whl
+
+FROM ${PYTHON_IMAGE} AS runtime
 ENV PATH=/opt/dashfleet/bin:$PATH PYTHONUNBUFFERED=1 DASHFLEET_DATA=/state
 RUN useradd --uid 1000 --create-home --home-dir /state dashfleet
 WORKDIR /state

@@ -41,6 +41,7 @@ reference: $(VENV)/.dev ## Write docs/cli.md from the commands
 
 requirements: $(VENV)/.dev ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade --extra all --extra editable --output-file requirements/run.txt
+	$(COMPILE) --extra agent --constraint requirements/run.txt --output-file requirements/agent.txt
 	$(COMPILE) --upgrade --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
 
 clean: ## Remove what make made

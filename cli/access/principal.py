@@ -10,6 +10,7 @@ from cli.settings import fleet_database
 
 app = typer.Typer(help="Manage the credentials of programs and machines.", no_args_is_help=True)
 
+_OVERLAP = "valid for the overlap on the embedded broker; on Mosquitto, EMQX and NATS no longer valid"
 Username = Annotated[str, typer.Argument(help="User name, as shown by `dashfleet principal list`, such as acme.attic.")]
 
 
@@ -38,6 +39,8 @@ def list_(data: Data = None, database: Database = None, org: OnlyOrg = None, as_
     with fleet_database(data, database, read_only=True) as engine:
         found = list_principals(engine, org)
     show_rows(found, ("username", "role", "org", "created", "previous_until", "revoked"), as_json=as_json)
+    if any(row["previous_until"] is not None for row in found):
+        note(f"previous_until: {_OVERLAP}.")
 
 
 @app.command("rotate")
@@ -56,6 +59,8 @@ def rotate(
         seconds = 0.0 if overlap == "0" else to_seconds(overlap)
         secret = rotate_principal(engine, username, overlap_seconds=seconds, now=CLOCK.now)
     _show_secret(username, secret)
+    if seconds:
+        note(f"The previous secret: {_OVERLAP}.")
 
 
 @app.command("revoke")

@@ -4,6 +4,8 @@ They run in their order against an installation that `dashfleet setup` has made:
 and acme, machines with samples, people, and an archive of it.
 """
 
+import itertools
+import os
 import re
 import shlex
 import shutil
@@ -52,6 +54,7 @@ NOT_RUN: Final = {
     "nats-server -c nats/nats.conf": "runs until it is stopped; tests/broker/external/test_nats.py runs it",
     "dashfleet notify test mail": "sends to a mail server; tests/notifier sends to one of the test",
     "dashfleet notify route pager --severity critical --after 15m": "the guide adds only the destination mail",
+    "dashfleet act ping --all --org acme": "the guide has not enrolled a machine yet; tests/end_to_end/test_acting.py",
     "dashfleet act restart --label site=paris --wait": "waits for machines; tests/end_to_end/test_acting.py",
 }
 """Command lines that are not executed here, and why."""
@@ -76,18 +79,26 @@ REPLACED: Final = {
 ALLOWED: Final = [*ALLOWED_ACTIONS, "reboot"]
 
 
+def blocks(document: Path) -> list[list[str]]:
+    """Return the command lines in each code block of a document, without comments."""
+    found = re.findall(r"^ *```\w*\n(.*?)^ *```$", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return [[line for line in map(_without_comment, block.splitlines()) if _is_command(line)] for block in found]
+
+
+def _without_comment(line: str) -> str:
+    return re.sub(r"\s+#.*", "", line).strip()
+
+
+def _is_command(line: str) -> bool:
+    return line.partition(" ")[0] in PROGRAMS and not line.startswith("dashfleet ALL=")
+
+
 def commands(document: Path) -> list[str]:
-    """Return the command lines in the code blocks of a document, without comments."""
-    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```$", document.read_text(), flags=re.DOTALL | re.MULTILINE)
-    lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.partition(" ")[0] in PROGRAMS and not line.startswith("dashfleet ALL=")]
+    return [line for block in blocks(document) for line in block]
 
 
-EXECUTED = {
-    document: [line for line in commands(document) if line not in NOT_RUN and not line.startswith(NEEDS_A_FIREWALL)]
-    for document in DOCUMENTS
-    if document.name != GENERATED
-}
+def executed(block: list[str]) -> list[str]:
+    return [adapted(line) for line in block if line not in NOT_RUN and not line.startswith(NEEDS_A_FIREWALL)]
 
 
 @pytest.fixture
@@ -134,25 +145,42 @@ def adapted(line: str) -> str:
     return f"{line} --dry-run" if line.startswith(DRY_RUN) else line
 
 
-@pytest.mark.parametrize("document", [path for path, lines in EXECUTED.items() if lines], ids=lambda path: path.name)
+WITH_COMMANDS = [path for path in DOCUMENTS if path.name != GENERATED and any(map(executed, blocks(path)))]
+
+
+@pytest.mark.parametrize("document", WITH_COMMANDS, ids=lambda path: path.name)
 @pytest.mark.usefixtures("installation")
-def test_the_command_lines_of_a_document_work_as_they_stand(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number, line in enumerate(map(adapted, sorted(EXECUTED[document], key=LAST.__contains__))):
+def test_the_command_lines_of_a_document_work_as_they_stand(document: Path) -> None:
+    """Each block has a shell of its own, so what it exports ends with it."""
+    numbers = itertools.count()
+    found = list(map(executed, blocks(document)))
+    last = [line for block in found for line in block if line in LAST]
+    for block in [*([line for line in block if line not in LAST] for block in found), last]:
+        with pytest.MonkeyPatch.context() as shell:
+            execute(block, shell, numbers)
+
+
+def execute(block: list[str], shell: pytest.MonkeyPatch, numbers: Iterator[int]) -> None:
+    for line in block:
         if line.startswith("export "):
-            for assignment in shlex.split(line)[1:]:
+            for assignment in line.removeprefix("export ").split(" DASHFLEET"):
                 name, _, value = assignment.partition("=")
-                monkeypatch.setenv(name, value)
+                value = re.sub(r"\$\((.*)\)", lambda found: run(found[1]).splitlines()[0], value.strip("'"))
+                name = name if name.startswith("DASHFLEET") else f"DASHFLEET{name}"
+                shell.setenv(name, os.path.expandvars(value))
         elif line.startswith("dashfleet restore"):
-            monkeypatch.setenv("DASHFLEET_DATA", f"restored-{number}")  # an empty directory, as on a new server
+            shell.setenv("DASHFLEET_DATA", f"restored-{next(numbers)}")  # an empty directory, as on a new server
             run(line)
         else:
+            if line == "dashfleet org add acme":
+                run("dashfleet org remove acme --yes")
             if line.startswith("dashfleet tls ") and "--renew" not in line:  # each guide begins without a certificate
                 shutil.rmtree("data/tls", ignore_errors=True)
             run(line)
 
 
 def test_what_is_not_executed_is_in_a_document() -> None:
-    everything = {line for path in DOCUMENTS if path.name != GENERATED for line in commands(path)}
+    everything = {line for path in DOCUMENTS for line in commands(path)}
     assert set(NOT_RUN) - everything == set()
 
 
@@ -162,7 +190,7 @@ def test_the_lines_for_a_firewall_are_accepted_by_nft(tmp_path: Path) -> None:
 
     from servers import require_program
 
-    lines = [line for path in EXECUTED for line in commands(path) if line.startswith("nft ")]
+    lines = [line for path in DOCUMENTS for line in commands(path) if line.startswith("nft ")]
     assert len(lines) > 3
     script = tmp_path / "rules"
     script.write_text("".join(f"{' '.join(shlex.split(line)[1:])}\n" for line in lines))

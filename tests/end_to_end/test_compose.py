@@ -65,6 +65,31 @@ def test_a_part_is_built_from_a_target_of_the_dockerfile_and_may_do_little(servi
     assert found["user"] == "1000:1000"
 
 
+def test_the_database_may_do_little_as_well() -> None:
+    found = SERVICES["database"]
+    assert found["cap_drop"] == ["ALL"]
+    assert found["read_only"] is True
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    assert found["user"] == "1000:1000"
+
+
+def test_every_package_of_an_image_has_a_hash_and_the_agents_versions_are_the_tested_ones() -> None:
+    assert "pip install --quiet --require-hashes --requirement requirements/agent.txt" in DOCKERFILE
+    unhashed = re.findall(r"pip install (?!.*(?:--require-hashes|--no-deps)).*", DOCKERFILE)
+    assert unhashed == []
+    versions = {
+        name: set(re.findall(r"^([a-z0-9._-]+==[^ ;\\]+)", (ROOT / "requirements" / name).read_text(), re.MULTILINE))
+        for name in ("agent.txt", "run.txt")
+    }
+    assert versions["agent.txt"] <= versions["run.txt"]
+    assert len(versions["agent.txt"]) > 10
+
+
+def test_images_of_others_can_be_pinned_by_digest() -> None:
+    assert re.findall(r"^FROM (python\S*)", DOCKERFILE, re.MULTILINE) == []
+    assert "${DASHFLEET_POSTGRES_IMAGE:-postgres:17}" in TEXT
+
+
 @pytest.mark.parametrize("service", PARTS)
 def test_every_variable_is_a_setting(service: str) -> None:
     for name in environment(service):
