@@ -32,6 +32,7 @@ _INTRO: Final = marked(
     "or reboot that is run from here silences its machine by itself."
 )
 _NONE: Final = marked("Add one before maintenance, so that nobody is notified of what it causes.")
+_NONE_TO_SEE: Final = marked("Operators add them before maintenance, so that nobody is notified of what it causes.")
 
 
 def show(context: PageContext) -> None:
@@ -61,7 +62,7 @@ def _list(context: PageContext) -> None:
     if not st.session_state.get(_PAST):
         shown = [silence for silence in shown if silence.state(now) is not SilenceState.PAST]
     if not shown:
-        st.html(markup.empty(_("No silences"), _(_NONE)))
+        st.html(markup.empty(_("No silences"), _(_NONE) if context.may_act else _(_NONE_TO_SEE)))
         return
     rows = [_row(context, silence) for silence in shown]
     opened = table.draw("silences_table", _(PAGE.title), cells.columns(_COLUMNS), rows, total=len(rows))

@@ -6,7 +6,8 @@ Invariants:
   while the alert is still open, the alert is published again without it, and the notifier tells it then.
 - A restart or reboot that was ordered silences its machine until its outcome, at most RESTART_SECONDS.
 - An alert that lies entirely in the past, and within a silence, is silenced too.
-- Requests and admin commands write to the database; it is read again every RELOAD_SECONDS, and sooner after a request.
+- Requests and admin commands write to the database; it is read again every RELOAD_SECONDS, after a request, and when
+  an alert begins.
 """
 
 import math
@@ -99,6 +100,8 @@ class Attention:
         """
         now, monotonic = self._clock.now(), self._clock.monotonic()
         opened = [alert for alert in batch.alerts if alert.ended_at is None or (alert.past and alert.id is None)]
+        if opened:  # a silence may have been added since
+            self.reload()
         due = monotonic >= self._reload_at or now >= self._boundary
         if monotonic >= self._reload_at:
             self._read(now)

@@ -38,3 +38,12 @@ def test_up_refuses_parts_with_different_databases(part: str, tmp_path: Path) ->
     environment = {f"DASHFLEET_{part.upper()}_DATABASE": sqlite_url(tmp_path / "other.db")}
     (tmp_path / "dashfleet.toml").unlink()
     assert "different databases" in refusal("up", "--data", str(tmp_path), *ports, **environment)
+
+
+def test_setup_creates_the_principal_of_each_part_with_its_secret(tmp_path: Path) -> None:
+    assert dashfleet("setup", "--data", str(tmp_path)).returncode == 0
+    listed = json.loads(dashfleet("principal", "list", "--data", str(tmp_path), "--json").stdout)
+    roles = {row["username"]: row["role"] for row in listed}
+    for part in ("ingestor", "dashboard", "notifier"):
+        assert roles[f"_{part}"] == part
+        assert (tmp_path / "secrets" / part).stat().st_mode & 0o077 == 0

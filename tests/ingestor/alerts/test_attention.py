@@ -120,6 +120,31 @@ def test_an_alert_that_begins_during_a_silence_is_silenced_from_its_first_messag
     assert (row.started_at, row.ended_at, row.silenced_until) == (published[0].since, None, None)
 
 
+def test_a_silence_that_a_command_adds_applies_to_the_next_alert_at_once(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock
+) -> None:
+    report(bench, speaker)
+    bench.publish(speaker.status("lost"))
+    published = list[AlertMessage]()
+    route = bench.broker.route
+
+    def noting(message: Any) -> None:  # noqa: ANN401
+        if message.topic == AWAY and message.payload:
+            published.append(AlertMessage.decode(message.payload))
+        route(message)
+
+    bench.broker.route = noting  # type: ignore[method-assign]
+    wait(bench, 58)
+    assert published == []
+    while not published:
+        reason = f"added at {clock.now()}"
+        number = add(fleet, clock, lifetime_seconds=60, reason=reason)
+        wait(bench, 0.5)
+        if not published:
+            silences.change(fleet, "home", EndSilence(id=number), "ann", clock.now())
+    assert published[0].silence_reason == reason
+
+
 def test_a_silence_in_the_middle_of_an_alert_applies_and_ends_within_seconds_and_changes_no_record(
     bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock
 ) -> None:
