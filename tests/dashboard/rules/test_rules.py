@@ -1,0 +1,62 @@
+"""The form of a rule, and rules in words."""
+
+from typing import Any
+
+import pytest
+
+from dashboard.rules import applying, form, texts
+from schemas.alerts.condition import resolve
+from schemas.contract.alert_rules import CHANGES, DEFAULT_RULES, AlertRule
+from schemas.contract.messages import VITALS
+from schemas.database.rules.rule_queries import ApplyingRule
+
+ENTERED = {"name": "hot", "title": " Hot ", "kind": "above", "metric": "cpu_percent", "threshold": 90.0, "for": 60.0}
+
+
+def entered(before: AlertRule | None = None, **values: Any) -> AlertRule:  # noqa: ANN401 - values of widgets
+    return form.read_form({**ENTERED, **values}.get, before)
+
+
+def test_a_rule_is_read_from_the_form() -> None:
+    rule = entered(labels=["role=db", "site=a=b"], machines=["attic"], clear_for=30.0, severity="critical")
+    assert (rule.name, rule.title, rule.for_seconds, rule.clear_seconds) == ("hot", "Hot", 60, 30)
+    assert (rule.selector.labels, rule.selector.machines) == ({"role": "db", "site": "a=b"}, ("attic",))
+    assert rule.enabled
+
+
+def test_what_another_kind_left_in_the_form_is_not_taken() -> None:
+    assert entered(kind="away").metric == ""
+    assert entered(kind="away").threshold is None
+    assert entered(kind="changed", metric="boot").for_seconds == 0
+    assert entered(kind="clock", threshold=30.0, clear=99.0).clear_threshold is None
+
+
+def test_a_rule_keeps_its_name_and_may_be_disabled() -> None:
+    (disk,) = (rule for rule in DEFAULT_RULES if rule.name == "disk")
+    changed = entered(disk, name="other", enabled=False)
+    assert (changed.name, changed.enabled) == ("disk", False)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": "A b"}, {"title": ""}, {"metric": ""}, {"threshold": None, "metric": "load_1m"}, {"clear": 95.0}]
+)
+def test_a_wrong_rule_is_no_rule(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"rule|name|title|metric|threshold"):
+        entered(**wrong)
+
+
+def test_every_kind_metric_and_fact_has_words() -> None:
+    assert set(texts.METRICS) == set(VITALS)
+    assert set(texts.CHANGES) == set(CHANGES)
+    for kind in texts.KINDS:
+        values: dict[str, Any] = {"name": "x", "title": "x", "kind": kind, "metric": "fan_rpm", "threshold": 1.0}
+        assert texts.condition(AlertRule.model_construct(**values))
+
+
+def test_a_machine_says_which_rules_apply_and_why() -> None:
+    cpu = resolve(AlertRule(name="cpu", title="High CPU usage", kind="above", metric="cpu_percent", for_seconds=300))
+    assert applying.explain(ApplyingRule(cpu, ())) == (
+        "High CPU usage",
+        "CPU usage (%) ≥ 95 (health settings) for 5 min · for all machines",
+    )
+    assert applying.explain(ApplyingRule(cpu, ("hot-db",)))[1] == "does not apply: hot-db is more specific"
