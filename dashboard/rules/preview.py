@@ -16,7 +16,7 @@ from dashboard.widgets import markup
 from schemas.contract.alert_rules import AlertRule
 from schemas.database.rules.preview import Preview, preview_rule
 
-_SHOWN: Final = 8
+_SHOWN: Final = 5
 _NO_HISTORY: Final = marked("The history does not contain what this kind of rule evaluates.")
 _PARTLY: Final = marked("Only a part of the machines or of the history was read.")
 _UNREADABLE: Final = marked("The preview is not available: the database cannot be read now.")
