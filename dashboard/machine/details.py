@@ -1,4 +1,4 @@
-"""Tabs below the charts: inventory, configuration, the account of the samples, and decommissioning."""
+"""Tabs below the charts: inventory, configuration, alert rules, the account of the samples, and decommissioning."""
 
 from functools import partial
 from typing import Any, Final
@@ -10,6 +10,7 @@ from dashboard.i18n.language import _, ngettext
 from dashboard.machine import configuration, decommission, facts
 from dashboard.page import last_good
 from dashboard.page.page import PageContext
+from dashboard.rules import applying
 from dashboard.widgets import markup
 from schemas.database.queries import machines
 from schemas.database.queries.dead_letters import count_dead_letters
@@ -20,12 +21,15 @@ _REJECTED: Final = "rejected"
 
 def draw(context: PageContext, row: Row[Any]) -> None:
     """Draw the tabs; only those who may act see the last one."""
-    titles = [_("Inventory"), _("Configuration"), _("Samples"), *([_("Decommission")] if context.may_act else [])]
-    inventory, config, samples, *rest = st.tabs(titles, key="machine_details_tabs", on_change="rerun")
+    titles = [_("Inventory"), _("Configuration"), _("Alert rules"), _("Samples")]
+    titles += [_("Decommission")] if context.may_act else []
+    inventory, config, rules, samples, *rest = st.tabs(titles, key="machine_details_tabs", on_change="rerun")
     with inventory.container(key="card_inventory"):
         st.html(markup.facts(facts.inventory(row, context.now(), context.zone)))
     with config.container(key="card_configuration"):
         configuration.draw(context, row)
+    with rules.container(key="card_rules"):
+        applying.draw(context, row.name)
     with samples.container(key="card_ledger"):
         _ledger(context, row)
     for tab in rest:

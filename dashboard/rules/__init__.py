@@ -1,1 +1,1 @@
-"""What the page of alert rules consists of."""
+"""The page of alert rules: the form, the preview, and the rules of a machine."""

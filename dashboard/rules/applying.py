@@ -12,12 +12,12 @@ from schemas.database.rules.rule_queries import ApplyingRule, list_applying
 
 
 def draw(context: PageContext, machine: str) -> None:
-    """Draw the rules of a machine, folded."""
+    """Draw the rules of a machine."""
     found = last_good.read_org(context, f"rules.{machine}", list_applying, machine)
-    if not found:
-        return
-    with st.expander(_("Alert rules"), icon=":material/rule:"):
+    if found:
         st.html(markup.facts(explain(each) for each in found))
+    elif found is not None:
+        st.html(markup.note(_("No rule applies to this machine.")))
 
 
 def explain(each: ApplyingRule) -> tuple[str, str]:

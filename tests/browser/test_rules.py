@@ -114,3 +114,14 @@ def test_rules_are_listed_with_their_condition_and_active_alerts(visit: Visit, s
     settled(page)
     assert grave(page) == []
     photograph(page, f"rules-{scheme}")
+
+
+def test_a_machine_says_which_rules_apply_and_why_others_do_not(visit: Visit) -> None:
+    page = visit("/machine?id=db-01")
+    page.get_by_role("tab", name="Alert rules").click()
+    card = page.locator(".st-key-card_rules")
+    expect(card).to_contain_text("CPU usage (%) ≥ 98 for 10 min · for role=database")
+    expect(card).to_contain_text("does not apply: hot-db is more specific")
+    settled(page)
+    card.scroll_into_view_if_needed()
+    photograph(page, "machine-rules-light")
