@@ -12,6 +12,8 @@ from typing import Final
 
 import requests
 
+from notifier.sending.network_guard import hide_requests
+
 CALL_SECONDS: Final = 10.0
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,7 @@ class HeartbeatCaller:
     """Calls a URL every `seconds` while `healthy` returns an empty text; it returns the trouble otherwise."""
 
     def __init__(self, url: str, *, seconds: float, healthy: Callable[[], str]) -> None:
+        hide_requests()
         self._url = url
         self._seconds = seconds
         self._healthy = healthy

@@ -9,8 +9,10 @@ Invariants:
 - Proxies of the environment and `.netrc` are not used: a proxy would resolve names without the guard.
 - After the time limit the connections of an attempt are closed, whatever the service waits for.
 - At most BODY_MAX bytes of an answer are read.
+- The libraries log no requests: their paths contain secrets.
 """
 
+import logging
 import os
 import smtplib
 import socket
@@ -102,11 +104,18 @@ def guarded(*, allow_private: bool, seconds: float) -> Iterator[NetworkUse]:
         use.close()
 
 
+def hide_requests() -> None:
+    """Keep the libraries from logging requests, at any level of ours."""
+    for name in ("urllib3", "charset_normalizer"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 def _install() -> None:
     """Replace the methods, once."""
     with _installing:
         if getattr(socket.socket, _CONNECT) is _guarded_connect:
             return
+        hide_requests()
         os.environ["NETRC"] = os.devnull
         for owner, name, replacement in (
             (socket.socket, _CONNECT, _guarded_connect),

@@ -14,11 +14,17 @@ from pathlib import Path
 
 import pytest
 from servers import free_port, stop
+from service_stubs import http_stub
 from waiting import wait_until
 
+from runtime.urls import sqlite_url
 from schemas.contract.enrolment import Token
+from schemas.people.deliveries import queue_test, waiting_destinations
+from schemas.people.destinations import list_destinations
+from schemas.people.people_store import open_people_store
 
 READY_SECONDS = 90.0
+DESTINATION_TOKEN, DESTINATION_PASSWORD = "zT0k3nOfADestination7Kq", "zPassw0rdOfADestination"
 DATABASES = ("*.db", "*.db-wal")
 
 
@@ -50,7 +56,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     broker_port = free_port()
     argv = [sys.executable, "-m", "dashfleet", "up", "--data", str(found.server), "--interval", "1",
             "--broker-port", str(broker_port), "--dashboard-port", str(found.dashboard_port)]  # fmt: skip
-    environment = {**os.environ, **{f"DASHFLEET_{part}_LOG_LEVEL": "debug" for part in ("BROKER", "INGESTOR", "AGENT")}}
+    environment = {
+        **os.environ,
+        **{f"DASHFLEET_{part}_LOG_LEVEL": "debug" for part in ("BROKER", "INGESTOR", "NOTIFIER", "AGENT")},
+    }
     up = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     agent: subprocess.Popen[bytes] | None = None
     threads = [threading.Thread(target=_listen, args=(up, found.said), daemon=True)]
@@ -80,6 +89,7 @@ def _enrol(found: Running, server: str, environment: dict[str, str]) -> subproce
     program = dashfleet("principal", "add", "grafana", "--role", "reader", "--data", str(found.server))
     rotated = dashfleet("principal", "rotate", "home._grafana", "--data", str(found.server))
     done = dashfleet("agent", "enrol", "--data", str(found.machine), "--server", server, typed=printed.stdout)
+    _add_destinations(found)
     found.said += [printed.stderr, program.stderr, rotated.stderr, done.stdout, done.stderr]
     assert "with the password in" in "\n".join(found.said)
     found.password = (found.server / "secrets" / "first-password").read_text().strip()
@@ -88,10 +98,33 @@ def _enrol(found: Running, server: str, environment: dict[str, str]) -> subproce
         "the token": token.secret,
         "a program's secret": program.stdout.strip(),
         "a rotated secret": rotated.stdout.strip(),
+        "the token of a destination": DESTINATION_TOKEN,
+        "the password of a destination": DESTINATION_PASSWORD,
         **{str(path): secret for data in (found.server, found.machine) for path, secret in _kept(data / "secrets")},
     }
     argv = [sys.executable, "-m", "dashfleet", "agent", "--data", str(found.machine)]
     return subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def _add_destinations(found: Running) -> None:
+    """Add destinations, and have the command and the notifier send to them."""
+    with http_stub() as stub:
+        reachable = f"json://ada:{DESTINATION_PASSWORD}@127.0.0.1:{stub.port}/{DESTINATION_TOKEN}"
+        hook = f"http://ada:{DESTINATION_PASSWORD}@127.0.0.1:{stub.port}/{DESTINATION_TOKEN}"
+        for name, url in (("json", reachable), ("hook", hook)):
+            added = dashfleet(
+                "notify", "add", name, "-", "--allow-private", "--data", str(found.server), typed=url + "\n"
+            )
+            tested = dashfleet("notify", "test", name, "--data", str(found.server))
+            found.said += [added.stdout, added.stderr, tested.stdout, tested.stderr]
+        people = open_people_store(sqlite_url(found.server / "people.db"))
+        for to in list_destinations(people):
+            assert queue_test(people, to, by="ada", now=0)
+        wait_until(lambda: not waiting_destinations(people), what="the notifier")
+        people.dispose()
+        assert len(stub.received) == 4
+    for command in (["list"], ["list", "--json"], ["log", "--json"]):
+        found.said.append(dashfleet("notify", *command, "--data", str(found.server)).stdout)
 
 
 def _kept(directory: Path) -> list[tuple[Path, str]]:
@@ -121,7 +154,7 @@ def shown_in(running: Running, text: bytes) -> list[str]:
 
 def test_there_is_something_to_look_for(running: Running) -> None:
     names = " ".join(running.secrets)
-    assert all(part in names for part in ("ingestor", "agent", "watch", "dashboard", "signing"))
+    assert all(part in names for part in ("ingestor", "notifier", "agent", "watch", "dashboard", "signing"))
     assert shown_in(running, f"x{running.secrets['the token']}x".encode()) == ["the token"]
 
 
@@ -149,7 +182,7 @@ def test_no_page_shows_a_secret(running: Running) -> None:
 
 def test_no_log_and_no_output_holds_a_secret(running: Running) -> None:
     logs = list((running.server / "logs").iterdir())
-    assert {"broker.log", "ingestor.log", "agent.log"} <= {path.name for path in logs}
+    assert {"broker.log", "ingestor.log", "notifier.log", "agent.log"} <= {path.name for path in logs}
     assert shown_in(running, b"\n".join(path.read_bytes() for path in logs)) == []
     assert shown_in(running, running.output.encode()) == []
 
