@@ -1,6 +1,7 @@
 """Second factors of users with a password: who has one, who needs one, recovery codes, and sign-ins that wait for one.
 
 Invariants:
+- No session outlives a start that requires a second factor of its user, who has none.
 - A user who has a second factor is signed in only with it: the password alone starts a pending sign-in, no session.
 - A pending sign-in can add a first second factor, where the role requires one, and never change an existing one.
 - A recovery code works once. Only its SHA-256 is stored; it is shown once, when it is made.
@@ -17,11 +18,21 @@ from typing import Final
 
 from sqlalchemy import Engine, delete, exists, func, insert, select
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
-from dashboard.auth.auth_database import authenticator, identity, passkey, pending_sign_in, recovery_code, user
+from dashboard.auth.auth_database import (
+    authenticator,
+    identity,
+    passkey,
+    pending_sign_in,
+    recovery_code,
+    session,
+    user,
+)
 from dashboard.auth.passwords import AccountError
 from dashboard.auth.users import User, UserRole, change_user, find_user
 from runtime.clock import Clock
+from schemas.database.engine import DatabaseError
 from schemas.database.queries.fetch import fetch_first
 
 RECOVERY_CODES: Final = 10
@@ -70,6 +81,20 @@ class SecondFactors:
     def is_required(self, role: UserRole) -> bool:
         """Return True if users of this role must have a second factor."""
         return role.value in self._required
+
+    def end_sessions_without(self) -> None:
+        """End the sessions of users whose role requires a second factor that they do not have. Raises DatabaseError.
+
+        Called at the start, when the required roles may be others than before.
+        """
+        app = exists().where(authenticator.c.user_id == user.c.id, authenticator.c.confirmed)
+        keys, provided = (exists().where(table.c.user_id == user.c.id) for table in (passkey, identity))
+        without = select(user.c.id).where(user.c.role.in_(self._required), ~app, ~keys, ~provided)
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(delete(session).where(session.c.user_id.in_(without)))
+        except DBAPIError as error:
+            raise DatabaseError(f"cannot end the sessions without a second factor: {error.orig}") from None
 
     def begin(self, who: User) -> str:
         """Start a pending sign-in after the password was verified; return the token for its cookie."""

@@ -67,11 +67,15 @@ TEMPLATES: Final = (
     marked("{name} must have {n} characters at least"),
     marked("{name} must have {n} characters at most"),
     marked("{text} is not a duration: write 90s, 15m, 1h or 7d"),
+)
+"""Sentences of `runtime.translatable`."""
+
+PASSWORD_RULES: Final = (
     marked("a password has {least} to {most} characters"),
     marked("this password repeats a few characters: choose another one"),
     marked("a password must not contain the name of the user"),
 )
-"""Sentences of `runtime.translatable`."""
+"""Sentences of `dashboard.auth.passwords`, which the command line prints in English."""
 
 _STREAMLIT: Final = (
     marked("Choose an option"),

@@ -155,6 +155,7 @@ def _authentication(settings: DashboardSettings, engine: Engine, clock: Clock) -
         provider=settings.oidc_host,
         second_factor_roles=settings.second_factor_roles,
     )
+    sign_in.factors.end_sessions_without()
     return sessions, sign_in
 
 

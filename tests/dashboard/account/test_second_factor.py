@@ -21,7 +21,7 @@ from dashboard.account.second_step import SecondStep
 from dashboard.auth.auth_database import account_change, authenticator, identity, passkey
 from dashboard.auth.middleware import ACCOUNT, SECOND_STEP, SETUP, SIGN_IN, AuthMiddleware
 from dashboard.auth.passwords import AccountError
-from dashboard.auth.second_factor import PENDING_SECONDS, RECOVERY_CODES, reset_second_factor
+from dashboard.auth.second_factor import PENDING_SECONDS, RECOVERY_CODES, SecondFactors, reset_second_factor
 from dashboard.auth.sign_in import SignIn
 from dashboard.auth.sign_in_sessions import SignInSessions
 from dashboard.auth.users import UserRole, add_user, remove_user, verify
@@ -257,6 +257,24 @@ def test_a_reset_lets_the_password_sign_in_alone_and_ends_all_sessions(
         reset_second_factor(accounts, "ada")
     with pytest.raises(AccountError, match="there is no user eve"):
         reset_second_factor(accounts, "eve")
+
+
+def test_a_start_that_requires_a_second_factor_ends_the_sessions_without_one(
+    site: Site, clock: Clock, accounts: Engine
+) -> None:
+    add_user(accounts, "vera", PASSWORD, UserRole.VIEWER, "acme")
+    without, viewer = site(), site()
+    give_password(without)
+    post(viewer, SIGN_IN, name="vera", password=PASSWORD)
+    SecondFactors(accounts, clock).end_sessions_without()
+    assert is_in(without)
+    SecondFactors(accounts, clock, ["operator"]).end_sessions_without()
+    assert not is_in(without)
+    assert viewer.get("/machines").text == "hello vera"
+    protected = site()
+    set_up(protected, clock)
+    SecondFactors(accounts, clock, ["operator"]).end_sessions_without()
+    assert is_in(protected)
 
 
 def test_a_removed_user_leaves_no_second_factor_to_the_next_one(site: Site, clock: Clock, accounts: Engine) -> None:

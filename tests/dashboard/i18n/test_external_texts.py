@@ -5,6 +5,7 @@ import pytest
 
 import agent.actions
 from agent.action import discover
+from dashboard.auth import passwords
 from dashboard.i18n import external_texts
 from dashboard.i18n.language import speaking
 from runtime import durations
@@ -22,6 +23,17 @@ def test_every_sentence_of_the_shared_code_is_known() -> None:
     assert {each for each in said if "{" in each and '"' not in each} == {
         each.message for each in external_texts.TEMPLATES
     }
+
+
+def test_every_rule_for_a_password_is_known() -> None:
+    calls = [
+        node
+        for node in ast.walk(ast.parse(Path(str(passwords.__file__)).read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Translatable"
+    ]
+    said = {node.args[0].value for node in calls if isinstance(node.args[0], ast.Constant)}
+    assert len(calls) == len(said)
+    assert said == {each.message for each in external_texts.PASSWORD_RULES}
 
 
 def test_a_sentence_is_retold_with_its_values() -> None:
