@@ -13,6 +13,7 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard.actions import dialog
+from dashboard.fleet import compared
 from dashboard.i18n import text
 from dashboard.i18n.language import _, ngettext
 from dashboard.page import last_good, system_status
@@ -22,6 +23,7 @@ from dashboard.widgets.ticked_rows import TickedRows
 from schemas.database.queries import machines
 from schemas.database.queries.machines import Filters
 
+_COMPARE: Final = "compare"
 _SELECTION: Final = "fleet.selection"
 
 
@@ -53,6 +55,9 @@ def bar(context: PageContext, key: str, filters: Filters, total: int) -> None:
                 on_click=partial(_select_all, context, filters),
                 type="tertiary",
             )
+        compare = compared.is_comparable(chosen) and _COMPARE in context.pages
+        if compare and st.button(_("Compare"), key="fleet.compare"):
+            st.switch_page(context.pages[_COMPARE], query_params=compared.address(_selection().names))
         st.button(_("Clear"), on_click=_select_none)
         st.button(_("Run action …"), type="primary", on_click=partial(_act, context, key), disabled=bool(why))
 

@@ -49,6 +49,15 @@ class Chart:
     wide: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class MachineHistory:
+    """The rows of one of several machines. `spacing`: milliseconds between two without missing data."""
+
+    name: str
+    rows: Sequence[Row]
+    spacing: float
+
+
 def metrics(info: Mapping[str, Any] | None) -> list[ExtraMetric]:
     """Return the metrics beyond the vitals that the machine describes."""
     described = (info or {}).get("metrics") or ()
@@ -93,13 +102,11 @@ def of_history(
     return [chart for chart in every if any(charts.has_values(line.points) for line in chart.lines)]
 
 
-def of_machines(
-    histories: Sequence[tuple[str, Sequence[Row]]], extras: Sequence[ExtraMetric], *, spacing: float
-) -> list[Chart]:
-    """Return a chart per reading with a line for each machine; `histories`: names and rows of the machines."""
+def of_machines(histories: Sequence[MachineHistory], extras: Sequence[ExtraMetric]) -> list[Chart]:
+    """Return a chart per reading with a line for each machine, in the same order in each chart."""
 
     def lines(column: str) -> list[ChartLine]:
-        return [ChartLine(name, _points(rows, column, spacing)) for name, rows in histories]
+        return [ChartLine(each.name, _points(each.rows, column, each.spacing)) for each in histories]
 
     shares = (("cpu_percent", _("CPU")), ("memory_percent", _("Memory")), ("disk_percent", _("Disk")))
     every = [

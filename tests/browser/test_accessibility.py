@@ -19,7 +19,7 @@ from dashboard.settings import sections as settings_sections
 from dashboard.settings.section import discover_sections
 
 Visit = Callable[..., Page]
-QUERIES: Final = {"machine": "?id=web-paris&range=6h"}
+QUERIES: Final = {"machine": "?id=web-paris&range=6h", "compare": "?ids=web-paris,db-01&range=6h"}
 """The query that a page needs to show data."""
 
 

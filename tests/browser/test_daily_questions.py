@@ -155,3 +155,34 @@ def test_the_machine_page_is_short_and_fits_a_telephone(visit: Visit) -> None:
         assert page.evaluate(height) <= most
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
         photograph(page, f"machine-{size[0]}")
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", (1440, 900)), ("dark", (390, 844))])
+def test_comparing_two_machines_takes_three_clicks_and_the_address_keeps_them(
+    visit: Visit, scheme: str, size: tuple[int, int]
+) -> None:
+    page = visit("/", user="nora", scheme=scheme, size=size)
+    for name in ("till-1", "till-2"):
+        page.locator(f".df-fleet tr[data-id='{name}'] input").click()
+    page.get_by_role("button", name="Compare").click()
+    expect(page).to_have_url(re.compile(r"/compare\?ids=till-1%2Ctill-2$"))
+    page.get_by_role("radio", name="6 h").click()
+    expect(page.get_by_role("heading", name="CPU", exact=True)).to_be_visible()
+    expect(page.locator(".st-key-card_load_1m canvas").first).to_be_visible()
+    photograph(page, f"compare-{scheme}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    page.reload()
+    expect(page.get_by_role("heading", name="CPU", exact=True)).to_be_visible()
+    expect(page.get_by_role("table", name="Machines").get_by_role("row")).to_have_count(3)
+    page.get_by_role("button", name="Remove till-1").click()
+    expect(page).to_have_url(re.compile(r"ids=till-2"))
+
+
+def test_a_machine_is_compared_with_another_from_its_page_also_by_a_viewer(visit: Visit) -> None:
+    page = visit("/machine?id=db-01", user="vera")
+    page.get_by_role("link", name="Compare …").click()
+    expect(page).to_have_url(re.compile(r"/compare\?ids=db-01$"))
+    page.get_by_role("searchbox").fill("db-02")
+    page.get_by_role("button", name="Add db-02").click()
+    expect(page).to_have_url(re.compile(r"/compare\?ids=db-01%2Cdb-02$"))
+    expect(page.get_by_role("table", name="Machines").get_by_role("row")).to_have_count(3)

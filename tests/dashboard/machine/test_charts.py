@@ -1,7 +1,7 @@
 from typing import Any
 
 from dashboard.machine import charts
-from dashboard.machine.charts import ExtraMetric
+from dashboard.machine.charts import ExtraMetric, MachineHistory
 from schemas.contract.messages import VITALS
 
 
@@ -48,3 +48,20 @@ def test_rows_of_rollups_make_lines_with_a_lowest_and_a_highest() -> None:
     (chart,) = charts.of_history([{**row(0), **extremes, **values}], [], spacing=60_000)
     line = chart.lines[0]
     assert (line.points, line.low, line.high) == ([(0, 2.0)], [(0, 1.0)], [(0, 9.0)])
+
+
+def test_an_earlier_time_is_a_line_of_its_own_beside_the_present_one() -> None:
+    rows, before = [row(0, cpu_percent=1.0), row(10_000, cpu_percent=2.0)], [row(0, cpu_percent=9.0)]
+    (chart,) = charts.of_history(rows, [], spacing=10_000, earlier=before, earlier_name="day before")
+    shown = [(line.name, line.of) for line in chart.lines if any(value is not None for _, value in line.points)]
+    assert shown == [("CPU", None), ("CPU (day before)", 0)]
+
+
+def test_machines_share_a_chart_per_reading_with_lines_in_the_same_order() -> None:
+    one = MachineHistory("attic", [row(0, cpu_percent=1.0, load_1m=2.0), row(10_000, cpu_percent=2.0)], 10_000)
+    other = MachineHistory("cellar", [row(0, cpu_percent=5.0), row(60_000, cpu_percent=6.0)], 60_000)
+    found = charts.of_machines([one, other], [])
+    assert [chart.key for chart in found] == ["cpu_percent", "load_1m"]
+    assert all([line.name for line in chart.lines] == ["attic", "cellar"] for chart in found)
+    assert found[0].lines[1].points == [(0, 5.0), (60_000, 6.0)]
+    assert charts.of_machines([], []) == []
