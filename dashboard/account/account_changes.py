@@ -23,7 +23,7 @@ from dashboard.auth.users import User, change_user
 from dashboard.i18n.language import _, marked
 from runtime.clock import Clock
 
-APP, PASSKEY = "app", "passkey"
+APP, PASSKEY = "authenticator app", "passkey"
 _LAST: Final = marked("Your role requires a second factor: add another one before you remove this one")
 
 
