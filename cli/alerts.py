@@ -1,10 +1,12 @@
 """`dashfleet alerts`: active and past alerts, and acknowledging them."""
 
+import datetime
 from typing import Annotated, Any
 
 import typer
 
 from cli import silence
+from cli.certificate import note_certificates
 from cli.options import Data, Database, Json, OnlyMachine, OnlyOrg, Org
 from cli.output import show_rows, utc
 from cli.settings import fleet_database
@@ -32,7 +34,10 @@ def alerts(
     database: Database = None,
     as_json: Json = False,
 ) -> None:
-    """List active alerts: machine, rule, severity, when it began, whether somebody attends to it."""
+    """List active alerts: machine, rule, severity, when it began, whether somebody attends to it.
+
+    A certificate of the broker that expires within 30 days is named on standard error.
+    """
     if context.invoked_subcommand is not None:
         return
     from schemas.database.queries.alerts import list_alerts
@@ -44,6 +49,7 @@ def alerts(
         found = list_alerts(engine, **filters, over=over, unattended=unattended, limit=limit)
     columns = ("id", "org", "machine", "alert", "detail", "severity", "since", "until", "attention")
     show_rows(found, columns, as_json=as_json, cells=_cells)
+    note_certificates(data, datetime.datetime.now(datetime.UTC))
 
 
 @app.command("acknowledge")
