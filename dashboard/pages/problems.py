@@ -11,6 +11,7 @@ from dashboard.i18n.language import _, marked
 from dashboard.page import dialog_steps, last_good, refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.problems import filters, rows, selection, view
+from dashboard.silences import buttons, texts
 from dashboard.widgets import cells, markup, table
 from schemas.database.queries import machines, problems
 from schemas.database.queries.problems import ACTIVE, RESOLVED, ListedProblem, ProblemFilter
@@ -38,6 +39,7 @@ def show(context: PageContext) -> None:
             st.page_link(
                 context.pages[PAGE.path], label=_(PAGE.title), icon=":material/arrow_back:", query_params=query
             )
+        dialog_steps.open_requested(context)
         refresh.auto_refresh(partial(_one, context, id_), seconds=context.refresh_seconds, key="problem")
         return
     filters.sync_from_address(context)
@@ -105,6 +107,8 @@ def _open(context: PageContext, problem: ListedProblem) -> None:
 
 def _one(context: PageContext, id_: str) -> None:
     """Draw one problem with the machines that it concerns."""
+    if dialog_steps.is_requested():
+        st.rerun()
     found = last_good.find_org(context, f"problem.{id_}", problems.find_problem, id_)
     if found == []:
         st.html(markup.empty(_("Problem not found"), _(_UNKNOWN)))
@@ -113,8 +117,13 @@ def _one(context: PageContext, id_: str) -> None:
         since = text.moment(problem.started_at, context.now(), context.zone)
         ended = problem.ended_at
         until = _("ended {at}", at=text.moment(ended, context.now(), context.zone)) if ended is not None else ""
-        parts = (rows.detail(problem), _("since {at}", at=since), until, rows.lasted(problem, context.now()))
+        parts = [rows.detail(problem), _("since {at}", at=since), until, rows.lasted(problem, context.now())]
+        attention = texts.attention(problem, context.now(), context.zone)
+        parts += [] if attention is None else [attention.label, texts.attention_reason(problem)]
         st.html(markup.note(" · ".join(filter(None, parts))))
+        pending_changes.draw(context)
+        if not problem.is_incident and ended is None:
+            buttons.draw(context, problem.machine, [problem])
         _machines(context, problem)
 
 

@@ -8,7 +8,7 @@ import pytest
 from clocks import Clock
 from rollups import Keeper, arrived
 from seeding import NOW, Fleet
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.testing.v1 import AppTest
@@ -17,6 +17,7 @@ from dashboard.auth.users import UserRole
 from dashboard.page.page import PageContext
 from runtime.urls import sqlite_url
 from schemas.database.engine import open_engine
+from schemas.database.tables import alert
 
 Open = Callable[..., AppTest]
 
@@ -286,6 +287,15 @@ def test_a_single_query_that_fails_is_said_until_it_succeeds(
     at.run()
     at.run()
     assert "A part of this page" not in shown(at)
+
+
+def test_an_alert_by_its_address_says_who_attends_to_it_and_why(fleet: Fleet, visit: Open) -> None:
+    fleet.alert(fleet.machine("web-1"), "disk", NOW - 1000, title="Disk nearly full", severity="critical")
+    values = {"acknowledged_at": NOW, "acknowledged_by": "ada", "acknowledged_comment": "<b>on my way</b>"}
+    with fleet.engine.begin() as connection:
+        connection.execute(update(alert).values(values))
+    html = shown(visit("problems", id="alert-1"))
+    assert "Acknowledged by ada · &lt;b&gt;on my way&lt;/b&gt;" in html
 
 
 def test_the_filters_of_the_problems_are_in_the_address_and_can_be_cleared(fleet: Fleet, visit: Open) -> None:
