@@ -86,6 +86,10 @@ def set_(
     group: Annotated[
         str | None, typer.Option(help="Time for which alerts are collected into one message, such as 30s.")
     ] = None,
+    group_by: Annotated[
+        list[str] | None,
+        typer.Option(help="Label that alerts in one message have in common; may be repeated; off for none."),
+    ] = None,
     recovery: Annotated[
         bool | None, typer.Option("--recovery/--no-recovery", help="Also tell the end of an alert.", show_default=False)
     ] = None,
@@ -95,9 +99,8 @@ def set_(
     """Change how a destination is told; without options, print it."""
     from schemas.people.destinations import find_destination, set_preferences
 
-    given = _changes(
-        quiet=quiet, repeat=repeat, group=group, language=language, zone=zone, severity=severity, recovery=recovery
-    )
+    others = {"language": language, "zone": zone, "severity": severity, "recovery": recovery}
+    given = _changes(quiet=quiet, repeat=repeat, group=group, group_by=group_by, **others)
     with open_people(data) as people:
         found = find_destination(people.engine, org, name)
         preferences = found.preferences
@@ -134,12 +137,18 @@ def _show(preferences: "Preferences", *, as_json: bool) -> None:
 
 
 def _changes(
-    *, quiet: list[str] | None, repeat: str | None, group: str | None, **others: str | bool | None
+    *,
+    quiet: list[str] | None,
+    repeat: str | None,
+    group: str | None,
+    group_by: list[str] | None,
+    **others: str | bool | None,
 ) -> dict[str, Any]:
     """Return the preferences that options change."""
     changes: dict[str, Any] = dict(others)
     changes["repeat_seconds"] = None if repeat is None else 0 if repeat == "0" else round(to_seconds(repeat))
     changes["group_seconds"] = None if group is None else to_seconds(group)
+    changes["group_by"] = None if group_by is None else [each for each in group_by if each != "off"]
     changes["quiet"] = None if quiet is None else [_window(each) for each in quiet if each != "off"]
     return {key: value for key, value in changes.items() if value is not None}
 

@@ -40,6 +40,13 @@ def draw(state: DialogState, now: Preferences) -> None:
         _choice(state, "repeat", _("Remind until acknowledged every"), repeats, now.repeat_seconds)
     groups = {each: text.duration(each) if each >= 1 else _("At once") for each in _with(_GROUPS, now.group_seconds)}
     _choice(state, "group", _("Collect alerts into one message for"), groups, now.group_seconds)
+    st.text_input(
+        _("Separate messages by these labels"),
+        value=", ".join(now.group_by),
+        placeholder="site",
+        max_chars=500,
+        key=state.key("group_by"),
+    )
     st.checkbox(_("Also notify when an alert is over"), value=now.recovery, key=state.key("recovery"))
     _quiet(state, now)
 
@@ -58,6 +65,7 @@ def value(state: DialogState, before: Preferences) -> Preferences:
         "severity": state.value("severity"),
         "repeat_seconds": state.value("repeat"),
         "group_seconds": state.value("group"),
+        "group_by": str(state.value("group_by") or "").replace(",", " ").split(),
         "recovery": bool(state.value("recovery")),
         "quiet": quiet,
         "quiet_for_critical": bool(state.value("quiet_critical")),

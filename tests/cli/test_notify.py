@@ -92,7 +92,8 @@ def test_routes_and_preferences_are_changed_and_shown(state: Path) -> None:
     found = json.loads(notify(state, "set", "pager", "--json"))
     assert (found["zone"], found["repeat_seconds"], found["language"]) == ("Europe/Paris", 14_400, "fr")
     assert found["quiet"][0]["start"] == "22:00"
-    notify(state, "set", "pager", "--quiet", "off", "--repeat", "0")
+    notify(state, "set", "pager", "--quiet", "off", "--repeat", "0", "--group-by", "site", "--group", "30s")
+    assert json.loads(notify(state, "set", "pager", "--json"))["group_by"] == ["site"]
     assert json.loads(notify(state, "set", "pager", "--json"))["quiet"] == []
     assert len(notify(state, "secret", "pager").strip()) == 64
     notify(state, "remove", "pager")
