@@ -103,9 +103,8 @@ def set_(
     given = _changes(quiet=quiet, repeat=repeat, group=group, group_by=group_by, **others)
     with open_people(data) as people:
         found = find_destination(people.engine, org, name)
-        preferences = found.preferences
+        preferences = _preferences({**found.preferences.model_dump(mode="json"), **given})
         if given:
-            preferences = _preferences({**preferences.model_dump(mode="json"), **given})
             set_preferences(people.engine, found, preferences)
     if as_json or not given:
         _show(preferences, as_json=as_json)
