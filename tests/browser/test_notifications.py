@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
-from screens import photograph
+from screens import grave, photograph, settled
 from servers import free_port
 from service_stubs import HttpStub, http_stub
 from smtp_stub import running_mailbox
@@ -132,6 +132,8 @@ def test_a_rejected_test_shows_the_services_answer_and_a_route_is_added_and_remo
         dialog = add(page, "broken", "Webhook", {"URL": f"http://127.0.0.1:{stub.port}/t0k3n"})
         dialog.get_by_role("button", name="Send test message").click()
         expect(dialog.get_by_text("no such channel")).to_be_visible()
+        photograph(page, "notifications-destination")
+        assert grave(page) == []
         dialog.get_by_role("button", name="Routes …").click()
         dialog.get_by_label("Labels").fill("site")
         dialog.get_by_role("button", name="Add route").click()
@@ -146,3 +148,14 @@ def test_a_rejected_test_shows_the_services_answer_and_a_route_is_added_and_remo
         dialog.get_by_role("button", name="Remove", exact=True).click()
         expect(dialog.get_by_text("Done")).to_be_visible()
         assert "t0k3n" not in page.content()
+        dialog.get_by_role("button", name="Close").click()
+        expect(dialog).to_have_count(0)
+        page.emulate_media(color_scheme="dark")
+        for section in ("Personal", "Templates", "Deliveries", "Organisation"):
+            page.get_by_role("radio", name=section).or_(page.get_by_text(section, exact=True)).first.click()
+            settled(page)
+            photograph(page, f"notifications-{section.lower()}-dark")
+            assert grave(page) == []
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.get_by_role("button", name="Add destination …").click()
+        photograph(page, "notifications-phone")
