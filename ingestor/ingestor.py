@@ -180,8 +180,9 @@ class Ingestor:
         wait = DEFERRED_SECONDS if arrived else LATE_SECONDS
         if busy or (self._assignment.leads and self._maintenance.more):
             wait = 0
-        events = self._receiver.receive(transport, max(1, self._batch_max - len(arrived)), wait, gather=not busy)
-        for item in self._receiver.admit(batch, events):
+        limit = max(1, self._batch_max - len(arrived))
+        items, number = self._receiver.receive(batch, transport, limit, wait, gather=not busy)
+        for item in items:
             match item:
                 case Connected():
                     self._on_connected(item)
@@ -193,7 +194,7 @@ class Ingestor:
                 case received:
                     arrived.append(received)
         self._handle(batch, [*arrived, *self._ingress.waiting()], handled)
-        return len(events)
+        return number
 
     def _handle(self, batch: Batch, arrived: Sequence[Received], handled: list[Received]) -> None:
         """Handle messages, and append them to `handled`; defer those of machines locked elsewhere, and late ones."""

@@ -19,7 +19,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.exception import MalformedPacket
 from paho.mqtt.packettypes import PacketTypes
 
-READ_BYTES = 1 << 16
+READ_BYTES = 1 << 18
 _PUBLISH = PacketTypes.PUBLISH << 4
 _DISCONNECT = PacketTypes.DISCONNECT << 4
 _PUBACK = bytes((PacketTypes.PUBACK << 4, 2))

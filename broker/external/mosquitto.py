@@ -6,6 +6,8 @@ Invariants:
 - A row that would not be exactly one line of these files is left out, so that no name can inject rules.
 - A client id is its user name (`use_username_as_clientid`), so that no client can take over the session or queue of
   another. Machines that enrol with one token at the same time therefore wait for each other.
+- What waits for a client is bounded in bytes, which Mosquitto does for QoS 1 only: a message is delivered with the QoS
+  of the subscription.
 - After a rotation only the new secret is valid: the password file has one line per user name.
 """
 
@@ -49,7 +51,8 @@ def configuration(settings: MosquittoSettings, passwords: Path, rules: Path) -> 
         "max_inflight_messages 2048",
         f"max_inflight_bytes {16 << 20}",
         "max_queued_messages 100000",
-        f"max_queued_bytes {48 << 20}",
+        "upgrade_outgoing_qos true",
+        f"max_queued_bytes {32 << 20}",
         "persistent_client_expiration 1d",
         f"listener {settings.port} {settings.bind}",
         f"max_connections {settings.max_connections}",

@@ -23,8 +23,13 @@ GATHER_FROM = 5
 GATHERED_MAX_BYTES = 4 << 20
 """Payloads in one batch from which on no more messages are gathered, so that large messages take no memory."""
 
+DRAIN_SECONDS = 0.25
+FLOOD_BYTES = 1 << 20
+
 Received = tuple[Message, Address | None]
 """A message with its parsed topic; None for a topic outside the contract."""
+
+Item = Received | Connected | Disconnected
 
 
 class OpenTransport(Protocol):
@@ -45,18 +50,31 @@ class Receiver:
         self._counters = counters
         self._gather_until = clock.monotonic()
 
-    def receive(self, transport: Transport, limit: int, wait: float, *, gather: bool) -> list[Event]:
-        """Return up to `limit` events after at most `wait` seconds; `gather`: and wait for more after a large batch."""
-        self._ingress.retained.step(transport)
-        events = list(transport.receive(limit, wait))
-        more: Sequence[Event] = events
-        while gather and more and len(events) < limit and _size(events) < GATHERED_MAX_BYTES:
-            left = self._gather_until - self._clock.monotonic()
-            more = transport.receive(limit - len(events), left) if left > 0 else ()
-            events.extend(more)
-        return events
+    def receive(
+        self, batch: Batch, transport: Transport, limit: int, wait: float, *, gather: bool
+    ) -> tuple[list[Item], int]:
+        """Return what is to be handled of up to `limit` events, in order, and the number of events.
 
-    def admit(self, batch: Batch, events: Sequence[Event]) -> Iterator[Received | Connected | Disconnected]:
+        It waits at most `wait` seconds for the first. `gather`: and for more after a large batch. What is dropped, as
+        above a rate limit, is read on for DRAIN_SECONDS, so that it does not wait in the broker before other messages.
+        """
+        self._ingress.retained.step(transport)
+        drain_until = self._clock.monotonic() + wait + DRAIN_SECONDS
+        items: list[Item] = []
+        count = 0
+        while True:
+            events = transport.receive(limit - count, wait)
+            items += self._admit(batch, events)
+            count += len(events)
+            if not events or count >= limit or _size(items) >= GATHERED_MAX_BYTES:
+                return items, count
+            now = self._clock.monotonic()
+            wait = self._gather_until - now if gather else 0.0
+            if wait <= 0 and (now >= drain_until or not _is_flood(events)):
+                return items, count
+            wait = max(0.0, wait)
+
+    def _admit(self, batch: Batch, events: Sequence[Event]) -> Iterator[Item]:
         """Yield the messages to handle in this batch, and changes of the connection, in order."""
         for event in events:
             if not isinstance(event, Message):
@@ -79,5 +97,11 @@ class Receiver:
         self._gather_until = now + GATHER_SECONDS if messages >= GATHER_FROM else now
 
 
-def _size(events: Sequence[Event]) -> int:
-    return sum(len(event.payload) for event in events if isinstance(event, Message))
+def _size(items: Sequence[Item]) -> int:
+    """Return the bytes of payload that wait to be handled."""
+    return sum(len(item[0].payload) for item in items if isinstance(item, tuple))
+
+
+def _is_flood(events: Sequence[Event]) -> bool:
+    """Return whether so many bytes were read at once that more wait in the socket."""
+    return sum(len(event.payload) for event in events if isinstance(event, Message)) >= FLOOD_BYTES
