@@ -103,5 +103,5 @@ def _size(items: Sequence[Item]) -> int:
 
 
 def _is_flood(events: Sequence[Event]) -> bool:
-    """Return whether so many bytes were read at once that more wait in the socket."""
+    """Return whether these events have FLOOD_BYTES or more, so that more may wait in the socket."""
     return sum(len(event.payload) for event in events if isinstance(event, Message)) >= FLOOD_BYTES
