@@ -113,7 +113,7 @@ def test_search_and_cards_narrow_and_the_address_says_so(visit: Visit) -> None:
     page.get_by_role("button", name="Offline").click()
     expect(page.locator(".df-fleet tbody tr")).to_have_count(1)
     expect(page).to_have_url(re.compile(r"\?status=offline$"))
-    expect(page.get_by_role("button", name="Offline")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".df-card[data-code=offline]")).to_have_attribute("aria-pressed", "true")
     page.reload()
     expect(page.locator(".df-fleet tbody tr")).to_have_count(1)
     assert machines(page) == ["kassa7"]
