@@ -33,8 +33,9 @@ TYPED: Final = (
     "grafana",
     "<img src=z onerror=alert(5)>",
     "<b>odd</b>",
+    "<b>db-02</b>",
 )
-"""Users, organisations, typed texts and examples, and the hostile alert."""
+"""Users, organisations, typed texts and examples, the hostile alert, and the hostile name of an incident."""
 
 
 class Speaking(Protocol):
@@ -76,7 +77,7 @@ def brackets(dashboard: Speaking, browser: Browser) -> Iterator[None]:
 
 @pytest.fixture
 def readings(fleet: Fleet) -> Readings:
-    return Readings([*data_of(fleet.engine), *TYPED])
+    return Readings([*TYPED, *data_of(fleet.engine)])
 
 
 def test_what_is_not_marked_is_found(visit: Visit) -> None:

@@ -11,10 +11,12 @@ from sqlalchemy import Engine
 from cli.machines import machine_table
 from dashboard.export import fleet as fleet_export
 from dashboard.fleet import rows, tile_map
+from dashboard.machine import gauges
 from dashboard.report import html
 from dashboard.report.summary import gather
 from schemas.database.queries import machines, tiles
 from schemas.database.queries.machines import Filters
+from schemas.fleet.forecast import Forecast, Outlook
 
 AS_OF = NOW - 75 * 60_000
 CPU, MEMORY, DISK, SCORE = 91.4, 83.6, 97.3, 47
@@ -49,6 +51,19 @@ def test_on_the_fleet_page(given: dict[str, Any], reader: Engine) -> None:
         assert cells[code]["aged"] is True, code
         assert cells[code].get("tone", "plain") == "plain", code
     assert machines.find_page(reader, "home", filters(given), offset=0, limit=5)[0] == ("away",)
+
+
+@pytest.mark.usefixtures("given")
+def test_on_the_machine_page(reader: Engine) -> None:
+    row = machines.find_machine(reader, "home", "away")
+    assert row is not None
+    html = gauges.draw(row, [], None, [], Forecast(Outlook.FULL, 1.0, NOW), NOW, UTC)
+    assert "Last values, as of 20:58" in html
+    assert html.count("df-gauges") == html.count("df-aged")
+    assert str(SCORE) not in html
+    for tone in ("good", "fair", "bad"):
+        assert f"df-{tone}" not in html
+    assert "full" not in html
 
 
 @pytest.mark.usefixtures("given")
