@@ -150,7 +150,7 @@ def page(up: Up) -> Iterator[Page]:
 
 def test_each_part_says_that_it_is_ready_and_then_where_to_go(up: Up) -> None:
     starts = [line.split()[0] for line in up.said if line]
-    assert starts[:5] == ["broker", "ingestor", "agent", "dashboard", "Open"]
+    assert starts[:6] == ["broker", "ingestor", "notifier", "agent", "dashboard", "Open"]
     assert f"http://127.0.0.1:{up.dashboard_port}" in up.wait_for("Open")
 
 
@@ -207,7 +207,7 @@ def test_the_agent_does_what_is_asked_of_it_in_the_browser(up: Up, page: Page) -
     dialog.get_by_role("link", name="Activity").click()
     expect(page.locator(".df-fleet .df-name")).to_have_count(1)  # the previous page does not have it
     page.locator(".df-fleet .df-name").click()
-    expect(page.get_by_role("heading", name=re.compile("ping on"))).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("Ping on"))).to_be_visible()
     page.screenshot(path=SCREENSHOTS / "up-command.png", full_page=True)
 
 
