@@ -28,10 +28,10 @@ from dashboard.export.formats import Rows
 from dashboard.export.history import HistoryRange
 from dashboard.fleet import state
 from dashboard.i18n.language import _, marked
+from dashboard.page.period import Period
 from dashboard.widgets import markup
 from runtime.clock import Clock
 from schemas.contract.topics import is_id
-from schemas.database.queries.history import RANGES
 from schemas.database.queries.settings import read_settings
 from schemas.fleet.history import choose_resolution
 
@@ -86,12 +86,12 @@ class Downloads:
 
     def _machine_file(self, request: Request) -> Response:
         name, org = request.query_params.get("id", ""), _org(request)
-        length = RANGES.get(request.query_params.get("range", ""))
-        if length is None:
+        now = self._clock.now()
+        period = Period.parse(request.query_params, now)
+        if period.code != request.query_params.get("range", ""):
             return PlainTextResponse("unknown range\n", 404)
-        end = self._clock.now()
-        kept = choose_resolution(step=0, age=length, retention=read_settings(self._engine, org)[1])
-        wanted = HistoryRange(org, (name,), end - length, end, kept)
+        kept = choose_resolution(step=0, age=now - period.start, retention=read_settings(self._engine, org)[1])
+        wanted = HistoryRange(org, (name,), period.start, period.end, kept)
         if not is_id(name) or history.unknown(self._engine, wanted):
             return PlainTextResponse("unknown machine\n", 404)
         return self._file(request, name, wanted.names, _history(self._engine, wanted))

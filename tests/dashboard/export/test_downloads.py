@@ -105,12 +105,20 @@ def test_history_with_many_samples_in_a_second_comes_whole_and_in_order(
     assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)
 
 
+def test_the_history_of_a_free_range_is_that_of_the_charts(fleet: Fleet, fetch: Fetch) -> None:
+    fleet.samples(fleet.machine("a"), [NOW - 10_000 * i for i in range(200, 0, -1)], cpu_percent=1.0)
+    rows = table(fetch(f"/export/machine.csv?id=a&from={NOW - 600_000}&to={NOW - 300_000}"))
+    assert len(rows) == 30
+
+
 @pytest.mark.parametrize(
     "path",
     [
         "/export/fleet.exe",
         "/export/machine.csv?id=a&range=2h",
         "/export/machine.csv?id=a",
+        "/export/machine.csv?id=a&from=2&to=1",
+        "/export/machine.csv?id=a&range=1h&from=1&to=999999999999",
         "/export/machine.csv?id=gone&range=1h",
         "/export/machine.csv?id=theirs&range=1h",
         "/export/machine.csv?id=..%2F%22%0a&range=1h",
