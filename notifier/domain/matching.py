@@ -11,11 +11,13 @@ _RANKS = {"warning": 0, "critical": 1}
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A destination as the decisions see it. `created_at`: milliseconds; nothing that ended before is told."""
+    """A destination as the decisions see it. `since_at`: when it got its present routes and preferences, milliseconds;
+    of what ended before, only the end of what it was told is told.
+    """
 
     id: int
     org: str
-    created_at: int
+    since_at: int
     preferences: Preferences
     routes: tuple[Route, ...] = ()
 

@@ -5,7 +5,7 @@ Invariants:
 - A problem that is silenced, acknowledged or within quiet hours is not told now. If it is over before it may be told,
   it is not told at all; the same holds for an escalation that is over before its delay.
 - A problem whose only obstacle was time (a restart, a message in preparation) is told as past when it is over.
-- Nothing that was over before the destination existed is told.
+- Nothing that was over before the destination existed, or had its present routes, is told as past.
 """
 
 from collections.abc import Mapping
@@ -66,11 +66,11 @@ def _at_its_end(
     problem: Problem, recipient: Recipient, told_at: int | None, *, delay: int, first_seen_at: int, now: int
 ) -> Step | None:
     until = problem.until or 0
-    if until < recipient.created_at:
-        return None
     if told_at is not None:
         kind = NoticeKind.RECOVERY if recipient.preferences.recovery else NoticeKind.DROPPED
         return Step(kind, now if kind is NoticeKind.DROPPED else _after_quiet_hours(problem, recipient, now, now))
+    if until < recipient.since_at:
+        return None
     silenced = problem.silenced_until is not None and until < problem.silenced_until
     if problem.past and not silenced:
         return Step(NoticeKind.PAST, _after_quiet_hours(problem, recipient, now, now))

@@ -72,7 +72,7 @@ def prune(engine: Engine, *, now: int) -> None:
 def recipient_of(destination: Destination) -> Recipient:
     """Return a destination as the decisions see it."""
     return Recipient(
-        destination.id, destination.org, destination.created_at, destination.preferences, destination.routes
+        destination.id, destination.org, destination.routed_at, destination.preferences, destination.routes
     )
 
 

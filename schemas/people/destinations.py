@@ -14,6 +14,7 @@ from sqlalchemy import Engine, Row, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
+from runtime.clock import SystemClock
 from schemas.database.engine import storable
 from schemas.database.queries.fetch import fetch_all
 from schemas.people.notification_tables import NAME_MAX, delivery, destination, person_preference, told
@@ -23,6 +24,8 @@ from schemas.people.services import DestinationError, check_url, masked_url
 
 PER_ORG_MAX = 300
 PER_OWNER_MAX = 20
+
+_CLOCK = SystemClock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Destination:
     routes: tuple[Route, ...]
     created_at: int
     created_by: str
+    routed_at: int
     url_sealed: str
 
     @classmethod
@@ -101,6 +105,7 @@ def add_destination(
         "routes": _routes_column(routes),
         "created_at": now,
         "created_by": by[:64],
+        "routed_at": now,
     }
     try:
         with engine.begin() as connection:
@@ -118,12 +123,12 @@ def set_url(engine: Engine, box: SecretBox, found: Destination, url: str) -> Non
 
 def set_preferences(engine: Engine, found: Destination, preferences: Preferences) -> None:
     """Replace the preferences of a destination."""
-    _change(engine, found, preferences=preferences.model_dump(mode="json"))
+    _change(engine, found, preferences=preferences.model_dump(mode="json"), routed_at=_CLOCK.now())
 
 
 def set_routes(engine: Engine, found: Destination, routes: Sequence[Route]) -> None:
     """Replace the routes of a destination. Raises DestinationError if there are too many."""
-    _change(engine, found, routes=_routes_column(routes))
+    _change(engine, found, routes=_routes_column(routes), routed_at=_CLOCK.now())
 
 
 def remove_destination(engine: Engine, found: Destination) -> None:
@@ -167,7 +172,7 @@ def set_owner_preferences(engine: Engine, org: str, owner: str, preferences: Pre
         same = (person_preference.c.org == org, person_preference.c.owner == owner)
         connection.execute(delete(person_preference).where(*same))
         connection.execute(insert(person_preference).values(org=org, owner=owner, preferences=stored))
-        connection.execute(update(destination).where(*mine).values(preferences=stored))
+        connection.execute(update(destination).where(*mine).values(preferences=stored, routed_at=_CLOCK.now()))
 
 
 def _change(engine: Engine, found: Destination, **values: Any) -> None:  # noqa: ANN401 - columns of different types

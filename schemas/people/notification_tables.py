@@ -27,6 +27,7 @@ destination = Table(
     Column("routes", JSON, nullable=False, comment="list of schemas.people.routing.Route"),
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", String(64), nullable=False),
+    Column("routed_at", BigInteger, nullable=False, comment="when routes or preferences last changed"),
     Index("destination_name", "org", "owner", "name", unique=True),
     sqlite_autoincrement=True,  # an id in a delivery or a mark is never that of a later destination
 )

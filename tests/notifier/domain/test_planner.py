@@ -56,8 +56,8 @@ class Simulation:
         return [kind for kind, _ in self.told(id_)]
 
 
-def to(id_: int, *routes: Route, org: str = "acme", created_at: int = 0, **preferences: object) -> Recipient:
-    return Recipient(id_, org, created_at, Preferences.model_validate(preferences), routes)
+def to(id_: int, *routes: Route, org: str = "acme", since_at: int = 0, **preferences: object) -> Recipient:
+    return Recipient(id_, org, since_at, Preferences.model_validate(preferences), routes)
 
 
 def alert(key: str = "1", machine: str = "attic", rule: str = "cpu", since: int = NOW, **more: object) -> Problem:
@@ -199,7 +199,7 @@ def test_an_alert_that_lies_in_the_past_is_told_once_as_past() -> None:
 
 
 def test_nothing_that_was_over_before_a_destination_existed_is_told_to_it() -> None:
-    world = Simulation(to(1, created_at=NOW))
+    world = Simulation(to(1, since_at=NOW))
     world.observe(alert(since=NOW - HOUR, until=NOW - 1, past=True))
     world.run(MINUTE)
     assert world.told() == []
@@ -211,10 +211,27 @@ def test_a_new_destination_learns_of_the_alerts_that_last() -> None:
     world.run(MINUTE)
     world.end(alert("1"))
     world.run(MINUTE)
-    world.planner.configure((to(1), to(2, created_at=world.now)), world.now)
+    world.planner.configure((to(1), to(2, since_at=world.now)), world.now)
     world.run(MINUTE)
     assert world.told(2) == [("problem", "2")]
     assert len(world.told(1)) == 3
+
+
+def test_routes_that_are_removed_do_not_bring_back_what_was_over_before() -> None:
+    world = Simulation(to(1, Route(rules=("disk",))))
+    world.observe(alert("1"), alert("2", rule="disk", machine="b"), alert("3", machine="c"))
+    world.run(MINUTE)
+    world.end(alert("1"))
+    world.busy = {1}
+    world.end(alert("2", rule="disk", machine="b"))
+    world.run(MINUTE)
+    world.busy = set()
+    world.planner.configure([to(1, since_at=world.now)], world.now)
+    world.run(MINUTE)
+    assert sorted(world.told()) == [("problem", "2"), ("problem", "3"), ("recovery", "2")]
+    again = Simulation(to(1, since_at=world.now), known=world.planner.changed(), now=world.now)
+    again.run(MINUTE)
+    assert again.told() == []
 
 
 def test_a_machine_that_flaps_for_an_hour_produces_at_most_six_messages_and_every_alert_is_in_one() -> None:
