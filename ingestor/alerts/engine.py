@@ -227,9 +227,12 @@ class AlertEngine:
             watch.at = at
         elif arrived.machine.state.presence is not Presence.RETIRED:
             point = SamplePoint(at, sample.vitals, sample.extra, offset)
+            if quiet and not watch.timelines and watch.stays_at_rest(point):
+                watch.last, watch.at = point, at
+                return
             self._decide(watch, watch.add_sample(point, quiet=quiet))
-            for condition in plan.sampled:
-                self._schedule(watch, condition.rule.name)
+            for name in watch.timelines:
+                self._schedule(watch, name)
 
     def _add_value(self, watch: Watch, condition: Condition, at: int, value: float | None, detail: str = "") -> None:
         decisions = watch.add(condition, at, value)

@@ -40,7 +40,8 @@ class Plan:
         vitals = [name for name in bands if name in VITALS]
         names = (vitals * 2)[: max(2, len(vitals))] or ["cpu_percent", "cpu_percent"]
         self._read: Callable[[Any], tuple[float | None, ...]] = attrgetter(*names)
-        self._vitals = tuple(bands.get(name, _ANYTHING) for name in names)
+        self._lows, self._highs, missing = zip(*(bands.get(name, _ANYTHING) for name in names), strict=True)
+        self._missed = tuple(index for index, matters in enumerate(missing) if matters)
         self._extra = tuple((name, *band) for name, band in bands.items() if name not in VITALS and name != _CLOCK)
         self._clock = bands.get(_CLOCK, _ANYTHING)[1] * 1000
 
@@ -50,17 +51,18 @@ class Plan:
 
     def is_quiet(self, vitals: Vitals, extra: dict[str, float | None], clock_offset: int) -> bool:
         """Return whether a sample fulfils no condition that is not fulfilled yet."""
-        for value, (low, high, missing) in zip(self._read(vitals), self._vitals, strict=True):
-            if value is None:
-                if missing:
-                    return False
-            elif not low < value < high:
+        values = self._read(vitals)
+        for value, low, high in zip(values, self._lows, self._highs):  # noqa: B905 - of one length, and read often
+            if value is not None and not low < value < high:
+                return False
+        for index in self._missed:
+            if values[index] is None:
                 return False
         for name, low, high, missing in self._extra:
             reading = extra.get(name)
             if missing if reading is None else not low < reading < high:
                 return False
-        return abs(clock_offset) < self._clock
+        return -self._clock < clock_offset < self._clock
 
 
 _CLOCK = ""  # no metric of the contract has this name

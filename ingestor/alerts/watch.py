@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ingestor.alerts.plan import Plan
 from ingestor.domain.machine import Description, Machine
 from schemas.alerts.condition import Condition
-from schemas.alerts.readings import SamplePoint, has_memory, read_value
+from schemas.alerts.readings import SamplePoint, read_value
 from schemas.alerts.timeline import Decision, Timeline
 
 Decided = tuple[Condition, Decision]
@@ -36,15 +36,19 @@ class Watch:
     alerted_until: int = 0
     """Time of the last decision: an earlier sample may correct an alert."""
 
+    def stays_at_rest(self, point: SamplePoint) -> bool:
+        """Return whether a sample that fulfils no other condition fulfils none on its change either."""
+        for condition in self.plan.remembering:
+            if condition.verdict(read_value(condition.rule, point, self.last, self.hold), active=False):
+                return False
+        return True
+
     def add_sample(self, point: SamplePoint, *, quiet: bool) -> Iterator[Decided]:
         """Add the newest sample; yield what it decides. `quiet`: it fulfils no condition (`Plan.is_quiet`)."""
         before, self.last, self.at = self.last, point, point.at
-        if quiet and not self.timelines and not self.plan.remembering:
-            return
-        for condition in self.plan.sampled:
-            rested = quiet and condition.rule.name not in self.timelines
-            if not rested or has_memory(condition.rule):
-                value = read_value(condition.rule, point, before, self.hold)
+        for condition in self.plan.remembering if quiet and not self.timelines else self.plan.sampled:
+            name, value = condition.rule.name, read_value(condition.rule, point, before, self.hold)
+            if name in self.timelines or condition.verdict(value, active=False):
                 for decision in self.add(condition, point.at, value, self.hold):
                     yield condition, decision
 

@@ -1,0 +1,190 @@
+"""The cost of 30 rules on 10,000 machines, and the delay from the end of a duration to the COMMIT of the alert."""
+
+import random
+import time
+from collections.abc import Callable
+from statistics import quantiles
+from typing import Any
+
+import pytest
+from alert_rules import cpu_rule, set_rules
+from ingestion import Bench, Speaker, open_bench
+from sqlalchemy import Engine, insert
+
+from broker.client.memory import MemoryBroker
+from broker.client.transport import Message
+from ingestor.admin.access import add_org
+from ingestor.alerts import rules as python_rules
+from ingestor.alerts.engine import AlertEngine
+from ingestor.alerts.rule import discover
+from ingestor.domain.batch import Arrived, Batch
+from ingestor.domain.incidents import Incidents
+from ingestor.domain.machine import Machine
+from runtime.clock import SystemClock
+from schemas.contract.alert_rules import DEFAULT_RULES, AlertRule
+from schemas.contract.messages import Sample, Vitals
+from schemas.database import tables
+
+MACHINES = 10_000
+INTERVAL_SECONDS = 10
+SHARE_MAX = 0.05
+METRICS = ("cpu_percent", "memory_percent", "disk_percent", "swap_percent", "load_1m", "temperature_celsius")
+"""Each with two thresholds and two severities: with the six shipped rules, 30."""
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def thirty_rules(*, rate: bool) -> list[AlertRule]:
+    """`rate`: one of them compares a rate, for which every sample is compared with the one before."""
+    found = [
+        AlertRule(
+            name=f"{metric.replace('_', '-')}-{number}",
+            title=metric,
+            kind="rate-above" if rate and number == 3 and metric == "load_1m" else "above",
+            metric=metric,
+            threshold=95.0 + number,
+            for_seconds=60.0 * number,
+            severity="warning" if number % 2 else "critical",
+        )
+        for metric in METRICS
+        for number in range(4)
+    ]
+    return [*DEFAULT_RULES, *found]
+
+
+@pytest.fixture
+def fleet(database: Engine) -> Engine:
+    add_org(database, "home", now=SystemClock().now)
+    return database
+
+
+def populate(fleet: Engine, count: int) -> None:
+    rows = [{"id": number + 1, "org_id": 1, "name": f"m{number}", "created_at": 1} for number in range(count)]
+    with fleet.begin() as connection:
+        connection.execute(insert(tables.machine), rows)
+
+
+def samples(machines: list[Machine], seq: int, now: int) -> list[Arrived]:
+    """A sample of each machine; one of a hundred is loud."""
+    chance = random.Random(seq)  # noqa: S311 - a pattern
+    found = []
+    for machine in machines:
+        stream = machine.stream("00000000000000aa", now)
+        loud = machine.id % 100 == 0
+        vitals = Vitals(
+            cpu_percent=99.0 if loud else chance.uniform(0, 90),
+            memory_percent=chance.uniform(0, 90),
+            disk_percent=50.0,
+            swap_percent=1.0,
+            load_1m=chance.uniform(0, 8),
+            temperature_celsius=50.0,
+        )
+        found.append(Arrived(machine, stream, Sample(seq=seq, sampled_at=now, vitals=vitals), now, 0))
+    return found
+
+
+def test_thirty_rules_on_ten_thousand_machines_take_little_of_a_core(fleet: Engine) -> None:
+    populate(fleet, MACHINES)
+    set_rules(fleet, *thirty_rules(rate=True))
+    bench = open_bench(fleet, SystemClock(), MemoryBroker())  # type: ignore[arg-type]
+    bench.ingestor.step()
+    made = bench.ingestor._cache
+    shared = (made, bench.ingestor._assignment, bench.ingestor._configs, SystemClock())
+    engine = AlertEngine(fleet, discover(python_rules), *shared, tick_seconds=0.5)
+    incidents = Incidents()
+    engine.load([], incidents)
+    machines = list(made.machines)
+    assert len(machines) == MACHINES
+    spent = []
+    for seq in range(1, 5):
+        now = SystemClock().now() + seq * INTERVAL_SECONDS * 1000
+        batches = [samples(machines[start : start + 1000], seq, now) for start in range(0, MACHINES, 1000)]
+        began = time.process_time()
+        for batch in batches:
+            engine.derive(Batch(samples=batch), now, hearing=True)
+        for _ in range(2 * INTERVAL_SECONDS):
+            engine.evaluate(incidents, now)
+        spent.append((time.process_time() - began) / INTERVAL_SECONDS)
+    print(
+        f"\n30 rules, {MACHINES:,} machines every {INTERVAL_SECONDS} s: {min(spent):.1%} to {max(spent):.1%} of a core"
+    )
+    assert sorted(spent)[1] <= SHARE_MAX
+
+
+def test_evaluating_rules_leaves_the_intake_its_speed(fleet: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    populate(fleet, 500)
+    set_rules(fleet, *thirty_rules(rate=False))
+    clock = SystemClock()
+    bench = open_bench(fleet, clock, MemoryBroker())  # type: ignore[arg-type]
+    for _ in range(3):
+        bench.ingestor.step()
+    engine, spent = bench.ingestor._monitor._alerts, [0.0]
+    timed(monkeypatch, engine, "derive", spent)
+    timed(monkeypatch, engine, "evaluate", spent)
+    speakers = [Speaker(clock, name=f"m{number}") for number in range(500)]  # type: ignore[arg-type]
+    total = 0.0
+    for seq in range(1, 7):
+        bench.publish(*(speaker.telemetry(seq) for speaker in speakers))
+        began = time.process_time()
+        for _ in range(6):
+            bench.ingestor.step()
+        total += time.process_time() - began
+        if seq == 1:  # to warm up
+            total = spent[0] = 0.0
+    print(f"\nrules: {spent[0]:.3f} s of {total:.3f} s of the ingestor's CPU, {spent[0] / total:.1%}")
+    assert spent[0] / total <= 1 - 0.95
+
+
+def timed(monkeypatch: pytest.MonkeyPatch, target: object, name: str, spent: list[float]) -> None:
+    """Add the CPU time of a method to `spent`."""
+    method: Callable[..., Any] = getattr(target, name)
+
+    def measured(*given: Any, **named: Any) -> None:  # noqa: ANN401 - passed on
+        began = time.process_time()
+        method(*given, **named)
+        spent[0] += time.process_time() - began
+
+    monkeypatch.setattr(target, name, measured)
+
+
+def test_an_alert_is_committed_at_once_when_its_duration_ends(fleet: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    count, lasting = 1000, 2.0
+    populate(fleet, count)
+    set_rules(fleet, cpu_rule(for_seconds=lasting, threshold=90.0))
+    clock, broker = SystemClock(), MemoryBroker()
+    bench = open_bench(fleet, clock, broker)  # type: ignore[arg-type]
+    committed: list[float] = []
+    record_commits(monkeypatch, bench, committed, lasting)
+    bench.ingestor.step()
+    speakers = [Speaker(clock, name=f"m{number}") for number in range(count)]  # type: ignore[arg-type]
+    bench.publish(*(speaker.status() for speaker in speakers))
+    for _ in range(5):
+        bench.ingestor.step()
+    hot = Vitals(cpu_percent=99.0, memory_percent=1.0, disk_percent=1.0)
+    began, sent = time.monotonic(), 0
+    while time.monotonic() - began < 3 + lasting + 1:
+        wanted = min(count, round(count * (time.monotonic() - began) / 3))
+        messages: list[Message] = [speakers[number].telemetry(1, vitals=hot) for number in range(sent, wanted)]
+        bench.publish(*messages)
+        sent = wanted
+        bench.ingestor.step()
+        time.sleep(0.05)
+    cuts = quantiles(committed, n=100)
+    print(f"\n{len(committed)} alerts: median {cuts[49] * 1000:.0f} ms, 99th percentile {cuts[98] * 1000:.0f} ms")
+    assert len(committed) == count
+    assert cuts[49] < 0.5
+    assert cuts[98] < 2
+
+
+def record_commits(monkeypatch: pytest.MonkeyPatch, bench: Bench, committed: list[float], lasting: float) -> None:
+    """Record the time from the end of the duration of each alert to the end of the transaction that stores it."""
+    store = bench.ingestor._store
+    write = store.write
+
+    def writing(batch: Batch, *given: Any) -> None:  # noqa: ANN401 - passed on
+        new = [alert.started_at for alert in batch.alerts if alert.id is None]
+        write(batch, *given)
+        now = time.time()
+        committed.extend(now - started_at / 1000 - lasting for started_at in new)
+
+    monkeypatch.setattr(store, "write", writing)
