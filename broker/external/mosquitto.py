@@ -52,7 +52,7 @@ def configuration(settings: MosquittoSettings, passwords: Path, rules: Path) -> 
         f"max_inflight_bytes {16 << 20}",
         "max_queued_messages 100000",
         "upgrade_outgoing_qos true",
-        f"max_queued_bytes {32 << 20}",
+        f"max_queued_bytes {16 << 20}",
         "persistent_client_expiration 1d",
         f"listener {settings.port} {settings.bind}",
         f"max_connections {settings.max_connections}",
