@@ -14,7 +14,6 @@ from urllib.parse import urlencode
 import streamlit as st
 from sqlalchemy import Engine
 
-from dashboard.alerts.incident_text import incident_title
 from dashboard.fleet import filters as fleet_filters
 from dashboard.fleet import problem_groups, state
 from dashboard.fleet.problem_groups import ProblemGroup
@@ -25,6 +24,7 @@ from dashboard.i18n.language import _, ngettext
 from dashboard.page import last_good, problem_counts
 from dashboard.page.page import PageContext
 from dashboard.problems import view as problem_view
+from dashboard.problems.incident_text import incident_title
 from dashboard.widgets.component import component
 from schemas.database.queries import choices, problems
 from schemas.database.queries.fleet_order import ABSENT

@@ -21,7 +21,7 @@ from schemas.database.queries.commands import OUTCOMES
 from schemas.database.queries.requests import BatchFilter, CommandBatch
 from schemas.database.queries.targets import list_action_titles
 
-PAGE = Page(title=marked("Activity"), path="activity", icon=":material/bolt:", order=3)
+PAGE = Page(title=marked("Activity"), path="activity", icon=":material/bolt:", order=30)
 
 COMMANDS_MAX: Final = 500
 _LONG_OUTPUT_LINES: Final = 20

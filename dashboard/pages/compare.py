@@ -21,7 +21,7 @@ from schemas.database.queries import machines
 from schemas.database.queries.machines import Filters
 from schemas.database.queries.settings import read_settings
 
-PAGE = Page(title=marked("Compare machines"), path="compare", icon=":material/compare_arrows:", order=12, in_menu=False)
+PAGE = Page(title=marked("Compare machines"), path="compare", icon=":material/compare_arrows:", order=2, in_menu=False)
 
 _FLEET: Final = "fleet"
 _MACHINE: Final = "machine"

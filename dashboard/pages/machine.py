@@ -27,7 +27,7 @@ from schemas.database.queries.fleet_order import RETIRED
 from schemas.fleet import forecast
 from schemas.fleet.history import Retention
 
-PAGE = Page(title=marked("Machine"), path="machine", icon=":material/computer:", order=10, in_menu=False)
+PAGE = Page(title=marked("Machine"), path="machine", icon=":material/computer:", order=1, in_menu=False)
 
 _FLEET: Final = "fleet"
 _COMPARE: Final = "compare"

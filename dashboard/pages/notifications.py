@@ -15,7 +15,7 @@ from dashboard.page.page import Page, PageContext
 from dashboard.settings.section import SettingsSection
 from dashboard.widgets import markup
 
-PAGE = Page(title=marked("Notifications"), path="notifications", icon=":material/send:", order=30)
+PAGE = Page(title=marked("Notifications"), path="notifications", icon=":material/notifications:", order=60)
 
 PARAMETER: Final = "section"
 _CHOSEN: Final = "notifications.section"

@@ -16,7 +16,7 @@ from dashboard.widgets import cells, markup, table
 from schemas.database.queries import machines, problems
 from schemas.database.queries.problems import ACTIVE, RESOLVED, ListedProblem, ProblemFilter
 
-PAGE = Page(title=marked("Problems"), path="problems", icon=":material/notifications:", order=2)
+PAGE = Page(title=marked("Problems"), path="problems", icon=":material/warning:", order=10)
 
 _MACHINE: Final = "machine"
 _TABLE: Final = "problems_table"

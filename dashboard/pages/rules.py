@@ -18,7 +18,7 @@ from schemas.contract.org_config import Thresholds
 from schemas.database.queries.settings import read_settings
 from schemas.database.rules.rule_queries import ListedRule, list_rules
 
-PAGE = Page(title=marked("Rules"), path="rules", icon=":material/rule:", order=2)
+PAGE = Page(title=marked("Rules"), path="rules", icon=":material/rule:", order=50)
 
 _COLUMNS: Final[cells.Heads] = (
     ("title", marked("Rule")),

@@ -15,7 +15,7 @@ from dashboard.widgets import cells, markup, table
 from schemas.database.queries.alerts import list_silences
 from schemas.fleet.silences import Silence, SilenceState
 
-PAGE = Page(title=marked("Silences"), path="silences", icon=":material/notifications_off:", order=2)
+PAGE = Page(title=marked("Silences"), path="silences", icon=":material/notifications_off:", order=20)
 
 _PAST: Final = "silences.past"
 _SHOWN_MAX: Final = 500

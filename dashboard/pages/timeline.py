@@ -18,7 +18,7 @@ from dashboard.widgets import cells, markup, search_box, table
 from schemas.database.events.event_queries import NO_END, EventRange
 from schemas.database.queries.history import RANGES
 
-PAGE = Page(title=marked("Timeline"), path="timeline", icon=":material/timeline:", order=4)
+PAGE = Page(title=marked("Timeline"), path="timeline", icon=":material/timeline:", order=40)
 
 PAGE_SIZE: Final = 50
 _MACHINE: Final = "machine"

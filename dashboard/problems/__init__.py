@@ -1,1 +1,1 @@
-"""Parts of the problems page."""
+"""The problems page: its filters, rows and selection, and the texts of incidents."""

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard.alerts.incident_text import incident_title
 from dashboard.i18n.external_texts import translated_details
 from dashboard.i18n.language import _, marked
 from dashboard.page import last_good
 from dashboard.page.page import PageContext
 from dashboard.problems import rows, view
+from dashboard.problems.incident_text import incident_title
 from dashboard.widgets import search_box
 from schemas.database.queries.problems import (
     ACTIVE,

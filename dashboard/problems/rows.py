@@ -7,11 +7,11 @@ from urllib.parse import urlencode
 
 from sqlalchemy import Row
 
-from dashboard.alerts.incident_text import incident_statement, incident_title
 from dashboard.i18n import text
 from dashboard.i18n.external_texts import translated_details
 from dashboard.i18n.language import _, marked, pgettext
 from dashboard.i18n.text import Word
+from dashboard.problems.incident_text import incident_statement, incident_title
 from dashboard.silences import texts
 from dashboard.widgets import cells
 from schemas.database.queries.problems import ListedProblem

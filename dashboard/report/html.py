@@ -14,10 +14,10 @@ from typing import Final
 
 from babel.dates import format_date, format_datetime, format_skeleton
 
-from dashboard.alerts.incident_text import incident_sentence
 from dashboard.i18n import language, text
 from dashboard.i18n.language import _
 from dashboard.i18n.text import UNKNOWN, Word
+from dashboard.problems.incident_text import incident_sentence
 from dashboard.report import charts
 from dashboard.report.charts import BarChart, StackedChart, TrendChart
 from dashboard.report.summary import MachineSummary, Report

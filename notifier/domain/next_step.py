@@ -15,8 +15,6 @@ from notifier.domain.matching import Recipient, delay_seconds
 from notifier.domain.problem import NoticeKind, Problem
 
 MINUTE = 60_000
-NEVER = 2**62
-"""A time that does not come: only another message changes the problem."""
 
 _TOLD = (NoticeKind.PROBLEM, NoticeKind.ESCALATION)
 _FINAL = (NoticeKind.RECOVERY, NoticeKind.PAST, NoticeKind.DROPPED)

@@ -18,7 +18,6 @@ WINDOWS_MAX = 14
 ROUTES_MAX = 20
 NAMES_MAX = 50
 REPEAT_MIN_SECONDS = 300
-DAY_MINUTES = 1440
 
 SeverityName = Literal["warning", "critical"]
 LanguageCode = Literal["en", "es", "fr", "ru"]

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from dashboard.alerts.incident_text import incident_statement
 from dashboard.events.event import Event, EventSource
 from dashboard.i18n.language import _, marked, pgettext
 from dashboard.i18n.text import Word
 from dashboard.page.page import PageContext
+from dashboard.problems.incident_text import incident_statement
 from schemas.database.events.event_queries import EventRange, list_incident_events
 
 _PROBLEMS: Final = "problems"
