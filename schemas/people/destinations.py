@@ -2,7 +2,8 @@
 
 Invariants:
 - Every function takes the organisation, and finds no destination of another one.
-- `allow_private` is set where the server's owner is the caller (the command line), never by an organisation's admin.
+- `allow_private` is set where the server's owner is the caller (the command line), never by an organisation's admin. It
+  permits the address that the owner saw: a new URL ends it.
 - Only `open_url` returns the URL itself; everything else shows its masked form.
 """
 
@@ -117,8 +118,8 @@ def add_destination(
 
 
 def set_url(engine: Engine, box: SecretBox, found: Destination, url: str) -> None:
-    """Replace the URL of a destination. Raises DestinationError."""
-    _change(engine, found, **_url_columns(box, found.org, url))
+    """Replace the URL of a destination, to which private addresses are not permitted then. Raises DestinationError."""
+    _change(engine, found, **_url_columns(box, found.org, url), allow_private=False)
 
 
 def set_preferences(engine: Engine, found: Destination, preferences: Preferences) -> None:

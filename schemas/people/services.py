@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from runtime.errors import UserError
+from schemas.database.engine import storable
 
 URL_MAX: Final = 2000
 
@@ -139,6 +140,8 @@ def check_url(url: str) -> str:
     found = _SCHEME.match(url)
     if found is None:
         raise DestinationError("a destination is a URL, such as mailtos://… or https://example.org/hook")
+    if storable(url) != url:
+        raise DestinationError("the URL is not text: write other bytes than UTF-8 as %FF")
     scheme = found[1].lower()
     if scheme not in SERVICES:
         raise DestinationError(f"{scheme}:// is not a service that DashFleet can use: see docs/alerting.md")

@@ -133,6 +133,15 @@ def test_a_new_url_replaces_the_old_one(store: Engine, box: SecretBox) -> None:
     assert open_url(box, found) == "tgram://123456:ABCdef/42"
 
 
+def test_a_permission_for_a_private_address_ends_with_the_url_for_which_it_was_given(
+    store: Engine, box: SecretBox
+) -> None:
+    added = add_destination(store, box, "acme", "Relay", "json://10.0.0.5/", by="root", now=1, allow_private=True)
+    assert added.allow_private
+    set_url(store, box, added, "http://10.0.0.9:9200/_shutdown")
+    assert not find_destination(store, "acme", "Relay").allow_private
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
@@ -145,3 +154,8 @@ def test_a_new_url_replaces_the_old_one(store: Engine, box: SecretBox) -> None:
 )
 def test_a_masked_url_shows_the_service_and_a_host_but_no_secret(url: str, shown: str) -> None:
     assert masked_url(url) == shown
+
+
+def test_a_url_that_is_no_text_is_rejected(store: Engine, box: SecretBox) -> None:
+    with pytest.raises(DestinationError, match="not text"):
+        add_destination(store, box, "acme", "Mail", "https://example.org/\udcff", by="ada", now=1)
