@@ -5,15 +5,16 @@ The grammar is a part of Jinja2 that is small enough to bound the work of any te
 
 Invariants:
 - A template is checked when it is saved and again before it is used; a message whose template fails uses the default.
-- Loops nest at most twice, so the length of a message is at most that of its template times the alerts squared, and it
-  is cut at BODY_MAX.
+- Loops nest at most twice and go over lists and mappings only, so that a template does at most its length times the
+  alerts squared of work. Lists and mappings are never converted to text.
+- Rendering stops at BODY_MAX characters.
 """
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache, wraps
 from typing import Any, Final
 
-from jinja2 import Environment, StrictUndefined, TemplateError, nodes
+from jinja2 import Environment, StrictUndefined, TemplateError, Undefined, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from sqlalchemy import Engine, delete, insert, select
 
@@ -43,6 +44,12 @@ DEFAULT_BODY: Final = """\
 {% endfor %}"""
 
 _FILTERS: Final = frozenset(("upper", "lower", "capitalize", "length", "default", "truncate", "trim", "first", "last"))
+_ANY: Final = frozenset(("length", "default", "first", "last"))
+"""Filters that take more than text, in a time that does not depend on its length."""
+
+_LOOPED: Final = "looped"
+"""Filter around what a loop goes over, which no template can name."""
+
 _NODES: Final = (
     nodes.Template,
     nodes.Output,
@@ -81,14 +88,18 @@ def check_template(source: str) -> None:
             raise DestinationError(f"{node.attr} is not a field of a message")
     if _depth(tree) > LOOPS_MAX:
         raise DestinationError(f"loops in a template nest at most {LOOPS_MAX} times")
+    try:
+        _compiled(source)
+    except (TemplateError, SyntaxError, RecursionError) as error:
+        raise DestinationError(f"the template cannot be read: {error}") from None
 
 
 def render_template(source: str, fields: Mapping[str, Any]) -> str:
-    """Return a template filled in. Raises DestinationError if it is invalid or uses a field that does not exist."""
+    """Return a template filled in, cut at BODY_MAX. Raises DestinationError if it is invalid or a field is missing."""
     check_template(source)
     try:
-        return str(_compiled(source).render(fields))
-    except (TemplateError, TypeError, ValueError) as error:
+        return _joined(_compiled(source).generate(fields))
+    except Exception as error:  # noqa: BLE001 - filters raise anything for arguments that they do not expect
         raise DestinationError(f"the template fails: {error}") from None
 
 
@@ -115,16 +126,60 @@ def _depth(node: nodes.Node) -> int:
     return inner + isinstance(node, nodes.For)
 
 
+def _joined(pieces: Iterable[str]) -> str:
+    """Return the beginning of a text that may be too long to be made as a whole."""
+    found, size = [], 0
+    for piece in pieces:
+        found.append(piece)
+        size += len(piece)
+        if size >= BODY_MAX:
+            break
+    return "".join(found)[:BODY_MAX]
+
+
+def _text(value: object) -> object:
+    """Return a value that is text or a number. Raises TypeError: others may be long."""
+    if isinstance(value, str | int | float | Undefined):
+        return value
+    raise TypeError(f"a {type(value).__name__} is not text: name a field of it")
+
+
+def _looped(value: object) -> object:
+    """Return a value over which a loop may go. Raises TypeError."""
+    if isinstance(value, Collection) and not isinstance(value, str):
+        return value
+    raise TypeError(f"a loop goes over items or labels, not over a {type(value).__name__}")
+
+
+def _of_text(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that takes only text and numbers."""
+
+    @wraps(function)
+    def checked(*values: object, **options: object) -> object:
+        for value in (*values, *options.values()):
+            if not isinstance(value, Environment):
+                _text(value)
+        return function(*values, **options)
+
+    return checked
+
+
 @lru_cache(1)
 def _environment() -> Environment:
     environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, autoescape=False, trim_blocks=False, keep_trailing_newline=False
+        undefined=StrictUndefined, autoescape=False, trim_blocks=False, keep_trailing_newline=False, finalize=_text
     )
     environment.globals.clear()
-    environment.filters = {name: environment.filters[name] for name in _FILTERS}
+    known = environment.filters
+    environment.filters = {name: known[name] if name in _ANY else _of_text(known[name]) for name in _FILTERS}
+    environment.filters[_LOOPED] = _looped
     return environment
 
 
 @lru_cache(256)
 def _compiled(source: str) -> Any:  # noqa: ANN401 - jinja2.Template
-    return _environment().from_string(source)
+    tree = _environment().parse(source)
+    for loop in tree.find_all(nodes.For):
+        loop.iter = nodes.Filter(loop.iter, _LOOPED, [], [], None, None)
+    tree.set_environment(_environment())
+    return _environment().from_string(tree)

@@ -10,7 +10,7 @@ from notifier.domain.problem import NoticeKind, Problem
 from notifier.rendering.catalogue import LANGUAGES, texts
 from notifier.rendering.message import alert_message, trial_message
 from notifier.sending.outgoing import Outgoing
-from schemas.people.message_templates import SOURCE_MAX, check_template, render_template
+from schemas.people.message_templates import BODY_MAX, SOURCE_MAX, check_template, render_template
 from schemas.people.routing import Preferences
 from schemas.people.services import DestinationError
 
@@ -141,6 +141,47 @@ def test_a_template_that_fails_is_replaced_by_the_default() -> None:
 def test_a_template_beyond_the_grammar_is_rejected(source: str) -> None:
     with pytest.raises(DestinationError):
         check_template(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ items[0].name | truncate(2) }}",
+        "{{ count | length }}",
+        "{{ items }}",
+        "{{ items | upper }}",
+        "{{ items[0].keys }}",
+        "{% for character in items[0].name %}{% endfor %}",
+        "{% for character in 'abc' %}{% endfor %}",
+        "{% if count %}" * 105 + "{% endif %}" * 105,
+    ],
+)
+def test_a_template_that_python_or_a_filter_rejects_is_replaced_by_the_default(source: str) -> None:
+    found = message(NoticeItem(NoticeKind.PROBLEM, ALERT), template=(source, source))
+    assert found.title == "Problem: attic: Machine offline"
+    assert "Critical" in found.body
+
+
+def test_a_template_that_python_cannot_compile_is_rejected_when_it_is_saved() -> None:
+    with pytest.raises(DestinationError, match="cannot be read"):
+        check_template("{% if count %}" * 105 + "{% endif %}" * 105)
+
+
+def test_no_template_makes_the_notifier_build_a_text_beyond_the_bound() -> None:
+    source = "{% for a in items %}{% for b in items %}" + "{{ org }}" * 400 + "{% endfor %}{% endfor %}"
+    fields = {"org": "o" * 1000, "items": list(range(100))}
+    begin = time.process_time()
+    assert len(render_template(source, fields)) == BODY_MAX
+    assert time.process_time() - begin < 1
+
+
+def test_a_template_cannot_convert_the_alerts_to_text_again_and_again() -> None:
+    body = "{% if items|upper %}{% endif %}" * 120
+    source = "{% for a in items %}{% for b in items %}" + body + "{% endfor %}{% endfor %}"
+    begin = time.process_time()
+    with pytest.raises(DestinationError, match="not text"):
+        render_template(source, {"items": [{"detail": "x" * 200}] * 100})
+    assert time.process_time() - begin < 1
 
 
 def test_the_heaviest_template_of_the_grammar_is_quick() -> None:
