@@ -37,6 +37,8 @@ def post(url: str, message: Outgoing, secret: str) -> None:
         response = requests.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
     except requests.RequestException as error:
         raise SendingError(_cause(error)) from None
+    except ValueError:  # raised as it is for names and passwords that cannot be encoded
+        raise SendingError("the URL is not valid: check its host, user and password") from None
     if not 200 <= response.status_code < 300:
         gone = response.status_code == 410  # the receiver asks for nothing more
         raise SendingError(f"the webhook answered {response.status_code}", permanent=gone)

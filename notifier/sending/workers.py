@@ -9,7 +9,8 @@ Invariants:
 
 import logging
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
 from sqlalchemy import Engine
@@ -120,7 +121,7 @@ class Workers:
             deliveries.finish(self._engine, delivery.id, deliveries.CANCELLED, now=self._clock.now())
             return
         try:
-            with self._sender.message(delivery, to) as message:
+            with _defects_as_failures(), self._sender.message(delivery, to) as message:
                 title = message.title
                 answer = self._sender.send(message, to)
         except (SendingError, UserError) as error:
@@ -141,3 +142,14 @@ class Workers:
         pause = PAUSES_SECONDS[min(attempts, len(PAUSES_SECONDS)) - 1]
         log.warning("a message to %s of %s failed: %s", delivery.destination, delivery.org, error)
         deliveries.retry_later(self._engine, delivery.id, now + pause * 1000, **texts)
+
+
+@contextmanager
+def _defects_as_failures() -> Iterator[None]:
+    """Raise a SendingError in place of what is not expected, such as a full disk: the worker goes on."""
+    try:
+        yield
+    except (SendingError, UserError, SQLAlchemyError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the delivery shows it, and is tried again
+        raise SendingError(f"the message cannot be made or sent: {type(error).__name__}") from None

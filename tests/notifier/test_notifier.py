@@ -15,6 +15,7 @@ from service_stubs import HttpStub, http_stub
 from sqlalchemy import text
 
 from broker.client.transport import Message
+from notifier import dispatch
 from schemas.contract import topics
 from schemas.people import deliveries
 from schemas.people.destinations import set_routes, webhook_secret
@@ -153,6 +154,26 @@ def test_a_service_that_rejects_for_good_ends_the_delivery_visibly(world: Notify
     assert "410" in entry.error
     assert "s3cr3t-path" not in entry.error + entry.answer
     assert "***" in entry.answer
+
+
+def test_a_defect_while_a_message_is_made_is_a_failed_attempt_that_the_log_names(
+    world: NotifyingWorld, stub: HttpStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    world.add("hook", f"http://127.0.0.1:{stub.port}/hook")
+    with monkeypatch.context() as broken:
+        broken.setattr(dispatch, "alert_message", full)
+        notifier = world.notifier()
+        world.alerts.begin(1)
+        run_until(notifier, lambda: any(each.error for each in deliveries.list_deliveries(world.people, "home")))
+        (entry,) = deliveries.list_deliveries(world.people, "home")
+        assert (entry.state, entry.attempts) == ("queued", 1)
+        assert "OSError" in entry.error
+    run_until(notifier, lambda: deliveries.list_deliveries(world.people, "home")[0].state == "sent")
+    notifier.stop()
+    assert len(stub.received) == 1
 
 
 def test_an_alert_whose_end_nobody_publishes_is_over_when_the_broker_has_not_shown_it_for_long(

@@ -234,6 +234,25 @@ def test_a_service_that_hangs_or_answers_without_end_is_cut_off(internet: Intern
 @pytest.mark.parametrize(
     "url",
     [
+        f"https://{'a' * 64}.example.org/hook",
+        "https://a..b/hook",
+        "https://.a/hook",
+        "https://\u65e5:\u672c@127.0.0.1/hook",
+        "https://127.0.0.1:99999/hook",
+        "https://127.0.0.1:x/hook",
+        "https://[::1]extra/hook",
+        "https://*/hook",
+        "json://user:\u65e5@127.0.0.1/",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_an_error_of_its_destination(url: str) -> None:
+    with pytest.raises(SendingError):
+        send(url, MESSAGE, allow_private=False, secret="s")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
         "dbus://",
         "syslog://",
         "windows://",
