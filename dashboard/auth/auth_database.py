@@ -5,16 +5,13 @@ Invariants:
 - Passwords are stored as argon2id hashes, session tokens and recovery codes as SHA-256.
 """
 
-import os
-from pathlib import Path
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Engine, ForeignKey, Integer, MetaData, String, Table, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import BigInteger, Boolean, Column, Engine, ForeignKey, Integer, MetaData, String, Table
 
 from runtime.clock import SystemClock
-from schemas.database.engine import DatabaseError, open_engine, shown_url
 from schemas.people import notification_tables
+from schemas.people.people_store import open_with_tables
 
 metadata = MetaData()
 _now: Final = SystemClock().now
@@ -123,17 +120,5 @@ account_change = Table(
 
 
 def open_auth_database(url: str) -> Engine:
-    """Open the auth database, creating it if it does not exist. Raises DatabaseError."""
-    engine = open_engine(url)
-    path = make_url(url).database
-    try:
-        if engine.dialect.name == "sqlite" and path:
-            Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        metadata.create_all(engine)
-        notification_tables.metadata.create_all(engine)
-    except OSError as error:
-        raise DatabaseError(f"cannot open the auth database {path}: {error.strerror}") from None
-    except DBAPIError as error:
-        raise DatabaseError(f"cannot open the auth database {shown_url(engine)}: {error.orig}") from None
-    return engine
+    """Open the auth database, creating what it lacks. Raises DatabaseError."""
+    return open_with_tables(url, (metadata, notification_tables.metadata), "auth database")

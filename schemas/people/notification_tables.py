@@ -27,7 +27,9 @@ destination = Table(
     Column("routes", JSON, nullable=False, comment="list of schemas.people.routing.Route"),
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", String(64), nullable=False),
-    Column("routed_at", BigInteger, nullable=False, comment="when routes or preferences last changed"),
+    Column(
+        "routed_at", BigInteger, nullable=False, server_default="0", comment="when routes or preferences last changed"
+    ),
     Index("destination_name", "org", "owner", "name", unique=True),
     sqlite_autoincrement=True,  # an id in a delivery or a mark is never that of a later destination
 )
