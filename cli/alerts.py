@@ -34,7 +34,7 @@ def alerts(
     database: Database = None,
     as_json: Json = False,
 ) -> None:
-    """List active alerts: machine, rule, severity, when it began, whether somebody attends to it.
+    """List active alerts: machine, rule, severity, begin, acknowledgement or silence.
 
     A certificate of the broker that expires within 30 days is named on standard error.
     """

@@ -175,7 +175,7 @@ _REPORTED = (topics.ALERT, topics.RESOLVED, topics.INCIDENT)
 """Alerts and incidents, which readers, operators and the notifier may read."""
 
 _CLEARED_BY_THE_INGESTOR = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
-"""What machines may have retained, rightly or not. Requests are not included: some of them change organisations."""
+"""Topics of machines that may be retained, rightly or not. Requests are not included: some change organisations."""
 
 _RESERVED = frozenset(level for topic in topics.ALL for level in topic.pattern.split("/") if level.startswith("_"))
 

@@ -1,7 +1,7 @@
 """Changes of the visitor's own account, one function for each; the page asks for the password first where it must.
 
 Invariants:
-- The set-up before the first sign-in adds a first second factor and does nothing else: somebody who has only the
+- The set-up before the first sign-in adds a first second factor and does nothing else: an attacker who has only the
   password cannot change the second factor of an account.
 """
 
@@ -29,7 +29,7 @@ _LAST: Final = marked("Your role requires a second factor: add another one befor
 
 @dataclass(frozen=True, slots=True)
 class AccountVisitor:
-    """Who opened the page. `key`: their session or pending sign-in. `setup`: they must add a first second factor."""
+    """The visitor. `key`: their session or pending sign-in. `setup`: they must add a first second factor."""
 
     user: User
     held: HeldFactors

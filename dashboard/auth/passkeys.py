@@ -29,7 +29,7 @@ from runtime.clock import Clock
 from schemas.database.queries.fetch import fetch_all
 
 PASSKEYS_MAX: Final = 10
-"""Per user."""
+"""Maximum number of passkeys of a user."""
 
 TITLE_MAX: Final = 64
 _CHALLENGE_MILLISECONDS: Final = 300_000

@@ -1,4 +1,4 @@
-"""Second factors of users with a password: who has one, who needs one, recovery codes, and sign-ins that wait for one.
+"""Second factors of users with a password: those present and required, recovery codes, and sign-ins that wait for one.
 
 Invariants:
 - No session outlives a start that requires a second factor of its user, who has none.
@@ -61,7 +61,7 @@ class HeldFactors:
     provided: bool = False
 
     def __bool__(self) -> bool:
-        """Whether the user has a second factor; recovery codes alone are none."""
+        """True if the user has a second factor; recovery codes alone are none."""
         return self.app or self.passkeys > 0
 
 
@@ -115,7 +115,7 @@ class SecondFactors:
         return None if row is None else User.of(row)
 
     def pending_key(self, token: str) -> str:
-        """Return what names the pending sign-in of a token and reveals nothing of it."""
+        """Return a key for the pending sign-in of a token, from which the token cannot be found."""
         return f"pending:{_hash(_hash(token))[:32]}"
 
     def end(self, token: str) -> bool:

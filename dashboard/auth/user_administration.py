@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Row, exists, func, or_, select
+from sqlalchemy import Engine, Row, exists, func, select
 from sqlalchemy.engine import Connection
 
 from dashboard.auth import second_factor, users
@@ -23,6 +23,7 @@ from dashboard.auth.sign_in_sessions import SignInSessions
 from dashboard.auth.users import User, UserRole
 from schemas.database.events.event_queries import EventRange, select_newest
 from schemas.database.queries.fetch import fetch_all
+from schemas.database.text_search import contains_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,7 @@ class UserAdministration:
     def changes(self, org: str, wanted: EventRange) -> list[Row[Any]]:
         """Return the recorded changes of a time range that match all words of its search, the newest first."""
         fields = (account_change.c.by, account_change.c.name, account_change.c.kind)
-        words = wanted.search.split()
-        found = (or_(*(each.icontains(word, autoescape=True) for each in fields)) for word in words)
+        found = contains_each(wanted.search, *fields)
         query = select_newest(account_change, account_change.c.at, wanted, account_change.c.org == org, *found)
         return fetch_all(self._engine, query)
 

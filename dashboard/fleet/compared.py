@@ -7,11 +7,11 @@ from schemas.contract.topics import is_id
 
 MACHINES_MIN: Final = 2
 MACHINES_MAX: Final = 6
-"""As many lines as there are colours."""
+"""Number of colours of lines."""
 
 
 def parse(text: str) -> list[str]:
-    """Return the ids of machines in an address, at most MACHINES_MAX; what is no id is left out."""
+    """Return the ids of machines in an address, at most MACHINES_MAX; others are left out."""
     return [name for name in dict.fromkeys(text.split(",")) if is_id(name)][:MACHINES_MAX]
 
 

@@ -71,7 +71,7 @@ def sync_from_address(context: PageContext) -> None:
 
 
 def acknowledge_address() -> None:
-    """To be called by what refreshes: record that the browser has what was drawn, unless this is the same run."""
+    """Record, in what refreshes, that the browser has what was drawn, unless this is the same run."""
     drawn = st.session_state.pop(_DRAWN, False)
     if not drawn and dict(st.query_params) == state.address(current()):
         st.session_state.update({_COMING: False, _LEFT: None})
@@ -143,7 +143,7 @@ def draw(context: PageContext) -> None:
 
 
 def offered(context: PageContext) -> Choices:
-    """Return what the fleet can be filtered by; nothing while it cannot be read."""
+    """Return the values that the fleet can be filtered by; none while it cannot be read."""
     return last_good.read(context, _CHOICES, partial(_choices, context.engine, context.org)) or Choices()
 
 

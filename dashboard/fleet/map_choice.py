@@ -2,7 +2,7 @@
 
 Invariants:
 - A cookie is a proposal of the browser: anything but known codes in it is ignored.
-- An address says what it shows: the cookie counts only when somebody changes from the table to the map.
+- An address says what it shows: the cookie counts only when a visitor changes from the table to the map.
 """
 
 from collections import defaultdict

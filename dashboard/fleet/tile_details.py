@@ -51,7 +51,7 @@ class TileDetails:
 
 
 def lines(row: Row[Any], now: int) -> list[str]:
-    """Return what a tooltip says of a machine: its status since when, its health, and its readings."""
+    """Return the tooltip of a machine: its status since when, its health, and its readings."""
     _word, why = rows.status(row, now)
     readings = {_("CPU"): row.cpu_percent, _("Memory"): row.memory_percent, _("Disk"): row.disk_percent}
     shown = " · ".join(f"{name} {text.percent(value)}" for name, value in readings.items())

@@ -34,10 +34,10 @@ _CHART_HEIGHT: Final = 170
 _WIDE_CHART_HEIGHT: Final = 240
 _RANGE_KEY: Final = "machine_chart_range"
 FOCUS: Final = "machine.focus"
-"""In the session: counts the events that were opened; the charts scroll into view when it changes."""
+"""Key in the session of the number of events that were opened; the charts scroll into view when it changes."""
 
 REDRAW: Final = "machine.redraw"
-"""In the session: the time range was changed inside what refreshes; the row that shows it is outside."""
+"""Key in the session: the time range was changed inside what refreshes; the row that shows it is outside."""
 
 _AVERAGES: Final = marked("Lines are averages; the bands around them reach from the lowest to the highest reading.")
 _REDUCED: Final = marked(

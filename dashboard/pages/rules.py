@@ -1,4 +1,4 @@
-"""Rules: the conditions that raise alerts. Administrators change them, everybody sees them."""
+"""Rules: the conditions that raise alerts. Admins change them, all users see them."""
 
 from functools import partial
 from typing import Any, Final

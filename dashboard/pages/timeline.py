@@ -26,7 +26,7 @@ _SEARCH: Final = "timeline.search"
 _KINDS: Final = "timeline.kinds"
 _RANGE: Final = "timeline.range"
 _AFTER: Final = "timeline.after"
-"""In the session: the positions after which the pages before this one and this one begin."""
+"""Key in the session of the positions after which the pages before this one and this one begin."""
 
 _RANGES: Final = ("24h", "7d", "30d", "1y")
 _DEFAULT: Final = "7d"

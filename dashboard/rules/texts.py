@@ -1,4 +1,4 @@
-"""Alert rules in words. Pure."""
+"""Texts that describe alert rules. Pure."""
 
 from collections.abc import Mapping
 from typing import Final

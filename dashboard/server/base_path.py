@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dashboard.auth.middleware import BASE_PATH
 
 _ADDRESS: Final = re.compile(rb'(\s(?:href|src|action|data-options)="|\burl\("?)(/(?!/)[^")]*)')
-"""In a page whose values are escaped, so that no text can look like an attribute."""
+"""Attributes with an address, in a page whose values are escaped: no text can look like one."""
 _COOKIE_PATH: Final = re.compile(r"(;\s*path=)(/[^;\s]+)", re.IGNORECASE)
 
 

@@ -1,4 +1,4 @@
-"""Silences and acknowledgements in words. Pure."""
+"""Texts that describe silences and acknowledgements. Pure."""
 
 from collections.abc import Mapping
 from datetime import tzinfo

@@ -23,7 +23,7 @@ from schemas.fleet.silences import Silence
 SILENCES_MAX = 200
 SILENCES_KEPT = 1000
 AHEAD_MAX_SECONDS = 366 * 86_400
-"""How far ahead a silence may be planned."""
+"""Maximum time by which a silence may be planned ahead."""
 
 BEHIND_MAX_SECONDS = 300
 """A start that is longer ago is a mistake; a more recent one counts as now."""
@@ -131,7 +131,7 @@ def _open_alerts(connection: Connection, org: str, condition: ColumnElement[bool
 
 
 def _past(now: int) -> ColumnElement[bool]:
-    """Match the silences that are over: ended by somebody, or by their time."""
+    """Match the silences that are over: ended by a request, or by their time."""
     return or_(_SILENCE.c.ended_at.is_not(None), func.coalesce(_SILENCE.c.ends_at, now + 1) <= now)
 
 

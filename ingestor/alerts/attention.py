@@ -1,4 +1,4 @@
-"""Attention: whether somebody is to be notified of an open alert, or it is acknowledged or silenced.
+"""Attention: decision whether an open alert is notified, or is acknowledged or silenced.
 
 Invariants:
 - Acknowledging and silencing change neither the begin nor the end of an alert, nor presence.
@@ -44,7 +44,7 @@ APPLYING_MAX: Final = 100_000
 
 
 PAST_MILLISECONDS: Final = 7 * 86_400_000
-"""How long a silence that is over still applies to alerts that become known late."""
+"""Time for which a silence that is over still applies to alerts that become known late."""
 
 
 _UNKNOWN: Final = Description()
@@ -75,12 +75,12 @@ class Attention:
         self._silences: dict[str, list[_Timed]] = {}
         self._current: dict[str, list[tuple[Silence, Window]]] = {}
         self._applying: dict[AlertKey, tuple[Description, AppliedSilence | None]] = {}
-        """What applies to an alert of a machine so described, until other silences are active."""
+        """Silence of an alert, with the machine's description that it is valid for, until others are active."""
         self._restarts: dict[int, tuple[int, AppliedSilence]] = {}
         """By machine id: the begin of a restart, and the silence until its bound."""
         self._acknowledged: dict[int, Acknowledgement] = {}
         self._read_at = self._reload_at = 0.0
-        """Of the monotonic clock: the server's clock may be set."""
+        """Seconds of the monotonic clock, as the server's clock may be set."""
         self._boundary = 0.0
         """The time at which a window or a restart begins or ends next, in milliseconds."""
 

@@ -21,7 +21,7 @@ AWAY_REASONS = {
     "expired": "no data received for too long",
 }
 _Band = tuple[float, float, bool]
-"""Between the two bounds a metric changes nothing; whether a missing reading may."""
+"""Bounds between which a metric changes nothing, and whether a missing reading may."""
 
 
 class Plan:

@@ -56,7 +56,7 @@ class PresenceMonitor:
         self.hearing_since: int | None = None
         """Start of uninterrupted hearing, in milliseconds of the server's clock; None while blind."""
         self.retained = RetainedAlerts(outbound, cache, assignment, clock)
-        """What the broker retains of the alerts and incidents that are decided here."""
+        """The retained messages of the alerts and incidents that are decided here."""
         self._attention = Attention(store.engine, cache, assignment, clock)
         self._store = store
         self._cache = cache

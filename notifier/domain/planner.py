@@ -52,7 +52,7 @@ class NoticeItem:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A message to a destination, or only the record that nobody is told, if all its items are dropped."""
+    """A message to a destination, or only a record that no message is sent, if all its items are dropped."""
 
     recipient: Recipient
     items: tuple[NoticeItem, ...]
@@ -64,7 +64,7 @@ class Notice:
 
 
 class Planner:
-    """All problems of all organisations, and what is due about them."""
+    """All problems of all organisations, and the messages that are due about them."""
 
     def __init__(self, known: Iterable[Known] = ()) -> None:
         self.limit = FlappingLimit()

@@ -36,7 +36,7 @@ Comment = Annotated[Line, Field(max_length=COMMENT_MAX)]
 
 
 class Acknowledgement(ContractModel):
-    """Who has acknowledged an alert: the person as the principal states it, when, and the person's comment."""
+    """Acknowledgement of an alert: the person as the principal states it, the time, and the person's comment."""
 
     by: Text
     at: Milliseconds

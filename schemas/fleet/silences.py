@@ -1,4 +1,4 @@
-"""When a silence applies, and to which alerts: pure functions over silences and times.
+"""Times and alerts to which a silence applies: pure functions over silences and times.
 
 Invariants:
 - Windows are given in local time; everything that is returned is milliseconds UTC. Each end is after its start.
@@ -28,7 +28,7 @@ class SilenceState(StrEnum):
 
     ACTIVE = "active"
     PLANNED = "planned"
-    """It applies later; a weekly silence is planned between its windows."""
+    """Applies later; a weekly silence is planned between its windows."""
     PAST = "past"
 
 

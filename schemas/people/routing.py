@@ -1,4 +1,4 @@
-"""Who is told about which alerts: routes, quiet hours and preferences, as they are stored and edited.
+"""Choice of the recipients of alerts: routes, quiet hours and preferences, as they are stored and edited.
 
 Invariants:
 - A destination without routes receives every alert of its organisation; with routes, those that at least one matches.
@@ -70,7 +70,7 @@ class QuietWindow(RoutingModel):
 
 
 class Preferences(RoutingModel):
-    """How a destination, or all destinations of a person, are told.
+    """Preferences of a destination, or of all destinations of a person.
 
     `severity` is the lowest that is told. Alerts that wait for the end of quiet hours are told then if they still last.
     `repeat_seconds`: interval of reminders until the alert is acknowledged or over; 0 for none. Alerts that become due

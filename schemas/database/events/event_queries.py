@@ -6,7 +6,6 @@ Invariants:
   rows is theirs. So the rows that are read do not grow with the age of the fleet.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, String, Subquery, Tab
 
 from schemas.database.queries.fetch import fetch_all
 from schemas.database.tables import alert, command, incident, machine, org, request, transition
+from schemas.database.text_search import contains, contains_each
 
 FEW_MACHINES: Final = 500
 """Up to this number of machines, each machine's rows are looked up."""
@@ -56,14 +56,14 @@ def list_alert_events(engine: Engine, org_name: str, wanted: EventRange) -> list
     of_machine = select(names).where(machine.c.id == alert.c.machine_id).scalar_subquery()
     fields = (alert.c.title, alert.c.detail, of_machine)
     mine = _of_machines(engine, org_name, wanted, alert)
-    page = _page(alert, alert.c.started_at, wanted, mine, *_mentions(wanted.search, fields))
+    page = _page(alert, alert.c.started_at, wanted, mine, *contains_each(wanted.search, *fields))
     return _with_machines(engine, page, "started_at")
 
 
 def list_command_events(engine: Engine, org_name: str, wanted: EventRange) -> list[Row[Any]]:
     """Return the commands of one machine with their requester."""
     mine = _of_machines(engine, org_name, wanted, command)
-    page = _page(command, command.c.created_at, wanted, mine, *_mentions(wanted.search, (command.c.action,)))
+    page = _page(command, command.c.created_at, wanted, mine, *contains_each(wanted.search, command.c.action))
     query = (
         select(page, request.c.actor, request.c.principal)
         .join(request, request.c.id == page.c.request_id)
@@ -82,7 +82,10 @@ def list_batch_events(engine: Engine, org_name: str, wanted: EventRange) -> list
     first = ~select(earlier.c.id).where(earlier.c.batch == request.c.batch, before).exists()
     actions = select(command.c.id).join_from(command, machine).where(command.c.request_id == request.c.id)
     conditions = [
-        or_(_in(word, (request.c.actor, request.c.principal)), actions.where(_in(word, _COMMAND_FIELDS)).exists())
+        or_(
+            contains(word, request.c.actor, request.c.principal),
+            actions.where(contains(word, *_COMMAND_FIELDS)).exists(),
+        )
         for word in wanted.search.split()
     ]
     return _requests(engine, org_name, wanted, request.c.kind == ACT, first, *conditions)
@@ -94,7 +97,7 @@ def list_change_events(engine: Engine, org_name: str, wanted: EventRange) -> lis
     if wanted.machine:
         found = request.c.kind.in_(_OF_A_MACHINE) & (request.c.detail == wanted.machine)
     fields = (request.c.actor, request.c.principal, request.c.detail, request.c.kind)
-    return _requests(engine, org_name, wanted, found, *_mentions(wanted.search, fields))
+    return _requests(engine, org_name, wanted, found, *contains_each(wanted.search, *fields))
 
 
 def list_incident_events(engine: Engine, org_name: str, wanted: EventRange) -> list[Row[Any]]:
@@ -105,7 +108,7 @@ def list_incident_events(engine: Engine, org_name: str, wanted: EventRange) -> l
     details = cast(incident.c.details, String)
     named = [details.contains(f'"{wanted.machine}"', autoescape=True)] if wanted.machine else []
     scope = or_(ours, and_(incident.c.org_id.is_(None), since.exists()))
-    words = _mentions(wanted.search, (details, incident.c.kind))
+    words = contains_each(wanted.search, details, incident.c.kind)
     page = _page(incident, incident.c.started_at, wanted, scope, *named, *words)
     return fetch_all(engine, select(page).order_by(page.c.started_at.desc(), page.c.id.desc()))
 
@@ -140,7 +143,7 @@ def _of_machines(
 ) -> ColumnElement[bool]:
     """Return the condition for the rows of the wanted machines."""
     fields = (machine.c.name, machine.c.hostname)
-    mine: Select[Any] = select(machine.c.id).where(*_mentions(search, fields))
+    mine: Select[Any] = select(machine.c.id).where(*contains_each(search, *fields))
     mine = mine.where(machine.c.org_id == select(org.c.id).where(org.c.name == org_name).scalar_subquery())
     if wanted.machine:
         mine = mine.where(machine.c.name == wanted.machine)
@@ -157,11 +160,3 @@ def _with_machines(engine: Engine, page: Subquery, at: str, *more: ColumnElement
         .order_by(page.c[at].desc(), page.c.id.desc())
     )
     return fetch_all(engine, query)
-
-
-def _mentions(search: str, fields: Sequence[ColumnElement[Any]]) -> list[ColumnElement[bool]]:
-    return [_in(word, fields) for word in search.split()]
-
-
-def _in(word: str, fields: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
-    return or_(*(field.icontains(word, autoescape=True) for field in fields))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, String, and_, case, cast, false, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, String, and_, case, cast, false, func, select
 
 from schemas.contract.messages import VITALS
 from schemas.contract.topics import is_id
@@ -29,6 +29,7 @@ from schemas.database.queries.fleet_order import (
     ordering,
 )
 from schemas.database.tables import disk_forecast, machine, org, state, stream, transition
+from schemas.database.text_search import contains
 from schemas.fleet.availability import FLAPPING
 from schemas.fleet.ledger import Ledger
 
@@ -249,7 +250,7 @@ def _labelled(org_name: str, key: str, values: Sequence[str]) -> ColumnElement[b
 
 def _mentions(word: str) -> ColumnElement[bool]:
     fields = (machine.c.name, machine.c.hostname, machine.c.os, machine.c.agent_version, cast(machine.c.labels, String))
-    return or_(*(field.icontains(word, autoescape=True) for field in fields))
+    return contains(word, *fields)
 
 
 def _sorted(query: Select[Any], filters: Filters) -> Select[Any]:

@@ -16,6 +16,7 @@ from schemas.database.queries.fetch import fetch_all, fetch_first, fetch_scalar
 from schemas.database.queries.fleet_order import ABSENT
 from schemas.database.queries.machines import select_machines
 from schemas.database.tables import alert, incident, machine, org, state
+from schemas.database.text_search import contains_each
 
 ACTIVE: Final = "active"
 RESOLVED: Final = "resolved"
@@ -158,7 +159,7 @@ def _alerts(org_name: str, wanted: ProblemFilter | None = None) -> Select[Any]:
     ):
         query = query.where(column == value) if value else query
     texts = (alert.c.title, alert.c.detail, alert.c.rule, machine.c.name, machine.c.hostname)
-    return query.where(*_in_state(alert.c.ended_at, wanted.state), *_mentions(wanted.search, *texts))
+    return query.where(*_in_state(alert.c.ended_at, wanted.state), *contains_each(wanted.search, *texts))
 
 
 def _incidents(org_name: str, wanted: ProblemFilter | None = None) -> Select[Any]:
@@ -175,16 +176,13 @@ def _incidents(org_name: str, wanted: ProblemFilter | None = None) -> Select[Any
         query = query.where(incident.c.kind == wanted.rule)
     if wanted.severity:
         query = query.where(case(INCIDENT_SEVERITIES, value=incident.c.kind, else_="warning") == wanted.severity)
-    return query.where(*_in_state(incident.c.ended_at, wanted.state), *_mentions(wanted.search, told, incident.c.kind))
+    return query.where(
+        *_in_state(incident.c.ended_at, wanted.state), *contains_each(wanted.search, told, incident.c.kind)
+    )
 
 
 def _in_state(ended_at: ColumnElement[Any], state: str) -> list[ColumnElement[bool]]:
     return [ended_at.is_not(None) if state == RESOLVED else ended_at.is_(None)]
-
-
-def _mentions(search: str, *fields: ColumnElement[Any]) -> list[ColumnElement[bool]]:
-    """Each word of a search must occur in one of the fields."""
-    return [or_(*(each.icontains(word, autoescape=True) for each in fields)) for word in search.split()]
 
 
 def _newest(query: Select[Any], table: Any, state: str) -> Select[Any]:  # noqa: ANN401 - one of two tables

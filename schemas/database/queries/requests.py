@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, func, or_, select
 from schemas.database.queries.commands import OUTCOMES
 from schemas.database.queries.fetch import fetch_all, fetch_where_in
 from schemas.database.tables import command, machine, org, request
+from schemas.database.text_search import contains_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +113,8 @@ def _requests(org_name: str, *columns: ColumnElement[Any]) -> Select[Any]:
 
 def _conditions(wanted: BatchFilter) -> list[ColumnElement[bool]]:
     fields = (request.c.actor, command.c.action, machine.c.name, machine.c.hostname)
-    conditions = _mentions(wanted.search, *fields)
+    conditions = contains_each(wanted.search, *fields)
     if wanted.outcome in OUTCOMES:
         refused = [request.c.state == "refused"] if wanted.outcome == "troubled" else []
         conditions.append(or_(command.c.state.in_(OUTCOMES[wanted.outcome]), *refused))
     return conditions
-
-
-def _mentions(search: str, *fields: ColumnElement[Any]) -> list[ColumnElement[bool]]:
-    """Each word must occur in one of the fields."""
-    return [or_(*(each.icontains(word, autoescape=True) for each in fields)) for word in search.split()]
