@@ -51,15 +51,16 @@ def effective(
 
 @contextmanager
 def fleet_database(data: Path | None, database: str | None = None, *, read_only: bool = False) -> "Iterator[Engine]":
-    """Open the fleet database. Raises DatabaseError unless its schema has this version."""
+    """Open the fleet database. Raises DatabaseError unless its schema has this version, and while it cannot be used."""
     from runtime.settings.ingestor import IngestorSettings
-    from schemas.database.engine import open_engine, require_current
+    from schemas.database.engine import open_engine, readable_errors, require_current
 
     settings = effective(IngestorSettings, data, database=database)
     engine = open_engine(settings.database.get_secret_value(), read_only=read_only)
     try:
         require_current(engine)
-        yield engine
+        with readable_errors(engine):
+            yield engine
     finally:
         engine.dispose()
 

@@ -87,10 +87,12 @@ def _accounts(data: Path | None) -> "Iterator[Engine]":
     """Open the database of users."""
     from dashboard.auth.auth_database import open_auth_database
     from runtime.settings.dashboard import DashboardSettings
+    from schemas.database.engine import readable_errors
 
     engine = open_auth_database(effective(DashboardSettings, data).auth_database.get_secret_value())
     try:
-        yield engine
+        with readable_errors(engine):
+            yield engine
     finally:
         engine.dispose()
 

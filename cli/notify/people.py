@@ -34,15 +34,17 @@ class PeopleStore:
 
 @contextmanager
 def open_people(data: Path | None) -> Iterator[PeopleStore]:
-    """Open the database of users and the key of the notifications."""
+    """Open the database of users and the key of the notifications. Raises UserError, also while it cannot be used."""
     from runtime.settings.notifier import NotifierSettings
+    from schemas.database.engine import readable_errors
     from schemas.people.people_store import open_people_store
     from schemas.people.secret_box import SecretBox
 
     settings = effective(NotifierSettings, data)
     engine = open_people_store(settings.auth_database.get_secret_value())
     try:
-        yield PeopleStore(engine, SecretBox.load(settings.key_file), settings.allow_private, settings.data)
+        with readable_errors(engine):
+            yield PeopleStore(engine, SecretBox.load(settings.key_file), settings.allow_private, settings.data)
     finally:
         engine.dispose()
 

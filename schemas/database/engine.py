@@ -7,13 +7,15 @@ Invariants:
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from runtime.errors import UserError
 from runtime.urls import without_password
@@ -104,6 +106,15 @@ def require_current(engine: Engine) -> None:
             f"{_shown(engine)} is not of this version of DashFleet (it is at {found or 'nothing'}): "
             "start the ingestor of this version first, or install the version that wrote it"
         )
+
+
+@contextmanager
+def readable_errors(engine: Engine) -> Iterator[None]:
+    """Raise a DatabaseError in place of an error that is not ours: the database is locked, full, or away."""
+    try:
+        yield
+    except OperationalError as error:
+        raise DatabaseError(f"cannot use {_shown(engine)}: {_first_line(error)}") from None
 
 
 def newest_revision() -> str:

@@ -1,6 +1,7 @@
 """`dashfleet notify`, as people and the acceptance checks use it."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from dashfleet import app
 from runtime.errors import UserError
+from schemas.database import engine
 
 URL = "json://127.0.0.1:{port}/s3cr3t"
 
@@ -128,3 +130,28 @@ def test_reports_go_to_mail_destinations_only(state: Path) -> None:
         notify(state, "report", "hook", "week")
     with pytest.raises(UserError, match="week or month"):
         notify(state, "report", "mail", "day")
+
+
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ("people.db", ("notify", "add", "busy", "https://example.org/s3cr3t")),
+        ("people.db", ("user", "add", "ada", "--role", "admin")),
+        ("dashfleet.db", ("silence", "add", "--all", "--for", "1h", "--reason", "work")),
+        ("dashfleet.db", ("rule", "add", "busy", "--metric", "cpu_percent", "--above", "90")),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else value,
+)
+def test_a_database_that_another_program_has_locked_is_one_sentence(
+    state: Path, file: str, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_SQLITE_BUSY_MILLISECONDS", 20)
+    other = sqlite3.connect(state / file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        done = CliRunner().invoke(app, [*command, "--data", str(state)], input="pass phrase 17\npass phrase 17\n")
+    finally:
+        other.close()
+    assert isinstance(done.exception, UserError), done.output
+    assert str(done.exception).startswith("cannot ")
+    assert str(done.exception).endswith(f"{state / file}: database is locked")
