@@ -77,6 +77,7 @@ def who(actor: str, principal: str) -> str:
 def facts(row: Row[Any], now: int, zone: tzinfo) -> list[tuple[str, str]]:
     """Return the facts of a command, except its history and its output."""
     pairs = [
+        (_("Action"), row.action),
         (_("Requested by"), who(row.actor, row.principal)),
         (_("Requested at"), text.moment(row.created_at, now, zone)),
         (_("Arguments"), json.dumps(row.arguments, ensure_ascii=False) if row.arguments else _("none")),
