@@ -18,13 +18,12 @@ from broker.client.transport import Message
 from notifier.domain.problem import Problem
 from runtime.clock import Clock
 from schemas.contract import topics
-from schemas.contract.alerts import AlertMessage, IncidentMessage, ResolvedMessage
+from schemas.contract.alerts import INCIDENT_SEVERITIES, AlertMessage, IncidentMessage, ResolvedMessage
 from schemas.contract.topics import Address, Topic
 
 CLEARED_SECONDS: Final = 30.0
 ABSENT_SECONDS: Final = 600.0
 FOLLOWED: Final = (topics.ALERT, topics.RESOLVED, topics.INCIDENT)
-_INCIDENT_SEVERITY: Final = "critical"
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +115,7 @@ class Inbox:
             org=address.org,
             key=f"incident/{message.id}",
             rule=message.kind,
-            severity=_INCIDENT_SEVERITY,
+            severity=INCIDENT_SEVERITIES.get(message.kind, "warning"),
             since=message.since,
             until=message.until,
             machines=message.machines,

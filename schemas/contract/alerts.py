@@ -9,6 +9,7 @@ Invariants:
 - Times are the server's clock.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -23,6 +24,13 @@ SILENCE_MAX_SECONDS = 30 * 86_400
 ACKNOWLEDGED_MAX = 200
 """Alerts that one request acknowledges."""
 INCIDENT_NAMES_MAX = 64
+INCIDENT_SEVERITIES: Mapping[str, str] = {
+    "mass-silence": "critical",
+    "blind": "critical",
+    "cloned-identity": "warning",
+    "noisy": "warning",
+}
+"""The severity of each kind of incident; another kind is a warning."""
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 

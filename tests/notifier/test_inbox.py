@@ -6,7 +6,13 @@ from broker.client.transport import Message
 from notifier.domain.problem import Problem
 from notifier.inbox import ABSENT_SECONDS, CLEARED_SECONDS, Inbox
 from schemas.contract import topics
-from schemas.contract.alerts import Acknowledgement, AlertMessage, IncidentMessage, ResolvedMessage
+from schemas.contract.alerts import (
+    INCIDENT_SEVERITIES,
+    Acknowledgement,
+    AlertMessage,
+    IncidentMessage,
+    ResolvedMessage,
+)
 
 LEVELS = {"org": "home", "machine": "attic", "rule": "cpu"}
 ALERT = AlertMessage(rule="cpu", title="High CPU usage", severity="critical", since=5000, id=7)
@@ -107,6 +113,14 @@ def test_an_incident_is_a_problem_of_its_organisation(clock: Clock) -> None:
     )
     assert found.is_incident
     assert found.until is None
+
+
+def test_an_incident_has_the_severity_that_the_dashboard_shows(clock: Clock) -> None:
+    for kind, severity in {**INCIDENT_SEVERITIES, "of-a-later-version": "warning"}.items():
+        topic = topics.INCIDENT.at(org="home", incident="3")
+        message = Message(topic, IncidentMessage(id=3, kind=kind, since=1).encode(), 1, retain=True)
+        assert read(Inbox(clock, lambda: True), message).severity == severity
+    assert set(INCIDENT_SEVERITIES.values()) == {"critical", "warning"}
 
 
 def test_a_past_alert_is_one_that_was_never_active(clock: Clock) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Engine, Row, Select, String, and_, case, cast, func, or_, select
 
+from schemas.contract.alerts import INCIDENT_SEVERITIES
 from schemas.database.queries.fetch import fetch_all, fetch_first, fetch_scalar
 from schemas.database.queries.fleet_order import ABSENT
 from schemas.database.queries.machines import select_machines
@@ -22,13 +23,6 @@ ACTIVE: Final = "active"
 RESOLVED: Final = "resolved"
 STATES: Final = (ACTIVE, RESOLVED)
 SEVERITIES: Final = ("critical", "warning")
-INCIDENT_SEVERITIES: Final[Mapping[str, str]] = {
-    "mass-silence": "critical",
-    "blind": "critical",
-    "cloned-identity": "warning",
-    "noisy": "warning",
-}
-"""The severity of each kind of incident; another kind is a warning."""
 
 CHOICES_MAX: Final = 200
 _ALERT, _INCIDENT = "alert-", "incident-"
