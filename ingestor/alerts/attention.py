@@ -52,15 +52,20 @@ _UNKNOWN: Final = Description()
 
 @dataclass(slots=True)
 class _Timed:
-    """A silence with its present or next window, which is computed again only when it is over."""
+    """A silence with its present or next window, computed again when it is over, or the clock was set back.
+
+    `seen_at`: when the window was asked for last.
+    """
 
     silence: Silence
     window: Window | None
+    seen_at: int
 
     def at(self, now: int) -> list[tuple[Silence, Window]]:
         """Return the silence with its window; nothing if it is past."""
-        if self.window is not None and now >= self.window[1]:
+        if now < self.seen_at or (self.window is not None and now >= self.window[1]):
             self.window = self.silence.window(now)
+        self.seen_at = now
         return [] if self.window is None else [(self.silence, self.window)]
 
 
@@ -184,7 +189,7 @@ class Attention:
                 if found is not None:
                     before = known.get(found.id)
                     same = before is not None and before.silence == found
-                    timed = before if before is not None and same else _Timed(found, found.window(now))
+                    timed = before if before is not None and same else _Timed(found, found.window(now), now)
                     self._silences.setdefault(row.org, []).append(timed)
         self._read_restarts(now)
 

@@ -226,6 +226,22 @@ def test_a_weekly_window_silences_while_it_lasts(bench: Bench, speaker: Speaker,
     assert silenced(bench) == (None, "")
 
 
+def test_a_clock_that_is_far_ahead_for_a_moment_ends_no_silence(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock
+) -> None:
+    be_away(bench, speaker)
+    until = clock.now() + 7_200_000
+    add(fleet, clock, lifetime_seconds=7200)
+    wait(bench, SOON)
+    assert silenced(bench)[0] == until
+    clock.set_by(86_400)
+    wait(bench, 2 * SOON)
+    assert silenced(bench)[0] is None
+    clock.set_by(-86_400)
+    wait(bench, 2 * SOON)
+    assert silenced(bench)[0] == until
+
+
 def restart(fleet: Engine, clock: Clock, **values: object) -> None:
     """Record a reboot of the attic that runs."""
     with fleet.begin() as connection:
