@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -173,10 +173,34 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
 
 
 def _recorded_reply(client: smtplib.SMTP) -> tuple[int, bytes]:
+    use = _current.get()
+    if use is None:
+        return _getreply(client)
+    if client.file is None and client.sock is not None:
+        client.file = _BoundedLines(client.sock.makefile("rb"))
     code, text = _getreply(client)
-    if (use := _current.get()) is not None:
-        use.answers.append(f"{code} {_text(text)}")
+    use.answers.append(f"{code} {_text(text)}")
     return code, text
+
+
+class _BoundedLines:
+    """The answers of an SMTP server, of which smtplib collects any number of lines."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = BODY_MAX
+
+    def readline(self, size: int) -> bytes:
+        """Return the next line. Raises OSError after BODY_MAX bytes."""
+        line = self._file.readline(size)
+        self._left -= len(line)
+        if self._left < 0:
+            raise OSError("the answer is too long")
+        return line
+
+    def close(self) -> None:
+        """Close the connection's file."""
+        self._file.close()
 
 
 def _text(body: bytes) -> str:

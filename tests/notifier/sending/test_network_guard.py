@@ -231,6 +231,27 @@ def test_a_service_that_hangs_or_answers_without_end_is_cut_off(internet: Intern
         assert len(send(f"json://{PUBLIC}:8080/", MESSAGE, allow_private=False)) < 1000
 
 
+def test_a_mail_server_whose_answer_does_not_end_is_cut_off_at_the_bound(internet: Internet) -> None:
+    lines = 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def flood() -> None:
+            nonlocal lines
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                while lines < 10_000:
+                    connection.sendall(b"220-" + b"x" * 1000 + b"\r\n")
+                    lines += 1
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        internet.ports[25] = server.getsockname()[1]
+        with pytest.raises(SendingError):
+            send(f"mailto://a:b@{PUBLIC}:25?to=a@example.org", MESSAGE, allow_private=False)
+        thread.join(10)
+    assert lines < 10_000
+
+
 @pytest.mark.parametrize(
     "url",
     [
