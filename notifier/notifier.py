@@ -136,7 +136,7 @@ class Notifier:
         self._configured_at = monotonic
         self._destinations = {each.id: each for each in list_destinations(self._engine)}
         planner.configure(map(state_store.recipient_of, self._destinations.values()), now)
-        self._workers.load()
+        self._workers.load({id_: each.org for id_, each in self._destinations.items()})
 
     def _keep_up(self, planner: Planner, now: int) -> None:
         monotonic = self._clock.monotonic()

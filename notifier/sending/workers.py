@@ -9,7 +9,8 @@ Invariants:
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
@@ -29,6 +30,9 @@ PAUSES_SECONDS: Final = (1, 2, 5, 10, 30, 60, 120, 300)
 
 WORKERS_MAX: Final = 200
 """Maximum number of destinations that are sent to at the same time."""
+
+ORG_WORKERS_MAX: Final = 50
+"""The same of one organisation, so that its destinations that hang leave room for those of others."""
 
 STOP_SECONDS: Final = 5.0
 
@@ -57,13 +61,14 @@ class Workers:
         self._lock = threading.Lock()
         self._running: dict[int, threading.Thread] = {}
         self._waiting: dict[int, int] = {}
+        self._org_of: Mapping[int, str] = {}
         self._stopping = False
 
-    def load(self) -> None:
-        """Read which destinations have something in the queue. Raises SQLAlchemyError."""
+    def load(self, org_of: Mapping[int, str]) -> None:
+        """Read what is in the queue. `org_of`: organisations of the destinations. Raises SQLAlchemyError."""
         waiting = deliveries.waiting_destinations(self._engine)
         with self._lock:
-            self._waiting = waiting
+            self._waiting, self._org_of = waiting, org_of
 
     def add(self, destination_id: int) -> None:
         """Record that something was queued for a destination."""
@@ -80,7 +85,12 @@ class Workers:
         now = self._clock.now()
         with self._lock:
             due = [id_ for id_, at in self._waiting.items() if at <= now and id_ not in self._running]
-            for id_ in due[: max(0, WORKERS_MAX - len(self._running))]:
+            busy = Counter(self._org_of.get(id_) for id_ in self._running)
+            for id_ in due:
+                org = self._org_of.get(id_)
+                if busy.total() >= WORKERS_MAX or busy[org] >= ORG_WORKERS_MAX:
+                    continue
+                busy[org] += 1
                 thread = threading.Thread(target=self._work, args=(id_,), name=f"destination-{id_}", daemon=True)
                 self._running[id_] = thread
                 thread.start()

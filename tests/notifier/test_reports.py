@@ -89,7 +89,7 @@ def test_the_report_arrives_as_an_attachment(world: NotifyingWorld, mailbox: Mai
     queue_due_reports(world.people, {mail.id: mail}, now=world.clock.now())
     dispatch = Dispatch(world.people, world.box, world.clock, data=world.data, allow_private=False)
     workers = Workers(world.people, dispatch, world.clock)
-    workers.load()
+    workers.load({})
     workers.start_due()
     wait_until(lambda: mailbox.mails, seconds=60)
     workers.stop()
