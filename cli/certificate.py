@@ -21,7 +21,7 @@ def note_certificates(data: Path | None, now: datetime.datetime) -> None:
         except (OSError, ValueError):  # not on this host, or not readable by this user
             continue
         if (end - now).days < WARNING_DAYS:
-            what = "has expired" if end <= now else "expires"
+            what = "expired" if end <= now else "expires"
             note(
                 f"system: the broker's certificate in {path} {what} on {end:%Y-%m-%d}: renew it, for example with "
                 "dashfleet tls --renew"

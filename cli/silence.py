@@ -46,7 +46,7 @@ def add(
     data: Data = None,
     database: Database = None,
 ) -> None:
-    """Silence the alerts of machines, of a rule, or both: nobody is notified, and everything is recorded as ever.
+    """Silence the alerts of machines, of a rule, or both: nobody is notified, and everything is recorded as usual.
 
     Alerts that begin meanwhile and still last are notified when the silence ends.
     It happens once (--for) or every week (--weekly).

@@ -136,7 +136,7 @@ def _who(group: ProblemGroup) -> str:
     if group.label:
         key, _equals, value = group.label.partition("=")
         return ngettext(
-            "{n} machine of {label} {value}", "{n} machines of {label} {value}", group.count, label=key, value=value
+            "{n} machine with {label}={value}", "{n} machines with {label}={value}", group.count, label=key, value=value
         )
     if group.count <= _NAMES_SHOWN:
         return ", ".join(group.shown)

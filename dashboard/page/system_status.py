@@ -49,7 +49,7 @@ _CERTIFICATE_ENDS: Final = marked(
     "example with dashfleet tls --renew; the broker uses it without a restart."
 )
 _CERTIFICATE_ENDED: Final = marked(
-    "The broker's certificate has expired on {at}: machines that disconnect cannot connect again. Renew it on the "
+    "The broker's certificate expired on {at}: machines that disconnect cannot connect again. Renew it on the "
     "server, for example with dashfleet tls --renew; the broker uses it without a restart."
 )
 _CANNOT_ACT_DATABASE: Final = marked("No action can be run now: the database cannot be read.")

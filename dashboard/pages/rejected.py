@@ -44,7 +44,7 @@ _COLUMNS: Final[cells.Heads] = (
     ("detail", marked("Detail")),
     ("topic", marked("Topic")),
 )
-_NONE: Final = marked("The ingestor could read every message of this organisation that it keeps a record of.")
+_NONE: Final = marked("The ingestor has accepted every message of this organisation.")
 _UNKNOWN: Final = marked("It may have been cleared, or displaced by newer ones.")
 _CLEAR: Final = marked("The rejected messages listed here are deleted. Messages that are rejected later stay.")
 _REASONS: Final[Mapping[str, Marked]] = {

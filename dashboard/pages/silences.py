@@ -28,8 +28,8 @@ _COLUMNS: Final[cells.Heads] = (
     ("by", marked("Created by")),
 )
 _INTRO: Final = marked(
-    "During a silence nobody is notified of the alerts that it covers; they are recorded and shown as ever. A restart "
-    "or reboot that is run from here silences its machine by itself."
+    "During a silence nobody is notified of the alerts that it covers; they are recorded and shown as usual. A "
+    "restart or reboot that is run from here silences its machine by itself."
 )
 _NONE: Final = marked("Add one before maintenance, so that nobody is notified of what it causes.")
 _NONE_TO_SEE: Final = marked("Operators add them before maintenance, so that nobody is notified of what it causes.")

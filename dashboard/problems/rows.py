@@ -23,7 +23,7 @@ HEADS: Final[cells.Heads] = (
     ("labels", marked("Labels")),
     ("since", marked("Since")),
     ("lasted", marked("Duration")),
-    ("attention", marked("Attention")),
+    ("attention", marked("Handling")),
 )
 MACHINE_HEADS: Final[cells.Heads] = (
     ("machine", marked("Machine")),

@@ -39,7 +39,7 @@ def draw(context: PageContext, state: DialogState, rule: AlertRule) -> None:
 def _now(found: Preview) -> None:
     selected = ngettext("Applies to {n} machine.", "Applies to {n} machines.", found.selected)
     count = len(found.now)
-    now = ngettext("{n} fulfils the condition now.", "{n} fulfil the condition now.", count)
+    now = ngettext("{n} machine fulfils the condition now.", "{n} machines fulfil the condition now.", count)
     st.html(markup.heading(_("Now"), 3) + markup.note(f"{selected} {now}"))
     shown = [f"{name} ({translated_details(value)})" if value else name for name, value in found.now[:_SHOWN]]
     if count > _SHOWN:

@@ -32,8 +32,8 @@ _LIFETIMES: Final = (HOUR // 2, HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, 24 * HOUR, 7
 _ONCE, _LATER, _WEEKLY = "once", "later", "weekly"
 _KINDS: Final = {_ONCE: marked("From now"), _LATER: marked("Later"), _WEEKLY: marked("Every week")}
 _NOTE: Final = marked(
-    "Nobody is notified of alerts during a silence. Everything is recorded and shown as ever, and what lasts when the "
-    "silence ends is notified then."
+    "Nobody is notified of alerts during a silence. Everything is recorded and shown as usual, and what lasts when "
+    "the silence ends is notified then."
 )
 _EVERYTHING: Final = marked("Without machines, labels and rule, all alerts of the organisation are silenced.")
 _END: Final = marked("Alerts that are active are notified again from now on.")

@@ -35,7 +35,7 @@ def test_what_is_broken_since_when_and_where_is_on_the_first_screen_without_a_cl
     expect(visit().locator(".df-strip li").first).to_be_visible()  # the browser has the scripts
     began = time.monotonic()
     page = visit()
-    site = page.get_by_role("link", name=re.compile(r"4 machines of site nantes offline since \d\d:\d\d"))
+    site = page.get_by_role("link", name=re.compile(r"4 machines with site=nantes offline since \d\d:\d\d"))
     disk = page.get_by_role("link", name=re.compile(r"nas: Disk nearly full 99 % since \d\d:\d\d"))
     first = page.locator(".df-fleet tbody tr").first
     for answer in (site, disk, page.locator(".df-card[data-code=attention]"), first):
@@ -61,7 +61,7 @@ def test_what_is_broken_since_when_and_where_is_on_the_first_screen_without_a_cl
 @pytest.mark.usefixtures("nantes")
 def test_on_a_telephone_the_worst_is_on_the_first_screen_too(visit: Visit) -> None:
     page = visit(size=(390, 844))
-    site = page.get_by_role("link", name=re.compile("4 machines of site nantes offline"))
+    site = page.get_by_role("link", name=re.compile("4 machines with site=nantes offline"))
     expect(site).to_be_visible()
     assert on_screen(page, site)
     assert on_screen(page, page.locator(".df-card[data-code=attention]"))

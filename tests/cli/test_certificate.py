@@ -12,7 +12,7 @@ from cli.certificate import note_certificates
 NOW = datetime.datetime.now(datetime.UTC)
 
 
-@pytest.mark.parametrize(("days", "words"), [(29, "expires on"), (-1, "has expired on"), (31, ""), (None, "")], ids=str)
+@pytest.mark.parametrize(("days", "words"), [(29, "expires on"), (-1, "expired on"), (31, ""), (None, "")], ids=str)
 def test_a_certificate_is_named_from_30_days_before_its_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], days: int | None, words: str
 ) -> None:

@@ -47,7 +47,7 @@ def test_the_machines_of_a_site_that_went_together_are_one_entry_that_leads_to_t
     nas = fleet.machine("nas")
     fleet.alert(nas, "disk", NOW - 20 * MINUTE, title="Disk nearly full", detail="99 %", severity="critical")
     site, disk = links(reader)
-    assert (site.text, site.tone) == ("4 machines of site nantes offline since 22:03", "bad")
+    assert (site.text, site.tone) == ("4 machines with site=nantes offline since 22:03", "bad")
     assert site.href == "/?status=offline&label=site%3Dnantes"
     assert (disk.text, disk.href) == ("nas: Disk nearly full 99 % since 21:53", "/machine?id=nas")
 

@@ -18,7 +18,7 @@ DAY = 86_400_000
     ("role", "days", "words"),
     [
         (UserRole.ADMIN, 29, "expires on"),
-        (UserRole.ADMIN, -1, "has expired on"),
+        (UserRole.ADMIN, -1, "expired on"),
         (UserRole.ADMIN, 31, ""),
         (UserRole.OPERATOR, 29, ""),
         (UserRole.ADMIN, None, ""),
