@@ -110,5 +110,5 @@ def test_a_long_list_is_cut_and_says_how_much_is_left(fleet: Fleet, reader: Engi
 def test_what_machines_call_themselves_stays_text(fleet: Fleet, reader: Engine) -> None:
     offline(fleet, "evil", "evil-2", hostname="<img src=x>", labels={"a": "<b>"})
     (entry,) = links(reader)
-    assert entry.text == "2 machines of a <b> offline since 22:03"
+    assert entry.text == "2 machines with a=<b> offline since 22:03"
     assert "<" not in entry.href
