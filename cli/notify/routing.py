@@ -116,7 +116,7 @@ def report(
     period: Annotated[str, typer.Argument(help="week: on Mondays; month: on the first of the month.")],
     org: Org = "home",
     hour: Annotated[int, typer.Option(help="Hour in the time zone of the destination.", min=0, max=23)] = 8,
-    off: Annotated[bool, typer.Option("--off", help="Send it no more.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Stop sending this report.")] = False,
     data: Data = None,
 ) -> None:
     """Send the organisation's report to a mail destination every week or month."""

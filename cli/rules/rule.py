@@ -87,7 +87,10 @@ def edit(
     data: Data = None,
     database: Database = None,
 ) -> None:
-    """Change an alert rule; what is not named stays. Its active alerts end, and begin again if the condition lasts."""
+    """Change an alert rule; options that are not given keep their values.
+
+    Its active alerts end, and begin again if the condition lasts.
+    """
     changes = {
         **({} if title is None else {"title": title}),
         **({} if severity is None else {"severity": severity}),

@@ -148,7 +148,7 @@ class NotificationCentre:
         return destinations.owner_preferences(self._engine, caller.org, owner) if owner else None
 
     def _do(self, caller: Caller, owner: str, action: Callable[[], T]) -> T:
-        """Do something that the caller may do with an owner's destinations."""
+        """Run `action` if the caller may change an owner's destinations. Raises AccountError."""
         with self._engine.connect() as connection:
             found = users.find_user(connection, caller.name)
         if found is None or found.org != caller.org:

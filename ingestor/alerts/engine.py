@@ -141,7 +141,7 @@ class AlertEngine:
             for condition in watch.plan.of_kind("rejected"):
                 self._add_value(watch, condition, now, self._others.rejections(machine.id, now))
         if hearing:
-            self._let_time_pass(now)
+            self._decide_due(now)
         batch.alerts = self._alerts.changed()
 
     def _add_inventories(self, machines: Iterable[Machine], now: int) -> None:
@@ -254,10 +254,10 @@ class AlertEngine:
                 self._alerts.end(alert, change.at)
             return
         if after.presence is Presence.OFFLINE and after.reason in GRACEFUL:
-            self._decide(watch, watch.say_goodbye(change.at))
+            self._decide(watch, watch.add_goodbye(change.at))
         self._add_away(watch, change.at)
 
-    def _let_time_pass(self, now: int) -> None:
+    def _decide_due(self, now: int) -> None:
         """Decide the durations that have ended. Of a machine that is not online, samples may be missing: they wait."""
         while self._due and self._due[0][0] <= now:
             due, machine_id, name = heappop(self._due)

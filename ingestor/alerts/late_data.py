@@ -148,7 +148,7 @@ class _Evaluation:
         goodbyes = [(at, None) for at in self._goodbyes if self._at < at <= end]
         for at, point in merge([(point.at, point) for point in points], goodbyes, key=itemgetter(0)):
             if point is None:
-                self._replay.say_goodbye(at)
+                self._replay.add_goodbye(at)
             else:
                 self._replay.add(point)
         self._at = end

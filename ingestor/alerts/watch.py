@@ -52,8 +52,8 @@ class Watch:
                 for decision in self.add(condition, point.at, value, self.hold):
                     yield condition, decision
 
-    def say_goodbye(self, at: int) -> Iterator[Decided]:
-        """End what is known of the samples: the machine has stopped in order."""
+    def add_goodbye(self, at: int) -> Iterator[Decided]:
+        """Add the time at which the machine stopped in order: its samples are not known after it."""
         for condition in self.plan.sampled:
             if condition.rule.name in self.timelines:
                 for decision in self.add(condition, max(at, self.at), None, self.hold):

@@ -23,7 +23,7 @@ CHECK_EVERY: Final = HOUR
 """Time between two searches for machines whose forecast is old, in milliseconds."""
 
 DAYS: Final = 30
-"""How much of the history a forecast is made from."""
+"""Part of the history that a forecast is made from."""
 
 MACHINES_MAX: Final = 5
 

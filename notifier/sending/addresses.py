@@ -1,4 +1,4 @@
-"""Which addresses a message may be sent to: public ones, unless the server's owner allows private ones.
+"""Addresses that a message may be sent to: public ones, unless the server's owner allows private ones.
 
 Invariants:
 - The decision is about the numeric address of a connection, never about a name or the way in which it is written.

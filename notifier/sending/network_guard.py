@@ -50,7 +50,7 @@ class NetworkUse:
 
     allow_private: bool
     refused: str = ""
-    """Why a connection was not made; empty if none was refused."""
+    """Reason for which a connection was not made; empty if none was refused."""
     answers: list[str] = field(default_factory=list)
     """Answers of the service, HTTP or SMTP, in order."""
     expired: bool = False

@@ -48,7 +48,7 @@ class Replay:
                 value = read_value(timeline.condition.rule, point, before, self.hold)
                 collect(self.spans[name], timeline.add(max(point.at, timeline.at), value))
 
-    def say_goodbye(self, at: int) -> None:
+    def add_goodbye(self, at: int) -> None:
         """Add the time at which the machine stopped in order: nothing is known after it."""
         for name, timeline in self.timelines.items():
             collect(self.spans[name], timeline.add(max(at, timeline.at), None))
