@@ -115,7 +115,7 @@ class Notifier:
             case Message():
                 problem = self._inbox.read(event)
                 if problem is not None:
-                    planner.observe(problem, now)
+                    planner.observe(problem, now, live=not event.retain)
             case Connected():
                 self._inbox.connected()
                 log.info("connected to the broker")

@@ -1,7 +1,8 @@
 """The next message about a problem to a destination: a pure function of what is known and what was told.
 
 Invariants:
-- Each of problem (or escalation), recovery and past is told at most once per problem and destination; reminders repeat.
+- Each of problem (or escalation), recovery and past is told at most once per problem and destination, unless it begins
+  again after its end was told (`Known.reopen`); reminders repeat.
 - A problem that is silenced, acknowledged or within quiet hours is not told now. If it is over before it may be told,
   it is not told at all; the same holds for an escalation that is over before its delay.
 - A problem whose only obstacle was time (a restart, a message in preparation) is told as past when it is over.
@@ -17,7 +18,8 @@ from notifier.domain.problem import NoticeKind, Problem
 MINUTE = 60_000
 
 _TOLD = (NoticeKind.PROBLEM, NoticeKind.ESCALATION)
-_FINAL = (NoticeKind.RECOVERY, NoticeKind.PAST, NoticeKind.DROPPED)
+FINAL = (NoticeKind.RECOVERY, NoticeKind.PAST, NoticeKind.DROPPED)
+"""Kinds after which nothing more is told about a problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ def next_step(
     `told`: when each kind was told. `first_seen_at`: when the notifier learned of the problem.
     """
     delay = delay_seconds(problem, recipient)
-    if delay is None or any(kind in told for kind in _FINAL):
+    if delay is None or any(kind in told for kind in FINAL):
         return None
     told_at = max((told[kind] for kind in _TOLD if kind in told), default=None)
     if problem.until is not None:

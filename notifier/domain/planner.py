@@ -1,7 +1,7 @@
 """Decision which messages are due: the state behind `next_step`, and the grouping into messages.
 
     planner.configure(recipients, now)
-    planner.observe(problem, now)                     for each message of the broker
+    planner.observe(problem, now, live=…)             for each message of the broker
     for notice in planner.due(now, busy): …           store it with its marks, then send it
 
 Invariants:
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from notifier.domain.flapping import FlappingLimit
 from notifier.domain.matching import Recipient, group_key
-from notifier.domain.next_step import Step, next_step
+from notifier.domain.next_step import FINAL, Step, next_step
 from notifier.domain.problem import NoticeKind, Problem
 
 ITEMS_MAX = 100
@@ -40,6 +40,15 @@ class Known:
     problem: Problem
     first_seen_at: int
     told: dict[int, dict[NoticeKind, int]] = field(default_factory=dict)
+    forgotten: set[int] = field(default_factory=set)
+    """Destinations whose stored marks are to be deleted with the next commit."""
+
+    def reopen(self, problem: Problem) -> None:
+        """Go on with a problem that was over: those who were told of its end are told of the problem again."""
+        self.problem = problem
+        self.forgotten |= {id_ for id_, told in self.told.items() if not told.keys().isdisjoint(FINAL)}
+        for id_ in self.forgotten:
+            self.told.pop(id_, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,7 @@ class Planner:
         self._ready: dict[int, dict[ProblemKey, None]] = {}
         self._opened_at: dict[int, int] = {}
         self._changed: dict[ProblemKey, Known] = {}
+        self._now = 0
         for each in known:
             self._known[each.problem.org, each.problem.key] = each
         self._count_sent()
@@ -91,14 +101,22 @@ class Planner:
                 if recipient.id in changed:
                     self._wake(now, recipient.id, key)
 
-    def observe(self, problem: Problem, now: int) -> None:
-        """Record the state of a problem; one that is over stays over."""
+    def observe(self, problem: Problem, now: int, *, live: bool = False) -> None:
+        """Record the state of a problem.
+
+        One that is over stays over, unless a `live` message says that it lasts: late data showed that it had not ended.
+        A message that the broker had retained may be older than the end.
+        """
         key = (problem.org, problem.key)
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = Known(problem, first_seen_at=now)
-        elif problem == known.problem or (known.problem.until is not None and problem.until is None):
+        elif problem == known.problem:
             return
+        elif known.problem.until is not None and problem.until is None:
+            if not live:
+                return
+            known.reopen(problem)
         elif problem.until is not None and not problem.silenced_until:
             known.problem = replace(problem, silenced_until=known.problem.silenced_until)
         else:
@@ -123,6 +141,9 @@ class Planner:
 
     def due(self, now: int, busy: Callable[[int], bool]) -> list[Notice]:
         """Return what is to be sent now, recorded as told. `busy`: whether a destination's message is under way."""
+        if now < self._now:
+            self._clock_was_set_back(now)
+        self._now = now
         while self._wakes and self._wakes[0][0] <= now:
             _at, id_, key = heapq.heappop(self._wakes)
             self._judge(id_, key, now)
@@ -143,6 +164,15 @@ class Planner:
             until = known.problem.until
             if until is not None and max(until, known.first_seen_at) < now - KEPT_MILLISECONDS and key not in waiting:
                 del self._known[key]
+
+    def _clock_was_set_back(self, now: int) -> None:
+        """Judge everything again: the times at which that was planned are too far ahead."""
+        self._opened_at = {id_: min(at, now) for id_, at in self._opened_at.items()}
+        self._wakes.clear()
+        for key, known in self._known.items():
+            known.first_seen_at = min(known.first_seen_at, now)
+            for recipient in self._by_org.get(known.problem.org, ()):
+                self._wake(now, recipient.id, key)
 
     def _count_sent(self) -> None:
         """Fill the limit of messages from what was told before."""

@@ -51,6 +51,8 @@ def commit(
     queued = []
     with engine.begin() as connection:
         _write(connection, known_problem, map(_known_row, changed))
+        for known in changed:
+            _forget(connection, known)
         _write(connection, told, [row for notice in notices for row in _told_rows(notice, now)])
         for notice in notices:
             to = destinations.get(notice.recipient.id)
@@ -58,6 +60,8 @@ def commit(
                 content = encode_items(notice.told)
                 deliveries.queue(connection, to, deliveries.ALERTS, items=len(notice.told), content=content, now=now)
                 queued.append(to.id)
+    for known in changed:
+        known.forgotten.clear()
     return queued
 
 
@@ -99,6 +103,13 @@ def _known_row(known: Known) -> dict[str, Any]:
         "first_seen_at": known.first_seen_at,
         "ended_at": None if problem.until is None else max(problem.until, known.first_seen_at),
     }
+
+
+def _forget(connection: Connection, known: Known) -> None:
+    """Delete the marks of a problem that was over, and goes on."""
+    if known.forgotten:
+        same = (told.c.org == known.problem.org, told.c.key == known.problem.key)
+        connection.execute(delete(told).where(*same, told.c.destination_id.in_(known.forgotten)))
 
 
 def _told_rows(notice: Notice, now: int) -> list[dict[str, Any]]:

@@ -144,6 +144,46 @@ def test_a_thousand_machines_that_go_silent_at_once_are_one_message() -> None:
     assert world.kinds() == ["problem"]
 
 
+def test_an_alert_that_late_data_show_to_last_is_told_again_after_its_end_was_told() -> None:
+    world = Simulation(to(1), to(2, recovery=False))
+    world.observe(alert())
+    world.run(2 * SECOND)
+    world.end(alert())
+    world.run(2 * SECOND)
+    assert world.kinds() == ["problem", "recovery"]
+    world.observe(alert())  # retained, and perhaps older than the end
+    world.run(2 * SECOND)
+    assert world.kinds() == ["problem", "recovery"]
+    world.planner.observe(alert(), world.now, live=True)
+    world.run(2 * SECOND)
+    world.end(alert())
+    world.run(2 * SECOND)
+    assert world.kinds() == ["problem", "recovery", "problem", "recovery"]
+    assert world.kinds(2) == ["problem", "problem"]
+
+
+def test_an_alert_that_goes_on_before_its_end_is_told_is_not_told_again() -> None:
+    world = Simulation(to(1))
+    world.observe(alert())
+    world.run(2 * SECOND)
+    world.end(alert())
+    world.planner.observe(alert(), world.now, live=True)
+    world.run(2 * SECOND)
+    assert world.kinds() == ["problem"]
+
+
+def test_a_clock_that_is_set_back_delays_no_message() -> None:
+    world = Simulation(to(1, repeat_seconds=600))
+    world.observe(alert())
+    world.step()
+    world.now -= HOUR
+    world.run(2 * SECOND)
+    assert world.kinds() == ["problem"]
+    world.end(alert())
+    world.run(2 * SECOND)
+    assert world.kinds() == ["problem", "recovery"]
+
+
 def test_reminders_repeat_until_the_alert_is_acknowledged() -> None:
     world = Simulation(to(1, repeat_seconds=600))
     world.observe(alert())

@@ -62,6 +62,21 @@ def test_decisions_marks_and_deliveries_are_read_back_as_they_were(store: Engine
     assert decide(store, again, destination, NOW + DAY) == []
 
 
+def test_the_marks_of_an_alert_that_goes_on_are_deleted_with_the_decision_to_tell_it_again(
+    store: Engine, destination: Destination
+) -> None:
+    planner = Planner()
+    planner.observe(problem(), NOW)
+    decide(store, planner, destination, NOW)
+    planner.observe(replace(problem(), until=NOW + 2000), NOW + 2000)
+    decide(store, planner, destination, NOW + 2000)
+    assert set(read_known(store)[0].told[destination.id]) == {NoticeKind.PROBLEM, NoticeKind.RECOVERY}
+    planner.observe(problem(), NOW + 4000, live=True)
+    assert decide(store, planner, destination, NOW + 4000) == [destination.id]
+    (known,) = read_known(store)
+    assert (known.problem.until, known.told) == (None, {destination.id: {NoticeKind.PROBLEM: NOW + 5000}})
+
+
 def test_a_delivery_is_sent_retried_or_given_up_and_the_log_shows_each_attempt(
     store: Engine, destination: Destination
 ) -> None:
