@@ -1,5 +1,6 @@
 """The SQL of alert rules and of the evaluation of late data."""
 
+import logging
 from collections.abc import Collection
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ POINTS_MAX = 5_000
 GRACEFUL = ("stopped", "restarting", "rebooting", "asleep")
 """Reasons of a stop in order."""
 
+log = logging.getLogger(__name__)
+
 
 class StoredRule(NamedTuple):
     """A rule and the time of its last change."""
@@ -43,7 +46,10 @@ def read_rules(connection: Connection) -> dict[str, list[StoredRule]]:
     query = select(alert_rule, org.c.name.label("org")).join_from(alert_rule, org).order_by(alert_rule.c.name)
     found: dict[str, list[StoredRule]] = {}
     for row in connection.execute(query):
-        if (rule := read_rule(row)) is not None:
+        rule = read_rule(row)
+        if rule is None:
+            log.warning("the alert rule %s of %s cannot be read and is not evaluated: edit it", row.name, row.org)
+        else:
             found.setdefault(row.org, []).append(StoredRule(rule, row.changed_at))
     return found
 

@@ -6,11 +6,12 @@ import pytest
 from alert_rules import cpu_rule, set_rules
 from clocks import Clock
 from ingestion import Bench, Speaker
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, update
 
 from broker.client.transport import Message
 from ingestor.alerts import engine as alert_engine
 from ingestor.alerts.rule import Facts, rule
+from ingestor.storage.alert_store import read_rules
 from schemas.contract import topics
 from schemas.contract.alert_rules import DEFAULT_RULES, AlertRule
 from schemas.contract.messages import Vitals
@@ -193,3 +194,15 @@ def test_a_clock_that_is_wrong_for_five_minutes_is_an_alert(attic: Reporter, fle
     attic.bench.publish(behind.status())
     attic.report(340)
     assert [(name, end) for name, _, end in alerts(fleet)] == [("clock", None)]
+
+
+def test_a_rule_that_cannot_be_read_is_named_in_the_log_and_the_others_are_read(
+    fleet: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_rules(fleet, cpu_rule(), cpu_rule(name="of-a-later-version"))
+    with fleet.begin() as connection:
+        later = tables.alert_rule.c.name == "of-a-later-version"
+        connection.execute(update(tables.alert_rule).where(later).values(kind="of-a-later-version"))
+        read = read_rules(connection)
+    assert [each.rule.name for each in read["home"]] == ["hot"]
+    assert "the alert rule of-a-later-version of home cannot be read" in caplog.text
