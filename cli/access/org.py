@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
+from cli.notify.people import forget_org
 from cli.options import CLOCK, Data, Database, Json, to_seconds
 from cli.output import show_json, show_rows
-from cli.settings import fleet_database
+from cli.settings import fleet_database, require_org
 from runtime.errors import UserError
 
 app = typer.Typer(help="Add, list, configure and remove organisations.", no_args_is_help=True)
@@ -72,13 +73,15 @@ def remove(
     database: Database = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Remove an organisation and revoke its credentials. Deletes its machines, samples, commands and keys."""
+    """Remove an organisation and revoke its credentials. Deletes its machines, samples, keys and destinations."""
     from ingestor.admin.access import list_orgs, remove_org
 
     with fleet_database(data, database) as engine:
         machines = next((row["machines"] for row in list_orgs(engine) if row["org"] == name), 0)
         if not yes:
             typer.confirm(f"Remove {name}, its {machines} machines and all their data?", abort=True)
+        require_org(engine, name)
+        forget_org(data, name)
         remove_org(engine, name, now=CLOCK.now)
     typer.echo(f"Removed {name}.")
 

@@ -49,6 +49,23 @@ def open_people(data: Path | None) -> Iterator[PeopleStore]:
         engine.dispose()
 
 
+def forget_org(data: Path | None, org: str) -> None:
+    """Delete what an organisation that is removed has in the database of users, if there is one. Raises UserError."""
+    from runtime.settings.notifier import NotifierSettings
+    from schemas.database.engine import readable_errors
+    from schemas.people.people_store import has_people_store, open_people_store, remove_notifications
+
+    url = effective(NotifierSettings, data).auth_database.get_secret_value()
+    if not has_people_store(url):
+        return
+    engine = open_people_store(url)
+    try:
+        with readable_errors(engine):
+            remove_notifications(engine, org)
+    finally:
+        engine.dispose()
+
+
 def cells(row: dict[str, Any]) -> dict[str, str]:
     """Return the cells of a row as text for a terminal."""
     return {name: _cell(value) for name, value in row.items()}

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Column, Engine, MetaData, Table, inspect, make_url, text
+from sqlalchemy import Column, Engine, MetaData, Table, delete, inspect, make_url, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateColumn
@@ -28,6 +28,19 @@ _LOCK: Final = 0x70656F706C65
 def open_people_store(url: str) -> Engine:
     """Open the database, with the tables of notifications. Raises DatabaseError."""
     return open_with_tables(url, (notification_tables.metadata,), "database of users")
+
+
+def has_people_store(url: str) -> bool:
+    """Return False if the database is a file that does not exist."""
+    parsed = make_url(url)
+    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").exists()
+
+
+def remove_notifications(engine: Engine, org: str) -> None:
+    """Delete destinations, templates, deliveries and all else of an organisation that is removed."""
+    with engine.begin() as connection:
+        for table in reversed(notification_tables.metadata.sorted_tables):
+            connection.execute(delete(table).where(table.c.org == org))
 
 
 def open_with_tables(url: str, schemas: Collection[MetaData], name: str) -> Engine:

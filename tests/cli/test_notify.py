@@ -132,6 +132,19 @@ def test_reports_go_to_mail_destinations_only(state: Path) -> None:
         notify(state, "report", "mail", "day")
 
 
+def test_an_organisation_that_comes_again_under_the_name_of_a_removed_one_has_no_destinations(state: Path) -> None:
+    def org(*arguments: str) -> None:
+        done = CliRunner().invoke(app, ["org", *arguments, "--data", str(state)])
+        assert done.exit_code == 0, done.output
+
+    org("add", "acme")
+    notify(state, "add", "theirs", "https://example.org/s3cr3t", "--org", "acme")
+    org("remove", "acme", "--yes")
+    org("add", "acme")
+    assert json.loads(notify(state, "list", "--org", "acme", "--json")) == []
+    org("remove", "acme", "--yes")
+
+
 @pytest.mark.parametrize(
     ("file", "command"),
     [

@@ -13,8 +13,13 @@ from dashboard.auth.auth_database import open_auth_database
 from runtime.urls import sqlite_url
 from schemas.database.engine import DatabaseError
 from schemas.people import notification_tables
-from schemas.people.destinations import list_destinations
-from schemas.people.people_store import open_people_store
+from schemas.people.deliveries import record_test
+from schemas.people.destinations import add_destination, list_destinations, set_owner_preferences
+from schemas.people.message_templates import set_template
+from schemas.people.people_store import open_people_store, remove_notifications
+from schemas.people.report_schedules import set_report
+from schemas.people.routing import Preferences
+from schemas.people.secret_box import SecretBox
 
 TABLES = {*auth_database.metadata.tables, *notification_tables.metadata.tables}
 SECOND_FACTORS = ("authenticator", "recovery_code", "passkey", "passkey_challenge", "pending_sign_in")
@@ -82,3 +87,22 @@ def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "people.db").write_bytes(b"not a database" * 100)
     with pytest.raises(DatabaseError, match="cannot open the database of users"):
         open_people_store(sqlite_url(tmp_path / "people.db"))
+
+
+def test_an_organisation_that_is_removed_leaves_nothing_and_others_keep_theirs(
+    each_database_url: str, tmp_path: Path
+) -> None:
+    engine, box = open_people_store(each_database_url), SecretBox.load(tmp_path / "key")
+    for org in ("acme", "other"):
+        to = add_destination(engine, box, org, "mail", "mailto://a:b@example.org", by="ada", now=0)
+        set_report(engine, to, "week", 8)
+        set_template(engine, org, "en", "{{ count }}", "")
+        set_owner_preferences(engine, org, "ada", Preferences(language="fr"))
+        record_test(engine, to, error="", answer="", title="Test", now=0)
+    remove_notifications(engine, "acme")
+    with engine.connect() as connection:
+        for table in notification_tables.metadata.tables.values():
+            assert "acme" not in connection.scalars(select(table.c.org)).all()
+        assert connection.scalars(select(notification_tables.delivery.c.org)).all() == ["other"]
+    assert [each.org for each in list_destinations(engine)] == ["other"]
+    engine.dispose()
