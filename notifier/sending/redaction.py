@@ -1,6 +1,7 @@
 """Removal of a destination's secrets from text that is logged or shown, such as the answer of its service."""
 
 import re
+from base64 import b64encode
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -14,7 +15,15 @@ def redact(text: str, url: str) -> str:
     rest = url.partition("://")[2]
     host = (urlsplit(url).hostname or "") if "." in rest else ""
     pieces = {piece for each in (rest, unquote(rest)) for piece in _SEPARATORS.split(each)}
+    pieces |= {unquote(piece) for piece in _SEPARATORS.split(rest)}  # with separators inside, which were encoded
+    pieces.add(_basic(rest))
     for piece in sorted(pieces, key=len, reverse=True):
         if len(piece) >= _PIECE_MIN and piece.lower() != host:
             text = text.replace(piece, HIDDEN)
     return text
+
+
+def _basic(rest: str) -> str:
+    """Return user and password as a service gets them in a header, which some answer with; empty if there are none."""
+    userinfo, at, _ = rest.partition("/")[0].rpartition("@")
+    return b64encode(unquote(userinfo).encode(errors="replace")).decode().rstrip("=") if at else ""

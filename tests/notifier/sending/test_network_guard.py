@@ -14,6 +14,7 @@ from notifier.sending.addresses import is_allowed
 from notifier.sending.channel import send
 from notifier.sending.network_guard import ForbiddenAddressError, guarded
 from notifier.sending.outgoing import Outgoing, SendingError
+from notifier.sending.redaction import redact
 from runtime.errors import UserError
 
 MESSAGE = Outgoing("Title", "Body", "failure", "1", {"alerts": []})
@@ -301,6 +302,22 @@ def test_a_url_that_cannot_be_used_is_an_error_of_its_destination(url: str) -> N
 def test_schemes_and_parameters_that_act_on_the_server_are_rejected(url: str) -> None:
     with pytest.raises(UserError):
         send(url, MESSAGE, allow_private=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "answer"),
+    [
+        ("https://example.org/services/T0S3CR3T", "no hook /services/T0S3CR3T"),
+        ("https://ada:pass%40word@example.org/", "wrong password pass@word"),
+        ("https://ada:hunter22@example.org/", "Authorization: Basic YWRhOmh1bnRlcjIy"),
+        ("json://ada:s3cr3t%2F@example.org/", "Basic YWRhOnMzY3IzdC8="),
+    ],
+)
+def test_what_a_service_answers_with_is_shown_without_the_secrets_of_the_url(url: str, answer: str) -> None:
+    shown = redact(answer, url)
+    assert "***" in shown
+    for secret in ("T0S3CR3T", "pass@word", "YWRhOmh1bnRlcjIy", "YWRhOnMzY3IzdC8"):
+        assert secret not in shown
 
 
 def test_the_corpus_has_at_least_fifty_addresses_without_repetition() -> None:
