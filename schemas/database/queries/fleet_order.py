@@ -33,11 +33,16 @@ AS_OF: Final = case(
 )
 """Time of the last readings, in milliseconds by the server's clock; null without readings."""
 
-_OPEN_ALERTS: Final = select(alert.c.machine_id).where(alert.c.ended_at.is_(None))
-ATTENTION_NOW: Final = and_(
-    PRESENCE_NOW != RETIRED,
-    or_(PRESENCE_NOW.in_(ABSENT), HEALTH_NOW.in_(("warn", "critical")), machine.c.id.in_(_OPEN_ALERTS)),
-)
+OPEN_ALERT: Final = machine.c.id.in_(select(alert.c.machine_id).where(alert.c.ended_at.is_(None)))
+"""A machine with an open alert."""
+
+
+def is_unwell(presence: ColumnElement[Any], health: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition for a machine that needs attention whether or not it has an open alert."""
+    return or_(presence.in_(ABSENT), and_(presence != RETIRED, health.in_(("warn", "critical"))))
+
+
+ATTENTION_NOW: Final = and_(PRESENCE_NOW != RETIRED, or_(is_unwell(PRESENCE_NOW, HEALTH_NOW), OPEN_ALERT))
 """A machine that needs attention: it is offline or stale, its health is not OK, or it has an open alert."""
 
 SHOWN_NAME: Final = func.lower(func.coalesce(machine.c.hostname, machine.c.name))
