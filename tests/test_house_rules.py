@@ -105,3 +105,13 @@ def test_sentences_are_plain(path: Path) -> None:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node) or ""
             assert not RIDDLE.match(docstring), docstring
+
+
+def test_secrets_are_typed_in_the_one_input_that_does_not_lose_them() -> None:
+    found = {path for path in OWN for node in ast.walk(tree_of(path)) if is_password(node)}
+    assert found == {Path("dashboard/widgets/secret_input.py")}
+
+
+def is_password(node: ast.AST) -> bool:
+    """Return True for `type="password"` in a call."""
+    return isinstance(node, ast.keyword) and node.arg == "type" and "'password'" in ast.unparse(node.value)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import streamlit as st
 
@@ -17,12 +17,15 @@ from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
 from dashboard.settings.credential_section import step_buttons
 from dashboard.widgets import markup
+from dashboard.widgets.secret_input import secret_input
 from schemas.people.deliveries import QUEUED, SENT
 from schemas.people.destinations import Destination
 from schemas.people.services import MAIL_SCHEMES, SERVICES, WEBHOOK_SCHEMES, DestinationError
 
 _POLL_SECONDS: Final = 0.5
 _ONE_COLUMN_MAX: Final = 4
+_FIELD_MAX: Final = 1000
+"""Characters of a field."""
 _PERIODS: Final = {"week": marked("On Mondays"), "month": marked("On the first of the month")}
 _REMOVE: Final = marked("{name} receives nothing any more, and messages that wait are cancelled.")
 _PUBLIC: Final = marked(
@@ -190,9 +193,10 @@ def _field_input(state: DialogState, code: str, field: FormField) -> None:
     key = state.key(f"{code}.{field.name}")
     if field.options:
         st.selectbox(label, field.options, key=key)
+    elif field.secret:
+        secret_input(label, key=key, example=field.example, max_chars=_FIELD_MAX)
     else:
-        kind: Any = "password" if field.secret else "default"
-        st.text_input(label, placeholder=field.example, type=kind, max_chars=1000, autocomplete="off", key=key)
+        st.text_input(label, placeholder=field.example, max_chars=_FIELD_MAX, autocomplete="off", key=key)
 
 
 def _entered_url(state: DialogState, code: str) -> str:

@@ -19,7 +19,12 @@ from screens import grave, photograph, settled
 from servers import free_port
 from service_stubs import HttpStub, http_stub
 from smtp_stub import running_mailbox
+from sqlalchemy import create_engine
 from waiting import wait_until
+
+from runtime.state_directory import StateDirectory
+from schemas.people.destinations import find_destination, open_url
+from schemas.people.secret_box import SecretBox
 
 COMMAND = [sys.executable, "-P", "-m", "dashfleet"]
 
@@ -95,6 +100,16 @@ def add(page: Page, name: str, service: str, values: dict[str, str]) -> Locator:
     return dialog
 
 
+def stored_url(installation: Installation, name: str) -> str:
+    """Return the URL of a destination, with its secrets."""
+    directory = StateDirectory(installation.data)
+    people = create_engine(directory.people_url)
+    try:
+        return open_url(SecretBox.load(directory.secret("notification-key")), find_destination(people, "home", name))
+    finally:
+        people.dispose()
+
+
 def kinds(stub: HttpStub) -> list[str]:
     return [alert["kind"] for each in stub.received for alert in json.loads(each.body)["alerts"]]
 
@@ -122,6 +137,34 @@ def test_a_mail_and_a_post_arrive_after_following_the_page_alone(browser: Browse
         page.get_by_text("Deliveries", exact=True).click()
         expect(page.get_by_text("Test message").first).to_be_visible()
         expect(page.get_by_text("Failed", exact=True)).to_have_count(0)
+
+
+def test_a_secret_is_kept_that_is_left_with_tab(browser: Browser, installation: Installation) -> None:
+    with http_stub() as stub, signed_in(browser, installation) as page:
+        page.get_by_role("button", name="Add destination …").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Name", exact=True).fill("keys only")
+        dialog.get_by_label("Service").click()
+        page.get_by_role("option", name="Other", exact=True).click()
+        secret = dialog.get_by_label("URL of Apprise", exact=True)
+        secret.press_sequentially(f"json://127.0.0.1:{stub.port}/w")
+        for _ in range(3):  # the button that shows the secret, Cancel, Add destination
+            page.keyboard.press("Tab")
+        expect(dialog.get_by_role("button", name="Add destination")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(dialog.get_by_text("Done")).to_be_visible()
+        dialog.get_by_role("button", name="Close").click()
+        expect(dialog).to_have_count(0)
+        assert stored_url(installation, "keys only") == f"json://127.0.0.1:{stub.port}/w"
+        page.get_by_role("gridcell", name=re.compile("^keys only")).or_(page.get_by_text("keys only")).first.click()
+        dialog.get_by_role("button", name="Change URL …").click()
+        values = {"To": "ada@example.org", "From": "fleet@example.org", "Mail server": "127.0.0.1"}
+        for label, value in (values | {"User name (optional)": "ada", "Password (optional)": "s3cr3t"}).items():
+            dialog.get_by_label(label, exact=True).press_sequentially(value)
+            page.keyboard.press("Tab")
+        dialog.get_by_role("button", name="Change URL").click()
+        expect(dialog.get_by_text("Done")).to_be_visible()
+        assert stored_url(installation, "keys only").startswith("mailtos://ada:s3cr3t@127.0.0.1")
 
 
 def test_a_rejected_test_shows_the_services_answer_and_a_route_is_added_and_removed(
