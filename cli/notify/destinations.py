@@ -43,6 +43,7 @@ def add(
         require_org(engine, org)
     _check_service(given)
     with open_people(data) as people:
+        _check_address(given, allow_private=allow_private or people.allow_private)
         found = add_destination(
             people.engine, people.box, org, name, given, by=user_name(), now=CLOCK.now(), allow_private=allow_private
         )
@@ -59,7 +60,7 @@ def list_(data: Data = None, org: OnlyOrg = None, as_json: Json = False) -> None
     with open_people(data) as people:
         found = [_shown(each) for each in list_destinations(people.engine, org)]
     columns = ("name", "org", "owner", "service", "url", "routes", "language", "private")
-    show_rows(found, columns, as_json=as_json, cells=cells)
+    show_rows(found, columns, as_json=as_json, cells=_listed_cells)
 
 
 @app.command("test")
@@ -139,6 +140,26 @@ def _check_service(url: str) -> None:
         open_service(url)
     except SendingError as error:
         raise UserError(str(error)) from None
+
+
+def _check_address(url: str, *, allow_private: bool) -> None:
+    """Raise UserError for a numeric address that is not allowed; names are checked when a message is sent."""
+    from ipaddress import ip_address
+
+    from notifier.sending.addresses import refusal
+    from schemas.people.services import server_of
+
+    server = server_of(url)
+    try:
+        ip_address(server)
+    except ValueError:
+        return
+    if reason := refusal(server, allow_private=allow_private, permit="add --allow-private to permit it"):
+        raise UserError(reason)
+
+
+def _listed_cells(row: dict[str, Any]) -> dict[str, str]:
+    return {**cells(row), **({} if row["routes"] else {"routes": "every alert"})}
 
 
 def _shown(found: "Destination") -> dict[str, Any]:

@@ -73,7 +73,7 @@ class SecondStep:
         if wait:
             return await self._page(request, who, wanted, throttled(wait))
         if not await run_in_threadpool(self._accepts, request, who, form):
-            wrong = _("The passkey was not accepted.") if form.get(_CREDENTIAL) else _("This code is not valid.")
+            wrong = await run_in_threadpool(self._refusal, who, form)
             return await self._page(request, who, wanted, Denial(wrong, 401))
         await run_in_threadpool(attempts.code_succeeded, who.name)
         if not await run_in_threadpool(factors.end, self._sign_in.pending_token(request)):
@@ -85,6 +85,13 @@ class SecondStep:
             return self._passkeys.accept(who, self._key(request), rendering.site_of(request), form[_CREDENTIAL])
         code = form.get("code", "")[:64]
         return self._apps.accept(who, code) or self._sign_in.factors.use_recovery_code(who, code)
+
+    def _refusal(self, who: User, form: Mapping[str, str]) -> str:
+        if form.get(_CREDENTIAL):
+            return _("The passkey was not accepted.")
+        if self._apps.was_used(who, form.get("code", "")[:64]):
+            return _("This code was already used: wait for the next one.")
+        return _("This code is not valid.")
 
     async def _options(self, request: Request) -> Response:
         form = await receive_form(request)

@@ -56,6 +56,13 @@ class AuthenticatorApps:
         """Return True if a code is valid now and was not used; it is then used."""
         return self._use(who, code, confirmed=True)
 
+    def was_used(self, who: User, code: str) -> bool:
+        """Return True if a code would be valid now but for its use before, which its user may be told."""
+        mine = (authenticator.c.user_id == who.id) & authenticator.c.confirmed
+        row = fetch_first(self._engine, select(authenticator).where(mine))
+        step = None if row is None else _matching_step(row.secret, code, self._clock.now())
+        return row is not None and step is not None and step <= row.last_step
+
     def _use(self, who: User, code: str, *, confirmed: bool) -> bool:
         mine = (authenticator.c.user_id == who.id) & (authenticator.c.confirmed == confirmed)
         row = fetch_first(self._engine, select(authenticator).where(mine))

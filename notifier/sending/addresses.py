@@ -50,6 +50,18 @@ def is_allowed(text: str, *, allow_private: bool) -> bool:
     return allow_private or (address.is_global and not any(address in network for network in _NOT_PUBLIC))
 
 
+def refusal(text: str, *, allow_private: bool, permit: str) -> str:
+    """Return why a connection to this numeric address is not allowed, "" if it is.
+
+    `permit`: how the server's owner permits a private address; it is not said of an address that is never allowed.
+    """
+    if is_allowed(text, allow_private=allow_private):
+        return ""
+    if is_allowed(text, allow_private=True):
+        return f"{text} is not a public address: {permit}"
+    return f"{text or 'this kind of address'} is never sent to: use the address of a service"
+
+
 def _inner(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """Return the IPv4 address inside an IPv6 address, if there is one."""
     if isinstance(address, IPv4Address):

@@ -31,16 +31,15 @@ def send(url: str, message: Outgoing, *, allow_private: bool, secret: str = "", 
         except SendingError as error:
             reason = _reason(use, str(error))
             answer = redact(_last(use), url)
-            raise SendingError(redact(reason, url), answer=answer, permanent=error.permanent) from None
+            permanent = error.permanent or (bool(use.refused) and not use.permitted)  # refused the next time as well
+            raise SendingError(redact(reason, url), answer=answer, permanent=permanent) from None
         return redact(_last(use), url) or "accepted"
 
 
 def _reason(use: NetworkUse, otherwise: str) -> str:
     if use.expired:
         return "the service took too long"
-    if use.refused:
-        return f"{use.refused}: the server's owner can allow it with dashfleet notify add … --allow-private"
-    return otherwise
+    return use.refused or otherwise
 
 
 def _last(use: NetworkUse) -> str:

@@ -26,11 +26,14 @@ from typing import Any, BinaryIO, Final
 import requests
 from requests.adapters import HTTPAdapter
 
-from notifier.sending.addresses import is_allowed
+from notifier.sending.addresses import refusal
 
 BODY_MAX: Final = 64 << 10
 _CONNECT: Final = "connect"
 _EXPIRED: Final = "the service took too long"
+_PERMIT: Final = (
+    "the server's owner can remove the destination and add it again with dashfleet notify add … --allow-private"
+)
 
 _current: ContextVar["NetworkUse | None"] = ContextVar("network_use", default=None)
 _installing = threading.Lock()
@@ -51,6 +54,8 @@ class NetworkUse:
     allow_private: bool
     refused: str = ""
     """Reason for which a connection was not made; empty if none was refused."""
+    permitted: bool = False
+    """True once a connection to an allowed address was tried."""
     answers: list[str] = field(default_factory=list)
     """Answers of the service, HTTP or SMTP, in order."""
     expired: bool = False
@@ -62,9 +67,11 @@ class NetworkUse:
         if self.expired:
             raise ForbiddenAddressError(_EXPIRED)
         host = address[0] if family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple) else ""
-        if not is_allowed(str(host), allow_private=self.allow_private):
-            self.refused = f"{host or 'this kind of address'} is not a public address"
-            raise ForbiddenAddressError(self.refused)
+        refused = refusal(str(host), allow_private=self.allow_private, permit=_PERMIT)
+        if refused:
+            self.refused = refused
+            raise ForbiddenAddressError(refused)
+        self.permitted = True
 
     def opened(self, sock: socket.socket) -> None:
         """Remember a connection, which outlives a wrapping in TLS as a duplicate."""

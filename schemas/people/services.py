@@ -161,7 +161,22 @@ def check_url(url: str) -> str:
 
 
 def masked_url(url: str) -> str:
-    """Return a URL that was checked without anything that may be a secret: the scheme, and the host if it has one."""
-    scheme = check_url(url)
-    host = urlsplit(url).hostname or ""
-    return f"{scheme}://{host[:150]}/…" if scheme in _HOSTED and host else f"{scheme}://…"
+    """Return a URL that was checked without what may be a secret: the scheme, and host and port if it has them."""
+    scheme, parts = check_url(url), urlsplit(url)
+    host = (parts.hostname or "")[:150]
+    if scheme not in _HOSTED or not host:
+        return f"{scheme}://…"
+    try:
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:  # what is not a number may be a secret
+        port = ""
+    return f"{scheme}://{f'[{host}]' if port and ':' in host else host}{port}/…"
+
+
+def server_of(url: str) -> str:
+    """Return the host that a URL that was checked connects to, as it is written; "" if the service decides that."""
+    scheme, parts = check_url(url), urlsplit(url)
+    if scheme not in _HOSTED:
+        return ""
+    server = dict(parse_qsl(parts.query)).get("smtp") if scheme in MAIL_SCHEMES else None
+    return server or parts.hostname or ""

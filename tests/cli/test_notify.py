@@ -47,7 +47,7 @@ def test_a_destination_is_added_tested_listed_and_removed(state: Path, stub: Htt
         "name": "chat",
         "org": "home",
         "service": "json",
-        "url": "json://127.0.0.1/…",
+        "url": f"json://127.0.0.1:{stub.port}/…",
         "private": True,
         "routes": [],
     }
@@ -71,7 +71,10 @@ def test_a_test_that_is_not_accepted_exits_with_1_and_shows_the_answer(state: Pa
 
 
 def test_a_private_address_is_not_used_unless_the_owner_allows_it(state: Path, stub: HttpStub) -> None:
-    notify(state, "add", "inside", URL.format(port=stub.port))
+    with pytest.raises(UserError, match=r"127\.0\.0\.1 is not a public address: add --allow-private"):
+        notify(state, "add", "inside", URL.format(port=stub.port))
+    assert json.loads(notify(state, "list", "--json")) == []
+    notify(state, "add", "inside", f"json://localhost:{stub.port}/s3cr3t")
     done = CliRunner().invoke(app, ["notify", "test", "inside", "--data", str(state)])
     assert done.exit_code == 1
     assert "--allow-private" in done.stderr
@@ -81,6 +84,7 @@ def test_a_private_address_is_not_used_unless_the_owner_allows_it(state: Path, s
 
 def test_routes_and_preferences_are_changed_and_shown(state: Path) -> None:
     notify(state, "add", "pager", "https://example.org/hook")
+    assert "every alert" in notify(state, "list")
     notify(state, "route", "pager", "--label", "site=nantes", "--severity", "critical", "--after", "15m")
     notify(state, "route", "pager", "--rule", "disk", "--machine", "attic")
     first, second = json.loads(notify(state, "routes", "pager", "--json"))
@@ -105,6 +109,7 @@ def test_routes_and_preferences_are_changed_and_shown(state: Path) -> None:
     ("arguments", "sentence"),
     [
         (("add", "x", "dbus://"), "not a service"),
+        (("add", "x", "https://169.254.169.254/", "--allow-private"), "never sent to"),
         (("add", "x", "slack://incomplete"), "not complete"),
         (("add", "x", "https://example.org/", "--org", "nobody"), "no organisation"),
         (("add", "", "https://example.org/"), "name of a destination"),

@@ -112,7 +112,7 @@ def test_a_code_is_accepted_once_also_by_another_browser(site: Site, clock: Cloc
     assert post(first, SECOND_STEP, code=used).status_code == 303
     replayed = post(second, SECOND_STEP, code=used)
     assert (replayed.status_code, is_in(second)) == (401, False)
-    assert "This code is not valid." in replayed.text
+    assert "This code was already used: wait for the next one." in replayed.text
     clock.advance(30)
     assert post(second, SECOND_STEP, code=code(secret, clock)).status_code == 303
 

@@ -183,6 +183,24 @@ def test_an_internal_address_is_allowed_only_to_a_destination_for_which_the_owne
     assert "not a public address" in refused(f"http://127.0.0.1:{inside.port}/hook")
 
 
+def test_an_address_that_is_forbidden_is_not_tried_again_but_a_service_that_answered_is(
+    internet: Internet, inside: HttpStub
+) -> None:
+    def is_permanent(url: str) -> bool:
+        with pytest.raises(SendingError) as caught:
+            send(url, MESSAGE, allow_private=False, secret="s", seconds=10)
+        assert "not a public address" in str(caught.value)
+        assert "remove the destination and add it again" in str(caught.value)
+        return caught.value.permanent
+
+    assert is_permanent("http://10.1.2.3/")
+    assert is_permanent("json://private.example/")
+    with http_stub() as outside:
+        outside.answer = lambda _: (307, {"Location": f"http://127.0.0.1:{inside.port}/"}, b"")
+        internet.ports[8080] = outside.port
+        assert not is_permanent(f"json://{PUBLIC}:8080/")
+
+
 def test_metadata_and_link_local_addresses_are_never_allowed() -> None:
     for address in ("169.254.169.254", "fe80::1", "fd00:ec2::254", "::ffff:169.254.169.254", "::", "224.0.0.1"):
         assert not is_allowed(address, allow_private=True)

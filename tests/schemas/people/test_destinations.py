@@ -26,7 +26,7 @@ from schemas.people.destinations import (
 from schemas.people.people_store import open_people_store
 from schemas.people.routing import ROUTES_MAX, Preferences, Route
 from schemas.people.secret_box import SecretBox
-from schemas.people.services import DestinationError, masked_url
+from schemas.people.services import DestinationError, masked_url, server_of
 
 SECRET = "https://hooks.example.org/services/T0S3CR3T/hunter2?key=abc"
 
@@ -149,11 +149,27 @@ def test_a_permission_for_a_private_address_ends_with_the_url_for_which_it_was_g
         ("slack://TokenA/TokenB/TokenC", "slack://…"),
         ("ntfy://secret-topic", "ntfy://…"),
         ("HTTPS://user:secret@Example.org/a?b=c", "https://example.org/…"),
-        ("json://user:secret@[2001:db8::1]:80/", "json://2001:db8::1/…"),
+        ("json://user:secret@[2001:db8::1]:80/", "json://[2001:db8::1]:80/…"),
+        ("json://10.0.0.5:8443/s3cr3t", "json://10.0.0.5:8443/…"),
+        ("json://10.0.0.5:s3cr3t/", "json://10.0.0.5/…"),
     ],
 )
 def test_a_masked_url_shows_the_service_and_a_host_but_no_secret(url: str, shown: str) -> None:
     assert masked_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("json://user:secret@10.0.0.5:80/", "10.0.0.5"),
+        ("https://[::1]/hook", "::1"),
+        ("mailtos://user:secret@example.org?smtp=10.0.0.5&to=x@example.org", "10.0.0.5"),
+        ("mailto://10.0.0.5?to=x@example.org", "10.0.0.5"),
+        ("slack://TokenA/TokenB/TokenC", ""),
+    ],
+)
+def test_the_server_that_a_url_connects_to_is_known(url: str, server: str) -> None:
+    assert server_of(url) == server
 
 
 def test_a_url_that_is_no_text_is_rejected(store: Engine, box: SecretBox) -> None:
