@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
-up: $(VENV)/.run ## Install what running needs, and run everything on this machine
+up: $(VENV)/.run ## Install what running needs, and run everything on this machine; options: make up UP="--broker-port 1884"
 	@$(BIN)/dashfleet up $(UP)
 
 test: $(VENV)/.dev servers check ## Install what the tests need, and run all checks and tests

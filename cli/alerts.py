@@ -48,7 +48,9 @@ def alerts(
     with fleet_database(data, database, read_only=True) as engine:
         found = list_alerts(engine, **filters, over=over, unattended=unattended, limit=limit)
     columns = ("id", "org", "machine", "alert", "detail", "severity", "since", "until", "attention")
-    show_rows(found, columns, as_json=as_json, cells=_cells)
+    filtered = unattended or any(each is not None for each in filters.values())
+    empty = "No alert matches these options." if filtered else "No alerts." if over else "No active alerts."
+    show_rows(found, columns, as_json=as_json, cells=_cells, empty=empty)
     note_certificates(data, datetime.datetime.now(datetime.UTC))
 
 

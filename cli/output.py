@@ -76,10 +76,17 @@ def show_rows(
     *,
     as_json: bool = False,
     cells: Callable[[Any], Mapping[str, str]] = _cells,
+    empty: str = "",
 ) -> None:
-    """Print rows as JSON, or as a table of these columns with the text that `cells` makes of a row."""
+    """Print rows as JSON, or as a table of these columns with the text that `cells` makes of a row.
+
+    `empty` is a sentence that replaces a table without rows; it goes to standard error, which no program parses.
+    """
     if as_json:
         show_json(found)
+        return
+    if empty and not found:
+        note(empty)
         return
     from rich.text import Text
 

@@ -82,7 +82,8 @@ def list_(
         found = [_row(each, now) for each in list_silences(engine, org)]
     shown = [row for row in found if past or row["state"] != "past"]
     columns = ("id", "org", "state", "machines", "rule", "when", "reason", "by")
-    show_rows(shown, columns, as_json=as_json, cells=_cells)
+    empty = "No silences." if past else "No active or planned silences."
+    show_rows(shown, columns, as_json=as_json, cells=_cells, empty=empty)
 
 
 @app.command("end")

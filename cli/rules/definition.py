@@ -1,6 +1,6 @@
 """The options that describe an alert rule, and the rule that they give."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -51,6 +51,12 @@ Versions = Annotated[
 Machines = Annotated[
     list[str] | None, typer.Option("--machine", metavar="NAME", help="Only this machine; may be repeated.")
 ]
+
+_NAMING: Final = {
+    "name": "1 to 63 lower-case letters, digits and inner hyphens",
+    "metric": "lower-case letters, digits and underscores, beginning with a letter",
+}
+"""Form of the fields that have a pattern, in words."""
 
 
 def condition(
@@ -109,5 +115,5 @@ def make_rule(fields: dict[str, Any]) -> "AlertRule":
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(str(level) for level in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
+        message = _NAMING.get(where) or problem["msg"].removeprefix("Value error, ")
         raise UserError(f"{where}: {message}" if where else message) from None

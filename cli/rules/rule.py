@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.options import CLOCK, Data, Database, Json, OnlyOrg, Org
-from cli.output import show_json, show_rows, utc
+from cli.output import note, show_json, show_rows, utc
 from cli.rules import definition as options
 from cli.settings import fleet_database
 from runtime.errors import UserError
@@ -160,13 +160,17 @@ def preview(name: Name, org: Org = "home", data: Data = None, database: Database
     if as_json:
         show_json(_preview(found))
         return
-    typer.echo(f"Selects {found.selected} machines; {len(found.now)} fulfil the condition now.")
-    show_rows([{"machine": machine, "now": value} for machine, value in found.now], ("machine", "now"), cells=_plain)
+    machines = "1 machine" if found.selected == 1 else f"{found.selected} machines"
+    typer.echo(f"Selects {machines}; {len(found.now)} fulfil the condition now.")
+    if found.now:
+        rows = [{"machine": machine, "now": value} for machine, value in found.now]
+        show_rows(rows, ("machine", "now"), cells=_plain)
     if not found.has_history:
         typer.echo("The history does not contain the signal of this kind of rule.")
         return
     typer.echo(f"Alerts in the last seven days: {len(found.alerts)}{'' if found.complete else ' or more'}.")
-    show_rows(_preview(found)["alerts"], ("machine", "since", "until", "detail"), cells=_alert_cells)
+    if found.alerts:
+        show_rows(_preview(found)["alerts"], ("machine", "since", "until", "detail"), cells=_alert_cells)
 
 
 def _find(engine: "Engine", org: str, name: str) -> "AlertRule":
@@ -188,6 +192,18 @@ def _set(data: Data, database: Database, org: str, rule: "AlertRule", *, new: bo
     from schemas.contract.administration import SetRule
 
     typer.echo(printable(_apply(data, database, org, SetRule(rule=rule), new=new)))
+    if rule.kind != "changed" and rule.metric:
+        _note_unknown_metric(data, database, org, rule.metric)
+
+
+def _note_unknown_metric(data: Data, database: Database, org: str, metric: str) -> None:
+    """Say that no machine reports the metric; it may be an extra metric that a plug-in will report later."""
+    from schemas.database.rules.rule_queries import list_metrics
+
+    with fleet_database(data, database, read_only=True) as engine:
+        known = list_metrics(engine, org)
+    if metric not in known:
+        note(f"No machine reports {metric}. The metrics of {org} are: {', '.join(known)}.")
 
 
 def _apply(data: Data, database: Database, org: str, wanted: "SetRule | DeleteRule", *, new: bool = False) -> str:

@@ -8,6 +8,8 @@ Invariants:
 """
 
 import ipaddress
+import shlex
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
+from platformdirs import user_data_path
 
 from cli.options import CLOCK
 from runtime.errors import UserError
@@ -80,8 +83,7 @@ class Installation:
         state = StateDirectory(data)
         _require_certificate(state, options)
         with _locked(state):
-            for port, option in ((options.broker_port, "--broker-port"), (options.dashboard_port, "--dashboard-port")):
-                _require_free(port, option)
+            _require_free({"--broker-port": options.broker_port, "--dashboard-port": options.dashboard_port})
             installation = cls(state, options, state.machine or slug(socket.gethostname()))
             try:
                 installation._create()
@@ -152,6 +154,8 @@ class Installation:
             path = self.state.secret("first-password")
             write_secret(path, password)
             say(f"Sign in as {ADMIN} with the password in {path}; then delete the file.")
+        if hint := other_commands(self.state.data):
+            say(hint)
         say("Press Ctrl-C to stop all parts.")
 
     def _first_password(self) -> str | None:
@@ -169,6 +173,18 @@ class Installation:
             return password
         finally:
             engine.dispose()
+
+
+def other_commands(data: Path) -> str:
+    """Return a line that says how to enter other commands; empty if `dashfleet` without an option is enough."""
+    words = ["dashfleet"]
+    if shutil.which("dashfleet") is None:
+        installed = Path(sys.executable).with_name("dashfleet")
+        words = [str(installed)] if installed.exists() else [sys.executable, "-m", "dashfleet"]
+    words.append("COMMAND")
+    if data != user_data_path("dashfleet", appauthor=False):
+        words += ["--data", str(data)]
+    return "" if words == ["dashfleet", "COMMAND"] else f"Other commands: {shlex.join(words)}"
 
 
 def create_missing(
@@ -268,10 +284,23 @@ def _cannot_write(state: StateDirectory, error: OSError) -> str:
     return f"cannot write in {state.data} ({error.strerror}): choose another state directory with --data"
 
 
-def _require_free(port: int, option: str) -> None:
+def _require_free(ports: dict[str, int]) -> None:
+    """Raise UserError that names all of these ports that are in use, with their options."""
+    taken = {option: port for option, port in ports.items() if _is_taken(port)}
+    if taken:
+        numbers = " and ".join(f"port {port}" for port in taken.values())
+        options = " ".join(f"{option} PORT" for option in taken)
+        raise UserError(
+            f"{numbers} {'is' if len(taken) == 1 else 'are'} in use: stop what uses it, or choose another with "
+            f'{options} (make up UP="{options}")'
+        )
+
+
+def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise UserError(f"port {port} is in use: stop what uses it, or choose another with {option}") from None
+            return True
+    return False

@@ -28,8 +28,9 @@ LIFETIMES: Final = (900, 3600, 86_400, 7 * 86_400, 30 * 86_400)
 _SHOWN_MAX: Final = 20
 _RUN: Final = marked("On the machine, in a clone of DashFleet, run this command. It asks for the token:")
 _LOCAL: Final = marked(
-    "Replace SERVER with the broker's address; with the setting machines_server the dashboard shows it here. If the "
-    "broker listens on this machine only, dashfleet up --listen makes it reachable."
+    "No address is known at which other machines reach the broker. A broker of dashfleet up listens on this machine "
+    "only: run dashfleet tls NAME, then dashfleet up --listen 0.0.0.0. For another broker, replace SERVER with its "
+    "address; with the setting machines_server the dashboard shows it here."
 )
 _TRUST: Final = marked("The machine verifies this server with the certificate in {file}: copy it there first.")
 _WAITING: Final = marked("Waiting for the first machine …")

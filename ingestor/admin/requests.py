@@ -90,7 +90,8 @@ def _apply(connection: Connection, record: RequestRecord, change: Administration
             until = now + change.lifetime_seconds * 1000
             by = storable(record.actor or record.principal)
             tokens.insert_token(connection, org, change.name, change.secret_hash, change.uses, until, by, now)
-            return f"{change.name}: {change.uses} machines within {duration(change.lifetime_seconds)}"
+            machines = "1 machine" if change.uses == 1 else f"{change.uses} machines"
+            return f"{change.name}: {machines} within {duration(change.lifetime_seconds)}"
         case RevokeToken():
             tokens.end_token(connection, _username(org, change.name), now)
             return change.name

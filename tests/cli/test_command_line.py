@@ -67,6 +67,12 @@ def test_a_taken_port_is_one_sentence_with_the_way_out(option: str, taken: int, 
     assert option in sentence
 
 
+def test_all_taken_ports_are_named_with_their_options(taken: int, tmp_path: Path) -> None:
+    sentence = refusal("up", "--data", str(tmp_path), "--broker-port", str(taken), "--dashboard-port", str(taken))
+    assert f"port {taken} and port {taken} are in use" in sentence
+    assert 'make up UP="--broker-port PORT --dashboard-port PORT"' in sentence
+
+
 def test_a_directory_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
     sentence = refusal("up", "--data", str(tmp_path / "file" / "below"))

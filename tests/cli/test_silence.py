@@ -133,3 +133,19 @@ def test_alerts_are_filtered(fleet: Engine, alert: int) -> None:
     assert listed(fleet, "alerts", "--rule", "cpu") == []
     assert listed(fleet, "alerts", "--severity", "warning") == []
     assert "no severity" in refusal(fleet, "alerts", "--severity", "urgent")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("alerts",), "No active alerts."),
+        (("alerts", "--over"), "No alerts."),
+        (("alerts", "--rule", "disk"), "No alert matches these options."),
+        (("silence", "list"), "No active or planned silences."),
+        (("silence", "list", "--past"), "No silences."),
+    ],
+)
+def test_an_empty_list_is_a_sentence_and_empty_json(fleet: Engine, arguments: tuple[str, ...], said: str) -> None:
+    shown = run(fleet, *arguments)
+    assert (shown.stdout, shown.stderr.splitlines()[0]) == ("", said)
+    assert listed(fleet, *arguments) == []

@@ -42,6 +42,10 @@ NOT_RUN: Final = {
     "dashfleet up --listen 0.0.0.0": "runs until it is stopped; tests/end_to_end/test_disaster.py runs it with TLS",
     "pip install '.[agent]' && dashfleet agent enrol --server mqtts://fleet.example.org --ca-file ca.pem && "
     "dashfleet agent": "tests/agent/test_enrolment.py enrols over a broker",
+    "dashfleet agent enrol --server mqtt://127.0.0.1:1883 --machine vm-2 --data /tmp/vm-2": (
+        "tests/agent/test_enrolment.py enrols over a broker"
+    ),
+    "dashfleet agent --data /tmp/vm-2": "runs until it is stopped",
     "dashfleet mosquitto …": "stands for the command in docs/brokers.md",
     "dashfleet mosquitto --bind 0.0.0.0 --port 8883 --certificate tls/server.pem --private-key tls/server.key": (
         "runs until it is stopped; tests/broker/external/test_mosquitto.py runs it with TLS"

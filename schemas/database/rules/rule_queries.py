@@ -8,10 +8,11 @@ from schemas.alerts.condition import Condition, resolve
 from schemas.alerts.selection import explain_rules
 from schemas.contract.alert_rules import AlertRule
 from schemas.contract.machine_selector import StoredTraits
+from schemas.contract.messages import VITALS
 from schemas.database.queries.fetch import fetch_all, fetch_first
 from schemas.database.queries.settings import read_settings
 from schemas.database.rule_rows import read_rule
-from schemas.database.tables import alert, alert_rule, machine, org
+from schemas.database.tables import alert, alert_rule, machine, org, state
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,13 @@ def find_rule(engine: Engine, org_name: str, name: str) -> AlertRule | None:
     query = select(alert_rule).join_from(alert_rule, org).where(org.c.name == org_name, alert_rule.c.name == name)
     row = fetch_first(engine, query)
     return None if row is None else read_rule(row)
+
+
+def list_metrics(engine: Engine, org_name: str) -> list[str]:
+    """Return the names of the vitals, and of the extra metrics that machines of an organisation reported last."""
+    query = select(state.c.extra).select_from(state.join(machine).join(org))
+    rows = fetch_all(engine, query.where(org.c.name == org_name, state.c.extra.is_not(None)))
+    return [*VITALS, *sorted({name for row in rows for name in row.extra})]
 
 
 def list_applying(engine: Engine, org_name: str, machine_name: str) -> list[ApplyingRule]:

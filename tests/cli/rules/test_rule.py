@@ -89,7 +89,8 @@ def test_every_kind_can_be_added(fleet: Engine, arguments: tuple[str, ...], fiel
         (("rule", "add", "x"), "name the condition with --above, --below or --kind"),
         (("rule", "add", "x", "--above", "1"), "a rule of kind above needs a metric"),
         (("rule", "add", "x", "--above", "1", "--below", "2"), "name one of --above, --below and --kind"),
-        (("rule", "add", "X", "--kind", "away"), "name: "),
+        (("rule", "add", "X", "--kind", "away"), "name: 1 to 63 lower-case letters, digits and inner hyphens"),
+        (("rule", "add", "x", "--above", "1", "--metric", "CPU"), "metric: lower-case letters, digits and under"),
         (("rule", "add", "x", "--kind", "late"), "kind: "),
         (("rule", "add", "x", "--kind", "away", "--for", "soon"), "'soon' is no"),
         (("rule", "add", "x", "--kind", "away", "--label", "site"), "'site' is not a label"),
@@ -115,3 +116,20 @@ def test_a_rule_is_tested_against_the_present_and_the_past(
     assert [(alert["machine"], alert["until"] - alert["since"]) for alert in found["alerts"]] == [("busy", 600_000)]
     assert "1 fulfil the condition now" in run(fleet, "rule", "test", "cpu").stdout
     assert "does not contain the signal" in run(fleet, "rule", "test", "clock").stdout
+
+
+def test_a_metric_that_no_machine_reports_is_accepted_and_noted(fleet: Engine, database: Engine) -> None:
+    Fleet(database).machine("fan", extra={"fan_rpm": 900.0})
+    added = run(fleet, "rule", "add", "x", "--metric", "cpu_percnt", "--above", "1")
+    assert added.stdout.startswith("x: ")
+    assert added.stderr.startswith("No machine reports cpu_percnt. The metrics of home are: cpu_percent, ")
+    assert added.stderr.endswith(", fan_rpm.\n")
+    for metric in ("cpu_percent", "fan_rpm"):
+        assert run(fleet, "rule", "edit", "x", "--metric", metric).stderr == ""
+    assert run(fleet, "rule", "add", "y", "--kind", "changed", "--metric", "boot").stderr == ""
+
+
+def test_one_machine_is_in_the_singular(fleet: Engine, database: Engine) -> None:
+    Fleet(database).machine("busy", cpu_percent=97.0)
+    run(fleet, "rule", "edit", "cpu", "--machine", "busy")
+    assert run(fleet, "rule", "test", "cpu").stdout.startswith("Selects 1 machine; ")

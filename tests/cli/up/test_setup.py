@@ -1,12 +1,15 @@
 """`dashfleet setup` keeps what is recorded, and `dashfleet up` uses one database for all parts."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from command_line import dashfleet, refusal
+from platformdirs import user_data_path
 from servers import free_port
 
+from cli.up.installation import other_commands
 from runtime.urls import sqlite_url
 
 
@@ -47,3 +50,15 @@ def test_setup_creates_the_principal_of_each_part_with_its_secret(tmp_path: Path
     for part in ("ingestor", "dashboard", "notifier"):
         assert roles[f"_{part}"] == part
         assert (tmp_path / "secrets" / part).stat().st_mode & 0o077 == 0
+
+
+def test_the_start_says_how_other_commands_are_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where `dashfleet` alone does not find this installation or its state directory."""
+    usual = user_data_path("dashfleet", appauthor=False)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    assert other_commands(usual) == ""
+    assert other_commands(tmp_path) == f"Other commands: dashfleet COMMAND --data {tmp_path}"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert other_commands(usual) == f"Other commands: {Path(sys.executable).with_name('dashfleet')} COMMAND"
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    assert other_commands(usual) == f"Other commands: {tmp_path / 'python'} -m dashfleet COMMAND"

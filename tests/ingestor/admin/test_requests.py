@@ -144,6 +144,12 @@ def test_two_changes_of_different_settings_both_stay(ask: Ask, fleet: Engine) ->
     assert (found["stale_seconds"], found["offline_seconds"]) == (60, 300)
 
 
+def test_a_token_for_one_machine_is_described_in_the_singular(ask: Ask) -> None:
+    one = new_token("home")
+    add = AddToken(name=one.name, secret_hash=hash_secret(one.secret), uses=1, lifetime_seconds=3600)
+    assert ask(add) == ("accepted", f"{one.name}: 1 machine within 1 h")
+
+
 def test_a_token_is_made_enrols_and_is_ended(ask: Ask, fleet: Engine, clock: Clock) -> None:
     token = new_token("home")
     add = AddToken(name=token.name, secret_hash=hash_secret(token.secret), uses=3, lifetime_seconds=3600)
