@@ -7,7 +7,7 @@ from typing import Any
 from dashboard.i18n import external_texts, text
 from dashboard.i18n.language import _, ngettext
 from dashboard.i18n.text import Word
-from dashboard.widgets import cells
+from dashboard.widgets.machine_name import tells
 from schemas.contract.action_catalogue import Offer, Target
 from schemas.contract.action_plan import ActionPlan, grouped
 from schemas.contract.commands import Rollout
@@ -20,7 +20,7 @@ def title(action: str, machines: int) -> str:
 
 def name(target: Target) -> str:
     """Return the id of a machine, with its hostname if that does not say the id."""
-    return target.name if cells.tells(target.hostname, target.name) else f"{target.name} ({target.hostname})"
+    return target.name if tells(target.hostname, target.name) else f"{target.name} ({target.hostname})"
 
 
 def not_offered(offers: Sequence[Offer]) -> list[str]:

@@ -21,6 +21,7 @@ from dashboard.page.dialog_steps import DialogState
 from dashboard.page.install_command import CA_NAME
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup
+from dashboard.widgets.machine_name import machine_name
 from schemas.contract.administration import TOKEN_USES_MAX, AddToken
 from schemas.database.queries import settings
 
@@ -84,7 +85,7 @@ def _arrivals(found: Sequence[Row[Any]], uses: int) -> None:
     if not found:
         st.html(markup.note(_(_WAITING)))
         return
-    rows = [(row.hostname or row.machine, text.presence(row.presence), "") for row in found[:_SHOWN_MAX]]
+    rows = [(machine_name(row.machine, row.hostname), text.presence(row.presence), "") for row in found[:_SHOWN_MAX]]
     st.html(markup.outcomes(rows, _("Machines")))
     if len(found) > _SHOWN_MAX:
         st.html(markup.note(text.and_more(len(found) - _SHOWN_MAX)))

@@ -26,7 +26,8 @@ class Event:
     """An event. `key` is unique among those of its kind, and comparable.
 
     `lasts`: it has a duration, from `at` to `ended_at`, or until now if that is None. `machine`: id of the machine that
-    it is about; empty if it is about several. `page` and `query`: the page with its details, if there is one.
+    it is about; empty if it is about several, whose number `machines` may tell. `page` and `query`: the page with its
+    details, if there is one.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Event:
     lasts: bool = False
     machine: str = ""
     hostname: str = ""
+    machines: str = ""
     page: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
 

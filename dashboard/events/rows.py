@@ -10,6 +10,7 @@ from dashboard.events.timeline import EventPosition
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.widgets import cells
+from dashboard.widgets.machine_name import machine_name
 from schemas.fleet.history import DAY, HOUR, MINUTE
 
 MACHINE_PATH: Final = "machine"
@@ -59,7 +60,7 @@ def of_a_fleet(found: Sequence[Event], now: int, zone: tzinfo) -> list[dict[str,
             str(EventPosition.of(event)),
             _row_address(event, now),
             *_start(event, now, zone),
-            cells.plain(event.hostname or event.machine),
+            cells.plain(machine_name(event.machine, event.hostname) if event.machine else event.machines),
             *_rest(event, now),
         )
         for event in found

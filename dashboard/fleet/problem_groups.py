@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
+from dashboard.widgets.machine_name import machine_name
 from schemas.database.queries.problems import ListedProblem
 
 TOGETHER_MILLISECONDS: Final = 5 * 60_000
@@ -133,4 +134,4 @@ def _incidents(problems: Sequence[ListedProblem], away: set[str]) -> Iterable[Pr
 
 def _named(members: Iterable[tuple[str, str | None]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     kept = list(members)[:_NAMES_KEPT]
-    return tuple(name for name, _ in kept), tuple(hostname or name for name, hostname in kept)
+    return tuple(name for name, _ in kept), tuple(machine_name(*each) for each in kept)

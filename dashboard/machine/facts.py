@@ -10,6 +10,7 @@ from dashboard.fleet import rows as fleet_rows
 from dashboard.i18n import text
 from dashboard.i18n.language import _
 from dashboard.widgets import markup
+from dashboard.widgets.machine_name import machine_name
 from schemas.fleet.ledger import Ledger
 
 _CLOCK_TOLERANCE_MILLISECONDS: Final = 2000
@@ -18,7 +19,7 @@ _CLOCK_TOLERANCE_MILLISECONDS: Final = 2000
 def title(row: Row[Any]) -> str:
     """Return the page's title: the machine's name with its presence."""
     word, why = fleet_rows.status(row, row.since_at or 0)
-    return markup.title(row.hostname or row.name, word, why)
+    return markup.title(machine_name(row.name, row.hostname), word, why)
 
 
 def subtitle(row: Row[Any], now: int) -> str:

@@ -16,6 +16,7 @@ from dashboard.page import last_good, refresh, system_status
 from dashboard.page.page import Page, PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.widgets import cells, markup, search_box, table
+from dashboard.widgets.machine_name import machine_name
 from schemas.database.queries import commands, requests
 from schemas.database.queries.commands import OUTCOMES
 from schemas.database.queries.requests import BatchFilter, CommandBatch
@@ -167,7 +168,7 @@ def _command(context: PageContext, id_: str) -> None:
         return
     (row,) = found
     action = activity_rows.action_title(row.action, _titles(context, [row.machine]))
-    title = _("{action} on {machine}", action=action, machine=row.hostname or row.machine)
+    title = _("{action} on {machine}", action=action, machine=machine_name(row.machine, row.hostname))
     st.html(markup.title(title, text.command(row.state)))
     with st.container(horizontal=True):
         if "machine" in context.pages:

@@ -17,6 +17,7 @@ from dashboard.page import last_good, refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.problems import rows as problem_rows
 from dashboard.widgets import cells, markup, search_box, table
+from dashboard.widgets.machine_name import machine_name
 from schemas.database.queries import machines
 from schemas.database.queries.machines import Filters
 from schemas.database.queries.settings import read_settings
@@ -99,7 +100,7 @@ def _charts(context: PageContext, names: Sequence[str]) -> None:
     extras = {metric.name: metric for row in rows for metric in machine_charts.metrics(row.info)}
     found = [(row, history.read(context, row, period, settings[1], list(extras), key="history")) for row in rows]
     histories = [
-        MachineHistory(text.readable(row.hostname or row.name), data.rows, history.spacing(data, row))
+        MachineHistory(text.readable(machine_name(row.name, row.hostname)), data.rows, history.spacing(data, row))
         for row, data in found
         if data is not None
     ]

@@ -14,6 +14,7 @@ from dashboard.i18n.text import Word
 from dashboard.problems.incident_text import incident_statement, incident_title
 from dashboard.silences import texts
 from dashboard.widgets import cells
+from dashboard.widgets.machine_name import machine_name
 from schemas.database.queries.problems import ListedProblem
 
 HEADS: Final[cells.Heads] = (
@@ -91,7 +92,7 @@ def detail(problem: ListedProblem) -> str:
 def concerned(problem: ListedProblem) -> str:
     """Return the machine of a problem, or how many there are."""
     if not problem.is_incident:
-        return problem.hostname
+        return machine_name(problem.machine, problem.hostname)
     total = max(int(problem.details.get("machines") or 0), len(problem.names))
     return text.machines(total) if total > 1 else next(iter(problem.names), text.UNKNOWN)
 

@@ -16,6 +16,7 @@ from dashboard.page import system_status
 from dashboard.page.page import PageContext
 from dashboard.silences import acknowledgement, form
 from dashboard.widgets import markup, table
+from dashboard.widgets.machine_name import machine_name
 from dashboard.widgets.ticked_rows import TickedRows
 from schemas.database.queries.problems import ListedProblem
 
@@ -41,7 +42,7 @@ def bar(context: PageContext, key: str, found: Sequence[ListedProblem]) -> None:
     if not chosen or not context.may_act:
         return
     why = system_status.obstacle(context, signed=False)
-    names = ", ".join(dict.fromkeys(problem.machine for problem in chosen))
+    names = ", ".join(dict.fromkeys(machine_name(problem.machine, problem.hostname) for problem in chosen))
     with st.container(horizontal=True, vertical_alignment="center", key="selection"):
         st.html(markup.selected(ngettext("{n} alert selected", "{n} alerts selected", len(chosen)), names, why))
         st.space("stretch")

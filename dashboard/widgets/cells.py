@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from dashboard.i18n.language import Marked, _
 from dashboard.i18n.text import Word
-from schemas.contract.topics import slug
+from dashboard.widgets.machine_name import tells
 
 TAGS_SHOWN: Final = 2
 _HINT_MAX: Final = 500
@@ -53,11 +53,6 @@ def common_suffix(names: Sequence[str]) -> str:
         return ""
     suffix = f".{end}"
     return suffix if len({each.removesuffix(suffix) for each in names}) == len(set(names)) else ""
-
-
-def tells(hostname: str, id_: str) -> bool:
-    """Return True if the hostname, with or without its domain, says the machine's id."""
-    return id_ in (slug(hostname), slug(hostname.partition(".")[0]))
 
 
 def plain(shown: str, hint: str = "") -> dict[str, Any]:

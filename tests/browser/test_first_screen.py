@@ -71,7 +71,7 @@ def test_on_a_telephone_the_worst_is_on_the_first_screen_too(visit: Visit) -> No
 
 def test_an_entry_of_the_strip_is_reached_and_followed_by_the_keyboard(visit: Visit) -> None:
     page = visit(scheme="dark")
-    entry = page.get_by_role("link", name=re.compile("kassa7 offline since"))
+    entry = page.get_by_role("link", name=re.compile(r"kassa7 \(till-7\) offline since"))
     entry.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="kassa7")).to_be_visible()

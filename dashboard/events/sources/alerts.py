@@ -21,7 +21,7 @@ def find(context: PageContext, wanted: EventRange) -> list[Event]:
             ended_at=row.ended_at,
             lasts=True,
             machine=row.name,
-            hostname=row.hostname or row.name,
+            hostname=row.hostname or "",
         )
         for row in list_alert_events(context.engine, context.org, wanted)
     ]

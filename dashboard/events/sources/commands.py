@@ -57,7 +57,8 @@ def _batches(context: PageContext, wanted: EventRange) -> list[Event]:
             detail=batch.refused or _parts(batch),
             who=activity_rows.who(batch.actor, batch.principal),
             machine=batch.machine if batch.machines == 1 else "",
-            hostname=batch.machine if batch.machines == 1 else text.machines(batch.machines),
+            hostname=batch.hostname if batch.machines == 1 else "",
+            machines="" if batch.machines == 1 else text.machines(batch.machines),
             page=_ACTIVITY,
             query={"batch": batch.id},
         )

@@ -23,7 +23,7 @@ def find(context: PageContext, wanted: EventRange) -> list[Event]:
             ended_at=row.ended_at,
             lasts=True,
             machine=row.name,
-            hostname=row.hostname or row.name,
+            hostname=row.hostname or "",
         )
         for row in list_presence_events(context.engine, context.org, wanted)
     ]

@@ -27,7 +27,10 @@ class BatchFilter:
 
 @dataclass(slots=True)
 class CommandBatch:
-    """The requests of one selection. `refused` is why the ingestor accepted none, or not all, of them."""
+    """The requests of one selection. `refused` is why the ingestor accepted none, or not all, of them.
+
+    `machine` is the first machine; `hostname` is its hostname if there is no other.
+    """
 
     id: str
     at: int
@@ -36,6 +39,7 @@ class CommandBatch:
     refused: str = ""
     action: str = ""
     machine: str = ""
+    hostname: str = ""
     states: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -84,8 +88,9 @@ def describe_batches(engine: Engine, org_name: str, ids: Sequence[str]) -> dict[
     columns = [request.c[name] for name in ("batch", "created_at", "actor", "principal", "state", "detail")]
     asked = _requests(org_name, *columns).where(request.c.batch.in_(ids), request.c.kind == "act")
     key = (request.c.batch, command.c.action, command.c.state)
+    hostname = func.min(machine.c.hostname).label("hostname")  # of the only machine, if there is one
     ended = (
-        _requests(org_name, *key, func.count().label("number"), func.min(machine.c.name).label("first"))
+        _requests(org_name, *key, func.count().label("number"), func.min(machine.c.name).label("first"), hostname)
         .join(command, command.c.request_id == request.c.id)
         .join(machine)
         .where(request.c.batch.in_(ids))
@@ -103,6 +108,7 @@ def describe_batches(engine: Engine, org_name: str, ids: Sequence[str]) -> dict[
         known = found[row.batch]
         known.action = row.action
         known.machine = min(known.machine or row.first, row.first)
+        known.hostname = row.hostname or ""
         known.states[row.state] = known.states.get(row.state, 0) + row.number
     return found
 

@@ -49,6 +49,17 @@ def test_a_row_leads_to_the_machine_at_that_time_and_its_link_to_the_details() -
     assert row["href"] == "/problems?id=incident-1"
 
 
+def test_an_event_names_its_machine_with_the_id_that_the_hostname_does_not_say_and_several_by_their_number() -> None:
+    found = [
+        event(machine="vm", hostname="vm.example.org"),
+        event(machine="vm-2", hostname="vm"),
+        event(machine="vm-3"),
+        event(machines="3 machines"),
+    ]
+    names = [row["cells"][3]["text"] for row in rows.of_a_fleet(found, NOW, UTC)]
+    assert names == ["vm.example.org", "vm (vm-2)", "vm-3", "3 machines"]
+
+
 def test_an_event_that_leads_nowhere_is_no_link() -> None:
     (row,) = rows.of_a_fleet([event(detail="retired")], NOW, UTC)
     assert row["cells"][2] == {"kind": "text", "text": "lost · retired", "hint": ""}

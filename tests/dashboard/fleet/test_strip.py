@@ -66,6 +66,12 @@ def test_machines_that_went_at_different_times_are_apart_and_a_single_one_leads_
     assert [link.href for link in links(reader)][:2] == ["/?status=offline", "/machine?id=early"]
 
 
+def test_machines_that_share_a_hostname_are_told_apart_by_their_ids(fleet: Fleet, reader: Engine) -> None:
+    offline(fleet, "vm", "vm-2", hostname="vm")
+    fleet.alert(fleet.machine("vm-3", hostname="vm"), "cpu", NOW - MINUTE, title="High CPU usage")
+    assert said(reader) == ["vm, vm (vm-2) offline since 22:03", "vm (vm-3): High CPU usage since 22:12"]
+
+
 def test_a_label_that_most_of_the_fleet_has_names_nothing(fleet: Fleet, reader: Engine) -> None:
     offline(fleet, "a", "b", "c", labels={"env": "prod"})
     for i in range(9):

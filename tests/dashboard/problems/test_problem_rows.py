@@ -22,8 +22,8 @@ def test_a_row_says_what_where_how_bad_since_when_and_for_how_long(fleet: Fleet,
     fleet.alert(web, "disk", NOW - 90_000, title="Disk nearly full", detail="99 %", severity="critical")
     fleet.alert(web, "cpu", NOW - 90_000, ended_at=NOW - 30_000, title="Mine, own", severity="critical")
     link = "/machine?id=web"
-    assert shown(reader) == [[link, "Disk nearly full", "Critical", "<b>web</b>", "22:11", "1 min 30 s", ""]]
-    assert shown(reader, "resolved") == [[link, "Mine, own", "Resolved", "<b>web</b>", "22:11", "1 min", ""]]
+    assert shown(reader) == [[link, "Disk nearly full", "Critical", "<b>web</b> (web)", "22:11", "1 min 30 s", ""]]
+    assert shown(reader, "resolved") == [[link, "Mine, own", "Resolved", "<b>web</b> (web)", "22:11", "1 min", ""]]
 
 
 def test_an_incident_names_its_machines_and_leads_to_all_of_them(fleet: Fleet, reader: Engine) -> None:

@@ -15,7 +15,7 @@ BATCH = "b" * 32
 
 @pytest.fixture
 def batch(fleet: Fleet) -> str:
-    machine = fleet.machine("attic")
+    machine = fleet.machine("attic", hostname="vm")
     asked = {"id": "1" * 32, "org_id": fleet.org(), "principal": "home._ops", "actor": "ada", "kind": "act"}
     order = {"id": "2" * 32, "machine_id": machine, "request_id": asked["id"], "action": "ping", "arguments": {}}
     signed = {"statement": "{}", "key": "", "signature": "", "expires_at": fleet.now, "state": "succeeded"}
@@ -29,7 +29,7 @@ def batch(fleet: Fleet) -> str:
 def test_a_batch_has_the_number_of_its_commands_in_each_state(batch: str, reader: Engine) -> None:
     found = requests.find_batch(reader, "home", batch)
     assert found is not None
-    assert (found.action, found.machine, found.states) == ("ping", "attic", {"succeeded": 1})
+    assert (found.action, found.machine, found.hostname, found.states) == ("ping", "attic", "vm", {"succeeded": 1})
 
 
 def test_a_batch_is_only_its_organisations(batch: str, fleet: Fleet, reader: Engine) -> None:
