@@ -34,8 +34,12 @@ TYPED: Final = (
     "<img src=z onerror=alert(5)>",
     "<b>odd</b>",
     "<b>db-02</b>",
+    "not today",
+    "vitals.cpu_percent: Input should be less than or equal to 100",
+    "dashfleet/v1/",
+    "up/telemetry",
 )
-"""Users, organisations, typed texts and examples, the hostile alert, and the hostile name of an incident."""
+"""Users, organisations, typed texts and examples, hostile names, and a rejected message."""
 
 
 class Speaking(Protocol):

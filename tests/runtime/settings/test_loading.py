@@ -236,10 +236,10 @@ def test_every_setting_says_what_it_is_for(kind: type[PartSettings]) -> None:
 
 
 def test_the_settings_of_every_part_can_be_loaded(tmp_path: Path) -> None:
-    database = {"database": "sqlite://", "auth_database": "sqlite://", "machine": "attic"}
+    given = {"database": "sqlite://", "auth_database": "sqlite://", "machine": "attic", "key_file": tmp_path / "key"}
     kinds: list[type[PartSettings]] = [*ClientSettings.__subclasses__(), BrokerSettings]
     for kind in kinds:
-        known = {name: value for name, value in database.items() if name in kind.model_fields}
+        known = {name: value for name, value in given.items() if name in kind.model_fields}
         assert load(kind, tmp_path, defaults=known).data == tmp_path
 
 
