@@ -2,6 +2,8 @@
 
 Invariants:
 - A machine that is offline or stale is in exactly one group, whether or not an alert says so too.
+- Acknowledged and silenced alerts are in no group, like in the number of problems in the menu; nor is the absence of a
+  machine whose alert about it is attended to in this way.
 - Machines that went within minutes of each other are one group; a label that they share, and few others have, names it.
 """
 
@@ -59,6 +61,9 @@ def group(
 
     `absent`: machines that are not online; `label_counts`: the number of machines with a label.
     """
+    attended = {each.machine for each in problems if each.rule == AWAY and each.is_attended}
+    absent = [row for row in absent if row.name not in attended]
+    problems = [each for each in problems if not each.is_attended]
     away = {str(row.name) for row in absent}
     found = [*_absent(absent, label_counts), *_alerts(problems, away, label_counts), *_incidents(problems, away)]
     return tuple(sorted(found, key=lambda each: (_SEVERITY.get(each.severity, 3), -each.count, -each.since)))

@@ -3,8 +3,10 @@
 Invariant: nothing is requested before the preview was shown.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from itertools import chain, count
 from typing import Any, Final
 
 import streamlit as st
@@ -19,9 +21,14 @@ from dashboard.widgets import markup
 from schemas.contract.administration import DeleteRule, SetRule
 from schemas.contract.alert_rules import DURATION_MAX_SECONDS, HEALTH_METRICS, AlertRule
 from schemas.contract.machine_selector import SELECTOR_LABELS_MAX, SELECTOR_VALUES_MAX
+from schemas.contract.topics import slug
 from schemas.database.queries import machines
 from schemas.database.queries.choices import list_choices
 from schemas.database.queries.machines import Filters
+from schemas.database.rules.rule_queries import list_rules
+
+_DERIVED_MAX: Final = 56
+"""Characters of a name derived from a title, which leaves room for a number."""
 
 _PREVIEW, _DELETE = "preview", "delete"
 _MEASURED: Final = ("above", "below", "rate-above", "rate-below")
@@ -32,7 +39,10 @@ _COUNTED: Final = {
 }
 _DELETE_NOTE: Final = marked("Active alerts of this rule end. Past alerts stay.")
 _CHANGE_NOTE: Final = marked("Active alerts of this rule end, and begin again if the condition lasts.")
-_NAME_HELP: Final = marked("Lower-case letters, digits and hyphens; part of the topics of its alerts.")
+_NAME_HELP: Final = marked(
+    "Lower-case letters, digits and hyphens; part of the topics of its alerts. "
+    "Without a name it is derived from the title."
+)
 _CLEAR_HELP: Final = marked("While an alert is active this value counts, so that it does not end and begin again.")
 
 
@@ -77,7 +87,9 @@ def _form(context: PageContext, state: DialogState, rule: AlertRule | None) -> N
     left, right = st.columns(2)
     left.text_input(_("Title"), before.get("title", ""), max_chars=64, key=state.key("title"))
     if rule is None:
-        right.text_input(_("Name"), max_chars=63, key=state.key("name"), placeholder="hot-db", help=_(_NAME_HELP))
+        right.text_input(
+            _("Name"), max_chars=63, key=state.key("name"), placeholder=_("from the title"), help=_(_NAME_HELP)
+        )
     else:
         right.toggle(_("Enabled"), rule.enabled, key=state.key("enabled"))
     kinds = list(texts.KINDS)
@@ -101,7 +113,7 @@ def _form(context: PageContext, state: DialogState, rule: AlertRule | None) -> N
     _selector(context, state, rule)
     if rule is not None:
         st.button(_("Delete rule …"), key=state.button_key("delete"), on_click=partial(state.go, _DELETE))
-    dialog_steps.buttons(state, _("Preview"), partial(_check, state, rule))
+    dialog_steps.buttons(state, _("Preview"), partial(_check, context, state, rule))
 
 
 def _condition(state: DialogState, kind: str, before: Mapping[str, Any]) -> None:
@@ -175,25 +187,33 @@ def _selector(context: PageContext, state: DialogState, rule: AlertRule | None) 
             )
 
 
-def _check(state: DialogState, before: AlertRule | None) -> None:
+def _check(context: PageContext, state: DialogState, before: AlertRule | None) -> None:
     """Make the rule of the form and go to its preview, or show the problem."""
+    taken = {each.rule.name for each in last_good.read_org(context, "rules", list_rules) or ()}
     try:
-        rule = read_form(state.value, before)
+        rule = read_form(state.value, before, taken)
     except ValueError as error:
         state.problem = _problem(error)
+        return
+    if before is None and rule.name in taken:
+        state.problem = _("A rule named {name} exists: choose another name.", name=rule.name)
         return
     state.about.update(made=rule, preview=None)
     state.go(_PREVIEW)
 
 
-def read_form(value: Callable[[str], Any], before: AlertRule | None) -> AlertRule:
-    """Return the rule that was entered. Raises ValueError if it is not valid."""
+def read_form(value: Callable[[str], Any], before: AlertRule | None, taken: Collection[str] = ()) -> AlertRule:
+    """Return the rule that was entered. Raises ValueError if it is not valid.
+
+    A new rule without a name gets one from its title that is not among the names `taken`.
+    """
     pairs = [str(label).partition("=") for label in value("labels") or ()]
     lists = {name: tuple(value(name) or ()) for name in ("systems", "versions", "machines")}
     kind = str(value("kind") or "")
+    title, name = (str(value(field) or "").strip() for field in ("title", "name"))
     fields: dict[str, Any] = {
-        "name": before.name if before is not None else str(value("name") or "").strip(),
-        "title": str(value("title") or "").strip(),
+        "name": before.name if before is not None else name or _derived_name(title, taken),
+        "title": title,
         "kind": kind,
         "metric": str(value("metric") or "") if kind in (*_MEASURED, "no-data", "changed") else "",
         "threshold": value("threshold") if kind in (*_MEASURED, *_COUNTED) else None,
@@ -205,6 +225,14 @@ def read_form(value: Callable[[str], Any], before: AlertRule | None) -> AlertRul
         "enabled": True if before is None else bool(value("enabled")),
     }
     return AlertRule.model_validate(fields)
+
+
+def _derived_name(title: str, taken: Collection[str]) -> str:
+    """Return a free name; a title without a letter or digit that a name may have gives `rule`."""
+    usable = re.search("[a-z0-9]", title.lower())
+    name = slug(title, _DERIVED_MAX) if usable else "rule"
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(each for each in names if each not in taken)
 
 
 def _problem(error: ValueError) -> str:

@@ -37,7 +37,14 @@ def draw(context: PageContext, state: DialogState, rule: AlertRule) -> None:
 
 
 def _now(found: Preview) -> None:
-    selected = ngettext("Applies to {n} machine.", "Applies to {n} machines.", found.selected)
+    selected = ngettext("Applies to {n} machine.", "Applies to {n} machines.", found.applying)
+    if found.replaced:
+        selected += " " + ngettext(
+            "On {n} selected machine a more specific rule applies: {rules}.",
+            "On {n} selected machines more specific rules apply: {rules}.",
+            found.replaced,
+            rules=text.listed(found.replaced_by),
+        )
     count = len(found.now)
     now = ngettext("{n} machine fulfils the condition now.", "{n} machines fulfil the condition now.", count)
     st.html(markup.heading(_("Now"), 3) + markup.note(f"{selected} {now}"))

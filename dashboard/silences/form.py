@@ -36,7 +36,7 @@ _NOTE: Final = marked(
     "the silence ends is notified then."
 )
 _EVERYTHING: Final = marked("Without machines, labels and rule, all alerts of the organisation are silenced.")
-_END: Final = marked("Alerts that are active are notified again from now on.")
+_END: Final = marked("If you end it, alerts that are still active are notified again.")
 
 
 def request(machine_names: Sequence[str] = (), rule: str = "") -> None:

@@ -76,6 +76,11 @@ class ListedProblem:
         return self.id.startswith(_INCIDENT)
 
     @property
+    def is_attended(self) -> bool:
+        """True for an alert that is acknowledged or silenced."""
+        return self.acknowledged_at is not None or self.silenced_until is not None
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the machines that it concerns, as far as they are known."""
         named = self.details.get("names") or ()

@@ -5,7 +5,8 @@ Invariants:
   shorter time: a peak that is shorter than a minute may be missing, and times are exact to the minute.
 - What is read is bounded: MACHINES_MAX machines, MINUTES_MAX rows, ALERTS_MAX alerts. A preview that is not complete
   says so.
-- Only the selector of the rule counts; other rules of its family may replace it on some machines.
+- Machines on which a more specific rule applies are counted, and not evaluated. A rule that is disabled is previewed
+  as if it were enabled.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from sqlalchemy import Engine, Row
 
 from schemas.alerts.condition import Condition, describe_value, resolve
 from schemas.alerts.readings import SamplePoint, read_value
+from schemas.alerts.selection import explain_rules
 from schemas.alerts.timeline import AlertSpan, Timeline, collect
 from schemas.contract.alert_rules import AlertRule
 from schemas.contract.messages import VITALS, Vitals
@@ -24,7 +26,7 @@ from schemas.database.queries.fleet_order import PRESENCE_NOW, RETIRED
 from schemas.database.queries.machines import select_machines
 from schemas.database.queries.settings import read_settings
 from schemas.database.rules import past_signals
-from schemas.database.rules.rule_queries import read_traits
+from schemas.database.rules.rule_queries import list_rules, read_traits
 from schemas.database.tables import machine, state
 from schemas.fleet.history import DAY
 
@@ -49,6 +51,7 @@ class PreviewAlert:
 class Preview:
     """The preview. `selected`: number of machines. `now`: those that fulfil the condition, with their values.
 
+    `replaced`: number of selected machines on which the more specific rules `replaced_by` apply instead.
     `has_history`: whether the history contains the signal of this kind of rule. `complete`: no bound was reached.
     """
 
@@ -57,11 +60,19 @@ class Preview:
     alerts: tuple[PreviewAlert, ...]
     has_history: bool
     complete: bool
+    replaced: int = 0
+    replaced_by: tuple[str, ...] = ()
+
+    @property
+    def applying(self) -> int:
+        """Number of machines to which the rule applies."""
+        return self.selected - self.replaced
 
 
 def preview_rule(engine: Engine, org_name: str, rule: AlertRule, *, now: int) -> Preview:
     """Return the preview of a rule that may not exist yet."""
-    selected = _select(engine, org_name, rule)
+    chosen = _select(engine, org_name, rule)
+    selected, replaced_by = _applying(engine, org_name, rule, chosen)
     condition = resolve(rule, read_settings(engine, org_name)[0].thresholds)
     found = past_signals.read_signals(
         engine, org_name, condition, selected[:MACHINES_MAX], now - HISTORY_DAYS * DAY, now
@@ -82,7 +93,15 @@ def preview_rule(engine: Engine, org_name: str, rule: AlertRule, *, now: int) ->
     alerts.sort(key=lambda alert: -alert.started_at)
     complete = found.complete and len(selected) <= MACHINES_MAX and len(alerts) <= ALERTS_MAX
     has_history = rule.kind in past_signals.WITH_HISTORY
-    return Preview(len(selected), tuple(matching), tuple(alerts[:ALERTS_MAX]), has_history, complete)
+    return Preview(
+        len(chosen),
+        tuple(matching),
+        tuple(alerts[:ALERTS_MAX]),
+        has_history,
+        complete,
+        replaced=len(chosen) - len(selected),
+        replaced_by=replaced_by,
+    )
 
 
 def _select(engine: Engine, org_name: str, rule: AlertRule) -> list[Row[Any]]:
@@ -90,6 +109,22 @@ def _select(engine: Engine, org_name: str, rule: AlertRule) -> list[Row[Any]]:
     query = select_machines(org_name, *names, *(state.c[name] for name in _STATE)).where(PRESENCE_NOW != RETIRED)
     rows = fetch_all(engine, query.order_by(machine.c.name))
     return [row for row in rows if rule.selector.selects(row.name, read_traits(row))]
+
+
+def _applying(
+    engine: Engine, org_name: str, rule: AlertRule, selected: Sequence[Row[Any]]
+) -> tuple[list[Row[Any]], tuple[str, ...]]:
+    """Return the machines to which the rule applies, and the names of the rules that apply to the others."""
+    previewed = rule.model_copy(update={"enabled": True})
+    others = [each.rule for each in list_rules(engine, org_name) if each.rule.name != rule.name]
+    family = [previewed, *(other for other in others if other.family == rule.family)]
+    applying, names = list[Row[Any]](), set[str]()
+    for row in selected:
+        replaced_by = explain_rules(family, row.name, read_traits(row))[0].replaced_by
+        names.update(replaced_by)
+        if not replaced_by:
+            applying.append(row)
+    return applying, tuple(sorted(names))
 
 
 def _value_now(rule: AlertRule, row: Row[Any]) -> float | None:

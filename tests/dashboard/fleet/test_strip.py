@@ -88,6 +88,27 @@ def test_an_absent_machine_is_said_once_whatever_alert_and_incident_say(fleet: F
     assert said(reader) == ["3 machines offline since 22:03", "gone long offline, since 11 Nov, 22:13"]
 
 
+def test_what_somebody_attends_to_is_left_out_and_an_incident_of_the_same_machines_is_not(
+    fleet: Fleet, reader: Engine
+) -> None:
+    offline(fleet, "known", "muted")
+    offline(fleet, "new")
+    for number, handling in (
+        (1, {"acknowledged_at": NOW, "acknowledged_by": "ada"}),
+        (2, {"silenced_until": NOW + MINUTE}),
+        (3, {}),
+    ):
+        fleet.alert(number, "away", NOW, title="Machine offline", severity="critical", **handling)
+    busy = fleet.machine("busy")
+    fleet.alert(busy, "cpu", NOW, title="High CPU usage", acknowledged_at=NOW, acknowledged_by="ada")
+    assert said(reader) == ["new offline since 22:03"]
+    fleet.incident("mass-silence", org="home", machines=2, of=4, names=["known", "muted"])
+    assert said(reader) == [
+        "new offline since 22:03",
+        "known, muted: Machines stopped reporting at the same time since 22:12",
+    ]
+
+
 def test_alerts_of_one_rule_are_one_entry_that_leads_to_them(fleet: Fleet, reader: Engine) -> None:
     for i in range(3):
         fleet.alert(fleet.machine(f"m-{i}"), "cpu", NOW - i * MINUTE, title="High CPU usage", detail=f"{i} %")

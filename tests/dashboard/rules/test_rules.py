@@ -24,6 +24,21 @@ def test_a_rule_is_read_from_the_form() -> None:
     assert rule.enabled
 
 
+@pytest.mark.parametrize(
+    ("title", "taken", "name"),
+    [
+        ("Hot databases!", (), "hot-databases"),
+        ("Disk", ("disk", "disk-2"), "disk-3"),
+        ("Нагрузка", (), "rule"),
+        ("x" * 64, ("x" * 56,), "x" * 56 + "-2"),
+    ],
+)
+def test_a_new_rule_without_a_name_gets_a_free_one_from_its_title(
+    title: str, taken: tuple[str, ...], name: str
+) -> None:
+    assert form.read_form({**ENTERED, "name": " ", "title": title}.get, None, taken).name == name
+
+
 def test_what_another_kind_left_in_the_form_is_not_taken() -> None:
     assert entered(kind="away").metric == ""
     assert entered(kind="away").threshold is None

@@ -57,6 +57,21 @@ def test_machines_that_fulfil_the_condition_now_are_named_with_their_value(seede
     )
 
 
+def test_machines_on_which_a_more_specific_rule_applies_are_counted_and_not_evaluated(seeded: Fleet) -> None:
+    for name in ("vm", "vm-2"):
+        seeded.minutes(seeded.machine(name, cpu_percent=97.0), [99.0] * 4)
+    only_vm_2 = {"machines": ["vm-2"]}
+    other_family = rule(name="hotter", severity="critical", selector={"machines": ["vm"]})
+    disabled = rule(name="off", enabled=False, selector={"machines": ["vm"]})
+    set_rules(seeded.engine, rule(name="hot-vm-2", selector=only_vm_2), other_family, disabled)
+    for found in (preview(seeded), preview(seeded, enabled=False)):
+        assert (found.selected, found.applying, found.replaced, found.replaced_by) == (2, 1, 1, ("hot-vm-2",))
+        assert [name for name, _ in found.now] == ["vm"]
+        assert {alert.machine for alert in found.alerts} == {"vm"}
+    changed = preview(seeded, name="hot-vm-2")
+    assert (changed.applying, changed.replaced_by) == (2, ())
+
+
 def test_past_alerts_are_those_of_the_minutes(seeded: Fleet) -> None:
     key = seeded.machine("busy")
     seeded.minutes(key, [10.0] * 5 + [99.0] * 4 + [10.0] * 5 + [95.0] + [10.0] * 4 + [99.0] * 4)
