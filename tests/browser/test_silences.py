@@ -115,7 +115,7 @@ def test_silences_are_listed_by_state_and_ended(visit: Visit, fleet: Fleet, answ
     photograph(page, f"silences-{scheme}")
     row.locator("td").first.click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Alerts that are active are notified again from now on.")
+    expect(dialog).to_contain_text("If you end it, alerts that are still active are notified again.")
     photograph(page, f"silence-{scheme}")
     dialog.get_by_role("button", name="End silence").click()
     expect(dialog).to_contain_text("Done")
