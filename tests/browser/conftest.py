@@ -100,6 +100,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_user(accounts, "newcomer", PASSWORD, "admin", "fresh")
     add_user(accounts, "keyless", PASSWORD, "admin", "keyless")
     add_user(accounts, "nora", PASSWORD, "operator", "late")
+    add_user(accounts, "alone", PASSWORD, "admin", "empty")
     add_user(accounts, "olga", PASSWORD, "operator", "home")
     add_user(accounts, "vera", PASSWORD, "viewer", "home")
     accounts.dispose()

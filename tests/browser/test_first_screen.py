@@ -78,7 +78,7 @@ def test_an_entry_of_the_strip_is_reached_and_followed_by_the_keyboard(visit: Vi
 
 
 def test_machines_are_added_from_the_fleet_page(visit: Visit) -> None:
-    page = visit(user="keyless", scheme="dark")
+    page = visit(user="alone", scheme="dark")
     page.get_by_role("button", name="Or add machines here …").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("button", name="Create token")).to_be_visible()
