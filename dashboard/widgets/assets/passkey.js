@@ -38,6 +38,7 @@ const plain = ({ id, rawId, type }) => ({ id, rawId: text(rawId), type, clientEx
 
 for (const form of document.querySelectorAll("form[data-passkey]")) {
   const error = form.querySelector("[role=alert]"), button = form.querySelector("button");
+  button.disabled = false;  // until now a click would have sent the form without a passkey
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     error.hidden = true;

@@ -1,5 +1,6 @@
 """Passkeys over HTTP, with a security key in software: each answer once, at this site alone, and no copy of a key."""
 
+import re
 from collections.abc import Callable
 
 import httpx2
@@ -20,6 +21,7 @@ from dashboard.auth.middleware import ACCOUNT, SECOND_STEP, SECOND_STEP_OPTIONS,
 from dashboard.auth.sign_in import SignIn
 from dashboard.auth.sign_in_sessions import SignInSessions
 from dashboard.auth.users import UserRole, add_user
+from dashboard.widgets.asset_files import ASSETS
 
 pytestmark = pytest.mark.usefixtures("quick_hashing")
 HERE = "http://testserver"
@@ -156,3 +158,10 @@ def test_ten_passkeys_are_enough_and_each_belongs_to_one_user(site: Site) -> Non
     answers = [added(browser, SecurityKey(HERE, id=bytes([number]))).status_code for number in range(11)]
     assert answers == [200] * 10 + [400]
     assert registered(site(), SecurityKey(HERE, id=bytes([0]))).status_code == 400, "this id is taken"
+
+
+@pytest.mark.parametrize("name", ["second-step.html", "account.html"])
+def test_a_form_for_a_passkey_cannot_be_sent_before_its_script_runs(name: str) -> None:
+    # sent without a passkey it would count as a wrong code
+    (form,) = re.findall(r"<form [^>]*data-passkey.*?</form>", (ASSETS / name).read_text(), flags=re.DOTALL)
+    assert re.search(r'<button type="submit" disabled\b', form)
