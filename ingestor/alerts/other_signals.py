@@ -1,12 +1,11 @@
 """Signals of rules that are neither samples nor presence: rejected messages, forecasts of the disk, changed versions.
 
 Invariants:
-- Each is bounded: a machine has one count per minute of the last hour, and FORECASTS_EACH_STEP disks are forecast in a
+- Each is bounded: a machine has one count per minute of the last hour, and FORECASTS_EACH_STEP forecasts are read in a
   step.
-- A forecast is made every FORECAST_SECONDS; a new rule waits for its first one at most PLAN_SECONDS.
+- Forecasts are those of the fleet page (`ingestor.history.disk_forecasts`); a machine's is read every FORECAST_SECONDS.
 """
 
-import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -17,24 +16,23 @@ from ingestor.alerts.watch import Watch
 from ingestor.domain.dead_letter import DeadLetter
 from ingestor.domain.machine import Machine
 from ingestor.intake.machine_cache import MachineCache
-from ingestor.storage.alert_store import read_disk_days, read_rejections
+from ingestor.storage.alert_store import read_rejections
 from runtime.clock import Clock
 from schemas.alerts.condition import Condition
 from schemas.contract.alert_rules import CHANGES
 from schemas.contract.topics import parse
-from schemas.fleet.forecast import Outlook, forecast_disk
-from schemas.fleet.history import DAY, HOUR, MINUTE
+from schemas.database.queries.forecasts import read_days_left
+from schemas.fleet.history import HOUR, MINUTE
 
-FORECAST_SECONDS = 6 * 3600.0
-FORECAST_DAYS = 30
-FORECASTS_EACH_STEP = 3
+FORECAST_SECONDS = 600.0
+FORECASTS_EACH_STEP = 100
 PLAN_SECONDS = 30.0
 
 Signal = tuple[Watch, Condition, float | None]
 
 
 class OtherSignals:
-    """Counts of rejected messages, and the forecasts that are due."""
+    """Counts of rejected messages, and the forecasts that are to be read."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
@@ -84,11 +82,7 @@ class OtherSignals:
                 value = self.rejections(id_, now)
                 if (watch := watches.get(id_)) is not None:
                     yield from ((watch, each, value) for each in watch.plan.of_kind("rejected"))
-        for _ in range(min(FORECASTS_EACH_STEP, len(self._to_forecast))):
-            watch = watches.get(self._to_forecast.popleft())
-            if watch is not None and (conditions := watch.plan.of_kind("disk-full")):
-                days_left = self._forecast(watch.machine.id, now)
-                yield from ((watch, each, days_left) for each in conditions)
+        yield from self._forecasts(watches, now)
 
     def _count(self, machine: Machine, at: int) -> None:
         counts = self._rejected.setdefault(machine.id, {})
@@ -103,12 +97,13 @@ class OtherSignals:
                 self._forecast_at[id_] = now + FORECAST_SECONDS
                 self._to_forecast.append(id_)
 
-    def _forecast(self, machine_id: int, now: int) -> float | None:
-        """Return the number of days until the disk is full: infinity if it is not filling; None: cannot tell."""
-        found = forecast_disk(read_disk_days(self._engine, machine_id, now - FORECAST_DAYS * DAY))
-        if found.outlook is Outlook.SHORT:
-            return None
-        return math.inf if found.full_at is None else max(0.0, (found.full_at - now) / DAY)
+    def _forecasts(self, watches: Mapping[int, Watch], now: int) -> Iterator[Signal]:
+        """Yield the numbers of days until the next disks are full; None: cannot tell."""
+        due = [self._to_forecast.popleft() for _ in range(min(FORECASTS_EACH_STEP, len(self._to_forecast)))]
+        days_left = read_days_left(self._engine, due, now) if due else {}
+        for id_ in due:
+            if (watch := watches.get(id_)) is not None:
+                yield from ((watch, each, days_left.get(id_)) for each in watch.plan.of_kind("disk-full"))
 
 
 def changes(watch: Watch) -> Iterator[tuple[Condition, float]]:

@@ -16,8 +16,8 @@ from schemas.contract.alert_rules import AlertRule
 from schemas.contract.messages import VITALS, Vitals
 from schemas.database.queries.history import sampled_within
 from schemas.database.rule_rows import read_rule
-from schemas.database.tables import alert, alert_rule, dead_letter, dirty, hour, org, pruned, sample, transition
-from schemas.fleet.history import DAY, MINUTE
+from schemas.database.tables import alert, alert_rule, dead_letter, dirty, org, pruned, sample, transition
+from schemas.fleet.history import MINUTE
 
 POINTS_MAX = 5_000
 """Samples evaluated in one step, about a tenth of a second: a flood of late samples does not delay other machines."""
@@ -122,17 +122,3 @@ def read_rejections(connection: Connection, since: int) -> list[tuple[str, str, 
     query = select(dead_letter.c.org, dead_letter.c.machine, dead_letter.c.received_at)
     rows = connection.execute(query.where(dead_letter.c.received_at > since, dead_letter.c.machine != ""))
     return [(row.org, row.machine, row.received_at) for row in rows]
-
-
-def read_disk_days(engine: Engine, machine_id: int, since: int) -> list[tuple[int, float]]:
-    """Return the average use of a machine's disk by day, oldest first, as `schemas.fleet.forecast` takes it."""
-    day = (hour.c.at // DAY).label("day")
-    readings = func.sum(hour.c.disk_percent_avg * hour.c.disk_percent_count) / func.sum(hour.c.disk_percent_count)
-    query = (
-        select(day, readings.label("percent"))
-        .where(hour.c.machine_id == machine_id, hour.c.at >= since, hour.c.disk_percent_count > 0)
-        .group_by(day)
-        .order_by(day)
-    )
-    with engine.connect() as connection:
-        return [(row.day * DAY, row.percent) for row in connection.execute(query)]

@@ -17,13 +17,12 @@ from schemas.contract.alert_rules import HEALTH_METRICS
 from schemas.contract.messages import VITALS
 from schemas.database.columns import as_float
 from schemas.database.queries.fetch import fetch_all, fetch_where_in
+from schemas.database.queries.forecasts import read_days_left
 from schemas.database.tables import dead_letter, hour, incident, minute, org, transition
-from schemas.fleet.forecast import Outlook, forecast_disk
-from schemas.fleet.history import DAY, HOUR, MINUTE
+from schemas.fleet.history import HOUR, MINUTE
 
 WITH_HISTORY: Final = ("above", "below", "rate-above", "rate-below", "no-data", "away", "rejected")
 MINUTES_MAX: Final = 100_000
-FORECAST_DAYS: Final = 30
 _HOLD: Final = 150_000
 """Milliseconds for which the value of a minute counts without the next one."""
 
@@ -50,7 +49,8 @@ def read_signals(
         return Signals(_of_presence(engine, org_name, ids, start))
     if kind == "rejected":
         return Signals(_of_rejections(engine, org_name, {row.name: row.id for row in machines}, start))
-    return Signals(_of_forecasts(engine, ids, now) if kind == "disk-full" else {})
+    left = read_days_left(engine, ids, now) if kind == "disk-full" else {}
+    return Signals({id_: [(now, days)] for id_, days in left.items()})
 
 
 def away_value(presence: str, reason: str) -> float | None:
@@ -185,26 +185,4 @@ def _of_rejections(engine: Engine, org_name: str, ids: dict[str, int], start: in
             count += change
             points.append((at, count))
         found[id_] = points
-    return found
-
-
-def _of_forecasts(engine: Engine, ids: Sequence[int], now: int) -> dict[int, Points]:
-    """Return the number of days until the disk is full, as of now."""
-    day = (hour.c.at // DAY).label("day")
-    total = func.sum(hour.c.disk_percent_avg * hour.c.disk_percent_count) / func.sum(hour.c.disk_percent_count)
-    query = (
-        select(hour.c.machine_id, day, total.label("percent"))
-        .where(hour.c.at >= now - FORECAST_DAYS * DAY, hour.c.disk_percent_count > 0)
-        .group_by(hour.c.machine_id, day)
-        .order_by(day)
-    )
-    days: dict[int, list[tuple[int, float]]] = {}
-    for row in fetch_where_in(engine, query, hour.c.machine_id, ids):
-        days.setdefault(row.machine_id, []).append((row.day * DAY, row.percent))
-    found: dict[int, Points] = {}
-    for id_, each in days.items():
-        forecast = forecast_disk(each)
-        if forecast.outlook is not Outlook.SHORT:
-            left = float("inf") if forecast.full_at is None else max(0.0, (forecast.full_at - now) / DAY)
-            found[id_] = [(now, left)]
     return found

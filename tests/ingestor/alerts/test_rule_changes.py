@@ -6,7 +6,7 @@ import pytest
 from alert_rules import cpu_rule, set_rules
 from clocks import Clock
 from ingestion import Bench, Speaker
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, delete, insert, select, update
 
 from broker.client.transport import Message
 from ingestor.alerts import engine as alert_engine
@@ -138,15 +138,15 @@ def test_a_new_version_of_the_agent_is_an_alert_for_the_clear_duration(attic: Re
     assert ended - began == 60_000
 
 
-def test_a_disk_that_will_be_full_is_forecast_from_stored_days(attic: Reporter, fleet: Engine, clock: Clock) -> None:
-    set_rules(fleet, AlertRule(name="soon", title="Disk full soon", kind="disk-full", threshold=7.0, for_seconds=0))
+def test_a_disk_that_will_be_full_is_an_alert_by_its_stored_forecast(
+    attic: Reporter, fleet: Engine, clock: Clock
+) -> None:
+    attic.report(60)
+    forecast = {"outlook": "full", "full_at": clock.now() + 3 * 86_400_000, "made_at": clock.now()}
     with fleet.begin() as connection:
-        counts = {f"{name}_count": 0 for name in Vitals.model_fields}
-        today = clock.now() // 86_400_000 * 86_400_000
-        for day in range(10):
-            values = {"at": today - day * 86_400_000, "disk_percent_count": 10, "disk_percent_avg": 90.0 - 3 * day}
-            row = {**counts, "machine_id": 1, "samples": 10, **values}
-            connection.execute(insert(tables.hour).values(row))
+        connection.execute(delete(tables.disk_forecast))
+        connection.execute(insert(tables.disk_forecast).values(machine_id=1, **forecast))
+    set_rules(fleet, AlertRule(name="soon", title="Disk full soon", kind="disk-full", threshold=7.0, for_seconds=0))
     attic.report(60)
     with fleet.connect() as connection:
         assert connection.execute(select(tables.alert.c.rule, tables.alert.c.unit)).all() == [("soon", "days")]

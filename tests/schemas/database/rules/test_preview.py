@@ -127,11 +127,9 @@ def test_rejected_messages_have_a_history(seeded: Fleet) -> None:
 
 def test_the_forecast_of_a_disk_is_previewed_now_and_has_no_history(seeded: Fleet) -> None:
     key = seeded.machine("full")
-    counts = {column.name: 0 for column in tables.hour.c if column.name.endswith("_count")}
+    values = {"outlook": "full", "full_at": NOW + 3 * DAY, "made_at": NOW}
     with seeded.engine.begin() as connection:
-        for day in range(10):
-            values = {"at": NOW // DAY * DAY - day * DAY, "disk_percent_count": 1, "disk_percent_avg": 90.0 - 3 * day}
-            connection.execute(insert(tables.hour).values({**counts, "machine_id": key, "samples": 1, **values}))
+        connection.execute(insert(tables.disk_forecast).values(machine_id=key, **values))
     found = preview(seeded, kind="disk-full", metric="", threshold=7.0)
     assert [name for name, _ in found.now] == ["full"]
     assert (found.has_history, found.alerts) == (False, ())
