@@ -21,7 +21,7 @@ from runtime.clock import Clock
 from schemas.alerts.condition import Condition
 from schemas.contract.alert_rules import CHANGES
 from schemas.contract.topics import parse
-from schemas.database.queries.forecasts import read_days_left
+from schemas.database.rules.days_left import read_days_left
 from schemas.fleet.history import HOUR, MINUTE
 
 FORECAST_SECONDS = 600.0

@@ -38,7 +38,8 @@ const plain = ({ id, rawId, type }) => ({ id, rawId: text(rawId), type, clientEx
 
 for (const form of document.querySelectorAll("form[data-passkey]")) {
   const error = form.querySelector("[role=alert]"), button = form.querySelector("button");
-  button.disabled = false;  // until now a click would have sent the form without a passkey
+  // Until now a click would have sent the form without a passkey.
+  button.disabled = false;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     error.hidden = true;

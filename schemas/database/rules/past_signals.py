@@ -17,7 +17,7 @@ from schemas.contract.alert_rules import HEALTH_METRICS
 from schemas.contract.messages import VITALS
 from schemas.database.columns import as_float
 from schemas.database.queries.fetch import fetch_all, fetch_where_in
-from schemas.database.queries.forecasts import read_days_left
+from schemas.database.rules.days_left import read_days_left
 from schemas.database.tables import dead_letter, hour, incident, minute, org, transition
 from schemas.fleet.history import HOUR, MINUTE
 
