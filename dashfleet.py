@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli import agent, alerts, backup, brokers, dead_letters, export, machines, report, run, silence, watch
-from cli.access import key, org, principal, token, user
+from cli.access import api_token, key, org, principal, token, user
 from cli.act import command, commands
 from cli.notify import command as notify
 from cli.rules import rule
@@ -32,6 +32,7 @@ for name, group in {
     "silence": silence,
     "org": org,
     "token": token,
+    "api-token": api_token,
     "principal": principal,
     "user": user,
     "commands": commands,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _FULL_WIDTH = 100_000
-_TIMES = frozenset(("created", "expires", "revoked", "previous_until"))
+_TIMES = frozenset(("created", "expires", "revoked", "previous_until", "last_use"))
 
 
 def note(text: str) -> None:

@@ -33,8 +33,8 @@ def add(
     """Add a user. Prompts for the password, or generates one."""
     from dashboard.auth.users import add_user
 
-    _require_org(data, org)
-    with _accounts(data) as engine:
+    require_known_org(data, org)
+    with accounts(data) as engine:
         password = _new_password(data, name, generate)
         add_user(engine, name, password, role, org, by=user_name())
     if generate:
@@ -46,7 +46,7 @@ def list_(data: Data = None, as_json: Json = False) -> None:
     """List users: name, role, organisation."""
     from dashboard.auth.users import list_users
 
-    with _accounts(data) as engine:
+    with accounts(data) as engine:
         found = list_users(engine)
     show_rows(found, ("name", "role", "org"), as_json=as_json)
 
@@ -56,7 +56,7 @@ def password(name: UserName, data: Data = None, generate: Generate = False) -> N
     """Change a user's password and end their sessions. Prompts for the password, or generates one."""
     from dashboard.auth.users import require_user, set_password
 
-    with _accounts(data) as engine:
+    with accounts(data) as engine:
         require_user(engine, name)
         new = _new_password(data, name, generate)
         set_password(engine, name, new, by=user_name())
@@ -69,7 +69,7 @@ def remove(name: UserName, data: Data = None) -> None:
     """Remove a user and end their sessions."""
     from dashboard.auth.users import remove_user
 
-    with _accounts(data) as engine:
+    with accounts(data) as engine:
         remove_user(engine, name, by=user_name())
 
 
@@ -78,13 +78,13 @@ def reset_second_factor(name: UserName, data: Data = None) -> None:
     """Remove a user's authenticator app, passkeys and recovery codes, and end their sessions."""
     from dashboard.auth.second_factor import reset_second_factor as reset
 
-    with _accounts(data) as engine:
+    with accounts(data) as engine:
         reset(engine, name, by=user_name())
 
 
 @contextmanager
-def _accounts(data: Path | None) -> "Iterator[Engine]":
-    """Open the database of users."""
+def accounts(data: Path | None) -> "Iterator[Engine]":
+    """Open the database of users. Raises UserError."""
     from dashboard.auth.auth_database import open_auth_database
     from runtime.settings.dashboard import DashboardSettings
     from schemas.database.engine import readable_errors
@@ -97,7 +97,7 @@ def _accounts(data: Path | None) -> "Iterator[Engine]":
         engine.dispose()
 
 
-def _require_org(data: Path | None, org: str) -> None:
+def require_known_org(data: Path | None, org: str) -> None:
     """Raise UserError if the fleet database has no such organisation."""
     from runtime.settings.dashboard import DashboardSettings
     from schemas.database.engine import open_engine, require_current

@@ -53,7 +53,7 @@ def forget_org(data: Path | None, org: str) -> None:
     """Delete what an organisation that is removed has in the database of users, if there is one. Raises UserError."""
     from runtime.settings.notifier import NotifierSettings
     from schemas.database.engine import readable_errors
-    from schemas.people.people_store import has_people_store, open_people_store, remove_notifications
+    from schemas.people.people_store import has_people_store, open_people_store, remove_org_records
 
     url = effective(NotifierSettings, data).auth_database.get_secret_value()
     if not has_people_store(url):
@@ -61,7 +61,7 @@ def forget_org(data: Path | None, org: str) -> None:
     engine = open_people_store(url)
     try:
         with readable_errors(engine):
-            remove_notifications(engine, org)
+            remove_org_records(engine, org)
     finally:
         engine.dispose()
 

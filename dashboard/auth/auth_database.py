@@ -10,8 +10,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Boolean, Column, Engine, ForeignKey, Integer, MetaData, String, Table
 
 from runtime.clock import SystemClock
-from schemas.people import notification_tables
-from schemas.people.people_store import open_with_tables
+from schemas.people.people_store import SHARED, open_with_tables
 
 metadata = MetaData()
 _now: Final = SystemClock().now
@@ -121,4 +120,4 @@ account_change = Table(
 
 def open_auth_database(url: str) -> Engine:
     """Open the auth database, creating what it lacks. Raises DatabaseError."""
-    return open_with_tables(url, (metadata, notification_tables.metadata), "auth database")
+    return open_with_tables(url, (metadata, *SHARED), "auth database")

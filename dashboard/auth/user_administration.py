@@ -34,6 +34,13 @@ class Admin:
     org: str
 
 
+def require_admin(connection: Connection, admin: Admin) -> None:
+    """Raise AccountError unless the caller is an admin of the organisation, now."""
+    caller = users.find_user(connection, admin.name)
+    if caller is None or caller.org != admin.org or caller.role is not UserRole.ADMIN:
+        raise AccountError("only admins may change this")
+
+
 class UserAdministration:
     """The users of all organisations; each method is limited to one."""
 
@@ -123,9 +130,7 @@ class UserAdministration:
     @contextmanager
     def _as(self, admin: Admin) -> Iterator[Connection]:
         with self._engine.begin() as connection:
-            caller = users.find_user(connection, admin.name)
-            if caller is None or caller.org != admin.org or caller.role is not UserRole.ADMIN:
-                raise AccountError("only admins may change this")
+            require_admin(connection, admin)
             yield connection
 
     @contextmanager

@@ -32,6 +32,7 @@ from schemas.people.destinations import remove_owner
 CHANGES = (
     *("add-person", "set-role", "set-password", "sign-out", "remove-person"),
     *("add-second-factor", "remove-second-factor", "reset-second-factor", "new-recovery-codes"),
+    *("add-api-token", "revoke-api-token"),
 )
 """The kinds of recorded changes. The codes are stored, so they keep their names."""
 
@@ -133,7 +134,7 @@ def insert_user(connection: Connection, name: str, hashed: str, role: UserRole, 
         id_ = connection.execute(insert(user).values(values).returning(user.c.id)).scalar_one()
     except IntegrityError:
         raise AccountError(f"there is a user {name} already: choose another name") from None
-    _record(connection, org, by, "add-person", name, role.value)
+    record_change(connection, org, by, "add-person", name, role.value)
     return User(id_, name, role, org)
 
 
@@ -143,7 +144,7 @@ def change_user(connection: Connection, who: User, by: str, kind: str, detail: s
         connection.execute(update(user).where(user.c.id == who.id).values(values))
     for table in (session, known_browser, pending_sign_in, passkey_challenge):
         connection.execute(delete(table).where(table.c.user_id == who.id))
-    _record(connection, who.org, by, kind, who.name, detail)
+    record_change(connection, who.org, by, kind, who.name, detail)
 
 
 def delete_user(connection: Connection, who: User, by: str) -> None:
@@ -153,8 +154,8 @@ def delete_user(connection: Connection, who: User, by: str) -> None:
     connection.execute(delete(user).where(user.c.id == who.id))
 
 
-def _record(connection: Connection, org: str, by: str, kind: str, name: str, detail: str) -> None:
-    """Record a change, and delete records past their retention."""
+def record_change(connection: Connection, org: str, by: str, kind: str, name: str, detail: str) -> None:
+    """Record a change of one of the kinds CHANGES, and delete records past their retention."""
     oldest = SystemClock().now() - _CHANGE_RETENTION_MILLISECONDS
     row = {"org": org, "by": by[:64], "kind": kind, "name": name, "detail": detail[:64]}
     connection.execute(delete(account_change).where(account_change.c.at < oldest))

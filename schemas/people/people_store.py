@@ -1,5 +1,6 @@
 """The people's database: opened with the tables that it needs. The tables of users are the dashboard's
-(`dashboard.auth`), those of notifications are here; the processes that open it may start at the same time.
+(`dashboard.auth`), those of notifications and of API tokens are here; the processes that open it may start at the same
+time.
 
 Invariants:
 - Tables and columns that an older version did not have are added, under a lock; nothing is removed or changed. So a
@@ -19,15 +20,18 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateColumn
 
 from schemas.database.engine import DatabaseError, open_engine, shown_url
-from schemas.people import notification_tables
+from schemas.people import api_token_table, notification_tables
+
+SHARED: Final = (notification_tables.metadata, api_token_table.metadata)
+"""The tables that the dashboard shares with the notifier and the command line; each has a column `org`."""
 
 _LOCK: Final = 0x70656F706C65
 """Key of PostgreSQL's lock around a change of the tables."""
 
 
 def open_people_store(url: str) -> Engine:
-    """Open the database, with the tables of notifications. Raises DatabaseError."""
-    return open_with_tables(url, (notification_tables.metadata,), "database of users")
+    """Open the database, with the tables of notifications and API tokens. Raises DatabaseError."""
+    return open_with_tables(url, SHARED, "database of users")
 
 
 def has_people_store(url: str) -> bool:
@@ -36,10 +40,10 @@ def has_people_store(url: str) -> bool:
     return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").exists()
 
 
-def remove_notifications(engine: Engine, org: str) -> None:
-    """Delete destinations, templates, deliveries and all else of an organisation that is removed."""
+def remove_org_records(engine: Engine, org: str) -> None:
+    """Delete destinations, templates, deliveries, API tokens and all else of an organisation that is removed."""
     with engine.begin() as connection:
-        for table in reversed(notification_tables.metadata.sorted_tables):
+        for table in (table for schema in SHARED for table in reversed(schema.sorted_tables)):
             connection.execute(delete(table).where(table.c.org == org))
 
 

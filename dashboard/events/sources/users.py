@@ -1,4 +1,4 @@
-"""Changes of the organisation's users, for admins."""
+"""Changes of the organisation's users and API tokens, for admins."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -21,6 +21,8 @@ KINDS: Final[Mapping[str, Marked]] = {
     "remove-second-factor": marked("Second factor removed"),
     "reset-second-factor": marked("Second factor reset"),
     "new-recovery-codes": marked("New recovery codes"),
+    "add-api-token": marked("API token created"),
+    "revoke-api-token": marked("API token revoked"),
 }
 """The title of a change, by the kind of its record; a kind that a later version added shows as it is."""
 

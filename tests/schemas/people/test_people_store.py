@@ -16,7 +16,7 @@ from schemas.people import notification_tables
 from schemas.people.deliveries import record_test
 from schemas.people.destinations import add_destination, list_destinations, set_owner_preferences
 from schemas.people.message_templates import set_template
-from schemas.people.people_store import open_people_store, remove_notifications
+from schemas.people.people_store import open_people_store, remove_org_records
 from schemas.people.report_schedules import set_report
 from schemas.people.routing import Preferences
 from schemas.people.secret_box import SecretBox
@@ -99,7 +99,7 @@ def test_an_organisation_that_is_removed_leaves_nothing_and_others_keep_theirs(
         set_template(engine, org, "en", "{{ count }}", "")
         set_owner_preferences(engine, org, "ada", Preferences(language="fr"))
         record_test(engine, to, error="", answer="", title="Test", now=0)
-    remove_notifications(engine, "acme")
+    remove_org_records(engine, "acme")
     with engine.connect() as connection:
         for table in notification_tables.metadata.tables.values():
             assert "acme" not in connection.scalars(select(table.c.org)).all()
