@@ -1,6 +1,6 @@
 """The action `run`: run a command line that the machine's owner has named in the setting `commands`.
 
-See `schemas.contract.named_commands`.
+See `schemas.actions.named_commands`.
 """
 
 import json
@@ -16,8 +16,8 @@ from agent.action import ActionContext, Arguments, Outcome, action
 from agent.orders import process_reaper
 from agent.orders.child_environment import clean_environment
 from runtime.settings.agent import AgentSettings
+from schemas.actions.named_commands import VALUE_MAX, CommandLine
 from schemas.contract.commands import OUTPUT_MAX
-from schemas.contract.named_commands import VALUE_MAX, CommandLine
 
 
 class RunArguments(Arguments):

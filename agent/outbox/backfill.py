@@ -10,7 +10,8 @@ Invariants:
 from agent.outbox.outbox import OutboxBatch
 from runtime.clock import Clock
 from schemas.contract.ack import Ack
-from schemas.contract.messages import BACKFILL_MAX_SAMPLES, EXTRA_MAX, Backfill, Sample
+from schemas.contract.backfill import Backfill
+from schemas.contract.messages import BACKFILL_MAX_SAMPLES, EXTRA_MAX, Sample
 
 FIRST_SECONDS = 10.0
 MOST_SECONDS = 300.0

@@ -88,7 +88,7 @@ def grants(principal: Principal) -> Grants:
             published = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
             read = (topics.COMMAND, topics.ACK, topics.CONFIG, topics.STATUS)
             return Grants(
-                publish=tuple(topic.at(**own) for topic in published),
+                publish=(*(topic.at(**own) for topic in published), topics.FACTS.filter(**own)),
                 read=(*(topic.at(**own) for topic in read), topics.ORG_CONFIG.at(org=org)),
             )
         case Role.READER:
@@ -156,6 +156,7 @@ _TO_THE_INGESTOR = (
     topics.INFO,
     topics.TELEMETRY,
     topics.BACKFILL,
+    topics.FACTS,
     topics.RESULT,
     topics.REQUEST,
     topics.ENROL_REQUEST,
@@ -174,12 +175,27 @@ _FROM_THE_INGESTOR = (
 _REPORTED = (topics.ALERT, topics.RESOLVED, topics.INCIDENT)
 """Alerts and incidents, which readers, operators and the notifier may read."""
 
-_CLEARED_BY_THE_INGESTOR = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
+_CLEARED_BY_THE_INGESTOR = (
+    topics.STATUS,
+    topics.INFO,
+    topics.FACTS,
+    topics.TELEMETRY,
+    topics.BACKFILL,
+    topics.RESULT,
+)
 """Topics of machines that may be retained, rightly or not. Requests are not included: some change organisations."""
 
 _RESERVED = frozenset(level for topic in topics.ALL for level in topic.pattern.split("/") if level.startswith("_"))
 
 
 def _readable(org: str) -> tuple[str, ...]:
-    upward = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT, *_REPORTED)
+    upward = (
+        topics.STATUS,
+        topics.INFO,
+        topics.FACTS,
+        topics.TELEMETRY,
+        topics.BACKFILL,
+        topics.RESULT,
+        *_REPORTED,
+    )
     return (*(topic.filter(org=org) for topic in upward), topics.ORG_CONFIG.at(org=org))

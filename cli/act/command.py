@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from runtime.settings.client import ActSettings
-    from schemas.contract.action_plan import ActionPlan
+    from schemas.actions.action_plan import ActionPlan
     from schemas.contract.commands import Request, Rollout
 
 app = typer.Typer()

@@ -9,8 +9,8 @@ from runtime.errors import UserError
 from runtime.terminal import printable
 
 if TYPE_CHECKING:
-    from schemas.contract.action_catalogue import Target
-    from schemas.contract.action_plan import ActionPlan
+    from schemas.actions.action_catalogue import Target
+    from schemas.actions.action_plan import ActionPlan
     from schemas.contract.commands import Rollout
 
 _NAMED_MAX = 8
@@ -40,7 +40,7 @@ def confirm(plan: "ActionPlan", ask: Callable[[str], str] | None) -> None:
 
 def describe(plan: "ActionPlan") -> list[str]:
     """Return a plan as lines: the action, its arguments, the machines by label with their presence, and the pace."""
-    from schemas.contract.action_plan import grouped
+    from schemas.actions.action_plan import grouped
 
     warning = "WARNING: " if plan.is_dangerous else ""
     machines = "1 machine" if len(plan.targets) == 1 else f"{len(plan.targets)} machines"

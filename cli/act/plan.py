@@ -15,8 +15,8 @@ from runtime.errors import UserError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from schemas.contract.action_catalogue import Target
-    from schemas.contract.action_plan import ActionPlan
+    from schemas.actions.action_catalogue import Target
+    from schemas.actions.action_plan import ActionPlan
     from schemas.contract.commands import Rollout
 
 
@@ -55,9 +55,9 @@ def plan_action(
 
     Raises UserError.
     """
-    from schemas.contract.action_catalogue import list_offers
-    from schemas.contract.action_plan import ActionPlan
-    from schemas.contract.action_schema import ArgumentError, common_fields, parse_arguments
+    from schemas.actions.action_catalogue import list_offers
+    from schemas.actions.action_plan import ActionPlan
+    from schemas.actions.action_schema import ArgumentError, common_fields, parse_arguments
     from schemas.database.queries.targets import find_targets
 
     require_org(engine, org)

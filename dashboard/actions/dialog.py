@@ -21,9 +21,9 @@ from dashboard.page.dialog_steps import CONFIRMATION, FORM, DialogState
 from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.widgets import markup
-from schemas.contract.action_catalogue import Offer, Target, list_offers
-from schemas.contract.action_plan import DEFAULT_LIFETIME_SECONDS, ActionPlan, default_rollout
-from schemas.contract.action_schema import ArgumentError, collect_arguments, common_fields
+from schemas.actions.action_catalogue import Offer, Target, list_offers
+from schemas.actions.action_plan import DEFAULT_LIFETIME_SECONDS, ActionPlan, default_rollout
+from schemas.actions.action_schema import ArgumentError, collect_arguments, common_fields
 from schemas.contract.commands import Rollout
 from schemas.database.queries.targets import find_targets
 

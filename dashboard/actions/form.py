@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard.i18n import external_texts
 from dashboard.i18n.language import _
 from dashboard.widgets import markup
-from schemas.contract.action_schema import ArgumentField
+from schemas.actions.action_schema import ArgumentField
 from schemas.contract.messages import INTEGER_MAX
 
 _LONG_TEXT: Final = 120

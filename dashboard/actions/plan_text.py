@@ -8,8 +8,8 @@ from dashboard.i18n import external_texts, text
 from dashboard.i18n.language import _, ngettext
 from dashboard.i18n.text import Word
 from dashboard.widgets.machine_name import tells
-from schemas.contract.action_catalogue import Offer, Target
-from schemas.contract.action_plan import ActionPlan, grouped
+from schemas.actions.action_catalogue import Offer, Target
+from schemas.actions.action_plan import ActionPlan, grouped
 from schemas.contract.commands import Rollout
 
 

@@ -31,8 +31,9 @@ from ingestor.intake.org_configs import OrgConfigs
 from ingestor.intake.salvage import BackfillFigures, Salvaged, TelemetryFigures, explain, read_figures, salvage
 from schemas.contract import topics
 from schemas.contract.ack import Range, Rejection
+from schemas.contract.backfill import Backfill
 from schemas.contract.commands import Result
-from schemas.contract.messages import Backfill, Info, Sample, Status, Telemetry
+from schemas.contract.messages import Info, Sample, Status, Telemetry
 from schemas.contract.topics import Address, Topic
 from schemas.fleet.health import health
 from schemas.fleet.ranges import Ranges

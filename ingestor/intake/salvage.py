@@ -12,10 +12,10 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import from_json
 
 from schemas.contract import topics
+from schemas.contract.backfill import Backfill
 from schemas.contract.messages import (
     BACKFILL_MAX_SAMPLES,
     VITALS,
-    Backfill,
     Count,
     Payload,
     Sample,

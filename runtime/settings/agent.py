@@ -7,8 +7,8 @@ from pydantic import Field
 
 from runtime.settings.client import ClientSettings
 from runtime.settings.part_settings import MachineId, OrgId, Seconds
+from schemas.actions.named_commands import CommandLine
 from schemas.contract.messages import Labels, MetricName
-from schemas.contract.named_commands import CommandLine
 
 ALLOWED_ACTIONS = ("ping", "refresh", "message", "restart", "configure")
 """Actions allowed by default: those that cannot harm the machine."""

@@ -11,7 +11,7 @@ Invariants:
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from schemas.contract.text import Code, Json, Line, SignedText, Text, Title
 from schemas.contract.topics import ID_PATTERN
@@ -27,6 +27,9 @@ ACTIONS_MAX = 64
 KEY_CHANGES_MAX = 256
 STATEMENT_MAX = 16 << 10
 EXTRA_MAX = 64
+SERIES_MAX = 64
+DEVICES_MAX = 64
+SERIES_READINGS_MAX = 512
 EARLIER_STREAMS_MAX = 32
 METRICS_MAX = 256
 
@@ -97,6 +100,26 @@ VITALS = tuple(Vitals.model_fields)
 Extra = Annotated[dict[MetricName, Reading | None], Field(max_length=EXTRA_MAX)]
 
 
+def _check_readings(series: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float | None]]:
+    if sum(len(devices) for devices in series.values()) > SERIES_READINGS_MAX:
+        raise ValueError(f"series have more than {SERIES_READINGS_MAX} readings")
+    return series
+
+
+Device = Annotated[Line, Field(min_length=1, max_length=128)]
+"""Name of a device of a machine: a mount point, an interface, a core, a container, a service, a check, a target."""
+
+DeviceReading = Annotated[int, Field(ge=-INTEGER_MAX, le=INTEGER_MAX)] | Reading | None
+"""A reading of a device: an integer stays one, which makes counters two bytes shorter; null: could not be read."""
+
+Series = Annotated[
+    dict[MetricName, Annotated[dict[Device, DeviceReading], Field(min_length=1, max_length=DEVICES_MAX)]],
+    Field(max_length=SERIES_MAX),
+    AfterValidator(_check_readings),
+]
+"""Readings per device: metric, then device, then the reading. At most 512 readings."""
+
+
 class Status(Payload):
     """Presence as the machine states it, retained on `up/status`: birth, goodbye and will.
 
@@ -113,11 +136,19 @@ class Status(Payload):
 
 
 class Metric(ContractModel):
-    """Description of a metric for display. `unit` is a unit name of the contract, or free text."""
+    """Description of a metric for display. `unit` is a unit name of the contract, or free text.
+
+    `location` is the field of a sample that holds it; null: `vitals` if it is the name of a vital, otherwise `extra`.
+    A counter only grows, except when it starts again at 0. `device` is the kind of device of a series (`mount`,
+    `interface`, `core`, `container`, ...).
+    """
 
     name: MetricName
     unit: Code
     title: Title
+    location: Literal["vitals", "extra", "series"] | None = Field(default=None, exclude_if=lambda value: value is None)
+    kind: Literal["gauge", "counter"] = Field(default="gauge", exclude_if=lambda value: value == "gauge")
+    device: Code | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class ActionDescription(ContractModel):
@@ -144,7 +175,9 @@ class Info(Payload):
     stream of the outbox, `earlier_streams` those before it. `metrics` describes the metrics that the machine sends,
     `actions` the actions that it allows, `keys` are the ids of the keys whose orders it obeys. `config_version` is the
     version of the configuration in force (0: none). `disk_path`
-    is where the disk is measured. `collectors` are active, `collectors_off` are disabled.
+    is where the disk is measured. `collectors` are active, `collectors_off` are disabled. `truncated` is the number of
+    devices or items that a collector left out because there were more than it reports. `detail_interval_seconds` is
+    the time between samples with series, null if no sample has any.
     """
 
     session: Session
@@ -173,15 +206,22 @@ class Info(Payload):
     config_version: Count = 0
     collectors: Annotated[tuple[MetricName, ...], Field(max_length=METRICS_MAX, strict=False)] = ()
     collectors_off: Annotated[tuple[MetricName, ...], Field(max_length=METRICS_MAX, strict=False)] = ()
+    truncated: Annotated[dict[MetricName, Count], Field(max_length=METRICS_MAX)] = {}
+    detail_interval_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
 
 
 class Sample(ContractModel):
-    """A sample: its number in the stream, the machine's clock, the vitals and extra metrics by name."""
+    """A sample: its number in the stream, the machine's clock, the vitals, extra metrics by name, and series.
+
+    Most samples have no series: they travel with the first sample of each `detail_interval_seconds`. A device that is
+    missing did not exist or was not measured.
+    """
 
     seq: Sequence
     sampled_at: Milliseconds
     vitals: Vitals
     extra: Extra = {}
+    series: Series = Field(default={}, exclude_if=lambda series: not series)
 
 
 class Telemetry(Payload, Sample):
@@ -202,83 +242,6 @@ def check_ascending(numbers: list[int]) -> None:
     """Raise ValueError unless each number is greater than the one before."""
     if any(later <= earlier for earlier, later in pairwise(numbers)):
         raise ValueError("seq does not ascend")
-
-
-class VitalsColumns(ContractModel):
-    """The vitals of a batch as columns; a column without any reading is null or missing."""
-
-    cpu_percent: list[Percent | None] | None = None
-    memory_percent: list[Percent | None] | None = None
-    memory_used_bytes: list[Count | None] | None = None
-    disk_percent: list[Percent | None] | None = None
-    disk_used_bytes: list[Count | None] | None = None
-    swap_percent: list[Percent | None] | None = None
-    uptime_seconds: list[Count | None] | None = None
-    load_1m: list[Annotated[float, Field(ge=0, le=1e6)] | None] | None = None
-    network_received_bytes: list[Count | None] | None = None
-    network_sent_bytes: list[Count | None] | None = None
-    process_count: list[Count | None] | None = None
-    temperature_celsius: list[Annotated[float, Field(ge=-273.15, le=1000)] | None] | None = None
-
-
-class Backfill(Payload):
-    """1 to 500 stored samples on `up/backfill`, as columns of equal length in ascending order of `seq`.
-
-    `session`, `stream`, `oldest_seq` and `dropped` are as in `Telemetry`.
-    """
-
-    session: Session
-    stream: StreamId
-    oldest_seq: Sequence
-    dropped: Count = 0
-    seq: Annotated[list[Sequence], Field(min_length=1, max_length=BACKFILL_MAX_SAMPLES)]
-    sampled_at: list[Milliseconds]
-    vitals: VitalsColumns
-    extra: Annotated[dict[MetricName, list[Reading | None]], Field(max_length=EXTRA_MAX)] = {}
-
-    @model_validator(mode="after")
-    def _columns_are_aligned(self) -> Self:
-        lengths = {len(self.sampled_at), *(len(column) for column in self.extra.values())}
-        lengths |= {len(column) for name in VITALS if (column := getattr(self.vitals, name)) is not None}
-        if lengths != {len(self.seq)}:
-            raise ValueError("columns differ in length")
-        check_ascending(self.seq)
-        return self
-
-    def samples(self) -> list[Sample]:
-        """Return the batch as single samples, without extra metrics that are null."""
-        columns = {name: column for name in VITALS if (column := getattr(self.vitals, name)) is not None}
-        return [
-            Sample.model_construct(
-                seq=seq,
-                sampled_at=sampled_at,
-                vitals=Vitals.model_construct(**{name: column[i] for name, column in columns.items()}),
-                extra={name: column[i] for name, column in self.extra.items() if column[i] is not None},
-            )
-            for i, (seq, sampled_at) in enumerate(zip(self.seq, self.sampled_at, strict=True))
-        ]
-
-    @classmethod
-    def of(cls, samples: list[Sample], *, session: int, stream: str, oldest_seq: int, dropped: int) -> Self:
-        """Return the batch of these samples: 1 to 500, ascending in `seq`."""
-        names = sorted({name for sample in samples for name in sample.extra})
-        columns = {name: [getattr(sample.vitals, name) for sample in samples] for name in VITALS}
-        return cls(
-            session=session,
-            stream=stream,
-            oldest_seq=oldest_seq,
-            dropped=dropped,
-            seq=[sample.seq for sample in samples],
-            sampled_at=[sample.sampled_at for sample in samples],
-            vitals=VitalsColumns(
-                **{name: column for name, column in columns.items() if any(x is not None for x in column)}
-            ),
-            extra={name: [sample.extra.get(name) for sample in samples] for name in names},
-        )
-
-    def encode(self) -> bytes:
-        """Return the payload as UTF-8 JSON, without columns that have no reading."""
-        return self.model_dump_json(exclude_none=True).encode()
 
 
 class Signed(ContractModel):

@@ -3,7 +3,7 @@
     dashfleet/v1/{org}/{machine}/{up|down}/{leaf}
 
 Invariants:
-- Every topic of a machine has six levels, so that filters with `+` are simple.
+- Every topic of a machine has six levels, so that filters with `+` are simple; facts have a seventh, their kind.
 - An id never starts with `_`; levels that do are reserved.
 - Access to topics is decided elsewhere, in `broker.access.policy`.
 """
@@ -55,12 +55,14 @@ class Address:
     rule: str = ""
     incident: str = ""
     way: str = ""
+    kind: str = ""
 
 
 STATUS = Topic("{org}/{machine}/up/status", qos=1, retain=True)
 INFO = Topic("{org}/{machine}/up/info", qos=1, retain=True)
 TELEMETRY = Topic("{org}/{machine}/up/telemetry", qos=1, retain=False)
 BACKFILL = Topic("{org}/{machine}/up/backfill", qos=1, retain=False)
+FACTS = Topic("{org}/{machine}/up/facts/{kind}", qos=1, retain=True)
 RESULT = Topic("{org}/{machine}/up/result", qos=1, retain=False)
 COMMAND = Topic("{org}/{machine}/down/command", qos=1, retain=False)
 ACK = Topic("{org}/{machine}/down/ack", qos=0, retain=False)

@@ -20,12 +20,12 @@ from broker.client.transport import Backoff, Message, Transport, WillMaker
 from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
 from schemas.contract.ack import Ack, Range, Rejection
+from schemas.contract.backfill import Backfill
 from schemas.contract.messages import (
     BACKFILL_MAX_SAMPLES,
     INTEGER_MAX,
     SESSION_MAX,
     VITALS,
-    Backfill,
     Info,
     Metric,
     Status,

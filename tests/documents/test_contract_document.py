@@ -21,8 +21,10 @@ from schemas.contract import (
     administration,
     alert_rules,
     alerts,
+    backfill,
     commands,
     enrolment,
+    facts,
     machine_selector,
     messages,
     org_config,
@@ -42,6 +44,8 @@ MODELS = [
     model
     for module in (
         messages,
+        backfill,
+        facts,
         ack,
         alert_rules,
         alerts,

@@ -10,7 +10,8 @@ from faults.fleet import ORG
 from broker.client.transport import Message
 from schemas.contract import topics
 from schemas.contract.ack import Ack, Range
-from schemas.contract.messages import Backfill, Info, Sample, Status, Telemetry, Vitals
+from schemas.contract.backfill import Backfill
+from schemas.contract.messages import Info, Sample, Status, Telemetry, Vitals
 from schemas.contract.org_config import OrgConfig
 
 STREAM = "0123456789abcdef"

@@ -11,7 +11,8 @@ from faults.fuzz import messages
 from hypothesis import strategies as st
 
 from schemas.contract import topics
-from schemas.contract.messages import INTEGER_MAX, Backfill, Info, Metric, Sample, Status, Telemetry, Vitals
+from schemas.contract.backfill import Backfill
+from schemas.contract.messages import INTEGER_MAX, Info, Metric, Sample, Status, Telemetry, Vitals
 
 ACT_SECONDS = 0.5
 TIMES = (0, 1, 10**12, INTEGER_MAX - 1, INTEGER_MAX)

@@ -10,7 +10,8 @@ from broker.client.transport import Message
 from ingestor.ingestor import Ingestor
 from ingestor.storage.store import Store
 from schemas.contract import topics
-from schemas.contract.messages import Backfill, Info, OfflineReason, Sample, Status, Telemetry, Vitals
+from schemas.contract.backfill import Backfill
+from schemas.contract.messages import Info, OfflineReason, Sample, Status, Telemetry, Vitals
 
 STREAM = "00000000000000aa"
 

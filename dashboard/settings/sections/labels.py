@@ -22,7 +22,7 @@ from dashboard.page.page import PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.settings.section import SectionRow, SettingsSection, draw_table
 from dashboard.widgets import cells, markup
-from schemas.contract.action_catalogue import make_target
+from schemas.actions.action_catalogue import make_target
 from schemas.database.queries import choices
 from schemas.database.queries.machines import Filters, matching_names
 from schemas.database.queries.targets import list_configurations

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, Text, cast
 
-from schemas.contract.action_catalogue import Target, make_target
+from schemas.actions.action_catalogue import Target, make_target
 from schemas.database.queries.fetch import fetch_all, fetch_where_in
 from schemas.database.queries.fleet_order import PRESENCE_NOW, RETIRED
 from schemas.database.queries.machines import select_machines

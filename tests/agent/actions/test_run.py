@@ -19,8 +19,8 @@ from waiting import wait_until
 from agent.action import ActionContext, Outcome
 from agent.actions.run import RunArguments, run
 from agent.orders import process_reaper
+from schemas.actions.named_commands import CommandLine, ParameterError
 from schemas.contract.commands import OUTPUT_MAX
-from schemas.contract.named_commands import CommandLine, ParameterError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="commands run on Linux and macOS")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process reap its descendants")
@@ -204,7 +204,7 @@ def test_when_the_agent_is_gone_the_whole_tree_ends(directory: Path) -> None:
         from clocks import Clock
         from agent_under_test import RecordingContext
         from agent.actions.run import RunArguments, run
-        from schemas.contract.named_commands import CommandLine
+        from schemas.actions.named_commands import CommandLine
         line = CommandLine(argv={python(family(directory))!r}, timeout_seconds=600)
         run.run(RunArguments(command="it"), RecordingContext(Clock(), commands={{"it": line}}))
     """

@@ -37,7 +37,7 @@ EVERYBODY = (OWNER, READER, INGESTOR, DASHBOARD, OPERATOR, *ATTACKERS)
 def target(topic: topics.Topic) -> str:
     """This topic in the owner's organisation."""
     principal = "spring" if topic in (topics.ENROL_REQUEST, topics.ENROL_ANSWER) else "ann"
-    return topic.at(org="home", machine="attic", principal=principal, rule="disk", incident="7")
+    return topic.at(org="home", machine="attic", principal=principal, rule="disk", incident="7", kind="services")
 
 
 TARGETS = tuple(target(topic) for topic in topics.ALL if topic is not topics.PROBE)

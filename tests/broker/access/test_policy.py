@@ -24,6 +24,7 @@ LEVELS = {
     "rule": ("disk-full",),
     "incident": ("7",),
     "way": ("shared",),
+    "kind": ("services",),
 }
 
 
@@ -31,9 +32,7 @@ def every_topic() -> list[str]:
     """Every topic of the contract, at every combination of a few organisations, machines and principals."""
     found = []
     for topic in topics.ALL:
-        names = [
-            name for name in ("machine", "principal", "rule", "incident", "way") if "{" + name + "}" in topic.pattern
-        ]
+        names = [name for name in LEVELS if "{" + name + "}" in topic.pattern]
         for org, *levels in product(ORGS, *(LEVELS[name] for name in names)):
             found.append(topic.at(org=org, **dict(zip(names, levels, strict=True))))
     return found
@@ -44,11 +43,12 @@ def granted(principal: Principal, verb: Verb) -> set[str]:
 
 
 def at(*wanted: topics.Topic, org: str = "home", **levels: str) -> set[str]:
-    levels = {"machine": "attic", "principal": "ann", "rule": "disk-full", "incident": "7", "way": "shared", **levels}
+    usual = {"machine": "attic", "principal": "ann", "rule": "disk-full", "incident": "7", "way": "shared"}
+    levels = {**usual, "kind": "services", **levels}
     return {topic.at(org=org, **levels) for topic in wanted}
 
 
-UPWARD = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
+UPWARD = (topics.STATUS, topics.INFO, topics.FACTS, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
 
 
 def test_a_username_says_the_organisation_and_what_is_no_machine_starts_with_an_underscore() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from cli.act.confirmation import confirm, describe, pace
 from runtime.errors import UserError
-from schemas.contract.action_catalogue import Target, list_offers, make_target
-from schemas.contract.action_plan import ActionPlan
+from schemas.actions.action_catalogue import Target, list_offers, make_target
+from schemas.actions.action_plan import ActionPlan
 from schemas.contract.commands import Rollout
 
 _DELAY = {"type": "integer", "title": "Delay in minutes"}

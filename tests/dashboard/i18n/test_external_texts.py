@@ -10,8 +10,8 @@ from dashboard.i18n import external_texts
 from dashboard.i18n.language import speaking
 from runtime import durations
 from runtime.translatable import Translatable
-from schemas.contract import action_schema
-from schemas.contract.action_schema import ArgumentError, ArgumentField, read_fields
+from schemas.actions import action_schema
+from schemas.actions.action_schema import ArgumentError, ArgumentField, read_fields
 
 
 def test_every_sentence_of_the_shared_code_is_known() -> None:

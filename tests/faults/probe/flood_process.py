@@ -17,7 +17,8 @@ from brokers import Gone, RawClient, publish_packet
 from faults.fleet import ORG, SECRET
 
 from schemas.contract import topics
-from schemas.contract.messages import Backfill, Sample, Vitals
+from schemas.contract.backfill import Backfill
+from schemas.contract.messages import Sample, Vitals
 
 PER_SECOND = 50
 SAMPLES = 500

@@ -22,7 +22,8 @@ from schemas.alerts.timeline import collect
 from schemas.contract import topics
 from schemas.contract.alert_rules import AlertRule
 from schemas.contract.alerts import ResolvedMessage
-from schemas.contract.messages import Backfill, Sample, Telemetry, Vitals
+from schemas.contract.backfill import Backfill
+from schemas.contract.messages import Sample, Telemetry, Vitals
 from schemas.database import tables
 
 HOLD = 45_000

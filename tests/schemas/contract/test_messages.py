@@ -10,18 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.contract import ack, alerts, commands, enrolment, messages, org_config
+from schemas.contract import ack, alerts, backfill, commands, enrolment, facts, messages, org_config
 from schemas.contract.ack import ACK_MAX_RANGES, Ack, Range
 from schemas.contract.alerts import AlertMessage, IncidentMessage, ResolvedMessage
+from schemas.contract.backfill import Backfill, VitalsColumns
 from schemas.contract.commands import CommandMessage, Desired, Request, Result, Update
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
+from schemas.contract.facts import FactsMessage
 from schemas.contract.messages import (
     BACKFILL_MAX_SAMPLES,
     EXTRA_MAX,
     INTEGER_MAX,
     SESSION_MAX,
     VITALS,
-    Backfill,
     Extra,
     Info,
     Payload,
@@ -29,14 +30,13 @@ from schemas.contract.messages import (
     Status,
     Telemetry,
     Vitals,
-    VitalsColumns,
 )
 from schemas.contract.org_config import OrgConfig, Thresholds
 
 GOLDEN = Path(__file__).parent / "golden"
-MODULES = (messages, ack, alerts, org_config, enrolment, commands)
+MODULES = (messages, backfill, facts, ack, alerts, org_config, enrolment, commands)
 KINDS: tuple[type[Payload], ...] = (
-    *(Status, Info, Telemetry, Backfill, Ack, OrgConfig),
+    *(Status, Info, Telemetry, Backfill, FactsMessage, Ack, OrgConfig),
     *(AlertMessage, ResolvedMessage, IncidentMessage),
     *(EnrolRequest, EnrolAnswer),
     *(CommandMessage, Result, Desired, Request, Update),

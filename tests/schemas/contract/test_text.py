@@ -9,11 +9,11 @@ import pytest
 from pydantic import AfterValidator, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from schemas.contract import ack, administration, commands, enrolment, messages, org_config, signing
+from schemas.contract import ack, administration, backfill, commands, enrolment, facts, messages, org_config, signing
 from schemas.contract.messages import ContractModel
 from schemas.contract.text import REPLACEMENT
 
-MODULES = (messages, ack, org_config, enrolment, administration, commands, signing)
+MODULES = (messages, backfill, facts, ack, org_config, enrolment, administration, commands, signing)
 MODELS = [
     model
     for module in MODULES

@@ -23,6 +23,7 @@ LEVELS = {
     "principal": ids(MACHINE_MAX_LENGTH) | ids(MACHINE_MAX_LENGTH).map(lambda text: f"_{text}"),
     "rule": ids(63),
     "way": ids(63),
+    "kind": ids(63),
 }
 
 
@@ -54,17 +55,19 @@ def test_a_topic_without_one_of_its_levels_cannot_be_written(topic: Topic) -> No
         topic.at()
 
 
-def test_every_topic_of_a_machine_has_six_levels() -> None:
+def test_every_topic_of_a_machine_has_six_levels_and_facts_have_one_more() -> None:
     of_machines = [topic for topic in ALL if topic.pattern.startswith("{org}/{machine}/")]
 
-    assert len(of_machines) == 8
-    assert {topic.filter().count("/") for topic in of_machines} == {5}
+    assert len(of_machines) == 9
+    assert {topic.filter().count("/") for topic in of_machines if topic is not topics.FACTS} == {5}
+    assert topics.FACTS.filter().count("/") == 6
 
 
 def test_what_the_broker_keeps_and_how_sure_it_travels_is_as_published() -> None:
     assert {topic.pattern for topic in ALL if topic.retain} == {
         "{org}/{machine}/up/status",
         "{org}/{machine}/up/info",
+        "{org}/{machine}/up/facts/{kind}",
         "{org}/{machine}/down/config",
         "{org}/_alerts/{machine}/{rule}",
         "{org}/_resolved/{machine}/{rule}",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from schemas.contract.action_schema import ArgumentError, common_fields, find_fault, parse_arguments, read_fields
+from schemas.actions.action_schema import ArgumentError, common_fields, find_fault, parse_arguments, read_fields
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from schemas.contract.action_catalogue import DANGEROUS, DISRUPTIVE, PACED, Offer, Target
-from schemas.contract.action_schema import ArgumentError, find_fault, read_fields
+from schemas.actions.action_catalogue import DANGEROUS, DISRUPTIVE, PACED, Offer, Target
+from schemas.actions.action_schema import ArgumentError, find_fault, read_fields
 from schemas.contract.commands import Rollout
 
 DEFAULT_LIFETIME_SECONDS: Final = 3600

@@ -1,7 +1,7 @@
 import json
 from typing import Any
 
-from schemas.contract.action_catalogue import list_offers, make_target, read_actions
+from schemas.actions.action_catalogue import list_offers, make_target, read_actions
 
 PING: dict[str, Any] = {"name": "ping", "title": "Ping", "arguments_schema": {}}
 RUN: dict[str, Any] = {"name": "run", "title": "Run", "arguments_schema": {"properties": {"name": {"enum": ["a"]}}}}

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from schemas.contract.action_catalogue import Target, list_offers, make_target
-from schemas.contract.action_plan import DEFAULT_LIFETIME_SECONDS, ActionPlan, default_rollout, grouped
-from schemas.contract.action_schema import ArgumentError
+from schemas.actions.action_catalogue import Target, list_offers, make_target
+from schemas.actions.action_plan import DEFAULT_LIFETIME_SECONDS, ActionPlan, default_rollout, grouped
+from schemas.actions.action_schema import ArgumentError
 from schemas.contract.commands import Rollout
 
 
