@@ -169,6 +169,7 @@ class Ingestor:
             self._configs.publish()
         if self._assignment.shares is None:
             self._decide_sharing(transport)
+        self._monitor.retained_presence.step()
         self.counters["acks"] += self._outbound.publish(transport)
         if self._assignment.leads:
             self._maintenance.step(busy=received >= min(BUSY_FROM, self._batch_max))
@@ -246,15 +247,14 @@ class Ingestor:
         self._committed(batch)
 
     def _committed(self, batch: Batch) -> None:
-        self.counters["stored"] += len(batch.samples)
-        self.counters["duplicate"] += batch.duplicates
+        self.counters.update(stored=len(batch.samples), duplicate=batch.duplicates)
         self.counters["flapping"] = self._store.transitions.folded
         for letter in batch.dead_letters:
             self._rejection_log.write(letter)
             self.counters[f"rejected.{letter.reason}"] += 1
         self._ingress.committed(batch)
         self._outbound.committed(batch)
-        self._monitor.retained.committed(batch)
+        self._monitor.committed(batch)
 
     def _on_connected(self, event: Connected) -> None:
         log.info("connected to the broker")
@@ -325,7 +325,7 @@ class Ingestor:
         if self._transport is not None:
             self._transport.close()
         self._transport = None
-        self._monitor.hearing_since = None
+        self._monitor.stop_hearing()
         self._store.locks.release()
         self._deferred.clear()
         self._cache.clear()

@@ -166,6 +166,7 @@ _FROM_THE_INGESTOR = (
     topics.ACK,
     topics.CONFIG,
     topics.UPDATE,
+    topics.PRESENCE,
     topics.ALERT,
     topics.RESOLVED,
     topics.INCIDENT,
@@ -196,6 +197,7 @@ def _readable(org: str) -> tuple[str, ...]:
         topics.TELEMETRY,
         topics.BACKFILL,
         topics.RESULT,
+        topics.PRESENCE,
         *_REPORTED,
     )
     return (*(topic.filter(org=org) for topic in upward), topics.ORG_CONFIG.at(org=org))

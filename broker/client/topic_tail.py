@@ -26,6 +26,7 @@ _FOLLOWED = (
     topics.TELEMETRY,
     topics.BACKFILL,
     topics.RESULT,
+    topics.PRESENCE,
     topics.ALERT,
     topics.RESOLVED,
     topics.INCIDENT,

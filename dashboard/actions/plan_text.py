@@ -7,10 +7,10 @@ from typing import Any
 from dashboard.i18n import external_texts, text
 from dashboard.i18n.language import _, ngettext
 from dashboard.i18n.text import Word
-from dashboard.widgets.machine_name import tells
 from schemas.actions.action_catalogue import Offer, Target
 from schemas.actions.action_plan import ActionPlan, grouped
 from schemas.contract.commands import Rollout
+from schemas.fleet.machine_name import tells
 
 
 def title(action: str, machines: int) -> str:

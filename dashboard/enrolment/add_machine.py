@@ -21,9 +21,9 @@ from dashboard.page.dialog_steps import DialogState
 from dashboard.page.install_command import CA_NAME
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup
-from dashboard.widgets.machine_name import machine_name
 from schemas.contract.administration import TOKEN_USES_MAX, AddToken
 from schemas.database.queries import settings
+from schemas.fleet.machine_name import machine_name
 
 LIFETIMES: Final = (900, 3600, 86_400, 7 * 86_400, 30 * 86_400)
 _SHOWN_MAX: Final = 20

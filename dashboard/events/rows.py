@@ -10,8 +10,8 @@ from dashboard.events.timeline import EventPosition
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.widgets import cells
-from dashboard.widgets.machine_name import machine_name
 from schemas.fleet.history import DAY, HOUR, MINUTE
+from schemas.fleet.machine_name import machine_name
 
 MACHINE_PATH: Final = "machine"
 DETAILS: Final = "details."

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from dashboard.widgets.machine_name import machine_name
 from schemas.database.queries.problems import ListedProblem
+from schemas.fleet.machine_name import machine_name
 
 TOGETHER_MILLISECONDS: Final = 5 * 60_000
 """Machines whose absence began no further apart are one group."""

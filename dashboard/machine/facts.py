@@ -10,8 +10,8 @@ from dashboard.fleet import rows as fleet_rows
 from dashboard.i18n import text
 from dashboard.i18n.language import _
 from dashboard.widgets import markup
-from dashboard.widgets.machine_name import machine_name
 from schemas.fleet.ledger import Ledger
+from schemas.fleet.machine_name import machine_name
 
 _CLOCK_TOLERANCE_MILLISECONDS: Final = 2000
 

@@ -16,11 +16,11 @@ from dashboard.page import last_good, refresh, system_status
 from dashboard.page.page import Page, PageContext
 from dashboard.publishing.publisher import NotAllowedError
 from dashboard.widgets import cells, markup, search_box, table
-from dashboard.widgets.machine_name import machine_name
 from schemas.database.queries import commands, requests
 from schemas.database.queries.commands import OUTCOMES
 from schemas.database.queries.requests import BatchFilter, CommandBatch
 from schemas.database.queries.targets import list_action_titles
+from schemas.fleet.machine_name import machine_name
 
 PAGE = Page(title=marked("Activity"), path="activity", icon=":material/bolt:", order=30)
 

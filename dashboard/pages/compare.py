@@ -17,10 +17,10 @@ from dashboard.page import last_good, refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.problems import rows as problem_rows
 from dashboard.widgets import cells, markup, search_box, table
-from dashboard.widgets.machine_name import machine_name
 from schemas.database.queries import machines
 from schemas.database.queries.machines import Filters
 from schemas.database.queries.settings import read_settings
+from schemas.fleet.machine_name import machine_name
 
 PAGE = Page(title=marked("Compare machines"), path="compare", icon=":material/compare_arrows:", order=2, in_menu=False)
 

@@ -14,8 +14,8 @@ from dashboard.i18n.text import Word
 from dashboard.problems.incident_text import incident_statement, incident_title
 from dashboard.silences import texts
 from dashboard.widgets import cells
-from dashboard.widgets.machine_name import machine_name
 from schemas.database.queries.problems import ListedProblem
+from schemas.fleet.machine_name import machine_name
 
 HEADS: Final[cells.Heads] = (
     ("problem", marked("Problem")),

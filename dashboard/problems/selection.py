@@ -16,9 +16,9 @@ from dashboard.page import system_status
 from dashboard.page.page import PageContext
 from dashboard.silences import acknowledgement, form
 from dashboard.widgets import markup, table
-from dashboard.widgets.machine_name import machine_name
 from dashboard.widgets.ticked_rows import TickedRows
 from schemas.database.queries.problems import ListedProblem
+from schemas.fleet.machine_name import machine_name
 
 _SELECTION: Final = "problems.selection"
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from dashboard.i18n.language import Marked, _
 from dashboard.i18n.text import Word
-from dashboard.widgets.machine_name import tells
+from schemas.fleet.machine_name import tells
 
 TAGS_SHOWN: Final = 2
 _HINT_MAX: Final = 500

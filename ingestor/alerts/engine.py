@@ -126,6 +126,10 @@ class AlertEngine:
         """Return the names of the rules that may have alerts in an organisation."""
         return self._python.names | self._book.names(org)
 
+    def open_alerts(self, machine: int) -> Collection[Alert]:
+        """Return the open alerts of a machine, by its id."""
+        return self._alerts.of(machine)
+
     def derive(self, batch: Batch, now: int, *, hearing: bool) -> None:
         """Evaluate what a batch brings, late data of earlier batches, and the durations that have ended."""
         if (evaluated := self._late.step(now)) is not None:

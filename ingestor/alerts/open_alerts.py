@@ -32,7 +32,8 @@ class OpenAlerts:
 
     def of(self, machine: int) -> list[Alert]:
         """Return a machine's open alerts."""
-        return list(self._open.get(machine, {}).values())
+        mine = self._open.get(machine)
+        return [] if mine is None else list(mine.values())
 
     def get(self, machine: int, rule: str) -> Alert | None:
         """Return the open alert of a machine and a rule."""

@@ -170,7 +170,9 @@ class Ingress:
             levels = {"org": org, "machine": name}
             self._outbound.retain(cleared(topic, **levels) for topic in _CLEARED)
             self._outbound.retain(outbound_message(topics.ALERT, b"", **levels, rule=rule) for rule in self._rules(org))
-            if self._cache.get(org, name) is None:  # removed: no alert of it will end any more
+            if self._cache.get(org, name) is None and self._assignment.owns(org):
+                # Removed: no alert of it will end any more.
+                self._outbound.retain([cleared(topics.PRESENCE, **levels)])
                 self._outbound.retain(
                     outbound_message(topics.RESOLVED, b"", **levels, rule=rule) for rule in self._rules(org)
                 )

@@ -8,11 +8,14 @@ from ingestor.domain.alert import Alert
 from ingestor.domain.command import Command
 from ingestor.domain.command_changes import AddressedUpdate
 from ingestor.domain.incidents import Incident, affected, common_label
-from ingestor.domain.machine import Description
+from ingestor.domain.machine import Description, Machine
+from ingestor.domain.visible_state import VisibleState
 from schemas.contract import topics
 from schemas.contract.alerts import INCIDENT_NAMES_MAX, AlertMessage, IncidentMessage, ResolvedMessage
 from schemas.contract.commands import CommandMessage, Desired
+from schemas.contract.presence import AlertCounts, PresenceMessage
 from schemas.contract.topics import Topic
+from schemas.fleet.machine_name import machine_name
 
 _ALERT_FIELDS = (
     "rule",
@@ -54,6 +57,23 @@ def update_message(addressed: AddressedUpdate) -> Message:
     org, principal, update = addressed
     level = principal if principal.startswith("_") else principal.removeprefix(f"{org}._")
     return message(topics.UPDATE, update.encode(), org=org, principal=level)
+
+
+def presence_message(machine: Machine, visible: VisibleState) -> Message:
+    """Return the derived presence of a machine."""
+    content = PresenceMessage(
+        presence=visible.presence.value,
+        reason=visible.reason,
+        since=visible.since,
+        verified=visible.verified,
+        last_seen=machine.state.last_seen_at,
+        health=visible.health.value,
+        alerts=AlertCounts(warning=visible.warnings, critical=visible.criticals),
+        display_name=machine_name(machine.name, visible.hostname),
+        hostname=visible.hostname or None,
+        agent_version=visible.agent_version or None,
+    )
+    return message(topics.PRESENCE, content.encode(), org=machine.org, machine=machine.name)
 
 
 def alert_message(alert: Alert, described: Description) -> Message:

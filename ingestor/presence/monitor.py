@@ -22,6 +22,7 @@ from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.org_configs import OrgConfigs
 from ingestor.intake.rate_limits import Client
 from ingestor.outbound.queue import OutboundQueue
+from ingestor.presence.retained_presence import RetainedPresence
 from ingestor.storage.incident_store import read_alerts, read_incidents
 from ingestor.storage.store import Store
 from runtime.clock import Clock
@@ -57,6 +58,9 @@ class PresenceMonitor:
         """Start of uninterrupted hearing, in milliseconds of the server's clock; None while blind."""
         self.retained = RetainedAlerts(outbound, cache, assignment, clock)
         """The retained messages of the alerts and incidents that are decided here."""
+        self.retained_presence = RetainedPresence(
+            outbound, cache, assignment, configs, clock, open_alerts=alerts.open_alerts
+        )
         self._attention = Attention(store.engine, cache, assignment, clock)
         self._store = store
         self._cache = cache
@@ -82,6 +86,7 @@ class PresenceMonitor:
         active, ended = read_alerts(self._store.engine, self._clock.now() - KEPT_SECONDS * 1000)
         self._alerts.load(active, self._incidents)
         self.retained.load(active, ended, incidents)
+        self.retained_presence.load()
         self._attention.load()
 
     def start_hearing(self) -> None:
@@ -90,17 +95,28 @@ class PresenceMonitor:
         self._ticked = (self.hearing_since / 1000, self._clock.monotonic())
         self._incidents.hear_again(self.hearing_since)
         self.retained.publish_all()
+        self.retained_presence.start()
 
     def restart_timers(self) -> None:
         """Start the timers again from now, to give machines that are new here time to be heard."""
         if self.hearing_since is not None:
             self.hearing_since = self._clock.now()
 
+    def stop_hearing(self) -> None:
+        """Stop the timers: no messages of machines are received."""
+        self.hearing_since = None
+        self.retained_presence.stop()
+
+    def committed(self, batch: Batch) -> None:
+        """Publish the presence, alerts and incidents that a committed batch has changed."""
+        self.retained_presence.committed(batch)
+        self.retained.committed(batch)
+
     def go_blind(self, batch: Batch, reason: str) -> None:
         """Stop the timers: the broker is gone."""
         if self.hearing_since is None:
             return
-        self.hearing_since = None
+        self.stop_hearing()
         if self._assignment.leads:
             self._incidents.go_blind(reason, self._clock.now())
         self.mark_unverified(batch, self._cache.machines)
@@ -146,6 +162,7 @@ class PresenceMonitor:
         dispatcher.check_machines(changed)
         self._record_changes(before)
         self._alerts.refreshed(changed)
+        self.retained_presence.changed(changed)
 
     def tick(self, batch: Batch, dropped: Mapping[Client, int]) -> None:
         """Apply the passing of time. `dropped`: messages above a rate limit since the last call, by client."""
@@ -161,6 +178,7 @@ class PresenceMonitor:
             self._incidents.noise(org, name, number, now)
         self._incidents.tick(self._cache.count, now)
         self.retained.expire()
+        self.retained_presence.tick()
         if decides:
             self._alerts.evaluate(self._incidents, now)
 
@@ -202,6 +220,8 @@ class PresenceMonitor:
 
     def _record_changes(self, before: Iterable[tuple[Machine, PresenceState]]) -> None:
         for machine, state in before:
+            if machine.state is not state:
+                self.retained_presence.changed([machine])
             if machine.state.presence is not state.presence:
                 now = self._clock.now()
                 self._incidents.presence_changed(machine.org, machine.name, state, machine.state, now)

@@ -28,6 +28,7 @@ from schemas.contract import (
     machine_selector,
     messages,
     org_config,
+    presence,
     signing,
     topics,
 )
@@ -50,6 +51,7 @@ MODELS = [
         alert_rules,
         alerts,
         org_config,
+        presence,
         enrolment,
         administration,
         commands,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from faults.fleet import Fleet, running_fleet
 from faults.oracle import assert_clean, say
+from faults.presence_reader import PresenceReader
 from faults.scale import SCALE
 
 TAKE_UP_SECONDS = 5.0
@@ -17,7 +18,7 @@ STACKS = [("embedded", "sqlite"), ("mosquitto", "postgresql")]
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("broker", "database"), STACKS)
 def test_no_sample_is_lost_when_any_part_is_killed_again_and_again(tmp_path: Path, broker: str, database: str) -> None:
-    with running_fleet(tmp_path, broker=broker, database=database) as fleet:
+    with running_fleet(tmp_path, broker=broker, database=database) as fleet, PresenceReader(fleet) as reader:
         for name in ("alpha", "beta", "gamma"):
             fleet.add_machine(name)
         fleet.configure(reconnect_spread_seconds=0.2)
@@ -31,6 +32,7 @@ def test_no_sample_is_lost_when_any_part_is_killed_again_and_again(tmp_path: Pat
                 back_at = time.monotonic()
                 fleet.flows(more=9)
                 slowest = max(slowest, time.monotonic() - back_at)
+                reader.wait_until_as_stored()
                 time.sleep(chance.uniform(0, 0.3))  # so that the next kill hits any moment of the parts' work
             say(
                 f"{SCALE.kills} kills of {part} in {time.monotonic() - started:.0f} s; "

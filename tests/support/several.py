@@ -1,10 +1,14 @@
 """Several ingestors on one database and one broker in memory, one step at a time."""
 
+import pytest
 from clocks import Clock
 from ingestion import Bench, Speaker, open_bench
 from sqlalchemy import Engine, select
 
-from broker.client.memory import MemoryBroker
+from broker.client.memory import MemoryBroker, MemoryTransport
+from broker.client.transport import Message
+from schemas.contract import topics
+from schemas.contract.presence import PresenceMessage
 from schemas.database import tables
 from schemas.database.queries.machines import list_machines
 
@@ -58,3 +62,34 @@ class Several:
         row = next(row for row in list_machines(self.fleet) if row["org"] == org)
         assert row["ledger"]["duplicate"] == row["ledger"]["lost"] == 0
         return row["presence"], row["verified"], row["ledger"]["stored"]
+
+
+def presence_publishers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Return which client publishes the presence of which organisation from now on, as it happens."""
+    found: list[tuple[str, str]] = []
+    publish = MemoryTransport.publish
+
+    def noted(self: MemoryTransport, message: Message) -> bool:
+        if (address := topics.parse(message.topic)) is not None and address.topic is topics.PRESENCE:
+            found.append((self._client_id, address.org))
+        return publish(self, message)
+
+    monkeypatch.setattr(MemoryTransport, "publish", noted)
+    return found
+
+
+def published_presence(several: Several) -> dict[str, tuple[str, bool]]:
+    """Return presence and whether it is verified, by organisation, as the broker retains it."""
+    found: dict[str, tuple[str, bool]] = {}
+    for org in ORGS:
+        message = several.broker.retained.get(topics.PRESENCE.at(org=org, machine="attic"))
+        if message is not None:
+            presence = PresenceMessage.decode(message.payload)
+            found[org] = presence.presence, presence.verified
+    return found
+
+
+def stored_presence(several: Several) -> dict[str, tuple[str, bool]]:
+    """Return presence and whether it is verified, by organisation, as stored, of machines that were heard."""
+    rows = list_machines(several.fleet)
+    return {row["org"]: (row["presence"], row["verified"]) for row in rows if row["presence"] != "unknown"}

@@ -80,7 +80,9 @@ def test_a_machine_reads_what_is_sent_to_it_its_own_status_and_the_configuration
 
 def test_a_reader_reads_all_that_its_organisation_reports_and_publishes_nothing() -> None:
     reports = {
-        topic for machine in LEVELS["machine"] for topic in at(*UPWARD, topics.ALERT, topics.RESOLVED, machine=machine)
+        topic
+        for machine in LEVELS["machine"]
+        for topic in at(*UPWARD, topics.PRESENCE, topics.ALERT, topics.RESOLVED, machine=machine)
     }
     assert granted(READER, Verb.RECEIVE) == reports | at(topics.INCIDENT, topics.ORG_CONFIG)
     assert granted(READER, Verb.PUBLISH) == set()
@@ -150,7 +152,7 @@ def test_the_ingestor_alone_commands() -> None:
 
 
 def test_nobody_speaks_for_a_machine_but_itself_and_the_ingestor_that_clears_what_is_retained() -> None:
-    for topic in at(topics.ALERT, topics.RESOLVED, topics.INCIDENT):
+    for topic in at(topics.PRESENCE, topics.ALERT, topics.RESOLVED, topics.INCIDENT):
         assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [INGESTOR]
     for topic in at(topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT):
         assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [MACHINE, INGESTOR]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dashboard.widgets.machine_name import machine_name
+from schemas.fleet.machine_name import machine_name
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from acting import Ears, Operator
 from clocks import Clock
 from ingestion import Bench
-from several import ORGS, Several
+from several import ORGS, Several, presence_publishers, published_presence, stored_presence
 from sqlalchemy import Engine, select
 
 from broker.client.transport import Message
@@ -213,3 +213,21 @@ def test_the_leader_alone_clears_what_is_retained_by_mistake_and_nobody_takes_th
     with several.fleet.connect() as connection:
         reasons = list(connection.scalars(select(tables.dead_letter.c.reason)))
     assert reasons == ["retained"]
+
+
+def test_the_leader_publishes_the_presence_that_another_one_stored(
+    several: Several, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = presence_publishers(monkeypatch)
+    for _ in range(6):
+        several.sample("home")
+        several.pass_time(1)
+    assert all(counts(several, "stored")), "each has stored some"
+    assert {client for client, _ in found} == {"_ingestor"}
+    several.pass_time(200)
+    assert published_presence(several) == stored_presence(several) == {"home": ("offline", True)}
+    for _ in range(2):
+        several.sample("home")
+        several.step()
+    several.pass_time(2)
+    assert published_presence(several) == stored_presence(several) == {"home": ("online", True)}

@@ -34,7 +34,7 @@ def presence(fleet: Engine) -> str:
 
 
 def unretained(bench: Bench) -> set[str]:
-    return {topic for topic in bench.broker.retained if not topic.endswith(("/status", "/info", "/_config"))}
+    return {topic for topic in bench.broker.retained if (found := topics.parse(topic)) and not found.topic.retain}
 
 
 def reasons(fleet: Engine) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.contract import ack, alerts, backfill, commands, enrolment, facts, messages, org_config
+from schemas.contract import ack, alerts, backfill, commands, enrolment, facts, messages, org_config, presence
 from schemas.contract.ack import ACK_MAX_RANGES, Ack, Range
 from schemas.contract.alerts import AlertMessage, IncidentMessage, ResolvedMessage
 from schemas.contract.backfill import Backfill, VitalsColumns
@@ -32,12 +32,13 @@ from schemas.contract.messages import (
     Vitals,
 )
 from schemas.contract.org_config import OrgConfig, Thresholds
+from schemas.contract.presence import PresenceMessage
 
 GOLDEN = Path(__file__).parent / "golden"
-MODULES = (messages, backfill, facts, ack, alerts, org_config, enrolment, commands)
+MODULES = (messages, backfill, facts, ack, alerts, org_config, enrolment, commands, presence)
 KINDS: tuple[type[Payload], ...] = (
     *(Status, Info, Telemetry, Backfill, FactsMessage, Ack, OrgConfig),
-    *(AlertMessage, ResolvedMessage, IncidentMessage),
+    *(AlertMessage, ResolvedMessage, IncidentMessage, PresenceMessage),
     *(EnrolRequest, EnrolAnswer),
     *(CommandMessage, Result, Desired, Request, Update),
 )

@@ -69,6 +69,7 @@ def test_what_the_broker_keeps_and_how_sure_it_travels_is_as_published() -> None
         "{org}/{machine}/up/info",
         "{org}/{machine}/up/facts/{kind}",
         "{org}/{machine}/down/config",
+        "{org}/_presence/{machine}",
         "{org}/_alerts/{machine}/{rule}",
         "{org}/_resolved/{machine}/{rule}",
         "{org}/_incidents/{incident}",

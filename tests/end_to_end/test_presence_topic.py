@@ -1,0 +1,90 @@
+"""The derived presence as a reader on each broker receives it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from brokers import broker_of_kind
+from clocks import Clock
+from ingestion import Speaker
+from sites import Site, now, site
+from sqlalchemy import Engine
+from waiting import wait_until
+
+from broker.access.principals import TableDirectory
+from broker.client.mqtt import Mqtt
+from broker.client.transport import Backoff, Message
+from ingestor.admin import access
+from runtime.clock import SystemClock
+from runtime.settings.address import ServerAddress
+from schemas.contract import topics
+from schemas.contract.presence import PresenceMessage
+from schemas.database.queries.machines import list_machines
+
+SECONDS = 15.0
+WITHIN_MILLISECONDS = 500
+CHANGES = 10
+
+
+@pytest.fixture(params=["embedded", "mosquitto", "nats"])
+def server(request: pytest.FixtureRequest, database: Engine, tmp_path: Path) -> Iterator[Site]:
+    with ExitStack() as stack:
+        broker = None
+        if request.param != "embedded":
+            broker = stack.enter_context(broker_of_kind(request.param, TableDirectory(database), tmp_path))
+        yield stack.enter_context(site(database, "acme", broker=broker))  # type: ignore[arg-type]
+
+
+def connected(server: Site, username: str, secret: str, *filters: str) -> Mqtt:
+    transport = Mqtt(
+        ServerAddress.parse(server.server),
+        username=username,
+        password=secret,
+        subscriptions=[(filter_, 1) for filter_ in filters],
+        backoff=Backoff(first_seconds=0.05, most_seconds=0.2),
+    )
+    deadline = time.monotonic() + SECONDS
+    while not transport.connected and time.monotonic() < deadline:
+        transport.receive(1, 0.05)
+    assert transport.connected
+    return transport
+
+
+def next_presence(reader: Mqtt) -> PresenceMessage:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        for message in reader.receive(1, 0.05):
+            if isinstance(message, Message):
+                return PresenceMessage.decode(message.payload)
+    pytest.fail("no presence was published")
+
+
+def test_a_reader_has_each_change_within_half_a_second_and_a_late_reader_the_last_one(
+    database: Engine, server: Site
+) -> None:
+    secret = access.new_principal(database, "acme", "reader", "reader", now=now)
+    machine = access.new_principal(database, "acme", "attic", "machine", now=now)
+    wait_until(lambda: server.ingestor.metrics.connected, seconds=SECONDS, what="the ingestor is connected")
+    reader = connected(server, "acme._reader", secret, topics.PRESENCE.filter(org="acme"))
+    agent = connected(server, "acme.attic", machine)
+    speaker = Speaker(Clock(), "attic", "acme")
+    delays = []
+    for change in range(CHANGES):
+        speaker.session += 1
+        message = speaker.status() if change % 2 == 0 else speaker.status("stopped")
+        assert agent.publish(message)
+        agent.receive(10, 0.05)
+        presence = next_presence(reader)
+        assert presence.presence == ("online" if change % 2 == 0 else "offline")
+        delays.append(SystemClock().now() - presence.since)
+    assert max(delays) < WITHIN_MILLISECONDS, delays
+    (row,) = list_machines(database)
+    reader.close()
+    again = connected(server, "acme._reader", secret)
+    again.subscribe([(topics.PRESENCE.filter(org="acme"), 1)])
+    last = next_presence(again)
+    assert (last.presence, last.reason, last.since) == (row["presence"], row["reason"], row["since"])
+    agent.close()
+    again.close()
