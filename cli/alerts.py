@@ -85,6 +85,8 @@ def _cells(alert: dict[str, Any]) -> dict[str, str]:
         attention.append(f"acknowledged by {printable(alert['acknowledged_by'] or '')}")
     if alert["silenced_until"] is not None:
         attention.append(f"silenced until {utc(alert['silenced_until'])}")
+    if alert["withdrawn"]:
+        attention.append("withdrawn")
     return {
         **{name: printable(str(alert[name])) for name in ("id", "org", "machine", "detail", "severity")},
         "alert": printable(alert["title"]),

@@ -104,7 +104,9 @@ class Inbox:
 
     def _resolved(self, address: Address, payload: bytes) -> Problem:
         message = ResolvedMessage.decode(payload)
-        problem = replace(_of_alert(address, message), until=message.until, past=message.past)
+        problem = replace(
+            _of_alert(address, message), until=message.until, past=message.past, withdrawn=message.withdrawn
+        )
         self._shown.add(_identity(problem))
         self._forget_cleared(problem)
         return problem

@@ -98,7 +98,9 @@ def concerned(problem: ListedProblem) -> str:
 
 
 def severity(problem: ListedProblem) -> Word:
-    """Return the severity of an active problem, or that it is resolved."""
+    """Return the severity of an active problem, or that it is resolved or withdrawn."""
+    if problem.withdrawn:
+        return Word(_("Withdrawn"), "plain")
     if problem.ended_at is not None:
         return Word(_("Resolved"), "plain")
     return severity_word(problem.severity)

@@ -184,7 +184,7 @@ class AlertEngine:
         for alert in self._alerts.of(machine.id):
             condition = watch.plan.conditions.get(alert.rule)
             if retired or (condition is None and alert.rule not in self._python.names):
-                self._alerts.end(alert, now)
+                self._alerts.withdraw(alert, now)
             elif condition is not None:
                 hold = watch.hold if is_sampled(condition.rule) else None
                 watch.timelines[alert.rule] = Timeline(condition, hold, active_since=alert.started_at)
@@ -212,7 +212,7 @@ class AlertEngine:
             else:
                 del watch.timelines[name]
                 if (alert := self._alerts.get(machine.id, name)) is not None:
-                    self._alerts.end(alert, now)
+                    self._alerts.withdraw(alert, now)
         if new.keys() - before.conditions.keys():
             watch.since = now
         if machine.state.presence is not Presence.RETIRED:
@@ -255,7 +255,7 @@ class AlertEngine:
         if after.presence is Presence.RETIRED:
             watch.timelines.clear()
             for alert in self._alerts.of(change.machine.id):
-                self._alerts.end(alert, change.at)
+                self._alerts.withdraw(alert, change.at)
             return
         if after.presence is Presence.OFFLINE and after.reason in GRACEFUL:
             self._decide(watch, watch.add_goodbye(change.at))

@@ -58,6 +58,11 @@ class OpenAlerts:
         self._forget(alert)
         self._changed[id(alert)] = alert
 
+    def withdraw(self, alert: Alert, at: int) -> None:
+        """End an open alert whose rule no longer applies, or whose machine was retired."""
+        alert.withdrawn = True
+        self.end(alert, at)
+
     def correct(self, machine: Machine, condition: Condition, recorded: list[Alert], spans: list[AlertSpan]) -> None:
         """Make the recorded alerts of a rule the evaluated ones; unchanged ones stay."""
         current = self.get(machine.id, condition.rule.name)

@@ -17,7 +17,9 @@ class Alert:
 
     `value` is the reading that began it, in `unit`. `closed_at` is the time at which its end became known. `past`: it
     was over when it became known. `retracted`: data that arrived late show that its condition did not last, so there
-    was no alert; its row is removed. `silenced_until` is the end of the silence that applies; None: none applies.
+    was no alert; its row is removed. `withdrawn`: it ended because its rule no longer applies or its machine was
+    retired, and nothing is known of its condition. `silenced_until` is the end of the silence that applies; None: none
+    applies.
     """
 
     machine: int
@@ -38,6 +40,7 @@ class Alert:
     silenced_until: int | None = None
     silence_reason: str = ""
     retracted: bool = False
+    withdrawn: bool = False
 
     @property
     def key(self) -> AlertKey:

@@ -84,7 +84,10 @@ def alert_message(alert: Alert, described: Description) -> Message:
 def resolved_message(alert: Alert, described: Description) -> Message:
     """Return an alert that has ended."""
     resolved = ResolvedMessage(
-        **_alert_fields(alert, described), until=alert.ended_at or alert.started_at, past=alert.past
+        **_alert_fields(alert, described),
+        until=alert.ended_at or alert.started_at,
+        past=alert.past,
+        withdrawn=alert.withdrawn,
     )
     return _alert(topics.RESOLVED, alert, resolved.encode())
 

@@ -19,7 +19,7 @@ RECENT_MAX = 10_000
 
 
 _FIXED = ("rule", "title", "severity", "unit", "past")
-_CHANGING = ("started_at", "ended_at", "closed_at", "detail", "value", "silenced_until", "silence_reason")
+_CHANGING = ("started_at", "ended_at", "closed_at", "detail", "value", "silenced_until", "silence_reason", "withdrawn")
 """Columns of an alert that change: data that arrive late may correct its begin and its value."""
 
 

@@ -27,7 +27,7 @@ class Problem:
     """An alert or incident. Times are milliseconds of the server's clock.
 
     `machine` is empty for an incident, whose `rule` is its kind, and whose `label` is one that all its machines have.
-    `until` is None while it lasts.
+    `until` is None while it lasts. `withdrawn`: its rule no longer applies; its condition may still hold.
     """
 
     org: str
@@ -44,6 +44,7 @@ class Problem:
     unit: str = ""
     until: int | None = None
     past: bool = False
+    withdrawn: bool = False
     acknowledged_by: str = ""
     acknowledged_at: int | None = None
     silenced_until: int | None = None

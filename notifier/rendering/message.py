@@ -74,7 +74,7 @@ def item_fields(item: NoticeItem, preferences: Preferences) -> dict[str, Any]:
         said["incidents"].get(problem.rule, problem.rule) if problem.is_incident else phrase(language, problem.title)
     )
     return {
-        "kind": said["kinds"][item.kind.value],
+        "kind": said["kinds"]["withdrawn" if _is_withdrawn(item) else item.kind.value],
         "severity": said["severities"].get(problem.severity, problem.severity),
         "name": _line(_name(problem, said)),
         "machine": problem.machine,
@@ -99,6 +99,7 @@ def document(item: NoticeItem) -> dict[str, Any]:
         **{name: getattr(problem, name) for name in shown},
         "labels": dict(problem.labels),
         "past": item.kind is NoticeKind.PAST,
+        "withdrawn": problem.withdrawn,
         "acknowledged_by": problem.acknowledged_by,
         "machines": list(problem.machines),
         "machine_count": problem.machine_count,
@@ -110,12 +111,17 @@ def tone(items: Sequence[NoticeItem]) -> Tone:
     lasting = [item.problem.severity for item in items if item.kind not in _OVER]
     if lasting:
         return "failure" if "critical" in lasting else "warning"
-    return "success" if any(item.kind is NoticeKind.RECOVERY for item in items) else "info"
+    recovered = any(item.kind is NoticeKind.RECOVERY and not item.problem.withdrawn for item in items)
+    return "success" if recovered else "info"
 
 
 def local_time(at: int, zone: str) -> str:
     """Return a time (milliseconds) to the minute in a time zone, with the zone's abbreviation."""
     return datetime.fromtimestamp(at / 1000, UTC).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def _is_withdrawn(item: NoticeItem) -> bool:
+    return item.kind is NoticeKind.RECOVERY and item.problem.withdrawn
 
 
 def _rendered(own: str, default: str, fields: Mapping[str, Any], org: str) -> str:

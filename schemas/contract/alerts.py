@@ -77,11 +77,13 @@ class AlertMessage(Payload):
 class ResolvedMessage(AlertMessage):
     """The last alert of a rule that ended, retained on `_resolved/{machine}/{rule}` for an hour after its end.
 
-    `past`: it lay entirely in the past when it became known, so it was never active.
+    `past`: it lay entirely in the past when it became known, so it was never active. `withdrawn`: it ended because its
+    rule was changed, disabled or removed, or its machine was retired; whether its condition still holds is not known.
     """
 
     until: Milliseconds
     past: bool = False
+    withdrawn: bool = False
 
 
 class IncidentMessage(Payload):

@@ -36,6 +36,7 @@ alert = Table(
     Column("ended_at", BigInteger, comment="null: open"),
     Column("closed_at", BigInteger, comment="when the end became known; null: open"),
     Column("past", Boolean, nullable=False, server_default="0", comment="was over when it became known"),
+    Column("withdrawn", Boolean, nullable=False, server_default="0", comment="ended without its condition ending"),
     Column("value", Float, comment="reading that began it"),
     Column("unit", String(32), comment="of the value"),
     Column("acknowledged_at", BigInteger, comment="null: not acknowledged"),

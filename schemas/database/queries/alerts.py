@@ -63,8 +63,16 @@ def list_rule_titles(engine: Engine, org_name: str) -> dict[str, str]:
 
 
 _LISTED = (
-    *("id", "org", "machine", "rule", "title", "severity", "detail", "value", "unit", "started_at", "ended_at", "past"),
-    *("acknowledged_at", "acknowledged_by", "acknowledged_comment", "silenced_until", "silence_reason"),
+    *("id", "org", "machine", "rule", "title", "severity", "detail", "value", "unit", "started_at", "ended_at"),
+    *(
+        "past",
+        "withdrawn",
+        "acknowledged_at",
+        "acknowledged_by",
+        "acknowledged_comment",
+        "silenced_until",
+        "silence_reason",
+    ),
 )
 
 

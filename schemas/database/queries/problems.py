@@ -53,6 +53,7 @@ class ListedProblem:
     severity: str
     started_at: int
     ended_at: int | None
+    withdrawn: bool = False
     title: str = ""
     detail: str = ""
     machine: str = ""
@@ -205,6 +206,7 @@ def _of_alert(row: Row[Any]) -> ListedProblem:
         severity=row.severity,
         started_at=row.started_at,
         ended_at=row.ended_at,
+        withdrawn=row.withdrawn,
         title=row.title,
         detail=row.detail,
         machine=row.machine,

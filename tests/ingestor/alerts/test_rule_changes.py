@@ -14,11 +14,17 @@ from ingestor.alerts.rule import Facts, rule
 from ingestor.storage.alert_store import read_rules
 from schemas.contract import topics
 from schemas.contract.alert_rules import DEFAULT_RULES, AlertRule
+from schemas.contract.alerts import ResolvedMessage
 from schemas.contract.messages import Vitals
 from schemas.contract.org_config import OrgConfig
 from schemas.database import tables
 
 BUSY = Vitals(cpu_percent=99.0, memory_percent=20.0, disk_percent=30.0)
+
+
+def withdrawn(fleet: Engine) -> list[bool]:
+    with fleet.connect() as connection:
+        return list(connection.scalars(select(tables.alert.c.withdrawn).order_by(tables.alert.c.id)))
 
 
 def alerts(fleet: Engine) -> list[tuple[str, int, int | None]]:
@@ -62,6 +68,9 @@ def test_a_rule_that_is_removed_disabled_or_changed_ends_its_alerts(
     ((_, _, ended),) = alerts(fleet)
     assert ended is not None
     assert ended >= at
+    assert withdrawn(fleet) == [True]
+    resolved = attic.bench.broker.retained[topics.RESOLVED.at(org="home", machine="attic", rule="hot")]
+    assert ResolvedMessage.decode(resolved.payload).withdrawn
     attic.report(90, BUSY)
     found = [(name, start >= at) for name, start, _ in alerts(fleet)[1:]]
     assert found == ([("hot", True)] if change == "changed" else [])
@@ -78,6 +87,7 @@ def test_another_threshold_of_the_health_parameters_is_the_same_rule(attic: Repo
     assert [end for _, _, end in alerts(fleet)] == [None]
     attic.report(80, Vitals(cpu_percent=99.0, memory_percent=1.0, disk_percent=1.0))
     assert [end is None for _, _, end in alerts(fleet)] == [False]
+    assert withdrawn(fleet) == [False]
 
 
 def test_a_machine_that_gets_other_labels_moves_between_rules(attic: Reporter, fleet: Engine) -> None:

@@ -48,6 +48,15 @@ def test_a_message_names_machine_problem_severity_and_local_time() -> None:
     assert found.tone == "success"
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_alert_whose_rule_no_longer_applies_is_not_said_to_be_resolved(language: str) -> None:
+    over = NoticeItem(NoticeKind.RECOVERY, replace(ALERT, until=BEGIN + 1_200_000))
+    found = message(replace(over, problem=replace(over.problem, withdrawn=True)), language=language)
+    assert found.title.split(":")[0] != message(over, language=language).title.split(":")[0]
+    assert found.tone == "info"
+    assert found.data["alerts"][0]["withdrawn"] is True
+
+
 def test_a_message_about_several_problems_lists_each() -> None:
     items = [NoticeItem(NoticeKind.PROBLEM, replace(ALERT, key=str(n), machine=f"m{n}")) for n in range(100)]
     found = message(*items)
@@ -68,7 +77,7 @@ def test_every_language_has_every_text(language: str) -> None:
     assert found.keys() == english.keys()
     for name in ("kinds", "severities", "incidents"):
         assert found[name].keys() == english[name].keys()
-    assert set(found["kinds"]) == {kind.value for kind in NoticeKind} - {"dropped"}
+    assert set(found["kinds"]) == {kind.value for kind in NoticeKind} - {"dropped"} | {"withdrawn"}
     if language != "en":
         assert found["kinds"]["problem"] in message(NoticeItem(NoticeKind.PROBLEM, ALERT), language=language).body
         assert (

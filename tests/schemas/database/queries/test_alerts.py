@@ -27,6 +27,7 @@ def test_alerts_are_listed_with_whose_they_are_and_those_that_are_over_when_aske
             "started_at": NOW - 5000,
             "ended_at": None,
             "past": False,
+            "withdrawn": False,
             "acknowledged_at": None,
             "acknowledged_by": None,
             "acknowledged_comment": None,
