@@ -87,8 +87,8 @@ class CollectorRunner:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Descriptions of all metrics of the active collectors."""
-        return tuple(metric for collector in self._on for metric in collector.metrics)[:METRICS_MAX]
+        """Descriptions of all metrics of the active collectors, each with its location."""
+        return tuple(_located(metric) for collector in self._on for metric in collector.metrics)[:METRICS_MAX]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -181,6 +181,12 @@ def _started(kind: type[Collector], settings: AgentSettings) -> Collector | None
     except Exception:  # one of the named places: a plug-in may raise anything
         log.exception("cannot start the collector %s", kind.__name__)
         return None
+
+
+def _located(metric: Metric) -> Metric:
+    """Return the description of a metric with the field of a sample in which it is found."""
+    location = metric.location or ("vitals" if metric.name in VITALS else "extra")
+    return metric.model_copy(update={"location": location})
 
 
 def _name(collector: Collector | None) -> str:

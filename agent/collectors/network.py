@@ -19,8 +19,8 @@ class Network(Collector):
     """
 
     metrics = (
-        Metric(name="network_received_bytes", unit="bytes", title="Network, received"),
-        Metric(name="network_sent_bytes", unit="bytes", title="Network, sent"),
+        Metric(name="network_received_bytes", unit="bytes", title="Network, received", kind="counter"),
+        Metric(name="network_sent_bytes", unit="bytes", title="Network, sent", kind="counter"),
     )
 
     def __init__(self, settings: AgentSettings) -> None:

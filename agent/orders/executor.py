@@ -101,7 +101,7 @@ class Executor:
             action, arguments = self._validation.authorize(order)
         except JournalError as error:
             reason: RejectionReason = "expired" if order.expires_at <= self._clock.now() else "journal"
-            self._reject(OrderRejected(reason, str(error), id_=order.id))
+            self._reject(OrderRejected(reason, str(error), id_=order.id, action=order.action))
         except OrderRejected as rejected:
             self._reject(rejected)
         else:
@@ -189,7 +189,8 @@ class Executor:
         self._count(rejected)
         if rejected.id is None:
             return
-        result = result_of(rejected.id, "rejected", self._clock.now(), rejected.reason, rejected.detail)
+        now, action = self._clock.now(), rejected.action
+        result = result_of(rejected.id, "rejected", now, rejected.reason, rejected.detail, action=action)
         self._outgoing.append(result)
         if rejected.order is not None:
             try:
@@ -232,7 +233,7 @@ class Executor:
             self._validation.require_alive(order)
             self._journal.start(started, result)
         except JournalError as error:
-            self._reject(OrderRejected("journal", str(error), id_=order.id))
+            self._reject(OrderRejected("journal", str(error), id_=order.id, action=order.action))
         except OrderRejected as rejected:
             self._reject(rejected)
         else:
@@ -277,7 +278,7 @@ class Executor:
         order = started.order
         log.info("%s %s%s, order %s", order.action, outcome.state, outcome.reason and f" ({outcome.reason})", order.id)
         self._started.pop(order.id, None)
-        result = final_result(order.id, self._clock.now(), outcome)
+        result = final_result(order, self._clock.now(), outcome)
         self._outgoing.append(result)
         self._unsaved[order.id] = (started, result)
         self._save()
@@ -293,4 +294,4 @@ class Executor:
 
 
 def _running(started: StartedOrder) -> Result:
-    return result_of(started.order.id, "running", started.at)
+    return result_of(started.order.id, "running", started.at, action=started.order.action)

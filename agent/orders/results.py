@@ -5,7 +5,7 @@ import re
 from agent.action import Outcome
 from agent.orders.journal import Journal
 from runtime.clock import Clock
-from schemas.contract.commands import OUTPUT_MAX, Result
+from schemas.contract.commands import OUTPUT_MAX, Order, Result
 
 REPEAT_SECONDS = 10.0
 REPEAT_MOST_SECONDS = 60.0
@@ -16,12 +16,18 @@ DETAIL_MAX = 1000
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-def result_of(id_: str, state: str, at: int, reason: str = "", detail: str = "") -> Result:
-    """Return the result of the order with this id; its session is left to the publisher."""
+def result_of(
+    id_: str, state: str, at: int, reason: str = "", detail: str = "", *, action: str | None = None
+) -> Result:
+    """Return the result of the order with this id; its session is left to the publisher.
+
+    `action`: that of the order, if it is authentic.
+    """
     return Result.model_validate(
         {
             "session": 1,
             "id": id_,
+            "action": action,
             "state": state,
             "at": at,
             "reason": reason[:32],
@@ -30,11 +36,12 @@ def result_of(id_: str, state: str, at: int, reason: str = "", detail: str = "")
     )
 
 
-def final_result(id_: str, at: int, outcome: Outcome) -> Result:
+def final_result(order: Order, at: int, outcome: Outcome) -> Result:
     """Return the result of an order that has ended."""
     output, cut = (None, False) if outcome.output is None else _printable(outcome.output)
     more = {"exit_code": outcome.exit_code, "output": output, "output_truncated": cut or outcome.output_truncated}
-    return result_of(id_, outcome.state, at, outcome.reason, outcome.detail).model_copy(update=more)
+    result = result_of(order.id, outcome.state, at, outcome.reason, outcome.detail, action=order.action)
+    return result.model_copy(update=more)
 
 
 class ResultRepeater:

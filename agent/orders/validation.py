@@ -29,16 +29,25 @@ RejectionReason = Literal["signature", "target", "expired", "future", "journal",
 
 
 class OrderRejected(Exception):  # noqa: N818 - a verdict, not a defect
-    """The order may not run. `order` is set when a trusted key has certainly issued it to this machine."""
+    """The order may not run. `order` is set when a trusted key has certainly issued it to this machine, and `action`
+    when a trusted key has signed it.
+    """
 
     def __init__(
-        self, reason: RejectionReason, detail: str, *, id_: str | None = None, order: Order | None = None
+        self,
+        reason: RejectionReason,
+        detail: str,
+        *,
+        id_: str | None = None,
+        action: str | None = None,
+        order: Order | None = None,
     ) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
         self.order = order
         self.id = order.id if order is not None else id_
+        self.action = order.action if order is not None else action
 
 
 class OrderValidation:
@@ -59,7 +68,7 @@ class OrderValidation:
         except SignatureError as error:
             raise OrderRejected("signature", str(error), id_=_claimed_id(signed)) from None
         if (order.org, order.machine) != (self._settings.org, self._settings.machine):
-            raise OrderRejected("target", "the order is for another machine", id_=order.id)
+            raise OrderRejected("target", "the order is for another machine", id_=order.id, action=order.action)
         return order
 
     def require_issued(self, order: Order) -> None:

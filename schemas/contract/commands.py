@@ -117,11 +117,13 @@ class Result(Payload):
 
     `reason` is a code (`interrupted`, `signature`, `expired`, `not-allowed`, `arguments`, `timeout`, …), `detail` a
     sentence for people. `exit_code` and `output` are null where the action has none; `output_truncated` tells that the
-    output was longer than OUTPUT_MAX characters. `at` is the machine's clock.
+    output was longer than OUTPUT_MAX characters. `at` is the machine's clock. `action` is the order's; null if the
+    machine does not trust the order that claims this id.
     """
 
     session: Session
     id: RandomId
+    action: MetricName | None = Field(default=None, exclude_if=lambda value: value is None)
     state: Literal["running", "succeeded", "failed", "rejected"]
     at: Milliseconds
     reason: Code = ""

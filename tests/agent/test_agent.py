@@ -210,7 +210,9 @@ def test_the_inventory_says_what_is_measured(bench: Bench) -> None:
     bench.step()
 
     (info,) = bench.all(topics.INFO, Info)
-    assert info.metrics == Fake.metrics
+    assert [(metric.name, metric.location) for metric in info.metrics] == [
+        (metric.name, "vitals" if metric.name in VITALS else "extra") for metric in Fake.metrics
+    ]
     assert info.interval_seconds == 10.0
 
 

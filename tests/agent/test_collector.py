@@ -15,6 +15,7 @@ import agent.collectors
 from agent.collector import Collector, CollectorRunner, Readings, discover
 from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import EXTRA_MAX, METRICS_MAX, VITALS, Metric
+from schemas.contract.units import UNITS
 
 SETTINGS = AgentSettings(data=Path("unused"), machine="attic")
 
@@ -288,3 +289,7 @@ def test_the_shipped_collectors_describe_every_vital_and_nothing_else() -> None:
     runner = CollectorRunner(discover(agent.collectors, SETTINGS), timeout_seconds=5)
 
     assert sorted(metric.name for metric in runner.metrics) == sorted(VITALS)
+    assert {metric.location for metric in runner.metrics} == {"vitals"}
+    assert {metric.unit for metric in runner.metrics} <= UNITS.keys()
+    counters = {metric.name for metric in runner.metrics if metric.kind == "counter"}
+    assert counters == {"network_received_bytes", "network_sent_bytes"}

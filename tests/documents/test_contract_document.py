@@ -36,6 +36,7 @@ from schemas.contract.commands import CommandMessage, Order
 from schemas.contract.enrolment import EnrolRequest
 from schemas.contract.messages import ContractModel, Payload
 from schemas.contract.org_config import OrgConfig
+from schemas.contract.units import UNITS
 from schemas.fleet.organisation import SETTINGS
 
 CONTRACT = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
@@ -216,6 +217,11 @@ def test_the_test_vector_has_signed_the_examples() -> None:
 def test_the_record_of_the_example_is_that_of_its_secret() -> None:
     (example,) = examples(EnrolRequest)
     assert verify_secret("an-example-secret", EnrolRequest.decode(example.encode()).secret_hash)
+
+
+def test_the_units_are_those_of_the_code() -> None:
+    table = CONTRACT.partition("| unit | UCUM |")[2].partition("\n\n")[0]
+    assert dict(re.findall(r"^\| `(.+?)` \| `(.+?)` \|$", table, re.MULTILINE)) == UNITS
 
 
 # Limits

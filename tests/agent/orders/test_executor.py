@@ -60,6 +60,7 @@ def test_an_order_is_run_and_its_progress_and_outcome_are_said(machine: AgentUnd
     assert machine.lines == ["once"]
     assert machine.states(order) == ["running", "succeeded"]
     assert (result.reason, result.detail) == ("", "appended")
+    assert {each.action for each in machine.results()} == {"append"}
     assert result.session == machine.statuses[-1].session
     assert machine.executor.counts == {"started": 1}
 
@@ -219,6 +220,7 @@ def test_an_order_that_is_not_for_this_machine_is_refused(
     result = machine.outcome(machine.operator.order(values.pop("action"), **values))
 
     assert (result.state, result.reason) == ("rejected", reason)
+    assert result.action == facts.get("action", "append")
     assert result.detail
     assert machine.executor.counts == {reason: 1}
     assert machine.lines == []
@@ -268,7 +270,8 @@ def test_a_forged_refusal_does_not_stand_in_the_way_of_the_genuine_order(machine
     order = line(machine)
     forged = order.model_copy(update={"signature": "0" * 128})
 
-    assert machine.outcome(forged).reason == "signature"
+    result = machine.outcome(forged)
+    assert (result.reason, result.action) == ("signature", None), "what it claims proves nothing"
     machine.forget()
     assert machine.outcome(order).state == "succeeded"
 
