@@ -13,8 +13,8 @@ from notifier.storage import state_store
 from notifier.storage.state_store import commit, decode_items, prune, read_known, recipient_of
 from schemas.people import deliveries
 from schemas.people.destinations import Destination, add_destination, find_destination, remove_destination
-from schemas.people.notification_tables import metadata, told
-from schemas.people.people_store import open_people_store
+from schemas.people.notification_tables import told
+from schemas.people.people_store import SHARED, open_people_store
 from schemas.people.secret_box import SecretBox
 
 NOW = 1_780_000_000_000
@@ -25,7 +25,8 @@ DAY = 86_400_000
 def store(each_database_url: str) -> Iterator[Engine]:
     engine = open_people_store(each_database_url)
     yield engine
-    metadata.drop_all(engine)
+    for metadata in SHARED:
+        metadata.drop_all(engine)
     engine.dispose()
 
 
