@@ -26,7 +26,7 @@ need faketime faketime
 
 modules() { # of node: foreign clients of the brokers
     cd "$(dirname "$0")/node"
-    if [ -d node_modules ] || ! command -v npm >/dev/null 2>&1; then return; fi
+    if [ node_modules/.package-lock.json -nt package-lock.json ] || ! command -v npm >/dev/null 2>&1; then return; fi
     npm ci --no-audit --no-fund --ignore-scripts --silent ||
         echo "some tests will be skipped; to run them: npm ci in tests/support/node"
 }

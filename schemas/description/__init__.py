@@ -1,0 +1,1 @@
+"""The contract in a form that programs read, generated from topics and messages."""
