@@ -6,9 +6,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import agent, alerts, backup, brokers, contract, dead_letters, export, machines, report, run, silence, watch
+from cli import agent, alerts, backup, brokers, dead_letters, export, machines, report, run, silence, watch
 from cli.access import api_token, key, org, principal, token, user
 from cli.act import command, commands
+from cli.contract import document
 from cli.notify import command as notify
 from cli.rules import rule
 from cli.up import command as up
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (up, run, machines, watch, backup, export, report, brokers, contract, command):
+for group in (up, run, machines, watch, backup, export, report, brokers, document, command):
     app.add_typer(group.app)
 for name, group in {
     "agent": agent,
