@@ -4,15 +4,14 @@ import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from screens import grave, photograph, settled
@@ -36,16 +35,6 @@ class Installation:
     data: Path
     url: str
 
-    def set_threshold(self, percent: float) -> None:
-        """Change the rule on memory, which then holds for this machine or not."""
-        with sqlite3.connect(self.data / "dashfleet.db", timeout=30) as connection:
-            values = "threshold = ?, for_seconds = 0, clear_seconds = 0, changed_at = ?"
-            connection.execute(
-                f"UPDATE alert_rule SET {values} WHERE name = 'memory'",  # noqa: S608 - constants
-                (percent, time.time_ns() // 1_000_000),
-            )
-        connection.close()
-
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
@@ -53,7 +42,6 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     environment = {**os.environ, "DASHFLEET_NOTIFIER_ALLOW_PRIVATE": "true", "DASHFLEET_DATA": str(data)}
     subprocess.run([*COMMAND, "setup"], check=True, env=environment, capture_output=True)
     found = Installation(data, f"http://127.0.0.1:{port}")
-    found.set_threshold(0.0)
     ports = ["--broker-port", str(free_port()), "--dashboard-port", str(port)]
     with (data / "up.log").open("wb") as log:
         process = subprocess.Popen([*COMMAND, "up", *ports, "--interval", "1"], env=environment, stdout=log, stderr=log)
@@ -100,6 +88,37 @@ def add(page: Page, name: str, service: str, values: dict[str, str]) -> Locator:
     return dialog
 
 
+@contextmanager
+def many_processes(number: int) -> Iterator[None]:
+    """Run processes that do nothing."""
+    running = [subprocess.Popen(["sleep", "600"]) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for each in running:
+            each.kill()
+        for each in running:
+            each.wait()
+
+
+def add_rule(page: Page, title: str, metric: str, threshold: float) -> None:
+    """Add a rule without durations on the page of rules, and return to the destinations."""
+    page.get_by_role("link", name="Rules").click()
+    page.get_by_role("button", name="New rule …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Title").fill(title)
+    dialog.get_by_role("combobox", name=re.compile("Metric")).click()
+    page.get_by_role("option", name=metric, exact=True).click()
+    for label, value in {"Value": f"{threshold:g}", "Begins after (s)": "0", "Ends after (s)": "0"}.items():
+        dialog.get_by_label(label, exact=True).fill(value)
+        dialog.get_by_label(label, exact=True).press("Tab")
+    dialog.get_by_role("button", name="Preview").click()
+    dialog.get_by_role("button", name="Save rule").click()
+    expect(dialog).to_contain_text("Done", timeout=15_000)
+    dialog.get_by_role("button", name="Close").click()
+    page.get_by_role("link", name="Notifications").click()
+
+
 def stored_url(installation: Installation, name: str) -> str:
     """Return the URL of a destination, with its secrets."""
     directory = StateDirectory(installation.data)
@@ -127,9 +146,10 @@ def test_a_mail_and_a_post_arrive_after_following_the_page_alone(browser: Browse
         dialog.get_by_role("button", name="Send test message").click()
         expect(dialog.get_by_text("queued as 4711")).to_be_visible()
         dialog.get_by_role("button", name="Close").click()
-        wait_until(lambda: "problem" in kinds(stub), seconds=60)
-        wait_until(lambda: any("Memory nearly full" in each for each in mailbox.subjects), seconds=60)
-        installation.set_threshold(99.9)
+        add_rule(page, "Too many processes", "Processes", len(psutil.pids()) + 200)
+        with many_processes(400):
+            wait_until(lambda: "problem" in kinds(stub), seconds=60)
+            wait_until(lambda: any("Too many processes" in each for each in mailbox.subjects), seconds=60)
         wait_until(lambda: "recovery" in kinds(stub), seconds=60)
         wait_until(lambda: any(each.startswith("Resolved") for each in mailbox.subjects), seconds=60)
         assert kinds(stub) == ["problem", "recovery"]
