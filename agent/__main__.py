@@ -19,7 +19,10 @@ import agent.actions
 import agent.collectors
 from agent import action
 from agent.agent import Agent
-from agent.collector import CollectorRunner, discover
+from agent.collection.detail_runner import DetailRunner
+from agent.collection.facts_publisher import FactsPublisher
+from agent.collection.sample_runner import CollectorRunner
+from agent.collector import discover, discover_details
 from agent.configuration import Configuration
 from agent.inventory import boot_id
 from agent.orders.executor import Executor
@@ -87,6 +90,9 @@ def build(settings: AgentSettings) -> Agent:
         sessions=SessionCounter(data / "session", clock),
         clock=clock,
         executor=_executor(settings, data, clock),
+        details=DetailRunner(
+            discover_details(agent.collectors, settings), settings, clock, FactsPublisher(data / "facts.json", clock)
+        ),
     )
 
 

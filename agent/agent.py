@@ -2,26 +2,26 @@
 
 Invariants:
 - Sampling never waits for the network: a step waits for it only until the next sample is due.
-- Live first: a sample is published the moment it is taken; waiting samples travel in batches, one at a time, the next
-  when the ingestor has acknowledged the last. So the ingestor sets the pace and an outage never becomes a storm.
+- Nor does it wait for readings of devices, which are taken beside it (`agent.collection.detail_runner`).
 - Samples leave the outbox only by `down/ack`, as stored or as rejected. A PUBACK means nothing here.
 - Every connection begins with a new session number, which is in the will, the birth and every message.
 - Orders belong to `agent.orders.executor`; here they are received, and their results published.
 """
 
 import logging
-from collections import Counter, deque
-from typing import Literal, Protocol
+from collections import Counter
+from typing import Any, Literal, Protocol
 
 from pydantic import ValidationError
 
 from agent.activity_log import ActivityLog
-from agent.collector import CollectorRunner
+from agent.collection.detail_runner import DetailRunner
+from agent.collection.sample_runner import CollectorRunner
 from agent.configuration import Configuration
 from agent.inventory import inventory
 from agent.orders.executor import Executor
-from agent.outbox.backfill import BackfillPacing, encoded
-from agent.outbox.outbox import SPILL_SECONDS, Outbox
+from agent.outbox.delivery import SampleDelivery
+from agent.outbox.outbox import Outbox
 from agent.sample_schedule import SampleSchedule
 from agent.session_counter import SessionCounter
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker
@@ -31,7 +31,7 @@ from runtime.settings.agent import AgentSettings
 from runtime.terminal import printable
 from schemas.contract import topics
 from schemas.contract.ack import Ack, Rejection
-from schemas.contract.messages import EARLIER_STREAMS_MAX, OfflineReason, Sample, Status, Telemetry
+from schemas.contract.messages import EARLIER_STREAMS_MAX, METRICS_MAX, OfflineReason, Status
 from schemas.contract.org_config import OrgConfig
 
 EVENTS_AT_ONCE = 100
@@ -66,6 +66,7 @@ class Agent:
         sessions: SessionCounter,
         clock: Clock,
         executor: Executor | None = None,
+        details: DetailRunner | None = None,
     ) -> None:
         self.restarting = False
         """Set when the agent is to stop and to be started again, in another process."""
@@ -81,6 +82,7 @@ class Agent:
         self._open_transport = open_transport
         self._outbox = outbox
         self._runner = runner
+        self._details = details
         self._sessions = sessions
         self._clock = clock
         self._backoff = Backoff()
@@ -89,9 +91,7 @@ class Agent:
         self._own = {"org": settings.org, "machine": settings.machine}
         self._schedule = SampleSchedule(self._settings, clock)
         self._outbox_due_at = clock.monotonic()
-        self._live: deque[tuple[int, float]] = deque()
-        """Samples that were published live: sequence number and time; backfill leaves them out until they spill."""
-        self._pacing = BackfillPacing(clock)
+        self._delivery = SampleDelivery(outbox, sessions, clock, self._publish)
         self._activity = ActivityLog(self._counts, clock)
         self._configure_collectors()
         self._transport = self._new_transport()
@@ -109,11 +109,14 @@ class Agent:
         for event in events:
             self._handle(event)
         self._step_executor()
-        if events or self._clock.monotonic() >= min(self._outbox_due_at, self._pacing.due_at):
+        self._step_details()
+        if self.connected and self._announced != self._to_announce():
+            self._publish_info()
+        if events or self._clock.monotonic() >= min(self._outbox_due_at, self._delivery.due_at):
             self._outbox_due_at = self._clock.monotonic() + OUTBOX_SECONDS
-            self._spill()
+            self._delivery.spill(connected=self.connected)
             if self.connected:
-                self._backfill()
+                self._delivery.backfill()
             self._activity.step()
 
     def stop(self, reason: OfflineReason | None = None) -> None:
@@ -133,10 +136,11 @@ class Agent:
         """Take a sample, publish it if the broker is connected, and return its sequence number."""
         self._schedule.advance()  # before collecting: a slow collector skips no sample
         vitals, extra = self._runner.collect()
-        sample = self._outbox.append(self._clock.now(), vitals, extra)
+        series = {} if self._details is None else self._details.take()
+        sample = self._outbox.append(self._clock.now(), vitals, extra, series)
         self._outbox_due_at = self._clock.monotonic()
-        if self.connected and self._publish_live(sample):
-            self._live.append((sample.seq, self._clock.monotonic()))
+        if self.connected:
+            self._delivery.send_live(sample)
         return sample.seq
 
     def restart(self, reason: OfflineReason) -> None:
@@ -159,7 +163,9 @@ class Agent:
         )
 
     def _wait_seconds(self) -> float:
-        due_at = min(self._schedule.due_at, self._pacing.due_at)
+        due_at = min(self._schedule.due_at, self._delivery.due_at)
+        if self._details is not None:
+            due_at = min(due_at, self._details.next_step_at(self._schedule.due_at))
         if self._executor is not None:
             due_at = min(due_at, self._executor.due_at)
         return max(0.0, min(STEP_SECONDS, due_at - self._clock.monotonic()))
@@ -172,8 +178,14 @@ class Agent:
             self._publish(topics.RESULT, result.model_copy(update={"session": self._sessions.current}).encode())
         if self._executor.configuration.revision != self._revision:
             self._reconfigure(self._executor.configuration)
-        elif self.connected and self._announced != self._to_announce():
-            self._publish_info()
+
+    def _step_details(self) -> None:
+        """Read devices a little before the sample that carries them, and publish lists that have changed."""
+        if self._details is None:
+            return
+        self._details.step(self._schedule.due_at)
+        if self.connected:
+            self._details.publish_facts(self._sessions.current, self._publish_facts)
 
     def _reconfigure(self, configuration: Configuration) -> None:
         """Apply the configuration, and reconnect, which proves that the agent can connect with it."""
@@ -181,41 +193,36 @@ class Agent:
         self._configure_collectors()
         self._schedule.reconfigure(self._settings)
         self._transport.close()
-        self._live.clear()
-        self._pacing.connection_lost()
+        self._delivery.connection_lost()
         self._transport = self._new_transport()
 
     def _configure_collectors(self) -> None:
         if self._executor is not None:
             self._runner.off = self._executor.configuration.collectors_off
+        if self._details is not None:
+            self._details.off = self._runner.off
+            self._details.reconfigure(self._settings)
 
     def _counts(self) -> Counter[str]:
         counts = Counter({"messages rejected": self.rejected, "samples rejected": self.rejected_samples})
-        counts.update({f"failures of {name}": number for name, number in self._runner.failures.items()})
+        failures = self._runner.failures + (Counter() if self._details is None else self._details.failures)
+        counts.update({f"failures of {name}": number for name, number in failures.items()})
         if self._executor is not None:
             counts.update({f"orders {reason}": number for reason, number in self._executor.counts.items()})
         return counts
 
     def _to_announce(self) -> object:
-        return self._executor and (self._executor.keys.ids, self._executor.configuration.version)
-
-    def _publish_live(self, sample: Sample) -> bool:
-        telemetry = Telemetry(
-            **dict(sample),
-            session=self._sessions.current,
-            stream=self._outbox.stream,
-            oldest_seq=self._outbox.oldest_seq,
-            dropped=self._outbox.dropped,
-        )
-        return self._publish(topics.TELEMETRY, telemetry.encode())
+        """Return what `info` says of changing things: when that changes, `info` is published again."""
+        orders = self._executor and (self._executor.keys.ids, self._executor.configuration.version)
+        # Of what was cut only the collectors' names: numbers of devices change all the time.
+        return orders, self._details and (self._details.names, self._details.truncated.keys())
 
     def _handle(self, event: Event) -> None:
         match event:
             case Connected():
                 self._publish_birth(event)
             case Disconnected():
-                self._live.clear()
-                self._pacing.connection_lost()
+                self._delivery.connection_lost()
                 self._log_problem(event.reason)
             case Message():
                 try:
@@ -239,6 +246,8 @@ class Agent:
         self._publish(topics.STATUS, self._status("online"))
         if self._executor is not None:
             self._executor.connected()
+        if self._details is not None:
+            self._details.connected()
         self._publish_info()
 
     def _publish_info(self) -> None:
@@ -248,10 +257,11 @@ class Agent:
             session=self._sessions.current,
             stream=self._outbox.stream,
             at=self._clock.now(),
-            metrics=self._runner.metrics,
+            metrics=(self._runner.metrics + (self._details.metrics if self._details else ()))[:METRICS_MAX],
             earlier_streams=self._outbox.earlier_streams(EARLIER_STREAMS_MAX),
-            collectors=self._runner.names,
-            collectors_off=tuple(sorted(self._runner.off)),
+            collectors=(self._runner.names + (self._details.names if self._details else ()))[:METRICS_MAX],
+            collectors_off=tuple(sorted(self._runner.off))[:METRICS_MAX],
+            **({} if self._details is None else _series_fields(self._details)),
             **({} if self._executor is None else self._executor.facts()),
         )
         self._publish(topics.INFO, info.encode())
@@ -280,7 +290,7 @@ class Agent:
             self._rejection_log.warning(each.reason, "the ingestor rejected %s (%s): %s", *_shown(each))
         if self._executor is not None:
             self._executor.acked(ack.results)
-        self._pacing.acked(ack)
+        self._delivery.acked(ack)
 
     def _handle_org_config(self, config: OrgConfig) -> None:
         self._backoff.first_seconds = config.reconnect_spread_seconds
@@ -301,27 +311,13 @@ class Agent:
         log.warning("the retained status of this machine was not its own or too late: publishing it again")
         self._publish(topics.STATUS, self._status("online"))
 
-    def _spill(self) -> None:
-        """Write to disk what the ingestor has not acknowledged in time."""
-        if not self.connected:
-            self._outbox.spill()
-            return
-        while self._live and self._clock.monotonic() - self._live[0][1] > SPILL_SECONDS:
-            self._live.popleft()
-        self._outbox.spill(before_seq=self._live[0][0] if self._live else None)
-
-    def _backfill(self) -> None:
-        if not self._pacing.may_send():
-            return
-        batch = self._outbox.batch(self._pacing.limit, before_seq=self._live[0][0] if self._live else None)
-        if batch is None:
-            return
-        samples, payload = encoded(batch, self._sessions.current)
-        if self._publish(topics.BACKFILL, payload):
-            self._pacing.sent(batch.stream, samples[-1].seq)
-
     def _publish(self, topic: topics.Topic, payload: bytes) -> bool:
         return self._transport.publish(self._message(topic, payload))
+
+    def _publish_facts(self, kind: str, payload: bytes) -> bool:
+        return self._transport.publish(
+            Message(topics.FACTS.at(**self._own, kind=kind), payload, topics.FACTS.qos, topics.FACTS.retain)
+        )
 
     def _message(self, topic: topics.Topic, payload: bytes) -> Message:
         return Message(topic.at(**self._own), payload, topic.qos, topic.retain)
@@ -338,6 +334,10 @@ class Agent:
             at=self._clock.now(),
             interval_seconds=self._settings.interval_seconds,
         ).encode()
+
+
+def _series_fields(details: DetailRunner) -> dict[str, Any]:
+    return {"truncated": details.truncated, "detail_interval_seconds": details.interval_seconds}
 
 
 def _shown(rejection: Rejection) -> list[str]:

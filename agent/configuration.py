@@ -70,8 +70,8 @@ class Configuration:
 
     @property
     def collectors_off(self) -> frozenset[str]:
-        """Names of the collectors that are switched off."""
-        return frozenset(self._file.in_force.requested.collectors_off)
+        """Names of the collectors that the owner or an operator has switched off."""
+        return frozenset((*self._owners.collectors_off, *self._file.in_force.requested.collectors_off))
 
     @property
     def version(self) -> int:

@@ -2,6 +2,7 @@
 
 Invariants:
 - Loading a plug-in runs foreign code: one that cannot be loaded is logged and skipped, and costs no other.
+- A package is searched with its sub-packages.
 - Names are unique. A plug-in of the package wins over an entry point of the same name, and the earlier over the later;
   a warning names the one that is ignored.
 """
@@ -48,6 +49,8 @@ def _from_package(
     for entry in sorted(pkgutil.iter_modules(package.__path__), key=lambda entry: entry.name):
         origin = f"{package.__name__}.{entry.name}"
         module = _loaded(origin, lambda origin=origin: importlib.import_module(origin))  # type: ignore[misc]
+        if entry.ispkg and module is not None:
+            yield from _from_package(module, accepts, source)
         for _, value in inspect.getmembers(module, accepts) if module else ():
             if source(value).__module__ == origin:
                 yield origin, value

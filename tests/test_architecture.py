@@ -50,7 +50,9 @@ ONLY_IN = {
 }
 MAY_CATCH_EVERYTHING = {
     "runtime/plugins.py": 1,  # around a plug-in: loading it
-    "agent/collector.py": 2,  # around a plug-in: starting it, running it
+    "agent/collector.py": 1,  # around a plug-in: starting it
+    "agent/collection/sample_runner.py": 1,  # around a plug-in: running it
+    "agent/collection/detail_round.py": 1,  # around a plug-in: running it
     "agent/inventory.py": 1,  # around a fact of the system: psutil raises whatever an odd /proc makes it raise
     "agent/action.py": 1,  # around a plug-in: one thing that it does
     "ingestor/intake/message_handlers.py": 1,  # around one message

@@ -10,8 +10,8 @@ Invariants:
 from agent.outbox.outbox import OutboxBatch
 from runtime.clock import Clock
 from schemas.contract.ack import Ack
-from schemas.contract.backfill import Backfill
-from schemas.contract.messages import BACKFILL_MAX_SAMPLES, EXTRA_MAX, Sample
+from schemas.contract.backfill import BATCH_COLUMNS_MAX, Backfill
+from schemas.contract.messages import BACKFILL_MAX_SAMPLES, EXTRA_MAX, SERIES_MAX, Sample
 
 FIRST_SECONDS = 10.0
 MOST_SECONDS = 300.0
@@ -73,11 +73,20 @@ def encoded(batch: OutboxBatch, session: int) -> tuple[list[Sample], bytes]:
     """Return the first samples of a batch, as many as fit into one message, and that message."""
     samples = batch.samples
     while True:
-        names = {name for sample in samples for name in sample.extra}
-        if len(names) <= EXTRA_MAX:
+        if _columns_fit(samples):
             payload = Backfill.of(
                 samples, session=session, stream=batch.stream, oldest_seq=batch.oldest_seq, dropped=batch.dropped
             ).encode()
             if len(payload) <= BACKFILL_MAX_BYTES or len(samples) == 1:
                 return samples, payload
         samples = samples[: len(samples) // 2]
+
+
+def _columns_fit(samples: list[Sample]) -> bool:
+    """Return whether the samples have no more columns together than a batch: metrics and devices come and go."""
+    columns = {(metric, device) for sample in samples for metric, by in sample.series.items() for device in by}
+    return (
+        len({name for sample in samples for name in sample.extra}) <= EXTRA_MAX
+        and len(columns) <= BATCH_COLUMNS_MAX
+        and len({metric for metric, _ in columns}) <= SERIES_MAX
+    )

@@ -17,7 +17,6 @@ Invariants:
 7. Only the start may refuse. Later no disk error leaves the outbox, and `disk_failures` counts those of the cold store.
 """
 
-import json
 import logging
 import secrets
 import sqlite3
@@ -28,12 +27,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from agent.outbox.cold_store import ColdStore, open_or_replace, refuse_if_locked
-from agent.outbox.queued_sample import QueuedSample, SampleStream, StreamRange, first_transaction, merged, ranges_of
+from agent.outbox.queued_sample import (
+    QueuedSample,
+    SampleStream,
+    StreamRange,
+    encoded_body,
+    first_transaction,
+    merged,
+    ranges_of,
+)
 from agent.outbox.sample_file import FileContents, SampleFile, StreamFigures
 from agent.sqlite_file import is_corrupt, is_locked, move_aside
 from runtime.clock import Clock
 from schemas.contract.ack import Range
-from schemas.contract.messages import INTEGER_MAX, EarlierStream, Extra, Sample, Vitals
+from schemas.contract.messages import INTEGER_MAX, EarlierStream, Extra, Sample, Series, Vitals
 
 SPILL_SECONDS = 20.0
 HOT_MAX_BYTES = 4 << 20
@@ -121,11 +128,11 @@ class Outbox:
             for stream, (oldest, dropped) in figures
         ]
 
-    def append(self, sampled_at: int, vitals: Vitals, extra: Extra) -> Sample:
+    def append(self, sampled_at: int, vitals: Vitals, extra: Extra, series: Series | None = None) -> Sample:
         """Number a sample and store it. `sampled_at`: milliseconds of the machine's clock."""
-        body = json.dumps([vitals.model_dump(exclude_none=True), extra], separators=(",", ":"))
+        body = encoded_body(vitals, extra, series or {})
         seq = self._in_hot(lambda hot: self._append_to(hot, sampled_at, body))
-        return Sample.model_construct(seq=seq, sampled_at=sampled_at, vitals=vitals, extra=extra)
+        return Sample.model_construct(seq=seq, sampled_at=sampled_at, vitals=vitals, extra=extra, series=series or {})
 
     def ack(self, stream: str, ranges: Sequence[Range]) -> None:
         """Delete the samples with these numbers. Unknown streams and numbers are ignored."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from schemas.contract.messages import Sample
+from schemas.contract.messages import Extra, Sample, Series, Vitals
 
 _TRANSACTION_BYTES = 64 << 10
 _OVERHEAD_BYTES = 64
@@ -19,7 +19,7 @@ class SampleStream(NamedTuple):
 
 
 class QueuedSample(NamedTuple):
-    """A waiting sample; `body` holds the readings as JSON."""
+    """A waiting sample; `body` holds the readings as JSON: vitals, extra, and series if there are any."""
 
     stream_id: int
     seq: int
@@ -33,8 +33,15 @@ class QueuedSample(NamedTuple):
 
     def decoded(self) -> Sample:
         """Return the sample. Raises ValueError or TypeError when the body is damaged."""
-        vitals, extra = json.loads(self.body)
-        return Sample.model_validate({"seq": self.seq, "sampled_at": self.sampled_at, "vitals": vitals, "extra": extra})
+        vitals, extra, *more = json.loads(self.body)
+        readings = {"vitals": vitals, "extra": extra, "series": more[0] if more else {}}
+        return Sample.model_validate({"seq": self.seq, "sampled_at": self.sampled_at, **readings})
+
+
+def encoded_body(vitals: Vitals, extra: Extra, series: Series) -> str:
+    """Return the readings of a sample as QueuedSample has them. Most samples have no series, and no third element."""
+    readings = [vitals.model_dump(exclude_none=True), extra]
+    return json.dumps([*readings, series] if series else readings, separators=(",", ":"), ensure_ascii=False)
 
 
 class StreamRange(NamedTuple):

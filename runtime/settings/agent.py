@@ -24,8 +24,14 @@ class AgentSettings(ClientSettings):
     org: OrgId = Field("home", description="Organisation the machine belongs to")
     machine: MachineId = Field(description="Machine id in topics; derived from the hostname if unset")
     interval_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = Field(10.0, description="Time between two samples")
+    detail_interval_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = Field(
+        60.0, description="Time between two readings of devices (mounts, interfaces, containers) and lists"
+    )
     labels: Labels = Field(default_factory=dict, description="Labels to group machines by")
     disk_path: Path = Field(Path("/"), description="File system whose usage is reported as the disk vital")
+    collectors_off: list[MetricName] = Field(
+        default_factory=list, description="Collectors to switch off, by name (docs/collectors.md)"
+    )
     ignored_sensors: list[str] = Field(
         default_factory=list,
         description="Temperature sensors to ignore, as CHIP or CHIP/LABEL; * stands for any characters",

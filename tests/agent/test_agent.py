@@ -11,7 +11,8 @@ from clocks import Clock
 from outboxes import OutboxMachine, count_waiting
 
 from agent.agent import STEP_SECONDS, Agent
-from agent.collector import Collector, CollectorRunner, Readings
+from agent.collection.sample_runner import CollectorRunner
+from agent.collector import Collector, Readings
 from agent.outbox.backfill import BACKFILL_MAX_BYTES
 from agent.outbox.outbox import SPILL_SECONDS, Outbox
 from agent.session_counter import SessionCounter

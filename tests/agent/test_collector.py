@@ -12,7 +12,8 @@ from distributions import install
 from waiting import wait_until
 
 import agent.collectors
-from agent.collector import Collector, CollectorRunner, Readings, discover
+from agent.collection.sample_runner import CollectorRunner
+from agent.collector import Collector, Readings, discover
 from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import EXTRA_MAX, METRICS_MAX, VITALS, Metric
 from schemas.contract.units import UNITS

@@ -16,7 +16,7 @@ from outboxes import count_waiting
 from sqlalchemy import Engine, func, select
 
 from agent.agent import Agent
-from agent.collector import CollectorRunner
+from agent.collection.sample_runner import CollectorRunner
 from agent.inventory import boot_id
 from agent.outbox.outbox import Outbox
 from agent.session_counter import SessionCounter

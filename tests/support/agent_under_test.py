@@ -1,7 +1,7 @@
 """An agent that takes orders, with a broker in memory and a manual clock, and its operator."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ from waiting import wait_until
 import agent.actions
 from agent.action import Action, ActionContext, Arguments, NoArguments, Outcome, action, discover
 from agent.agent import Agent
-from agent.collector import Collector, CollectorRunner, Readings
+from agent.collection.detail_runner import DetailRunner
+from agent.collection.facts_publisher import FactsPublisher
+from agent.collection.sample_runner import CollectorRunner
+from agent.collector import Collector, DetailCollector, Readings
 from agent.configuration import Configuration
 from agent.orders.executor import Executor
 from agent.orders.journal import Journal, create_before_keys
@@ -26,6 +29,7 @@ from schemas.contract import topics
 from schemas.contract.ack import Ack
 from schemas.contract.commands import CommandMessage, Desired, Result
 from schemas.contract.enrolment import EnrolledKey
+from schemas.contract.facts import FactsMessage
 from schemas.contract.messages import Info, Metric, OfflineReason, Signed, Status, Telemetry
 from schemas.contract.signing import public_key
 
@@ -105,11 +109,15 @@ class AgentUnderTest:
         self.file = directory / "appended"
         self.boot = "b" * 32
         self.processes = 0
+        self.detail_collectors: Sequence[DetailCollector] = ()
         self.monotonic = clock.monotonic
         self.broker = MemoryBroker()
         self.heard: list[Message] = []
         self._observer = MemoryTransport(
-            self.broker, client_id="observer", subscriptions=[("dashfleet/v1/+/+/up/+", 1)], pass_time=lambda _: None
+            self.broker,
+            client_id="observer",
+            subscriptions=[("dashfleet/v1/+/+/up/+", 1), (topics.FACTS.filter(), 1)],
+            pass_time=lambda _: None,
         )
         self._observer.receive(1, 0)
         self.actions: dict[str, Action[Any]] = {**discover(agent.actions), "append": appending(self.file)}
@@ -138,6 +146,13 @@ class AgentUnderTest:
             boot=self.boot,
             clock=self.clock,
         )
+        self.details = DetailRunner(
+            self.detail_collectors,
+            self.settings,
+            self.clock,
+            FactsPublisher(self.directory / "facts.json", self.clock),
+            start=lambda work: work(),
+        )
         self.runner = CollectorRunner([Warmth(self.settings), Load(self.settings)], timeout_seconds=5)
         self.outbox = Outbox(
             self.directory / "outbox.db", self.directory / "hot.db", max_bytes=1 << 20, boot="boot", clock=self.clock
@@ -150,6 +165,7 @@ class AgentUnderTest:
             sessions=SessionCounter(self.directory / "session", self.clock),
             clock=self.clock,
             executor=self.executor,
+            details=self.details,
         )
         self.step(3)
 
@@ -221,6 +237,11 @@ class AgentUnderTest:
     def statuses(self) -> list[Status]:
         return [Status.decode(message.payload) for message in self._heard(topics.STATUS)]
 
+    def facts(self, kind: str) -> list[FactsMessage | None]:
+        """Return all messages of a kind, None for those that cleared it."""
+        found = self._heard(topics.FACTS, kind=kind)
+        return [FactsMessage.decode(message.payload) if message.payload else None for message in found]
+
     @property
     def samples(self) -> list[Telemetry]:
         return [Telemetry.decode(message.payload) for message in self._heard(topics.TELEMETRY)]
@@ -233,9 +254,9 @@ class AgentUnderTest:
         self._heard(topics.RESULT)
         self.heard.clear()
 
-    def _heard(self, topic: topics.Topic) -> list[Message]:
+    def _heard(self, topic: topics.Topic, **levels: str) -> list[Message]:
         self.heard += [event for event in self._observer.receive(100_000, 0) if isinstance(event, Message)]
-        return [message for message in self.heard if message.topic == topic.at(**OWN)]
+        return [message for message in self.heard if message.topic == topic.at(**OWN, **levels)]
 
     def _open_transport(self, *, subscriptions: list[tuple[str, int]], will: WillMaker, backoff: Backoff) -> Transport:
         del backoff

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 import agent.collectors
-from agent.collector import CollectorRunner, discover
+from agent.collection.sample_runner import CollectorRunner
+from agent.collector import discover
 from agent.collectors import uptime as uptime_module
 from agent.collectors.cpu import Cpu
 from agent.collectors.disk import Disk

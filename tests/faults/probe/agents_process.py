@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from agent.agent import Agent
-from agent.collector import CollectorRunner
+from agent.collection.sample_runner import CollectorRunner
 from agent.inventory import boot_id
 from agent.outbox.outbox import Outbox
 from agent.session_counter import SessionCounter
