@@ -75,7 +75,8 @@ class DetailRunner:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """Descriptions of the series of the active collectors."""
-        return tuple(metric for collector in self._on for metric in collector.metrics)[:METRICS_MAX]
+        described = (metric for collector in self._on for metric in collector.metrics)
+        return tuple(metric.model_copy(update={"location": "series"}) for metric in described)[:METRICS_MAX]
 
     @property
     def names(self) -> tuple[str, ...]:

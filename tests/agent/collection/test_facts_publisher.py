@@ -127,4 +127,4 @@ def test_hostile_items_are_made_valid_or_left_out() -> None:
 def test_a_machine_has_a_bounded_number_of_kinds(clock: Clock, tmp_path: Path) -> None:
     lists: dict[str, dict[str, Item]] = {f"kind-{i:02}": {} for i in range(FACT_KINDS_MAX + 5)}
 
-    assert len(Wire(tmp_path / "facts.json", clock).step(**lists, **{"Not A Kind": {}})) == FACT_KINDS_MAX
+    assert len(Wire(tmp_path / "facts.json", clock).step(set(), **lists, **{"Not A Kind": {}})) == FACT_KINDS_MAX
