@@ -36,9 +36,10 @@ servers: ## The servers that the tests run: installed by root on Debian, named e
 messages: $(VENV)/.dev ## Bring the texts of the code into the dashboard's catalogues; with NEW=de begin another language
 	$(BIN)/python tests/support/catalogues.py $(NEW)
 
-reference: $(VENV)/.dev ## Write docs/cli.md from the commands, and the machine-readable contract in docs/
+reference: $(VENV)/.dev ## Write docs/cli.md from the commands, and the machine-readable contract and HTTP API in docs/
 	$(BIN)/python tests/support/cli_reference.py
 	$(BIN)/python tests/support/contract_reference.py
+	$(BIN)/python tests/support/openapi_document.py
 
 requirements: $(VENV)/.dev ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade --extra all --extra editable --output-file requirements/run.txt

@@ -1,7 +1,7 @@
 """Authentication of every request: without a session no page and no WebSocket.
 
 Invariants:
-- A request without a session gets the sign-in page and Streamlit's public files, nothing else.
+- A request without a session gets the sign-in page and Streamlit's public files, nothing else, but for the HTTP API.
 - The identity comes from the session. `X-Df-*` headers of a request are discarded.
 - A WebSocket from another origin is rejected before Streamlit sees it, and an open one is closed when its session ends.
 - Streamlit's own endpoints that no page uses, such as uploads and metrics, do not exist.
@@ -35,6 +35,8 @@ ACCOUNT: Final = "/account"
 SIGN_OUT: Final = "/sign-out"
 WHO_AM_I: Final = "/whoami"
 READY: Final = "/readyz"
+API: Final = "/api/v1"
+MACHINE_METRICS: Final = "/metrics/machines"
 
 BASE_PATH: Final = "dashfleet.base_path"
 """The key of the path below which the dashboard is served, in the scope of a request."""
@@ -62,10 +64,15 @@ _PUBLIC: Final = frozenset(
     {
         *(SIGN_IN, SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK, SIGN_OUT, READY, "/favicon.png"),
         *(SECOND_STEP, SECOND_STEP_OPTIONS, SETUP, PASSKEY_SCRIPT),
+        *(API, MACHINE_METRICS),
     }
 )
-"""Served without a session. The second step and the set-up ask for a pending sign-in themselves."""
+"""Served without a session. The second step and the set-up ask for a pending sign-in themselves, the API for a
+token."""
 _PUBLIC_PREFIX: Final = "/static/"
+_WITH_TOKEN_PREFIX: Final = f"{API}/"
+"""The HTTP API, which asks for a token itself, and never looks at the session."""
+
 _STREAMLIT_PREFIX: Final = "/_stcore/"
 _STREAMLIT_USED: Final = frozenset({"/_stcore/health", "/_stcore/host-config"})
 """Requests of Streamlit's page; its WebSocket is not a request. An upload would fill memory, also of other sessions."""
@@ -182,7 +189,9 @@ def is_same_origin(headers: Headers) -> bool:
 
 
 def _is_public(path: str) -> bool:
-    return path in _PUBLIC or (path.startswith(_PUBLIC_PREFIX) and ".." not in path)
+    return (
+        path in _PUBLIC or path.startswith(_WITH_TOKEN_PREFIX) or (path.startswith(_PUBLIC_PREFIX) and ".." not in path)
+    )
 
 
 def _is_closed(path: str) -> bool:

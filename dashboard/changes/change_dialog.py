@@ -15,7 +15,7 @@ import streamlit as st
 from dashboard.auth.passwords import AccountError
 from dashboard.changes import pending_changes
 from dashboard.changes.pending_changes import ACCEPTED, PENDING, REFUSED, ChangeRequest
-from dashboard.i18n.language import _, marked
+from dashboard.i18n.language import Marked, _, marked
 from dashboard.page import dialog_steps, refresh
 from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
@@ -24,6 +24,7 @@ from dashboard.widgets import markup
 from schemas.contract.administration import Administration
 
 _REFRESH_SECONDS: Final = 0.5
+_PASSWORD: Final = marked("Temporary password: copy it now, it will not be shown again.")
 _GOES_ON: Final = marked("You can close this. Progress continues, and the page shows the outcome.")
 _STAY: Final = marked("Keep this open: the secret is shown here when the request is done, and nowhere else.")
 
@@ -57,8 +58,11 @@ def publish(
         state.finish(partial(_requested, request))
 
 
-def store(state: DialogState, change: Callable[[], str | None], *, done: str) -> None:
-    """Make a change of the dashboard's own database, which may return a secret. `done` describes it."""
+def store(state: DialogState, change: Callable[[], str | None], *, done: str, note: Marked = _PASSWORD) -> None:
+    """Make a change of the dashboard's own database, which may return a secret.
+
+    `done` describes the change, `note` the secret.
+    """
     if state.outcome is not None:
         return
     try:
@@ -66,13 +70,13 @@ def store(state: DialogState, change: Callable[[], str | None], *, done: str) ->
     except AccountError as error:
         state.problem = str(error)
         return
-    state.finish(partial(show_done, done))
+    state.finish(partial(show_done, done, note=note))
 
 
-def show_done(done: str, context: PageContext, state: DialogState) -> None:
+def show_done(done: str, context: PageContext, state: DialogState, *, note: Marked = _PASSWORD) -> None:
     """Draw the outcome of a change that is done already."""
     st.html(markup.banner(f"{_('Done')}: {done}", "good"))
-    _reveal(context, state, _("Temporary password: copy it now, it will not be shown again."))
+    _reveal(context, state, _(note))
     dialog_steps.close_button(state, _("Close"), primary=True)
 
 

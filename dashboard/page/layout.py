@@ -127,6 +127,7 @@ def _context(views: Sequence[tuple[Page, Show]]) -> PageContext:
         publisher=shared.publisher,
         broker=shared.broker,
         users=shared.users if role is UserRole.ADMIN else None,
+        api_tokens=shared.api_tokens if role is UserRole.ADMIN else None,
         notifications=shared.notifications,
     )
     for view, show in views:

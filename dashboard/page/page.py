@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from dashboard.api.tokens import ApiTokens
 from dashboard.auth.user_administration import UserAdministration
 from dashboard.auth.users import UserRole
 from dashboard.destinations.notification_centre import NotificationCentre
@@ -52,8 +53,8 @@ class PageContext:
     """The visitor, and what a page works with. `org` comes from the session; a page queries no other organisation.
 
     `chart_samples_max`: samples that a chart reads. `arrived`: the visitor opened the page just now, rather than
-    rerunning it. `pages`: the other pages, by path. `broker`: where machines and API clients connect. `users`: for
-    admins only.
+    rerunning it. `pages`: the other pages, by path. `broker`: where machines and API clients connect. `users` and
+    `api_tokens`: for admins only.
     """
 
     engine: Engine
@@ -69,6 +70,7 @@ class PageContext:
     publisher: Publisher | None = None
     broker: BrokerAddress = field(default_factory=BrokerAddress)
     users: UserAdministration | None = None
+    api_tokens: ApiTokens | None = None
     notifications: NotificationCentre | None = None
     """Destinations and deliveries; None if there is no key to encrypt their URLs."""
 

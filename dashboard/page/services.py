@@ -9,6 +9,7 @@ from typing import Final
 import streamlit as st
 from sqlalchemy import Engine
 
+from dashboard.api.tokens import ApiTokens
 from dashboard.auth.user_administration import UserAdministration
 from dashboard.destinations.notification_centre import NotificationCentre
 from dashboard.page.install_command import BrokerAddress
@@ -27,6 +28,7 @@ class Services:
     clock: Clock
     publisher: Publisher
     users: UserAdministration
+    api_tokens: ApiTokens
     notifications: NotificationCentre | None
     broker: BrokerAddress
     refresh_seconds: float

@@ -8,21 +8,19 @@ Invariants:
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Engine, Row
 
 from schemas.contract.org_config import Thresholds
 from schemas.database.queries import report as report_queries
-from schemas.database.queries.incidents import list_incidents_within
+from schemas.database.queries.incidents import BLIND, list_incidents_within
 from schemas.database.queries.machines import read_ledgers
 from schemas.database.queries.settings import read_settings
-from schemas.fleet.availability import Availability, PresenceChange, Span, measure_availability
+from schemas.fleet.availability import Availability, Span, measure_availability, presence_at
 from schemas.fleet.forecast import DAY, Forecast, forecast_disk
 from schemas.fleet.health import health
 from schemas.fleet.ledger import Ledger
-
-BLIND: Final = "blind"
 
 
 @dataclass(slots=True)
@@ -96,7 +94,14 @@ def gather(
     ledgers = read_ledgers(engine, org_name=org_name)
     machines = {}
     for row in report_queries.list_machine_states(engine, org_name):
-        since = _first(before.get(row.id), changes.get(row.id), row, within)
+        past, future = before.get(row.id), changes.get(row.id)
+        since = presence_at(
+            within[0],
+            last=past[-1][1].presence if past else None,
+            following=future[0][0] if future else None,
+            presence=row.presence or "unknown",
+            since_at=row.since_at,
+        )
         went = [change for _, change in changes.get(row.id, ())]
         there = measure_availability(since, went, within=within, blind=blind)
         ledger = ledgers.get(row.id, Ledger())
@@ -109,21 +114,6 @@ def gather(
                 _add(report, found, row, thresholds)
         tell(len(some))
     return report
-
-
-def _first(
-    before: list[tuple[str, PresenceChange]] | None,
-    after: list[tuple[str, PresenceChange]] | None,
-    row: Row[Any],
-    within: Span,
-) -> str:
-    """Return the presence of a machine at the start of the period."""
-    if before:
-        return before[-1][1].presence
-    if after:
-        return after[0][0]
-    is_so_since = row.since_at is not None and row.since_at <= within[0]
-    return str(row.presence) if is_so_since else "unknown"
 
 
 def _add(report: Report, machine: MachineSummary, row: Row[Any], thresholds: Thresholds) -> None:

@@ -29,6 +29,10 @@ from dashboard import pages
 from dashboard.account import rendering
 from dashboard.account.account_page import AccountPage
 from dashboard.account.second_step import SecondStep
+from dashboard.api import application, resources
+from dashboard.api.operation import discover as discover_operations
+from dashboard.api.request_limits import RequestLimits
+from dashboard.api.tokens import ApiTokens
 from dashboard.auth.auth_database import open_auth_database
 from dashboard.auth.middleware import IDENTITY_HEADERS, READY, AuthMiddleware
 from dashboard.auth.sign_in import SignIn
@@ -100,6 +104,13 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
     downloads, tiles = Downloads(beside, clock), TileDetails(beside, clock)
     shared = _services(settings, auth_database, sessions, clock)
     process = secrets.token_hex(8)
+    api = application.ApiServices(
+        engine=shared.engine,
+        tokens=shared.api_tokens,
+        users=shared.users,
+        limits=RequestLimits(clock, settings.api_requests_per_minute),
+        clock=clock,
+    )
     return st.App(
         _SCRIPT,
         secrets={SECRETS: {"process": process}},
@@ -108,6 +119,7 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
             *component.routes(),
             *downloads.routes(),
             *tiles.routes(),
+            *application.routes(api, discover_operations(resources)),
             *moved_pages.routes(),
             UnknownPages(frozenset(page.path for page, _show in discover(pages))),
         ],
@@ -130,6 +142,7 @@ def _services(settings: DashboardSettings, auth_database: Engine, sessions: Sign
         clock=clock,
         publisher=Publisher.of(settings, clock),
         users=UserAdministration(auth_database, sessions),
+        api_tokens=ApiTokens(auth_database, clock),
         notifications=_notifications(settings, auth_database, clock),
         broker=BrokerAddress.of(settings),
         refresh_seconds=settings.refresh_seconds,

@@ -64,6 +64,9 @@ class DashboardSettings(ClientSettings):
     )
     refresh_seconds: Seconds = Field(5.0, description="Time between two refreshes of a page")
     query_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(5.0, description="Time limit of one query of a page")
+    api_requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        600, description="Requests per minute of one token of the HTTP API, which may also come at once"
+    )
     chart_samples_max: Annotated[int, Field(ge=1000)] = Field(
         50_000, description="Samples that the charts of a machine read; if there are more, they show minutes"
     )

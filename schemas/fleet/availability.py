@@ -51,15 +51,28 @@ class Availability:
         return self.there / counted if counted else None
 
 
+def presence_at(start: int, *, last: str | None, following: str | None, presence: str, since_at: int | None) -> str:
+    """Return the presence of a machine at the start of a range.
+
+    `last`: the presence after the last change before the start; `following`: that before the first change after it;
+    None if there is none. `presence` and `since_at` are the current ones.
+    """
+    if last is not None:
+        return last
+    if following is not None:
+        return following
+    return presence if since_at is not None and since_at <= start else "unknown"
+
+
 def measure_availability(
     first: str, changes: Sequence[PresenceChange], *, within: Span, blind: Iterable[Span] = ()
 ) -> Availability:
     """Return the availability of a machine with presence `first` at the start and these changes, oldest first."""
     found = Availability()
-    deaf = _merged(blind)
+    deaf = merge_spans(blind)
     absence, announced = 0, False
     for since, until, change in _stretches(first, changes, within):
-        length = until - since - sum(_overlap((since, until), each) for each in deaf)
+        length = until - since - sum(overlap((since, until), each) for each in deaf)
         if change.presence in _THERE or change.presence in _NOT_COUNTED:
             absence = 0
             found.there += length if change.presence in _THERE else 0
@@ -88,7 +101,8 @@ def _stretches(
             since = until
 
 
-def _merged(spans: Iterable[Span]) -> list[Span]:
+def merge_spans(spans: Iterable[Span]) -> list[Span]:
+    """Return the same time as sorted, disjoint spans."""
     merged: list[Span] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:
@@ -98,5 +112,6 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
     return merged
 
 
-def _overlap(one: Span, other: Span) -> int:
+def overlap(one: Span, other: Span) -> int:
+    """Return the length of the time that is in both, in milliseconds."""
     return max(0, min(one[1], other[1]) - max(one[0], other[0]))

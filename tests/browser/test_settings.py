@@ -7,6 +7,8 @@ import shlex
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -304,6 +306,54 @@ def test_what_the_ingestor_refuses_is_shown_with_its_reason_and_no_secret(visit:
     assert dialog.locator("code").count() == 0
     close(dialog)
     expect(page.get_by_role("region", name="Your requests")).to_contain_text("Refused")
+
+
+# API tokens.
+
+
+def machines_over_http(site: Site, token: str) -> tuple[int, dict[str, Any]]:
+    """Return the status and the JSON of the answer to a program with this token."""
+    request = urllib.request.Request(f"http://127.0.0.1:{site.port}/api/v1/machines")
+    request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - http
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@LIGHT
+def test_an_api_token_is_made_reads_over_http_and_is_revoked(visit: Visit, site: Site, scheme: str) -> None:
+    name = f"reports-{scheme}"
+    page = settings(visit, "api-tokens", scheme=scheme)
+    expect(page.get_by_role("button", name="Add API token …")).to_be_visible()
+    photograph(page, f"api-tokens-before-{scheme}")
+    page.get_by_role("button", name="Add API token …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="Name").fill("<b>Not a name</b>")
+    dialog.get_by_role("button", name="Add token", exact=True).click()
+    expect(dialog.get_by_text("the name of a token is 1 to 63 lower-case letters")).to_be_visible()
+    photograph(page, f"api-tokens-new-{scheme}")
+    assert grave(page) == []
+    dialog.get_by_role("textbox", name="Name").fill(name)
+    dialog.get_by_role("button", name="Add token", exact=True).click()
+    expect(dialog.get_by_text("it will not be shown again")).to_be_visible()
+    photograph(page, f"api-tokens-made-{scheme}")
+    token = dialog.locator("code").inner_text().strip()
+    close(dialog)
+    status, found = machines_over_http(site, token)
+    assert (status, found["trouble"]) == (200, "")
+    assert found["machines"]
+    row = page.get_by_role("table", name="API tokens").get_by_role("row", name=re.compile(name))
+    expect(row).to_contain_text("Valid")
+    photograph(page, f"api-tokens-{scheme}")
+    row.get_by_role("link").click()
+    dialog.get_by_role("button", name="Revoke …").click()
+    dialog.get_by_role("button", name="Revoke", exact=True).click()
+    expect(dialog.get_by_text("Done")).to_be_visible()
+    close(dialog)
+    expect(row).not_to_be_visible()
+    assert machines_over_http(site, token)[0] == 401
 
 
 # Users.

@@ -23,6 +23,7 @@ need nodejs node
 need npm npm
 need strace strace
 need faketime faketime
+need curl curl
 
 modules() { # of node: foreign clients of the brokers
     cd "$(dirname "$0")/node"

@@ -26,8 +26,8 @@ RANGES: Final = {
 }
 """Time ranges that a visitor can choose: code in addresses, milliseconds."""
 
-_GAUGES: Final = tuple(name for name in VITALS if not name.startswith("network_"))
-_COUNTERS: Final = ("network_received_bytes", "network_sent_bytes")
+COUNTERS: Final = ("network_received_bytes", "network_sent_bytes")
+"""The vitals that only increase, but for a restart; the others are gauges."""
 
 
 def read_cpu_by_minute(
@@ -115,26 +115,30 @@ def read_history(
     step: int,
     resolution: Resolution = SAMPLES,
     extras: Sequence[str] = (),
+    vitals: Sequence[str] = VITALS,
 ) -> list[dict[str, Any]]:
     """Return the history after `start` until `end`, one row {"at": …, name: value} per `step`, oldest first.
 
     Times are milliseconds of the server's clock; `at` is that of the last sample in the step, or the start of the last
-    minute or hour in it. Gauges are averaged, counters have their highest value. With roll-ups, "name:min" and
-    "name:max" are the lowest and the highest reading. An extra metric is named "extra.name".
+    minute or hour in it, and `samples` the number of samples in the step. Gauges are averaged, counters have their
+    highest value. With roll-ups, "name:min" and "name:max" are the lowest and the highest reading. An extra metric is
+    named "extra.name". `vitals`: those to read.
     """
     if resolution == SAMPLES:
         table: Table = sample
         at: ColumnElement[int] = sample.c.sampled_at + sample.c.clock_offset_milliseconds
-        columns = _of_samples(extras)
+        columns = _of_samples(vitals, extras)
+        samples: ColumnElement[Any] = func.count()
         place = sampled_within(machine_id, start, end)
     else:
         table = metadata.tables[resolution.table]
         at = table.c.at
-        columns = _of_rollups(table, extras, whole_until=end - resolution.length)
+        columns = _of_rollups(table, vitals, extras, whole_until=end - resolution.length)
+        samples = func.sum(table.c.samples)
         place = table.c.machine_id == machine_id
     bucket = (at // step).label("bucket")
     query = (
-        select(bucket, func.max(at).label("at"), *columns)
+        select(bucket, func.max(at).label("at"), samples.label("samples"), *columns)
         .where(place, at > start, at <= end)
         .group_by(bucket)
         .order_by(bucket)
@@ -142,21 +146,23 @@ def read_history(
     return fetch_mappings(engine, query)
 
 
-def _of_samples(extras: Sequence[str]) -> Iterator[ColumnElement[Any]]:
-    for name in _GAUGES:
-        yield func.avg(as_float(sample.c[name])).label(name)
-    for name in _COUNTERS:
-        yield func.max(sample.c[name]).label(name)
+def _of_samples(vitals: Sequence[str], extras: Sequence[str]) -> Iterator[ColumnElement[Any]]:
+    for name in vitals:
+        value = func.max(sample.c[name]) if name in COUNTERS else func.avg(as_float(sample.c[name]))
+        yield value.label(name)
     for name in extras:
         yield func.avg(sample.c.extra[name].as_float()).label(f"extra.{name}")
 
 
-def _of_rollups(table: Table, extras: Sequence[str], *, whole_until: int) -> Iterator[ColumnElement[Any]]:
+def _of_rollups(
+    table: Table, vitals: Sequence[str], extras: Sequence[str], *, whole_until: int
+) -> Iterator[ColumnElement[Any]]:
     """Counters are not read from a row that began after `whole_until`, as it is not complete yet."""
-    for name in _GAUGES:
-        yield from _merged(name, *(table.c[f"{name}_{part}"] for part in ("count", "min", "avg", "max")))
-    for name in _COUNTERS:
-        yield func.max(case((table.c.at <= whole_until, table.c[f"{name}_max"]))).label(name)
+    for name in vitals:
+        if name in COUNTERS:
+            yield func.max(case((table.c.at <= whole_until, table.c[f"{name}_max"]))).label(name)
+        else:
+            yield from _merged(name, *(table.c[f"{name}_{part}"] for part in ("count", "min", "avg", "max")))
     for name in extras:
         yield from _merged(f"extra.{name}", *(table.c.extra[name, place].as_float() for place in range(4)))
 

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, select
 
-from schemas.database.queries.fetch import fetch_all, fetch_scalar
+from schemas.database.queries.fetch import fetch_all, fetch_first, fetch_scalar
 from schemas.database.queries.fleet_order import HEALTH_NOW
 from schemas.database.queries.machines import select_machines
 from schemas.database.tables import hour, machine, org, state, transition
-from schemas.fleet.availability import PresenceChange, Span
+from schemas.fleet.availability import PresenceChange, Span, presence_at
 
 ROWS_AT_ONCE: Final = 5000
 READINGS: Final = ("cpu_percent", "memory_percent", "disk_percent")
@@ -31,6 +31,29 @@ def last_presence_changes(engine: Engine, org_name: str, before: int) -> dict[in
     """Return the last presence change before a moment by machine key, in the same form."""
     last = select(func.max(transition.c.id)).where(transition.c.at < before).group_by(transition.c.machine_id)
     return _changes(engine, org_name, transition.c.id.in_(last.scalar_subquery()))
+
+
+def read_machine_presence(
+    engine: Engine, machine_id: int, presence: str, since_at: int | None, within: Span
+) -> tuple[str, list[PresenceChange]]:
+    """Return a machine's presence at the start of a time range, and its changes in it, oldest first.
+
+    `presence` and `since_at` are its current ones.
+    """
+    columns = (transition.c.before, transition.c.at, transition.c.after, transition.c.reason)
+    of_machine = select(*columns).where(transition.c.machine_id == machine_id)
+    inside = of_machine.where(transition.c.at >= within[0], transition.c.at < within[1])
+    changes = fetch_all(engine, inside.order_by(transition.c.at, transition.c.id))
+    newest = (transition.c.at.desc(), transition.c.id.desc())
+    last = fetch_first(engine, of_machine.where(transition.c.at < within[0]).order_by(*newest).limit(1))
+    first = presence_at(
+        within[0],
+        last=None if last is None else last.after,
+        following=changes[0].before if changes else None,
+        presence=presence,
+        since_at=since_at,
+    )
+    return first, [PresenceChange(row.at, row.after, row.reason) for row in changes]
 
 
 def count_hours(engine: Engine, org_name: str, within: Span) -> int:

@@ -40,6 +40,12 @@ def has_org(engine: Engine, org_name: str) -> bool:
     return fetch_scalar(engine, select(org.c.id).where(org.c.name == org_name)) is not None
 
 
+def read_org_created_at(engine: Engine, org_name: str) -> int | None:
+    """Return when an organisation was created, in milliseconds; None if there is none of this name."""
+    created_at: int | None = fetch_scalar(engine, select(org.c.created_at).where(org.c.name == org_name))
+    return created_at
+
+
 def read_settings(engine: Engine, org_name: str) -> tuple[OrgConfig, Retention]:
     """Return an organisation's settings; the defaults when there are none, or they cannot be read."""
     row = fetch_first(engine, select(org.c.config, org.c.retention).where(org.c.name == org_name))

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, insert
 from streamlit.testing.v1 import AppTest
 
 from broker.access.credentials import hash_secret
+from dashboard.api.tokens import ApiTokens
 from dashboard.auth.sign_in_sessions import SignInSessions
 from dashboard.auth.user_administration import UserAdministration
 from dashboard.auth.users import UserRole, add_user
@@ -43,7 +44,12 @@ def people(accounts: Engine, clock: Clock) -> UserAdministration:
 
 
 @pytest.fixture
-def visit(reader: Engine, people: UserAdministration) -> Open:
+def api_tokens(accounts: Engine) -> ApiTokens:
+    return ApiTokens(accounts, Clock())
+
+
+@pytest.fixture
+def visit(reader: Engine, people: UserAdministration, api_tokens: ApiTokens) -> Open:
     def visit(name: str, *, role: UserRole = UserRole.ADMIN, **query: str) -> AppTest:
         context = PageContext(
             engine=reader,
@@ -54,6 +60,7 @@ def visit(reader: Engine, people: UserAdministration) -> Open:
             refresh_seconds=5.0,
             clock=Clock(),
             users=people if role is UserRole.ADMIN else None,
+            api_tokens=api_tokens if role is UserRole.ADMIN else None,
         )
         at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=20)
         for key, value in query.items():
@@ -130,7 +137,7 @@ def test_tokens_say_what_is_left_of_them(fleet: Fleet, visit: Open) -> None:
     assert record not in str(at.main)
 
 
-@pytest.mark.parametrize("section", ["organisation", "people", "tokens", "programs", "keys", "nonsense"])
+@pytest.mark.parametrize("section", ["organisation", "people", "tokens", "programs", "api-tokens", "keys", "nonsense"])
 def test_every_section_has_something_to_say_of_an_empty_organisation(fleet: Fleet, visit: Open, section: str) -> None:
     fleet.org()
     at = visit("settings", section=section)
@@ -160,6 +167,21 @@ def test_an_organisation_without_a_label_or_a_key_is_told_where_they_come_from(f
 def test_only_the_organisations_own_people_are_listed(fleet: Fleet, visit: Open) -> None:
     fleet.org()
     assert [row[0] for row in rows(visit("settings", section="people"))] == ["ada"]
+
+
+def test_only_the_organisations_own_api_tokens_are_listed_with_their_use(
+    fleet: Fleet, visit: Open, api_tokens: ApiTokens
+) -> None:
+    fleet.org()
+    used = api_tokens.create("home", "grafana", UserRole.VIEWER, seconds=60, by="root")
+    api_tokens.create("home", "nightly", UserRole.ADMIN, seconds=60, by="ada")
+    api_tokens.create("acme", "theirs", UserRole.VIEWER, seconds=60, by="carl")
+    api_tokens.find(used)
+    found = rows(visit("settings", section="api-tokens"))
+    assert [(row[0], row[2], row[4], row[5]) for row in found] == [
+        ("grafana", "Viewer", "0 s ago", "root"),
+        ("nightly", "Admin", "never", "ada"),
+    ]
 
 
 def test_defaults_are_marked_and_weights_are_folded_away(fleet: Fleet, visit: Open) -> None:

@@ -1,0 +1,188 @@
+"""The ASGI application of the HTTP API: authenticates a request, limits its rate, reads, and answers.
+
+Invariants:
+- Nothing is read for a request without a valid token: it is answered with 401, whatever its path. Only the OpenAPI
+  document, which tells nothing about a fleet, needs none.
+- A token is accepted in the header Authorization only, never in an address, which ends up in logs.
+- Every query runs in one of a few threads of the API's own, with a time limit: programs do not slow down the pages.
+- Only GET and HEAD exist: nothing is changed over HTTP.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from anyio import CapacityLimiter, to_thread
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dashboard.api.answer import Asked, refuse, respond
+from dashboard.api.openapi import make_document
+from dashboard.api.operation import ApiRequest, Operation
+from dashboard.api.parameters import parse
+from dashboard.api.problem import ProblemError, not_found
+from dashboard.api.request_limits import RequestLimits
+from dashboard.api.tokens import ApiClient, ApiTokens
+from dashboard.auth.middleware import API
+from dashboard.auth.user_administration import UserAdministration
+from runtime.clock import Clock
+from schemas.database.queries.settings import read_org_created_at
+from schemas.database.time_limit import is_exceeded
+
+THREADS: Final = 4
+"""Requests that are answered at the same time; others wait."""
+
+_RETRY_SECONDS: Final = "5"
+_BEARER: Final = "bearer "
+_JSON: Final = "application/json"
+_METHODS: Final = ("GET", "HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServices:
+    """The services of the API. `engine`: of the fleet's database, read-only, with a time limit."""
+
+    engine: Engine
+    tokens: ApiTokens
+    users: UserAdministration
+    limits: RequestLimits
+    clock: Clock
+
+
+def routes(services: ApiServices, operations: tuple[Operation, ...]) -> list[BaseRoute]:
+    """Return the routes to mount in front of Streamlit."""
+    gate = Gate(services)
+    found = [Route(each.path, OperationEndpoint(gate, each)) for each in operations]
+    document = Route("/openapi.json", DocumentEndpoint(gate, operations))
+    return [Mount(API, routes=[document, *found, Route("/{path:path}", Endpoint(gate, _unknown_path))])]
+
+
+class Gate:
+    """Authentication and rate limits of all requests, and the threads in which they are answered."""
+
+    def __init__(self, services: ApiServices) -> None:
+        self._services = services
+        self._threads = CapacityLimiter(THREADS)
+
+    async def run(self, read: Callable[[], Response]) -> Response:
+        """Return the response of `read`, which runs in a thread; a problem if it raises ProblemError."""
+        try:
+            return await to_thread.run_sync(self._guarded, read, limiter=self._threads)
+        except ProblemError as error:
+            return refuse(error)
+
+    def admit(self, authorization: str, names: Mapping[str, str]) -> ApiRequest:
+        """Return the request of a client that may make one now. Raises ProblemError."""
+        client = self.authenticate(authorization)
+        wait = self._services.limits.admit(client.id)
+        if wait:
+            seconds = math.ceil(wait)
+            raise ProblemError(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"this token has used up its requests: try again in {seconds} s",
+                headers={"retry-after": str(seconds)},
+            )
+        now = self._services.clock.now()
+        return ApiRequest(self._services.engine, self._services.users, client.org, client.role, now, names)
+
+    def authenticate(self, authorization: str) -> ApiClient:
+        """Return the client with the token of this header. Raises ProblemError."""
+        token = authorization[len(_BEARER) :].strip() if authorization.lower().startswith(_BEARER) else ""
+        client = self._services.tokens.find(token)
+        if client is not None:
+            created_at = read_org_created_at(self._services.engine, client.org)
+            if created_at is not None and created_at <= client.created_at:
+                return client
+        raise ProblemError(
+            HTTPStatus.UNAUTHORIZED,
+            "send a valid token in the header Authorization: Bearer TOKEN; an administrator creates one with "
+            "dashfleet api-token create",
+            headers={"www-authenticate": 'Bearer realm="DashFleet"'},
+        )
+
+    @staticmethod
+    def _guarded(read: Callable[[], Response]) -> Response:
+        try:
+            return read()
+        except SQLAlchemyError as error:
+            detail = "the database cannot be read now: try again later"
+            if is_exceeded(error):
+                detail = "the query exceeded its time limit: ask for less, such as a shorter range or fewer metrics"
+            retry = {"retry-after": _RETRY_SECONDS}
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=retry) from None
+
+
+class Endpoint:
+    """ASGI application of a path. `answer` returns the response to an admitted request."""
+
+    def __init__(self, gate: Gate, answer: Callable[[ApiRequest, Request], Response]) -> None:
+        self._gate = gate
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        request = Request(scope, receive)
+        response = await self._gate.run(lambda: self._respond(request))
+        await respond_to(request, response)(scope, receive, send)
+
+    def _respond(self, request: Request) -> Response:
+        require_method(request)
+        admitted = self._gate.admit(request.headers.get("authorization", ""), dict(request.path_params))
+        return self._answer(admitted, request)
+
+
+class OperationEndpoint(Endpoint):
+    """ASGI application of an operation."""
+
+    def __init__(self, gate: Gate, operation: Operation) -> None:
+        super().__init__(gate, self._read)
+        self._operation = operation
+
+    def _read(self, admitted: ApiRequest, request: Request) -> Response:
+        parameters = parse(self._operation.parameters, request.query_params)
+        body = self._operation.read(admitted, parameters).model_dump_json(by_alias=True).encode()
+        return respond(body, _JSON, Asked.of(request.headers))
+
+
+class DocumentEndpoint:
+    """ASGI application of the OpenAPI document, which is the same for everybody and needs no token."""
+
+    def __init__(self, gate: Gate, operations: tuple[Operation, ...]) -> None:
+        self._gate = gate
+        self._body = json.dumps(make_document(operations)).encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        request = Request(scope, receive)
+        response = await self._gate.run(lambda: self._respond(request))
+        await respond_to(request, response)(scope, receive, send)
+
+    def _respond(self, request: Request) -> Response:
+        require_method(request)
+        return respond(self._body, _JSON, Asked.of(request.headers))
+
+
+def require_method(request: Request) -> None:
+    """Raise ProblemError unless the method is GET or HEAD."""
+    if request.method not in _METHODS:
+        allowed = ", ".join(_METHODS)
+        detail = f"this address allows {allowed} only: the HTTP API changes nothing"
+        raise ProblemError(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"allow": allowed})
+
+
+def respond_to(request: Request, response: Response) -> ASGIApp:
+    """Return the response, without its body if the request is HEAD."""
+    if request.method == "HEAD":
+        response.body = b""
+    return response
+
+
+def _unknown_path(_admitted: ApiRequest, _request: Request) -> Response:
+    raise not_found("address")

@@ -1,0 +1,46 @@
+"""GET /machines/{machine}: one machine with its inventory and newest values."""
+
+from pydantic import JsonValue
+
+from dashboard.api.machine_models import ApiMachine, machine_fields
+from dashboard.api.operation import ApiRequest, Operation
+from dashboard.api.parameters import Parameters
+from dashboard.api.problem import not_found
+from schemas.database.paged.machine_pages import find_machine_state
+from schemas.database.queries.heartbeat import find_trouble
+
+
+class MachineParameters(Parameters):
+    """The operation has no parameters."""
+
+
+class ApiMachineDetails(ApiMachine):
+    """A machine with its inventory. `info`: the last message Info of the contract; null if there was none.
+
+    `created_at`: when the machine enrolled or was first heard. `trouble`: why no value is current; empty if all is
+    well.
+    """
+
+    created_at: int
+    info: dict[str, JsonValue] | None
+    trouble: str
+
+
+def read(request: ApiRequest, _parameters: MachineParameters) -> ApiMachineDetails:
+    """Return the machine."""
+    row = find_machine_state(request.engine, request.org, request.names["machine"])
+    if row is None:
+        raise not_found("machine")
+    trouble = find_trouble(request.engine, now=request.now)
+    more = {"created_at": row.created_at, "info": row.info, "trouble": trouble}
+    return ApiMachineDetails.model_construct(**machine_fields(row, trouble), **more)
+
+
+OPERATION = Operation(
+    id="getMachine",
+    path="/machines/{machine}",
+    summary="Get one machine with its inventory and newest values",
+    parameters=MachineParameters,
+    answer=ApiMachineDetails,
+    read=read,
+)
