@@ -105,14 +105,12 @@ class Ingestor:
             self._cache,
             self._configs,
             on_result=self._dispatcher.handle_result,
+            on_facts=self._ingress.facts.handle,
             org_handlers={topics.REQUEST: requests.handle, topics.ENROL_REQUEST: self._ingress.handle_enrolment},
         )
+        handling = (store, self._cache, self._handlers, self._ingress, clock)
         self._refused = RefusedBatches(
-            store,
-            self._cache,
-            self._handlers,
-            self._ingress,
-            clock,
+            *handling,
             handle=lambda batch, part: self._handle(batch, part, []),
             committed=self._committed,
             load=self._load_all_but_machines,
@@ -317,6 +315,7 @@ class Ingestor:
     def _load_all_but_machines(self) -> None:
         self._configs.load()
         self._monitor.load()
+        self._ingress.facts.clear()
         self._ingress.load()
         self._dispatcher.load()
 

@@ -42,6 +42,7 @@ REASONS = (
     "revoked",
     "too-large",
     "too-many-gaps",
+    "too-many-kinds",
     "too-many-requests",
     "too-many-streams",
     "unknown-command",

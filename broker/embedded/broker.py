@@ -313,7 +313,9 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
 
     def _retain(self, username: str, message: Message) -> None:
         address = topics.parse(message.topic)
-        if address is not None and address.topic.retain:
+        is_bounded = address is not None and address.topic is topics.FACTS
+        has_room = not is_bounded or self.retained.has_room(message.topic, username)
+        if address is not None and address.topic.retain and has_room:
             self.retained.put(message, username)
         else:
             self.count("retain_ignored")

@@ -3,6 +3,7 @@
 Invariants:
 - The cost of a look-up depends on the topics that match, not on all that are retained.
 - Each message has an owner, the user name that published it: `forget` removes everything of a revoked principal.
+- A machine has at most FACT_KINDS_MAX retained lists of facts: their topics are the only ones that it may choose.
 - What changed is written within WRITE_SECONDS in one transaction, and synced (`synchronous=FULL`): after a power cut
   the file holds the state of a moment at most that long ago.
 - A file that cannot be read is moved aside and started anew. Machines publish their retained messages again on connect.
@@ -15,8 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker.client.transport import Message
+from schemas.contract.facts import FACT_KINDS_MAX
 
 WRITE_SECONDS = 0.5
+_OTHER_TOPICS = 2
+"""Retained topics of a machine other than facts: status and info."""
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,11 @@ class RetainedMessages:
 
     def __len__(self) -> int:
         return self._count
+
+    def has_room(self, topic: str, owner: str) -> bool:
+        """Return whether a user name may retain a message on a topic of facts."""
+        owned = self._topics_by_owner.get(owner, set())
+        return topic in owned or len(owned) < FACT_KINDS_MAX + _OTHER_TOPICS
 
     def put(self, message: Message, owner: str) -> None:
         """Retain a message in place of the one on its topic; an empty payload removes that one."""

@@ -56,6 +56,7 @@ _REASONS: Final[Mapping[str, Marked]] = {
     "revoked": marked("the machine is retired"),
     "too-large": marked("too large"),
     "too-many-gaps": marked("too many gaps"),
+    "too-many-kinds": marked("too many kinds of facts"),
     "too-many-requests": marked("too many requests"),
     "too-many-streams": marked("too many streams"),
     "unknown-command": marked("unknown command"),

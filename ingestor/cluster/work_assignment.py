@@ -17,7 +17,7 @@ from schemas.contract.topics import Address, Topic
 
 GROUP = "ingestors"
 SHARED = (topics.TELEMETRY, topics.BACKFILL)
-EXCLUSIVE = (topics.STATUS, topics.INFO, topics.RESULT, topics.REQUEST, topics.ENROL_REQUEST)
+EXCLUSIVE = (topics.STATUS, topics.INFO, topics.FACTS, topics.RESULT, topics.REQUEST, topics.ENROL_REQUEST)
 
 NAMED_ORGS_MAX = 100
 """Up to this number, subscriptions name each organisation; above, messages of other ingestors' are discarded."""
@@ -78,6 +78,12 @@ class WorkAssignment:
         if self.shares:
             return _everywhere(some) if self.leads else ()
         return self._of_orgs(some) if self.shares is False else ()
+
+    def facts(self) -> Subscriptions:
+        """Return the filters of the retained lists of facts that this ingestor handles."""
+        if self.shares:
+            return _everywhere((topics.FACTS,)) if self.leads else ()
+        return self._of_orgs((topics.FACTS,)) if self.shares is False else ()
 
     def _of_orgs(self, some: tuple[Topic, ...]) -> Subscriptions:
         """Return the filters of these topics for the organisations of this ingestor."""

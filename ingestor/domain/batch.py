@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from ingestor.domain.alert import Alert
 from ingestor.domain.command_changes import CommandChanges
 from ingestor.domain.dead_letter import DeadLetter
+from ingestor.domain.facts import ReceivedFacts
 from ingestor.domain.incidents import Incident
 from ingestor.domain.machine import Machine, Stream
 from ingestor.domain.presence import PresenceState
@@ -42,6 +43,8 @@ class Batch:
     """Machines whose state changed, by id."""
     streams: dict[tuple[int, str], tuple[Machine, Stream]] = field(default_factory=dict)
     infos: dict[int, tuple[Machine, Info]] = field(default_factory=dict)
+    facts: dict[tuple[int, str], ReceivedFacts] = field(default_factory=dict)
+    """Lists of facts by machine id and kind."""
     transitions: list[Transition] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     acks: list[tuple[Machine, Stream, tuple[int, ...], bool]] = field(default_factory=list)
@@ -58,7 +61,7 @@ class Batch:
     changes: CommandChanges = field(default_factory=CommandChanges)
 
     def __bool__(self) -> bool:
-        return bool(self.machines or self.dead_letters or self.incidents or self.alerts or self.changes)
+        return bool(self.machines or self.facts or self.dead_letters or self.incidents or self.alerts or self.changes)
 
     def change_presence(self, machine: Machine, after: PresenceState, now: int) -> None:
         """Set a machine's presence; record a transition if it is another one."""

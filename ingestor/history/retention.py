@@ -28,6 +28,7 @@ from schemas.database.tables import (
     command,
     dead_letter,
     dirty,
+    fact_change,
     hour,
     incident,
     machine,
@@ -133,6 +134,7 @@ class Pruning:
             lambda connection: self._delete_minutes(connection, machine_id, minutes_before),
             _machine_deletion(hour, machine_id, hour.c.at, now - kept.hours_seconds * 1000),
             _machine_deletion(transition, machine_id, transition.c.at, events_before, key=transition.c.id),
+            _machine_deletion(fact_change, machine_id, fact_change.c.at, events_before, key=fact_change.c.id),
             _machine_deletion(alert, machine_id, alert.c.ended_at, events_before, key=alert.c.id),
         ]
 

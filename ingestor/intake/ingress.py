@@ -11,7 +11,7 @@ Invariants:
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from pydantic import ValidationError
 
@@ -23,6 +23,8 @@ from ingestor.domain.command_changes import username
 from ingestor.domain.dead_letter import DeadLetter, RejectedError
 from ingestor.domain.machine import Machine
 from ingestor.domain.presence import PresenceState, on_reinstated, on_revoked
+from ingestor.intake.fact_intake import FactIntake
+from ingestor.intake.fact_queue import FactQueue
 from ingestor.intake.fair_queue import FairQueue
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.rate_limits import Client, RateLimits
@@ -36,7 +38,7 @@ from runtime.clock import Clock
 from schemas.contract import topics
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
 from schemas.contract.text import TEXT_MAX_LENGTH
-from schemas.contract.topics import Address
+from schemas.contract.topics import Address, Topic
 
 ChangePresence = Callable[[Collection[Machine], Callable[[Machine], PresenceState]], None]
 """Sets the presence of each machine to the result of the function."""
@@ -83,18 +85,23 @@ class Ingress:
         self._cleared: frozenset[Client] = frozenset()
         self._held: dict[Client, float] = {}
         self._began = clock.monotonic()
+        self.facts = FactIntake(store, assignment, outbound, clock)
         self._requests = FairQueue()
         self._backfills = FairQueue(
             each_step=BACKFILLS_EACH_STEP, each_step_bytes=sys.maxsize, waiting_max=BACKFILLS_WAITING
         )
+        self._queues: Mapping[Topic, FairQueue | FactQueue] = {
+            topics.BACKFILL: self._backfills,
+            topics.FACTS: self.facts.queue,
+        }
 
     @property
     def busy(self) -> bool:
-        """Whether requests or backfills wait, so that the next step should begin at once."""
-        return bool(self._requests or self._backfills)
+        """Whether requests, backfills or facts wait, so that the next step should begin at once."""
+        return bool(self._requests or self._backfills or self.facts.queue)
 
     def admit(self, batch: Batch, message: Message, address: Address | None) -> bool:
-        """Return whether a message is to be handled in this batch; a request or backfill waits in a fair queue.
+        """Return whether a message is to be handled in this batch; a request, backfill or list of facts waits.
 
         A message of a revoked machine becomes a dead letter; one outside the contract is left to `MessageHandlers`.
         """
@@ -107,10 +114,11 @@ class Ingress:
         if (address.org, address.machine) in self._revoked:
             if message.payload:
                 self._set_aside(batch, message, "revoked", f"{address.machine} was revoked")
-                self._outbound.retain([cleared(address.topic, org=address.org, machine=address.machine)])
+                levels = {"org": address.org, "machine": address.machine, "kind": address.kind}
+                self._outbound.retain([cleared(address.topic, **levels)])
             return False
-        if stored:
-            if not self._backfills.put(message, address):
+        if (queue := self._queues.get(address.topic)) is not None:
+            if not queue.put(message, address):
                 self._limits.drop(*client)
             return False
         if address.topic is not topics.REQUEST:
@@ -120,9 +128,9 @@ class Ingress:
         return False
 
     def waiting(self) -> list[tuple[Message, Address]]:
-        """Remove and return the requests and backfills to handle in this batch."""
+        """Remove and return the requests, backfills and lists of facts to handle in this batch."""
         self._began = self._clock.monotonic()
-        taken = [*self._requests.take(), *self._backfills.take()]
+        taken = [*self._requests.take(), *self._backfills.take(), *self.facts.queue.take()]
         mine = (received for received in taken if self._assignment.handles(received[1]))
         return [received for received in mine if not self.is_held(received[1])]
 
@@ -152,9 +160,10 @@ class Ingress:
                 self._limits.charge(machine.org, machine.name, len(numbers))
 
     def clear(self) -> None:
-        """Forget the waiting requests and backfills."""
+        """Forget the waiting requests, backfills and lists of facts."""
         self._requests.clear()
         self._backfills.clear()
+        self.facts.queue.clear()
 
     def load(self) -> None:
         """Read the revoked machines."""
@@ -164,7 +173,9 @@ class Ingress:
         """Retire revoked machines, reinstate those with a valid credential, and clear retained messages."""
         new = self._revoked - self._cleared
         for org, name in new:
-            self._cache.find(org, name)  # caches machines that were never heard
+            machine = self._cache.find(org, name)  # caches machines that were never heard
+            if machine is not None:
+                self.facts.retire(machine)
         change(self._cache.machines, self._retired_or_reinstated)
         for org, name in new:
             levels = {"org": org, "machine": name}

@@ -56,12 +56,15 @@ log = logging.getLogger(__name__)
 OrgHandler = Callable[[Batch, Address, Message, int], None]
 """Adds a message that is not from a machine to a batch. Raises RejectedError or ValidationError."""
 
+FactsHandler = Callable[[Batch, Machine, Message, int], None]
+"""Adds a list of facts, or with an empty payload its removal, to a batch. Raises RejectedError or ValidationError."""
+
 ResultHandler = Callable[[Batch, Machine, Result, int], None]
 """Adds the result of a command to a batch. Raises RejectedError."""
 
 
 class MessageHandlers:
-    """The handlers by topic. `on_result` and `org_handlers` belong to other components."""
+    """The handlers by topic. `on_result`, `on_facts` and `org_handlers` belong to other components."""
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class MessageHandlers:
         configs: OrgConfigs,
         *,
         on_result: ResultHandler,
+        on_facts: FactsHandler,
         org_handlers: Mapping[Topic, OrgHandler],
     ) -> None:
         self._cache = cache
@@ -80,6 +84,7 @@ class MessageHandlers:
             topics.INFO: self._info,
             topics.TELEMETRY: self._telemetry,
             topics.BACKFILL: self._backfill,
+            topics.FACTS: on_facts,
             topics.RESULT: self._result,
         }
 
@@ -129,9 +134,12 @@ class MessageHandlers:
             raise RejectedError("too-large", f"{len(message.payload)} bytes")
         if org_handler is not None:
             org_handler(batch, address, message, now)
-        if handler is None or (address.topic.retain and not message.payload):
-            return  # without a payload: a retained message was cleared
+        is_cleared = address.topic.retain and not message.payload
+        if handler is None or (is_cleared and address.topic is not topics.FACTS):
+            return
         machine = self._cache.find(address.org, address.machine)
+        if machine is None and is_cleared:
+            return
         if machine is None:
             raise RejectedError("unknown-machine", f"{address.org} has no machine {address.machine}")
         handler(batch, machine, message, now)

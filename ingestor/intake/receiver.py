@@ -59,6 +59,7 @@ class Receiver:
         above a rate limit, is read on for DRAIN_SECONDS, so that it does not wait in the broker before other messages.
         """
         self._ingress.retained.step(transport)
+        self._ingress.facts.step(transport)
         drain_until = self._clock.monotonic() + wait + DRAIN_SECONDS
         items: list[Item] = []
         count = 0

@@ -21,6 +21,7 @@ from ingestor.domain.machine import Machine
 from ingestor.storage.bulk import bulk, dialect_insert
 from ingestor.storage.command_store import CommandStore, write_changes
 from ingestor.storage.dead_letters import DeadLetters
+from ingestor.storage.fact_store import FactStore
 from ingestor.storage.incident_store import write_alerts, write_incidents
 from ingestor.storage.machine_loader import every_machine, load
 from ingestor.storage.rollup_marks import RollupMarks
@@ -56,6 +57,7 @@ class Store:
         self.locks = RowLocks(engine)
         self.marks = RollupMarks(engine)
         self.transitions = TransitionLog(transitions_max)
+        self._facts = FactStore(engine)
         self._dead_letters = DeadLetters(dead_letter_max)
         self._unreadable: set[str] = set()
         self._insert: Any = dialect_insert(engine)
@@ -113,6 +115,7 @@ class Store:
             for machine, info in batch.infos.values():
                 _write_info(connection, machine, info)
             self.transitions.write(connection, batch.transitions)
+            self._facts.write(connection, batch.facts.values(), batch.transitions)
             write_incidents(connection, batch.incidents)
             write_alerts(connection, batch.alerts)
             write_changes(connection, batch.changes, self._insert)

@@ -6,10 +6,12 @@ point, a unit's name) and a few fields. Facts are not part of the ledger: a newe
 Invariants:
 - A message is at most FACTS_MAX_BYTES. What does not fit is left out and counted in `truncated`, the worst items last.
 - An item that is no longer in the list has ceased to exist; an empty list means there are none.
+- Within a session `at` increases from message to message of a kind; one that is not later is a repetition.
 - A machine clears a kind that it no longer reports with an empty retained payload.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -25,6 +27,9 @@ FACT_KINDS_MAX = 32
 FactKey = Annotated[Line, Field(min_length=1, max_length=200)]
 FactValue = Text | bool | Reading | None
 Judgement = Literal["good", "fair", "critical", "unknown"]
+
+RANKS: Final[Mapping[str | None, int]] = {"critical": 0, "fair": 1, "unknown": 2, "good": 3, None: 4}
+"""Place of an item by its health: the worst first. Where not all are shown or sent, the last are left out."""
 
 
 class Fact(ContractModel):

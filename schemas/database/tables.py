@@ -26,6 +26,9 @@ from schemas.database.alert_tables import alert_rule as alert_rule
 from schemas.database.alert_tables import incident as incident
 from schemas.database.alert_tables import silence as silence
 from schemas.database.columns import BigId, Hundredths, summary_columns, vital_columns
+from schemas.database.fact_tables import fact as fact
+from schemas.database.fact_tables import fact_change as fact_change
+from schemas.database.fact_tables import fact_list as fact_list
 from schemas.database.forecast_tables import disk_forecast as disk_forecast
 from schemas.database.metadata import metadata as metadata
 

@@ -1,5 +1,6 @@
 """Messages as a machine would send them, and an ingestor to take them, on a broker in memory."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from clocks import Clock
@@ -11,6 +12,7 @@ from ingestor.ingestor import Ingestor
 from ingestor.storage.store import Store
 from schemas.contract import topics
 from schemas.contract.backfill import Backfill
+from schemas.contract.facts import FactsMessage
 from schemas.contract.messages import Info, OfflineReason, Sample, Status, Telemetry, Vitals
 
 STREAM = "00000000000000aa"
@@ -61,6 +63,15 @@ class Speaker:
             samples, session=self.session, stream=self.stream, oldest_seq=numbers[0], dropped=self.dropped
         )
         return self._on(topics.BACKFILL, batch.encode())
+
+    def facts(self, kind: str, items: Mapping[str, object] = {}, *, truncated: int = 0, **named: object) -> Message:
+        """Returns a list of facts; its items are `{"health": …, "fields": {…}}` by key."""
+        content = {"session": self.session, "at": self.clock.now(), "items": {**items, **named}, "truncated": truncated}
+        payload = FactsMessage.model_validate(content).encode()
+        return Message(topics.FACTS.at(org=self.org, machine=self.name, kind=kind), payload, 1, retain=True)
+
+    def no_facts(self, kind: str) -> Message:
+        return Message(topics.FACTS.at(org=self.org, machine=self.name, kind=kind), b"", 1, retain=True)
 
     def _on(self, topic: topics.Topic, payload: bytes) -> Message:
         return Message(topic.at(org=self.org, machine=self.name), payload, topic.qos, topic.retain)

@@ -23,6 +23,7 @@ from broker.embedded.rate_budget import ClientRate, RateBudget
 from broker.embedded.retained import RetainedFile, RetainedMessages
 from broker.embedded.server import _write
 from schemas.contract import topics
+from schemas.contract.facts import FACT_KINDS_MAX
 
 ATTIC = Principal(Role.MACHINE, "home", "attic")
 CELLAR = Principal(Role.MACHINE, "home", "cellar")
@@ -274,6 +275,22 @@ def test_only_what_the_contract_retains_is_retained_wills_too(broker: RunningBro
     with joined(broker, READER, topics.TELEMETRY.filter(org="home"), topics.RESULT.filter(org="home")) as reader:
         reader.ping()
         assert reader.nothing_waits()
+
+
+def test_of_the_facts_of_a_machine_a_bounded_number_of_kinds_is_retained(broker: RunningBroker) -> None:
+    kinds = [topics.FACTS.at(org="home", machine="attic", kind=f"kind-{number}") for number in range(60)]
+    with joined(broker, ATTIC) as attic:
+        attic.publish(STATUS, b"here", retain=True)
+        for topic in kinds:
+            attic.publish(topic, b"first", retain=True)
+        attic.publish(kinds[0], b"second", retain=True)
+        attic.publish(STATUS, b"still here", retain=True)
+        attic.ping()
+    with joined(broker, READER, topics.FACTS.filter(org="home"), ALL_STATUS) as reader:
+        reader.ping()
+        found = {message.topic: message.payload for message in reader._waiting}
+    assert (found[STATUS], found[kinds[0]]) == (b"still here", b"second")
+    assert FACT_KINDS_MAX <= len(found) - 1 <= FACT_KINDS_MAX + 1
 
 
 def test_revoking_removes_what_a_principal_retained() -> None:
