@@ -32,6 +32,14 @@ class AgentSettings(ClientSettings):
     collectors_off: list[MetricName] = Field(
         default_factory=list, description="Collectors to switch off, by name (docs/collectors.md)"
     )
+    mounts: list[str] = Field(
+        default_factory=list,
+        description="Mount points to report beside the local ones, with * for any characters; !PATTERN leaves some out",
+    )
+    interfaces: list[str] = Field(
+        default_factory=list,
+        description="Interfaces to report beside those of devices, with * for any characters; !PATTERN leaves some out",
+    )
     ignored_sensors: list[str] = Field(
         default_factory=list,
         description="Temperature sensors to ignore, as CHIP or CHIP/LABEL; * stands for any characters",

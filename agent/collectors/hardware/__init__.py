@@ -1,0 +1,1 @@
+"""Collectors of sensors, batteries, graphics processors and power supplies."""

@@ -1,0 +1,1 @@
+"""Collectors of disks and file systems."""

@@ -1,0 +1,1 @@
+"""Collectors of the operating system: cores, interfaces, pressure, users, updates."""
