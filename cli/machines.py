@@ -23,7 +23,7 @@ _COLOURS = {"online": "green", "stale": "yellow", "offline": "red", "ok": "green
 @app.command()
 def machines(data: Data = None, database: Database = None, as_json: Json = False) -> None:
     """List machines, the most severe first: presence, health, vitals, last seen."""
-    found = _list_machines(data, database)
+    found = _list_machines(data, database, with_series=as_json)
     if as_json:
         show_json(found)
     else:
@@ -73,13 +73,14 @@ def ledger_table(found: Sequence[dict[str, Any]]) -> "Table":
     return table
 
 
-def _list_machines(data: Path | None, database: str | None) -> list[dict[str, Any]]:
+def _list_machines(data: Path | None, database: str | None, *, with_series: bool = False) -> list[dict[str, Any]]:
     from schemas.database.queries.heartbeat import find_trouble
     from schemas.database.queries.machines import list_machines
+    from schemas.database.series.latest import list_machines_with_series
 
     with fleet_database(data, database, read_only=True) as engine:
         trouble = find_trouble(engine, now=CLOCK.now())
-        found = list_machines(engine, trouble=trouble)
+        found = (list_machines_with_series if with_series else list_machines)(engine, trouble=trouble)
     if found and trouble:
         note(f"{trouble}: these are the last known values, and no presence is verified")
     return found

@@ -307,8 +307,7 @@ class Ingestor:
 
     def _load(self) -> None:
         self._outbound.acks.clear()
-        self._store.marks.exclusive = self._assignment.leads
-        self._store.marks.clear()
+        self._store.clear_marks(exclusive=self._assignment.leads)
         self._cache.load()
         self._load_all_but_machines()
 

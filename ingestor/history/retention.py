@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
 from ingestor.history import partitions
+from ingestor.history.series_retention import series_units
 from ingestor.storage.bulk import dialect_insert
 from ingestor.storage.store import Store
 from schemas.database.tables import (
@@ -109,6 +110,7 @@ class Pruning:
         yield lambda connection: _shorten_waits(connection, now)
         for org_id, retention in kept.items():
             yield from self._of_org(org_id, now - retention.events_seconds * 1000)
+            yield from series_units(org_id, retention, now)
         before = now - max((retention.events_seconds for retention in kept.values()), default=0) * 1000
         if kept:
             yield _deletion(dead_letter, dead_letter.c.id, dead_letter.c.received_at < before)

@@ -39,6 +39,7 @@ from schemas.contract import topics
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
 from schemas.contract.text import TEXT_MAX_LENGTH
 from schemas.contract.topics import Address, Topic
+from schemas.series.sample_block import count_readings
 
 ChangePresence = Callable[[Collection[Machine], Callable[[Machine], PresenceState]], None]
 """Sets the presence of each machine to the result of the function."""
@@ -51,6 +52,9 @@ BATCH_SECONDS = 0.5
 
 BACKFILLS_WAITING = 8
 """Bound for each machine; an agent has one on its way."""
+
+READINGS_PER_SAMPLE = 32
+"""Readings of series that are charged as one sample."""
 
 HOLD_SECONDS = 60.0
 """Time for which the messages of a machine are dropped after the database refused one of them."""
@@ -148,7 +152,7 @@ class Ingress:
         return self._clock.monotonic() < self._held.get((address.org, address.machine), 0.0)
 
     def committed(self, batch: Batch) -> None:
-        """Charge the samples of committed backfills to the limits of their machines, and pace the next ones."""
+        """Charge committed backfills and series to the limits of their machines, and pace the next backfills."""
         if any(is_backfill for *_, is_backfill in batch.acks):
             passed, queue = self._clock.monotonic() - self._began, self._backfills
             if passed > BATCH_SECONDS:
@@ -158,6 +162,10 @@ class Ingress:
         for machine, _, numbers, is_backfill in batch.acks:
             if is_backfill:
                 self._limits.charge(machine.org, machine.name, len(numbers))
+        for arrived in batch.samples:
+            if series := arrived.sample.series:
+                cost = -(-count_readings(series) // READINGS_PER_SAMPLE)
+                self._limits.charge(arrived.machine.org, arrived.machine.name, cost)
 
     def clear(self) -> None:
         """Forget the waiting requests, backfills and lists of facts."""

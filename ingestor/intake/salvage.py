@@ -102,12 +102,13 @@ def salvage(payload: bytes) -> Salvaged | None:
         if columns is None:
             found.invalid[seq] = MISALIGNED
             continue
-        sampled_at, vitals, extra = columns
+        sampled_at, vitals, extra, series = columns
         row = {
             "seq": seq,
             "sampled_at": sampled_at[at],
             "vitals": {name: column[at] for name, column in vitals.items()},
             "extra": {name: column[at] for name, column in extra.items() if column[at] is not None},
+            "series": _series_of(series, seq),
         }
         try:
             found.samples.append(Sample.model_validate(row))
@@ -129,8 +130,8 @@ def explain(error: ValidationError) -> tuple[str, str]:
     return "not-json" if shown["type"] == "json_invalid" else "invalid", detail
 
 
-def _columns(message: Any, length: int) -> tuple[Any, dict[str, Any], dict[str, Any]] | None:  # noqa: ANN401 - any JSON
-    """Return times, vitals and extra metrics as columns; None unless all have this length."""
+def _columns(message: Any, length: int) -> tuple[Any, dict[str, Any], dict[str, Any], dict[str, Any]] | None:  # noqa: ANN401 - any JSON
+    """Return times, vitals, extra metrics and series as columns; None unless their lengths agree."""
     sampled_at, vitals, extra = message.get("sampled_at"), message.get("vitals"), message.get("extra", {})
     if not isinstance(vitals, dict) or not isinstance(extra, dict):
         return None
@@ -138,4 +139,31 @@ def _columns(message: Any, length: int) -> tuple[Any, dict[str, Any], dict[str, 
     columns = [sampled_at, *vitals.values(), *extra.values()]
     if any(not isinstance(column, list) or len(column) != length for column in columns):
         return None
-    return sampled_at, vitals, extra
+    series = {} if message.get("series") is None else message["series"]
+    return (sampled_at, vitals, extra, series) if _is_aligned(series) else None
+
+
+def _is_aligned(series: Any) -> bool:  # noqa: ANN401 - any JSON
+    """Return whether each device has a column as long as the list of the samples that have series."""
+    if not isinstance(series, dict):
+        return False
+    numbers, readings = series.get("seq", []), series.get("readings", {})
+    if not isinstance(numbers, list) or not isinstance(readings, dict):
+        return False
+    if not all(isinstance(devices, dict) for devices in readings.values()):
+        return False
+    columns = [column for devices in readings.values() for column in devices.values()]
+    return all(isinstance(column, list) and len(column) == len(numbers) for column in columns)
+
+
+def _series_of(series: dict[str, Any], seq: int) -> dict[str, dict[str, Any]]:
+    """Return the readings of one sample in aligned columns; none if it has no series."""
+    numbers = series.get("seq", [])
+    if seq not in numbers:
+        return {}
+    at, found = numbers.index(seq), dict[str, dict[str, Any]]()
+    for metric, devices in series.get("readings", {}).items():
+        for device, column in devices.items():
+            if column[at] is not None:
+                found.setdefault(metric, {})[device] = column[at]
+    return found

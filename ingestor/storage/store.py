@@ -34,6 +34,7 @@ from ingestor.storage.row_encoding import (
     stream_rows,
 )
 from ingestor.storage.row_locks import RowLocks
+from ingestor.storage.series_rows import SeriesRows
 from ingestor.storage.transition_log import TRANSITIONS_MAX, TransitionLog
 from schemas.contract.messages import KEY_CHANGES_MAX, Info, Signed
 from schemas.contract.org_config import OrgConfig
@@ -56,6 +57,7 @@ class Store:
         self.commands = CommandStore(engine)
         self.locks = RowLocks(engine)
         self.marks = RollupMarks(engine)
+        self.series = SeriesRows(engine)
         self.transitions = TransitionLog(transitions_max)
         self._facts = FactStore(engine)
         self._dead_letters = DeadLetters(dead_letter_max)
@@ -84,7 +86,7 @@ class Store:
         with self.engine.connect() as connection:
             found = load(connection, query)
         if found:
-            self.marks.clear()  # it may have the id of a machine that was removed
+            self.clear_marks()  # it may have the id of a machine that was removed
         return found[0] if found else None
 
     def configs(self) -> dict[str, tuple[OrgConfig, int]]:
@@ -110,6 +112,7 @@ class Store:
         with self.locks.transaction() as connection:
             self._samples.write(connection, sample_rows(batch.samples))
             marks = self.marks.write(connection, batch.samples)
+            hours = self.series.write(connection, batch.samples)
             self._states.write(connection, state_rows(batch.machines.values(), self.locks.writer))
             self._streams.write(connection, stream_rows(batch.streams.values()))
             for machine, info in batch.infos.values():
@@ -124,6 +127,13 @@ class Store:
                 beat = self._insert(tables.ingestor).values(name=self.name, **heartbeat)
                 connection.execute(beat.on_conflict_do_update(index_elements=["name"], set_=dict(heartbeat)))
         self.marks.committed(marks)
+        self.series.committed(hours)
+
+    def clear_marks(self, *, exclusive: bool | None = None) -> None:
+        """Evict the cached marks of new samples. `exclusive`: whether no other ingestor deletes marks from now on."""
+        for marks in (self.marks, self.series):
+            marks.exclusive = marks.exclusive if exclusive is None else exclusive
+            marks.clear()
 
     def _read_config(self, org: str, config: object, key_changes: list[Signed]) -> OrgConfig:
         try:

@@ -16,6 +16,7 @@ from schemas.contract.facts import FactsMessage
 from schemas.contract.messages import Info, OfflineReason, Sample, Status, Telemetry, Vitals
 
 STREAM = "00000000000000aa"
+Readings = dict[str, dict[str, float | None]]
 
 
 @dataclass
@@ -42,7 +43,9 @@ class Speaker:
         info = Info.model_validate({**values, "session": self.session, "at": self.clock.now(), **facts})
         return self._on(topics.INFO, info.encode())
 
-    def telemetry(self, seq: int, *, oldest_seq: int | None = None, vitals: Vitals | None = None) -> Message:
+    def telemetry(
+        self, seq: int, *, oldest_seq: int | None = None, vitals: Vitals | None = None, series: Readings | None = None
+    ) -> Message:
         telemetry = Telemetry(
             seq=seq,
             sampled_at=self.clock.now(),
@@ -51,12 +54,19 @@ class Speaker:
             stream=self.stream,
             oldest_seq=oldest_seq or seq,
             dropped=self.dropped,
+            series=series or {},
         )
         return self._on(topics.TELEMETRY, telemetry.encode())
 
-    def backfill(self, *numbers: int) -> Message:
+    def backfill(self, *numbers: int, series: Mapping[int, Readings] | None = None) -> Message:
+        """A second apart, the last one now. `series`: those of the samples that have any."""
         samples = [
-            Sample(seq=seq, sampled_at=self.clock.now() - 1000 * (numbers[-1] - seq), vitals=self.vitals)
+            Sample(
+                seq=seq,
+                sampled_at=self.clock.now() - 1000 * (numbers[-1] - seq),
+                vitals=self.vitals,
+                series=(series or {}).get(seq, {}),
+            )
             for seq in numbers
         ]
         batch = Backfill.of(

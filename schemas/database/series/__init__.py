@@ -1,0 +1,1 @@
+"""Queries of series: the newest readings of devices, and their history."""

@@ -1,0 +1,83 @@
+"""Stored series of a machine: its samples, from blocks and rows alike, and its hourly roll-ups.
+
+Invariants:
+- A sample is returned once, also while it is both in a block and a row.
+- Times are milliseconds of the server's clock.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pydantic_core import from_json
+from sqlalchemy import ColumnElement, Engine, select
+
+from schemas.database.queries.fetch import fetch_all
+from schemas.database.tables import series_hour, series_rollup, series_sample
+from schemas.fleet.history import DAY, HOUR, Summary
+from schemas.series.frame import Place
+from schemas.series.sample_block import Readings, SampleBlock, SeriesSample, make_block, read_block
+from schemas.series.summary_block import read_summaries
+
+KEY = (series_sample.c.at, series_sample.c.stream_number, series_sample.c.seq)
+
+
+def read_blocks(
+    engine: Engine, machine_id: int, *, start: int, end: int, metrics: Collection[str] | None = None
+) -> list[SampleBlock]:
+    """Return the series of the hours that have samples from `start` to `end`, of these metrics, or all.
+
+    Blocks may have samples outside the time, and are in order of time only within themselves.
+    """
+    hours = select(series_hour.c.at, series_hour.c.block).where(
+        series_hour.c.machine_id == machine_id, series_hour.c.at > start - HOUR, series_hour.c.at <= end
+    )
+    closed = [read_block(row.block, metrics) for row in fetch_all(engine, hours.order_by(series_hour.c.at))]
+    known = {key for block in closed for key in block.keys}
+    rows = select(*KEY, series_sample.c.readings).where(series_sample.c.machine_id == machine_id)
+    rows = rows.where(series_sample.c.at >= start, series_sample.c.at <= end)
+    new = [sample for row in fetch_all(engine, rows) if (sample := read_row(row, metrics)).key not in known]
+    return [*closed, make_block(new)] if new else closed
+
+
+def read_samples(
+    engine: Engine, machine_id: int, *, start: int, end: int, metrics: Collection[str] | None = None
+) -> list[SeriesSample]:
+    """Return the series of samples from `start` to `end`, in order of time."""
+    blocks = read_blocks(engine, machine_id, start=start, end=end, metrics=metrics)
+    found = [sample for block in blocks for sample in block.samples() if start <= sample.at <= end]
+    return sorted(found, key=lambda sample: (sample.at, sample.key))
+
+
+def read_roll_ups(
+    engine: Engine, machine_id: int, *, start: int, end: int, metrics: Collection[str] | None = None
+) -> dict[int, dict[Place, Summary]]:
+    """Return the roll-ups of the hours from `start` to `end`, in order of time."""
+    mine = (series_rollup.c.machine_id == machine_id, series_rollup.c.at > start - DAY, series_rollup.c.at <= end)
+    query = select(series_rollup.c.block).where(*mine).order_by(series_rollup.c.length.desc(), series_rollup.c.at)
+    found: dict[int, dict[Place, Summary]] = {}
+    for row in fetch_all(engine, query):  # days first, so that an hour counts instead of the one in its day
+        found.update(read_summaries(row.block, metrics))
+    return {at: found[at] for at in sorted(found) if start <= at <= end}
+
+
+def read_row(row: Any, metrics: Collection[str] | None = None) -> SeriesSample:  # noqa: ANN401 - a row
+    """Return the series in a row of KEY and `readings`, of these metrics, or all."""
+    readings: Readings = from_json(row.readings)
+    if metrics is not None:
+        readings = {metric: devices for metric, devices in readings.items() if metric in metrics}
+    return SeriesSample(row.at, row.stream_number, row.seq, readings)
+
+
+def newest_row(machine_key: ColumnElement[int], column: ColumnElement[Any]) -> Any:  # noqa: ANN401 - a subquery
+    """Return the subquery for a column of a machine's newest row."""
+    newest = select(column).where(series_sample.c.machine_id == machine_key)
+    return newest.order_by(*(each.desc() for each in KEY)).limit(1).scalar_subquery()
+
+
+def known_readings(readings: Readings) -> Mapping[str, Mapping[str, float]]:
+    """Return the readings that are not null."""
+    known = {
+        metric: {device: number for device, number in devices.items() if number is not None}
+        for metric, devices in readings.items()
+    }
+    return {metric: devices for metric, devices in known.items() if devices}

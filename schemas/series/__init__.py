@@ -1,0 +1,1 @@
+"""Series at rest: blocks of readings per machine and hour, and their roll-ups. Pure functions."""
