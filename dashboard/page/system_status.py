@@ -67,9 +67,11 @@ def banner(context: PageContext) -> None:
         since = st.session_state.get(READ_AT)
         at = text.moment(since, context.now(), context.zone) if since else ""
         known = _(_NO_DATABASE, since=at) if since else _(_NEVER_READ)
-        st.html(markup.banner(f"{known} {_(_SEE_DATABASE)}", "bad"))
+        st.html(markup.banner(f"{known} {_(_SEE_DATABASE)}", "bad", outdated=True))
         return
-    for message in (warning(beat, context), failures(context), certificate(context)):
+    if told := warning(beat, context):
+        st.html(markup.banner(told, outdated=True))
+    for message in (failures(context), certificate(context)):
         if message:
             st.html(markup.banner(message))
 

@@ -53,9 +53,10 @@ def note(text: str) -> str:
     return f'<p class="df-note">{escape(text)}</p>'
 
 
-def banner(text: str, tone: str = "fair") -> str:
-    """Return a highlighted line across the page."""
-    return f'<div class="df-banner df-{escape(tone)}" role="status">{escape(text)}</div>'
+def banner(text: str, tone: str = "fair", *, outdated: bool = False) -> str:
+    """Return a highlighted line across the page. `outdated`: no value on the page may look current."""
+    marks = f"df-{escape(tone)}{' df-outdated' if outdated else ''}"
+    return f'<div class="df-banner {marks}" role="status">{escape(text)}</div>'
 
 
 def counted(counts: Mapping[str, str]) -> str:

@@ -173,6 +173,9 @@ def test_an_ingestor_that_goes_away_is_said_and_a_dialog_can_look_again(page: Pa
         expect(page.locator(".df-banner").first).to_contain_text(
             "check that dashfleet up, or dashfleet ingestor, is running"
         )
+    for values in page.locator(".df-gauges, .df-fleet tbody, .df-card").all():
+        expect(values).to_have_css("filter", "grayscale(1)")
+    assert page.locator(".df-gauges, .df-fleet tbody, .df-card").count()
     send.click()
     expect(dialog.get_by_text("the ingestor, which forwards it, is not reporting")).to_be_visible()
     expect(send).to_be_disabled()
