@@ -191,8 +191,8 @@ def watched(visitors: Visitors) -> Iterator[Open]:
     yield visit
     for context in opened:
         context.remove_listener("page", watch)
-        for page in context.pages:
-            page.close()
+    for context in set(opened):
+        visitors.leave(context)
     assert not wrong
 
 

@@ -26,6 +26,7 @@ _CHROMIUM = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--process-per-site",  # see Visitors
 ]
 _FIRST_PAGE_MILLISECONDS = 60_000
 """Streamlit's first page is 5 MB of scripts."""

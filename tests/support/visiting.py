@@ -13,7 +13,11 @@ Size = tuple[int, int]
 
 
 class Visitors:
-    """A pool of browser contexts: a new one would load all of Streamlit again."""
+    """A pool of browser contexts: a new one would load all of Streamlit again.
+
+    Each keeps a page without scripts open: Chromium shares one renderer process among the pages of a context, and
+    while that process lives the next page finds Streamlit's scripts compiled. This halves the cost of a page.
+    """
 
     def __init__(self, browser: Browser, url: str) -> None:
         self.browser = browser
@@ -23,16 +27,28 @@ class Visitors:
     def context(self, user: str, scheme: Scheme, size: Size) -> BrowserContext:
         """Return the context of a signed-in user; a new one if `user` is empty."""
         key = (user, scheme, size)
-        if not user or key not in self._kept:
-            self._kept[key] = self.browser.new_context(
-                viewport={"width": size[0], "height": size[1]},
-                color_scheme=scheme,
-                locale="en-GB",
-                timezone_id="Europe/Paris",
-                reduced_motion="reduce",
-                storage_state=sign_in(self.browser, self.url, user) if user else None,
-            )
-        return self._kept[key]
+        if user and key in self._kept:
+            return self._kept[key]
+        context = self.browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=scheme,
+            locale="en-GB",
+            timezone_id="Europe/Paris",
+            reduced_motion="reduce",
+            storage_state=sign_in(self.browser, self.url, user) if user else None,
+        )
+        if user:
+            context.new_page().goto(f"{self.url}/readyz")
+            self._kept[key] = context
+        return context
+
+    def leave(self, context: BrowserContext) -> None:
+        """Close the pages of a context but the one that keeps its process; close a context without a user."""
+        if context not in self._kept.values():
+            context.close()
+            return
+        for page in context.pages[1:]:
+            page.close()
 
     def close(self) -> None:
         """Close all contexts."""
