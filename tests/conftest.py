@@ -15,6 +15,8 @@ from runtime.urls import sqlite_url
 from schemas.database import tables
 from schemas.database.engine import open_engine, upgrade
 
+pytest_plugins = ["traffic_plugin"]
+
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)):
     # `nohup make test` and `make test &` in a script ignore one of them, and so would every program that a test starts:
     # only a signal with a handler, even one that does nothing, is back to its default in a child

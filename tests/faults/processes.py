@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from servers import stop
+from traffic_plugin import recording_environment
 from waiting import wait_until
 
 
@@ -56,7 +57,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self.environment},
+                env={**os.environ, **recording_environment(), **self.environment},
             )
         if wait:
             self.wait_until_ready()
