@@ -43,11 +43,13 @@ class EventRange:
 
 def list_presence_events(engine: Engine, org_name: str, wanted: EventRange) -> list[Row[Any]]:
     """Return presence transitions with the time of the machine's next one; the search is in machine names."""
-    page = _page(transition, transition.c.at, wanted, _of_machines(engine, org_name, wanted, transition, wanted.search))
+    page = page_of(
+        transition, transition.c.at, wanted, of_machines(engine, org_name, wanted, transition, wanted.search)
+    )
     later = transition.alias()
     following = and_(later.c.machine_id == page.c.machine_id, later.c.at >= page.c.at, later.c.id > page.c.id)
     next_at = select(later.c.at).where(following).order_by(later.c.at, later.c.id).limit(1).scalar_subquery()
-    return _with_machines(engine, page, "at", next_at.label("ended_at"))
+    return with_machines(engine, page, "at", next_at.label("ended_at"))
 
 
 def list_alert_events(engine: Engine, org_name: str, wanted: EventRange) -> list[Row[Any]]:
@@ -55,15 +57,15 @@ def list_alert_events(engine: Engine, org_name: str, wanted: EventRange) -> list
     names = machine.c.name + " " + func.coalesce(machine.c.hostname, "")
     of_machine = select(names).where(machine.c.id == alert.c.machine_id).scalar_subquery()
     fields = (alert.c.title, alert.c.detail, of_machine)
-    mine = _of_machines(engine, org_name, wanted, alert)
-    page = _page(alert, alert.c.started_at, wanted, mine, *contains_each(wanted.search, *fields))
-    return _with_machines(engine, page, "started_at")
+    mine = of_machines(engine, org_name, wanted, alert)
+    page = page_of(alert, alert.c.started_at, wanted, mine, *contains_each(wanted.search, *fields))
+    return with_machines(engine, page, "started_at")
 
 
 def list_command_events(engine: Engine, org_name: str, wanted: EventRange) -> list[Row[Any]]:
     """Return the commands of one machine with their requester."""
-    mine = _of_machines(engine, org_name, wanted, command)
-    page = _page(command, command.c.created_at, wanted, mine, *contains_each(wanted.search, command.c.action))
+    mine = of_machines(engine, org_name, wanted, command)
+    page = page_of(command, command.c.created_at, wanted, mine, *contains_each(wanted.search, command.c.action))
     query = (
         select(page, request.c.actor, request.c.principal)
         .join(request, request.c.id == page.c.request_id)
@@ -109,7 +111,7 @@ def list_incident_events(engine: Engine, org_name: str, wanted: EventRange) -> l
     named = [details.contains(f'"{wanted.machine}"', autoescape=True)] if wanted.machine else []
     scope = or_(ours, and_(incident.c.org_id.is_(None), since.exists()))
     words = contains_each(wanted.search, details, incident.c.kind)
-    page = _page(incident, incident.c.started_at, wanted, scope, *named, *words)
+    page = page_of(incident, incident.c.started_at, wanted, scope, *named, *words)
     return fetch_all(engine, select(page).order_by(page.c.started_at.desc(), page.c.id.desc()))
 
 
@@ -129,16 +131,16 @@ _COMMAND_FIELDS: Final = (command.c.action, machine.c.name, machine.c.hostname)
 
 def _requests(engine: Engine, org_name: str, wanted: EventRange, *conditions: ColumnElement[bool]) -> list[Row[Any]]:
     mine = request.c.org_id == select(org.c.id).where(org.c.name == org_name).scalar_subquery()
-    page = _page(request, request.c.created_at, wanted, mine, *conditions)
+    page = page_of(request, request.c.created_at, wanted, mine, *conditions)
     return fetch_all(engine, select(page).order_by(page.c.created_at.desc(), page.c.id.desc()))
 
 
-def _page(table: Table, at: ColumnElement[int], wanted: EventRange, *conditions: ColumnElement[bool]) -> Subquery:
+def page_of(table: Table, at: ColumnElement[int], wanted: EventRange, *conditions: ColumnElement[bool]) -> Subquery:
     """Return the newest rows of the range. In a subquery: joins must not change how they are found."""
     return select_newest(table, at, wanted, *conditions).subquery()
 
 
-def _of_machines(
+def of_machines(
     engine: Engine, org_name: str, wanted: EventRange, table: Table, search: str = ""
 ) -> ColumnElement[bool]:
     """Return the condition for the rows of the wanted machines."""
@@ -153,7 +155,8 @@ def _of_machines(
     return mine.where(machine.c.id == table.c.machine_id).exists()
 
 
-def _with_machines(engine: Engine, page: Subquery, at: str, *more: ColumnElement[Any]) -> list[Row[Any]]:
+def with_machines(engine: Engine, page: Subquery, at: str, *more: ColumnElement[Any]) -> list[Row[Any]]:
+    """Return the rows of a page, sorted again by the column `at`, with the names of their machines."""
     query = (
         select(page, machine.c.name, machine.c.hostname, *more)
         .join(machine, machine.c.id == page.c.machine_id)

@@ -109,7 +109,7 @@ def test_sources_have_their_own_places_and_users_are_for_admins(context: PageCon
     found = discover(sources)
     assert len({each.order for each in found}) == len({each.kind for each in found}) == len(found)
     kinds = [each.kind for each in event_list.visible(context)]
-    assert kinds == ["presence", "alert", "incident", "command", "settings"]
+    assert kinds == ["presence", "alert", "facts", "incident", "command", "settings"]
     admin = replace(context, role=UserRole.ADMIN)
     assert {each.kind for each in event_list.visible(admin)} - set(kinds) == {"user"}
     assert "user" not in {each.kind for each in event_list.of_machines(admin)}

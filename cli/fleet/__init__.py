@@ -1,0 +1,1 @@
+"""Facts that machines state, and their messages that were rejected."""

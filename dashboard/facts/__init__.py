@@ -1,0 +1,1 @@
+"""Facts on pages: texts, the sections of the machine page, and the lists of a fleet."""
