@@ -24,7 +24,7 @@ from runtime.settings.agent import AgentSettings
 from schemas.contract.messages import METRICS_MAX, Metric, Series
 
 FactLists = dict[str, tuple[dict[str, Item], int]]
-"""Items by key, and the time when they were read, by kind."""
+"""Items by key, and the time since when they are like that, by kind."""
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +187,9 @@ class DetailRunner:
             self.failures.update(self._builder.failures)
             self._builder.failures.clear()
             now = self._clock.now()
-            self.facts |= {kind: (items, now) for kind, items in details.facts.items() if kind in collector.facts}
+            for kind in details.facts.keys() & set(collector.facts):
+                if kind not in self.facts or self.facts[kind][0] != details.facts[kind]:
+                    self.facts[kind] = (details.facts[kind], now)
 
     def _forget_those_off(self) -> None:
         for collector in self._collectors:

@@ -1,16 +1,8 @@
 """Temperature."""
 
-import fnmatch
-import math
-from collections.abc import Iterator
-
-import psutil
-
 from agent.collector import Collector, Readings
+from agent.host.temperature_sensors import temperatures
 from schemas.contract.messages import Metric
-
-LOWEST, HIGHEST = -50.0, 125.0
-"""Degrees Celsius of a plausible reading; sensors that are not connected report values such as 127, -128 or 65261."""
 
 _CPU_SENSORS = frozenset(
     (
@@ -27,20 +19,7 @@ class Temperature(Collector):
 
     def collect(self) -> Readings:
         """Return None on a machine without a plausible sensor, such as most virtual machines."""
-        if not hasattr(psutil, "sensors_temperatures"):
-            return {"temperature_celsius": None}
-        sensors = list(self._plausible())
-        chosen = [value for name, value in sensors if name in _CPU_SENSORS] or [value for _, value in sensors]
+        sensors = list(temperatures(self.settings.ignored_sensors))
+        of_cpu = [sensor.celsius for sensor in sensors if sensor.chip in _CPU_SENSORS]
+        chosen = of_cpu or [sensor.celsius for sensor in sensors]
         return {"temperature_celsius": round(max(chosen), 1) if chosen else None}
-
-    def _plausible(self) -> Iterator[tuple[str, float]]:
-        """Return the name of the sensor's chip and its reading, of each sensor that is not to be ignored."""
-        for name, group in psutil.sensors_temperatures().items():
-            for sensor in group:
-                value, label = sensor.current, getattr(sensor, "label", "")
-                known = isinstance(value, int | float) and math.isfinite(value)
-                if known and LOWEST <= value <= HIGHEST and not self._is_ignored(name, f"{name}/{label}"):
-                    yield name, value
-
-    def _is_ignored(self, *names: str) -> bool:
-        return any(fnmatch.fnmatchcase(name, each) for name in names for each in self.settings.ignored_sensors)

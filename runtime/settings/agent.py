@@ -10,7 +10,7 @@ from runtime.settings.part_settings import MachineId, OrgId, Seconds
 from schemas.actions.named_commands import CommandLine
 from schemas.contract.messages import Labels, MetricName
 
-ALLOWED_ACTIONS = ("ping", "refresh", "message", "restart", "configure")
+ALLOWED_ACTIONS = ("ping", "refresh", "top", "message", "restart", "configure")
 """Actions allowed by default: those that cannot harm the machine."""
 
 CommandName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$")]
@@ -39,6 +39,9 @@ class AgentSettings(ClientSettings):
     interfaces: list[str] = Field(
         default_factory=list,
         description="Interfaces to report beside those of devices, with * for any characters; !PATTERN leaves some out",
+    )
+    process_arguments: bool = Field(
+        False, description="Report the arguments of the top processes too, which may contain passwords"
     )
     ignored_sensors: list[str] = Field(
         default_factory=list,
