@@ -10,6 +10,7 @@ from servers import postgresql
 from sqlalchemy import Engine, text
 from xdist.remote import Producer
 from xdist.scheduler.loadscope import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from runtime.urls import sqlite_url
 from schemas.database import tables
@@ -71,15 +72,18 @@ def database(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-ORDER = {"faults": 0, "bench": 0, "cli": 1, "end_to_end": 3, "browser": 4}
+LAST = {"faults": 0, "bench": 0, "end_to_end": 2, "browser": 3}
+LOAD = "tests/load"
+LONG = ("test_first_machine", "test_settings", "test_accessibility", "test_hostile_strings", "test_states")
+"""The browser tests that take longest; the processes end together if these are not the last."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first, so that several processes end together; but the browser tests come last.
+    """Sort the tests that load the machine to the front, and those of the browser to the end, the longest first.
 
     Playwright's event loop runs on in their process, where no other could be started.
     """
-    items.sort(key=lambda item: ORDER.get(_place(item.nodeid), 2))
+    items.sort(key=lambda item: (LAST.get(_place(item.nodeid), 1), _rank(item)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -89,9 +93,28 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Files, in the order of the collection, but one process goes on from the load to the browser.
+
+    The browser tests use more than one processor, most others wait: beside each other they take less time.
+    """
+
     def _split_scope(self, nodeid: str) -> str:
-        place = _place(nodeid)
-        return "load" if place in ("faults", "bench") else nodeid.partition("::")[0]
+        return LOAD if _place(nodeid) in ("faults", "bench") else nodeid.partition("::")[0]
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        begun = self.assigned_work[node]
+        browses = any(_place(scope) == "browser" for scope in begun)
+        if browses or (LOAD in begun and len(self.nodes) > 1):
+            scope = next((scope for scope in self.workqueue if _place(scope) == "browser"), None)
+            if scope is not None:
+                self.workqueue.move_to_end(scope, last=False)
+            elif browses:
+                return  # what is left is for the processes without Playwright
+        super()._assign_work_unit(node)
+
+
+def _rank(item: pytest.Item) -> int:
+    return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
 
 
 def _place(nodeid: str) -> str:
