@@ -6,9 +6,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import agent, alerts, backup, brokers, export, machines, report, run, silence, watch
+from cli import alerts, backup, brokers, bundle, export, machines, report, run, silence, watch
 from cli.access import api_token, key, org, principal, token, user
 from cli.act import command, commands
+from cli.agent import command as agent
 from cli.contract import document
 from cli.fleet import dead_letters, facts
 from cli.notify import command as notify
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (up, run, machines, facts, watch, backup, export, report, brokers, document, command):
+for group in (up, run, machines, facts, watch, backup, export, report, brokers, bundle, document, command):
     app.add_typer(group.app)
 for name, group in {
     "agent": agent,

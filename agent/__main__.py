@@ -6,10 +6,7 @@ then becomes this process (`runtime.process.become`).
 
 import ctypes
 import gc
-import hashlib
-import os
 import secrets
-import stat
 import sys
 from contextlib import suppress
 from functools import partial
@@ -24,10 +21,12 @@ from agent.collection.facts_publisher import FactsPublisher
 from agent.collection.sample_runner import CollectorRunner
 from agent.collector import discover, discover_details
 from agent.configuration import Configuration
+from agent.connection_record import ConnectionRecord
 from agent.inventory import boot_id
 from agent.orders.executor import Executor
 from agent.orders.journal import JOURNAL_FILE, Journal
 from agent.orders.trusted_keys import KEYS_FILE, TrustedKeys
+from agent.outbox.memory_file import hot_path
 from agent.outbox.outbox import Outbox
 from agent.session_counter import SessionCounter
 from broker.client.mqtt import Mqtt
@@ -37,8 +36,6 @@ from runtime.logging_setup import start_logging
 from runtime.process import StopSignal, inherited_settings, notify_ready, re_exec
 from runtime.settings.agent import AgentSettings
 
-_MEMORY_FILES = Path("/dev/shm")  # noqa: S108 - only a directory of our own there is used
-
 
 def main() -> int:
     """Run until a signal stops the process. Return the exit code: 0, or 2 with a message when it cannot start."""
@@ -46,28 +43,44 @@ def main() -> int:
     stop = StopSignal()
     try:
         start_logging(settings)
-        running = build(settings)
+        settings.secret()  # first: without one, no outbox is created
+        running = build(settings, outbox := open_outbox(settings))
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     _release_memory()
     notify_ready(f"agent of {settings.org}/{settings.machine}, every {settings.interval_seconds:g} s")
+    record = ConnectionRecord(settings.data, SystemClock(), first_seq=outbox.next_seq)
     while not stop.received and not running.restarting:
         running.step()
+        record.update(connected=running.connected, acknowledged_seq=outbox.acknowledged_seq)
     running.stop()
+    record.update(connected=False, acknowledged_seq=outbox.acknowledged_seq)
     if running.restarting and not stop.received:
         re_exec()
     return 0
 
 
-def build(settings: AgentSettings) -> Agent:
-    """Return the agent of this machine. Raises SettingsError."""
-    password = settings.secret()
+def open_outbox(settings: AgentSettings) -> Outbox:
+    """Open the outbox of this machine's agent. Raises SettingsError."""
     try:
         (data := settings.data / "agent").mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise SettingsError(f"cannot create {settings.data}: {error.strerror}; choose another with --data") from None
-    clock = SystemClock()
+    return Outbox(
+        data / "outbox.db",
+        hot_path(data),
+        max_bytes=settings.outbox_max_bytes,
+        boot=f"{boot_id()} {data.resolve()}",  # a copy of the directory is another outbox, too
+        clock=SystemClock(),
+    )
+
+
+def build(settings: AgentSettings, outbox: Outbox | None = None) -> Agent:
+    """Return the agent of this machine; without an outbox, with its own. Raises SettingsError."""
+    password = settings.secret()
+    outbox = outbox or open_outbox(settings)
+    data, clock = settings.data / "agent", SystemClock()
     collectors = discover(agent.collectors, settings)
     return Agent(
         settings,
@@ -79,13 +92,7 @@ def build(settings: AgentSettings) -> Agent:
             keep_alive_seconds=settings.keep_alive_seconds,
             ca_file=settings.ca_file,
         ),
-        outbox=Outbox(
-            data / "outbox.db",
-            _hot_path(data),
-            max_bytes=settings.outbox_max_bytes,
-            boot=f"{boot_id()} {data.resolve()}",  # a copy of the directory is another outbox, too
-            clock=clock,
-        ),
+        outbox=outbox,
         runner=CollectorRunner(collectors, timeout_seconds=settings.collector_timeout_seconds),
         sessions=SessionCounter(data / "session", clock),
         clock=clock,
@@ -112,19 +119,6 @@ def _executor(settings: AgentSettings, data: Path, clock: Clock) -> Executor:
         boot=boot_id(),
         clock=clock,
     )
-
-
-def _hot_path(data: Path) -> Path:
-    """Return a file in the system's memory where there is such a place, else in the agent's own directory."""
-    if not _MEMORY_FILES.is_dir():
-        return data / "hot.db"
-    directory = _MEMORY_FILES / f"dashfleet-{hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]}"
-    with suppress(OSError):
-        directory.mkdir(mode=0o700, exist_ok=True)
-        found = directory.lstat()
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077:
-            return directory / "hot.db"
-    return data / "hot.db"
 
 
 def _release_memory() -> None:

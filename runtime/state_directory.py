@@ -21,6 +21,8 @@ class StateDirectory:
         """Directory of the private keys that sign orders, one file per organisation."""
         self.tls = data / "tls"
         """Directory of the certificates that `dashfleet tls` creates."""
+        self.bundle = data / "bundle"
+        """Directory of the files that machines install from."""
         self._up = data / "up.json"
         self._enrolment = data / "agent" / "enrolment.json"
 

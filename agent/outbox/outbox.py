@@ -79,6 +79,8 @@ class Outbox:
         new_name: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self.quarantined: list[Path] = []
+        self.acknowledged_seq = 0
+        """Highest number of the current stream that was acknowledged as stored, 0 for none in this process."""
         self._hot_path = hot
         self._cold_max_bytes = min(max_bytes * 3 // 4, max_bytes - _WAL_BYTES)
         self._boot = boot
@@ -135,7 +137,13 @@ class Outbox:
         return Sample.model_construct(seq=seq, sampled_at=sampled_at, vitals=vitals, extra=extra, series=series or {})
 
     def ack(self, stream: str, ranges: Sequence[Range]) -> None:
-        """Delete the samples with these numbers. Unknown streams and numbers are ignored."""
+        """Delete the samples with these numbers, which are stored. Unknown streams and numbers are ignored."""
+        if stream == self.stream:
+            highest = max((each.last for each in ranges), default=0)
+            self.acknowledged_seq = max(self.acknowledged_seq, min(highest, self.next_seq - 1))
+        self._delete(stream, ranges)
+
+    def _delete(self, stream: str, ranges: Sequence[Range]) -> None:
         stream_id = self._in_hot(lambda hot: hot.stream_id(stream))
         if stream_id is None:
             stream_id = self._cold.run(lambda cold: cold.stream_id(stream), None)
@@ -151,7 +159,7 @@ class Outbox:
     def reject(self, stream: str, ranges: Sequence[Range]) -> int:
         """Delete samples that the ingestor will never store; return the number of those that waited here."""
         before = self._waiting()
-        self.ack(stream, ranges)
+        self._delete(stream, ranges)
         return before - self._waiting()
 
     def spill(self, *, before_seq: int | None = None) -> None:

@@ -15,8 +15,6 @@ import hashlib
 import hmac
 import secrets
 
-import bcrypt
-
 from schemas.contract.enrolment import Token
 
 ITERATIONS = 101
@@ -46,6 +44,8 @@ def hash_secret(secret: str) -> str:
 
 def bcrypt_record(secret: str) -> str:
     """Return the record for a broker that supports only bcrypt, with the lowest cost: a secret cannot be guessed."""
+    import bcrypt  # here: an agent, which enrols with this module, does not have it
+
     return bcrypt.hashpw(secret.encode(), bcrypt.gensalt(rounds=4)).decode()
 
 

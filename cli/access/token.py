@@ -6,7 +6,7 @@ import typer
 
 from cli.options import CLOCK, Data, Database, Json, OnlyOrg, Org, to_seconds, user_name
 from cli.output import note, show_rows
-from cli.settings import data_directory, effective, fleet_database
+from cli.settings import effective, fleet_database
 
 app = typer.Typer(help="Create, list and revoke enrolment tokens.", no_args_is_help=True)
 
@@ -20,22 +20,24 @@ def create(
     expires: Annotated[str, typer.Option(help="Lifetime, such as 15m, 1h or 7d.")] = "1h",
 ) -> None:
     """Create an enrolment token and print it. It is shown only once."""
+    from dashboard.page.install_command import BrokerAddress
     from ingestor.admin.tokens import new_token
     from runtime.settings.dashboard import DashboardSettings
-    from runtime.state_directory import StateDirectory
 
     with fleet_database(data, database) as engine:
         token = new_token(engine, org, uses=uses, seconds=to_seconds(expires), created_by=user_name(), now=CLOCK.now)
     typer.echo(str(token))
     machines = "one machine" if uses == 1 else f"{uses} machines"
     note(f"The token enrols {machines} of {org} within {expires}. It is shown only once.")
-    server = effective(DashboardSettings, data).machines_server or "mqtts://SERVER"
-    authority = StateDirectory(data_directory(data)).authority
-    trust = f" --ca-file {authority.name}" if authority is not None else ""
-    note("On the machine, in a clone of DashFleet, run this command, which prompts for the token:")
-    note(f"    pip install '.[agent]' && dashfleet agent enrol --server {server}{trust}")
-    if authority is not None:
-        note(f"Copy {authority} to the machine first: it is the CA certificate of this server.")
+    broker = BrokerAddress.of(effective(DashboardSettings, data))
+    note("On the machine, run this command, which asks for the token and installs the agent as a service:")
+    note(f"    {broker.install_command}")
+    note("On Windows, in PowerShell as an administrator:")
+    note(f"    {broker.windows_command}")
+    if not broker.is_dashboard_reachable:
+        note(f"Replace {broker.dashboard} by the address of the dashboard, or set url_for_machines in [dashboard].")
+    if not broker.is_known:
+        note(f"Replace {broker.server} by the address of the broker, or set machines_server in [dashboard].")
 
 
 @app.command("list")

@@ -1,7 +1,8 @@
 """Authentication of every request: without a session no page and no WebSocket.
 
 Invariants:
-- A request without a session gets the sign-in page and Streamlit's public files, nothing else, but for the HTTP API.
+- A request without a session gets the sign-in page, Streamlit's public files, and what machines install from, which has
+  no secret and nothing about the fleet; nothing else, but for the HTTP API.
 - The identity comes from the session. `X-Df-*` headers of a request are discarded.
 - A WebSocket from another origin is rejected before Streamlit sees it, and an open one is closed when its session ends.
 - Streamlit's own endpoints that no page uses, such as uploads and metrics, do not exist.
@@ -37,6 +38,8 @@ WHO_AM_I: Final = "/whoami"
 READY: Final = "/readyz"
 API: Final = "/api/v1"
 MACHINE_METRICS: Final = "/metrics/machines"
+BUNDLE: Final = "/bundle/"
+INSTALL_SCRIPTS: Final = ("/install.sh", "/install.ps1")
 
 BASE_PATH: Final = "dashfleet.base_path"
 """The key of the path below which the dashboard is served, in the scope of a request."""
@@ -63,13 +66,14 @@ _ENCRYPTED_HEADERS: Final = {"strict-transport-security": "max-age=31536000"}
 _PUBLIC: Final = frozenset(
     {
         *(SIGN_IN, SINGLE_SIGN_ON, SINGLE_SIGN_ON_BACK, SIGN_OUT, READY, "/favicon.png"),
+        *INSTALL_SCRIPTS,
         *(SECOND_STEP, SECOND_STEP_OPTIONS, SETUP, PASSKEY_SCRIPT),
         *(API, MACHINE_METRICS),
     }
 )
 """Served without a session. The second step and the set-up ask for a pending sign-in themselves, the API for a
 token."""
-_PUBLIC_PREFIX: Final = "/static/"
+_PUBLIC_PREFIXES: Final = ("/static/", BUNDLE)
 _WITH_TOKEN_PREFIX: Final = f"{API}/"
 """The HTTP API, which asks for a token itself, and never looks at the session."""
 
@@ -190,7 +194,9 @@ def is_same_origin(headers: Headers) -> bool:
 
 def _is_public(path: str) -> bool:
     return (
-        path in _PUBLIC or path.startswith(_WITH_TOKEN_PREFIX) or (path.startswith(_PUBLIC_PREFIX) and ".." not in path)
+        path in _PUBLIC
+        or path.startswith(_WITH_TOKEN_PREFIX)
+        or (path.startswith(_PUBLIC_PREFIXES) and ".." not in path)
     )
 
 

@@ -27,7 +27,12 @@ from schemas.fleet.machine_name import machine_name
 
 LIFETIMES: Final = (900, 3600, 86_400, 7 * 86_400, 30 * 86_400)
 _SHOWN_MAX: Final = 20
-_RUN: Final = marked("On the machine, in a clone of DashFleet, run this command. It asks for the token:")
+_RUN: Final = marked("On the machine, run this command. It asks for the token and installs the agent as a service:")
+_WINDOWS: Final = marked("On Windows, in PowerShell as an administrator")
+_UNREACHABLE: Final = marked(
+    "Other machines cannot reach this dashboard at {url}. Put it behind a proxy with TLS and set url_for_machines, or "
+    "copy the directory that dashfleet bundle --output DIR writes to the machine, and run: sudo sh DIR/install.sh"
+)
 _LOCAL: Final = marked(
     "No address is known at which other machines reach the broker. A broker of dashfleet up listens on this machine "
     "only: run dashfleet tls NAME, then dashfleet up --listen 0.0.0.0. For another broker, replace SERVER with its "
@@ -67,9 +72,13 @@ def _install(token_name: str, uses: int, context: PageContext, state: DialogStat
     broker = context.broker
     st.html(markup.note(_(_RUN)))
     st.code(broker.install_command, language=None, wrap_lines=True)
+    with st.expander(_(_WINDOWS)):
+        st.code(broker.windows_command, language=None, wrap_lines=True)
+    if not broker.is_dashboard_reachable:
+        st.html(markup.note(_(_UNREACHABLE, url=broker.dashboard)))
     if not broker.is_known:
         st.html(markup.note(_(_LOCAL)))
-    if CA_NAME in broker.install_command:
+    if CA_NAME in broker.install_options:
         st.html(markup.note(_(_TRUST, file=CA_NAME)))
         if broker.ca_file is not None and broker.ca_file.exists():
             content = broker.ca_file.read_bytes()

@@ -1,26 +1,46 @@
-"""The command that installs an agent and enrols a machine, and the broker's address in it."""
+"""The commands that install an agent and enrol a machine, and the addresses in them.
 
-from dataclasses import dataclass
+Invariants:
+- A command has no secret: it asks for the token. It has the fingerprint of the broker's CA certificate.
+- An address gets into a command only if a shell takes it as one word.
+"""
+
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from broker.tls.certificates import CertificateFiles, names_in
-from runtime.settings.address import bracketed, is_loopback
+from runtime.bundle.fingerprint import fingerprint
+from runtime.errors import UserError
+from runtime.settings.address import bracketed
 from runtime.settings.dashboard import DashboardSettings
+from runtime.settings.loopback import is_loopback
 
 PLACEHOLDER: Final = "mqtts://SERVER"
-"""Stands for an address that is not configured."""
+"""Stands for an address of the broker that is not configured."""
+
+DASHBOARD_PLACEHOLDER: Final = "https://DASHBOARD"
+"""Stands for an address of the dashboard that is not configured."""
 
 CA_NAME: Final = "ca.pem"
-_COMMAND: Final = "pip install '.[agent]' && dashfleet agent enrol --server {server}{trust} && dashfleet agent"
+_UNIX: Final = "curl -fsSL {dashboard}/install.sh | sudo sh -s -- {options}"
+_WINDOWS: Final = "& ([scriptblock]::Create((irm {dashboard}/install.ps1))) {options}"
+_ONE_WORD: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Where machines and API clients connect. `ca_file`: the CA certificate they must trust; None: the system's."""
+    """Where machines and API clients connect. `ca_file`: the CA certificate they must trust; None: the system's.
+
+    `dashboard`: the URL at which machines reach the dashboard, from which they install.
+    """
 
     server: str = PLACEHOLDER
     ca_file: Path | None = None
+    dashboard: str = DASHBOARD_PLACEHOLDER
+    base_path: str = ""
 
     @classmethod
     def of(cls, settings: DashboardSettings) -> "BrokerAddress":
@@ -33,18 +53,59 @@ class BrokerAddress:
         if address.is_loopback:
             name = _named_in(settings.data / "tls") if address.tls else ""
             own = f"mqtts://{bracketed(name)}:{address.port}" if name else PLACEHOLDER
-        return cls(settings.machines_server or own, settings.ca_file)
+        host = next((host for host in settings.hosts if "*" not in host), "")
+        named = f"https://{host}{settings.base_path}" if host else DASHBOARD_PLACEHOLDER
+        return cls(
+            settings.machines_server or own,
+            settings.ca_file,
+            settings.url_for_machines or named,
+            settings.base_path,
+        )
+
+    def seen_at(self, url: str) -> "BrokerAddress":
+        """Return these addresses with the one in the visitor's browser, unless the dashboard's is configured."""
+        parts = urlsplit(url)
+        seen = f"{parts.scheme}://{parts.netloc}{self.base_path}"
+        if self.dashboard != DASHBOARD_PLACEHOLDER or not _ONE_WORD.fullmatch(seen):
+            return self
+        return replace(self, dashboard=seen)
 
     @property
     def is_known(self) -> bool:
-        """True if machines can use the address."""
+        """True if machines can use the broker's address."""
         return self.server != PLACEHOLDER
 
     @property
+    def is_dashboard_reachable(self) -> bool:
+        """True if other machines may reach the dashboard at its address."""
+        host = urlsplit(self.dashboard).hostname or ""
+        return self.dashboard != DASHBOARD_PLACEHOLDER and not is_loopback(host)
+
+    @property
     def install_command(self) -> str:
-        """The command to run on a machine, in a clone of DashFleet. It prompts for the token."""
-        trusts = self.server.startswith("mqtts") and (self.ca_file is not None or not self.is_known)
-        return _COMMAND.format(server=self.server, trust=f" --ca-file {CA_NAME}" if trusts else "")
+        """The command to run on a machine with Linux or macOS. It asks for the token."""
+        return _UNIX.format(dashboard=self.dashboard, options=self.install_options)
+
+    @property
+    def windows_command(self) -> str:
+        """The command to run in PowerShell, as an administrator. It asks for the token."""
+        return _WINDOWS.format(dashboard=self.dashboard, options=self.install_options)
+
+    @property
+    def install_options(self) -> str:
+        """Options of the install script, and of `dashfleet agent install`."""
+        words = [f"--from {self.dashboard}", f"--server {self.server}"]
+        if self.server.startswith("mqtts") and self.ca_file is not None:
+            pin = self._fingerprint()
+            words.append(f"--ca-sha256 {pin}" if pin else f"--ca-file {CA_NAME}")
+        return " ".join(words)
+
+    def _fingerprint(self) -> str:
+        """Return the fingerprint of the CA certificate; empty if the file has none, or several."""
+        try:
+            return fingerprint(self.ca_file.read_bytes()) if self.ca_file else ""
+        except (OSError, UserError):
+            return ""
 
 
 def _named_in(directory: Path) -> str:

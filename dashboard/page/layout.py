@@ -125,7 +125,7 @@ def _context(views: Sequence[tuple[Page, Show]]) -> PageContext:
         chart_samples_max=shared.chart_samples_max,
         pages=pages,
         publisher=shared.publisher,
-        broker=shared.broker,
+        broker=shared.broker.seen_at(str(st.context.url or "")),
         users=shared.users if role is UserRole.ADMIN else None,
         api_tokens=shared.api_tokens if role is UserRole.ADMIN else None,
         notifications=shared.notifications,

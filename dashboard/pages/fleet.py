@@ -50,8 +50,7 @@ _EMPTY: Final = marked(
 )
 _ON_THE_SERVER: Final = "dashfleet token create --org {org}"
 _EMPTY_MORE: Final = marked(
-    "Then **on that machine**, in a clone of DashFleet and with this server's `tls/ca.pem`, run this command. It asks "
-    "for the token:"
+    "Then **on that machine**, run this command. It asks for the token and installs the agent as a service:"
 )
 
 
@@ -206,7 +205,7 @@ def _no_machine(context: PageContext) -> None:
         st.markdown(_(_EMPTY))
         st.code(_ON_THE_SERVER.format(org=context.org), language=None)
         st.markdown(_(_EMPTY_MORE))
-        st.code(context.broker.install_command, language=None)
+        st.code(context.broker.install_command, language=None, wrap_lines=True)
         if context.may_administer:
             st.button(_("Or add machines here …"), icon=":material/key:", key="fleet_add", on_click=add_machine.request)
         st.html(markup.note(_("Waiting for the first heartbeat …")))

@@ -40,6 +40,7 @@ from dashboard.auth.sign_in_sessions import SignInSessions
 from dashboard.auth.single_sign_on import SingleSignOn
 from dashboard.auth.user_administration import UserAdministration
 from dashboard.destinations.notification_centre import NotificationCentre
+from dashboard.enrolment.bundle_files import BundleFiles
 from dashboard.export.downloads import Downloads
 from dashboard.fleet.tile_details import TileDetails
 from dashboard.i18n import language
@@ -56,8 +57,8 @@ from dashboard.server.unknown_pages import UnknownPages
 from dashboard.widgets import component, theme
 from runtime.clock import Clock, SystemClock
 from runtime.errors import UserError
-from runtime.settings.address import is_loopback
 from runtime.settings.dashboard import DashboardSettings
+from runtime.settings.loopback import is_loopback
 from schemas.database.engine import open_engine
 from schemas.database.time_limit import limit_statements
 from schemas.people.secret_box import SecretBox
@@ -120,6 +121,7 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
             *downloads.routes(),
             *tiles.routes(),
             *application.routes(api, discover_operations(resources)),
+            *BundleFiles(settings.bundle or settings.data / "bundle", settings.ca_file, clock).routes(),
             *moved_pages.routes(),
             UnknownPages(frozenset(page.path for page, _show in discover(pages))),
         ],

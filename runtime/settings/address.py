@@ -7,15 +7,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from runtime.settings.loopback import is_loopback
+
 Port = Annotated[int, Field(ge=1, le=65_535)]
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address or host name denotes this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def bracketed(host: str) -> str:

@@ -1,5 +1,6 @@
 """Settings of the dashboard."""
 
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -7,11 +8,15 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator
 
-from runtime.settings.address import OptionalServerUrl, Port, bracketed, is_loopback
+from runtime.settings.address import OptionalServerUrl, Port, bracketed
 from runtime.settings.client import ClientSettings
+from runtime.settings.loopback import is_loopback
 from runtime.settings.part_settings import Seconds
 from runtime.urls import DatabaseUrl
 from schemas.contract.topics import ID_PATTERN
+
+_ADDRESS = re.compile(r"[A-Za-z0-9:/._~\[\]-]+")
+"""Characters of a URL that need no quotes in a shell."""
 
 HostName = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[^*:/\s]+)$")]
 
@@ -24,7 +29,15 @@ def _network(text: str) -> str:
     return text
 
 
+def _http_address(text: str) -> str:
+    parts = urlsplit(text)
+    if text and not (parts.scheme in ("http", "https") and parts.hostname and _ADDRESS.fullmatch(text)):
+        raise ValueError("must look like https://fleet.example.org")
+    return text.rstrip("/")
+
+
 ProxyAddress = Annotated[str, AfterValidator(_network)]
+HttpUrlText = Annotated[str, AfterValidator(_http_address)]
 UserRoleName = Literal["viewer", "operator", "admin"]
 GrantText = Annotated[str, Field(pattern=rf"{ID_PATTERN[:-1]}:(viewer|operator|admin)$")]
 
@@ -61,6 +74,14 @@ class DashboardSettings(ClientSettings):
     )
     machines_server: OptionalServerUrl = Field(
         "", description="Broker URL as seen from machines, for the install command shown; same as server if empty"
+    )
+    url_for_machines: HttpUrlText = Field(
+        "",
+        description="URL at which machines reach the dashboard, for the install command, such as "
+        "https://fleet.example.org; the address in the browser if empty",
+    )
+    bundle: Path | None = Field(
+        None, description="Directory of the files that machines install from; bundle in the state directory if unset"
     )
     refresh_seconds: Seconds = Field(5.0, description="Time between two refreshes of a page")
     query_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(5.0, description="Time limit of one query of a page")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agent import __main__ as main_module
 from agent import action as action_module
 from agent.__main__ import build
 from agent.action import Action, NoArguments
+from agent.outbox import memory_file
 from runtime.errors import SettingsError
 from runtime.settings.agent import AgentSettings
 
@@ -24,7 +24,7 @@ def settings_of(data: Path, **values: object) -> AgentSettings:
 def memory_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "shm"
     place.mkdir()
-    monkeypatch.setattr(main_module, "_MEMORY_FILES", place)
+    monkeypatch.setattr(memory_file, "MEMORY_FILES", place)
     return place
 
 
@@ -93,18 +93,18 @@ def test_a_journal_on_a_disk_that_fails_keeps_no_machine_from_being_watched(tmp_
 
 
 def test_two_state_directories_have_two_memory_files(tmp_path: Path) -> None:
-    assert main_module._hot_path(tmp_path / "a") != main_module._hot_path(tmp_path / "b")
+    assert memory_file.hot_path(tmp_path / "a") != memory_file.hot_path(tmp_path / "b")
 
 
 def test_without_memory_files_the_hot_store_is_beside_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(main_module, "_MEMORY_FILES", tmp_path / "missing")
+    monkeypatch.setattr(memory_file, "MEMORY_FILES", tmp_path / "missing")
 
-    assert main_module._hot_path(tmp_path) == tmp_path / "hot.db"
+    assert memory_file.hot_path(tmp_path) == tmp_path / "hot.db"
 
 
 @pytest.mark.parametrize("trap", ["link", "open to others", "a file"])
 def test_a_memory_directory_that_somebody_else_prepared_is_not_used(tmp_path: Path, trap: str) -> None:
-    directory = main_module._hot_path(tmp_path).parent
+    directory = memory_file.hot_path(tmp_path).parent
     directory.rmdir()
     if trap == "link":
         (tmp_path / "elsewhere").mkdir(mode=0o700)
@@ -115,12 +115,12 @@ def test_a_memory_directory_that_somebody_else_prepared_is_not_used(tmp_path: Pa
         directory.mkdir()
         directory.chmod(0o755)
 
-    assert main_module._hot_path(tmp_path) == tmp_path / "hot.db"
+    assert memory_file.hot_path(tmp_path) == tmp_path / "hot.db"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving a directory away needs root")
 def test_a_memory_directory_of_another_user_is_not_used(tmp_path: Path) -> None:
-    directory = main_module._hot_path(tmp_path).parent
+    directory = memory_file.hot_path(tmp_path).parent
     os.chown(directory, 65_534, 65_534)
 
-    assert main_module._hot_path(tmp_path) == tmp_path / "hot.db"
+    assert memory_file.hot_path(tmp_path) == tmp_path / "hot.db"

@@ -58,5 +58,6 @@ def test_every_command_in_a_document_exists_with_its_options(document: Path) -> 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_option_in_backquotes_exists(document: Path) -> None:
-    known = set().union(*map(options, COMMANDS.values()))
+    script = set(re.findall(r"= (--[a-z-]+) ", (ROOT / "runtime" / "bundle" / "install.sh").read_text()))
+    known = script.union(*map(options, COMMANDS.values()))
     assert set(re.findall(r"`(--[a-z-]+)[ `]", document.read_text())) <= known

@@ -40,8 +40,14 @@ NOT_RUN: Final = {
     "make up": "`dashfleet up` is run by tests/end_to_end/test_up.py",
     "make faults": "takes four hours; tests/faults has the short form",
     "dashfleet up --listen 0.0.0.0": "runs until it is stopped; tests/end_to_end/test_disaster.py runs it with TLS",
-    "pip install '.[agent]' && dashfleet agent enrol --server mqtts://fleet.example.org --ca-file ca.pem && "
-    "dashfleet agent": "tests/agent/test_enrolment.py enrols over a broker",
+    "dashfleet bundle --platform linux-x86_64": "downloads from a package index; tests/faults/test_installation.py",
+    "dashfleet bundle --platform linux-x86_64 --platform linux-aarch64": "downloads from a package index",
+    "dashfleet bundle --output bundle --platform linux-x86_64": "downloads from a package index",
+    "sudo sh bundle/install.sh --from bundle --server mqtts://fleet.example.org:8883 --ca-sha256 …": (
+        "installs on this machine; tests/faults/test_installation.py runs it on another"
+    ),
+    "sudo /opt/dashfleet-checkout/.venv/bin/dashfleet agent install --server mqtts://fleet.example.org:8883 --ca-file "
+    "ca.pem": "installs on this machine; tests/agent/installation/test_installer.py runs it in a root of its own",
     "dashfleet agent enrol --server mqtt://127.0.0.1:1883 --machine vm-2 --data /tmp/vm-2": (
         "tests/agent/test_enrolment.py enrols over a broker"
     ),

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import OperationalError
 from waiting import wait_until
 
-from agent.__main__ import _hot_path
+from agent.outbox.memory_file import hot_path
 from broker.access.policy import Principal, Role
 from ingestor.admin.access import add_org, add_principal
 from runtime.settings.agent import AgentSettings
@@ -68,7 +68,7 @@ class Machine:
     hot: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        self.hot = _hot_path(self.data / "agent")
+        self.hot = hot_path(self.data / "agent")
 
     @property
     def cold(self) -> Path:

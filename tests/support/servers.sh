@@ -23,6 +23,9 @@ need nodejs node
 need npm npm
 need strace strace
 need faketime faketime
+need shellcheck shellcheck
+need debootstrap debootstrap
+need systemd-container systemd-nspawn
 need curl curl
 
 modules() { # of node: foreign clients of the brokers

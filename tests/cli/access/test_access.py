@@ -78,7 +78,7 @@ def test_a_token_is_alone_on_standard_output_and_the_line_to_run_beside_it(data:
     done = dashfleet("token", "create", "--org", "acme", "--uses", "2", "--expires", "15m", "--data", str(data))
     token = Token.parse(done.stdout)
     assert fits(data, f"acme._{token.name}", token.secret)
-    assert "dashfleet agent enrol --server" in done.stderr
+    assert "/install.sh | sudo sh -s -- --from" in done.stderr
     assert token.secret not in done.stderr
     (row,) = listed(data, "token")
     assert (row["uses"], row["used"]) == (2, 0)

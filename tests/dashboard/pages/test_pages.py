@@ -71,7 +71,7 @@ def test_an_empty_fleet_says_how_to_add_a_machine(fleet: Fleet, visit: Open) -> 
     at = visit("fleet")
     assert "No machines yet" in shown(at)
     assert at.code[0].value == "dashfleet token create --org home"
-    assert "dashfleet agent enrol --server" in at.code[1].value
+    assert "/install.sh | sudo sh -s -- --from" in at.code[1].value
     assert not at.text_input
 
 

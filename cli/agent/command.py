@@ -1,28 +1,21 @@
-"""`dashfleet agent` and `dashfleet agent enrol`."""
+"""`dashfleet agent`: run the agent, enrol this machine, install, diagnose and remove the agent."""
 
-import os
 import secrets
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from cli.agent import diagnosis, install
+from cli.agent.token import CaFile, MachineId, TokenFile, read_token
 from cli.options import Check, Configuration, Data, Server
 from cli.settings import data_directory, effective
 from runtime.errors import UserError
 from runtime.extras import require_extra
 
-if TYPE_CHECKING:
-    from schemas.contract.enrolment import Token
-
-TOKEN = "DASHFLEET_TOKEN"  # noqa: S105 - a variable's name
-STANDARD_INPUT = Path("-")
 app = typer.Typer()
-
-MachineId = Annotated[
-    str | None, typer.Option("--machine", help="Id of this machine.", show_default="derived from the hostname")
-]
+for group in (install.app, diagnosis.app):
+    app.add_typer(group)
 
 
 @app.callback(invoke_without_command=True)
@@ -59,10 +52,8 @@ def enrol(
     config: Configuration = None,
     server: Server = None,
     machine: MachineId = None,
-    token_file: Annotated[
-        Path | None, typer.Option(help="File with mode 0600 that holds the token; - for standard input.")
-    ] = None,
-    ca_file: Annotated[Path | None, typer.Option(help="CA certificate to trust for mqtts, PEM.")] = None,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow sending the token without TLS.")] = False,
 ) -> None:
     """Enrol this machine with a token from `dashfleet token create`.
@@ -85,29 +76,10 @@ def enrol(
             f"the token would be sent to {settings.server} without encryption: use mqtts://, or --insecure on a "
             "private network"
         )
-    token = _read_token(token_file)
+    token = read_token(token_file)
     start_logging(settings)
     enrolment = Enrolment(settings, token, nonce=secrets.token_hex(16), clock=SystemClock())
     typer.echo(f"Enrolled as {token.org}/{enrolment.run()}. Start the agent with {_start(data)}")
-
-
-def _read_token(path: Path | None) -> "Token":
-    """Read the token from a source that does not show it. Raises UserError."""
-    from runtime.settings.secret_files import read_secret
-    from schemas.contract.enrolment import Token
-
-    if path is not None and path != STANDARD_INPUT:
-        text = read_secret(path)
-    elif path is None and TOKEN in os.environ:
-        text = os.environ[TOKEN]
-    elif path is None and sys.stdin.isatty():
-        text = str(typer.prompt("Token", hide_input=True))
-    else:
-        text = sys.stdin.readline()
-    try:
-        return Token.parse(text)
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def _start(data: Path | None) -> str:

@@ -1,0 +1,1 @@
+"""Checks of `dashfleet agent doctor`, one per file."""

@@ -1,0 +1,1 @@
+"""Commands of `dashfleet agent`."""

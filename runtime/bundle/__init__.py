@@ -1,0 +1,1 @@
+"""The bundle: the files that machines install from, as the server builds and serves them."""

@@ -1,0 +1,178 @@
+"""The command from the dashboard on a clean Debian that reaches only the server: online, repeated, failed, removed.
+
+The machine boots with systemd in a network of its own (`faults.clean_machine`). It needs root, debootstrap and, once, a
+mirror of Debian; tests/agent/installation has the short form.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from faults.clean_machine import SERVER_ADDRESS, CleanMachine, clean_machine
+from faults.install_server import InstallServer, install_server
+from faults.network import require_root
+from faults.scale import IS_WHOLE
+from servers import stop
+
+ONLINE_SECONDS = 60.0
+AUTHORITY = "/root/ca.pem"
+INDEX_PORT = 8899
+EXPOSURE_MAX = 2.0
+
+pytestmark = pytest.mark.skipif(not IS_WHOLE, reason="only in the whole form, DASHFLEET_FAULTS=whole")
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dependencies as a package index has them."""
+    directory = tmp_path_factory.mktemp("bundle")
+    argv = [sys.executable, "-m", "dashfleet", "bundle", "--output", str(directory)]
+    argv += ["--platform", "linux-x86_64", "--python", "3.11"]
+    subprocess.run(argv, check=True, capture_output=True, timeout=300)
+    return directory
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[CleanMachine]:
+    require_root()
+    (tmp_path / "machine").mkdir()
+    with clean_machine(tmp_path / "machine", "attic") as running:
+        yield running
+
+
+@pytest.fixture
+def server(machine: CleanMachine, tmp_path: Path) -> Iterator[InstallServer]:
+    (tmp_path / "server").mkdir()
+    with install_server(tmp_path / "server") as running:
+        (machine.root / AUTHORITY[1:]).write_text((running.data / "tls" / "ca.pem").read_text())
+        yield running
+
+
+def provide_wheels(server: InstallServer, wheels: Path) -> None:
+    shutil.copytree(wheels, server.data / "bundle", dirs_exist_ok=True)
+
+
+def run(machine: CleanMachine, line: str, *typing: str, **variables: str) -> tuple[int, str]:
+    """Run the line as root, on a terminal."""
+    given = [f"{name}={value}" for name, value in {"SSL_CERT_FILE": AUTHORITY, **variables}.items()]
+    return machine.at_a_terminal("env", *given, "sh", "-c", line.replace("sudo ", ""), typing=typing)
+
+
+def refusal(machine: CleanMachine, line: str, *typing: str, **variables: str) -> str:
+    """Run the line, which fails with one sentence and leaves nothing behind."""
+    before = machine.files()
+    code, shown = run(machine, line, *typing, **variables)
+    assert code == 2, shown
+    (sentence,) = [each for each in shown.splitlines() if each.startswith("dashfleet: ")]
+    assert "Traceback" not in shown
+    left = machine.files() - before
+    assert not {
+        name for name in left if not re.fullmatch(r"/etc/(passwd|group|g?shadow|sub[ug]id)-?|/etc/.pwd.lock", name)
+    }
+    assert machine.run("id", "dashfleet").returncode != 0
+    return sentence
+
+
+@contextmanager
+def index(wheels: Path, directory: Path) -> Iterator[str]:
+    """Serve wheels as a package index."""
+    for wheel in wheels.glob("*/*.whl"):
+        name = re.sub(r"[-_.]+", "-", wheel.name.partition("-")[0]).lower()
+        (directory / name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(wheel, directory / name)
+    argv = [
+        sys.executable,
+        "-m",
+        "http.server",
+        str(INDEX_PORT),
+        "--bind",
+        SERVER_ADDRESS,
+        "--directory",
+        str(directory),
+    ]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield f"http://{SERVER_ADDRESS}:{INDEX_PORT}"
+    finally:
+        stop(process)
+
+
+def test_without_an_index_the_machine_is_online_and_a_second_run_changes_nothing_and_removal_leaves_nothing(
+    machine: CleanMachine, server: InstallServer, wheels: Path
+) -> None:
+    provide_wheels(server, wheels)
+    token, line = server.token()
+    before, started_at = machine.files(), time.monotonic()
+    code, shown = run(machine, line, token)
+    assert code == 0, shown
+    assert time.monotonic() - started_at < ONLINE_SECONDS
+    assert "home/attic is online" in shown
+    assert "https://fleet.example.org/machine?id=attic" in shown
+    assert token not in shown
+    known = server.machine("attic")
+    assert known is not None
+    assert (known["presence"], known["ledger"]["stored"] > 0) == ("online", True)
+    assert machine.run("dashfleet", "agent", "doctor").returncode == 0
+    installed = machine.files(details=True)
+    since = machine.run("systemctl", "show", "--property=ActiveEnterTimestampMonotonic", "dashfleet-agent").stdout
+    assert run(machine, line)[0] == 0
+    assert {each for each in machine.files(details=True) ^ installed if "/var/lib/dashfleet/" not in each} == set()
+    assert (
+        machine.run("systemctl", "show", "--property=ActiveEnterTimestampMonotonic", "dashfleet-agent").stdout == since
+    )
+    assert "dashfleet" in machine.run("ps", "-eo", "user").stdout + machine.run("id", "dashfleet").stdout
+    code, shown = run(machine, line.partition(" -s -- ")[0] + " -s -- --uninstall")
+    assert code == 0, shown
+    assert machine.files() - before <= {
+        "/etc/.pwd.lock",
+        *(f"/etc/{name}-" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")),
+    }
+    assert before - machine.files() == set()
+
+
+def test_with_an_index_the_machine_is_online_and_survives_a_restart_of_the_service(
+    machine: CleanMachine, server: InstallServer, wheels: Path, tmp_path: Path
+) -> None:
+    token, line = server.token()
+    with index(wheels, tmp_path / "index") as url:
+        host = {"PIP_INDEX_URL": url, "PIP_TRUSTED_HOST": SERVER_ADDRESS}
+        started_at = time.monotonic()
+        code, shown = run(machine, line, token, **host)
+    assert code == 0, shown
+    assert time.monotonic() - started_at < ONLINE_SECONDS
+    exposure = machine.run("systemd-analyze", "security", "--no-pager", "dashfleet-agent").stdout
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", exposure)
+    assert found is not None
+    assert float(found[1]) <= EXPOSURE_MAX
+    assert machine.run("systemctl", "restart", "dashfleet-agent").returncode == 0
+    assert run(machine, line)[0] == 0
+
+
+def test_each_failure_is_one_sentence_and_leaves_nothing(
+    machine: CleanMachine, server: InstallServer, wheels: Path
+) -> None:
+    token, line = server.token()
+    assert "the package index gave" in refusal(machine, line, token, PIP_INDEX_URL=f"http://{SERVER_ADDRESS}:1/")
+    provide_wheels(server, wheels)
+    machine.run("mount", "-t", "tmpfs", "-o", "size=20M", "tmpfs", "/opt")
+    assert "no space left" in refusal(machine, line, token)
+    machine.run("umount", "/opt")
+    wrong = re.sub(r"--ca-sha256 [0-9a-f]+", f"--ca-sha256 {'0' * 64}", line)
+    assert "fingerprint" in refusal(machine, wrong, token)
+    expired, _ = server.token("--expires", "1s")
+    time.sleep(1.5)  # the lifetime of the token, which the server's clock measures
+    assert "expired" in refusal(machine, line, expired)
+    machine.run("chmod", "000", "/usr/bin/python3.11")
+    machine.run("mv", "/usr/bin/python3.11", "/usr/bin/python3.hidden")
+    assert "Python 3.11 or newer" in refusal(machine, line)
+    machine.run("mv", "/usr/bin/python3.hidden", "/usr/bin/python3.11")
+    machine.run("chmod", "755", "/usr/bin/python3.11")
+    machine.run("touch", "/usr/lib/python3.11/EXTERNALLY-MANAGED")  # PEP 668: the system's Python is not touched
+    code, shown = run(machine, line, token)
+    assert code == 0, shown
