@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from agent.action import ActionContext, Arguments, Outcome, action
-from agent.orders.child_environment import clean_environment
+from agent.host.calls.child_environment import clean_environment
 
 SHOW_SECONDS = 10.0
 BUSES = Path("/run/user")

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import Field
 
 from agent.action import ActionContext, Arguments, MachineState, Outcome, StartedOrder, action
-from agent.orders.child_environment import clean_environment
+from agent.host.calls.child_environment import clean_environment
 from runtime.settings.agent import AgentSettings
 
 COMMAND_SECONDS = 30.0

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from agent.action import ActionContext, Arguments, Outcome, action
+from agent.host.calls.child_environment import clean_environment
 from agent.orders import process_reaper
-from agent.orders.child_environment import clean_environment
 from runtime.settings.agent import AgentSettings
 from schemas.actions.named_commands import VALUE_MAX, CommandLine
 from schemas.contract.commands import OUTPUT_MAX

@@ -13,6 +13,8 @@ from schemas.contract.messages import Labels, MetricName
 ALLOWED_ACTIONS = ("ping", "refresh", "top", "message", "restart", "configure")
 """Actions allowed by default: those that cannot harm the machine."""
 
+CONTAINER_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
+
 CommandName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$")]
 
 
@@ -39,6 +41,16 @@ class AgentSettings(ClientSettings):
     interfaces: list[str] = Field(
         default_factory=list,
         description="Interfaces to report beside those of devices, with * for any characters; !PATTERN leaves some out",
+    )
+    containers: list[str] = Field(
+        default_factory=list, description="Containers to report, with * for any characters; !PATTERN leaves some out"
+    )
+    container_sockets: list[Path] = Field(
+        default_factory=lambda: [Path(path) for path in CONTAINER_SOCKETS],
+        description="Unix sockets of Docker and Podman; those that do not exist are ignored",
+    )
+    services: list[str] = Field(
+        default_factory=list, description="Services to report also while they are well, with * for any characters"
     )
     process_arguments: bool = Field(
         False, description="Report the arguments of the top processes too, which may contain passwords"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import psutil
 
 from agent.collector import DetailCollector, Details, Item
-from agent.host.each_in_time import EachInTime
+from agent.host.calls.each_in_time import EachInTime
 from agent.host.mount_table import Mount, each_device_once, mounts
 from agent.host.selection import Selection
 from runtime.settings.agent import AgentSettings

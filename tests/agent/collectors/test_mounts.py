@@ -10,7 +10,8 @@ import pytest
 from agent.collector import Details
 from agent.collectors.storage import mounts as module
 from agent.collectors.storage.mounts import Mounts
-from agent.host import each_in_time, mount_table
+from agent.host import mount_table
+from agent.host.calls import each_in_time
 from runtime.settings.agent import AgentSettings
 
 SERVER = """\

@@ -1,0 +1,68 @@
+"""Programs that a collector reads: without a shell, in a bounded time, with a bounded output."""
+
+import os
+import select
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+
+from agent.host.calls.child_environment import clean_environment
+
+OUTPUT_MAX_BYTES = 2 << 20
+_DIRECTORIES = (*os.get_exec_path(), "/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/local/bin")
+
+
+class ProgramOutput(NamedTuple):
+    """Standard output and exit code of a program."""
+
+    text: str
+    code: int
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program, also of those that are not in the PATH of a service."""
+    return next((path for each in _DIRECTORIES if os.access(path := str(Path(each) / name), os.X_OK)), None)
+
+
+def run_program(argv: list[str], *, seconds: float) -> ProgramOutput:
+    """Run a program in the C locale and return its output. Raises OSError; TimeoutError when it takes longer.
+
+    The program and all that it has started are killed at the end of the time, and beyond OUTPUT_MAX_BYTES.
+    """
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**clean_environment(), "LC_ALL": "C"},
+        start_new_session=True,
+    )
+    try:
+        with process.stdout as pipe:  # type: ignore[union-attr]  # not None with PIPE
+            output = _read(pipe.fileno(), monotonic() + seconds)
+        code = process.wait(max(0.1, seconds))
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise error if isinstance(error, OSError) else TimeoutError from None
+    finally:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+    return ProgramOutput(output.decode(errors="replace"), code)
+
+
+def _read(descriptor: int, deadline: float) -> bytes:
+    output = bytearray()
+    while True:
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - monotonic()))
+        if not ready:
+            raise TimeoutError
+        part = os.read(descriptor, 64 << 10)
+        if not part:
+            return bytes(output)
+        output += part
+        if len(output) > OUTPUT_MAX_BYTES:
+            raise OSError("the output is too long")
