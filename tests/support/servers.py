@@ -81,10 +81,14 @@ def mosquitto(directory: Path, *, port: int | None = None, lines: str = "allow_a
 
 
 class Postgresql:
-    """A PostgreSQL on loopback, as a direct child, with a data directory of its own. `kill` it and `start` it again."""
+    """A PostgreSQL on loopback, as a direct child, with a data directory of its own. `kill` it and `start` it again.
 
-    def __init__(self, *, port: int | None = None) -> None:
+    Without `durable` it does not wait for the disk, for tests that neither measure it nor kill the server.
+    """
+
+    def __init__(self, *, port: int | None = None, durable: bool = True) -> None:
         self.port = port or free_port()
+        self._durable = durable
         self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
         self._programs = _postgresql_programs()
         self._account = "postgres" if os.geteuid() == 0 else None  # it refuses root
@@ -162,6 +166,8 @@ class Postgresql:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         options = {"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": ""}
+        if not self._durable:
+            options["fsync"] = "off"
         argv = [str(self._programs / "postgres"), "-D", str(self._data)]
         for name, value in options.items():
             argv += ["-c", f"{name}={value}"]
@@ -184,9 +190,9 @@ class Postgresql:
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
+def postgresql(*, durable: bool = True) -> Iterator[str]:
     """A PostgreSQL of its own; yields its SQLAlchemy URL."""
-    server = Postgresql()
+    server = Postgresql(durable=durable)
     try:
         server.start()
         yield server.url
