@@ -11,6 +11,7 @@ from dashboard.actions import dialog
 from dashboard.changes import pending_changes
 from dashboard.events import rows as event_rows
 from dashboard.events.event import Event
+from dashboard.facts import section
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.machine import charts as machine_charts
@@ -58,6 +59,7 @@ def show(context: PageContext) -> None:
     refresh.auto_refresh(partial(_now, context, name), seconds=context.refresh_seconds, key="machine_now")
     period_row.draw(context, _("History"), export={"id": name})
     refresh.auto_refresh(partial(_history, context, name), seconds=context.refresh_seconds, key="machine_history")
+    refresh.auto_refresh(partial(section.draw, context, name), seconds=context.refresh_seconds, key="machine_facts")
     refresh.auto_refresh(partial(_details, context, name), seconds=context.refresh_seconds, key="machine_details")
 
 

@@ -154,6 +154,20 @@ def outcomes(rows: Iterable[tuple[str, Word, str]], label: str) -> str:
     )
 
 
+def listing(label: str, heads: Iterable[str], rows: Iterable[tuple[str, Word, Iterable[str]]]) -> str:
+    """Return a table of items: a name, a state, and a text for each further column."""
+    head = "".join(f'<th scope="col"><span>{escape(each)}</span></th>' for each in heads)
+    lines = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{chip(word)}</td>'
+        f"{''.join(f'<td>{escape(each)}</td>' for each in texts)}</tr>"
+        for name, word, texts in rows
+    )
+    return (
+        f'<div class="df-scroll df-listing" tabindex="0" role="region" aria-label="{escape(label)}">'
+        f'<table class="df-fleet"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+    )
+
+
 def comparison(heads: Iterable[str], rows: Iterable[tuple[str, str, str, Word]]) -> str:
     """Return a table that compares two values: a name, both values, and a label for their difference."""
     head = "".join(f'<th scope="col">{escape(each)}</th>' for each in heads)

@@ -1,7 +1,7 @@
 """Test data in the fleet database: machines, their states and histories, as the ingestor writes them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import CursorResult, Engine, insert, select, update
@@ -9,6 +9,7 @@ from sqlalchemy import CursorResult, Engine, insert, select, update
 from ingestor.domain.batch import Arrived
 from ingestor.domain.machine import Machine, Stream
 from ingestor.storage.rollup_marks import RollupMarks
+from schemas.contract.facts import RANKS
 from schemas.contract.messages import Sample, Vitals
 from schemas.database import tables
 from schemas.fleet.health import health
@@ -108,6 +109,18 @@ class Fleet:
             if stated:
                 connection.execute(insert(tables.state).values(self.state(key, given)))
         return key
+
+    def facts(self, machine_id: int, kind: str, items: Mapping[str, tuple[str | None, dict[str, Any]]]) -> None:
+        """Insert a list with its items, each a health and fields."""
+        values = {"session": 1, "stated_at": self.now, "known_at": self.now, "digest": "", "truncated": 0}
+        mine = {"machine_id": machine_id, "kind": kind}
+        with self.engine.begin() as connection:
+            org_id = connection.scalar(select(tables.machine.c.org_id).where(tables.machine.c.id == machine_id))
+            connection.execute(insert(tables.fact_list).values(**mine, **values))
+            for place, (key, (health_, fields)) in enumerate(items.items()):
+                row = {"key": key, "org_id": org_id, "health": health_, "rank": RANKS[health_], "fields": fields}
+                since_at = self.now - place * MINUTE
+                connection.execute(insert(tables.fact).values(**mine, **row, since_at=since_at))
 
     def incident(self, kind: str, *, org: str = "", ended_at: int | None = None, **details: Any) -> None:  # noqa: ANN401
         """Insert an incident that started a minute ago; without `org` of the whole system."""
