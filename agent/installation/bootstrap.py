@@ -11,12 +11,10 @@ Invariants:
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from agent.installation import environment
@@ -55,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
         code = _continue([str(environment.program(place)), "agent", "install", *options, *others])
     finally:
         if built and code not in (0, NOT_CONNECTED):
-            _remove(place, given.prefix)
+            environment.remove(place)
     return code
 
 
@@ -74,13 +72,6 @@ def undo_when_ended() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if number := getattr(signal, name, None):
             signal.signal(number, lambda number, _frame: sys.exit(128 + number))
-
-
-def _remove(place: Path, prefix: Path) -> None:
-    shutil.rmtree(place, ignore_errors=True)
-    for directory in (place.parent, prefix):
-        with suppress(OSError):  # not empty: of an installation before
-            directory.rmdir()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import sys
 import sysconfig
 import venv
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -69,7 +70,7 @@ def build(environment: Path, manifest: Manifest, fetch: Callable[[BundleFile, Pa
         (environment / _COMPLETE).write_text(f"{manifest.environment}\n")
         files.sync(environment / _COMPLETE)
     except BaseException as error:
-        shutil.rmtree(environment, ignore_errors=True)
+        remove(environment)
         if isinstance(error, OSError):
             raise UserError(cannot_write(environment.parent, error)) from None
         raise
@@ -79,6 +80,14 @@ def current(prefix: Path) -> Path | None:
     """Return the environment that the service runs; None if there is none."""
     link = prefix / CURRENT
     return prefix / link.readlink() if link.is_symlink() else None
+
+
+def remove(environment: Path) -> None:
+    """Remove an environment, and the directories above it if nothing else is in them."""
+    shutil.rmtree(environment, ignore_errors=True)
+    for directory in (environment.parent, environment.parent.parent):
+        with suppress(OSError):  # not empty: of another installation
+            directory.rmdir()
 
 
 def switch(prefix: Path, environment: Path) -> None:

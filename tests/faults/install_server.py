@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,13 +77,11 @@ def install_server(directory: Path) -> Iterator[InstallServer]:
     assert done.returncode == 0, done.stderr
     argv = [sys.executable, "-m", "dashfleet", "up", "--data", str(server.data), "--listen", EVERYWHERE, "--no-agent"]
     argv += ["--dashboard-port", str(port), "--interval", "1"]
-    said: list[str] = []
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert process.stdout is not None
-    lines = process.stdout
-    threading.Thread(target=lambda: said.extend(line.decode() for line in lines), daemon=True).start()
+    log = directory / "up.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(argv, stdout=output, stderr=output)
     try:
-        wait_until(lambda: any(line.startswith("Open http") for line in said), seconds=90, what=f"a server: {said}")
+        wait_until(lambda: "Open http" in log.read_text(), seconds=90, what=f"a server that has started, see {log}")
         with _nginx(directory, server.data, port):
             yield server
     finally:
