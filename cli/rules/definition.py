@@ -18,6 +18,14 @@ Metric = Annotated[
         help="Vital or extra metric, such as cpu_percent; with --kind changed: boot, agent_version or os_version."
     ),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Compare the worst device of a metric of series whose name matches, such as '/data*' or '*'.",
+        show_default="any device",
+    ),
+]
 Above = Annotated[float | None, typer.Option(help="Fulfilled when the metric is at least this.")]
 Below = Annotated[float | None, typer.Option(help="Fulfilled when the metric is at most this.")]
 Rate = Annotated[bool, typer.Option("--rate", help="Compare the increase of the metric per second.")]
@@ -62,6 +70,7 @@ _NAMING: Final = {
 def condition(
     *,
     metric: str | None,
+    device: str | None,
     above: float | None,
     below: float | None,
     rate: bool,
@@ -81,11 +90,14 @@ def condition(
         found |= {"kind": f"rate-{side}" if rate else side, "threshold": below if above is None else above}
     elif kind is not None:
         found |= {"kind": kind, "threshold": threshold}
+        if kind != "above":
+            found["device"] = ""
         if kind == "changed":
             found |= {"for_seconds": 0.0}
     elif threshold is not None:
         found["threshold"] = threshold
-    return {**found, **({} if metric is None else {"metric": metric})}
+    named = {"metric": metric, "device": device}
+    return {**found, **{name: value for name, value in named.items() if value is not None}}
 
 
 def durations(*, for_: str | None, clear_at: float | None, clear_for: str | None) -> dict[str, Any]:

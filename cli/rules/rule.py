@@ -30,6 +30,7 @@ def add(
     name: Name,
     title: options.Title = None,
     metric: options.Metric = None,
+    device: options.Device = None,
     above: options.Above = None,
     below: options.Below = None,
     rate: options.Rate = False,
@@ -51,12 +52,15 @@ def add(
 
     Without a selector it applies to all machines of the organisation, beside the rules that exist.
     """
+    condition = options.condition(
+        metric=metric, device=device, above=above, below=below, rate=rate, kind=kind, threshold=threshold
+    )
     fields = {
         "name": name,
         "title": title or name.replace("-", " ").capitalize(),
         "severity": severity or "warning",
         "selector": options.selector(label=label, system=system, version=agent_version, machine=machine),
-        **options.condition(metric=metric, above=above, below=below, rate=rate, kind=kind, threshold=threshold),
+        **condition,
         **options.durations(for_=for_, clear_at=clear_at, clear_for=clear_for),
     }
     if "kind" not in fields:
@@ -69,6 +73,7 @@ def edit(
     name: Name,
     title: options.Title = None,
     metric: options.Metric = None,
+    device: options.Device = None,
     above: options.Above = None,
     below: options.Below = None,
     rate: options.Rate = False,
@@ -91,10 +96,13 @@ def edit(
 
     Its active alerts end, and begin again if the condition lasts.
     """
+    condition = options.condition(
+        metric=metric, device=device, above=above, below=below, rate=rate, kind=kind, threshold=threshold
+    )
     changes = {
         **({} if title is None else {"title": title}),
         **({} if severity is None else {"severity": severity}),
-        **options.condition(metric=metric, above=above, below=below, rate=rate, kind=kind, threshold=threshold),
+        **condition,
         **options.durations(for_=for_, clear_at=clear_at, clear_for=clear_for),
     }
     selected = options.selector(label=label, system=system, version=agent_version, machine=machine)
@@ -198,10 +206,10 @@ def _set(data: Data, database: Database, org: str, rule: "AlertRule", *, new: bo
 
 def _note_unknown_metric(data: Data, database: Database, org: str, metric: str) -> None:
     """Say that no machine reports the metric; it may be an extra metric that a plug-in will report later."""
-    from schemas.database.rules.rule_queries import list_metrics
+    from schemas.database.rules.rule_queries import list_metrics, list_series_metrics
 
     with fleet_database(data, database, read_only=True) as engine:
-        known = list_metrics(engine, org)
+        known = [*list_metrics(engine, org), *list_series_metrics(engine, org)]
     if metric not in known:
         note(f"No machine reports {metric}. The metrics of {org} are: {', '.join(known)}.")
 
@@ -217,7 +225,13 @@ def _row(each: "ListedRule") -> dict[str, Any]:
     from schemas.alerts.description import describe_condition
 
     described = {"condition": describe_condition(each.rule), "machines": each.rule.selector.described()}
-    return {"org": each.org, **each.rule.model_dump(mode="json"), **described, "active": each.open_alerts}
+    return {
+        "org": each.org,
+        **each.rule.model_dump(mode="json"),
+        "device": each.rule.device,
+        **described,
+        "active": each.open_alerts,
+    }
 
 
 def _cells(row: dict[str, Any]) -> dict[str, str]:

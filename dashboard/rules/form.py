@@ -18,14 +18,16 @@ from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
 from dashboard.rules import preview, texts
 from dashboard.widgets import markup
+from schemas.alerts.device_readings import about_devices
 from schemas.contract.administration import DeleteRule, SetRule
 from schemas.contract.alert_rules import DURATION_MAX_SECONDS, HEALTH_METRICS, AlertRule
 from schemas.contract.machine_selector import SELECTOR_LABELS_MAX, SELECTOR_VALUES_MAX
+from schemas.contract.messages import VITALS
 from schemas.contract.topics import slug
 from schemas.database.queries import machines
 from schemas.database.queries.choices import list_choices
 from schemas.database.queries.machines import Filters
-from schemas.database.rules.rule_queries import list_rules
+from schemas.database.rules.rule_queries import list_rules, list_series_metrics
 
 _DERIVED_MAX: Final = 56
 """Characters of a name derived from a title, which leaves room for a number."""
@@ -42,6 +44,9 @@ _CHANGE_NOTE: Final = marked("Active alerts of this rule end, and begin again if
 _NAME_HELP: Final = marked(
     "Lower-case letters, digits and hyphens; part of the topics of its alerts. "
     "Without a name it is derived from the title."
+)
+_DEVICE_HELP: Final = marked(
+    "Name or pattern of the devices, such as /data* or eth0. The worst of those that match is compared, and named."
 )
 _CLEAR_HELP: Final = marked("While an alert is active this value counts, so that it does not end and begin again.")
 
@@ -100,7 +105,8 @@ def _form(context: PageContext, state: DialogState, rule: AlertRule | None) -> N
         format_func=lambda code: _(texts.KINDS[code]),
         key=state.key("kind"),
     )
-    _condition(state, kind, before)
+    series = last_good.read_org(context, "rules.series", list_series_metrics) or ()
+    _condition(state, kind, before, series)
     _durations(state, kind, before)
     st.segmented_control(
         _("Severity"),
@@ -116,7 +122,7 @@ def _form(context: PageContext, state: DialogState, rule: AlertRule | None) -> N
     dialog_steps.buttons(state, _("Preview"), partial(_check, context, state, rule))
 
 
-def _condition(state: DialogState, kind: str, before: Mapping[str, Any]) -> None:
+def _condition(state: DialogState, kind: str, before: Mapping[str, Any], series: Collection[str]) -> None:
     same = before.get("kind") == kind
     metric = before.get("metric", "") if same else ""
     left, right = st.columns(2)
@@ -125,7 +131,8 @@ def _condition(state: DialogState, kind: str, before: Mapping[str, Any]) -> None
         index = facts.index(metric) if metric in facts else 0
         left.selectbox(_("What"), facts, index=index, format_func=texts.metric, key=state.key("metric"))
     elif kind in _MEASURED or kind == "no-data":
-        offered = [*([""] if kind == "no-data" else []), *texts.METRICS]
+        offered = [*([""] if kind == "no-data" else []), *texts.METRICS, *(series if kind in _MEASURED else ())]
+        offered = list(dict.fromkeys(offered))
         offered += [metric] if metric and metric not in offered else []
         left.selectbox(
             _("Metric"),
@@ -142,11 +149,22 @@ def _condition(state: DialogState, kind: str, before: Mapping[str, Any]) -> None
             _("critical for the health") if state.value("metric") in HEALTH_METRICS and kind == "above" else ""
         )
         right.number_input(label, value=given, key=state.key("threshold"), placeholder=placeholder)
+        _device(state, before.get("device", "") if same else "", series)
     elif kind in _COUNTED:
         label, usual = _(_COUNTED[kind][0]), _COUNTED[kind][1]
         left.number_input(
             label, value=before["threshold"] if same else usual, min_value=0.0, key=state.key("threshold")
         )
+
+
+def _device(state: DialogState, pattern: str, series: Collection[str]) -> None:
+    """Ask for the devices of a metric that is measured per device."""
+    if not pattern and state.value("metric") not in series:
+        return
+    of_all = "" if state.value("metric") in VITALS else _("any device")
+    st.text_input(
+        _("Devices"), pattern, max_chars=128, key=state.key("device"), placeholder=of_all, help=_(_DEVICE_HELP)
+    )
 
 
 def _durations(state: DialogState, kind: str, before: Mapping[str, Any]) -> None:
@@ -195,6 +213,7 @@ def _check(context: PageContext, state: DialogState, before: AlertRule | None) -
     except ValueError as error:
         state.problem = _problem(error)
         return
+    rule = about_devices(rule, last_good.read_org(context, "rules.series", list_series_metrics) or ())
     if before is None and rule.name in taken:
         state.problem = _("A rule named {name} exists: choose another name.", name=rule.name)
         return
@@ -216,6 +235,7 @@ def read_form(value: Callable[[str], Any], before: AlertRule | None, taken: Coll
         "title": title,
         "kind": kind,
         "metric": str(value("metric") or "") if kind in (*_MEASURED, "no-data", "changed") else "",
+        "device": str(value("device") or "").strip() if kind in _MEASURED else "",
         "threshold": value("threshold") if kind in (*_MEASURED, *_COUNTED) else None,
         "for_seconds": 0.0 if kind == "changed" else float(value("for") or 0),
         "clear_threshold": value("clear") if kind in _MEASURED else None,

@@ -58,6 +58,8 @@ def condition(rule: AlertRule, threshold: float | None = None) -> str:
     if rule.threshold is None and value is not None:
         shown = _("{value} (health settings)", value=shown)
     named = metric(rule.metric)
+    if rule.device:
+        named = _("{metric} of any device", metric=named) if rule.device == "*" else f"{named} ({rule.device})"
     return {
         "above": f"{named} ≥ {shown}",
         "below": f"{named} ≤ {shown}",

@@ -3,6 +3,7 @@
 Invariants:
 - Only rules of the given organisation are found or changed. An organisation has at most RULES_MAX.
 - A function checks before it writes: if it raises UserError, it has changed nothing.
+- A rule about a metric of series has a pattern of devices.
 - The time of the last change grows with every change, so that the ingestor notices each (`ingestor.alerts.rule_book`).
 """
 
@@ -12,9 +13,11 @@ from sqlalchemy.engine import Connection
 from ingestor.admin import access
 from runtime.errors import UserError
 from schemas.alerts.description import describe_rule
+from schemas.alerts.device_readings import about_devices
 from schemas.contract.administration import DeleteRule, SetRule
 from schemas.contract.alert_rules import RULES_MAX, AlertRule
 from schemas.database.rule_rows import read_rule, rule_values
+from schemas.database.series.latest import series_metrics
 from schemas.database.tables import alert_rule
 
 
@@ -44,6 +47,7 @@ def find_rule(connection: Connection, org: str, name: str) -> AlertRule | None:
 
 def set_rule(connection: Connection, org: str, rule: AlertRule, now: int) -> str:
     """Add a rule, or replace the one with its name; an unchanged one stays, with its alerts."""
+    rule = about_devices(rule, series_metrics(connection, org) if rule.metric else ())
     org_id = access.org_id(connection, org)
     mine = alert_rule.c.org_id == org_id
     known = connection.execute(select(alert_rule).where(mine, alert_rule.c.name == rule.name)).one_or_none()

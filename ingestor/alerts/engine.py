@@ -33,10 +33,10 @@ from ingestor.domain.presence import Presence, is_online
 from ingestor.domain.stale_thresholds import stale_after_seconds
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.org_configs import OrgConfigs
-from ingestor.storage.alert_store import GRACEFUL, last_ends, oldest_new_minute
+from ingestor.storage.alert_store import GRACEFUL, last_ends, oldest_new_minute, read_newest_series
 from runtime.clock import Clock
 from schemas.alerts.condition import Condition
-from schemas.alerts.readings import SamplePoint, is_sampled
+from schemas.alerts.readings import SamplePoint, hold_of, is_sampled
 from schemas.alerts.timeline import Timeline
 
 CORRECTABLE = 7 * 86_400_000
@@ -173,6 +173,8 @@ class AlertEngine:
     def _is_well(self, watch: Watch) -> bool:
         latest, offset = watch.machine.latest, within_tolerance(watch.machine.clock.milliseconds)
         at_rest = not watch.timelines and not watch.plan.remembering
+        if at_rest and watch.plan.devices:
+            at_rest = watch.plan.has_quiet_devices(read_newest_series(self._engine, watch.machine.id))
         return at_rest and watch.plan.is_quiet(latest.vitals, latest.extra, offset)
 
     def _resume(self, machine: Machine, last_end: int) -> None:
@@ -186,7 +188,7 @@ class AlertEngine:
             if retired or (condition is None and alert.rule not in self._python.names):
                 self._alerts.withdraw(alert, now)
             elif condition is not None:
-                hold = watch.hold if is_sampled(condition.rule) else None
+                hold = hold_of(condition.rule, watch.hold) if is_sampled(condition.rule) else None
                 watch.timelines[alert.rule] = Timeline(condition, hold, active_since=alert.started_at)
         if retired:
             return
@@ -222,7 +224,7 @@ class AlertEngine:
         watch = self._watches.get(arrived.machine.id) or self._watch(arrived.machine)
         sample, offset, plan = arrived.sample, arrived.clock_offset, watch.plan
         at = min(sample.sampled_at + offset, arrived.received_at)
-        quiet = plan.is_quiet(sample.vitals, sample.extra, offset)
+        quiet = plan.is_quiet(sample.vitals, sample.extra, offset) and plan.has_quiet_devices(sample.series)
         at_rest = quiet and not watch.timelines and not plan.remembering
         if at < max(watch.at, watch.alerted_until, arrived.received_at - watch.hold):
             if not at_rest or at <= watch.alerted_until:
@@ -230,9 +232,9 @@ class AlertEngine:
         elif at_rest:
             watch.at = at
         elif arrived.machine.state.presence is not Presence.RETIRED:
-            point = SamplePoint(at, sample.vitals, sample.extra, offset)
+            point = SamplePoint(at, sample.vitals, sample.extra, offset, sample.series)
             if quiet and not watch.timelines and watch.stays_at_rest(point):
-                watch.last, watch.at = point, at
+                watch.remember(point)
                 return
             self._decide(watch, watch.add_sample(point, quiet=quiet))
             for name in watch.timelines:
@@ -307,8 +309,8 @@ class AlertEngine:
                 if not timeline.is_at_rest:
                     watch.timelines[name] = timeline
                     self._schedule(watch, name)
-        if evaluated.until is None and replay.last is not None:
-            watch.last, watch.at = replay.last, max(watch.at, replay.last.at)
+        if evaluated.until is None and (last := replay.earlier.last) is not None:
+            watch.earlier, watch.at = replay.earlier, max(watch.at, last.at)
 
 
 def newest_at(machine: Machine) -> int:

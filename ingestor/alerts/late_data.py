@@ -3,7 +3,8 @@
 Invariants:
 - The result is that of the same samples on time: stored samples pass the same timelines, in order of time.
 - The evaluation begins before the first late sample, by the longest duration of a rule, with the alerts recorded then,
-  which depend on earlier samples only. It ends at the newest sample, or where it agrees with the recorded alerts again.
+  which depend on earlier samples only, and with the samples from which the first rates are computed. It ends at the
+  newest sample, or where it agrees with the recorded alerts again.
 - It runs when no late sample has come for SETTLE_SECONDS, so that an alert in the past is complete when it is published
   and is never published as active.
 - A machine gets at most SHARE of the time, and a step evaluates one slice. Samples that are deleted are never missed:
@@ -21,6 +22,7 @@ from ingestor.alerts.watch import Watch
 from ingestor.domain.alert import Alert
 from ingestor.storage.alert_store import POINTS_MAX, read_goodbyes, read_machine_alerts, read_points, samples_before
 from runtime.clock import Clock
+from schemas.alerts.readings import hold_of
 from schemas.alerts.replay import Replay
 from schemas.alerts.timeline import AlertSpan, collect
 
@@ -133,16 +135,24 @@ class _Evaluation:
         self.window = window
         self.plan: Plan = window.watch.plan
         self._engine = engine
+        self._metrics = {each.rule.metric for each in self.plan.sampled if each.rule.device}
+        self._hold = max(
+            (hold_of(each.rule, window.watch.hold) for each in self.plan.sampled), default=window.watch.hold
+        )
         machine_id = window.watch.machine.id
         oldest = max(samples_before(engine, machine_id), window.watch.since, now - LOOKBACK)
-        self._start = self._at = max(window.low - self.plan.lead - window.watch.hold - 1, oldest)
+        self._start = self._at = max(window.low - self.plan.lead - self._hold - 1, oldest)
         self._replay = Replay(self.plan.sampled, window.watch.hold, start=self._start, records=self._records())
+        if self.plan.remembering:
+            for point in read_points(engine, machine_id, self._start - self._hold, self._start, self._metrics):
+                self._replay.remember(point)
         self._goodbyes = read_goodbyes(engine, machine_id, self._start)
 
     def step(self, now: int) -> Evaluated | None:
         """Evaluate the next slice; return the result after the last one."""
         watch, end = self.window.watch, min(self._at + SLICE, now)
-        points = read_points(self._engine, watch.machine.id, self._at, end if end < now else now + AHEAD)
+        until = end if end < now else now + AHEAD
+        points = read_points(self._engine, watch.machine.id, self._at, until, self._metrics)
         if len(points) == POINTS_MAX:
             end = min(end, max(points[-1].at, self._at + 1))
         goodbyes = [(at, None) for at in self._goodbyes if self._at < at <= end]
@@ -154,7 +164,7 @@ class _Evaluation:
         self._at = end
         if end >= now:
             return Evaluated(watch, self._replay, self._records(), None)
-        if end <= self.window.high + self.plan.lead + watch.hold:
+        if end <= self.window.high + self.plan.lead + self._hold:
             return None
         recorded = self._records()
         return Evaluated(watch, self._replay, recorded, end) if self._replay.agrees(end, recorded) else None

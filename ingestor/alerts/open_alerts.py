@@ -48,7 +48,7 @@ class OpenAlerts:
         """Open or end an alert. `detail`: text in place of the value."""
         name = condition.rule.name
         if decision.begins:
-            self._begin(machine, condition, AlertSpan(decision.at, None, decision.value), detail)
+            self._begin(machine, condition, AlertSpan(decision.at, None, decision.value, decision.device), detail)
         elif (alert := self.get(machine.id, name)) is not None:
             self.end(alert, max(decision.at, alert.started_at))
 
@@ -78,8 +78,9 @@ class OpenAlerts:
 
     def _adjust(self, alert: Alert, condition: Condition, span: AlertSpan) -> None:
         alert.started_at, alert.ended_at = span.started_at, span.ended_at
-        if span.value is not None:
-            alert.value, alert.detail = span.value, describe_value(condition.rule, span.value)[:DETAIL_MAX]
+        if span.value is not None and (span.device or not condition.rule.device):
+            described = describe_value(condition.rule, span.value, span.device)
+            alert.value, alert.detail = span.value, clean_line(described)[:DETAIL_MAX]
         self._changed[id(alert)] = alert
         if span.ended_at is None:
             alert.closed_at = None
@@ -90,7 +91,7 @@ class OpenAlerts:
 
     def _begin(self, machine: Machine, condition: Condition, span: AlertSpan, detail: str) -> None:
         rule = condition.rule
-        text = clean_line(detail or describe_value(rule, span.value))[:DETAIL_MAX]
+        text = clean_line(detail or describe_value(rule, span.value, span.device))[:DETAIL_MAX]
         who, what = (machine.id, machine.org, machine.name), (rule.name, rule.title, rule.severity)
         alert = Alert(*who, *what, span.started_at, text, span.ended_at)
         if not detail:

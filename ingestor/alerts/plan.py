@@ -11,9 +11,11 @@ from typing import Any
 
 from ingestor.domain.presence import Presence, PresenceState
 from schemas.alerts.condition import Condition
+from schemas.alerts.device_readings import worst_device
 from schemas.alerts.readings import has_memory, is_sampled
 from schemas.contract.alert_rules import HEALTH_METRICS
 from schemas.contract.messages import VITALS, Vitals
+from schemas.series.sample_block import Readings
 
 AWAY_REASONS = {
     "lost": "the connection was lost",
@@ -31,7 +33,9 @@ class Plan:
         self.conditions = {condition.rule.name: condition for condition in conditions}
         sampled = [condition for condition in conditions if is_sampled(condition.rule)]
         self.sampled = tuple(sampled)
-        self.banded = tuple(condition for condition in sampled if not has_memory(condition.rule))
+        plain = [condition for condition in sampled if not has_memory(condition.rule)]
+        self.banded = tuple(condition for condition in plain if not condition.rule.device)
+        self.devices = tuple(condition for condition in plain if condition.rule.device)
         self.remembering = tuple(condition for condition in sampled if has_memory(condition.rule))
         self.others = tuple(condition for condition in conditions if not is_sampled(condition.rule))
         self.lead = max((max(condition.for_, condition.clear) for condition in sampled), default=0)
@@ -63,6 +67,12 @@ class Plan:
             if missing if reading is None else not low < reading < high:
                 return False
         return -self._clock < clock_offset < self._clock
+
+    def has_quiet_devices(self, series: Readings) -> bool:
+        """Return whether the series of a sample fulfil no condition that is not fulfilled yet."""
+        return not any(
+            each.verdict(worst_device(each.rule, series).value, active=False) for each in self.devices if series
+        )
 
 
 _CLOCK = ""  # no metric of the contract has this name

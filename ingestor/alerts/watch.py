@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ingestor.alerts.plan import Plan
 from ingestor.domain.machine import Description, Machine
 from schemas.alerts.condition import Condition
-from schemas.alerts.readings import SamplePoint, read_value
+from schemas.alerts.readings import EarlierSamples, SamplePoint, hold_of, measure
 from schemas.alerts.timeline import Decision, Timeline
 
 Decided = tuple[Condition, Decision]
@@ -24,7 +24,7 @@ class Watch:
     described: Description
     """Description from which the plan was made."""
     timelines: dict[str, Timeline] = field(default_factory=dict)
-    last: SamplePoint | None = None
+    earlier: EarlierSamples = field(default_factory=EarlierSamples)
     at: int = 0
     """Time of the newest sample."""
     since: int = 0
@@ -39,27 +39,37 @@ class Watch:
     def stays_at_rest(self, point: SamplePoint) -> bool:
         """Return whether a sample that fulfils no other condition fulfils none on its change either."""
         for condition in self.plan.remembering:
-            if condition.verdict(read_value(condition.rule, point, self.last, self.hold), active=False):
+            found = measure(condition.rule, point, self.earlier, self.hold)
+            if found is not None and condition.verdict(found.value, active=False):
                 return False
         return True
 
     def add_sample(self, point: SamplePoint, *, quiet: bool) -> Iterator[Decided]:
         """Add the newest sample; yield what it decides. `quiet`: it fulfils no condition (`Plan.is_quiet`)."""
-        before, self.last, self.at = self.last, point, point.at
+        before = self.earlier
+        self.remember(point)
         for condition in self.plan.remembering if quiet and not self.timelines else self.plan.sampled:
-            name, value = condition.rule.name, read_value(condition.rule, point, before, self.hold)
-            if name in self.timelines or condition.verdict(value, active=False):
-                for decision in self.add(condition, point.at, value, self.hold):
+            rule, found = condition.rule, measure(condition.rule, point, before, self.hold)
+            if found is None:
+                continue
+            if rule.name in self.timelines or condition.verdict(found.value, active=False):
+                for decision in self.add(condition, point.at, found.value, hold_of(rule, self.hold), found.device):
                     yield condition, decision
+
+    def remember(self, point: SamplePoint) -> None:
+        """Keep the newest sample for what depends on the one before."""
+        self.earlier, self.at = self.earlier.then(point), point.at
 
     def add_goodbye(self, at: int) -> Iterator[Decided]:
         """Add the time at which the machine stopped in order: its samples are not known after it."""
         for condition in self.plan.sampled:
             if condition.rule.name in self.timelines:
-                for decision in self.add(condition, max(at, self.at), None, self.hold):
+                for decision in self.add(condition, max(at, self.at), None, hold_of(condition.rule, self.hold)):
                     yield condition, decision
 
-    def add(self, condition: Condition, at: int, value: float | None, hold: int | None = None) -> list[Decision]:
+    def add(
+        self, condition: Condition, at: int, value: float | None, hold: int | None = None, device: str = ""
+    ) -> list[Decision]:
         """Add a value to the timeline of one rule; return what it decides."""
         if at < condition.since:
             return []
@@ -67,7 +77,7 @@ class Watch:
         timeline = self.timelines.get(name)
         if timeline is None:
             timeline = Timeline(condition, hold)
-        decisions = timeline.add(max(at, timeline.at), value)
+        decisions = timeline.add(max(at, timeline.at), value, device)
         if timeline.is_at_rest:
             self.timelines.pop(name, None)
         else:

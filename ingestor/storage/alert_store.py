@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Collection
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Engine, func, or_, select
+from pydantic_core import from_json
+from sqlalchemy import Engine, func, literal, or_, select
 from sqlalchemy.engine import Connection
 
 from ingestor.domain.alert import Alert
@@ -16,8 +17,20 @@ from schemas.contract.alert_rules import AlertRule
 from schemas.contract.messages import VITALS, Vitals
 from schemas.database.queries.history import sampled_within
 from schemas.database.rule_rows import read_rule
-from schemas.database.tables import alert, alert_rule, dead_letter, dirty, org, pruned, sample, transition
+from schemas.database.series.stored_series import newest_row, read_samples
+from schemas.database.tables import (
+    alert,
+    alert_rule,
+    dead_letter,
+    dirty,
+    org,
+    pruned,
+    sample,
+    series_sample,
+    transition,
+)
 from schemas.fleet.history import MINUTE
+from schemas.series.sample_block import Readings
 
 POINTS_MAX = 5_000
 """Samples evaluated in one step, about a tenth of a second: a flood of late samples does not delay other machines."""
@@ -54,28 +67,46 @@ def read_rules(connection: Connection) -> dict[str, list[StoredRule]]:
     return found
 
 
-def read_points(engine: Engine, machine_id: int, start: int, end: int) -> list[SamplePoint]:
+def read_points(
+    engine: Engine, machine_id: int, start: int, end: int, metrics: Collection[str] = ()
+) -> list[SamplePoint]:
     """Return a machine's stored samples after `start` until `end` (server's clock), oldest first.
 
     A sample that is dated after its arrival counts as taken when it arrived. At most POINTS_MAX samples are read.
+    `metrics`: those whose series are read, too.
     """
+    series: dict[tuple[int, int], Readings] = {}
+    if metrics:
+        found = read_samples(engine, machine_id, start=start, end=end, metrics=metrics)
+        series = {sample.key: sample.readings for sample in found}
     offset, delay = sample.c.clock_offset_milliseconds, sample.c.delay_milliseconds
-    at = sample.c.sampled_at + offset
+    at, key = sample.c.sampled_at + offset, (sample.c.stream_number, sample.c.seq)
     query = (
-        select(at, delay - offset, offset, sample.c.extra, *(sample.c[name] for name in VITALS))
+        select(at, delay - offset, offset, *key, sample.c.extra, *(sample.c[name] for name in VITALS))
         .where(sampled_within(machine_id, start, end), at > start, at <= end)
         .order_by(sample.c.sampled_at, sample.c.stream_number, sample.c.seq)  # the key: no row beyond is read
         .limit(POINTS_MAX)
     )
     with engine.connect() as connection:
         rows = connection.execute(query).all()
-    found = [
+    points = [
         SamplePoint(
-            at + min(0, ahead), Vitals.model_construct(**dict(zip(VITALS, vitals, strict=True))), extra or {}, by
+            at + min(0, ahead),
+            Vitals.model_construct(**dict(zip(VITALS, vitals, strict=True))),
+            extra or {},
+            by,
+            series.get((stream, seq), {}),
         )
-        for at, ahead, by, extra, *vitals in rows
+        for at, ahead, by, stream, seq, extra, *vitals in rows
     ]
-    return sorted(found, key=attrgetter("at"))
+    return sorted(points, key=attrgetter("at"))
+
+
+def read_newest_series(engine: Engine, machine_id: int) -> Readings:
+    """Return the newest series of a machine; empty if it has none."""
+    with engine.connect() as connection:
+        found = connection.scalar(select(newest_row(literal(machine_id), series_sample.c.readings)))
+    return {} if found is None else cast(Readings, from_json(found))
 
 
 def samples_before(engine: Engine, machine_id: int) -> int:

@@ -53,10 +53,12 @@ def resolve(rule: AlertRule, thresholds: Thresholds = _DEFAULT_THRESHOLDS, since
     return Condition(rule, on, off, for_, clear, since, rule.is_lower)
 
 
-def describe_value(rule: AlertRule, value: float | None) -> str:
+def describe_value(rule: AlertRule, value: float | None, device: str = "") -> str:
     """Return the value that began an alert, as text for people; the metric is in the title of the rule."""
     if value is None:
         return ""
+    if device:
+        return f"{device}: {describe_value(rule, value)}"
     if rule.kind == "changed":
         return "changed"
     if rule.kind == "disk-full":

@@ -20,6 +20,7 @@ _CONDITIONS = {
 def describe_condition(rule: AlertRule) -> str:
     """Return the condition, `cpu_percent at least 90`."""
     metric = rule.metric or "CPU, memory or disk"
+    metric += f" of {rule.device}" if rule.device else ""
     threshold = "the critical value of the health parameters" if rule.threshold is None else f"{rule.threshold:g}"
     return _CONDITIONS[rule.kind].format(metric=metric, threshold=threshold)
 

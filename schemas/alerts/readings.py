@@ -2,14 +2,17 @@
 
 Invariants:
 - A counter that went backwards was reset, so its rate is not known for this sample.
+- Few samples have series; the others say nothing about devices.
 - A sample says nothing about the rate or the boot unless the one before it is near enough.
 """
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from schemas.alerts.device_readings import SERIES_HOLD, MeasuredValue, worst_device, worst_rate
 from schemas.contract.alert_rules import HEALTH_METRICS, AlertRule
 from schemas.contract.messages import VITALS, Vitals
+from schemas.series.sample_block import Readings
 
 _BOOT_TOLERANCE = 30_000
 """Milliseconds by which the time of a boot may vary, since it is computed from a rounded uptime."""
@@ -26,6 +29,18 @@ class SamplePoint(NamedTuple):
     vitals: Vitals
     extra: Mapping[str, float | None]
     clock_offset: int
+    series: Readings = {}  # noqa: RUF012 - read only
+
+
+class EarlierSamples(NamedTuple):
+    """The last sample, and the last one with series."""
+
+    last: SamplePoint | None = None
+    with_series: SamplePoint | None = None
+
+    def then(self, point: SamplePoint) -> "EarlierSamples":
+        """Return them after another sample."""
+        return EarlierSamples(point, point if point.series else self.with_series)
 
 
 def is_sampled(rule: AlertRule) -> bool:
@@ -38,6 +53,25 @@ def has_memory(rule: AlertRule) -> bool:
     return rule.kind in ("rate-above", "rate-below", "changed")
 
 
+def hold_of(rule: AlertRule, hold: int) -> int:
+    """Return the milliseconds for which a value of the rule counts. `hold`: those of a sample."""
+    return max(hold, SERIES_HOLD) if rule.device else hold
+
+
+def measure(rule: AlertRule, point: SamplePoint, earlier: EarlierSamples, hold: int) -> MeasuredValue | None:
+    """Return the value of a rule that samples decide; None if this one says nothing about it. `hold`: see `hold_of`."""
+    if not rule.device:
+        return MeasuredValue(read_value(rule, point, earlier.last, hold))
+    if not point.series:
+        return None
+    if not rule.kind.startswith("rate-"):
+        return worst_device(rule, point.series)
+    before = earlier.with_series
+    if before is None or not 0 < point.at - before.at <= hold_of(rule, hold):
+        return MeasuredValue(None)
+    return worst_rate(rule, point.series, before.series, (point.at - before.at) / 1000)
+
+
 def read_metric(point: SamplePoint, metric: str) -> float | None:
     """Return a vital or an extra metric."""
     value: float | None = getattr(point.vitals, metric) if metric in _VITALS else point.extra.get(metric)
@@ -45,7 +79,7 @@ def read_metric(point: SamplePoint, metric: str) -> float | None:
 
 
 def read_value(rule: AlertRule, point: SamplePoint, before: SamplePoint | None, hold: int) -> float | None:
-    """Return the value of a rule that is decided by samples; of `no-data`, a bit mask of the missing metrics.
+    """Return the value of a rule about no device that samples decide; of `no-data`, a bit mask of the missing metrics.
 
     `before`: the sample before. A rate is not computed over a longer time than `hold` milliseconds.
     """

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from schemas.alerts.condition import Condition
-from schemas.alerts.readings import SamplePoint, read_value
+from schemas.alerts.readings import EarlierSamples, SamplePoint, hold_of, measure
 from schemas.alerts.timeline import AlertSpan, Timeline, collect
 
 
@@ -31,7 +31,7 @@ class Replay:
 
     def __init__(self, conditions: Iterable[Condition], hold: int, *, start: int = 0, records: Records = {}) -> None:  # noqa: B006 - read only
         self.hold = hold
-        self.last: SamplePoint | None = None
+        self.earlier = EarlierSamples()
         self.timelines: dict[str, Timeline] = {}
         self.spans: dict[str, list[AlertSpan]] = {}
         for condition in conditions:
@@ -40,13 +40,19 @@ class Replay:
             found = [AlertSpan(each.started_at, None, each.value) for each in records.get(name, ())]
             self.spans[name] = [each for each in found if each.started_at == timeline.active_since]
 
+    def remember(self, point: SamplePoint) -> None:
+        """Add a sample from before the start, for the rates of the first ones after it."""
+        self.earlier = self.earlier.then(point)
+
     def add(self, point: SamplePoint) -> None:
         """Add the next sample."""
-        before, self.last = self.last, point
+        before, self.earlier = self.earlier, self.earlier.then(point)
         for name, timeline in self.timelines.items():
-            if point.at >= timeline.condition.since:
-                value = read_value(timeline.condition.rule, point, before, self.hold)
-                collect(self.spans[name], timeline.add(max(point.at, timeline.at), value))
+            if point.at < timeline.condition.since:
+                continue
+            found = measure(timeline.condition.rule, point, before, self.hold)
+            if found is not None:
+                collect(self.spans[name], timeline.add(max(point.at, timeline.at), found.value, found.device))
 
     def add_goodbye(self, at: int) -> None:
         """Add the time at which the machine stopped in order: nothing is known after it."""
@@ -64,7 +70,7 @@ class Replay:
 
 def seed(condition: Condition, hold: int, records: Sequence[RecordedAlert], at: int) -> Timeline:
     """Return the timeline of a rule at this time, as it follows from the recorded alerts."""
-    timeline = Timeline(condition, hold, at=at)
+    timeline = Timeline(condition, hold_of(condition.rule, hold), at=at)
     for record in records:
         ended = record.ended_at
         if ended is not None and condition.rule.kind == "changed":

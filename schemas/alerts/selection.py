@@ -1,7 +1,7 @@
 """The rules that apply to a machine.
 
-Invariant: of the enabled rules of one family (kind, metric, severity) that select a machine, only those with the most
-specific selector apply. Equally specific rules all apply.
+Invariant: of the enabled rules of one family (kind, metric, device, severity) that select a machine, only those with
+the most specific selector apply. Equally specific rules all apply.
 """
 
 from collections.abc import Collection, Sequence
@@ -27,7 +27,7 @@ def select_rules(rules: Collection[AlertRule], machine: str, traits: MachineTrai
 def explain_rules(rules: Collection[AlertRule], machine: str, traits: MachineTraits) -> list[Applying]:
     """Return the enabled rules that select a machine, in their order, with the reason why one does not apply."""
     selecting = [rule for rule in rules if rule.enabled and rule.selector.selects(machine, traits)]
-    families: dict[tuple[str, str, str], list[AlertRule]] = {}
+    families: dict[tuple[str, ...], list[AlertRule]] = {}
     for rule in selecting:
         families.setdefault(rule.family, []).append(rule)
     return [Applying(rule, _more_specific(rule, families[rule.family])) for rule in selecting]

@@ -15,12 +15,16 @@ from schemas.alerts.condition import Condition
 
 
 class Decision(NamedTuple):
-    """A beginning or an end. `at`: when the condition began or ended; `decided_at`: when that was certain."""
+    """A beginning or an end. `at`: when the condition began or ended; `decided_at`: when that was certain.
+
+    `device`: the one that the value is of; empty: the rule is not about devices.
+    """
 
     begins: bool
     at: int
     decided_at: int
     value: float | None
+    device: str = ""
 
 
 @dataclass(slots=True)
@@ -35,6 +39,7 @@ class Timeline:
     """Time since which the verdict differs from the state."""
     at: int = 0
     value: float | None = None
+    device: str = ""
 
     @property
     def is_at_rest(self) -> bool:
@@ -65,15 +70,15 @@ class Timeline:
             if not begins and self.condition.rule.kind == "changed":
                 at = due  # a change is over at once, and stays an alert for the duration
             self.active_since = at if begins else None
-            decision = Decision(begins, at, due, self.value)
+            decision = Decision(begins, at, due, self.value, self.device)
         if until > self.known_until:
             self.differs_since = None
         return decision
 
-    def add(self, at: int, value: float | None) -> list[Decision]:
+    def add(self, at: int, value: float | None, device: str = "") -> list[Decision]:
         """Add a value, which is not older than the one before; return what is decided up to this time."""
         decisions = [self.advance(at)]
-        self.at, self.value = at, value
+        self.at, self.value, self.device = at, value, device
         verdict = self.condition.verdict(value, active=self.active_since is not None)
         if verdict is None or verdict == (self.active_since is not None):
             self.differs_since = None
@@ -90,12 +95,13 @@ class AlertSpan:
     started_at: int
     ended_at: int | None
     value: float | None
+    device: str = ""
 
 
 def collect(spans: list[AlertSpan], decisions: list[Decision]) -> None:
     """Add decisions in order of time to the alerts of one rule."""
     for decision in decisions:
         if decision.begins:
-            spans.append(AlertSpan(decision.at, None, decision.value))
+            spans.append(AlertSpan(decision.at, None, decision.value, decision.device))
         elif spans:
             spans[-1].ended_at = decision.at

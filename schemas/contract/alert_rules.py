@@ -34,8 +34,10 @@ HEALTH_METRICS: Final = {"cpu_percent": "cpu", "memory_percent": "memory", "disk
 CHANGES: Final = ("boot", "agent_version", "os_version")
 """Facts whose change a rule can watch."""
 
-_MEASURED: Final = ("above", "below", "rate-above", "rate-below")
-_NEEDS_THRESHOLD: Final = (*_MEASURED, "disk-full", "clock", "rejected")
+MEASURED: Final = ("above", "below", "rate-above", "rate-below")
+"""Kinds that compare a reading, or its increase."""
+
+_NEEDS_THRESHOLD: Final = (*MEASURED, "disk-full", "clock", "rejected")
 _LOWER: Final = ("below", "rate-below", "disk-full")
 """Kinds whose condition is fulfilled at or below the threshold."""
 
@@ -52,6 +54,7 @@ class AlertRule(ContractModel):
     - `above`, `below`: the metric is at least, or at most, the threshold; `rate-above`, `rate-below`: its increase per
       second is. Without a threshold, `above` uses the percentage from which CPU, memory or disk alone make the health
       of a machine critical.
+    - With `device`, these four compare the worst of the devices of a series whose names match this pattern (`/data*`).
     - `no-data`: the machine reports, but without the metric (empty: without CPU, memory or disk).
     - `changed`: `metric` is one of CHANGES and has changed; the alert lasts `clear_seconds`.
     - `disk-full`: the disk is forecast to be full within this number of days.
@@ -64,6 +67,7 @@ class AlertRule(ContractModel):
     title: Annotated[Line, Field(min_length=1, max_length=64)]
     kind: RuleKind
     metric: MetricOrNone = ""
+    device: Annotated[Line, Field(max_length=128)] = Field(default="", exclude_if=lambda pattern: not pattern)
     threshold: Reading | None = None
     for_seconds: Duration = 0
     clear_threshold: Reading | None = None
@@ -73,9 +77,9 @@ class AlertRule(ContractModel):
     enabled: bool = True
 
     @property
-    def family(self) -> tuple[str, str, str]:
-        """Rules of which only those with the most specific selector apply to a machine: kind, metric, severity."""
-        return self.kind, self.metric, self.severity
+    def family(self) -> tuple[str, str, str, str]:
+        """Rules of which only those with the most specific selector apply: kind, metric, device, severity."""
+        return self.kind, self.metric, self.device, self.severity
 
     @property
     def is_lower(self) -> bool:
@@ -84,7 +88,7 @@ class AlertRule(ContractModel):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        if self.kind in _MEASURED and not self.metric:
+        if self.kind in MEASURED and not self.metric:
             raise ValueError(f"a rule of kind {self.kind} needs a metric")
         if self.kind == "changed" and self.metric not in CHANGES:
             raise ValueError(f"the metric of a rule of kind changed is one of {', '.join(CHANGES)}")
@@ -92,6 +96,8 @@ class AlertRule(ContractModel):
             raise ValueError("a change happens at one moment: its rule begins an alert at once")
         if self.metric and self.kind in ("disk-full", "away", "clock", "rejected"):
             raise ValueError(f"a rule of kind {self.kind} has no metric")
+        if self.device and self.kind not in MEASURED:
+            raise ValueError(f"a rule of kind {self.kind} has no device")
         self._check_threshold()
         return self
 

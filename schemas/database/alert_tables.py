@@ -77,6 +77,13 @@ alert_rule = Table(
     Column("title", String(64), nullable=False),
     Column("kind", String(16), nullable=False, comment="schemas.contract.alert_rules.Kind"),
     Column("metric", String(63), nullable=False, server_default="", comment="vital, extra metric or fact; empty: none"),
+    Column(
+        "device",
+        String(128),
+        nullable=False,
+        server_default="",
+        comment="pattern of the devices of a series; empty: not about devices",
+    ),
     Column("threshold", Float, comment="null: from the health parameters of the organisation"),
     Column("for_seconds", Float, nullable=False),
     Column("clear_threshold", Float, comment="null: the threshold"),

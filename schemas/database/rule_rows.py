@@ -12,7 +12,7 @@ _FIELDS = tuple(AlertRule.model_fields)
 
 def rule_values(rule: AlertRule, now: int) -> dict[str, Any]:
     """Return the values of a rule's row, except the organisation."""
-    return {**rule.model_dump(mode="json"), "changed_at": now}
+    return {**rule.model_dump(mode="json"), "device": rule.device, "changed_at": now}
 
 
 def read_rule(row: Row[Any]) -> AlertRule | None:

@@ -13,11 +13,13 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Engine, Float, Row, Table, and_, case, cast, func, literal, or_, select
 
 from schemas.alerts.condition import Condition
+from schemas.alerts.device_readings import SERIES_HOLD
 from schemas.contract.alert_rules import HEALTH_METRICS
 from schemas.contract.messages import VITALS
 from schemas.database.columns import as_float
 from schemas.database.queries.fetch import fetch_all, fetch_where_in
 from schemas.database.rules.days_left import read_days_left
+from schemas.database.rules.past_devices import DevicePoints, read_device_points
 from schemas.database.tables import dead_letter, hour, incident, minute, org, transition
 from schemas.fleet.history import HOUR, MINUTE
 
@@ -33,7 +35,7 @@ Points = list[tuple[int, float | None]]
 class Signals:
     """Values in order of time by machine key. `hold`: see `schemas.alerts.timeline.Timeline`."""
 
-    points: dict[int, Points] = field(default_factory=dict)
+    points: dict[int, Points] | dict[int, DevicePoints] = field(default_factory=dict)
     hold: int | None = None
     complete: bool = True
 
@@ -43,6 +45,9 @@ def read_signals(
 ) -> Signals:
     """Return the signals after `start`; empty for a kind of which nothing is stored."""
     kind, ids = condition.rule.kind, [row.id for row in machines]
+    if condition.rule.device:
+        devices, complete = read_device_points(engine, condition, ids, start, now)
+        return Signals(devices, SERIES_HOLD, complete)
     if kind in ("above", "below", "no-data", "rate-above", "rate-below"):
         return _of_minutes(engine, condition, ids, start)
     if kind == "away":
@@ -50,7 +55,8 @@ def read_signals(
     if kind == "rejected":
         return Signals(_of_rejections(engine, org_name, {row.name: row.id for row in machines}, start))
     left = read_days_left(engine, ids, now) if kind == "disk-full" else {}
-    return Signals({id_: [(now, days)] for id_, days in left.items()})
+    points: dict[int, Points] = {id_: [(now, days)] for id_, days in left.items()}
+    return Signals(points)
 
 
 def away_value(presence: str, reason: str) -> float | None:
@@ -61,7 +67,7 @@ def away_value(presence: str, reason: str) -> float | None:
 
 
 def _of_minutes(engine: Engine, condition: Condition, ids: Sequence[int], start: int) -> Signals:
-    found = Signals(hold=_HOLD)
+    found, complete = dict[int, Points](), True
     rate, rows = condition.rule.kind.startswith("rate-"), 0
     value = _minute_value(condition)
     for id_, hours in _hours(engine, condition, ids, start).items():
@@ -72,11 +78,11 @@ def _of_minutes(engine: Engine, condition: Condition, ids: Sequence[int], start:
         read = fetch_all(engine, query.where(minute.c.at >= start).order_by(minute.c.at).limit(MINUTES_MAX - rows + 1))
         rows += len(read)
         if rows > MINUTES_MAX:
-            found.complete = False
+            complete = False
             break
         points: Points = [(row.at, row.value) for row in read]
-        found.points[id_] = _rates(points) if rate else points
-    return found
+        found[id_] = _rates(points) if rate else points
+    return Signals(found, _HOLD, complete)
 
 
 def _hours(engine: Engine, condition: Condition, ids: Sequence[int], start: int) -> dict[int, list[int]]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Engine, Row
 
 from schemas.alerts.condition import Condition, describe_value, resolve
+from schemas.alerts.device_readings import MeasuredValue
 from schemas.alerts.readings import SamplePoint, read_value
 from schemas.alerts.selection import explain_rules
 from schemas.alerts.timeline import AlertSpan, Timeline, collect
@@ -77,19 +78,20 @@ def preview_rule(engine: Engine, org_name: str, rule: AlertRule, *, now: int) ->
     found = past_signals.read_signals(
         engine, org_name, condition, selected[:MACHINES_MAX], now - HISTORY_DAYS * DAY, now
     )
-    alerts, latest = list[PreviewAlert](), dict[int, float | None]()
+    alerts, latest = list[PreviewAlert](), dict[int, MeasuredValue]()
     for row in selected[:MACHINES_MAX]:
         spans, latest[row.id] = _evaluate(condition, found.points.get(row.id, ()), found.hold, now)
         alerts += [
-            PreviewAlert(row.name, span.started_at, span.ended_at, describe_value(rule, span.value))
+            PreviewAlert(row.name, span.started_at, span.ended_at, describe_value(rule, span.value, span.device))
             for span in spans
             if rule.kind in past_signals.WITH_HISTORY
         ]
     matching = []
     for row in selected:
-        value = _value_now(rule, row) if rule.kind in _FROM_STATE else latest.get(row.id)
-        if condition.verdict(value, active=False):
-            matching.append((row.name, describe_value(rule, value)))
+        from_state = rule.kind in _FROM_STATE and not rule.device
+        current = MeasuredValue(_value_now(rule, row)) if from_state else latest.get(row.id, MeasuredValue(None))
+        if condition.verdict(current.value, active=False):
+            matching.append((row.name, describe_value(rule, *current)))
     alerts.sort(key=lambda alert: -alert.started_at)
     complete = found.complete and len(selected) <= MACHINES_MAX and len(alerts) <= ALERTS_MAX
     has_history = rule.kind in past_signals.WITH_HISTORY
@@ -138,13 +140,14 @@ def _value_now(rule: AlertRule, row: Row[Any]) -> float | None:
 
 
 def _evaluate(
-    condition: Condition, points: Sequence[tuple[int, float | None]], hold: int | None, now: int
-) -> tuple[list[AlertSpan], float | None]:
+    condition: Condition, points: Sequence[tuple[Any, ...]], hold: int | None, now: int
+) -> tuple[list[AlertSpan], MeasuredValue]:
     """Return the alerts that these values give, and the value that counts now."""
     timeline, spans = Timeline(condition, hold), list[AlertSpan]()
-    for at, value in points:
+    for at, *value in points:  # and the device, of a rule about devices
         if at <= now:
-            collect(spans, timeline.add(at, value))
+            collect(spans, timeline.add(at, *value))
     decision = timeline.advance(now)
     collect(spans, [decision] if decision else [])
-    return spans, timeline.value if now <= timeline.known_until else None
+    is_known = now <= timeline.known_until
+    return spans, MeasuredValue(timeline.value, timeline.device) if is_known else MeasuredValue(None)

@@ -12,6 +12,7 @@ from schemas.contract.messages import VITALS
 from schemas.database.queries.fetch import fetch_all, fetch_first
 from schemas.database.queries.settings import read_settings
 from schemas.database.rule_rows import read_rule
+from schemas.database.series.latest import series_metrics
 from schemas.database.tables import alert, alert_rule, machine, org, state
 
 
@@ -63,6 +64,12 @@ def list_metrics(engine: Engine, org_name: str) -> list[str]:
     query = select(state.c.extra).select_from(state.join(machine).join(org))
     rows = fetch_all(engine, query.where(org.c.name == org_name, state.c.extra.is_not(None)))
     return [*VITALS, *sorted({name for row in rows for name in row.extra})]
+
+
+def list_series_metrics(engine: Engine, org_name: str) -> list[str]:
+    """Return the names of the metrics of series that machines of an organisation reported last."""
+    with engine.connect() as connection:
+        return sorted(series_metrics(connection, org_name))
 
 
 def list_applying(engine: Engine, org_name: str, machine_name: str) -> list[ApplyingRule]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic_core import from_json
 from sqlalchemy import Engine, Select, select
+from sqlalchemy.engine import Connection
 
 from schemas.database.queries.fetch import fetch_all
 from schemas.database.queries.machines import list_machines
@@ -39,6 +40,12 @@ def list_machines_with_series(engine: Engine, *, trouble: str = "") -> list[dict
         series = {} if newest is None else newest.readings
         found.append({**row, "series_as_of": newest and newest.as_of, "series": series})
     return found
+
+
+def series_metrics(connection: Connection, org_name: str) -> set[str]:
+    """Return the names of the metrics in the newest series of an organisation's machines."""
+    rows = connection.execute(_newest().where(org.c.name == org_name))
+    return {metric for row in rows if (found := _latest(row)) is not None for metric in found.readings}
 
 
 def _newest() -> Select[Any]:

@@ -75,6 +75,10 @@ def test_a_rule_is_added_listed_changed_and_removed(fleet: Engine) -> None:
         (("--kind", "rejected", "--threshold", "5"), {"kind": "rejected", "threshold": 5}),
         (("--kind", "above", "--metric", "disk_percent"), {"kind": "above", "threshold": None}),
         (("--kind", "away", "--machine", "attic"), {"kind": "away"}),
+        (
+            ("--metric", "disk_used_percent", "--device", "/data*", "--above", "90"),
+            {"kind": "above", "device": "/data*", "condition": "disk_used_percent of /data* at least 90"},
+        ),
     ],
 )
 def test_every_kind_can_be_added(fleet: Engine, arguments: tuple[str, ...], fields: dict[str, Any]) -> None:

@@ -46,6 +46,13 @@ def test_what_another_kind_left_in_the_form_is_not_taken() -> None:
     assert entered(kind="clock", threshold=30.0, clear=99.0).clear_threshold is None
 
 
+def test_a_rule_about_devices_is_read_and_described() -> None:
+    rule = entered(metric="disk_used_percent", device=" /data* ")
+    assert (rule.device, texts.condition(rule)) == ("/data*", "disk_used_percent (/data*) ≥ 90")
+    assert texts.condition(entered(metric="disk_used_percent", device="*")) == "disk_used_percent of any device ≥ 90"
+    assert entered(kind="clock", device="/data").device == ""
+
+
 def test_a_rule_keeps_its_name_and_may_be_disabled() -> None:
     (disk,) = (rule for rule in DEFAULT_RULES if rule.name == "disk")
     changed = entered(disk, name="other", enabled=False)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from alert_rules import cpu_rule, set_rules
 from clocks import Clock
-from ingestion import STREAM, Bench, Speaker
+from ingestion import STREAM, Bench, Readings, Speaker
 from sqlalchemy import Engine, select
 
 from broker.access.policy import Principal, Role
@@ -34,6 +34,9 @@ RULES = [
     cpu_rule("wide", threshold=80.0, clear_threshold=40.0, for_seconds=20.0, clear_seconds=0.0, severity="critical"),
     cpu_rule("idle", kind="below", threshold=20.0, for_seconds=0.0),
     AlertRule(name="gone", title="Gone", kind="no-data", metric="cpu_percent", for_seconds=25),
+    cpu_rule("full", metric="disk_used_percent", device="/d*", for_seconds=90.0, clear_threshold=80.0),
+    cpu_rule("empty", kind="below", metric="disk_used_percent", device="*", threshold=10.0, for_seconds=0.0),
+    cpu_rule("fast", kind="rate-above", metric="disk_read_bytes", device="sda", threshold=1.0, for_seconds=0.0),
 ]
 ATTIC = {"org": "home", "machine": "attic"}
 
@@ -54,8 +57,13 @@ class Outbox:
     taken: list[Sample] = field(default_factory=list)
     waiting: list[Sample] = field(default_factory=list)
 
-    def take(self, **vitals: float | None) -> Sample:
-        sample = Sample(seq=len(self.taken) + 1, sampled_at=self.clock.now(), vitals=Vitals.model_validate(vitals))
+    def take(self, series: Readings | None = None, /, **vitals: float | None) -> Sample:
+        sample = Sample(
+            seq=len(self.taken) + 1,
+            sampled_at=self.clock.now(),
+            vitals=Vitals.model_validate(vitals),
+            series=series or {},
+        )
         self.taken.append(sample)
         return sample
 
@@ -187,13 +195,14 @@ class Pattern:
     def __init__(self, outbox: Outbox, chance: random.Random) -> None:
         self.outbox = outbox
         self.chance = chance
-        self.readings = values(chance)
+        self.readings, self.data, self.root = values(chance), values(chance), values(chance)
+        self.read_bytes = 0
         self.connected = True
 
     def send(self) -> Iterator[Message]:
         """Take a sample; send it, keep it, or send some of those kept, in any order."""
         outbox, chance = self.outbox, self.chance
-        sample = outbox.take(cpu_percent=next(self.readings))
+        sample = outbox.take(self.series(), cpu_percent=next(self.readings))
         if chance.random() < 0.08:
             self.connected = not self.connected
         if not self.connected or chance.random() < 0.05:
@@ -203,6 +212,16 @@ class Pattern:
         if self.connected and outbox.waiting and chance.random() < 0.3:
             chance.shuffle(outbox.waiting)
             yield outbox.late([outbox.waiting.pop() for _ in range(chance.randint(1, len(outbox.waiting)))])
+
+    def series(self) -> Readings | None:
+        """Readings of devices once a minute; a device comes and goes, a counter starts again."""
+        if len(self.outbox.taken) % 6:
+            return None
+        self.read_bytes = 0 if self.chance.random() < 0.1 else self.read_bytes + self.chance.choice([0, 0, 30, 120])
+        used = {"/data": next(self.data), "/": next(self.root)}
+        if self.chance.random() < 0.1:
+            del used["/data"]
+        return {"disk_used_percent": used, "disk_read_bytes": {"sda": self.read_bytes, "sdb": 0}}
 
 
 def values(chance: random.Random) -> Iterator[float | None]:
@@ -217,7 +236,7 @@ def expected(outbox: Outbox, now: int) -> dict[str, list[tuple[int, int | None]]
     """The alerts that the samples give when all of them are there."""
     replay = Replay([resolve(rule) for rule in RULES], HOLD)
     for sample in outbox.taken:
-        replay.add(SamplePoint(sample.sampled_at, sample.vitals, {}, 0))
+        replay.add(SamplePoint(sample.sampled_at, sample.vitals, {}, 0, sample.series))
     for name, timeline in replay.timelines.items():
         if (decision := timeline.advance(now)) is not None:
             collect(replay.spans[name], [decision])
