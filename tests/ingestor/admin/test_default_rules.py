@@ -23,7 +23,8 @@ def test_a_new_organisation_has_the_default_rules(database: Engine, clock: Clock
 
 
 def test_the_migration_gives_existing_organisations_the_same_rules(database: Engine, clock: Clock) -> None:
-    migration = importlib.import_module("schemas.database.migrations.versions.0011_alert_rules")
+    names = ("0011_alert_rules", "0019_rule_device")
+    migrations = [importlib.import_module(f"schemas.database.migrations.versions.{name}") for name in names]
     add_org(database, "home", now=clock.now)
     with database.begin() as connection:
         connection.execute(text("DROP TABLE alert_rule"))
@@ -31,7 +32,8 @@ def test_the_migration_gives_existing_organisations_the_same_rules(database: Eng
         from alembic.operations import Operations
 
         with Operations.context(MigrationContext.configure(connection)):
-            migration.upgrade()
+            for migration in migrations:
+                migration.upgrade()
         assert rules(connection) == list(DEFAULT_RULES)
 
 
