@@ -96,12 +96,10 @@ def edit(
 
     Its active alerts end, and begin again if the condition lasts.
     """
-    condition = options.condition(
-        metric=metric, device=device, above=above, below=below, rate=rate, kind=kind, threshold=threshold
-    )
+    bounds = {"above": above, "below": below, "threshold": threshold}
+    condition = options.condition(metric=metric, device=device, rate=rate, kind=kind, **bounds)
     changes = {
-        **({} if title is None else {"title": title}),
-        **({} if severity is None else {"severity": severity}),
+        **{name: value for name, value in (("title", title), ("severity", severity)) if value is not None},
         **condition,
         **options.durations(for_=for_, clear_at=clear_at, clear_for=clear_for),
     }
