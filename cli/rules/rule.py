@@ -98,16 +98,14 @@ def edit(
     """
     bounds = {"above": above, "below": below, "threshold": threshold}
     condition = options.condition(metric=metric, device=device, rate=rate, kind=kind, **bounds)
-    changes = {
-        **{name: value for name, value in (("title", title), ("severity", severity)) if value is not None},
-        **condition,
-        **options.durations(for_=for_, clear_at=clear_at, clear_for=clear_for),
-    }
+    durations = options.durations(for_=for_, clear_at=clear_at, clear_for=clear_for)
+    given = {"title": title, "severity": severity}
+    changes = {**{name: value for name, value in given.items() if value is not None}, **condition, **durations}
     selected = options.selector(label=label, system=system, version=agent_version, machine=machine)
 
     def changed(rule: "AlertRule") -> "AlertRule":
-        before = {} if everywhere else dict(rule.selector)
-        return options.make_rule({**dict(rule), **changes, "selector": {**before, **selected}})
+        chosen = selected if everywhere else {**dict(rule.selector), **selected}
+        return options.make_rule({**dict(rule), **changes, "selector": chosen})
 
     _change(data, database, org, name, changed)
 
