@@ -25,6 +25,7 @@ PIECES: dict[str, Callable[[], str]] = {
     "settings": lambda: markup.settings([(HOSTILE, HOSTILE, True, ""), (HOSTILE, HOSTILE, False, HOSTILE)]),
     "timeline": lambda: markup.timeline([(HOSTILE, WORD, HOSTILE)]),
     "comparison": lambda: markup.comparison([HOSTILE], [(HOSTILE, HOSTILE, HOSTILE, WORD)]),
+    "listing": lambda: markup.listing(HOSTILE, [HOSTILE], [(HOSTILE, WORD, [HOSTILE])]),
     "empty": lambda: markup.empty(HOSTILE, HOSTILE),
     "signed_in": lambda: markup.signed_in(
         HOSTILE, HOSTILE, account=(HOSTILE, HOSTILE), sign_out=HOSTILE, label=HOSTILE
