@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboard.api.answer import Asked, refuse, respond
@@ -59,9 +59,9 @@ class ApiServices:
 def routes(services: ApiServices, operations: tuple[Operation, ...]) -> list[BaseRoute]:
     """Return the routes to mount in front of Streamlit."""
     gate = Gate(services)
-    found = [Route(each.path, OperationEndpoint(gate, each)) for each in operations]
-    document = Route("/openapi.json", DocumentEndpoint(gate, operations))
-    return [Mount(API, routes=[document, *found, Route("/{path:path}", Endpoint(gate, _unknown_path))])]
+    found = [Route(f"{API}{each.path}", OperationEndpoint(gate, each)) for each in operations]
+    document = Route(f"{API}/openapi.json", DocumentEndpoint(gate, operations))
+    return [document, *found, UnknownAddress(Endpoint(gate, _unknown_path))]
 
 
 class Gate:
@@ -149,6 +149,22 @@ class OperationEndpoint(Endpoint):
         parameters = parse(self._operation.parameters, request.query_params)
         body = self._operation.read(admitted, parameters).model_dump_json(by_alias=True).encode()
         return respond(body, _JSON, Asked.of(request.headers))
+
+
+class UnknownAddress(BaseRoute):
+    """The route, after all others, of every other address below the API, whatever characters it has."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match by the start of the path."""
+        below = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{API}/")
+        return (Match.FULL, {"path_params": {}}) if below else (Match.NONE, {})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that matches."""
+        await self._endpoint(scope, receive, send)
 
 
 class DocumentEndpoint:

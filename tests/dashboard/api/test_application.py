@@ -60,7 +60,16 @@ def test_a_token_does_not_outlive_its_organisation(api: HttpApi, fleet: Fleet, d
 def test_what_does_not_exist_and_what_may_not_be_done_is_a_problem(api: HttpApi, fleet: Fleet) -> None:
     fleet.machine("theirs", org="other")
     token = bearer(api.token())
-    for path in ("/nowhere", "/", "/machines/none", "/machines/theirs", "/machines/..%2F..", "/machines/A/history"):
+    for path in (
+        "/nowhere",
+        "/",
+        "/machines/none",
+        "/machines/theirs",
+        "/machines/..%2F..",
+        "/machines/A/history",
+        "/machines/a%0Ab%2F%0A",
+        "",
+    ):
         answer = api.client.get(f"/api/v1{path}", headers=token)
         assert (answer.status_code, answer.headers["content-type"]) == (404, PROBLEM), path
     for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
