@@ -56,9 +56,8 @@ class ApiServices:
     clock: Clock
 
 
-def routes(services: ApiServices, operations: tuple[Operation, ...]) -> list[BaseRoute]:
+def routes(gate: "Gate", operations: tuple[Operation, ...]) -> list[BaseRoute]:
     """Return the routes to mount in front of Streamlit."""
-    gate = Gate(services)
     found = [Route(f"{API}{each.path}", OperationEndpoint(gate, each)) for each in operations]
     document = Route(f"{API}/openapi.json", DocumentEndpoint(gate, operations))
     return [document, *found, UnknownAddress(Endpoint(gate, _unknown_path))]

@@ -29,7 +29,7 @@ from dashboard import pages
 from dashboard.account import rendering
 from dashboard.account.account_page import AccountPage
 from dashboard.account.second_step import SecondStep
-from dashboard.api import application, resources
+from dashboard.api import application, machine_metrics, resources
 from dashboard.api.operation import discover as discover_operations
 from dashboard.api.request_limits import RequestLimits
 from dashboard.api.tokens import ApiTokens
@@ -120,7 +120,7 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
             *component.routes(),
             *downloads.routes(),
             *tiles.routes(),
-            *application.routes(api, discover_operations(resources)),
+            *_for_programs(application.Gate(api)),
             *BundleFiles(settings.bundle or settings.data / "bundle", settings.ca_file, clock).routes(),
             *moved_pages.routes(),
             UnknownPages(frozenset(page.path for page, _show in discover(pages))),
@@ -135,6 +135,10 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
         lifespan=_lifespan(settings, shared, process, on_ready),
         on_script_error=_script_failed,
     )
+
+
+def _for_programs(gate: application.Gate) -> list[BaseRoute]:
+    return [*application.routes(gate, discover_operations(resources)), *machine_metrics.routes(gate)]
 
 
 def _services(settings: DashboardSettings, auth_database: Engine, sessions: SignInSessions, clock: Clock) -> Services:

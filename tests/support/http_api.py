@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from dashboard.api import application, resources
+from dashboard.api import application, machine_metrics, resources
 from dashboard.api.application import ApiServices
 from dashboard.api.operation import discover
 from dashboard.api.request_limits import RequestLimits
@@ -49,7 +49,8 @@ class HttpApi:
             limits=RequestLimits(clock, per_minute),
             clock=clock,
         )
-        app = Starlette(routes=application.routes(services, discover(resources)))
+        gate = application.Gate(services)
+        app = Starlette(routes=[*application.routes(gate, discover(resources)), *machine_metrics.routes(gate)])
         return cls(app, TestClient(app), tokens)
 
     def token(self, org: str = "home", role: UserRole = UserRole.VIEWER, name: str = "") -> str:

@@ -9,7 +9,7 @@ Invariants:
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, and_, or_, select
+from sqlalchemy import ColumnElement, Engine, Row, and_, func, or_, select
 
 from schemas.database.queries.fetch import fetch_all
 from schemas.database.tables import alert, incident, machine, org
@@ -39,6 +39,17 @@ def list_alert_page(
         query = query.where(column == value) if value else query
     query = query.where(*_within(alert, wanted)).order_by(alert.c.id.desc())
     return fetch_all(engine, query.limit(wanted.limit))
+
+
+def count_open_alerts(engine: Engine, org_name: str) -> dict[tuple[str, str], int]:
+    """Return the number of open alerts by machine and severity."""
+    query = (
+        select(machine.c.name, alert.c.severity, func.count().label("number"))
+        .select_from(alert.join(machine).join(org))
+        .where(org.c.name == org_name, alert.c.ended_at.is_(None))
+        .group_by(machine.c.name, alert.c.severity)
+    )
+    return {(row.name, row.severity): row.number for row in fetch_all(engine, query)}
 
 
 def list_incident_page(engine: Engine, org_name: str, wanted: KeyedRange, *, kind: str = "") -> list[Row[Any]]:
