@@ -38,6 +38,7 @@ messages: $(VENV)/.dev ## Bring the texts of the code into the dashboard's catal
 
 reference: $(VENV)/.dev ## Write docs/cli.md from the commands, and the machine-readable contract and HTTP API in docs/
 	$(BIN)/python tests/support/cli_reference.py
+	$(BIN)/python tests/support/collectors_reference.py
 	$(BIN)/python tests/support/contract_reference.py
 	$(BIN)/python tests/support/openapi_document.py
 

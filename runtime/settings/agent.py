@@ -52,6 +52,12 @@ class AgentSettings(ClientSettings):
     services: list[str] = Field(
         default_factory=list, description="Services to report also while they are well, with * for any characters"
     )
+    hardware_file: Path = Field(
+        Path("/run/dashfleet/hardware.json"), description="File in which a timer of root's writes the state of disks"
+    )
+    nut_server: Annotated[str, Field(pattern=r"^([A-Za-z0-9.-]+(:\d{1,5})?)?$")] = Field(
+        "", description="HOST or HOST:PORT of the upsd of Network UPS Tools; empty: this machine, if it has one"
+    )
     process_arguments: bool = Field(
         False, description="Report the arguments of the top processes too, which may contain passwords"
     )

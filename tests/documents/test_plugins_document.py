@@ -58,6 +58,10 @@ def test_the_example_is_found_beside_the_plugins_of_the_tree(tmp_path: Path) -> 
 
     assert set(collectors["Users"].collect()) == {"users_count"}
     assert {"Cpu", "Users"} <= set(collectors)
+    details = {type(found).__name__: found for found in collector.discover_details(agent.collectors, settings)}
+    assert {"Mounts", "Sessions"} <= set(details)
+    assert details["Sessions"].present()
+    assert set(details["Sessions"].collect().facts) == {"sessions"}
     assert actions["find_file"].title == "Find a file"
     assert "ping" in actions
     assert rules["too-hot"].title == "Too hot"
