@@ -10,7 +10,7 @@ from cli import alerts, backup, brokers, bundle, export, machines, report, run, 
 from cli.access import api_token, key, org, principal, token, user
 from cli.act import command, commands
 from cli.agent import command as agent
-from cli.contract import document
+from cli.contract import conform, document
 from cli.fleet import dead_letters, facts
 from cli.notify import command as notify
 from cli.rules import rule
@@ -42,6 +42,7 @@ for name, group in {
     "key": key,
     "dead-letters": dead_letters,
     "notify": notify,
+    "conform": conform,
 }.items():
     app.add_typer(group.app, name=name)
 

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from broker.access.credentials import verify_secret
+from broker.conformance import assertions
 from broker.embedded.connection import ConnectionLimits
 from ingestor.commands.request_handler import OPEN_MAX
 from ingestor.domain.machine import RANGES_MAX, STREAMS_MAX
@@ -222,6 +223,13 @@ def test_the_record_of_the_example_is_that_of_its_secret() -> None:
 def test_the_units_are_those_of_the_code() -> None:
     table = CONTRACT.partition("| unit | UCUM |")[2].partition("\n\n")[0]
     assert dict(re.findall(r"^\| `(.+?)` \| `(.+?)` \|$", table, re.MULTILINE)) == UNITS
+
+
+def test_the_assertions_are_those_of_the_code() -> None:
+    table = CONTRACT.partition("| assertion | of | requirement |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (DF-\d{3}) \| (\w+) \| (.+) \|$", table, re.MULTILINE)
+    assert rows == [(each.id, each.subject, each.text) for each in assertions.ALL]
+    assert [row[0] for row in rows] == [f"DF-{number:03}" for number in range(1, len(rows) + 1)]
 
 
 # Limits

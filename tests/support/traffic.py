@@ -26,6 +26,7 @@ DIRECTORY = "DASHFLEET_TEST_TRAFFIC"
 
 PACKAGES = frozenset(("agent", "broker", "cli", "dashboard", "ingestor", "notifier"))
 _WRAPPERS = frozenset(("broker.client.kept_alive",))
+_WRONG_ON_PURPOSE = "broker.conformance"
 _SLOT = struct.Struct("<Q")
 
 
@@ -119,7 +120,8 @@ def _with_recorded_will(recorder: Recorder, init: Callable[..., None]) -> Callab
 def _is_ours(frame: FrameType | None) -> bool:
     while frame is not None and frame.f_globals.get("__name__") in _WRAPPERS:
         frame = frame.f_back
-    return frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in PACKAGES
+    name = "" if frame is None else str(frame.f_globals.get("__name__"))
+    return name.partition(".")[0] in PACKAGES and not name.startswith(_WRONG_ON_PURPOSE)
 
 
 def counts(directory: Path) -> Counter[str]:

@@ -1,0 +1,295 @@
+"""The messages of one agent during a run: received, judged as they come, and acknowledged as the ingestor would.
+
+Invariants:
+- What was sent before an acknowledgement arrived is no violation: a repetition counts only `GRACE_SECONDS` later.
+- A violation is recorded under one assertion: a message that cannot be decoded is judged no further.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from broker.client.transport import Message, Transport
+from broker.conformance import assertions
+from broker.conformance.report import ConformanceReport
+from runtime.clock import Clock
+from schemas.contract import topics
+from schemas.contract.ack import Ack, Range, Rejection
+from schemas.contract.backfill import Backfill
+from schemas.contract.commands import Result
+from schemas.contract.facts import FactsMessage
+from schemas.contract.messages import Info, Payload, Sample, Status, Telemetry
+from schemas.contract.topics import Topic
+
+GRACE_SECONDS = 2.0
+DOUBT_SECONDS = 10.0
+PUMP_SECONDS = 0.1
+
+UPWARD: dict[Topic, type[Payload]] = {
+    topics.STATUS: Status,
+    topics.INFO: Info,
+    topics.FACTS: FactsMessage,
+    topics.TELEMETRY: Telemetry,
+    topics.BACKFILL: Backfill,
+    topics.RESULT: Result,
+}
+
+Key = tuple[str, int]
+"""A stream and a number."""
+
+
+@dataclass
+class SampleLog:
+    """The samples of an agent by stream and number: content, and when each was acknowledged or rejected."""
+
+    content: dict[Key, tuple[object, ...]] = field(default_factory=dict)
+    answered: dict[Key, tuple[float, bool]] = field(default_factory=dict)
+    """The time of the answer, and whether it was a rejection."""
+    last_live: Key | None = None
+    batch: list[Key] = field(default_factory=list)
+    """The numbers of the Backfill that waits for its acknowledgement."""
+
+    def reconnected(self, now: float) -> None:
+        """Forget what a new connection changes: the last live number, and answers shortly before that may be lost."""
+        self.last_live = None
+        for key, (at, rejected) in self.answered.items():
+            if now - at < DOUBT_SECONDS:
+                self.answered[key] = (math.inf, rejected)
+
+    def waiting(self, stream: str) -> list[int]:
+        """Return the numbers of a stream that were heard and not answered, in order."""
+        return sorted(seq for name, seq in self.content if name == stream and (name, seq) not in self.answered)
+
+
+class AgentTraffic:
+    """What the run hears of one machine. `acknowledges`: whether the run answers samples and results."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        clock: Clock,
+        report: ConformanceReport,
+        *,
+        org: str,
+        machine: str,
+        plays_ingestor: bool,
+    ) -> None:
+        self.statuses: list[Status] = []
+        self.infos: list[Info] = []
+        self.backfills: list[Backfill] = []
+        self.results: list[Result] = []
+        self.retained: set[Topic] = set()
+        """Topics of which a retained message was received."""
+        self.samples = SampleLog()
+        self.live = 0
+        self.session = 0
+        self.acknowledges_samples = plays_ingestor
+        self.acknowledges_results = plays_ingestor
+        self._acked_results: dict[str, float] = {}
+        self._highest_session = 0
+        self._transport = transport
+        self._clock = clock
+        self._report = report
+        self._levels = {"org": org, "machine": machine}
+
+    def subscriptions(self) -> list[tuple[str, int]]:
+        """Return the filters of everything that the agent publishes."""
+        return [(topic.filter(**self._levels), 1) for topic in UPWARD]
+
+    def forget_connection(self) -> None:
+        """Forget what an earlier connection of the agent has left, except its session."""
+        self.statuses.clear()
+        self.infos.clear()
+        self.session = 0
+
+    def read_retained(self) -> None:
+        """Request the retained messages of Status and Info."""
+        self.retained.clear()
+        self._transport.reread([(topic.at(**self._levels), 1) for topic in (topics.STATUS, topics.INFO)])
+
+    def send(self, topic: Topic, payload: bytes, *, retain: bool | None = None) -> None:
+        """Publish to the agent, as the ingestor."""
+        name = topic.filter(**self._levels)
+        message = Message(name, payload, topic.qos, topic.retain if retain is None else retain)
+        self.wait_for(lambda: self._transport.publish(message), 10.0)
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Receive until a condition holds; return False when the time has passed."""
+        deadline = self._clock.monotonic() + seconds
+        while not condition():
+            if self._clock.monotonic() >= deadline:
+                return False
+            for event in self._transport.receive(100, PUMP_SECONDS):
+                if isinstance(event, Message):
+                    self._handle(event)
+        return True
+
+    def listen(self, seconds: float) -> None:
+        """Receive for a time."""
+        self.wait_for(lambda: False, seconds)
+
+    def of_order(self, id_: str) -> list[Result]:
+        """Return the results of an order, in the order of their arrival."""
+        return [result for result in self.results if result.id == id_]
+
+    def acknowledge_waiting(self) -> None:
+        """Acknowledge every sample that was heard."""
+        for stream in {name for name, _ in self.samples.content}:
+            self._acknowledge(stream, self.samples.waiting(stream))
+
+    def reject(self, stream: str, seq: int) -> None:
+        """Answer a sample as rejected."""
+        self.samples.answered[stream, seq] = (self._clock.monotonic(), True)
+        rejection = Rejection(
+            topic=topics.TELEMETRY.at(**self._levels),
+            stream=stream,
+            ranges=(Range(first=seq, last=seq),),
+            reason="invalid",
+            detail="rejected by dashfleet conform",
+        )
+        self.send(topics.ACK, Ack(rejected=(rejection,)).encode())
+
+    def acknowledge_result(self, id_: str) -> None:
+        """Acknowledge a final result."""
+        self._acked_results.setdefault(id_, self._clock.monotonic())
+        self.send(topics.ACK, Ack(results=(id_,)).encode())
+
+    def _handle(self, message: Message) -> None:
+        address = topics.parse(message.topic)
+        if address is None or address.topic not in UPWARD or not message.payload:
+            return
+        try:
+            payload = UPWARD[address.topic].decode(message.payload)
+        except ValidationError as error:
+            place = ".".join(map(str, error.errors()[0]["loc"]))
+            self._report.fail(assertions.VALID, f"{message.topic}: {place}: {error.errors()[0]['msg']}")
+            return
+        self._report.check(assertions.VALID, holds=True, detail="")
+        self._report.check(assertions.QOS, message.qos == 1, f"{message.topic}: QoS {message.qos}")
+        if message.retain:
+            self.retained.add(address.topic)
+        match payload:
+            case Status():
+                self._handle_status(payload, retained=message.retain)
+            case Info():
+                self.infos.append(payload)
+                self._check_session(payload.session, "Info", retained=message.retain)
+            case Telemetry():
+                self._handle_live(payload)
+            case Backfill():
+                self._handle_backfill(payload)
+            case Result():
+                self._handle_result(payload)
+
+    def _handle_status(self, status: Status, *, retained: bool) -> None:
+        if not retained or not self.statuses:
+            self.statuses.append(status)
+        if status.state == "online" and not retained and status.session < self._highest_session:
+            self._report.fail(
+                assertions.SESSION_RISES, f"session {status.session} after session {self._highest_session}"
+            )
+        if status.state == "online" and (not retained or not self.session):
+            if status.session != self.session:
+                self.samples.reconnected(self._clock.monotonic())
+            self.session = status.session
+            self._highest_session = max(self._highest_session, status.session)
+
+    def _check_session(self, session: int, what: str, *, retained: bool = False) -> None:
+        if self.session and not retained:
+            detail = f"{what} has the session {session}, the birth {self.session}"
+            self._report.check(assertions.ONE_SESSION, session == self.session, detail)
+
+    def _handle_live(self, sample: Telemetry) -> None:
+        self.live += 1
+        self._check_session(sample.session, "Telemetry")
+        key, log = (sample.stream, sample.seq), self.samples
+        if key not in log.content:
+            self._check_number(sample)
+            self._check_oldest(sample)
+            log.last_live = key
+        if self.infos:
+            described = {metric.name for metric in self.infos[-1].metrics}
+            missing = sorted(sample.extra.keys() - described)
+            self._report.check(assertions.DESCRIBED, not missing, f"Info does not describe {', '.join(missing)}")
+        self._note(sample.stream, sample)
+        if self.acknowledges_samples:
+            self._acknowledge(sample.stream, [sample.seq])
+
+    def _check_number(self, sample: Telemetry) -> None:
+        last = self.samples.last_live
+        if last is not None and last[0] == sample.stream:
+            detail = f"number {sample.seq} follows {last[1]}"
+            self._report.check(assertions.NUMBERS, sample.seq == last[1] + 1, detail)
+
+    def _check_oldest(self, sample: Telemetry) -> None:
+        """Compare `oldest_seq` with what was answered long enough ago to be known to the agent."""
+        log, now = self.samples, self._clock.monotonic()
+        waiting = [*log.waiting(sample.stream), sample.seq]
+        upper = min(waiting)
+        known = [
+            seq for (name, seq), (at, _) in log.answered.items() if name == sample.stream and now - at > GRACE_SECONDS
+        ]
+        lower = max((seq for seq in known if seq < upper), default=0)
+        holds = lower < sample.oldest_seq <= upper
+        detail = f"oldest_seq {sample.oldest_seq}, although {lower} is acknowledged and {upper} waits"
+        self._report.check(assertions.OLDEST, holds, detail)
+
+    def _handle_backfill(self, backfill: Backfill) -> None:
+        self.backfills.append(backfill)
+        self._check_session(backfill.session, "Backfill")
+        keys = [(backfill.stream, seq) for seq in backfill.seq]
+        waiting = self.samples.batch
+        if waiting:
+            detail = f"a Backfill from number {keys[0][1]}, while that from {waiting[0][1]} waits"
+            self._report.check(assertions.ONE_BATCH, keys[0] in waiting, detail)
+        for sample in backfill.samples():
+            self._note(backfill.stream, sample)
+        if self.acknowledges_samples:
+            self._acknowledge(backfill.stream, backfill.seq)
+        else:
+            self.samples.batch = keys
+
+    def _note(self, stream: str, sample: Sample) -> None:
+        key, log, now = (stream, sample.seq), self.samples, self._clock.monotonic()
+        vitals = sample.vitals.model_dump(exclude_none=True)
+        extra = {name: value for name, value in sample.extra.items() if value is not None}
+        content = (sample.sampled_at, vitals, extra)
+        if key in log.content:
+            detail = f"number {sample.seq} of stream {stream} has another content than before"
+            self._report.check(assertions.SAME_CONTENT, log.content[key] == content, detail)
+        at, rejected = log.answered.get(key, (now, False))
+        if now - at > GRACE_SECONDS and log.content.get(key) == content:
+            assertion = assertions.REJECTED if rejected else assertions.ACKED
+            self._report.fail(assertion, f"number {sample.seq} was sent again {now - at:.0f} s after its answer")
+        log.content.setdefault(key, content)
+
+    def _acknowledge(self, stream: str, numbers: Iterable[int]) -> None:
+        now, log, new = self._clock.monotonic(), self.samples, sorted(numbers)
+        if not new:
+            return
+        for seq in new:
+            log.answered.setdefault((stream, seq), (now, False))
+        log.batch = [key for key in log.batch if key not in log.answered]
+        ranges = tuple(Range(first=seq, last=seq) for seq in new)
+        for start in range(0, len(ranges), 500):
+            self.send(topics.ACK, Ack(stream=stream, ranges=ranges[start : start + 500]).encode())
+
+    def _handle_result(self, result: Result) -> None:
+        self.results.append(result)
+        self._check_session(result.session, "Result")
+        if result.state == "running":
+            return
+        acked_at, now = self._acked_results.get(result.id), self._clock.monotonic()
+        if acked_at is not None and now - acked_at > GRACE_SECONDS and not self._is_asked_again(result.id):
+            self._report.fail(assertions.RESULT_ACKED, f"the Result of {result.id} came {now - acked_at:.0f} s later")
+        if self.acknowledges_results:
+            self.acknowledge_result(result.id)
+
+    def expect_answer(self, id_: str) -> None:
+        """Note that an order was sent again, so that its result is an answer and no repetition."""
+        self._acked_results.pop(id_, None)
+
+    def _is_asked_again(self, id_: str) -> bool:
+        return id_ not in self._acked_results

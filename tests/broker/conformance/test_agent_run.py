@@ -1,0 +1,120 @@
+"""Runs against a small agent in memory: a right one passes, each mutant violates exactly the assertion it should."""
+
+import pytest
+from clocks import Clock
+from small_agent import SmallAgent
+
+from broker.client.memory import MemoryBroker, MemoryTransport
+from broker.conformance import assertions as df
+from broker.conformance.agent_run import AgentRun
+from broker.conformance.assertions import Assertion
+from broker.conformance.order_signer import SeedSigner
+from broker.conformance.report import ConformanceReport, Judgment
+from schemas.contract.org_config import OrgConfig
+from schemas.contract.signing import new_key
+
+MUTANTS: dict[str, Assertion] = {
+    "no birth": df.BIRTH,
+    "birth not retained": df.STATUS_RETAINED,
+    "no info": df.INFO,
+    "info only once": df.INFO,
+    "info not retained": df.INFO_RETAINED,
+    "text for a number": df.VALID,
+    "facts without a session": df.VALID,
+    "samples with QoS 0": df.QOS,
+    "results with QoS 0": df.QOS,
+    "session of samples": df.ONE_SESSION,
+    "session of batches": df.ONE_SESSION,
+    "session of results": df.ONE_SESSION,
+    "session stays": df.SESSION_RISES,
+    "session falls": df.SESSION_RISES,
+    "no will": df.WILL,
+    "will is a goodbye": df.WILL,
+    "will of another session": df.WILL,
+    "no goodbye": df.GOODBYE,
+    "goodbye is lost": df.GOODBYE,
+    "offline stays": df.BIRTH_AGAIN,
+    "gaps": df.NUMBERS,
+    "oldest is 1": df.OLDEST,
+    "oldest is the newest": df.OLDEST,
+    "metric not described": df.DESCRIBED,
+    "nothing again": df.RESENT,
+    "other content again": df.SAME_CONTENT,
+    "numbers from 1 at restart": df.SAME_CONTENT,
+    "batches at once": df.ONE_BATCH,
+    "acknowledged samples again": df.ACKED,
+    "rejected samples again": df.REJECTED,
+    "no running": df.RUNNING,
+    "no outcome": df.OUTCOME,
+    "results once": df.REPEATED,
+    "results for ever": df.RESULT_ACKED,
+    "runs twice": df.ONCE,
+    "known orders unanswered": df.ONCE,
+    "signature not verified": df.SIGNATURE,
+    "target not checked": df.TARGET,
+    "expired not checked": df.EXPIRED,
+    "future not checked": df.FUTURE,
+    "not-allowed not checked": df.NOT_ALLOWED,
+    "another code": df.NOT_ALLOWED,
+    "arguments not checked": df.ARGUMENTS,
+    "unknown fields refused": df.UNKNOWN_FIELDS,
+    "no samples after an invalid message": df.INVALID_MESSAGES,
+    "no new keys": df.KEY_ADDED,
+    "any new key": df.KEY_UNTRUSTED,
+    "no revocations": df.KEY_REVOKED,
+    "journal lost at restart": df.KNOWN_ORDER,
+}
+
+
+def run(breaks: str = "", *, plays_ingestor: bool = True, has_control: bool = True) -> ConformanceReport:
+    clock, broker, signer = Clock(), MemoryBroker(), SeedSigner(new_key())
+    agent = SmallAgent(broker, clock, signer.public(), breaks=breaks)
+
+    def pass_time(seconds: float) -> None:
+        clock.advance(seconds)
+        agent.step()
+
+    transport = MemoryTransport(broker, client_id="_conform", pass_time=pass_time)
+    if not has_control:
+        agent.start()
+        agent.step()
+    return AgentRun(
+        transport,
+        clock,
+        org="home",
+        machine="attic",
+        config=OrgConfig(),
+        signer=signer,
+        control=agent if has_control else None,
+        plays_ingestor=plays_ingestor,
+        patience_seconds=20.0,
+    ).run()
+
+
+def ids(report: ConformanceReport, judgment: Judgment) -> list[str]:
+    return [verdict.assertion.id for verdict in report.verdicts if verdict.judgment is judgment]
+
+
+def test_an_agent_that_follows_the_contract_passes_every_assertion() -> None:
+    report = run()
+    assert [(verdict.assertion.id, verdict.detail) for verdict in report.failed] == []
+    assert ids(report, Judgment.SKIPPED) == []
+
+
+@pytest.mark.parametrize("breaks", MUTANTS)
+def test_a_mutant_violates_the_one_assertion_that_it_should(breaks: str) -> None:
+    failed = run(breaks).failed
+    assert [(verdict.assertion.id, verdict.detail) for verdict in failed if verdict.assertion != MUTANTS[breaks]] == []
+    assert [verdict.assertion for verdict in failed] == [MUTANTS[breaks]]
+
+
+def test_every_assertion_on_agents_has_a_mutant() -> None:
+    assert set(MUTANTS.values()) == set(df.of_subject("agent"))
+
+
+def test_what_needs_the_part_of_the_ingestor_or_the_command_of_the_program_is_skipped_without() -> None:
+    report = run(plays_ingestor=False, has_control=False)
+    assert report.failed == []
+    skipped = {verdict.assertion for verdict in report.verdicts if verdict.judgment is Judgment.SKIPPED}
+    assert {df.RESENT, df.ACKED, df.REPEATED, df.KEY_ADDED, df.WILL, df.GOODBYE, df.SESSION_RISES} <= skipped
+    assert not {df.BIRTH, df.NUMBERS, df.OUTCOME, df.ONCE, df.SIGNATURE} & skipped
