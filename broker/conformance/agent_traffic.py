@@ -64,7 +64,7 @@ class SampleLog:
 
 
 class AgentTraffic:
-    """What the run hears of one machine. `acknowledges`: whether the run answers samples and results."""
+    """Receives the messages of one machine. `plays_ingestor`: whether the run answers samples and results."""
 
     def __init__(
         self,
