@@ -15,14 +15,16 @@ Title = Annotated[str | None, typer.Option(help="Title of its alerts.", show_def
 Metric = Annotated[
     str | None,
     typer.Option(
-        help="Vital or extra metric, such as cpu_percent; with --kind changed: boot, agent_version or os_version."
+        help="Vital or extra metric, such as cpu_percent. With --kind changed: boot, agent_version, os_version or, "
+        "with --device, a kind of facts. With --kind unhealthy: a kind of facts, such as containers or checks."
     ),
 ]
 Device = Annotated[
     str | None,
     typer.Option(
         metavar="PATTERN",
-        help="Compare the worst device of a metric of series whose name matches, such as '/data*' or '*'.",
+        help="Compare the worst device of a metric of series, or item of facts, whose name matches, such as "
+        "'/data*' or '*'.",
         show_default="any device",
     ),
 ]
@@ -31,11 +33,16 @@ Below = Annotated[float | None, typer.Option(help="Fulfilled when the metric is 
 Rate = Annotated[bool, typer.Option("--rate", help="Compare the increase of the metric per second.")]
 Kind = Annotated[
     str | None,
-    typer.Option(help="Instead of --above or --below: no-data, changed, disk-full, away, clock, rejected, above."),
+    typer.Option(
+        help="Instead of --above or --below: no-data, changed, disk-full, away, clock, rejected, unhealthy, above."
+    ),
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(help="Of --kind disk-full: days; of clock: seconds; of rejected: messages within an hour."),
+    typer.Option(
+        help="Of --kind disk-full: days; of clock: seconds; of rejected: messages within an hour; of unhealthy: 1 for "
+        "warnings, too."
+    ),
 ]
 For = Annotated[str | None, typer.Option("--for", help="Duration before an alert begins, such as 90s or 5m.")]
 ClearAt = Annotated[

@@ -12,6 +12,7 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard.changes import change_dialog
+from dashboard.facts import texts as fact_texts
 from dashboard.i18n.language import _, marked
 from dashboard.page import dialog_steps, last_good
 from dashboard.page.dialog_steps import DialogState
@@ -48,6 +49,7 @@ _NAME_HELP: Final = marked(
 _DEVICE_HELP: Final = marked(
     "Name or pattern of the devices, such as /data* or eth0. The worst of those that match is compared, and named."
 )
+_ITEM_HELP: Final = marked("Name or pattern of the items, such as shop-* or nginx.service. Without one all count.")
 _CLEAR_HELP: Final = marked("While an alert is active this value counts, so that it does not end and begin again.")
 
 
@@ -126,10 +128,8 @@ def _condition(state: DialogState, kind: str, before: Mapping[str, Any], series:
     same = before.get("kind") == kind
     metric = before.get("metric", "") if same else ""
     left, right = st.columns(2)
-    if kind == "changed":
-        facts = list(texts.CHANGES)
-        index = facts.index(metric) if metric in facts else 0
-        left.selectbox(_("What"), facts, index=index, format_func=texts.metric, key=state.key("metric"))
+    if kind in texts.ABOUT_FACTS:
+        _facts_condition(state, kind, before if same else {})
     elif kind in _MEASURED or kind == "no-data":
         offered = [*([""] if kind == "no-data" else []), *texts.METRICS, *(series if kind in _MEASURED else ())]
         offered = list(dict.fromkeys(offered))
@@ -155,6 +155,33 @@ def _condition(state: DialogState, kind: str, before: Mapping[str, Any], series:
         left.number_input(
             label, value=before["threshold"] if same else usual, min_value=0.0, key=state.key("threshold")
         )
+
+
+def _facts_condition(state: DialogState, kind: str, before: Mapping[str, Any]) -> None:
+    """Ask for the kind of facts and the names of its items; for changes also for a property of the machine."""
+    left, right = st.columns(2)
+    offered = [*(texts.CHANGES if kind == "changed" else ()), *fact_texts.KINDS]
+    metric = before.get("metric", "")
+    offered += [metric] if metric and metric not in offered else []
+    left.selectbox(
+        _("What"),
+        offered,
+        index=offered.index(metric) if metric in offered else 0,
+        format_func=texts.metric,
+        accept_new_options=True,
+        key=state.key("metric"),
+    )
+    if state.value("metric") not in texts.CHANGES:
+        right.text_input(
+            _("Names"),
+            before.get("device", ""),
+            max_chars=128,
+            key=state.key("device"),
+            placeholder=_("any"),
+            help=_(_ITEM_HELP),
+        )
+    if kind == "unhealthy":
+        st.toggle(_("Warnings, too"), before.get("threshold") == 1, key=state.key("warnings"))
 
 
 def _device(state: DialogState, pattern: str, series: Collection[str]) -> None:
@@ -234,9 +261,7 @@ def read_form(value: Callable[[str], Any], before: AlertRule | None, taken: Coll
         "name": before.name if before is not None else name or _derived_name(title, taken),
         "title": title,
         "kind": kind,
-        "metric": str(value("metric") or "") if kind in (*_MEASURED, "no-data", "changed") else "",
-        "device": str(value("device") or "").strip() if kind in _MEASURED else "",
-        "threshold": value("threshold") if kind in (*_MEASURED, *_COUNTED) else None,
+        **_compared(value, kind),
         "for_seconds": 0.0 if kind == "changed" else float(value("for") or 0),
         "clear_threshold": value("clear") if kind in _MEASURED else None,
         "clear_seconds": float(value("clear_for") or 0),
@@ -245,6 +270,18 @@ def read_form(value: Callable[[str], Any], before: AlertRule | None, taken: Coll
         "enabled": True if before is None else bool(value("enabled")),
     }
     return AlertRule.model_validate(fields)
+
+
+def _compared(value: Callable[[str], Any], kind: str) -> dict[str, Any]:
+    """Return the fields of what a rule compares."""
+    metric = str(value("metric") or "") if kind in (*_MEASURED, *texts.ABOUT_FACTS, "no-data") else ""
+    pattern = str(value("device") or "").strip() if kind in (*_MEASURED, *texts.ABOUT_FACTS) else ""
+    if kind == "changed":
+        pattern = "" if metric in texts.CHANGES else pattern or "*"
+    threshold = value("threshold") if kind in (*_MEASURED, *_COUNTED) else None
+    if kind == "unhealthy":
+        threshold = 1.0 if value("warnings") else None
+    return {"metric": metric, "device": pattern, "threshold": threshold}
 
 
 def _derived_name(title: str, taken: Collection[str]) -> str:

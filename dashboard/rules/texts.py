@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from dashboard.facts import texts as fact_texts
 from dashboard.i18n import text
 from dashboard.i18n.language import Marked, _, marked
 from dashboard.i18n.text import Word
@@ -15,7 +16,8 @@ KINDS: Final[Mapping[str, Marked]] = {
     "rate-above": marked("Counter grows at least this fast"),
     "rate-below": marked("Counter grows at most this fast"),
     "no-data": marked("Metric cannot be read"),
-    "changed": marked("Machine booted or its version changed"),
+    "unhealthy": marked("Container, service or check is not well"),
+    "changed": marked("Machine booted, or a version, service or device changed"),
     "disk-full": marked("Disk will be full soon"),
     "away": marked("Machine is offline"),
     "clock": marked("Clock is wrong"),
@@ -40,6 +42,9 @@ CHANGES: Final[Mapping[str, Marked]] = {
     "agent_version": marked("Version of the agent"),
     "os_version": marked("Version of the operating system"),
 }
+ABOUT_FACTS: Final = ("unhealthy", "changed")
+"""Kinds of rules whose metric may be a kind of facts."""
+
 SEVERITIES: Final[Mapping[str, Marked]] = {"warning": marked("Warning"), "critical": marked("Critical")}
 
 
@@ -47,6 +52,8 @@ def metric(name: str) -> str:
     """Return the title of a metric; an extra metric is named as it is sent."""
     if not name:
         return _("CPU, memory or disk")
+    if name in fact_texts.KINDS:
+        return fact_texts.title(name)
     known = METRICS.get(name) or CHANGES.get(name)
     return name if known is None else _(known)
 
@@ -58,7 +65,9 @@ def condition(rule: AlertRule, threshold: float | None = None) -> str:
     if rule.threshold is None and value is not None:
         shown = _("{value} (health settings)", value=shown)
     named = metric(rule.metric)
-    if rule.device:
+    if rule.kind in ABOUT_FACTS:
+        named = f"{named} ({rule.device})" if rule.device not in ("", "*") else named
+    elif rule.device:
         named = _("{metric} of any device", metric=named) if rule.device == "*" else f"{named} ({rule.device})"
     return {
         "above": f"{named} ≥ {shown}",
@@ -67,6 +76,9 @@ def condition(rule: AlertRule, threshold: float | None = None) -> str:
         "rate-below": f"{named} ≤ {shown}/s",
         "no-data": _("Cannot be read: {metric}", metric=named),
         "changed": _("Changed: {what}", what=named),
+        "unhealthy": _("Warning or critical: {what}", what=named)
+        if rule.threshold == 1
+        else _("Critical: {what}", what=named),
         "disk-full": _("Disk full within {days} d", days=shown),
         "away": _("Offline without a graceful stop"),
         "clock": _("Clock wrong by {seconds} s or more", seconds=shown),

@@ -16,6 +16,7 @@ from heapq import heappop, heappush
 
 from sqlalchemy import Engine
 
+from ingestor.alerts.fact_signals import FactSignals, ItemSignal
 from ingestor.alerts.late_data import Evaluated, LateData
 from ingestor.alerts.open_alerts import OpenAlerts
 from ingestor.alerts.other_signals import OtherSignals, changes
@@ -67,6 +68,7 @@ class AlertEngine:
         self._late = LateData(engine, clock)
         self._book = RuleBook(engine, configs, clock)
         self._others = OtherSignals(engine, clock)
+        self._facts = FactSignals(engine, clock)
         self._watches: dict[int, Watch] = {}
         self._due: list[tuple[int, int, str]] = []
         """Times of the next decisions, with machine id and rule; outdated entries are skipped."""
@@ -83,6 +85,7 @@ class AlertEngine:
         with self._engine.connect() as connection:
             self._book.load(connection)
             self._others.load(connection, self._cache)
+            self._facts.load(connection)
             ends = last_ends(connection, self._clock.now() - CORRECTABLE)
         self._silenced = {org for org in self._book.orgs if incidents.is_mass_silence(org)}
         for machine in self._cache.machines:
@@ -103,6 +106,7 @@ class AlertEngine:
                     self._add_away(self._watch(machine), now)
         for watch, condition, value in self._others.step(self._watches, now):
             self._add_value(watch, condition, now, value)
+        self._add_items(self._facts.step(self._watches), now)
         self._python.evaluate(self._cache.machines, self._applies_in_python, incidents, now)
 
     def refreshed(self, machines: Iterable[Machine]) -> None:
@@ -144,6 +148,8 @@ class AlertEngine:
             watch = self._watch(machine)
             for condition in watch.plan.of_kind("rejected"):
                 self._add_value(watch, condition, now, self._others.rejections(machine.id, now))
+        for facts in batch.facts.values():
+            self._add_items(self._facts.received(self._watch(facts.machine), facts), now)
         if hearing:
             self._decide_due(now)
         batch.alerts = self._alerts.changed()
@@ -239,6 +245,12 @@ class AlertEngine:
             self._decide(watch, watch.add_sample(point, quiet=quiet))
             for name in watch.timelines:
                 self._schedule(watch, name)
+
+    def _add_items(self, signals: Iterable[ItemSignal], now: int) -> None:
+        for watch, condition, found in signals:
+            decisions = watch.add(condition, now, found.value, device=found.device)
+            self._decide(watch, ((condition, decision) for decision in decisions))
+            self._schedule(watch, condition.rule.name)
 
     def _add_value(self, watch: Watch, condition: Condition, at: int, value: float | None, detail: str = "") -> None:
         decisions = watch.add(condition, at, value)

@@ -7,6 +7,7 @@ Invariants:
 
 from dataclasses import dataclass
 
+from schemas.alerts.item_health import UNHEALTHY_DEFAULT
 from schemas.contract.alert_rules import AlertRule, health_threshold
 from schemas.contract.org_config import Thresholds
 
@@ -47,7 +48,8 @@ def resolve(rule: AlertRule, thresholds: Thresholds = _DEFAULT_THRESHOLDS, since
     """Return the condition of a rule. `thresholds`: the health parameters of its organisation."""
     on = rule.threshold
     if on is None:
-        on = health_threshold(rule.metric, thresholds) if rule.kind == "above" else 1.0
+        usual = UNHEALTHY_DEFAULT if rule.kind == "unhealthy" else 1.0
+        on = health_threshold(rule.metric, thresholds) if rule.kind == "above" else usual
     off = on if rule.clear_threshold is None else rule.clear_threshold
     for_, clear = (round(seconds * 1000) for seconds in (rule.for_seconds, rule.clear_seconds))
     return Condition(rule, on, off, for_, clear, since, rule.is_lower)
@@ -61,6 +63,8 @@ def describe_value(rule: AlertRule, value: float | None, device: str = "") -> st
         return f"{device}: {describe_value(rule, value)}"
     if rule.kind == "changed":
         return "changed"
+    if rule.kind == "unhealthy":
+        return "critical" if value >= UNHEALTHY_DEFAULT else "warning"
     if rule.kind == "disk-full":
         return f"full in {value:.1f} d"
     if rule.kind == "no-data":

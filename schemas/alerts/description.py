@@ -21,6 +21,8 @@ def describe_condition(rule: AlertRule) -> str:
     """Return the condition, `cpu_percent at least 90`."""
     metric = rule.metric or "CPU, memory or disk"
     metric += f" of {rule.device}" if rule.device else ""
+    if rule.kind == "unhealthy":
+        return f"{metric} critical{' or in warning' if rule.threshold == 1 else ''}"
     threshold = "the critical value of the health parameters" if rule.threshold is None else f"{rule.threshold:g}"
     return _CONDITIONS[rule.kind].format(metric=metric, threshold=threshold)
 

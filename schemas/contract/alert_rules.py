@@ -25,18 +25,29 @@ CLOCK_MIN_SECONDS: Final = 5
 DAYS_MAX: Final = 365
 
 RuleKind = Literal[
-    "above", "below", "rate-above", "rate-below", "no-data", "changed", "disk-full", "away", "clock", "rejected"
+    "above",
+    "below",
+    "rate-above",
+    "rate-below",
+    "no-data",
+    "changed",
+    "disk-full",
+    "away",
+    "clock",
+    "rejected",
+    "unhealthy",
 ]
 
 HEALTH_METRICS: Final = {"cpu_percent": "cpu", "memory_percent": "memory", "disk_percent": "disk"}
 """Metrics whose rules may take the threshold from the health parameters, and the component there."""
 
 CHANGES: Final = ("boot", "agent_version", "os_version")
-"""Facts whose change a rule can watch."""
+"""Properties of a machine whose change a rule can watch, beside the items of its lists."""
 
 MEASURED: Final = ("above", "below", "rate-above", "rate-below")
 """Kinds that compare a reading, or its increase."""
 
+_ABOUT_FACTS: Final = ("changed", "unhealthy")
 _NEEDS_THRESHOLD: Final = (*MEASURED, "disk-full", "clock", "rejected")
 _LOWER: Final = ("below", "rate-below", "disk-full")
 """Kinds whose condition is fulfilled at or below the threshold."""
@@ -56,7 +67,10 @@ class AlertRule(ContractModel):
       of a machine critical.
     - With `device`, these four compare the worst of the devices of a series whose names match this pattern (`/data*`).
     - `no-data`: the machine reports, but without the metric (empty: without CPU, memory or disk).
-    - `changed`: `metric` is one of CHANGES and has changed; the alert lasts `clear_seconds`.
+    - `changed`: `metric` is one of CHANGES and has changed; the alert lasts `clear_seconds`. With `device`, `metric` is
+      a kind of facts, and an item whose key matches this pattern appeared, disappeared or changed.
+    - `unhealthy`: an item of the kind of facts `metric` is critical, or with the threshold 1 critical or fair; with
+      `device` only items whose keys match this pattern count.
     - `disk-full`: the disk is forecast to be full within this number of days.
     - `away`: the machine went silent without a graceful stop.
     - `clock`: its clock is wrong by at least this number of seconds.
@@ -90,22 +104,34 @@ class AlertRule(ContractModel):
     def _is_complete(self) -> Self:
         if self.kind in MEASURED and not self.metric:
             raise ValueError(f"a rule of kind {self.kind} needs a metric")
-        if self.kind == "changed" and self.metric not in CHANGES:
-            raise ValueError(f"the metric of a rule of kind changed is one of {', '.join(CHANGES)}")
+        self._check_facts()
         if self.kind == "changed" and self.for_seconds:
             raise ValueError("a change happens at one moment: its rule begins an alert at once")
         if self.metric and self.kind in ("disk-full", "away", "clock", "rejected"):
             raise ValueError(f"a rule of kind {self.kind} has no metric")
-        if self.device and self.kind not in MEASURED:
+        if self.device and self.kind not in (*MEASURED, *_ABOUT_FACTS):
             raise ValueError(f"a rule of kind {self.kind} has no device")
         self._check_threshold()
         return self
+
+    def _check_facts(self) -> None:
+        if self.kind == "unhealthy" and not self.metric:
+            raise ValueError("a rule of kind unhealthy needs a kind of facts, such as containers, as its metric")
+        if self.kind == "unhealthy" and self.threshold not in (None, 1, 2):
+            raise ValueError("the threshold of a rule of kind unhealthy is 1 (warning) or 2 (critical)")
+        of_machine = self.metric in CHANGES
+        if self.kind == "changed" and not self.device and not of_machine:
+            raise ValueError(
+                f"the metric of a rule of kind changed is one of {', '.join(CHANGES)}; facts need a device"
+            )
+        if self.kind == "changed" and self.device and (of_machine or not self.metric):
+            raise ValueError("a rule of kind changed with a device needs a kind of facts, such as services, as metric")
 
     def _check_threshold(self) -> None:
         of_health = self.kind == "above" and self.metric in HEALTH_METRICS
         if self.threshold is None and self.kind in _NEEDS_THRESHOLD and not of_health:
             raise ValueError(f"a rule of kind {self.kind} needs a threshold")
-        if self.threshold is not None and self.kind not in _NEEDS_THRESHOLD:
+        if self.threshold is not None and self.kind not in (*_NEEDS_THRESHOLD, "unhealthy"):
             raise ValueError(f"a rule of kind {self.kind} has no threshold")
         if self.kind == "clock" and (self.threshold or 0) < CLOCK_MIN_SECONDS:
             raise ValueError(f"the threshold of a clock is at least {CLOCK_MIN_SECONDS} seconds")

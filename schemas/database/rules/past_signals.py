@@ -14,12 +14,14 @@ from sqlalchemy import ColumnElement, Engine, Float, Row, Table, and_, case, cas
 
 from schemas.alerts.condition import Condition
 from schemas.alerts.device_readings import SERIES_HOLD
+from schemas.alerts.item_health import worst_item
 from schemas.contract.alert_rules import HEALTH_METRICS
 from schemas.contract.messages import VITALS
 from schemas.database.columns import as_float
 from schemas.database.queries.fetch import fetch_all, fetch_where_in
 from schemas.database.rules.days_left import read_days_left
 from schemas.database.rules.past_devices import DevicePoints, read_device_points
+from schemas.database.rules.stored_items import read_healths
 from schemas.database.tables import dead_letter, hour, incident, minute, org, transition
 from schemas.fleet.history import HOUR, MINUTE
 
@@ -45,7 +47,10 @@ def read_signals(
 ) -> Signals:
     """Return the signals after `start`; empty for a kind of which nothing is stored."""
     kind, ids = condition.rule.kind, [row.id for row in machines]
-    if condition.rule.device:
+    if kind == "unhealthy":
+        healths = read_healths(engine, condition.rule.metric, ids)
+        return Signals({id_: [(now, *worst_item(condition.rule, each))] for id_, each in healths.items()})
+    if condition.rule.device and kind != "changed":
         devices, complete = read_device_points(engine, condition, ids, start, now)
         return Signals(devices, SERIES_HOLD, complete)
     if kind in ("above", "below", "no-data", "rate-above", "rate-below"):

@@ -39,6 +39,17 @@ def test_a_new_rule_without_a_name_gets_a_free_one_from_its_title(
     assert form.read_form({**ENTERED, "name": " ", "title": title}.get, None, taken).name == name
 
 
+def test_a_rule_about_facts_is_read_from_the_form_and_shown_in_words() -> None:
+    stopped = entered(kind="unhealthy", metric="containers", device=" shop-* ", threshold=7.0, warnings=True)
+    assert (stopped.metric, stopped.device, stopped.threshold) == ("containers", "shop-*", 1)
+    assert texts.condition(stopped) == "Warning or critical: Containers (shop-*)"
+    failed = entered(kind="unhealthy", metric="services", device="", threshold=7.0)
+    assert (failed.device, failed.threshold, texts.condition(failed)) == ("", None, "Critical: Services")
+    changed = entered(kind="changed", metric="packages", device="")
+    assert (changed.device, texts.condition(changed)) == ("*", "Changed: Packages")
+    assert entered(kind="changed", metric="boot", device="shop-*").device == ""
+
+
 def test_what_another_kind_left_in_the_form_is_not_taken() -> None:
     assert entered(kind="away").metric == ""
     assert entered(kind="away").threshold is None
