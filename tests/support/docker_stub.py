@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
+from sys import argv, stdin
 from typing import Any
 
 CACHE_BYTES = 50 << 20
@@ -104,3 +105,11 @@ def docker_stub(socket: Path) -> Iterator[DockerStub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+if __name__ == "__main__":  # SOCKET NUMBER: run with this number of containers until standard input ends
+    with docker_stub(Path(argv[1])) as running:
+        for number in range(int(argv[2])):
+            running.put(f"container-{number}")
+        print("ready", flush=True)
+        stdin.read()

@@ -30,7 +30,7 @@ class _Counters(NamedTuple):
 
 
 class Interfaces(DetailCollector):
-    """Counters of each interface since boot, in bytes and packets, and whether its link is up.
+    """Counters of each interface since boot, in bytes and packets; the state of its link is in the facts.
 
     Interfaces of containers, bridges of container managers and loopback are reported if `interfaces` names them. A
     bridge, bond or VLAN counts the bytes of its members again, so a sum over interfaces is no total.
@@ -41,7 +41,6 @@ class Interfaces(DetailCollector):
         Metric(name="network_sent_bytes", unit="bytes", title="Sent", kind="counter", device="interface"),
         Metric(name="network_error_count", unit="packets", title="Errors", kind="counter", device="interface"),
         Metric(name="network_drop_count", unit="packets", title="Dropped", kind="counter", device="interface"),
-        Metric(name="network_link_up", unit="", title="Link up", device="interface"),
     )
     facts = ("interfaces",)
     devices_max = 32
@@ -70,8 +69,6 @@ class Interfaces(DetailCollector):
                 network_error_count=found.errors,
                 network_drop_count=found.drops,
             )
-            if state in ("up", "down", "lowerlayerdown", "dormant"):  # `unknown`: the device has no link, such as a VPN
-                details.add(name, network_link_up=int(state == "up"))
             details.facts["interfaces"][name] = Item(_fields(name, state))
         return details
 

@@ -54,10 +54,9 @@ def test_interfaces_of_containers_and_loopback_are_left_out() -> None:
 
 
 @pytest.mark.usefixtures("host")
-def test_a_link_is_up_or_down_where_there_is_one() -> None:
+def test_the_state_of_a_link_is_in_the_facts() -> None:
     details = Interfaces(settings()).collect()
 
-    assert details.series["network_link_up"] == {"eth0": 1, "br0": 0}
     assert details.facts["interfaces"]["eth0"].fields == {"state": "up", "speed_megabits": 1000}
     assert details.facts["interfaces"]["br0"].fields == {"state": "down"}
 
