@@ -11,6 +11,7 @@ RUN python -m venv /opt/dashfleet
 ENV PATH=/opt/dashfleet/bin:$PATH
 WORKDIR /source
 COPY requirements/ requirements/
+COPY runtime/bundle/agent-requirements.txt requirements/agent.txt
 
 # What the server's parts need, exactly as tested, and the wheel for both.
 FROM source AS build-server

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
 
-.PHONY: help up test check format faults bench servers messages reference requirements clean
+.PHONY: help up test check format faults bench packages servers messages reference requirements clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -30,6 +30,10 @@ faults: $(VENV)/.dev servers ## Break everything, for hours: the whole form of t
 bench: $(VENV)/.dev servers ## Measure, and print tables
 	DASHFLEET_BENCH_SECONDS=300 $(BIN)/python -m pytest tests/bench tests/browser/test_selection.py -s --timeout=3600
 
+packages: $(VENV)/.dev ## Build wheel, sdist and the Debian package of the agent into dist/
+	$(BIN)/python -m hatchling build --directory dist --target wheel,sdist
+	$(BIN)/python deploy/debian/build.py dist
+
 servers: ## The servers that the tests run: installed by root on Debian, named elsewhere
 	@tests/support/servers.sh
 
@@ -44,7 +48,7 @@ reference: $(VENV)/.dev ## Write docs/cli.md from the commands, and the machine-
 
 requirements: $(VENV)/.dev ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade --extra all --extra editable --output-file requirements/run.txt
-	$(COMPILE) --extra agent --constraint requirements/run.txt --output-file requirements/agent.txt
+	$(COMPILE) --extra agent --constraint requirements/run.txt --output-file runtime/bundle/agent-requirements.txt
 	$(COMPILE) --upgrade --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
 
 clean: ## Remove what make made

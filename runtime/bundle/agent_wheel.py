@@ -2,7 +2,7 @@
 
 Invariants:
 - The same source gives the same bytes, so that the hash identifies what a machine runs.
-- Dependencies have the versions that were tested: those of `requirements/agent.txt`.
+- Dependencies have the versions that were tested: those of `agent-requirements.txt`.
 """
 
 import base64
@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import runtime
-from runtime.errors import UserError
 from runtime.version import VERSION
 
 CONTENT = (
@@ -30,6 +29,9 @@ CONTENT = (
     "schemas/contract",
     "schemas/fleet",
 )
+REQUIREMENTS = Path(__file__).with_name("agent-requirements.txt")
+"""The pinned dependencies, which `make requirements` writes."""
+
 NAME = f"dashfleet_agent-{VERSION}-py3-none-any.whl"
 _INFO = f"dashfleet_agent-{VERSION}.dist-info"
 _SOURCE = Path(runtime.__file__).parents[1]
@@ -56,11 +58,8 @@ def build(requirements: str) -> bytes:
 
 
 def read_requirements() -> str:
-    """Return the pinned dependencies of the agent, with hashes. Raises UserError if this installation has none."""
-    for path in (_SOURCE / "requirements" / "agent.txt", Path(__file__).with_name("agent-requirements.txt")):
-        if path.exists():
-            return path.read_text()
-    raise UserError("this installation has no list of the agent's dependencies: install DashFleet again")
+    """Return the pinned dependencies of the agent, with hashes."""
+    return REQUIREMENTS.read_text()
 
 
 def _names() -> Iterator[str]:

@@ -74,15 +74,17 @@ def test_the_database_may_do_little_as_well() -> None:
 
 
 def test_every_package_of_an_image_has_a_hash_and_the_agents_versions_are_the_tested_ones() -> None:
+    agent = "runtime/bundle/agent-requirements.txt"
+    assert f"COPY {agent} requirements/agent.txt" in DOCKERFILE
     assert "pip install --quiet --require-hashes --requirement requirements/agent.txt" in DOCKERFILE
     unhashed = re.findall(r"pip install (?!.*(?:--require-hashes|--no-deps)).*", DOCKERFILE)
     assert unhashed == []
     versions = {
-        name: set(re.findall(r"^([a-z0-9._-]+==[^ ;\\]+)", (ROOT / "requirements" / name).read_text(), re.MULTILINE))
-        for name in ("agent.txt", "run.txt")
+        path: set(re.findall(r"^([a-z0-9._-]+==[^ ;\\]+)", (ROOT / path).read_text(), re.MULTILINE))
+        for path in (agent, "requirements/run.txt")
     }
-    assert versions["agent.txt"] <= versions["run.txt"]
-    assert len(versions["agent.txt"]) > 10
+    assert versions[agent] <= versions["requirements/run.txt"]
+    assert len(versions[agent]) > 10
 
 
 def test_images_of_others_can_be_pinned_by_digest() -> None:

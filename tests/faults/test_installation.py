@@ -15,13 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from faults.clean_machine import SERVER_ADDRESS, CleanMachine, clean_machine
-from faults.install_server import InstallServer, install_server
+from faults.clean_machine import SERVER_ADDRESS, CleanMachine, clean_machine, debian_root
+from faults.install_server import NAME, InstallServer, install_server
 from faults.network import require_root
 from faults.scale import IS_WHOLE
 from servers import stop
 from waiting import wait_until
 
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
 ONLINE_SECONDS = 60.0
 AUTHORITY = "/root/ca.pem"
 INDEX_PORT = 8899
@@ -62,7 +64,7 @@ def provide_wheels(server: InstallServer, wheels: Path) -> None:
 
 def has_expired(server: InstallServer, token: str) -> bool:
     known = json.loads(server.dashfleet("token", "list", "--json").stdout)
-    return any(each["expires"] < time.time() * 1000 for each in known if each["token"] in token)
+    return any(each["expires"] < time.time() * 1000 for each in known if each["token"].replace("._", ".") in token)
 
 
 def run(machine: CleanMachine, line: str, *typing: str, **variables: str) -> tuple[int, str]:
@@ -183,3 +185,65 @@ def test_each_failure_is_one_sentence_and_leaves_nothing(
     machine.run("touch", "/usr/lib/python3.11/EXTERNALLY-MANAGED")  # PEP 668: the system's Python is not touched
     code, shown = run(machine, line, token)
     assert code == 0, shown
+
+
+def test_the_debian_package_is_installed_enrolled_and_purged(
+    machine: CleanMachine, server: InstallServer, tmp_path: Path
+) -> None:
+    argv = [sys.executable, str(ROOT / "deploy" / "debian" / "build.py"), str(tmp_path / "dist")]
+    subprocess.run(argv, check=True, capture_output=True, timeout=300)
+    before = machine.files()
+    (package,) = (tmp_path / "dist").glob("*.deb")
+    shutil.copy(package, machine.root / "root" / "agent.deb")
+    done = machine.run("dpkg", "--install", "/root/agent.deb")
+    assert done.returncode == 0, done.stderr
+    token, _ = server.token()
+    enrol = f"dashfleet agent enrol --data /var/lib/dashfleet --server mqtts://{NAME}:8883 --ca-file /tmp/ca.pem"
+    machine.run("cp", AUTHORITY, "/tmp/ca.pem")  # noqa: S108 - on the machine
+    machine.run("chmod", "644", "/tmp/ca.pem")  # noqa: S108 - on the machine
+    code, shown = machine.at_a_terminal(
+        "setpriv", "--reuid=dashfleet", "--regid=dashfleet", "--clear-groups", *enrol.split(), typing=[token]
+    )
+    assert code == 0, shown
+    assert machine.run("systemctl", "start", "dashfleet-agent").returncode == 0
+    wait_until(
+        lambda: (server.machine("attic") or {}).get("presence") == "online", seconds=30, what="the machine online"
+    )
+    assert machine.run("dpkg", "--purge", "dashfleet-agent").returncode == 0
+    left = {name for name in machine.files() - before if not name.startswith("/etc/") and "dpkg" not in name}
+    assert left == {"/root/agent.deb"}
+    assert machine.run("id", "dashfleet").returncode != 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ansible-lint", "--offline", "--strict", str(DEPLOY / "ansible")),
+        ("kubernetes-validate", "--strict", *map(str, sorted((DEPLOY / "kubernetes").glob("*.yaml")))),
+    ],
+    ids=lambda words: words[0],
+)
+def test_the_linters_find_nothing_in_the_files_of_deploy(words: tuple[str, ...]) -> None:
+    uvx = str(Path(sys.executable).with_name("uvx"))
+    done = subprocess.run([uvx, "--quiet", *words], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_cloud_init_accepts_the_user_data(tmp_path: Path) -> None:
+    """In a root of its own: as a package of this host it would configure the host at its next start."""
+    require_root()
+    base, root = debian_root(), tmp_path / "root"
+    script = f"""
+    mount -t tmpfs tmpfs {tmp_path} && mkdir {tmp_path}/changes {tmp_path}/work {root} &&
+    mount -t overlay -o lowerdir={base},upperdir={tmp_path}/changes,workdir={tmp_path}/work overlay {root} &&
+    cp /etc/resolv.conf {root}/etc/ && cp -r /etc/apt/. {root}/etc/apt/ && cp -r /etc/ssl/. {root}/etc/ssl/ &&
+    mount --rbind /proc {root}/proc && mount --rbind /dev {root}/dev &&
+    cp {DEPLOY}/cloud-init/user-data.yml {root}/root/ &&
+    chroot {root} apt-get update --quiet=2 &&
+    DEBIAN_FRONTEND=noninteractive chroot {root} apt-get install --yes --quiet=2 --no-install-recommends cloud-init &&
+    chroot {root} cloud-init schema --config-file /root/user-data.yml
+    """
+    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Valid" in done.stdout

@@ -11,7 +11,6 @@ import pytest
 from runtime.bundle import agent_wheel
 from runtime.extras import MODULES
 
-ROOT = Path(__file__).parents[3]
 SERVER_ONLY = {name for extra, names in MODULES.items() if extra != "agent" for name in names} - {"nacl"}
 IMPORT_ALL = """
 import importlib, pkgutil, sys
@@ -65,6 +64,6 @@ def test_its_first_step_runs_from_the_wheel_with_the_standard_library_alone(cont
 def test_its_dependencies_are_pinned_as_tested(content: bytes) -> None:
     archive = zipfile.ZipFile(io.BytesIO(content))
     metadata = archive.read(next(name for name in archive.namelist() if name.endswith("/METADATA"))).decode()
-    pinned = [line for line in (ROOT / "requirements" / "agent.txt").read_text().splitlines() if "==" in line]
+    pinned = [line for line in agent_wheel.REQUIREMENTS.read_text().splitlines() if "==" in line]
     assert metadata.count("Requires-Dist: ") == len(pinned)
     assert f"Requires-Dist: {pinned[0].removesuffix(' ' + chr(92))}\n" in metadata
