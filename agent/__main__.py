@@ -4,11 +4,8 @@ The command line and the settings' sources cost more memory than the agent itsel
 then becomes this process (`runtime.process.become`).
 """
 
-import ctypes
-import gc
 import secrets
 import sys
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -33,13 +30,12 @@ from broker.client.mqtt import Mqtt
 from runtime.clock import Clock, SystemClock
 from runtime.errors import SettingsError, UserError
 from runtime.logging_setup import start_logging
-from runtime.process import StopSignal, inherited_settings, notify_ready, re_exec
+from runtime.process import StopSignal, inherited_settings, notify_ready, re_exec, release_memory
 from runtime.settings.agent import AgentSettings
 
 
-def main() -> int:
+def run(settings: AgentSettings) -> int:
     """Run until a signal stops the process. Return the exit code: 0, or 2 with a message when it cannot start."""
-    settings = inherited_settings(AgentSettings)
     stop = StopSignal()
     try:
         start_logging(settings)
@@ -48,7 +44,7 @@ def main() -> int:
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    _release_memory()
+    release_memory()
     notify_ready(f"agent of {settings.org}/{settings.machine}, every {settings.interval_seconds:g} s")
     record = ConnectionRecord(settings.data, SystemClock(), first_seq=outbox.next_seq)
     while not stop.received and not running.restarting:
@@ -121,13 +117,5 @@ def _executor(settings: AgentSettings, data: Path, clock: Clock) -> Executor:
     )
 
 
-def _release_memory() -> None:
-    """Return the memory that only the start needed to the system."""
-    gc.collect()
-    gc.freeze()
-    with suppress(OSError, AttributeError):  # not glibc
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(inherited_settings(AgentSettings)))

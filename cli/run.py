@@ -10,12 +10,14 @@ import typer
 
 from cli.options import CLOCK, Check, Configuration, Data, Database, Server
 from cli.settings import data_directory, effective, fleet_database
+from cli.up.part_start import start_part
 
 if TYPE_CHECKING:
     from broker.access.principals import TableDirectory
     from runtime.settings.broker import BrokerSettings, ListenerSettings, MosquittoSettings, NatsSettings
     from runtime.settings.dashboard import DashboardSettings
     from runtime.settings.notifier import NotifierSettings
+    from runtime.settings.part_settings import PartSettings
 
 app = typer.Typer()
 
@@ -48,15 +50,12 @@ def part_command(kind: str, **options: Any) -> Callable[[Callable[[Any], None]],
 
     def register(run: Callable[[Any], None]) -> None:
         def command(data: Path | None, config: Path | None, check: bool, **given: object) -> None:
-            from runtime.logging_setup import start_logging
-
             module, name = kind.split(".")
             given = {setting: None if value == [] else value for setting, value in given.items()}
             settings = effective(
                 getattr(import_module(f"runtime.settings.{module}"), name), data, config, check=check, **given
             )
-            start_logging(settings)
-            run(settings)
+            start_part(settings, lambda settings: _with_log(settings, run))
 
         types = {"data": Data, "config": Configuration, **options, "check": Check}
         command.__annotations__ = types
@@ -75,11 +74,15 @@ def part_command(kind: str, **options: Any) -> Callable[[Callable[[Any], None]],
 def broker(settings: "BrokerSettings") -> None:
     """Run the embedded broker."""
     from broker.embedded.server import run
-    from runtime.process import notify_ready, watch_supervisor
+    from runtime.process import notify_ready, release_memory, watch_supervisor
+
+    def announce() -> None:
+        release_memory()
+        notify_ready(settings.url)
 
     principals = _open_principals(settings)
     watch_supervisor()
-    run(settings, principals, lambda: notify_ready(settings.url))
+    run(settings, principals, announce)
 
 
 @part_command("broker.MosquittoSettings", **_BROKER)
@@ -125,11 +128,7 @@ def ingestor(
     secret = StateDirectory(data_directory(data)).secret(name) if name is not None else None
     password_file = secret if secret and secret.exists() else None
     settings = effective(IngestorSettings, data, config, check=check, **given, password_file=password_file)
-    from ingestor.run import run
-    from runtime.logging_setup import start_logging
-
-    start_logging(settings)
-    run(settings)
+    start_part(settings, lambda settings: _with_log(settings, import_module("ingestor.run").run))
 
 
 @part_command("dashboard.DashboardSettings", **_LISTENER)
@@ -166,6 +165,13 @@ def heartbeat(data: Data = None, database: Database = None) -> None:
         trouble = find_trouble(engine, now=CLOCK.now())
     typer.echo(trouble or "an ingestor is running and connected to the broker")
     raise typer.Exit(1 if trouble else 0)
+
+
+def _with_log(settings: "PartSettings", run: Callable[[Any], None]) -> None:
+    from runtime.logging_setup import start_logging
+
+    start_logging(settings)
+    run(settings)
 
 
 def _open_principals(settings: "ListenerSettings") -> "TableDirectory":

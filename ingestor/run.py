@@ -14,7 +14,7 @@ from ingestor.intake.rate_limits import Rate, RateLimits
 from ingestor.metrics import serving
 from ingestor.storage.store import Store
 from runtime.clock import Clock, SystemClock
-from runtime.process import StopSignal, notify_ready
+from runtime.process import StopSignal, notify_ready, release_memory
 from runtime.settings.ingestor import IngestorSettings
 from schemas.database.engine import open_engine, shown_url, upgrade
 
@@ -52,6 +52,7 @@ def run(settings: IngestorSettings) -> None:
         limits=_limits(settings, clock),
     )
     with serving(settings.metrics_address, ingestor.metrics, clock):
+        release_memory()
         notify_ready(f"ingestor into {shown_url(engine)}")
         while not stop.received:
             ingestor.step()

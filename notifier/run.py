@@ -14,7 +14,7 @@ from notifier.inbox import Inbox
 from notifier.notifier import Notifier
 from notifier.sending.workers import Workers
 from runtime.clock import Clock, SystemClock
-from runtime.process import StopSignal, notify_ready
+from runtime.process import StopSignal, notify_ready, release_memory
 from runtime.settings.notifier import NotifierSettings
 from schemas.database.engine import open_engine
 from schemas.database.queries.heartbeat import find_trouble
@@ -47,6 +47,7 @@ def run(settings: NotifierSettings) -> None:
     workers = Workers(people, dispatch, clock)
     notifier = Notifier(people, transport, workers, clock, ingestor_runs=lambda: not ingestor_trouble(fleet, clock))
     heartbeat = _heartbeat(settings, notifier, fleet, clock)
+    release_memory()
     notify_ready("notifier")
     try:
         while not stop.received:

@@ -12,6 +12,7 @@ import inspect
 import logging
 import pkgutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any, TypeVar
@@ -41,6 +42,13 @@ def discover(
         if found.setdefault(key, value) is not value:
             log.warning("%s is ignored: %s has a plug-in of the same name, %s", origin, first, key)
     return found
+
+
+def preload(package: ModuleType) -> None:
+    """Import the modules of a package, so that a process forked later need not; one that cannot be is left to it."""
+    for entry in pkgutil.iter_modules(package.__path__):
+        with suppress(Exception):
+            importlib.import_module(f"{package.__name__}.{entry.name}")
 
 
 def _from_package(

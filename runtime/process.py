@@ -7,11 +7,16 @@ Invariants:
 - A supervised part reports readiness in one line on standard output; everything else goes to standard error.
 """
 
+import ctypes
+import gc
 import json
 import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
 from types import FrameType
 from typing import NoReturn, TypeVar
 
@@ -22,6 +27,7 @@ READY = "ready: "
 
 SUPERVISED = "DASHFLEET_SUPERVISED"
 _INHERITED = "DASHFLEET_RESOLVED_SETTINGS"
+_forked = False
 
 S = TypeVar("S", bound=PartSettings)
 
@@ -59,16 +65,37 @@ def notify_ready(what: str) -> None:
     sys.stdout.flush()
 
 
+def become_command(argv: Sequence[str]) -> None:
+    """Let this forked process be one that was started with `argv`, a command line of this program."""
+    global _forked
+    _forked = True
+    sys.orig_argv[:] = argv
+    sys.argv[:] = argv[argv.index("dashfleet") :]
+    if not sys.flags.safe_path:
+        del sys.path[0]  # as `-P`: a file in the current directory is not run
+
+
 def exec_module(module: str, settings: PartSettings) -> NoReturn:
     """Replace this process by `python -m module`, which reads the settings with `inherited_settings`.
 
     Docstrings are not loaded (`-OO`), which saves about a megabyte; so no code of the module may rely on `assert`.
     A file of the module's name in the current directory is not run (`-P`). The password is not passed on: the new
-    process reads it from its own source.
+    process reads it from its own source. A forked process runs the module itself: it shares the memory that replacing
+    it would save.
     """
+    if _forked:
+        sys.exit(import_module(f"{module}.__main__").run(settings))
     os.environ[_INHERITED] = settings.model_dump_json(exclude={"password"})
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-OO", "-P", "-m", module])  # noqa: S606 - a module of ours
+
+
+def release_memory() -> None:
+    """Give the memory that only the start needed back to the system, and exempt the rest from garbage collection."""
+    gc.collect()
+    gc.freeze()
+    with suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def re_exec() -> NoReturn:

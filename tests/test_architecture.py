@@ -37,7 +37,6 @@ ONLY_IN = {
     "alembic": {"schemas"},
     "typer": {"dashfleet.py", "cli"},
     "nacl": {"schemas/contract/signing.py"},
-    "pydantic_settings": {"runtime/settings/loading.py"},
     "prometheus_client": {"ingestor/metrics.py"},
     "authlib": {"dashboard/auth/single_sign_on.py"},
     "httpx2": {"dashboard/auth/single_sign_on.py"},
@@ -53,6 +52,7 @@ MAY_CATCH_EVERYTHING = {
     "agent/collector.py": 1,  # around a plug-in: starting it
     "agent/collection/sample_runner.py": 1,  # around a plug-in: running it
     "agent/collection/detail_round.py": 1,  # around a plug-in: running it
+    "runtime/children/forked_process.py": 1,  # around a forked process: nothing of its parent may run there
     "agent/inventory.py": 1,  # around a fact of the system: psutil raises whatever an odd /proc makes it raise
     "agent/action.py": 1,  # around a plug-in: one thing that it does
     "ingestor/intake/message_handlers.py": 1,  # around one message

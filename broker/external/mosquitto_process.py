@@ -28,7 +28,7 @@ from broker.external import mosquitto
 from broker.tls.certificate_watch import CHECK_SECONDS, CertificateWatch
 from broker.tls.listening import BrokerError, listening_context
 from runtime import files
-from runtime.child_process import ChildProcess
+from runtime.children.child_process import ChildProcess
 from runtime.settings.broker import MosquittoSettings
 
 START_SECONDS = 60.0

@@ -10,6 +10,7 @@ from cli.agent import diagnosis, install
 from cli.agent.token import CaFile, MachineId, TokenFile, read_token
 from cli.options import Check, Configuration, Data, Server
 from cli.settings import data_directory, effective
+from cli.up.part_start import start_part
 from runtime.errors import UserError
 from runtime.extras import require_extra
 
@@ -43,7 +44,7 @@ def agent(
     settings = effective(AgentSettings, data, config, check=check, **given)
     from runtime.process import exec_module
 
-    exec_module("agent", settings)
+    start_part(settings, lambda settings: exec_module("agent", settings))
 
 
 @app.command("enrol")

@@ -62,7 +62,7 @@ def setup(
     ] = "ingestor",
 ) -> None:
     """Create what separately run parts need: tables, an organisation, credentials, the first signing key."""
-    from cli.up.installation import create_missing
+    from cli.up.creation import create_missing
     from runtime.settings.ingestor import IngestorSettings
     from runtime.state_directory import StateDirectory
 

@@ -3,7 +3,8 @@
 Invariants:
 - Everything is in one directory, which one `dashfleet up` uses at a time.
 - Existing state is kept: a second `up` finds the same machine, secrets and users as the first.
-- Secrets are files that only their owner can read; the first password is shown once and stored as a hash.
+- Secrets are files that only their owner can read; the first password is shown once.
+- Migrating the database, and everything else that is done once, is done in a child, so that this process stays small.
 - The parts run the code of this installation, regardless of the current directory.
 """
 
@@ -14,26 +15,23 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
-from cli.options import CLOCK
+from cli.up.first_names import ADMIN, ORG
+from runtime.children.forked_process import ForkedCall
 from runtime.errors import UserError
-from runtime.settings.secret_files import read_secret, write_secret
+from runtime.settings.secret_files import read_secret
 from runtime.state_directory import StateDirectory
 from schemas.contract.topics import slug
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from cli.up.forked_parts import ProcessSpec
 
-    from cli.up.supervisor import ProcessSpec
-
-ORG = "home"
-ADMIN = "admin"
 START_ORDER = ("broker", "ingestor", "notifier", "agent", "dashboard")
 STOP_ORDER = ("agent", "dashboard", "notifier", "ingestor", "broker")
 AGENT_PAUSE_SECONDS = 4.0
@@ -79,43 +77,60 @@ class Installation:
     @classmethod
     @contextmanager
     def prepare(cls, data: Path, options: Options) -> Iterator["Installation"]:
-        """Check the options, create what is missing, and lock the directory. Raises UserError."""
+        """Check the options, and lock the directory. Raises UserError."""
         state = StateDirectory(data)
         _require_certificate(state, options)
         with _locked(state):
             _require_free({"--broker-port": options.broker_port, "--dashboard-port": options.dashboard_port})
             installation = cls(state, options, state.machine or slug(socket.gethostname()))
             try:
-                installation._create()
+                state.logs.mkdir(exist_ok=True)
+                state.remember(server=options.server, machine=installation.machine)
             except OSError as error:
                 raise UserError(_cannot_write(state, error)) from None
             yield installation
 
     def run(self, *, say: Callable[[str], None], stopping: Callable[[], bool]) -> None:
         """Run the parts until it is time to stop. Raises UserError if one fails during startup."""
+        from cli.up.forked_parts import share
         from cli.up.supervisor import Supervisor
 
+        share()
+        creating = ForkedCall(self._create, ("dashfleet", "up", "prepares"))
         supervisor = Supervisor(self._specs(), stop_order=STOP_ORDER, logs=self.state.logs, say=say, stopping=stopping)
+        try:
+            supervisor.prepare()
+            created = creating.result()
+        except BaseException:
+            supervisor.stop()
+            raise
         supervisor.start()
         try:
             if not stopping():
-                self._welcome(say)
+                self._welcome(say, created=created)
             supervisor.run()
         finally:
             say(f"stopping: {', '.join(STOP_ORDER)}")
             supervisor.stop()
 
-    def _create(self) -> None:
-        self.state.logs.mkdir(exist_ok=True)
-        database_url = self.options.database_url or self.state.database_url
-        create_missing(self.state, database_url, machine=self.machine if self.options.agent else None)
-        self.state.remember(server=self.options.server, machine=self.machine)
+    def _create(self) -> bool:
+        """Create what is missing; return whether the first user was. Raises UserError."""
+        from cli.up.creation import create_first_user, create_missing
+
+        state, options = self.state, self.options
+        try:
+            create_missing(
+                state, options.database_url or state.database_url, machine=self.machine if options.agent else None
+            )
+            return create_first_user(options.people_url or state.people_url, state.first_password)
+        except OSError as error:
+            raise UserError(_cannot_write(state, error)) from None
 
     def _specs(self) -> "list[ProcessSpec]":
-        from cli.up.supervisor import ProcessSpec
+        from cli.up.forked_parts import ProcessSpec
 
         interval = self.options.interval_seconds
-        server = ["--server", self.state.server]
+        server = ["--server", self.options.server]
         given = {
             "broker": ["--port", str(self.options.broker_port), *self._listen_options()],
             "ingestor": server,
@@ -142,37 +157,23 @@ class Installation:
         certificate, key = _certificate(self.state)
         return ["--bind", self.options.listen, "--certificate", str(certificate), "--private-key", str(key)]
 
-    def _welcome(self, say: Callable[[str], None]) -> None:
+    def _welcome(self, say: Callable[[str], None], *, created: bool) -> None:
+        """Print the address and how to sign in. `created`: whether this start created the first user."""
         say("")
         say(f"Open http://127.0.0.1:{self.options.dashboard_port}")
-        password = self._first_password()
-        if password is None:
-            say(f"Sign in as {ADMIN} with the password shown at the first start.")
-        elif sys.stdout.isatty():
-            say(f"Sign in as {ADMIN} with the password {password} (it is shown only once).")
-        else:  # the output is a journal or a log, which keeps it
-            path = self.state.secret("first-password")
-            write_secret(path, password)
+        path = self.state.first_password
+        if path.exists() and sys.stdout.isatty():
+            say(f"Sign in as {ADMIN} with the password {read_secret(path)} (it is shown only once).")
+            path.unlink()
+        elif created:  # the output is a journal or a log, which keeps it
             say(f"Sign in as {ADMIN} with the password in {path}; then delete the file.")
+        elif path.exists():
+            say(f"Sign in as {ADMIN} with the password shown at the first start, in {path}; then delete the file.")
+        else:
+            say(f"Sign in as {ADMIN} with the password shown at the first start.")
         if hint := other_commands(self.state.data):
             say(hint)
         say("Press Ctrl-C to stop all parts.")
-
-    def _first_password(self) -> str | None:
-        """Create the first user and return its password; None if there are users."""
-        from dashboard.auth.auth_database import open_auth_database
-        from dashboard.auth.passwords import new_password
-        from dashboard.auth.users import UserRole, add_user, has_users
-
-        engine = open_auth_database(self.options.people_url or self.state.people_url)
-        try:
-            if has_users(engine):
-                return None
-            password = new_password()
-            add_user(engine, ADMIN, password, role=UserRole.ADMIN, org=ORG, by="dashfleet up")
-            return password
-        finally:
-            engine.dispose()
 
 
 def other_commands(data: Path) -> str:
@@ -185,64 +186,6 @@ def other_commands(data: Path) -> str:
     if data != user_data_path("dashfleet", appauthor=False):
         words += ["--data", str(data)]
     return "" if words == ["dashfleet", "COMMAND"] else f"Other commands: {shlex.join(words)}"
-
-
-def create_missing(
-    state: StateDirectory, database_url: str, *, machine: str | None, ingestor: str | None = None
-) -> None:
-    """Create the tables, the organisation, credentials of all parts, and the first signing key; keep existing ones.
-
-    `machine` and `ingestor` name a machine and a further ingestor that get a credential.
-    """
-    from broker.access.credentials import new_secret
-    from broker.access.policy import NOTIFIER, Principal, Role
-    from broker.client.request_client import DASHBOARD, OPERATOR_NAME
-    from broker.client.topic_tail import READER_NAME
-    from ingestor.admin.access import add_org, add_principal
-    from ingestor.run import PRINCIPAL
-    from schemas.database.engine import open_engine, upgrade
-
-    engine = open_engine(database_url)
-    upgrade(engine)
-    add_org(engine, ORG, now=CLOCK.now)
-    principals = {
-        PRINCIPAL.name: PRINCIPAL,
-        **({} if ingestor is None else {ingestor: replace(PRINCIPAL, name=ingestor)}),
-        "dashboard": DASHBOARD,
-        "notifier": NOTIFIER,
-        "watch": Principal(Role.READER, ORG, READER_NAME),
-        "act": Principal(Role.OPERATOR, ORG, OPERATOR_NAME),
-    }
-    if machine is not None:
-        principals["agent"] = Principal(Role.MACHINE, ORG, machine)
-    for part, principal in principals.items():
-        path = state.secret(part)
-        if not path.exists():
-            write_secret(path, new_secret())
-        add_principal(engine, principal, read_secret(path), now=CLOCK.now, revive=False)
-    _create_signing_key(engine, state, agent=machine is not None)
-    engine.dispose()
-
-
-def _create_signing_key(engine: "Engine", state: StateDirectory, *, agent: bool) -> None:
-    """Create the first signing key, once, and have the agent here trust the keys in force."""
-    from agent.orders.journal import create_before_keys
-    from agent.orders.trusted_keys import KEYS_FILE, write_keys
-    from ingestor.admin.key_changes import add_key, has_keys, list_keys
-    from schemas.contract.enrolment import EnrolledKey
-    from schemas.contract.signing import new_key
-
-    path = state.signing / ORG
-    if not has_keys(engine, ORG):
-        if not path.exists():
-            write_secret(path, new_key())
-        add_key(engine, ORG, read_secret(path), signer=None, name="first", expires_at=None, now=CLOCK.now)
-    trusted = state.data / "agent" / KEYS_FILE
-    if agent and not trusted.exists():
-        known = [key for key in list_keys(engine, ORG, now=CLOCK.now) if key["in_force"]]
-        fields = ("public_key", "name", "expires_at")
-        create_before_keys(trusted.parent, CLOCK)
-        write_keys(trusted, ORG, [EnrolledKey(**{name: key[name] for name in fields}) for key in known])
 
 
 @contextmanager

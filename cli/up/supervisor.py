@@ -6,17 +6,20 @@ Invariants:
 - A part that fails during startup stops all parts, with the error message it printed. A part that exits later, or whose
   restart fails, is restarted with a backoff.
 - A part ends with the supervisor, however that ends: its standard input is a pipe from it (`runtime.process`).
+- At the first start a part is a copy of the supervisor, whose memory it shares (`cli.up.forked_parts`). When it is
+  restarted, it is a new program, so that it runs the code that is installed then.
 - The standard error of a part goes to a file that is rotated at LOG_MAX_BYTES. A full disk is reported once.
 """
 
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from broker.client.transport import Backoff
-from runtime.child_process import ChildProcess
+from cli.up.forked_parts import ProcessSpec, begin, prepare
+from runtime.children.child_process import ChildProcess
+from runtime.children.forked_process import ForkedProcess
 from runtime.errors import UserError
 from runtime.log_file import LogFile
 from runtime.process import READY, SUPERVISED
@@ -27,15 +30,6 @@ READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
 STEADY_SECONDS = 30.0
 POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessSpec:
-    """A part to run. `min_pause_seconds`: minimum time before a restart."""
-
-    name: str
-    argv: Sequence[str]
-    min_pause_seconds: float = 0.0
 
 
 class SupervisedProcess:
@@ -53,6 +47,8 @@ class SupervisedProcess:
         self._backoff = Backoff(first_seconds=1.0, most_seconds=30.0)
         self._started_at = 0.0
         self._process: ChildProcess | None = None
+        self.prepared: ForkedProcess | None = None
+        """The process of the first start, if it is there already; it waits for `start`."""
         self._log = LogFile(
             self.log_path,
             max_bytes=LOG_MAX_BYTES,
@@ -61,15 +57,19 @@ class SupervisedProcess:
         )
 
     def start(self) -> None:
-        """Start the process. Raises OSError."""
+        """Start the process, or let the prepared one begin. Raises OSError."""
         self.ready, self.restart_at, self._started_at = None, None, time.monotonic()
+        prepared, self.prepared = self.prepared, None
         self._process = ChildProcess(
             self.spec.name,
             self.spec.argv,
             environment={SUPERVISED: "1"},
             on_stdout=self._on_stdout,
             on_stderr=lambda line: self._log.emit(logging.makeLogRecord({"msg": "%s", "args": (line,)})),
+            forked=prepared,
         )
+        if prepared is not None:
+            begin(prepared)
 
     @property
     def exit_code(self) -> int | None:
@@ -91,6 +91,9 @@ class SupervisedProcess:
 
     def stop(self) -> None:
         """Stop the process and wait until it has ended; kill it after STOP_SECONDS."""
+        if self.prepared is not None:
+            self.prepared.kill()
+            self.prepared.wait()
         process, self._process = self._process, None
         if process is not None:
             process.stop(STOP_SECONDS)
@@ -131,6 +134,12 @@ class Supervisor:
         self._stop_order = stop_order
         self._say = say
         self._stopping = stopping
+
+    def prepare(self) -> None:
+        """Fork the processes of all parts, where that is possible; they wait. Raises UserError for a wrong setting."""
+        found = prepare([process.spec for process in self.processes], {SUPERVISED: "1"})
+        for process in self.processes:
+            process.prepared = found.get(process.spec.name)
 
     def start(self) -> None:
         """Start all parts in order. If one fails, stop all and raise UserError."""

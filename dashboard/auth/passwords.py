@@ -7,6 +7,7 @@ Invariants:
 
 import secrets
 import threading
+from base64 import b64encode
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -21,7 +22,13 @@ _NAME_MIN = 4
 """Length from which a user's name is looked for in the password."""
 
 _HASHER = PasswordHasher()
-_UNKNOWN_USER = _HASHER.hash("the password of no user")
+_UNKNOWN_USER = "$argon2id$v=19$m={},t={},p={}${}${}".format(
+    _HASHER.memory_cost,
+    _HASHER.time_cost,
+    _HASHER.parallelism,
+    *(b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (_HASHER.salt_len, _HASHER.hash_len)),
+)
+"""A hash that no password has, which takes as long to verify as any other."""
 _HASHING = threading.BoundedSemaphore(2)
 
 

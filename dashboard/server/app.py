@@ -9,8 +9,6 @@ Invariants:
 
 import asyncio
 import errno
-import gc
-import importlib
 import logging
 import secrets
 import socket
@@ -37,13 +35,11 @@ from dashboard.auth.auth_database import open_auth_database
 from dashboard.auth.middleware import IDENTITY_HEADERS, READY, AuthMiddleware
 from dashboard.auth.sign_in import SignIn
 from dashboard.auth.sign_in_sessions import SignInSessions
-from dashboard.auth.single_sign_on import SingleSignOn
 from dashboard.auth.user_administration import UserAdministration
 from dashboard.destinations.notification_centre import NotificationCentre
 from dashboard.enrolment.bundle_files import BundleFiles
 from dashboard.export.downloads import Downloads
 from dashboard.fleet.tile_details import TileDetails
-from dashboard.i18n import language
 from dashboard.i18n.language import _
 from dashboard.page.install_command import BrokerAddress
 from dashboard.page.page import discover
@@ -54,9 +50,11 @@ from dashboard.server.base_path import BasePath
 from dashboard.server.connection_notice import ConnectionNotice
 from dashboard.server.proxy_headers import TrustedProxies
 from dashboard.server.unknown_pages import UnknownPages
+from dashboard.server.warm_up import WarmUp
 from dashboard.widgets import component, theme
 from runtime.clock import Clock, SystemClock
 from runtime.errors import UserError
+from runtime.process import release_memory
 from runtime.settings.dashboard import DashboardSettings
 from runtime.settings.loopback import is_loopback
 from schemas.database.engine import open_engine
@@ -65,9 +63,6 @@ from schemas.people.secret_box import SecretBox
 
 _SCRIPT: Final = Path(__file__).parent / "main.py"
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1", "[::1]")
-_WARM: Final = ("pandas", "pyarrow")
-"""Imported with all pages at start, so that the first visitor does not wait; `gc.freeze` exempts it from collection."""
-
 _PORT_TAKEN: Final = 1  # Streamlit's exit code if the port was taken after `_require_free`
 
 _log = logging.getLogger(__name__)
@@ -125,16 +120,21 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
             *moved_pages.routes(),
             UnknownPages(frozenset(page.path for page, _show in discover(pages))),
         ],
-        middleware=[
-            Middleware(TrustedProxies, proxies=settings.proxies),
-            Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, *settings.hosts], www_redirect=False),
-            *([Middleware(BasePath, base=settings.base_path)] if settings.base_path else []),
-            Middleware(AuthMiddleware, sessions=sessions, cookie=sign_in.token),
-            Middleware(ConnectionNotice),
-        ],
+        middleware=_middleware(settings, sessions, sign_in),
         lifespan=_lifespan(settings, shared, process, on_ready),
         on_script_error=_script_failed,
     )
+
+
+def _middleware(settings: DashboardSettings, sessions: SignInSessions, sign_in: SignIn) -> list[Middleware]:
+    return [
+        Middleware(WarmUp),
+        Middleware(TrustedProxies, proxies=settings.proxies),
+        Middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_NAMES, *settings.hosts], www_redirect=False),
+        *([Middleware(BasePath, base=settings.base_path)] if settings.base_path else []),
+        Middleware(AuthMiddleware, sessions=sessions, cookie=sign_in.token),
+        Middleware(ConnectionNotice),
+    ]
 
 
 def _for_programs(gate: application.Gate) -> list[BaseRoute]:
@@ -181,7 +181,11 @@ def _authentication(settings: DashboardSettings, engine: Engine, clock: Clock) -
 def _outside(settings: DashboardSettings, engine: Engine, sign_in: SignIn, clock: Clock) -> list[BaseRoute]:
     """Return the routes of the pages outside Streamlit. `engine`: the auth database."""
     account = AccountPage(engine, clock, sign_in, password_min_length=settings.password_min_length)
-    single_sign_on = SingleSignOn(settings, engine, sign_in).routes() if settings.oidc_issuer else []
+    single_sign_on: list[BaseRoute] = []
+    if settings.oidc_issuer:
+        from dashboard.auth.single_sign_on import SingleSignOn  # here: its libraries take 10 MiB
+
+        single_sign_on = list(SingleSignOn(settings, engine, sign_in).routes())
     second_step = SecondStep(engine, clock, sign_in).routes()
     return [*sign_in.routes(), *second_step, *account.routes(), rendering.script_route(), *single_sign_on]
 
@@ -211,12 +215,8 @@ def options(settings: DashboardSettings) -> dict[str, Any]:
 def _lifespan(settings: DashboardSettings, shared: Services, process: str, on_ready: Callable[[], None]) -> Any:  # noqa: ANN401 - Streamlit's own type
     @asynccontextmanager
     async def lifespan(_: st.App) -> AsyncIterator[None]:
-        for name in _WARM:
-            importlib.import_module(name)
         discover(pages)
-        language.load()
-        gc.collect()
-        gc.freeze()
+        release_memory()
         announcing = asyncio.create_task(_announce(settings, on_ready))
         REGISTERED[process] = shared
         shared.publisher.start()

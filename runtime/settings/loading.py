@@ -1,10 +1,12 @@
 """Read the settings of a part from the command line, the environment, a configuration file and defaults."""
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -32,8 +34,6 @@ def load(
     defaults of the model. `configuration` must exist; without it, `dashfleet.toml` in `data` is read if it exists.
     Raises SettingsError.
     """
-    from pydantic_settings.exceptions import SettingsError as SourceError
-
     chosen = {name: value for name, value in (given or {}).items() if value is not None}
     prefix = f"DASHFLEET_{kind.part.upper()}_"
     for name in _urls_with_password(kind, chosen):
@@ -42,35 +42,46 @@ def load(
             f"{name.upper()} or to [{kind.part}] in a configuration file with mode 0600, or the password to a passfile"
         )
     table = _table(kind, configuration or data / CONFIGURATION_FILE, required=configuration is not None)
+    values: dict[str, Any] = {}
+    for source in (defaults or {}, table, _environment(kind, prefix), chosen, {"data": data}):
+        values = _merged(values, source)
     try:
-        found = _with_sources(kind, prefix, [{"data": data}, table, dict(defaults or {})])(**chosen)
-        return cast("S", kind.model_construct(**dict(found)))
+        return kind.model_validate(values)
     except ValidationError as error:
         raise SettingsError(_sentence(kind, error)) from None
-    except SourceError as error:  # only tables and lists are read as JSON
-        raise SettingsError(f"an environment variable {prefix}… is not valid JSON: {error}") from None
 
 
-def _with_sources(kind: type[S], prefix: str, others: list[dict[str, Any]]) -> type[S]:
-    """Derive a model that reads the environment too: after the first of `others` and the arguments, before the rest."""
-    from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+def _environment(kind: type[PartSettings], prefix: str) -> dict[str, Any]:
+    """Return the settings in the environment, in any case; tables and lists are JSON. Raises SettingsError."""
+    variables = {name.upper(): value for name, value in os.environ.items()}
+    found: dict[str, Any] = {}
+    for name, field in kind.model_fields.items():
+        variable = prefix + name.upper()
+        if (value := variables.get(variable)) is None:
+            continue
+        try:
+            found[name] = json.loads(value) if _is_structured(field.annotation) else value
+        except ValueError as error:
+            raise SettingsError(f"the {kind.part}'s setting {name} ({variable}) is not valid JSON: {error}") from None
+    return found
 
-    class Sources(kind, BaseSettings):  # type: ignore[valid-type, misc]  # the model is chosen at run time
-        model_config = SettingsConfigDict(env_prefix=prefix)
 
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source here
-            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source here
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            first, *rest = (InitSettingsSource(settings_cls, init_kwargs=values) for values in others)
-            return first, init_settings, env_settings, *rest
+def _is_structured(annotation: object) -> bool:
+    """Return whether a type, or a member of a union, is a table or a list."""
+    origin = get_origin(annotation)
+    if origin is Annotated or origin is Union or origin is UnionType:
+        return any(_is_structured(member) for member in get_args(annotation))
+    kind = origin or annotation
+    return isinstance(kind, type) and issubclass(kind, (dict, list, tuple))
 
-    return Sources
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of both; where both have one, a table is merged, and anything else is that of `above`."""
+    merged = dict(below)
+    for name, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merged(merged[name], value) if both else value
+    return merged
 
 
 def _table(kind: type[PartSettings], path: Path, *, required: bool) -> dict[str, Any]:

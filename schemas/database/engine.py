@@ -61,20 +61,29 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
 
 
 def upgrade(engine: Engine) -> None:
-    """Create or migrate the tables. Raises DatabaseError if they are newer, or the database cannot be opened."""
+    """Create or migrate the tables. Raises DatabaseError if they are newer, or the database cannot be opened.
+
+    Alembic, which takes 11 MiB, is imported only if there is something to do.
+    """
+    try:
+        if _revision(engine) != newest_revision():
+            _migrate_all(engine)
+        if engine.dialect.name == "sqlite":
+            _let_the_file_shrink(engine)
+    except DBAPIError as error:
+        raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
+
+
+def _migrate_all(engine: Engine) -> None:
     from alembic.util import CommandError
 
     try:
         with engine.begin() as connection:
             migrate(connection)
-        if engine.dialect.name == "sqlite":
-            _let_the_file_shrink(engine)
     except CommandError as error:
         if "Can't locate revision" in str(error):
             raise _newer(engine, str(error).rpartition(" ")[2].strip("'")) from None
         raise
-    except DBAPIError as error:
-        raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
 
 
 def migrate(connection: Connection) -> None:
@@ -94,9 +103,7 @@ def require_current(engine: Engine) -> None:
             "its database in dashfleet.toml; for a new fleet run dashfleet up or dashfleet setup first"
         )
     try:
-        with engine.connect() as connection:
-            has_version = inspect(connection).has_table("alembic_version")
-            found = connection.scalar(text("SELECT version_num FROM alembic_version")) if has_version else None
+        found = _revision(engine)
     except DBAPIError as error:
         raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
     if found is not None and found > newest_revision():
@@ -130,6 +137,12 @@ def shown_url(engine: Engine) -> str:
 def storable(text: str) -> str:
     """Return the text in a form for both databases: PostgreSQL rejects NUL, both reject a lone surrogate."""
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+def _revision(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        has_version = inspect(connection).has_table("alembic_version")
+        return connection.scalar(text("SELECT version_num FROM alembic_version")) if has_version else None
 
 
 def _sqlite(url: URL, *, read_only: bool) -> Engine:

@@ -6,13 +6,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
+import typer
 from command_line import dashfleet, refusal
 from servers import free_port
 from sqlalchemy import text
 
+import dashfleet as front
 from cli.up.installation import Installation, Options
 from runtime.settings.secret_files import write_secret
 from runtime.state_directory import StateDirectory
@@ -249,3 +252,16 @@ def test_a_state_directory_in_disorder_is_one_sentence(name: str, tmp_path: Path
     (tmp_path / name).write_text("not a directory")
     ports = ["--broker-port", str(free_port()), "--dashboard-port", str(free_port())]
     assert f"cannot write in {tmp_path}" in refusal("up", "--data", str(tmp_path), *ports)
+
+
+def test_each_command_and_group_is_listed_with_the_module_that_has_it() -> None:
+    def commands(only: str | None = None) -> set[str]:
+        return set(typer.main.get_command(front.application(only)).commands)  # type: ignore[attr-defined]
+
+    listed = {*front.GROUPS, *chain.from_iterable(front.COMMANDS.values())}
+    assert commands() == commands("no-command") == listed
+    for module, names in front.COMMANDS.items():
+        for name in names:
+            assert commands(name) == set(names), module
+    for name in front.GROUPS:
+        assert commands(name) == {name}

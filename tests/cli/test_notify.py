@@ -9,7 +9,7 @@ import pytest
 from service_stubs import HttpStub, http_stub
 from typer.testing import CliRunner
 
-from dashfleet import app
+import dashfleet
 from runtime.errors import UserError
 from schemas.database import engine
 
@@ -19,7 +19,7 @@ URL = "json://127.0.0.1:{port}/s3cr3t"
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("state")
-    assert CliRunner().invoke(app, ["setup", "--data", str(data)]).exit_code == 0
+    assert CliRunner().invoke(dashfleet.application(), ["setup", "--data", str(data)]).exit_code == 0
     return data
 
 
@@ -30,7 +30,7 @@ def stub() -> Iterator[HttpStub]:
 
 
 def notify(state: Path, *arguments: str, given: str | None = None) -> str:
-    done = CliRunner().invoke(app, ["notify", *arguments, "--data", str(state)], input=given)
+    done = CliRunner().invoke(dashfleet.application(), ["notify", *arguments, "--data", str(state)], input=given)
     if isinstance(done.exception, UserError):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -62,7 +62,7 @@ def test_a_destination_is_added_tested_listed_and_removed(state: Path, stub: Htt
 def test_a_test_that_is_not_accepted_exits_with_1_and_shows_the_answer(state: Path, stub: HttpStub) -> None:
     notify(state, "add", "broken", URL.format(port=stub.port), "--allow-private")
     stub.answer = lambda _: (403, {}, b"wrong token")
-    done = CliRunner().invoke(app, ["notify", "test", "broken", "--data", str(state)])
+    done = CliRunner().invoke(dashfleet.application(), ["notify", "test", "broken", "--data", str(state)])
     assert done.exit_code == 1
     assert "403" in done.stdout
     assert "wrong token" in done.stdout
@@ -75,7 +75,7 @@ def test_a_private_address_is_not_used_unless_the_owner_allows_it(state: Path, s
         notify(state, "add", "inside", URL.format(port=stub.port))
     assert json.loads(notify(state, "list", "--json")) == []
     notify(state, "add", "inside", f"json://localhost:{stub.port}/s3cr3t")
-    done = CliRunner().invoke(app, ["notify", "test", "inside", "--data", str(state)])
+    done = CliRunner().invoke(dashfleet.application(), ["notify", "test", "inside", "--data", str(state)])
     assert done.exit_code == 1
     assert "--allow-private" in done.stderr
     assert stub.received == []
@@ -139,7 +139,7 @@ def test_reports_go_to_mail_destinations_only(state: Path) -> None:
 
 def test_an_organisation_that_comes_again_under_the_name_of_a_removed_one_has_no_destinations(state: Path) -> None:
     def org(*arguments: str) -> None:
-        done = CliRunner().invoke(app, ["org", *arguments, "--data", str(state)])
+        done = CliRunner().invoke(dashfleet.application(), ["org", *arguments, "--data", str(state)])
         assert done.exit_code == 0, done.output
 
     org("add", "acme")
@@ -167,7 +167,9 @@ def test_a_database_that_another_program_has_locked_is_one_sentence(
     other = sqlite3.connect(state / file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
-        done = CliRunner().invoke(app, [*command, "--data", str(state)], input="pass phrase 17\npass phrase 17\n")
+        done = CliRunner().invoke(
+            dashfleet.application(), [*command, "--data", str(state)], input="pass phrase 17\npass phrase 17\n"
+        )
     finally:
         other.close()
     assert isinstance(done.exception, UserError), done.output

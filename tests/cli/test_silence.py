@@ -16,7 +16,9 @@ RUNNER = CliRunner()
 
 
 def run(fleet: Engine, *arguments: str) -> Result:
-    return RUNNER.invoke(dashfleet.app, [*arguments, "--database", fleet.url.render_as_string(hide_password=False)])
+    return RUNNER.invoke(
+        dashfleet.application(), [*arguments, "--database", fleet.url.render_as_string(hide_password=False)]
+    )
 
 
 def listed(fleet: Engine, *arguments: str) -> list[dict[str, Any]]:

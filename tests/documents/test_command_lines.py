@@ -146,7 +146,7 @@ def run(line: str) -> str:
     piped, _, target = piped.partition(" > ")
     program, *words = shlex.split(piped)
     assert program == "dashfleet", line
-    done = CliRunner().invoke(dashfleet.app, words, input=shlex.split(typed)[1] + "\n" if typed else "y\n")
+    done = CliRunner().invoke(dashfleet.application(), words, input=shlex.split(typed)[1] + "\n" if typed else "y\n")
     assert done.exit_code == 0, f"{line}: {done.output} {done.exception!r}"
     if target:
         Path(target).write_text(done.stdout)

@@ -42,7 +42,7 @@ def test_the_documents_in_docs_are_current(path: Path, document: dict[str, Any])
 
 @pytest.mark.parametrize(("name", "document"), [("asyncapi", DOCUMENT), ("jsonschema", SCHEMAS)])
 def test_the_command_prints_them(name: str, document: dict[str, Any]) -> None:
-    result = CliRunner().invoke(dashfleet.app, ["contract", "--format", name])
+    result = CliRunner().invoke(dashfleet.application(), ["contract", "--format", name])
     assert result.exit_code == 0
     assert json.loads(result.stdout) == document
 

@@ -109,7 +109,7 @@ def test_a_secret_is_a_file_that_the_service_is_given_and_never_a_variable(servi
 @pytest.mark.parametrize("service", sorted(set(PARTS) - {"setup"}))
 def test_every_command_and_option_exists(service: str) -> None:
     words = SERVICES[service]["command"]
-    command = typer.main.get_command(dashfleet.app).commands[words[0]]  # type: ignore[attr-defined]
+    command = typer.main.get_command(dashfleet.application()).commands[words[0]]  # type: ignore[attr-defined]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
 

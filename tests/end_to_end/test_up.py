@@ -102,9 +102,9 @@ class Up:
     def part(self, name: str) -> psutil.Process:
         """Return the process of a part."""
         assert self.process is not None
-        words = ["-m", "agent"] if name == "agent" else ["dashfleet", name]
+        words = {"dashfleet", name}, {"-m", name}  # an agent that was started again is `python -m agent`
         children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if set(words) <= set(child.cmdline()))
+        return next(child for child in children if any(each <= set(child.cmdline()) for each in words))
 
     def interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
         """Send Ctrl-C or another signal and wait until it has exited."""

@@ -33,7 +33,7 @@ Command = Any
 
 def commands(group: Command | None = None, prefix: str = "dashfleet") -> Iterator[tuple[str, Command]]:
     """Yield each command with its full name (`dashfleet token create`); a group only if it is also a command."""
-    root: Command = typer.main.get_command(dashfleet.app)
+    root: Command = typer.main.get_command(dashfleet.application())
     for name, command in (root if group is None else group).commands.items():
         nested = hasattr(command, "commands")
         if not nested or command.invoke_without_command:

@@ -21,13 +21,15 @@ def test_the_lists_of_a_machine_are_shown_worst_first_as_a_table_and_as_json(
 ) -> None:
     listed = {"web": UP, "db": DOWN, "\x1b[31mevil": {"health": None, "fields": {"state": "x\x1b", "ready": True}}}
     state(bench, speaker.facts("containers", listed, truncated=3), speaker.facts("services", nginx=UP))
-    (found,) = json.loads(RUNNER.invoke(dashfleet.app, ["facts", "attic", "containers", "--json", *url(fleet)]).stdout)
+    (found,) = json.loads(
+        RUNNER.invoke(dashfleet.application(), ["facts", "attic", "containers", "--json", *url(fleet)]).stdout
+    )
     assert (found["org"], found["machine"], found["kind"], found["truncated"]) == ("home", "attic", "containers", 3)
     assert [(key, item["health"]) for key, item in found["items"].items()][:2] == [("db", "critical"), ("web", "good")]
     assert found["items"]["db"]["fields"] == {"state": "exited", "cpu_percent": 0.0}
-    every = json.loads(RUNNER.invoke(dashfleet.app, ["facts", "attic", "--json", *url(fleet)]).stdout)
+    every = json.loads(RUNNER.invoke(dashfleet.application(), ["facts", "attic", "--json", *url(fleet)]).stdout)
     assert [each["kind"] for each in every] == ["containers", "services"]
-    table = RUNNER.invoke(dashfleet.app, ["facts", "attic", *url(fleet)])
+    table = RUNNER.invoke(dashfleet.application(), ["facts", "attic", *url(fleet)])
     assert table.exit_code == 0
     assert "state exited" in table.stdout
     assert table.stdout.index("exited") < table.stdout.index("running")
@@ -45,5 +47,5 @@ def test_an_unknown_machine_and_an_unknown_kind_are_errors_of_the_user(
         (["attic", "checks"], "it states containers"),
         (["attic", "containers", "--org", "office"], "it states nothing"),
     ):
-        result = RUNNER.invoke(dashfleet.app, ["facts", *words, *url(fleet)])
+        result = RUNNER.invoke(dashfleet.application(), ["facts", *words, *url(fleet)])
         assert said in str(result.exception)

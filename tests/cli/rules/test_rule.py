@@ -16,7 +16,9 @@ ADD = ("rule", "add", "hot", "--metric", "cpu_percent", "--above", "90", "--for"
 
 
 def run(fleet: Engine, *arguments: str) -> Result:
-    return RUNNER.invoke(dashfleet.app, [*arguments, "--database", fleet.url.render_as_string(hide_password=False)])
+    return RUNNER.invoke(
+        dashfleet.application(), [*arguments, "--database", fleet.url.render_as_string(hide_password=False)]
+    )
 
 
 def rules(fleet: Engine, *arguments: str) -> dict[str, dict[str, Any]]:

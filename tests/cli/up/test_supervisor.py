@@ -10,7 +10,8 @@ import pytest
 from waiting import wait_until
 
 from broker.client.transport import Backoff
-from cli.up.supervisor import ProcessSpec, SupervisedProcess, Supervisor
+from cli.up.forked_parts import ProcessSpec
+from cli.up.supervisor import SupervisedProcess, Supervisor
 from runtime.errors import UserError
 
 WAITS = "import signal,sys; print('ready: waiting', flush=True); signal.pause()"
@@ -147,7 +148,8 @@ def test_a_part_ends_when_its_supervisor_does(child: SupervisedProcess, tmp_path
         "while not stop.received: time.sleep(0.01)"
     )
     code = (
-        "import sys, os; from pathlib import Path; from cli.up.supervisor import ProcessSpec, SupervisedProcess\n"
+        "import sys, os; from pathlib import Path; from cli.up.forked_parts import ProcessSpec\n"
+        "from cli.up.supervisor import SupervisedProcess\n"
         f"spec = ProcessSpec('part', [sys.executable, '-c', {watches!r}])\n"
         f"child = SupervisedProcess(spec, Path({str(tmp_path)!r}), print)\n"
         "child.start()\n"

@@ -13,8 +13,10 @@ from pathlib import Path
 import agent.actions
 import agent.agent
 import agent.collectors
-from agent.__main__ import main
+from agent.__main__ import run
 from broker.client.transport import Backoff
+from runtime.process import inherited_settings
+from runtime.settings.agent import AgentSettings
 
 agent.actions.__path__.append(str(Path(__file__).parent / "actions"))
 agent.collectors.__path__[:] = [str(Path(__file__).parent / "collectors")]
@@ -24,4 +26,4 @@ vars(agent.agent).update(
 )
 if "FAKETIME_TIMESTAMP_FILE" in os.environ:  # libfaketime shifts the deadline of clock_nanosleep, not that of select
     time.sleep = lambda seconds: select.select([], [], [], float(seconds)) and None
-sys.exit(main())
+sys.exit(run(inherited_settings(AgentSettings)))

@@ -68,7 +68,18 @@ def test_labels_come_from_a_table_or_from_json_in_the_environment(
     write(tmp_path, '[agent.labels]\nrack = "b 3"\n')
     assert agent(tmp_path).labels == {"rack": "b 3"}
     monkeypatch.setenv("DASHFLEET_AGENT_LABELS", '{"site": "x"}')
-    assert agent(tmp_path).labels["site"] == "x"
+    assert agent(tmp_path).labels == {"rack": "b 3", "site": "x"}
+    monkeypatch.setenv("DASHFLEET_AGENT_LABELS", '{"rack": "c"}')
+    assert agent(tmp_path).labels == {"rack": "c"}
+
+
+def test_a_list_or_nothing_comes_from_json_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASHFLEET_AGENT_REBOOT_COMMAND", '["systemctl", "reboot"]')
+    monkeypatch.setenv("dashfleet_agent_org", "acme")
+    assert agent(tmp_path).reboot_command == ["systemctl", "reboot"]
+    assert agent(tmp_path).org == "acme"
+    monkeypatch.setenv("DASHFLEET_AGENT_REBOOT_COMMAND", "null")
+    assert agent(tmp_path).reboot_command is None
 
 
 def test_a_configuration_file_that_was_named_must_be_there(tmp_path: Path) -> None:

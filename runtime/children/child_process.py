@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
+from runtime.children.forked_process import ForkedProcess
+
 _LAST_LINES = 5
 _READ_SECONDS = 1.0
 
@@ -20,7 +22,8 @@ _READ_SECONDS = 1.0
 class ChildProcess:
     """A run of a program. `on_stderr` and `on_stdout` get lines, each in a thread.
 
-    Without `on_stdout` the child inherits standard output. Starting raises OSError.
+    Without `on_stdout` the child inherits standard output. `forked` is a child that is already there, in place of
+    `argv`. Starting raises OSError.
     """
 
     def __init__(
@@ -31,11 +34,12 @@ class ChildProcess:
         on_stderr: Callable[[str], None],
         on_stdout: Callable[[str], None] | None = None,
         environment: Mapping[str, str] | None = None,
+        forked: ForkedProcess | None = None,
     ) -> None:
         self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         """The last lines of standard error."""
         self._on_stderr = on_stderr
-        self._process = subprocess.Popen(
+        self._process = forked or subprocess.Popen(
             list(argv),
             stdin=subprocess.PIPE,
             stdout=None if on_stdout is None else subprocess.PIPE,

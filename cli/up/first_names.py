@@ -1,0 +1,4 @@
+"""Names of what `dashfleet up` creates first."""
+
+ORG = "home"
+ADMIN = "admin"

@@ -1,0 +1,1 @@
+"""Child processes: programs that are run, and copies of this process."""
