@@ -4,7 +4,7 @@ None of them is executed, loads a resource, or leaves its card.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from hostile import CORPUS, impostors
 from playwright.sync_api import Browser, Page, expect
 from screens import photograph, settled
 from sites import Site, now
-from visiting import PASSWORD, elsewhere
+from visiting import PASSWORD, Visitors, elsewhere
 from waiting import wait_until
 
 from broker.client.request_client import DASHBOARD
@@ -98,21 +98,27 @@ def url(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
         yield dashboard.url
 
 
+@pytest.fixture(scope="module")
+def visitors(browser: Browser, url: str) -> Iterator[Visitors]:
+    visitors = Visitors(browser, url)
+    yield visitors
+    visitors.close()
+
+
 @pytest.fixture
-def look(url: str, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Any]:
+def look(url: str, visit: Callable[..., Page]) -> Callable[..., Page]:
     """Open a page and check that no string was executed or left its card. At the end: no dialog, no foreign request."""
-    with request.getfixturevalue("visit_at")(browser, url) as visit:
 
-        def look(path: str, size: str = "desk", scheme: str = "light") -> Page:
-            page: Page = visit("/readyz", user="admin", scheme=scheme, size=SIZES[size])
-            page.add_init_script(COUNT_WHAT_RUNS)
-            page.goto(url + path)
-            expect(page.locator("h1, h2").first).to_be_visible()
-            settled(page)
-            harmless(page)
-            return page
+    def look(path: str, size: str = "desk", scheme: str = "light") -> Page:
+        page = visit("/readyz", user="admin", scheme=scheme, size=SIZES[size])
+        page.add_init_script(COUNT_WHAT_RUNS)
+        page.goto(url + path)
+        expect(page.locator("h1, h2").first).to_be_visible()
+        settled(page)
+        harmless(page)
+        return page
 
-        yield look
+    return look
 
 
 def harmless(page: Page) -> None:
@@ -130,7 +136,8 @@ def test_every_page_shows_them_as_text(look: Any, size: str) -> None:  # noqa: A
     for view, _show in discover(pages)[1:]:
         page = look(f"/{view.path}", size)
         photograph(page, f"hostile-{view.path}-{size}")
-    look("/?view=map", size)
+        page.close()  # an open page refreshes until the end, beside all others
+    look("/?view=map", size).close()
     page = look("/", size)
     photograph(page, f"hostile-fleet-{size}")
     expect(page.locator(".df-fleet tbody tr")).to_have_count(len(CORPUS))
