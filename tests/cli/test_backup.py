@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sqlite3
 import tarfile
 from contextlib import closing
@@ -23,15 +24,21 @@ def run(data: Path, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Path:
-    """A state directory with two organisations, a certificate, a user and settings."""
-    data = tmp_path / "server"
+@pytest.fixture(scope="module")
+def server_to_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory with two organisations, a certificate and settings."""
+    data = tmp_path_factory.mktemp("original") / "server"
     run(data, "tls", "fleet.example.org")
     run(data, "setup", "--server", SERVER, "--machine", "attic")
     run(data, "org", "add", "acme")
     (data / "dashfleet.toml").write_text("[dashboard]\nport = 8600\n")
     return data
+
+
+@pytest.fixture
+def server(server_to_copy: Path, tmp_path: Path) -> Path:
+    """A copy for one test, which may change it."""
+    return Path(shutil.copytree(server_to_copy, tmp_path / "server"))
 
 
 def files_of(data: Path) -> dict[str, bytes]:

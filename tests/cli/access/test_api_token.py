@@ -1,6 +1,7 @@
 """`dashfleet api-token`: output and exit codes."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from runtime.state_directory import StateDirectory
 
 
 @pytest.fixture
-def data(data: Path) -> Path:
+def data(data: Path, add_orgs: Callable[..., None]) -> Path:
     """Return a state directory with this organisation."""
-    dashfleet("org", "add", "home", "--data", str(data))
+    add_orgs("home")
     return data
 
 

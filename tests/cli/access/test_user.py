@@ -1,6 +1,7 @@
 """`dashfleet user`: output and exit codes, also at a terminal."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,9 @@ from runtime.state_directory import StateDirectory
 
 
 @pytest.fixture
-def data(data: Path) -> Path:
+def data(data: Path, add_orgs: Callable[..., None]) -> Path:
     """Return a state directory with the organisations of these users."""
-    for org in ("home", "acme"):
-        dashfleet("org", "add", org, "--data", str(data))
+    add_orgs("home", "acme")
     return data
 
 
