@@ -8,6 +8,7 @@ from dashboard.api.parameters import Parameters
 from dashboard.api.problem import not_found
 from schemas.database.paged.machine_pages import find_machine_state
 from schemas.database.queries.heartbeat import find_trouble
+from schemas.database.series.latest import read_latest
 
 
 class MachineParameters(Parameters):
@@ -17,12 +18,15 @@ class MachineParameters(Parameters):
 class ApiMachineDetails(ApiMachine):
     """A machine with its inventory. `info`: the last message Info of the contract; null if there was none.
 
+    `series`: its newest readings per device, by metric and device, of the time `series_as_of`; null if there are none.
     `created_at`: when the machine enrolled or was first heard. `trouble`: why no value is current; empty if all is
     well.
     """
 
     created_at: int
     info: dict[str, JsonValue] | None
+    series: dict[str, dict[str, float]]
+    series_as_of: int | None
     trouble: str
 
 
@@ -32,7 +36,14 @@ def read(request: ApiRequest, _parameters: MachineParameters) -> ApiMachineDetai
     if row is None:
         raise not_found("machine")
     trouble = find_trouble(request.engine, now=request.now)
-    more = {"created_at": row.created_at, "info": row.info, "trouble": trouble}
+    latest = read_latest(request.engine, request.org, [row.name]).get(row.name)
+    more = {
+        "created_at": row.created_at,
+        "info": row.info,
+        "series": {} if latest is None else latest.readings,
+        "series_as_of": None if latest is None else latest.as_of,
+        "trouble": trouble,
+    }
     return ApiMachineDetails.model_construct(**machine_fields(row, trouble), **more)
 
 

@@ -44,6 +44,7 @@ def _fill(fleet: Fleet, org: str, mark: str, *, number: int) -> None:
         fleet.samples(key, [NOW - 5000 * n for n in range(1, 4)], cpu_percent=10.0 * number, extra={mark: 5.0})
         fleet.hours(key, 3)
         fleet.stream(key, f"1-{number}0", highest_seq=number * 10)
+        fleet.facts(key, "containers", {f"{mark}-container": ("good", {"image": mark})})
         fleet.transition(key, NOW - HOUR, "online", "offline", "lost")
         fleet.alert(key, mark, NOW - 1000, title=mark, detail=mark, acknowledged_at=NOW, acknowledged_by=mark)
         fleet.alert(key, mark, NOW - 9000, ended_at=NOW - 8000, title=mark)
@@ -142,6 +143,7 @@ def test_what_belongs_to_another_organisation_is_answered_as_what_does_not_exist
         ("/machines/{}/history", MARK, "none"),
         ("/machines/{}/availability", MARK, "none"),
         ("/machines/{}/ledger", MARK, "none"),
+        ("/machines/{}/facts", MARK, "none"),
         ("/commands/{}", "2".rjust(32, "c"), "3".rjust(32, "c")),
     ):
         one, other = (

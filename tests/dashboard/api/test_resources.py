@@ -206,6 +206,22 @@ def test_the_ledger_has_every_stream_and_its_ranges(api: HttpApi, fleet: Fleet) 
     assert api.get("/machines/new/ledger")["streams"] == []
 
 
+def test_facts_are_lists_by_kind_the_worst_items_first(api: HttpApi, fleet: Fleet) -> None:
+    key = fleet.machine("a")
+    fleet.facts(key, "containers", {"web": ("good", {"image": "nginx"}), "db": ("critical", {"restarts": 7.0})})
+    fleet.facts(key, "mounts", {"/": (None, {"read_only": False})})
+    found = api.get("/machines/a/facts")
+    assert [(each["kind"], list(each["items"])) for each in found["facts"]] == [
+        ("containers", ["db", "web"]),
+        ("mounts", ["/"]),
+    ]
+    assert found["facts"][0]["items"]["db"]["health"] == "critical"
+    assert found["facts"][1]["items"]["/"]["fields"] == {"read_only": False}
+    assert [each["kind"] for each in api.get("/machines/a/facts", kind="mounts")["facts"]] == ["mounts"]
+    fleet.machine("new")
+    assert api.get("/machines/new/facts") == {"machine": "new", "facts": []}
+
+
 # Alerts, incidents, commands, changes
 
 

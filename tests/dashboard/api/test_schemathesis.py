@@ -50,6 +50,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         fleet.a_day(key, hours=1)
         fleet.hours(key, 48)
         fleet.stream(key, "1-90", highest_seq=100)
+        fleet.facts(key, "containers", {"web": ("good", {"image": "nginx", "restarts": 3.0, "paused": False})})
         fleet.alert(key, "cpu", fleet.now - 1000, value=97.0, unit="percent")
         fleet.alert(key, "disk", fleet.now - 5000, ended_at=fleet.now, acknowledged_at=1, acknowledged_by="ada")
         fleet.transition(key, fleet.now - 60_000, "online", "offline", "lost")
