@@ -12,8 +12,9 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Engine
@@ -43,6 +44,7 @@ _RETRY_SECONDS: Final = "5"
 _BEARER: Final = "bearer "
 _JSON: Final = "application/json"
 _METHODS: Final = ("GET", "HEAD")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,17 @@ class Gate:
     async def run(self, read: Callable[[], Response]) -> Response:
         """Return the response of `read`, which runs in a thread; a problem if it raises ProblemError."""
         try:
-            return await to_thread.run_sync(self._guarded, read, limiter=self._threads)
+            return await self.call(read)
         except ProblemError as error:
             return refuse(error)
+
+    async def call(self, read: Callable[[], T]) -> T:
+        """Return what `read` returns, which runs in a thread. Raises ProblemError, also for an error of a database."""
+        return await to_thread.run_sync(partial(_guarded, read), limiter=self._threads)
+
+    def now(self) -> int:
+        """Return the time in milliseconds."""
+        return self._services.clock.now()
 
     def admit(self, authorization: str, names: Mapping[str, str]) -> ApiRequest:
         """Return the request of a client that may make one now. Raises ProblemError."""
@@ -89,7 +99,7 @@ class Gate:
                 headers={"retry-after": str(seconds)},
             )
         now = self._services.clock.now()
-        return ApiRequest(self._services.engine, self._services.users, client.org, client.role, now, names)
+        return ApiRequest(self._services.engine, self._services.users, client.org, client.id, client.role, now, names)
 
     def authenticate(self, authorization: str) -> ApiClient:
         """Return the client with the token of this header. Raises ProblemError."""
@@ -106,16 +116,16 @@ class Gate:
             headers={"www-authenticate": 'Bearer realm="DashFleet"'},
         )
 
-    @staticmethod
-    def _guarded(read: Callable[[], Response]) -> Response:
-        try:
-            return read()
-        except SQLAlchemyError as error:
-            detail = "the database cannot be read now: try again later"
-            if is_exceeded(error):
-                detail = "the query exceeded its time limit: ask for less, such as a shorter range or fewer metrics"
-            retry = {"retry-after": _RETRY_SECONDS}
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=retry) from None
+
+def _guarded(read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except SQLAlchemyError as error:
+        detail = "the database cannot be read now: try again later"
+        if is_exceeded(error):
+            detail = "the query exceeded its time limit: ask for less, such as a shorter range or fewer metrics"
+        retry = {"retry-after": _RETRY_SECONDS}
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=retry) from None
 
 
 class Endpoint:

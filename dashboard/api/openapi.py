@@ -15,6 +15,7 @@ from schemas.contract.topics import ID_PATTERN, MACHINE_MAX_LENGTH
 
 _REFERENCE: Final = "#/components/schemas/"
 _PREFIX: Final = re.compile(r"^Api(?=[A-Z])")
+_EVENTS: Final = "/events"
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 _PLACES: Final[Mapping[str, dict[str, Any]]] = {
     "machine": {"type": "string", "pattern": ID_PATTERN, "maxLength": MACHINE_MAX_LENGTH},
@@ -44,7 +45,7 @@ def make_document(operations: Sequence[Operation]) -> dict[str, Any]:
         "info": {"title": "DashFleet HTTP API", "version": "1", "description": _DESCRIPTION},
         "servers": [{"url": API}],
         "security": [{"token": []}],
-        "paths": {each.path: {"get": _operation(each)} for each in operations},
+        "paths": {**{each.path: {"get": _operation(each)} for each in operations}, _EVENTS: {"get": _events()}},
         "components": {
             "schemas": schemas,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "An API token"}},
@@ -65,6 +66,20 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "200": {"description": "The answer", "headers": etag, "content": found},
             "304": {"description": "Not changed since the entity tag of If-None-Match", "headers": etag},
             **{status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)},
+        },
+    }
+
+
+def _events() -> dict[str, Any]:
+    last = {"name": "Last-Event-ID", "in": "header", "required": False, "schema": {"type": "string"}}
+    last["description"] = "The id of the last event that arrived: the stream goes on after it"
+    return {
+        "operationId": "streamEvents",
+        "summary": "Stream changes of presence, alerts, commands and incidents as server-sent events",
+        "parameters": [last],
+        "responses": {
+            "200": {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            **{status: {"$ref": f"#/components/responses/{status}"} for status in ("400", "401", "429", "503")},
         },
     }
 

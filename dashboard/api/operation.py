@@ -36,12 +36,14 @@ class ApiModel(BaseModel):
 class ApiRequest:
     """An authenticated request. `engine` is read-only and has a time limit, `now` is in milliseconds.
 
-    `names`: the values of the placeholders in the path, each an id of the contract or another word without a slash.
+    `token` is the key of its token. `names`: the values of the placeholders in the path, each an id of the contract or
+    another word without a slash.
     """
 
     engine: Engine
     users: UserAdministration
     org: str
+    token: int
     role: UserRole
     now: int
     names: Mapping[str, str]

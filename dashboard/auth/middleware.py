@@ -37,6 +37,7 @@ SIGN_OUT: Final = "/sign-out"
 WHO_AM_I: Final = "/whoami"
 READY: Final = "/readyz"
 API: Final = "/api/v1"
+API_EVENTS: Final = f"{API}/events"
 MACHINE_METRICS: Final = "/metrics/machines"
 BUNDLE: Final = "/bundle/"
 INSTALL_SCRIPTS: Final = ("/install.sh", "/install.ps1")

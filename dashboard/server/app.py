@@ -27,7 +27,7 @@ from dashboard import pages
 from dashboard.account import rendering
 from dashboard.account.account_page import AccountPage
 from dashboard.account.second_step import SecondStep
-from dashboard.api import application, machine_metrics, resources
+from dashboard.api import application, event_stream, machine_metrics, resources
 from dashboard.api.operation import discover as discover_operations
 from dashboard.api.request_limits import RequestLimits
 from dashboard.api.tokens import ApiTokens
@@ -138,7 +138,8 @@ def _middleware(settings: DashboardSettings, sessions: SignInSessions, sign_in: 
 
 
 def _for_programs(gate: application.Gate) -> list[BaseRoute]:
-    return [*application.routes(gate, discover_operations(resources)), *machine_metrics.routes(gate)]
+    operations = discover_operations(resources)
+    return [*event_stream.routes(gate), *application.routes(gate, operations), *machine_metrics.routes(gate)]
 
 
 def _services(settings: DashboardSettings, auth_database: Engine, sessions: SignInSessions, clock: Clock) -> Services:

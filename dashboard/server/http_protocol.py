@@ -4,7 +4,7 @@ Invariants:
 - Headers and body of a request arrive within REQUEST_SECONDS of its first byte, the first request of a connection
   within that time of the connection; otherwise the connection is closed, with 408 if nothing was answered yet.
 - A request that is broken off costs no traceback.
-- Responses and WebSockets have no limit here.
+- Responses and WebSockets have no limit here; streams of events end when the server stops, which waits for all others.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dashboard.auth.middleware import API_EVENTS
 
 REQUEST_SECONDS: Final = 20.0
 """Slow clients finish a form in this time; the forms have a shorter limit of their own (`dashboard.auth.forms`)."""
@@ -36,6 +38,12 @@ class TimedHttpProtocol(H11Protocol):
         """Handle data, and start the time limit of a request that has begun, or end that of one that is complete."""
         super().data_received(data)
         self._set_deadline()
+
+    def shutdown(self) -> None:
+        """Let the request end that is being answered; but a stream of events never ends by itself."""
+        super().shutdown()
+        if self.cycle is not None and str(self.cycle.scope["path"]).endswith(API_EVENTS):
+            self.transport.close()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand the connection over, without a time limit."""

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from dashboard.api import application, machine_metrics, resources
+from dashboard.api import application, event_stream, machine_metrics, resources
 from dashboard.api.application import ApiServices
 from dashboard.api.operation import discover
 from dashboard.api.request_limits import RequestLimits
@@ -20,6 +20,7 @@ from dashboard.auth.users import UserRole
 from runtime.clock import SystemClock
 
 PER_MINUTE = 1_000_000
+POLL_SECONDS = 0.02
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -50,7 +51,13 @@ class HttpApi:
             clock=clock,
         )
         gate = application.Gate(services)
-        app = Starlette(routes=[*application.routes(gate, discover(resources)), *machine_metrics.routes(gate)])
+        app = Starlette(
+            routes=[
+                *event_stream.routes(gate, poll_seconds=POLL_SECONDS),
+                *application.routes(gate, discover(resources)),
+                *machine_metrics.routes(gate),
+            ]
+        )
         return cls(app, TestClient(app), tokens)
 
     def token(self, org: str = "home", role: UserRole = UserRole.VIEWER, name: str = "") -> str:
