@@ -68,7 +68,7 @@ def metrics(info: Mapping[str, Any] | None) -> list[ExtraMetric]:
             str(each.get("unit", "")),
         )
         for each in described
-        if each["name"] not in VITALS
+        if each["name"] not in VITALS and each.get("location") != "series"
     ]
 
 

@@ -110,10 +110,10 @@ def draw_charts(context: PageContext, drawn: Sequence[Chart], period: Period, ma
         on_zoomed = partial(_zoomed, context)
         chart_range.draw(_RANGE_KEY, start=period.start, end=period.end, focus=focus, on_zoomed=on_zoomed)
         for chart in (chart for chart in drawn if chart.wide):
-            _chart(chart, period, marks)
+            draw_chart(chart, period, marks)
         with st.grid(3, min_column_width=340, key="machine_charts"):
             for chart in (chart for chart in drawn if not chart.wide):
-                _chart(chart, period, marks)
+                draw_chart(chart, period, marks)
 
 
 def marks(events: Sequence[Event]) -> list[ChartMark]:
@@ -158,7 +158,8 @@ def show(period: Period) -> None:
     st.session_state[REDRAW] = True
 
 
-def _chart(chart: Chart, period: Period, marks: Sequence[ChartMark]) -> None:
+def draw_chart(chart: Chart, period: Period, marks: Sequence[ChartMark] = ()) -> None:
+    """Draw a chart in a card."""
     scheme = st.context.theme.type
     frame = ChartFrame(
         period.start,

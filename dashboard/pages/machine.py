@@ -18,6 +18,7 @@ from dashboard.machine import charts as machine_charts
 from dashboard.machine import details, event_list, facts, gauges, history, period_row, problems
 from dashboard.page import dialog_steps, last_good, refresh, system_status
 from dashboard.page.page import Page, PageContext
+from dashboard.series import section as device_section
 from dashboard.widgets import charts, markup
 from schemas.contract.org_config import OrgConfig
 from schemas.contract.topics import is_id
@@ -59,6 +60,7 @@ def show(context: PageContext) -> None:
     refresh.auto_refresh(partial(_now, context, name), seconds=context.refresh_seconds, key="machine_now")
     period_row.draw(context, _("History"), export={"id": name})
     refresh.auto_refresh(partial(_history, context, name), seconds=context.refresh_seconds, key="machine_history")
+    refresh.auto_refresh(partial(_devices, context, name), seconds=context.refresh_seconds, key="machine_devices")
     refresh.auto_refresh(partial(section.draw, context, name), seconds=context.refresh_seconds, key="machine_facts")
     refresh.auto_refresh(partial(_details, context, name), seconds=context.refresh_seconds, key="machine_details")
 
@@ -147,6 +149,14 @@ def _history(context: PageContext, name: str) -> None:
     for row in _machine(context, name) or ():
         if settings is not None:
             history.draw(context, row, settings[1], _marked_events(context, name))
+
+
+def _devices(context: PageContext, name: str) -> None:
+    """Draw the devices of the machine, which refresh."""
+    settings = _settings(context)
+    for row in _machine(context, name) or ():
+        if settings is not None:
+            device_section.draw(context, row, settings[1])
 
 
 def _marked_events(context: PageContext, name: str) -> Sequence[Event]:

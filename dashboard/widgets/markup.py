@@ -168,6 +168,19 @@ def listing(label: str, heads: Iterable[str], rows: Iterable[tuple[str, Word, It
     )
 
 
+def readings(name: str, heads: Iterable[str], rows: Iterable[tuple[str, Iterable[str]]]) -> str:
+    """Return a table of devices with a value in each further column. `name`: of the kind of devices."""
+    head = "".join(f'<th scope="col"><span>{escape(each)}</span></th>' for each in [name, *heads])
+    lines = "".join(
+        f'<tr><th scope="row">{escape(device)}</th>{"".join(f"<td>{escape(each)}</td>" for each in values)}</tr>'
+        for device, values in rows
+    )
+    return (
+        f'<div class="df-scroll df-listing df-readings" tabindex="0" role="region" aria-label="{escape(name)}">'
+        f'<table class="df-fleet"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+    )
+
+
 def comparison(heads: Iterable[str], rows: Iterable[tuple[str, str, str, Word]]) -> str:
     """Return a table that compares two values: a name, both values, and a label for their difference."""
     head = "".join(f'<th scope="col">{escape(each)}</th>' for each in heads)

@@ -36,8 +36,8 @@ _COLOURS: Final = {
     "sidebar.secondaryBackgroundColor": ("#eef1f6", "#1d2532"),
     "sidebar.borderColor": ("#dfe3ea", "#2a3342"),
     "chartCategoricalColors": (
-        ["#2f5fd0", "#0a8f7a", "#b0521b", "#7a4fc9", "#b3306a", "#5d6b1b"],
-        ["#7aa5ff", "#4fd1b5", "#f0a163", "#b79cff", "#f58ab6", "#c3d16a"],
+        ["#2f5fd0", "#0a8f7a", "#b0521b", "#7a4fc9", "#b3306a", "#5d6b1b", "#00718f", "#7d6200", "#b3372a", "#44546a"],
+        ["#7aa5ff", "#4fd1b5", "#f0a163", "#b79cff", "#f58ab6", "#c3d16a", "#6fd3f2", "#e6c84f", "#ff9c8f", "#aab8cc"],
     ),
 }
 """Of the light and of the dark scheme."""

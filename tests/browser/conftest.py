@@ -18,7 +18,7 @@ from playwright.sync_api import (
     Dialog,
     Page,
 )
-from seeding import ACTIONS, INFO, Fleet
+from seeding import ACTIONS, INFO, SERIES_METRICS, Fleet
 from visiting import PASSWORD, Scheme, Size, Visitors
 
 from broker.client.request_client import DASHBOARD
@@ -54,8 +54,13 @@ def seeded(directory: Path) -> Fleet:
     fleet.minutes(busy, [40.0 + 2 * minute if not 10 <= minute < 16 else None for minute in range(30)])
     fleet.machine("db-02", info=able, hostname="db-02.example.org", cpu_percent=88.0, memory_percent=81.0, os="Ubuntu")
     full = fleet.machine(
-        "nas", info={**INFO, "actions": ACTIONS[:2]}, disk_percent=98.6, os="FreeBSD", os_version="14.1"
+        "nas",
+        info={**INFO, "actions": ACTIONS[:2], "metrics": SERIES_METRICS},
+        disk_percent=98.6,
+        os="FreeBSD",
+        os_version="14.1",
     )
+    fleet.series(full)
     fleet.machine("till-7", hostname="kassa7", presence="offline", reason="lost", since_at=fleet.now - 14_400_000)
     fleet.machine("build-3", presence="stale", since_at=fleet.now - 70_000, last_seen_at=fleet.now - 90_000)
     fleet.machine("unsure", verified=False)

@@ -6,6 +6,26 @@ from collections.abc import Iterator
 from schemas.fleet.history import MINUTE
 from schemas.series.sample_block import SeriesSample
 
+SERIES_METRICS = [
+    {**each, "location": "series"}
+    for each in (
+        {"name": "disk_used_percent", "unit": "percent", "title": "Disk", "device": "mount"},
+        {"name": "disk_read_bytes", "unit": "bytes", "title": "Read", "device": "disk", "kind": "counter"},
+        {"name": "disk_written_bytes", "unit": "bytes", "title": "Written", "device": "disk", "kind": "counter"},
+        {"name": "cpu_core_percent", "unit": "percent", "title": "Core", "device": "core"},
+        {
+            "name": "network_received_bytes",
+            "unit": "bytes",
+            "title": "Received",
+            "device": "interface",
+            "kind": "counter",
+        },
+        {"name": "network_sent_bytes", "unit": "bytes", "title": "Sent", "device": "interface", "kind": "counter"},
+        {"name": "sensor_celsius", "unit": "celsius", "title": "Sensor", "device": "sensor"},
+    )
+]
+"""Descriptions of the metrics of `Devices`, as in `Info`."""
+
 
 class Devices:
     """The devices of a machine: mounts, cores, interfaces, disks, sensors."""

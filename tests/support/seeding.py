@@ -1,9 +1,12 @@
 """Test data in the fleet database: machines, their states and histories, as the ingestor writes them."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from readings import SERIES_METRICS as SERIES_METRICS
+from readings import Devices
 from sqlalchemy import CursorResult, Engine, insert, select, update
 
 from ingestor.domain.batch import Arrived
@@ -207,6 +210,22 @@ class Fleet:
             network_sent_bytes=lambda i: i * 400_000,
             extra=lambda i: {"fan_rpm": 1100 + 90 * math.sin(i / 300), "queue_bytes": 4e7 + (i % 1000) * 5e4},
         )
+
+    def series(self, machine_id: int, minutes: int = 60) -> None:
+        """Give a machine readings of many devices, one a minute until now; its `info` has to describe them."""
+        devices = Devices(machine_id)
+        rows = [
+            {
+                "machine_id": machine_id,
+                "at": self.now - MINUTE * age,
+                "stream_number": 1,
+                "seq": minutes - age,
+                "readings": json.dumps(devices.read()),
+            }
+            for age in range(minutes, 0, -1)
+        ]
+        with self.engine.begin() as connection:
+            connection.execute(insert(tables.series_sample), rows)
 
     def minutes(self, machine_id: int, cpu: Sequence[float | None]) -> None:
         """Insert the last whole minutes with these CPU percentages, oldest first; no row for None."""

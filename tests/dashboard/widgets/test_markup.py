@@ -24,6 +24,7 @@ PIECES: dict[str, Callable[[], str]] = {
     "facts": lambda: markup.facts([(HOSTILE, HOSTILE)]),
     "settings": lambda: markup.settings([(HOSTILE, HOSTILE, True, ""), (HOSTILE, HOSTILE, False, HOSTILE)]),
     "timeline": lambda: markup.timeline([(HOSTILE, WORD, HOSTILE)]),
+    "readings": lambda: markup.readings(HOSTILE, [HOSTILE], [(HOSTILE, [HOSTILE])]),
     "comparison": lambda: markup.comparison([HOSTILE], [(HOSTILE, HOSTILE, HOSTILE, WORD)]),
     "listing": lambda: markup.listing(HOSTILE, [HOSTILE], [(HOSTILE, WORD, [HOSTILE])]),
     "empty": lambda: markup.empty(HOSTILE, HOSTILE),
