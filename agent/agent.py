@@ -18,6 +18,7 @@ from agent.activity_log import ActivityLog
 from agent.collection.detail_runner import DetailRunner
 from agent.collection.sample_runner import CollectorRunner
 from agent.configuration import Configuration
+from agent.host.file_system import FULLEST
 from agent.inventory import inventory
 from agent.orders.executor import Executor
 from agent.outbox.delivery import SampleDelivery
@@ -215,7 +216,7 @@ class Agent:
         """Return what `info` says of changing things: when that changes, `info` is published again."""
         orders = self._executor and (self._executor.keys.ids, self._executor.configuration.version)
         # Of what was cut only the collectors' names: numbers of devices change all the time.
-        return orders, self._details and (self._details.names, self._details.truncated.keys())
+        return orders, FULLEST.path, self._details and (self._details.names, self._details.truncated.keys())
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -251,7 +252,6 @@ class Agent:
         self._publish_info()
 
     def _publish_info(self) -> None:
-        self._announced = self._to_announce()
         info = inventory(
             self._settings,
             session=self._sessions.current,
@@ -264,6 +264,7 @@ class Agent:
             **({} if self._details is None else _series_fields(self._details)),
             **({} if self._executor is None else self._executor.facts()),
         )
+        self._announced = self._to_announce()
         self._publish(topics.INFO, info.encode())
 
     def _handle_message(self, message: Message) -> None:

@@ -8,7 +8,10 @@ from schemas.contract.messages import Metric
 
 
 class Disk(Collector):
-    """The file system at `disk_path`, as `df` counts it: space reserved for root is neither used nor free."""
+    """The fullest local file system, or that at `disk_path`, as `df` counts it.
+
+    Space reserved for root is neither used nor free.
+    """
 
     metrics = (
         Metric(name="disk_percent", unit="percent", title="Disk"),

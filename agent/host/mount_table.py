@@ -37,6 +37,28 @@ class Mount(NamedTuple):
         return self.type in _LOCAL
 
 
+class MountUsage(NamedTuple):
+    """Bytes in total and in use, and their share as `df` counts it, without space that is reserved for root."""
+
+    total: int
+    used: int
+    percent: float
+    free_inodes: int | None
+
+
+def usage_of(point: str) -> MountUsage:
+    """Return the usage of the file system at a mount point. Raises OSError; may hang if that is dead."""
+    if not hasattr(os, "statvfs"):
+        found = psutil.disk_usage(point)
+        return MountUsage(found.total, found.used, found.percent, None)
+    found = os.statvfs(point)
+    used = found.f_blocks - found.f_bfree
+    usable = used + found.f_bavail
+    percent = 100 * used / usable if usable else 0.0
+    inodes = found.f_favail if found.f_files else None  # btrfs and vfat have no fixed number
+    return MountUsage(found.f_blocks * found.f_frsize, used * found.f_frsize, min(100.0, percent), inodes)
+
+
 def mounts() -> list[Mount]:
     """Return all mounts, the latest of each mount point."""
     lines = read_text(MOUNTS_FILE).splitlines()

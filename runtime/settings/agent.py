@@ -30,7 +30,9 @@ class AgentSettings(ClientSettings):
         60.0, description="Time between two readings of devices (mounts, interfaces, containers) and lists"
     )
     labels: Labels = Field(default_factory=dict, description="Labels to group machines by")
-    disk_path: Path = Field(Path("/"), description="File system whose usage is reported as the disk vital")
+    disk_path: Path | None = Field(
+        None, description="File system whose usage is reported as the disk vital; the fullest local one if unset"
+    )
     collectors_off: list[MetricName] = Field(
         default_factory=list, description="Collectors to switch off, by name (docs/collectors.md)"
     )

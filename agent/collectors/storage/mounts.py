@@ -1,26 +1,14 @@
 """Mounted file systems."""
 
-import os
-from typing import NamedTuple
-
-import psutil
-
 from agent.collector import DetailCollector, Details, Item
 from agent.host.calls.each_in_time import EachInTime
-from agent.host.mount_table import Mount, each_device_once, mounts
+from agent.host.mount_table import Mount, MountUsage, each_device_once, mounts, usage_of
 from agent.host.selection import Selection
 from runtime.settings.agent import AgentSettings
 from schemas.contract.facts import FactValue
 from schemas.contract.messages import Metric
 
 STATVFS_SECONDS = 1.0
-
-
-class _Usage(NamedTuple):
-    total: int
-    used: int
-    percent: float
-    free_inodes: int | None
 
 
 class Mounts(DetailCollector):
@@ -43,7 +31,7 @@ class Mounts(DetailCollector):
     def __init__(self, settings: AgentSettings) -> None:
         super().__init__(settings)
         self._selection = Selection(settings.mounts)
-        self._usage = EachInTime(_usage, STATVFS_SECONDS)
+        self._usage = EachInTime(usage_of, STATVFS_SECONDS)
 
     def present(self) -> bool:
         """Return True everywhere: each machine has a file system."""
@@ -58,12 +46,12 @@ class Mounts(DetailCollector):
         details = Details(facts={"mounts": {}})
         for point in sorted(once, key=lambda point: -_fullness(usage[point])):
             found = usage[point]
-            if isinstance(found, _Usage) and not found.total:
+            if isinstance(found, MountUsage) and not found.total:
                 continue  # has no size, such as /proc
             self._add(details, once[point], found)
         return details
 
-    def _add(self, details: Details, mount: Mount, usage: _Usage | OSError) -> None:
+    def _add(self, details: Details, mount: Mount, usage: MountUsage | OSError) -> None:
         fields: dict[str, FactValue] = {"file_system": mount.type, "device": mount.source, "read_only": mount.read_only}
         if isinstance(usage, OSError):
             state = "no answer" if isinstance(usage, TimeoutError) else usage.strerror or "cannot be read"
@@ -76,17 +64,5 @@ class Mounts(DetailCollector):
         details.facts["mounts"][mount.point] = Item({**fields, "size_bytes": usage.total})
 
 
-def _usage(point: str) -> _Usage:
-    if not hasattr(os, "statvfs"):
-        found = psutil.disk_usage(point)
-        return _Usage(found.total, found.used, found.percent, None)
-    found = os.statvfs(point)
-    used = found.f_blocks - found.f_bfree
-    usable = used + found.f_bavail
-    percent = 100 * used / usable if usable else 0.0
-    inodes = found.f_favail if found.f_files else None  # btrfs and vfat have no fixed number
-    return _Usage(found.f_blocks * found.f_frsize, used * found.f_frsize, min(100.0, percent), inodes)
-
-
-def _fullness(usage: _Usage | OSError) -> float:
+def _fullness(usage: MountUsage | OSError) -> float:
     return 101.0 if isinstance(usage, OSError) else usage.percent

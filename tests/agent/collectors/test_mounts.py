@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from agent.collector import Details
-from agent.collectors.storage import mounts as module
 from agent.collectors.storage.mounts import Mounts
 from agent.host import mount_table
 from agent.host.calls import each_in_time
+from agent.host.mount_table import MountUsage
 from runtime.settings.agent import AgentSettings
 
 SERVER = """\
@@ -63,8 +63,8 @@ def collector_of(*patterns: str) -> Mounts:
     return Mounts(AgentSettings(data=Path("unused"), machine="attic", mounts=list(patterns)))
 
 
-def usage(percent: float = 50.0, inodes: int | None = 7) -> Callable[[str], module._Usage]:
-    return lambda _point: module._Usage(1000, 500, percent, inodes)
+def usage(percent: float = 50.0, inodes: int | None = 7) -> Callable[[str], MountUsage]:
+    return lambda _point: MountUsage(1000, 500, percent, inodes)
 
 
 def points(*patterns: str) -> set[str]:
@@ -133,7 +133,7 @@ def test_a_file_system_that_hangs_costs_its_own_values_and_one_thread_until_it_a
     table(SERVER)
     calls: list[str] = []
 
-    def statvfs(point: str) -> module._Usage:
+    def statvfs(point: str) -> MountUsage:
         calls.append(point)
         if point == "/mnt/nas":
             dead.wait(60)
