@@ -2,17 +2,15 @@
 
 import fcntl
 import os
-import pty
-import select
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from servers import require_program
+from terminals import at_terminal
 from waiting import wait_until
 
 CACHE = Path("/var/cache/dashfleet-tests")
@@ -58,19 +56,7 @@ class CleanMachine:
 
     def at_a_terminal(self, *words: str, typing: Sequence[str], seconds: float = 120.0) -> tuple[int, str]:
         """Run a command on a terminal and type a line at each prompt; return its exit code and its output."""
-        pid, ours = pty.fork()
-        if pid == 0:
-            os.execvp("nsenter", self.argv(*words))  # noqa: S606
-        shown, waiting, deadline = "", list(typing), time.monotonic() + seconds
-        with suppress(OSError):  # the command has exited
-            while time.monotonic() < deadline:
-                if not select.select([ours], [], [], 0.5)[0]:
-                    continue
-                shown += os.read(ours, 4096).decode(errors="replace")
-                if waiting and shown.endswith(": "):
-                    os.write(ours, f"{waiting.pop(0)}\n".encode())
-        os.close(ours)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
+        return at_terminal(self.argv(*words), typing=typing, seconds=seconds)
 
     def files(self, *, details: bool = False) -> set[str]:
         """Return all files, without what a running system itself writes; with `details`, also size, owner and time."""

@@ -27,10 +27,13 @@ class LayeredRoot:
         for name in ("root", "changes", "work"):
             (directory / name).mkdir()
 
+    def argv(self, *words: str) -> list[str]:
+        """Return the argv of a program in this root."""
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", _ENTER, "sh", str(self._place), *words]
+
     def run(self, *words: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _ENTER, "sh", str(self._place), *words]
         done = subprocess.run(
-            argv,
+            self.argv(*words),
             input=typed,
             capture_output=True,
             text=True,
