@@ -5,7 +5,7 @@ Invariants:
 - The first list of a kind is an inventory: nothing in it is a change.
 - An item of a list with omitted items may exist without being in it: only complete lists show that items appear or
   disappear.
-- Numbers vary all the time. A change is one of the health, a text or a flag.
+- Numbers vary all the time, and so does the output of a program. A change is one of the health, another text or a flag.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from ingestor.domain.machine import Machine
-from schemas.contract.facts import Fact, FactsMessage, FactValue
+from schemas.contract.facts import NOT_COMPARED, Fact, FactsMessage, FactValue
 
 DIGEST_BYTES = 16
 TEXT_KEPT = 100
@@ -115,10 +115,10 @@ def compare(stored: Mapping[str, StoredFact], received: ReceivedFacts) -> Differ
 
 
 def _change(key: str, before: StoredFact, after: Fact) -> FactChange | None:
-    """Return the change of an item; None if only numbers differ."""
+    """Return the change of an item; None if only numbers and outputs differ."""
     earlier, later = _kept(before.fields), _kept(after.fields)
     differing = [name for name in {**earlier, **later} if before.fields.get(name) != after.fields.get(name)]
-    if not differing and before.health == after.health:
+    if not set(differing) - {NOT_COMPARED} and before.health == after.health:
         return None
     old, new = ({name: some[name] for name in differing if name in some} for some in (earlier, later))
     return FactChange(key, "changed", before.health, after.health, old, new)

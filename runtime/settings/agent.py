@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from runtime.settings.check_program import CheckProgram
 from runtime.settings.client import ClientSettings
 from runtime.settings.part_settings import MachineId, OrgId, Seconds
 from schemas.actions.named_commands import CommandLine
@@ -62,6 +63,12 @@ class AgentSettings(ClientSettings):
     )
     process_arguments: bool = Field(
         False, description="Report the arguments of the top processes too, which may contain passwords"
+    )
+    checks: Annotated[dict[CommandName, CheckProgram], Field(max_length=64)] = Field(
+        default_factory=dict, description="Checks by name: programs that are run regularly (docs/checks.md)"
+    )
+    check_files: Path | None = Field(
+        None, description="Directory with readings in text files, as of node_exporter's textfile collector"
     )
     ignored_sensors: list[str] = Field(
         default_factory=list,

@@ -28,6 +28,9 @@ FactKey = Annotated[Line, Field(min_length=1, max_length=200)]
 FactValue = Text | bool | Reading | None
 Judgement = Literal["good", "fair", "critical", "unknown"]
 
+NOT_COMPARED: Final = "output"
+"""Field with the output of a program, such as a check's. It varies, so a difference in it alone is not a change."""
+
 RANKS: Final[Mapping[str | None, int]] = {"critical": 0, "fair": 1, "unknown": 2, "good": 3, None: 4}
 """Place of an item by its health: the worst first. Where not all are shown or sent, the last are left out."""
 

@@ -27,6 +27,7 @@ need shellcheck shellcheck
 need debootstrap debootstrap
 need systemd-container systemd-nspawn
 need curl curl
+need monitoring-plugins-basic /usr/lib/nagios/plugins/check_load
 
 modules() { # of node: foreign clients of the brokers
     cd "$(dirname "$0")/node"

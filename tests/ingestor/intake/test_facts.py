@@ -26,6 +26,14 @@ def test_numbers_change_the_item_but_record_nothing_and_keep_the_time_since_whic
     assert changes(fleet) == []
 
 
+def test_the_output_of_a_program_is_recorded_with_a_change_but_is_none_itself(
+    bench: Bench, speaker: Speaker, fleet: Engine
+) -> None:
+    for health, output in (("good", "load 1"), ("good", "load 2"), ("critical", "load 9"), ("critical", "load 8")):
+        state(bench, speaker.facts("checks", load={"health": health, "fields": {"state": "up", "output": output}}))
+    assert changes(fleet) == [("load", "changed", {"output": "load 2"}, {"output": "load 9"})]
+
+
 def test_repetitions_older_messages_and_older_sessions_change_nothing(
     bench: Bench, make_bench: Callable[[], Bench], speaker: Speaker, fleet: Engine
 ) -> None:

@@ -1,0 +1,1 @@
+"""Checks that the owner of a machine adds: running programs, reading their output, and text files."""
