@@ -87,7 +87,7 @@ def page(report: Report) -> str:
             _health(report),
             _consumers(report.machines),
             _disks(report.machines),
-            _completeness(report.machines),
+            _completeness(report),
         ],
         width=charts.WIDTH,
         height=charts.HEIGHT,
@@ -221,7 +221,8 @@ def _disks(machines: Sequence[MachineSummary]) -> ReportSection:
     )
 
 
-def _completeness(machines: Sequence[MachineSummary]) -> ReportSection:
+def _completeness(report: Report) -> ReportSection:
+    machines = report.machines
     titles = {
         "expected": _("Expected"),
         "stored": _("Stored"),
@@ -238,17 +239,24 @@ def _completeness(machines: Sequence[MachineSummary]) -> ReportSection:
     total = Ledger()
     for name in titles:
         setattr(total, name, sum(getattr(each.ledger, name) for each in machines))
+    figures = _(
+        "The report covers {samples} samples. The other figures are totals since each machine's first sample: "
+        "{expected} expected, {stored} stored, {dropped} dropped by a full outbox, {waiting} buffered on agents, "
+        "{lost} lost.",
+        samples=text.count(sum(each.samples for each in machines)),
+        **{name: text.count(getattr(total, name)) for name in titles if name not in ("late", "rejected")},
+    )
+    seconds = report.not_listening_seconds
+    listening = (
+        _("During {time} of this period the server could not listen.", time=text.duration(seconds))
+        if seconds
+        else _("The server could listen during the whole period.")
+    )
     most_lost = sorted(machines, key=lambda each: (-each.ledger.lost, -each.ledger.dropped, each.name))
     return ReportSection(
         "completeness",
         _("Completeness"),
-        _(
-            "The report covers {samples} samples. The other figures are totals since each machine's first sample: "
-            "{expected} expected, {stored} stored, {dropped} dropped by a full outbox, {waiting} buffered on agents, "
-            "{lost} lost.",
-            samples=text.count(sum(each.samples for each in machines)),
-            **{name: text.count(getattr(total, name)) for name in titles if name not in ("late", "rejected")},
-        ),
+        f"{figures} {listening}",
         [_by_machine(_("Samples by machine, the most lost first"), most_lost, columns, len(columns))],
     )
 

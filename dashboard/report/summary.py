@@ -18,6 +18,7 @@ from schemas.database.queries.incidents import BLIND, list_incidents_within
 from schemas.database.queries.machines import read_ledgers
 from schemas.database.queries.settings import read_settings
 from schemas.fleet.availability import Availability, Span, measure_availability, presence_at
+from schemas.fleet.completeness import not_listening_seconds
 from schemas.fleet.forecast import DAY, Forecast, forecast_disk
 from schemas.fleet.health import health
 from schemas.fleet.ledger import Ledger
@@ -73,13 +74,17 @@ class MachineSummary:
 
 @dataclass(slots=True)
 class Report:
-    """The content of a report. `days` counts the machines' hours by status, by day."""
+    """The content of a report. `days` counts the machines' hours by status, by day.
+
+    `not_listening_seconds` is the time of the period during which the server could not listen.
+    """
 
     org: str
     within: Span
     made_at: int
     machines: list[MachineSummary]
     incidents: list[Row[Any]]
+    not_listening_seconds: float = 0.0
     days: dict[int, Counter[str]] = field(default_factory=dict)
 
 
@@ -106,7 +111,8 @@ def gather(
         there = measure_availability(since, went, within=within, blind=blind)
         ledger = ledgers.get(row.id, Ledger())
         machines[row.id] = MachineSummary(row.name, row.hostname or row.name, row.health_status, there, ledger)
-    report = Report(org_name, within, now, list(machines.values()), incidents)
+    deaf = not_listening_seconds(blind, within)
+    report = Report(org_name, within, now, list(machines.values()), incidents, deaf)
     thresholds = read_settings(engine, org_name)[0].thresholds
     for some in report_queries.read_hours(engine, org_name, within):
         for row in some:

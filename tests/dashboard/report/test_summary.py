@@ -123,8 +123,15 @@ def test_the_server_was_blind_and_nobody_is_blamed_for_it(fleet: Fleet) -> None:
     fleet.transition(key, fleet.now - 40 * DAY, "unknown", "online", "connected")
     fleet.transition(key, fleet.now - 60_000, "online", "offline", "silent")
     fleet.incident("blind", ended_at=fleet.now)
-    (machine,) = gathered(fleet).machines
-    assert machine.availability.share == 1.0
+    report = gathered(fleet)
+    assert report.machines[0].availability.share == 1.0
+    assert report.not_listening_seconds == 60.0
+    assert "During 1 min of this period the server could not listen." in page(report)
+
+
+def test_a_server_that_could_listen_all_the_time_says_so(fleet: Fleet) -> None:
+    fleet.machine("attic")
+    assert "The server could listen during the whole period." in page(gathered(fleet))
 
 
 def test_the_file_asks_nothing_of_anybody_and_believes_nobody(fleet: Fleet) -> None:
