@@ -47,6 +47,12 @@ class DetailRound:
         self.current = None
         self.done = True
 
+    def hand_over(self) -> list[DetailCollector]:
+        """Return those that have not begun, for another round; the collector that runs ends this one."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            return waiting
+
     def abandon(self) -> list[DetailCollector]:
         """Ignore the collector that runs, and return those that have not begun."""
         with self._lock:

@@ -4,7 +4,8 @@ Invariants:
 - No sample waits for a detail collector. What is not ready travels with the next sample.
 - A collector that raises, returns nonsense or takes longer than its time limit loses its own values only, and is
   counted. One that hangs is left alone in its thread until it returns, and is not called again before.
-- One collector runs at a time, so that a round costs one thread and no peak of load.
+- One collector runs at a time, so that a round costs one thread and no peak of load. Only one that still runs when the
+  next round begins runs beside it, and delays no other.
 - Facts of a kind stay until their collector states others, is switched off or finds nothing any more.
 """
 
@@ -58,7 +59,7 @@ class DetailRunner:
         self._clock = clock
         self._publisher = publisher
         self._start = start
-        self._round: DetailRound | None = None
+        self._rounds: list[DetailRound] = []
         self._hanging: list[DetailRound] = []
         self._finished: deque[Finished] = deque()
         self._due_at: dict[str, float] = {}
@@ -117,12 +118,12 @@ class DetailRunner:
         if now < self._schedule.begins_at(sample_due_at):
             return
         self._schedule.begun(sample_due_at)
-        if self._round is not None:  # still running: those that wait in it are not called a second time
-            return
         self._hanging = [each for each in self._hanging if not each.done]
         hanging = [each.current for each in self._hanging]
         self.failures.update(name_of(each) for each in hanging if each is not None)
-        due = [each for each in self._collectors if each not in hanging and self._is_due(each, now)]
+        waiting = [collector for each in self._rounds for collector in each.hand_over()]
+        busy = [*hanging, *(each.current for each in self._rounds)]
+        due = [each for each in self._collectors if each not in busy and (self._is_due(each, now) or each in waiting)]
         self._run(due)
 
     def take(self) -> Series:
@@ -149,26 +150,26 @@ class DetailRunner:
         return True
 
     def _run(self, collectors: Iterable[DetailCollector]) -> None:
-        self._round = DetailRound(list(collectors), self._finished, self._clock.monotonic)
+        begun = DetailRound(list(collectors), self._finished, self._clock.monotonic)
         try:
-            self._start(self._round.run)
+            self._start(begun.run)
         except RuntimeError as error:  # the system permits no further thread
             log.warning("cannot collect details: %s", error)
-            self.failures.update(map(name_of, self._round.abandon()))
-            self._round = None
+            self.failures.update(map(name_of, begun.abandon()))
+        else:
+            self._rounds.append(begun)
 
     def _check_time_limit(self) -> None:
-        running = self._round
-        if running is None or running.done:
-            self._round = None
-            return
-        current, since = running.current, running.since
-        if current is None or self._clock.monotonic() - since <= current.timeout_seconds:
-            return
-        log.warning("collector %s takes longer than %s s", name_of(current), current.timeout_seconds)
-        self.failures[name_of(current)] += 1
-        self._hanging.append(running)
-        self._run(running.abandon())
+        self._rounds = [each for each in self._rounds if not each.done]
+        for running in list(self._rounds):
+            current, since = running.current, running.since
+            if current is None or self._clock.monotonic() - since <= current.timeout_seconds:
+                continue
+            log.warning("collector %s takes longer than %s s", name_of(current), current.timeout_seconds)
+            self.failures[name_of(current)] += 1
+            self._rounds.remove(running)
+            self._hanging.append(running)
+            self._run(running.abandon())
 
     def _accept(self) -> None:
         while self._finished:

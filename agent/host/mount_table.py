@@ -83,8 +83,9 @@ def _parsed(line: str) -> Mount | None:
     fields, source = before.split(" "), after.split(" ")
     if not separator or len(fields) < 6 or len(source) < 2:
         return None
-    options = fields[5].split(",")
-    return Mount(_plain(fields[4]), source[0], _plain(source[1]), fields[2], _plain(fields[3]), "ro" in options)
+    # The options of the file system, not those of the mount: a hardened service sees all mounts read-only.
+    read_only = len(source) > 2 and "ro" in source[2].split(",")
+    return Mount(_plain(fields[4]), source[0], _plain(source[1]), fields[2], _plain(fields[3]), read_only)
 
 
 def _plain(text: str) -> str:

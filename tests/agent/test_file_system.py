@@ -79,6 +79,14 @@ def test_the_root_is_the_disk_among_equals(fill: Fill) -> None:
     assert inventory(settings(), session=1, at=1).disk_path == "/"
 
 
+def test_in_a_service_for_which_all_mounts_are_read_only_the_fullest_is_still_found(fill: Fill) -> None:
+    fill(root=40.0, data=93.0, backup=50.0)
+    mount_table.MOUNTS_FILE.write_text(TABLE.replace(" rw,relatime", " ro,nosuid,relatime"))
+
+    assert Disk(settings()).collect()["disk_percent"] == 93.0
+    assert {each.point for each in mount_table.mounts() if each.read_only} == {"/media/image"}
+
+
 def test_a_file_system_that_cannot_be_read_is_not_the_disk(fill: Fill) -> None:
     fill(root=40.0, data=-1.0, backup=50.0)
 

@@ -196,3 +196,26 @@ def test_a_container_that_starts_again_has_another_boot_id(tmp_path: Path, broke
             ids.append(scene.info.boot_id)
 
     assert ids[0] == ids[1] != ids[2]
+
+
+def test_sensors_that_disappear_cost_their_own_values_only(tmp_path: Path, broker: RunningBroker) -> None:
+    with running_scene("sensors", tmp_path, broker) as scene:
+        scene._settings["detail_interval_seconds"] = 0.3
+
+        def series(count: int) -> dict[str, dict[str, float | None]]:
+            before = len(scene.samples)
+            hear(broker, scene, count)
+            return {metric: by for sample in scene.samples[before:] for metric, by in sample.series.items()}
+
+        hear(broker, scene, 3)
+        assert "sensor_celsius" in series(4)
+        assert scene._process is not None
+        shutil.rmtree(f"/proc/{scene._process.pid}/root/sys/class/hwmon")  # in its mount namespace
+        hear(broker, scene, 3)
+        found = series(4)
+
+        assert "sensor_celsius" not in found
+        assert {"cpu_core_percent", "disk_used_percent"} <= set(found)
+        assert scene.samples[-1].vitals.memory_percent is not None
+        numbers = [sample.seq for sample in scene.samples]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))

@@ -62,6 +62,19 @@ WantedBy=timers.target
 
 `systemctl enable --now dashfleet-hardware.timer` starts it.
 
+## What a hardened service hides
+
+The [service](install-linux.md) runs without root and with restrictions, so some collectors see less:
+
+| setting of the unit | what it hides | to see it |
+|---|---|---|
+| `User=dashfleet` | containers; the disk use of other users' processes | give the agent a socket that it may use; the disk use needs root |
+| `ProtectHome=yes` | a file system on `/home` | `ProtectHome=read-only` |
+| `ProtectProc=invisible` | processes of other users | leave it out |
+| `PrivateDevices=yes` | the devices that `nvidia-smi` opens | `PrivateDevices=no` |
+
+Change it in a drop-in, with `systemctl edit dashfleet-agent`.
+
 ## Containers and the socket of their engine
 
 Write access to the socket of Docker is root access to the machine.

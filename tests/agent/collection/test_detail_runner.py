@@ -261,6 +261,35 @@ def test_a_hanging_collector_delays_no_sample_and_is_not_called_again_until_it_r
     assert not any("late" in series.get("disk_busy_percent", {}) for series in found)
 
 
+def test_a_slow_collector_delays_no_other_in_the_next_round_and_its_readings_still_count(
+    rounds: Callable[..., Rounds],
+) -> None:
+    let_go = threading.Event()
+
+    def work() -> object:
+        let_go.wait(60)
+        return Details({"disk_busy_percent": {"sda": 1}})
+
+    disks, fans = Disks(work), Fans()
+    disks.timeout_seconds = 90.0  # type: ignore[misc]
+    running = rounds(disks, fans, threads=True)
+    fans.timeout_seconds = 91.0  # type: ignore[misc]  # behind the slow one
+    running.runner._collectors.sort(key=lambda each: each.timeout_seconds)
+    try:
+        running.sample()
+        assert fans.calls == 0
+        found = running.sample()  # the next round takes over what waited
+        assert (found or wait_until(running.runner.take, what="the fans")) == {"fan_rpm": {"front": 900}}
+        for _ in range(6):
+            running.sample()
+        wait_until(lambda: fans.calls == 2, what="the fans again")
+        assert disks.calls == 1
+        assert running.runner.failures == {}
+    finally:
+        let_go.set()
+    assert "disk_busy_percent" in wait_until(running.runner.take, what="the slow disks")
+
+
 def test_without_a_further_thread_there_are_no_series(rounds: Callable[..., Rounds]) -> None:
     def refuse(_work: object) -> None:
         raise RuntimeError("can't start new thread")
