@@ -238,12 +238,16 @@ def copied(page: Page, code: Locator) -> str:
 
 
 def enrol_by(line: str, site: Site, place: Path, token: str) -> None:
-    """Run the install command with the address filled in, and enter the token at its prompt."""
-    words = shlex.split(line.split(" && ")[1])
-    assert words[:3] == ["dashfleet", "agent", "enrol"]
-    assert words[3:] == ["--server", "mqtts://SERVER", "--ca-file", "ca.pem"]
+    """Enrol with the addresses of the install command filled in, and enter the token at the prompt.
+
+    tests/browser/test_first_machine.py runs the whole command.
+    """
+    command, words = line.split(" -s -- ")
+    base = re.fullmatch(r"curl -fsSL (http://127\.0\.0\.1:\d+)/install\.sh \| sudo sh", command)
+    assert base is not None, line
+    assert shlex.split(words) == ["--from", base[1], "--server", "mqtts://SERVER"]
     address = ["--server", f"mqtt://127.0.0.1:{site.broker_port}", "--machine", f"new-{place.name[-1]}"]
-    argv = [sys.executable, "-m", *words[:3], *address, "--data", str(place)]
+    argv = [sys.executable, "-m", "dashfleet", "agent", "enrol", *address, "--data", str(place)]
     done = subprocess.run(argv, input=token, capture_output=True, text=True, timeout=60, check=True)
     assert "Enrolled as home/new-" in done.stdout
 
