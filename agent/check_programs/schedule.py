@@ -42,7 +42,7 @@ class CheckSchedule:
         self._due_at: dict[str, float] = {}
         self._running: set[str] = set()
         self._slots = threading.BoundedSemaphore(PARALLEL)
-        self._lock = threading.Lock()
+        self._ended = threading.Condition()
 
     def step(self, tolerance_seconds: float = 0.0) -> None:
         """Start the checks that are due, or will be within a tolerance."""
@@ -51,12 +51,17 @@ class CheckSchedule:
             if now + tolerance_seconds < self._due_at.get(name, now):
                 continue
             self._due_at[name] = now + check.interval_seconds
-            with self._lock:
+            with self._ended:
                 if name in self._running:
                     self.skipped += 1
                     continue
                 self._running.add(name)
             self._start(lambda name=name, check=check: self._run(name, check))  # type: ignore[misc]
+
+    def wait(self, seconds: float) -> None:
+        """Wait until each check has ended once, for some seconds at most."""
+        with self._ended:
+            self._ended.wait_for(lambda: self.outcomes.keys() >= self._checks.keys(), seconds)
 
     def _run(self, name: str, check: CheckProgram) -> None:
         try:
@@ -65,8 +70,9 @@ class CheckSchedule:
                 outcome = outcome_of(check, process.run(check.argv, check.timeout_seconds), self._monotonic() - began)
             self.outcomes[name] = outcome
         finally:
-            with self._lock:
+            with self._ended:
                 self._running.discard(name)
+                self._ended.notify_all()
 
 
 def outcome_of(check: CheckProgram, ended: process.Ended, seconds: float) -> CheckRun:

@@ -4,6 +4,7 @@ A kind or field that is not listed here, as from a plug-in, is shown under its o
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from dashboard.i18n import text
@@ -28,8 +29,8 @@ KINDS: Final[Mapping[str, tuple[Marked, Marked]]] = {
     "smart": (marked("Condition of disks"), marked("Condition of disk")),
     "interfaces": (marked("Network interfaces"), marked("Network interface")),
     "processes": (marked("Processes at peaks"), marked("Process")),
-    "updates": (marked("Updates"), marked("Update")),
-    "packages": (marked("Packages"), marked("Package")),
+    "updates": (marked("Pending updates"), marked("Pending updates")),
+    "packages": (marked("Packages to update"), marked("Package to update")),
     "users": (marked("Logged-in users"), marked("User")),
     "gpus": (marked("GPUs"), marked("GPU")),
     "ups": (marked("UPS"), marked("UPS")),
@@ -39,6 +40,9 @@ KINDS: Final[Mapping[str, tuple[Marked, Marked]]] = {
 """Titles of known kinds, of the list and of one item, in the order of the machine page."""
 
 _UNITS: Final = ("percent", "bytes", "seconds", "celsius", "milliseconds", "rpm", "volts", "watts", "days")
+_LATEST: Final = 253_402_300_800_000
+"""The end of the year 9999 in milliseconds; later times are shown as numbers."""
+
 _ACRONYMS: Final = {
     "cpu": "CPU",
     "gpu": "GPU",
@@ -83,7 +87,11 @@ def field(name: str, value: Any) -> tuple[str, str]:  # noqa: ANN401 - schemas.c
         return _named(name), text.UNKNOWN
     if not isinstance(value, int | float):
         return _named(name), str(value)
+    if name == "pid":
+        return _named(name), str(int(value))
     start, _separator, unit = name.rpartition("_")
+    if unit == "at" and 0 <= value < _LATEST:
+        return _named(start), f"{datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d %H:%M} UTC"
     if unit not in _UNITS:
         return _named(name), text.number(value)
     return _named(start or name), text.quantity(value, unit)

@@ -2,7 +2,7 @@
 
 Invariants:
 - A list with a lower session, or with the same session and a time that is not later, is old or a repetition.
-- The first list of a kind is an inventory: nothing in it is a change.
+- The first list of a kind is an inventory: nothing in it is a change. Nor is anything in a momentary list.
 - An item of a list with omitted items may exist without being in it: only complete lists show that items appear or
   disappear.
 - Numbers vary all the time, and so does the output of a program. A change is one of the health, another text or a flag.
@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from ingestor.domain.machine import Machine
-from schemas.contract.facts import NOT_COMPARED, Fact, FactsMessage, FactValue
+from schemas.contract.facts import MOMENTARY, NOT_COMPARED, Fact, FactsMessage, FactValue
 
 DIGEST_BYTES = 16
 TEXT_KEPT = 100
@@ -95,6 +95,8 @@ def compare(stored: Mapping[str, StoredFact], received: ReceivedFacts) -> Differ
     """Return the difference between the stored items and a received list."""
     items = {} if received.message is None else received.message.items
     before, after = received.before, received.head
+    if received.kind in MOMENTARY:
+        before = after = None
     found = Difference()
     for key, item in items.items():
         known = stored.get(key)
@@ -105,7 +107,7 @@ def compare(stored: Mapping[str, StoredFact], received: ReceivedFacts) -> Differ
         elif (known.health, known.fields) != (item.health, item.fields):
             change = _change(key, known, item)
             found.written[key] = item, known.since_at if change is None else received.at
-            found.changes += [] if change is None else [change]
+            found.changes += [] if change is None or before is None else [change]
     for key in stored.keys() - items.keys():
         found.deleted.append(key)
         if before is not None and after is not None and not after.truncated:

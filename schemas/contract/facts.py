@@ -31,6 +31,9 @@ Judgement = Literal["good", "fair", "critical", "unknown"]
 NOT_COMPARED: Final = "output"
 """Field with the output of a program, such as a check's. It varies, so a difference in it alone is not a change."""
 
+MOMENTARY: Final = frozenset({"processes"})
+"""Kinds whose lists are of a moment, such as the top processes at a peak: nothing in them is a change."""
+
 RANKS: Final[Mapping[str | None, int]] = {"critical": 0, "fair": 1, "unknown": 2, "good": 3, None: 4}
 """Place of an item by its health: the worst first. Where not all are shown or sent, the last are left out."""
 

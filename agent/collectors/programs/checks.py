@@ -12,6 +12,9 @@ from runtime.settings.agent import AgentSettings
 from schemas.contract.facts import RANKS, FactValue
 from schemas.contract.messages import Metric
 
+FIRST_SECONDS = 4.0
+"""Time for which the first reading waits for the checks, so that the first list after a start is complete."""
+
 _FILES = "textfile"
 
 
@@ -37,6 +40,7 @@ class Checks(DetailCollector):
     def __init__(self, settings: AgentSettings) -> None:
         super().__init__(settings)
         self._schedule = CheckSchedule(settings.checks, monotonic)
+        self._is_first = True
 
     def present(self) -> bool:
         """See `DetailCollector`."""
@@ -45,7 +49,12 @@ class Checks(DetailCollector):
     def collect(self) -> Details:
         """Start the checks that are due, and return the last outcome of each."""
         self._schedule.step(tolerance_seconds=self.settings.detail_interval_seconds / 2)
+        if self._is_first:
+            self._is_first = False
+            self._schedule.wait(FIRST_SECONDS)
         details, items = Details(), dict[str, Item]()
+        for name in sorted(self.settings.checks.keys() - self._schedule.outcomes.keys()):
+            items[name] = Item({"output": "has not ended yet"}, "unknown")
         for name, outcome in sorted(self._schedule.outcomes.items()):
             if outcome.seconds is not None:
                 details.add(name, check_duration_seconds=round(outcome.seconds, 3))

@@ -42,3 +42,6 @@ def test_fields_are_shown_with_the_units_in_their_names() -> None:
     assert texts.details({**fields, "since": None, "size": 7}) == (
         "Image: nginx:1.27 · Memory: 2 KiB · CPU: 12 % · Ready: yes · Restart count: 3 · Since: – · Size: 7"
     )
+    assert texts.details({"pid": 31731.0, "cached_at": 1_700_000_000_000.0, "odd_at": 1e300}).startswith(
+        "PID: 31731 · Cached: 2023-11-14 22:13 UTC · Odd at: 1"
+    )

@@ -46,7 +46,7 @@ def test_a_rule_about_facts_is_read_from_the_form_and_shown_in_words() -> None:
     failed = entered(kind="unhealthy", metric="services", device="", threshold=7.0)
     assert (failed.device, failed.threshold, texts.condition(failed)) == ("", None, "Critical: Services")
     changed = entered(kind="changed", metric="packages", device="")
-    assert (changed.device, texts.condition(changed)) == ("*", "Changed: Packages")
+    assert (changed.device, texts.condition(changed)) == ("*", "Changed: Packages to update")
     assert entered(kind="changed", metric="boot", device="shop-*").device == ""
 
 

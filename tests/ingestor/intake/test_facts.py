@@ -34,6 +34,13 @@ def test_the_output_of_a_program_is_recorded_with_a_change_but_is_none_itself(
     assert changes(fleet) == [("load", "changed", {"output": "load 2"}, {"output": "load 9"})]
 
 
+def test_the_processes_of_a_moment_are_stored_and_are_no_changes(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
+    for name in ("python 1", "chromium 2"):
+        state(bench, speaker.facts("processes", {name: UP, "init 1": DOWN if name == "python 1" else UP}))
+    assert set(items(fleet, "processes")) == {"chromium 2", "init 1"}
+    assert changes(fleet) == []
+
+
 def test_repetitions_older_messages_and_older_sessions_change_nothing(
     bench: Bench, make_bench: Callable[[], Bench], speaker: Speaker, fleet: Engine
 ) -> None:
