@@ -145,3 +145,11 @@ def test_the_files_of_the_secrets_are_what_setup_and_tls_make(tmp_path: Path) ->
         assert (tmp_path / secret["file"]).exists() == (name not in MADE_BY_HAND), name
     assert (state / "secrets" / "signing").is_dir()
     assert (state / "agent").is_dir()
+
+
+def test_the_dashboard_builds_the_bundle_where_it_can_write() -> None:
+    mounted = [
+        volume["target"] if isinstance(volume, dict) else volume.split(":")[1]
+        for volume in SERVICES["dashboard"]["volumes"]
+    ]
+    assert Path(environment("dashboard")["DASHFLEET_DASHBOARD_BUNDLE"]).parent.as_posix() in mounted

@@ -906,3 +906,18 @@ def test_the_newest_of_many_earlier_streams_are_reported(machine: OutboxMachine)
     reports = machine.open().earlier_streams(3)
 
     assert [report.stream for report in reports] == names[:1:-1]
+
+
+def test_the_highest_acknowledged_number_is_of_what_is_stored_and_not_of_what_was_rejected_or_never_sent(
+    machine: OutboxMachine,
+) -> None:
+    outbox = machine.open()
+    put(outbox, 5)
+    assert outbox.acknowledged_seq == 0
+    outbox.reject(outbox.stream, [Range(first=4, last=5)])
+    outbox.ack("another", [Range(first=1, last=5)])
+    assert outbox.acknowledged_seq == 0
+    outbox.ack(outbox.stream, [Range(first=1, last=3)])
+    assert outbox.acknowledged_seq == 3
+    outbox.ack(outbox.stream, [Range(first=1, last=1000)])
+    assert outbox.acknowledged_seq == 5
