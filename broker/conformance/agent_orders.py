@@ -107,7 +107,7 @@ class AgentOrders:
             repeated = traffic.wait_for(lambda: self._finals(order.id) > 1, self._patience)
             report.check(df.REPEATED, repeated, f"it was not repeated within {self._patience:g} s")
             traffic.acknowledge_result(order.id)
-            traffic.listen(min(self._patience, QUIET_SECONDS))
+            traffic.listen(min(self._patience / 2, QUIET_SECONDS))
             report.check(df.RESULT_ACKED, holds=True, detail="")
             traffic.acknowledges_results = True
         else:

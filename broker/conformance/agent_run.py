@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from broker.client.transport import Transport
 from broker.conformance import assertions as df
-from broker.conformance.agent_orders import AgentOrders
+from broker.conformance.agent_orders import QUIET_SECONDS, AgentOrders
 from broker.conformance.agent_traffic import AgentTraffic
 from broker.conformance.report import ConformanceReport
 from runtime.clock import Clock
@@ -88,6 +88,8 @@ class AgentRun:
             self._mark_offline()
             self._give_orders()
             self._restart()
+        self.traffic.judge_qos()
+        self.traffic.judge_early()
         return self.report
 
     def _connect(self) -> bool:
@@ -138,7 +140,7 @@ class AgentRun:
         traffic.acknowledges_samples = True
         traffic.samples.batch = []
         traffic.acknowledge_waiting()
-        traffic.listen(min(self._patience, 4 * interval + REPLY_SECONDS))
+        traffic.listen(min(self._patience / 2, QUIET_SECONDS))
         for assertion in (df.SAME_CONTENT, df.ACKED, df.REJECTED):
             report.check(assertion, holds=True, detail="")
 
