@@ -25,6 +25,7 @@ COMMANDS = {
     "cli.brokers": ("tls", "emqx"),
     "cli.bundle": ("bundle",),
     "cli.contract.document": ("contract",),
+    "cli.simulate": ("simulate",),
     "cli.act.command": ("act",),
 }
 """The modules of commands, and what commands each has."""

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from runtime.clock import Clock
+from runtime.terminal import printable
+from schemas.contract.ack import Rejection
 
 INTERVAL_SECONDS = 3600.0
 
@@ -32,3 +34,10 @@ class ActivityLog:
         if counted:
             log.info("in the last %.0f min: %s", (self._clock.monotonic() - self._began_at) / 60, counted)
         self._logged, self._began_at = counts, self._clock.monotonic()
+
+
+def rejection_words(rejection: Rejection) -> list[str]:
+    """Return what was rejected, the reason and the detail, for a log line."""
+    number = sum(each.last - each.first + 1 for each in rejection.ranges)
+    what = f"{number} samples of {rejection.stream}" if number else rejection.topic
+    return [printable(each) for each in (what, rejection.reason, rejection.detail)]

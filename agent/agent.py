@@ -10,11 +10,12 @@ Invariants:
 
 import logging
 from collections import Counter
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from typing import Literal, Protocol
 
 from pydantic import ValidationError
 
-from agent.activity_log import ActivityLog
+from agent.activity_log import ActivityLog, rejection_words
 from agent.collection.detail_runner import DetailRunner
 from agent.collection.sample_runner import CollectorRunner
 from agent.configuration import Configuration
@@ -22,17 +23,16 @@ from agent.host.file_system import FULLEST
 from agent.inventory import inventory
 from agent.orders.executor import Executor
 from agent.outbox.delivery import SampleDelivery
-from agent.outbox.outbox import Outbox
+from agent.outbox.sample_queue import SampleQueue
 from agent.sample_schedule import SampleSchedule
 from agent.session_counter import SessionCounter
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker
 from runtime.clock import Clock
 from runtime.rate_limited_log import RateLimitedLog
 from runtime.settings.agent import AgentSettings
-from runtime.terminal import printable
 from schemas.contract import topics
-from schemas.contract.ack import Ack, Rejection
-from schemas.contract.messages import EARLIER_STREAMS_MAX, METRICS_MAX, OfflineReason, Status
+from schemas.contract.ack import Ack
+from schemas.contract.messages import EARLIER_STREAMS_MAX, METRICS_MAX, Info, OfflineReason, Status
 from schemas.contract.org_config import OrgConfig
 
 EVENTS_AT_ONCE = 100
@@ -62,12 +62,13 @@ class Agent:
         settings: AgentSettings,
         *,
         open_transport: OpenAgentTransport,
-        outbox: Outbox,
+        outbox: SampleQueue,
         runner: CollectorRunner,
         sessions: SessionCounter,
         clock: Clock,
         executor: Executor | None = None,
         details: DetailRunner | None = None,
+        describe: Callable[..., Info] = inventory,
     ) -> None:
         self.restarting = False
         """Set when the agent is to stop and to be started again, in another process."""
@@ -83,7 +84,7 @@ class Agent:
         self._open_transport = open_transport
         self._outbox = outbox
         self._runner = runner
-        self._details = details
+        self._details, self._describe = details, describe
         self._sessions = sessions
         self._clock = clock
         self._backoff = Backoff()
@@ -101,6 +102,16 @@ class Agent:
     def connected(self) -> bool:
         """True while the broker is connected."""
         return self._transport.connected
+
+    @property
+    def due_at(self) -> float:
+        """When `step` has something to do if nothing arrives before, in seconds of the monotonic clock."""
+        due_at = min(self._schedule.due_at, self._delivery.due_at)
+        if self._details is not None:
+            due_at = min(due_at, self._details.next_step_at(self._schedule.due_at))
+        if self._executor is not None:
+            due_at = min(due_at, self._executor.due_at)
+        return due_at
 
     def step(self) -> None:
         """Sample if that is due, handle events until the next sample is due, and send waiting samples."""
@@ -144,6 +155,10 @@ class Agent:
             self._delivery.send_live(sample)
         return sample.seq
 
+    def hold_samples(self) -> None:
+        """Take no more samples: what waits can still be sent."""
+        self._schedule.due_at = float("inf")
+
     def restart(self, reason: OfflineReason) -> None:
         """Stop with this reason in the goodbye, and start again."""
         self.restarting, self._stop_reason = True, reason
@@ -164,12 +179,7 @@ class Agent:
         )
 
     def _wait_seconds(self) -> float:
-        due_at = min(self._schedule.due_at, self._delivery.due_at)
-        if self._details is not None:
-            due_at = min(due_at, self._details.next_step_at(self._schedule.due_at))
-        if self._executor is not None:
-            due_at = min(due_at, self._executor.due_at)
-        return max(0.0, min(STEP_SECONDS, due_at - self._clock.monotonic()))
+        return max(0.0, min(STEP_SECONDS, self.due_at - self._clock.monotonic()))
 
     def _step_executor(self) -> None:
         """Let actions continue, publish their results, and follow what they changed."""
@@ -252,7 +262,7 @@ class Agent:
         self._publish_info()
 
     def _publish_info(self) -> None:
-        info = inventory(
+        info = self._describe(
             self._settings,
             session=self._sessions.current,
             stream=self._outbox.stream,
@@ -261,7 +271,7 @@ class Agent:
             earlier_streams=self._outbox.earlier_streams(EARLIER_STREAMS_MAX),
             collectors=(self._runner.names + (self._details.names if self._details else ()))[:METRICS_MAX],
             collectors_off=tuple(sorted(self._runner.off))[:METRICS_MAX],
-            **({} if self._details is None else _series_fields(self._details)),
+            **({} if self._details is None else self._details.info_fields()),
             **({} if self._executor is None else self._executor.facts()),
         )
         self._announced = self._to_announce()
@@ -288,7 +298,7 @@ class Agent:
         for each in ack.rejected:
             if each.stream is not None:
                 self.rejected_samples += self._outbox.reject(each.stream, each.ranges)
-            self._rejection_log.warning(each.reason, "the ingestor rejected %s (%s): %s", *_shown(each))
+            self._rejection_log.warning(each.reason, "the ingestor rejected %s (%s): %s", *rejection_words(each))
         if self._executor is not None:
             self._executor.acked(ack.results)
         self._delivery.acked(ack)
@@ -335,14 +345,3 @@ class Agent:
             at=self._clock.now(),
             interval_seconds=self._settings.interval_seconds,
         ).encode()
-
-
-def _series_fields(details: DetailRunner) -> dict[str, Any]:
-    return {"truncated": details.truncated, "detail_interval_seconds": details.interval_seconds}
-
-
-def _shown(rejection: Rejection) -> list[str]:
-    """Return what was rejected, the reason and the detail, for a log line."""
-    number = sum(each.last - each.first + 1 for each in rejection.ranges)
-    what = f"{number} samples of {rejection.stream}" if number else rejection.topic
-    return [printable(each) for each in (what, rejection.reason, rejection.detail)]

@@ -22,6 +22,11 @@ from typing import NoReturn, TypeVar
 
 from runtime.settings.part_settings import PartSettings
 
+try:
+    import resource
+except ImportError:  # Windows has no such limit
+    resource = None  # type: ignore[assignment]
+
 READY = "ready: "
 """Start of the line that reports readiness."""
 
@@ -109,3 +114,18 @@ def inherited_settings(kind: type[S]) -> S:
     values = json.loads(os.environ.get(_INHERITED, "{}"))
     password = os.environ.get(f"DASHFLEET_{kind.part.upper()}_PASSWORD")
     return kind.model_validate(values if password is None else {**values, "password": password})
+
+
+def raise_file_limit(wanted: int) -> int:
+    """Raise the limit to `wanted` as far as the system permits, and return it; `wanted` where there is none."""
+    if resource is None:
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    if soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+    return soft

@@ -14,6 +14,7 @@ import re
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from agent.collection.detail_round import DetailRound, Finished
 from agent.collection.detail_schedule import DetailSchedule
@@ -72,6 +73,10 @@ class DetailRunner:
     def interval_seconds(self) -> float | None:
         """Time between two samples with series, None if no collector is active."""
         return self._interval_seconds if self._on else None
+
+    def info_fields(self) -> dict[str, Any]:
+        """Return the fields of `Info` about devices."""
+        return {"truncated": self.truncated, "detail_interval_seconds": self.interval_seconds}
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

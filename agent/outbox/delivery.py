@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable
 
 from agent.outbox.backfill import BackfillPacing, encoded
-from agent.outbox.outbox import SPILL_SECONDS, Outbox
+from agent.outbox.outbox import SPILL_SECONDS
+from agent.outbox.sample_queue import SampleQueue
 from agent.session_counter import SessionCounter
 from runtime.clock import Clock
 from schemas.contract import topics
@@ -23,7 +24,7 @@ class SampleDelivery:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: SampleQueue,
         sessions: SessionCounter,
         clock: Clock,
         publish: Callable[[topics.Topic, bytes], bool],

@@ -73,6 +73,7 @@ class Mqtt:
         keep_alive_seconds: int = 30,
         ca_file: Path | None = None,
         backoff: Backoff | None = None,
+        selector: selectors.BaseSelector | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._address = address
@@ -87,22 +88,25 @@ class Mqtt:
         self.backoff = backoff or Backoff()
         self._monotonic = monotonic
         self._state = _State.IDLE
-        self._next_attempt = monotonic()
-        self._changed_at = monotonic()
+        self._next_attempt = self._changed_at = monotonic()
         self._client: FastClient | None = None
         self._opener: threading.Thread | None = None
         self._opening_failed: str | None = None
-        self._selector: selectors.BaseSelector = selectors.DefaultSelector()
+        self._selector = selector or selectors.DefaultSelector()
         self._watched: Any = None
         self._events: list[Event] = []
         self._early: list[Message] = []
-        self._unsent = 0
-        self._read_bytes = 0
+        self._unsent = self._read_bytes = 0
 
     @property
     def connected(self) -> bool:
         """Whether messages can be published now."""
         return self._state is _State.CONNECTED
+
+    @property
+    def socket(self) -> Any:  # noqa: ANN401 - a socket, with TLS or without
+        """The socket, for a caller that waits for many at once; None without one, or while it opens."""
+        return self._watched
 
     def receive(self, limit: int, wait: float) -> Sequence[Event]:
         """Return up to `limit` events; see `Transport`."""
@@ -154,7 +158,7 @@ class Mqtt:
             self._client.ping()
 
     def _waits(self) -> bool:
-        return self._unsent > 0 or (self._client is not None and self._client.gathered_bytes > 0)
+        return self._unsent > 0 or bool(self._client and self._client.gathered_bytes)
 
     def close(self) -> None:
         """Disconnect cleanly; see `Transport`."""

@@ -30,13 +30,9 @@ from broker.embedded.rate_budget import ClientRate
 from broker.embedded.retained import WRITE_SECONDS, RetainedFile, RetainedMessages
 from broker.tls.certificate_watch import CHECK_SECONDS, CertificateWatch
 from broker.tls.listening import BrokerError, address_of, listening_context
+from runtime.process import raise_file_limit
 from runtime.rate_limited_log import RateLimitedLog
 from runtime.settings.broker import BrokerSettings
-
-try:
-    import resource
-except ImportError:  # Windows has no such limit
-    resource = None  # type: ignore[assignment]
 
 __all__ = ["BrokerError", "EmbeddedBroker", "run"]
 
@@ -194,19 +190,11 @@ def _forget_revoked(retained: RetainedMessages, directory: Directory) -> None:
 
 def _room_for(connections: int) -> int:
     """Return the number of connections that the limit of file descriptors allows, raised as far as it may be."""
-    if resource is None:
+    limit = raise_file_limit(connections + _OWN_DESCRIPTORS)
+    if limit >= connections + _OWN_DESCRIPTORS:
         return connections
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _OWN_DESCRIPTORS
-    if soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-            soft = most
-    if soft >= wanted:
-        return connections
-    room = max(1, soft - _OWN_DESCRIPTORS)
-    log.warning("only %d connections at once: the process may open %d files (ulimit -n)", room, soft)
+    room = max(1, limit - _OWN_DESCRIPTORS)
+    log.warning("only %d connections at once: the process may open %d files (ulimit -n)", room, limit)
     return room
 
 

@@ -1,0 +1,1 @@
+"""Simulated machines: real agents in one process, with made-up readings and faults, to size and test a server."""
