@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from readings import Devices
 from series import SERIES, START, Readings, SeriesKeeper, with_series
 from servers import postgresql
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, select, text, update
 
 from broker.access.policy import Principal, Role
 from ingestor.admin.access import add_org, add_principal
@@ -182,9 +182,10 @@ def test_a_day_of_sixty_readings_a_minute_takes_at_most_three_bytes_a_reading(ke
     keeper.now = day + DAY + HOUR
     keeper.tend()
     with keeper.engine.connect() as connection:
-        size = sum(len(block) for block in connection.scalars(select(tables.series_hour.c.block)))
+        found = connection.execute(text("SELECT name, sum(pgsize) FROM dbstat GROUP BY name"))
+        pages: dict[str, int] = {name: size for name, size in found}
         readings = sum(connection.scalars(select(tables.series_hour.c.readings)))
-        roll_up = sum(len(block) for block in connection.scalars(select(tables.series_rollup.c.block)))
+    size, roll_up = (sum(pages[name] for name in pages if table in name) for table in ("series_hour", "series_rollup"))
     each = size / readings
     year = 1000 * (size * 14 + roll_up * 400) / 1e9
     print(f"{each:.2f} bytes each, {roll_up / 1440:.1f} bytes of roll-up for an hour of each: {year:.1f} GB a year")
