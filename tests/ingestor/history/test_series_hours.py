@@ -183,7 +183,7 @@ def test_a_day_of_sixty_readings_a_minute_takes_at_most_three_bytes_a_reading(ke
     keeper.tend()
     with keeper.engine.connect() as connection:
         found = connection.execute(text("SELECT name, sum(pgsize) FROM dbstat GROUP BY name"))
-        pages: dict[str, int] = {name: size for name, size in found}
+        pages: dict[str, int] = {row[0]: row[1] for row in found}
         readings = sum(connection.scalars(select(tables.series_hour.c.readings)))
     size, roll_up = (sum(pages[name] for name in pages if table in name) for table in ("series_hour", "series_rollup"))
     each = size / readings
