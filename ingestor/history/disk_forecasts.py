@@ -2,7 +2,8 @@
 
 Invariants:
 - A forecast is made anew every EVERY milliseconds; a machine that is new has one within CHECK_EVERY.
-- A step reads the hours of at most MACHINES_MAX machines.
+- A step reads the hours of at most MACHINES_MAX machines, and there is one step in PAUSE: 10,000 new machines have
+  their forecasts after 34 minutes, without a burst.
 """
 
 from itertools import groupby
@@ -26,6 +27,8 @@ DAYS: Final = 30
 """Part of the history that a forecast is made from."""
 
 MACHINES_MAX: Final = 5
+PAUSE: Final = 1000
+"""Time between two steps while more forecasts are due, in milliseconds: the work of a large fleet is spread."""
 
 
 class DiskForecasts:
@@ -37,16 +40,15 @@ class DiskForecasts:
         self._check_at = 0
 
     def step(self, now: int) -> bool:
-        """Make some forecasts; return whether there may be more."""
+        """Make some forecasts; return False, since more are not made at once."""
         if now < self._check_at:
             return False
         with self._store.begin() as connection:
             due = list(connection.execute(_due(now)).scalars())
             if due:
                 self._make(connection, due, now)
-        if len(due) < MACHINES_MAX:
-            self._check_at = now + CHECK_EVERY
-        return len(due) == MACHINES_MAX
+        self._check_at = now + (PAUSE if len(due) == MACHINES_MAX else CHECK_EVERY)
+        return False
 
     def _make(self, connection: Connection, due: list[int], now: int) -> None:
         rows = list(connection.execute(_days(due, now - DAYS * DAY)))

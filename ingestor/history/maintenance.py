@@ -41,11 +41,18 @@ class Maintenance:
         began = self._clock.monotonic()
         if began < (self._resume_at if busy else 0.0) or not (self.more or began >= self._check_at):
             return
-        self.more = self._step()
+        asleep: list[Task] = []
+        self.more = self._step(asleep)
         while self.more and self._clock.monotonic() - began < STEP_SECONDS:
-            self.more = self._step()
+            self.more = self._step(asleep)
         self._check_at = began + EVERY_SECONDS
         self._resume_at = began + (self._clock.monotonic() - began) / SHARE
 
-    def _step(self) -> bool:
-        return any(task.step(self._clock.now()) for task in self._tasks)
+    def _step(self, asleep: list[Task]) -> bool:
+        """Do one step; add tasks that have nothing to do to `asleep`, whose tasks are not asked again."""
+        for task in self._tasks:
+            if task not in asleep:
+                if task.step(self._clock.now()):
+                    return True
+                asleep.append(task)
+        return False

@@ -3,8 +3,11 @@
 Invariants:
 - Samples and minutes are deleted only after they were rolled up; the limit is written in the same transaction (table
   `pruned`), so that nothing is rolled up twice.
-- One step is one small transaction: a few hours of one machine, or some hundred rows. The work of an hour is planned
-  lazily, so that no step grows with the fleet.
+- One step is one small transaction: a few hours of one machine, or some hundred rows. A machine without old rows costs
+  none (`ingestor.history.due_machines`).
+- The machines are looked at page by page, each page once in an hour, at its part of it: there is no burst at the start
+  or at the full hour, and no step grows with the fleet.
+- A machine's samples are found by its minutes, since all were rolled up before; reading them all would take seconds.
 - A machine's minutes are never pruned further than its samples, and no limit ever moves back.
 - Samples that are dated more than a day after their arrival are deleted, and no mark waits longer than a day: nothing
   is kept for ever. The arrival decides, not the current time, so a server whose clock was set back deletes nothing.
@@ -14,6 +17,7 @@ Invariants:
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Delete, Table, delete, func, select, tuple_, update
@@ -21,6 +25,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
 from ingestor.history import partitions
+from ingestor.history.due_machines import Limits, Pages, find_due
 from ingestor.history.series_retention import series_units
 from ingestor.storage.bulk import dialect_insert
 from ingestor.storage.store import Store
@@ -32,7 +37,6 @@ from schemas.database.tables import (
     fact_change,
     hour,
     incident,
-    machine,
     minute,
     org,
     principal,
@@ -73,17 +77,14 @@ class Pruning:
         self._todo: Iterator[Unit] = iter(())
         self._unit: Unit | None = None
         self._planned_for = -1
+        self._page = 0
+        self._pages: Pages
 
     def step(self, now: int) -> bool:
         """Do one step; return whether there is more to do."""
         self._unit = self._unit or next(self._todo, None)
         if self._unit is None:
-            this_hour = now // HOUR
-            if this_hour == self._planned_for:
-                return False
-            self._planned_for = this_hour
-            self._todo = self._plan(now)
-            return True
+            return self._plan_next(now)
         try:
             with self._store.begin() as connection:
                 if not self._unit(connection):
@@ -95,29 +96,46 @@ class Pruning:
             self._unit = None
         return True
 
-    def _plan(self, now: int) -> Iterator[Unit]:
+    def _plan_next(self, now: int) -> bool:
+        """Plan the next part of the work of this hour whose time has come; return False if there is none."""
+        if now // HOUR != self._planned_for:
+            self._pages = Pages(self._store.engine)
+            self._page = self._pages.at(now) if self._planned_for < 0 else 0
+            self._planned_for = now // HOUR
+            self._todo = self._plan_all(now)
+            return True
+        if self._page > self._pages.at(now):
+            return False
+        self._todo = self._plan_page(self._page, now)
+        self._page += 1
+        return True
+
+    def _retentions(self) -> dict[int, Retention]:
         with self._store.engine.connect() as connection:
-            machines: Sequence[tuple[int, int]] = [
-                (row.id, row.org_id) for row in connection.execute(select(machine.c.id, machine.c.org_id))
-            ]
-            kept = {
-                row.id: Retention.read(row.retention) for row in connection.execute(select(org.c.id, org.c.retention))
-            }
+            rows = connection.execute(select(org.c.id, org.c.retention))
+            return {row.id: Retention.read(row.retention) for row in rows}
+
+    def _plan_all(self, now: int) -> Iterator[Unit]:
+        """Yield the work that is not a machine's or an organisation's."""
+        kept = self._retentions()
         if not self._sqlite:
             yield from self._days(kept.values(), now)
-        for machine_id, org_id in machines:
-            yield from self._of_machine(machine_id, kept.get(org_id, Retention()), now)
-        yield lambda connection: _shorten_waits(connection, now)
-        for org_id, retention in kept.items():
-            yield from self._of_org(org_id, now - retention.events_seconds * 1000)
-            yield from series_units(org_id, retention, now)
         before = now - max((retention.events_seconds for retention in kept.values()), default=0) * 1000
         if kept:
             yield _deletion(dead_letter, dead_letter.c.id, dead_letter.c.received_at < before)
             yield _deletion(incident, incident.c.id, _ended_before(None, before))
         expired = select(token.c.username).where(token.c.expires_at < now - TOKENS_KEPT)
         yield _deletion(principal, principal.c.username, principal.c.username.in_(expired))
-        if self._sqlite:
+
+    def _plan_page(self, number: int, now: int) -> Iterator[Unit]:
+        """Yield the work for a page of machines, and for as large a part of the organisations."""
+        kept = self._retentions()
+        for org_id, machines in self._pages.machines(number):
+            yield from self._of_machines(org_id, machines, kept.get(org_id, Retention()), now)
+        for org_id in sorted(kept)[number :: len(self._pages)]:
+            yield from self._of_org(org_id, now - kept[org_id].events_seconds * 1000)
+            yield from series_units(org_id, kept[org_id], now)
+        if self._sqlite and number == len(self._pages) - 1:
             yield _give_back
 
     def _days(self, kept: Collection[Retention], now: int) -> list[Unit]:
@@ -127,18 +145,30 @@ class Pruning:
             lambda connection: partitions.make_day(connection, partitions.wanted(now, before)),
         ]
 
-    def _of_machine(self, machine_id: int, kept: Retention, now: int) -> list[Unit]:
-        samples_before = _whole_hours(now - kept.samples_seconds * 1000) - (0 if self._sqlite else DAY)
-        minutes_before = _whole_hours(now - kept.minutes_seconds * 1000)
+    def _of_machines(self, org_id: int, machines: Collection[int], kept: Retention, now: int) -> Iterator[Unit]:
         events_before = now - kept.events_seconds * 1000
-        return [
-            lambda connection: self._delete_samples(connection, machine_id, samples_before, now),
-            lambda connection: self._delete_minutes(connection, machine_id, minutes_before),
-            _machine_deletion(hour, machine_id, hour.c.at, now - kept.hours_seconds * 1000),
-            _machine_deletion(transition, machine_id, transition.c.at, events_before, key=transition.c.id),
-            _machine_deletion(fact_change, machine_id, fact_change.c.at, events_before, key=fact_change.c.id),
-            _machine_deletion(alert, machine_id, alert.c.ended_at, events_before, key=alert.c.id),
-        ]
+        limits = Limits(
+            samples=_whole_hours(now - kept.samples_seconds * 1000) - (0 if self._sqlite else DAY),
+            minutes=_whole_hours(now - kept.minutes_seconds * 1000),
+            hours=now - kept.hours_seconds * 1000,
+            events=events_before,
+        )
+        with self._store.engine.connect() as connection:
+            due = find_due(connection, org_id, machines, limits, now)
+        for key in due.samples:
+            yield partial(self._delete_samples, machine_id=key, before=limits.samples, now=now)
+        if due.waiting:
+            yield partial(_shorten_waits, machines=due.waiting, now=now)
+        for key in due.minutes:
+            yield partial(self._delete_minutes, machine_id=key, before=limits.minutes)
+        for key in due.hours:
+            yield _machine_deletion(hour, key, hour.c.at, limits.hours)
+        for key in due.transitions:
+            yield _machine_deletion(transition, key, transition.c.at, events_before, key=transition.c.id)
+        for key in due.fact_changes:
+            yield _machine_deletion(fact_change, key, fact_change.c.at, events_before, key=fact_change.c.id)
+        for key in due.alerts:
+            yield _machine_deletion(alert, key, alert.c.ended_at, events_before, key=alert.c.id)
 
     def _of_org(self, org_id: int, before: int) -> list[Unit]:
         waiting = select(command.c.request_id).where(command.c.ended_at.is_(None), command.c.expires_at >= before)
@@ -149,16 +179,21 @@ class Pruning:
         ]
 
     def _delete_samples(self, connection: Connection, machine_id: int, before: int, now: int) -> bool:
-        at = sample.c.sampled_at + sample.c.clock_offset_milliseconds
-        mine = sample.c.machine_id == machine_id
-        oldest, newest = connection.execute(select(func.min(at), func.max(at)).where(mine)).one()
-        if newest is not None and newest > now + DAY and connection.execute(_ahead(machine_id, now)).rowcount:
+        if connection.execute(_ahead(machine_id, now)).rowcount:
             return True
+        limits = connection.execute(select(pruned).where(pruned.c.machine_id == machine_id)).first()
+        kept_from = limits.samples_before if limits else 0
+        inside = (minute.c.machine_id == machine_id, minute.c.at >= kept_from)
+        oldest = connection.scalar(select(func.min(minute.c.at)).where(*inside))
         if oldest is None or oldest >= before:
             return False
         upto = _with_few_samples(connection, machine_id, oldest, min(before, _whole_hours(oldest) + SAMPLES_AT_ONCE))
         if self._is_marked(connection, machine_id, upto, MINUTE):
             return False
+        span = select(func.min(minute.c.sampled_from), func.max(minute.c.sampled_to)).where(*inside, minute.c.at < upto)
+        first, last = connection.execute(span).one()
+        at = sample.c.sampled_at + sample.c.clock_offset_milliseconds
+        mine = (sample.c.machine_id == machine_id) & sample.c.sampled_at.between(first, last)
         connection.execute(delete(sample).where(mine, at < upto))
         self._record_pruned(connection, machine_id, pruned.c.samples_before, upto)
         return upto < before
@@ -231,9 +266,10 @@ def _ahead(machine_id: int, now: int) -> Delete:
     return delete(sample).where(condition, columns.sampled_at.in_(some))
 
 
-def _shorten_waits(connection: Connection, now: int) -> bool:
+def _shorten_waits(connection: Connection, *, machines: Sequence[int], now: int) -> bool:
     """Let marks be rolled up now that would wait for more than a day; one whose samples are gone is only removed."""
-    late = select(dirty.c.machine_id, dirty.c.at).where(dirty.c.length == MINUTE, dirty.c.due_at > now + DAY + HOUR)
+    mine = dirty.c.machine_id.in_(machines) & (dirty.c.length == MINUTE)
+    late = select(dirty.c.machine_id, dirty.c.at).where(mine, dirty.c.due_at > now + DAY + HOUR)
     keys = tuple_(dirty.c.machine_id, dirty.c.at).in_(late.limit(ROWS_AT_ONCE))
     statement = update(dirty).where(dirty.c.length == MINUTE, keys).values(due_at=now)
     return connection.execute(statement).rowcount == ROWS_AT_ONCE

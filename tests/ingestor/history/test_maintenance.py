@@ -56,3 +56,22 @@ def test_it_looks_now_and_then_whether_there_is_more(clock: Clock, busy: bool) -
     clock.advance(EVERY_SECONDS)
     tended.step(busy=busy)
     assert work.done == 2
+
+
+def test_a_task_without_work_is_not_asked_again_before_the_messages_are_read(clock: Clock) -> None:
+    asked: list[int] = []
+
+    class Asleep:
+        def step(self, now: int) -> bool:
+            asked.append(now)
+            return False
+
+    work = Work(clock, 50)
+    tended = Maintenance([Asleep(), work], clock)
+    calls = 0
+    work.clock = Clock()  # its steps take no time
+    while work.left > 0:
+        tended.step(busy=False)
+        calls += 1
+    assert work.done == 50
+    assert len(asked) == calls < 50

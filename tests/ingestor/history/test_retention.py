@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from rollups import START, STEPS, Keeper, Step, arrived, count, follow, tend
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, event, func, insert, select, update
 
 from broker.access.policy import Principal, Role
 from ingestor.admin.access import add_org, add_principal
 from ingestor.admin.tokens import list_tokens, new_token
+from ingestor.history.due_machines import PAGE
 from ingestor.history.retention import PAGES_AT_ONCE, TOKENS_KEPT
 from schemas.database import tables
 from schemas.database.engine import open_engine
@@ -177,14 +178,52 @@ def test_the_same_on_a_file_that_another_process_reads(keeper: Keeper, database_
     assert count(keeper, "sample") == 0
 
 
-def test_no_step_grows_with_the_fleet(keeper: Keeper) -> None:
-    """Working out what ten thousand machines need took one step of seconds once."""
+def test_no_step_grows_with_the_fleet_and_machines_without_old_rows_cost_no_transaction(keeper: Keeper) -> None:
+    """Ten thousand machines once took a step of seconds, and fifty thousand empty transactions in each hour."""
     machines = [{"org_id": 1, "name": f"m{number}", "created_at": 0} for number in range(10_000)]
     with keeper.engine.begin() as connection:
         connection.execute(insert(tables.machine), machines)
-    took = []
-    for _ in range(50):
-        began = time.process_time()
-        assert keeper.pruning.step(keeper.now)
-        took.append(time.process_time() - began)
+    begun = count_transactions(keeper)
+    took: list[float] = []
+    slots: list[int] = []
+    keeper.now = keeper.now // HOUR * HOUR
+    for minute in range(60):
+        keeper.now += MINUTE if minute else 0
+        before = len(took)
+        more = True
+        while more:
+            began = time.process_time()
+            more = keeper.pruning.step(keeper.now)
+            took.append(time.process_time() - began)
+        slots.append(len(took) - before)
     assert max(took) < 0.5
+    assert len(begun) < 30
+    assert max(slots[1:]) <= 2 * sum(slots) / 60, "the work of an hour is spread over it"
+
+
+def test_each_machine_of_a_large_fleet_is_pruned_within_an_hour_of_any_start(keeper: Keeper) -> None:
+    with keeper.engine.begin() as connection:
+        machines = [{"org_id": 1, "name": f"m{number}", "created_at": 0} for number in range(2 * PAGE)]
+        connection.execute(insert(tables.machine), machines)
+    keeper.write(*(arrived(key, START, 1) for key in range(1, 2 * PAGE)))
+    keeper.finish()
+    keeper.now += 3 * DAY + 40 * MINUTE
+    left = []
+    for _ in range(5):
+        while keeper.pruning.step(keeper.now):
+            pass
+        left.append(count(keeper, "sample"))
+        keeper.now += 15 * MINUTE
+    assert left[-1] == 0
+    assert all(before - after <= PAGE for before, after in pairwise([2 * PAGE - 1, *left]))
+
+
+def count_transactions(keeper: Keeper) -> list[None]:
+    """Return a list that grows with each transaction of the pruning."""
+    begun: list[None] = []
+
+    @event.listens_for(keeper.engine, "commit")
+    def counted(_connection: Connection) -> None:
+        begun.append(None)
+
+    return begun
