@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import Final, TypeVar
 
 from anyio import CapacityLimiter, to_thread
+from pydantic_core import to_json
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
@@ -156,8 +157,8 @@ class OperationEndpoint(Endpoint):
 
     def _read(self, admitted: ApiRequest, request: Request) -> Response:
         parameters = parse(self._operation.parameters, request.query_params)
-        body = self._operation.read(admitted, parameters).model_dump_json(by_alias=True).encode()
-        return respond(body, _JSON, Asked.of(request.headers))
+        answer = self._operation.read(admitted, parameters)
+        return respond(to_json(answer, by_alias=True), _JSON, Asked.of(request.headers))
 
 
 class UnknownAddress(BaseRoute):

@@ -51,14 +51,17 @@ class ApiRequest:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation: GET below /api/v1. `answer` describes the response, `parameters` the query."""
+    """An operation: GET below /api/v1. `answer` describes the response, `parameters` the query.
+
+    `read` returns the answer, or its fields as plain values.
+    """
 
     id: str
     path: str
     summary: str
     parameters: type[Parameters]
     answer: type[ApiModel]
-    read: Callable[[ApiRequest, Any], ApiModel]
+    read: Callable[[ApiRequest, Any], ApiModel | Mapping[str, Any]]
 
 
 def discover(package: ModuleType) -> tuple[Operation, ...]:

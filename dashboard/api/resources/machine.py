@@ -1,5 +1,8 @@
 """GET /machines/{machine}: one machine with its inventory and newest values."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import JsonValue
 
 from dashboard.api.machine_models import ApiMachine, machine_fields
@@ -30,8 +33,8 @@ class ApiMachineDetails(ApiMachine):
     trouble: str
 
 
-def read(request: ApiRequest, _parameters: MachineParameters) -> ApiMachineDetails:
-    """Return the machine."""
+def read(request: ApiRequest, _parameters: MachineParameters) -> Mapping[str, Any]:
+    """Return the machine, the fields of ApiMachineDetails."""
     row = find_machine_state(request.engine, request.org, request.names["machine"])
     if row is None:
         raise not_found("machine")
@@ -44,7 +47,7 @@ def read(request: ApiRequest, _parameters: MachineParameters) -> ApiMachineDetai
         "series_as_of": None if latest is None else latest.as_of,
         "trouble": trouble,
     }
-    return ApiMachineDetails.model_construct(**machine_fields(row, trouble), **more)
+    return {**machine_fields(row, trouble), **more}
 
 
 OPERATION = Operation(

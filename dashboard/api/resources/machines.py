@@ -1,6 +1,7 @@
 """GET /machines: the machines of the organisation with their newest values, by name."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -43,8 +44,8 @@ class ApiMachines(ApiModel):
     trouble: str
 
 
-def read(request: ApiRequest, wanted: MachineListParameters) -> ApiMachines:
-    """Return a page of machines."""
+def read(request: ApiRequest, wanted: MachineListParameters) -> Mapping[str, Any]:
+    """Return a page of machines, the fields of ApiMachines."""
     filters = Filters(
         search=wanted.search,
         presences=wanted.presence,
@@ -55,11 +56,11 @@ def read(request: ApiRequest, wanted: MachineListParameters) -> ApiMachines:
     trouble = find_trouble(request.engine, now=request.now)
     rows = list_machine_page(request.engine, request.org, filters, after=wanted.after or "", limit=wanted.limit + 1)
     shown = rows[: wanted.limit]
-    return ApiMachines.model_construct(
-        machines=tuple(ApiMachine.model_construct(**machine_fields(row, trouble)) for row in shown),
-        next=shown[-1].name if len(rows) > len(shown) else None,
-        trouble=trouble,
-    )
+    return {
+        "machines": [machine_fields(row, trouble) for row in shown],
+        "next": shown[-1].name if len(rows) > len(shown) else None,
+        "trouble": trouble,
+    }
 
 
 OPERATION = Operation(

@@ -43,6 +43,15 @@ def list_streams(engine: Engine, machine_id: int) -> list[Row[Any]]:
     return fetch_all(engine, select(stream).where(stream.c.machine_id == machine_id).order_by(stream.c.number))
 
 
+MACHINE_COLUMNS: Final = (
+    *_IDENTITY,
+    *_STATE,
+    "full_at",
+    *("presence", "health_status", "health_score", "current", "as_of"),
+)
+"""Names of the first columns of each row, in their order."""
+
+
 def _columns() -> list[ColumnElement[Any]]:
     now = {"presence": PRESENCE_NOW, "health_status": HEALTH_NOW, "health_score": SCORE_NOW}
     shown = [column.label(name) for name, column in {**now, "current": CURRENT_NOW, "as_of": AS_OF}.items()]
