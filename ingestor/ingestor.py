@@ -12,7 +12,7 @@ Invariants:
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import zip_longest
 
@@ -27,6 +27,7 @@ from ingestor.cluster.work_assignment import WorkAssignment
 from ingestor.commands.dispatcher import Dispatcher
 from ingestor.commands.request_handler import RequestHandler
 from ingestor.domain.batch import Batch
+from ingestor.domain.machine import Machine
 from ingestor.history.maintenance import Maintenance
 from ingestor.history.tasks import tasks
 from ingestor.intake.ingress import Ingress
@@ -293,9 +294,7 @@ class Ingestor:
 
     def _change_assignment(self, transport: Transport) -> None:
         """Load the work that is new here, keep what was, and forget what belongs to another ingestor now."""
-        before = self._cache.machines
-        self._load()
-        new = self._cache.keep(before)
+        new = self._load(keep=self._cache.machines)
         self._deferred = [received for received in self._deferred if self._assignment.handles(received[1])]
         self._monitor.mark_unverified(batch := Batch(), new)
         self._store.write(batch)
@@ -305,11 +304,14 @@ class Ingestor:
             transport.subscribe(self._assignment.subscriptions())
         self._configs.publish(everything=True)
 
-    def _load(self) -> None:
+    def _load(self, keep: Collection[Machine] = ()) -> list[Machine]:
+        """Read everything, with these machines as they are in memory; return the others."""
         self._outbound.acks.clear()
         self._store.clear_marks(exclusive=self._assignment.leads)
         self._cache.load()
-        self._load_all_but_machines()
+        new = self._cache.keep(keep)
+        self._load_all_but_machines()  # afterwards: it refers to the cached machines
+        return new
 
     def _load_all_but_machines(self) -> None:
         self._configs.load()

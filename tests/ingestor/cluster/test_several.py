@@ -181,3 +181,15 @@ def test_acknowledgements_say_what_is_stored_also_of_what_another_stored(several
     received = [message for message in bench.client.receive(1000, 0) if isinstance(message, Message)]
     acks = [Ack.decode(message.payload) for message in received if message.topic.endswith("ack")]
     assert [(piece.first, piece.last) for ack in acks for piece in ack.ranges] == [(1, 4)]
+
+
+def test_alerts_are_evaluated_on_the_machines_in_memory_after_the_work_has_changed_hands(several: Several) -> None:
+    several.start("ingestor")
+    for org in ORGS:
+        several.sample(org)
+    several.step()
+    several.start("ingestor-2")
+    for bench in several.benches.values():
+        watches = bench.ingestor._monitor._alerts._watches.values()
+        assert watches
+        assert all(each.machine is bench.ingestor._cache.get(each.machine.org, each.machine.name) for each in watches)
