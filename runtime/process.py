@@ -33,6 +33,8 @@ READY = "ready: "
 SUPERVISED = "DASHFLEET_SUPERVISED"
 _INHERITED = "DASHFLEET_RESOLVED_SETTINGS"
 _forked = False
+_ARENA_MAX = -8
+"""M_ARENA_MAX of glibc's mallopt."""
 
 S = TypeVar("S", bound=PartSettings)
 
@@ -100,7 +102,11 @@ def release_memory() -> None:
     gc.collect()
     gc.freeze()
     with suppress(OSError, AttributeError):  # not glibc
-        ctypes.CDLL(None).malloc_trim(0)
+        library = ctypes.CDLL(None)
+        library.mallopt(
+            _ARENA_MAX, 1
+        )  # threads would each keep free memory of their own, and Python runs one at a time
+        library.malloc_trim(0)
 
 
 def re_exec() -> NoReturn:
