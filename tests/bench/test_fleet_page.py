@@ -281,7 +281,7 @@ def _until(page: Page, shown: str, act: Callable[[], None]) -> float:
 
 def _every(column: str, text: str) -> str:
     cells = f"[...document.querySelectorAll('.df-fleet td.df-col-{column}')]"
-    return f"{cells}.every((cell) => cell.textContent === '{text}')"
+    return f"({cells}.length > 0 && {cells}.every((cell) => cell.textContent === '{text}'))"  # there may be no rows yet
 
 
 def _sorted(column: str, direction: str) -> str:
