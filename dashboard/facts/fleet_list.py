@@ -91,7 +91,7 @@ def _list(context: PageContext, page: Page, kind: str, none: str) -> None:
     if found is None:
         return
     if not found:
-        st.html(markup.empty(_("No match"), _("Nothing matches these filters.")))
+        st.html(markup.empty(_("No matches"), _("Nothing matches these filters.")))
     else:
         rows = [row(item, context.now()) for item in found[:PAGE_SIZE]]
         opened = table.draw(f"{kind}_table", _(page.title), cells.columns(_COLUMNS), rows, total=len(rows))

@@ -6,7 +6,7 @@ Texts of third-party collectors, actions and rules are shown as they are. Tests 
 from collections.abc import Mapping
 from typing import Final
 
-from dashboard.i18n.language import _, marked
+from dashboard.i18n.language import _, marked, pgettext
 from runtime.translatable import Translatable
 
 _ACTIONS: Final = (
@@ -17,6 +17,7 @@ _ACTIONS: Final = (
     marked("Run a command"),
     marked("Sample now"),
     marked("Show a message"),
+    marked("Top processes"),
     marked("Collectors Off"),
     marked("Command"),
     marked("Delay Seconds"),
@@ -49,6 +50,41 @@ _ALERTS: Final = (
     marked("Disk"),
 )
 """Titles and details of the shipped alert rules."""
+
+_DEVICE_METRICS: Final = (
+    marked("CPU"),
+    marked("Memory"),
+    marked("Check"),
+    marked("Check, percent"),
+    marked("Check, bytes"),
+    marked("Check, seconds"),
+    marked("Check, counter"),
+    marked("Duration of a check"),
+    marked("Disk"),
+    marked("Disk used"),
+    marked("Free inodes"),
+    marked("Wear"),
+    marked("Read"),
+    marked("Written"),
+    marked("Busy"),
+    marked("Battery"),
+    marked("Sensor"),
+    marked("Fan"),
+    marked("UPS charge"),
+    marked("UPS load"),
+    marked("UPS time left"),
+    marked("GPU"),
+    marked("GPU memory"),
+    marked("GPU temperature"),
+    marked("GPU power"),
+    marked("Core"),
+    marked("Errors"),
+    marked("Pending updates"),
+    marked("Security updates"),
+    marked("Pressure, some"),
+    marked("Pressure, full"),
+)
+"""Titles of the shipped metrics of devices, except those of network traffic."""
 
 TEMPLATES: Final = (
     marked("the argument {name} is missing: {what}"),
@@ -116,11 +152,22 @@ calendar, number fields and lists come from a library that follows the browser's
 """
 
 KNOWN: Final = frozenset(text.message for text in (*_ACTIONS, *_ALERTS))
+METRICS: Final = frozenset(text.message for text in _DEVICE_METRICS)
 
 
 def translated(said: str) -> str:
     """Translate a text of an agent or an alert rule, if it is known."""
     return _(said) if said in KNOWN else said
+
+
+def translated_metric(said: str) -> str:
+    """Translate the title of a metric of devices, if it is known."""
+    traffic = {
+        "Received": pgettext("network", "Received"),
+        "Sent": pgettext("network", "Sent"),
+        "Dropped": pgettext("network", "Dropped"),
+    }
+    return traffic.get(said) or (_(said) if said in METRICS else said)
 
 
 def translated_details(said: str) -> str:

@@ -9,7 +9,7 @@ from dashboard.page.page import Page, PageContext
 PAGE = Page(title=marked("Checks"), path="checks", icon=":material/checklist:", order=44)
 
 _KIND: Final = "checks"
-_NONE: Final = marked("Checks of machines are listed here: programs that their owners add to the agent's settings.")
+_NONE: Final = marked("Checks are programs that the settings of an agent name. Their results appear here.")
 
 
 def show(context: PageContext) -> None:

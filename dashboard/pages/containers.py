@@ -9,7 +9,7 @@ from dashboard.page.page import Page, PageContext
 PAGE = Page(title=marked("Containers"), path="containers", icon=":material/deployed_code:", order=42)
 
 _KIND: Final = "containers"
-_NONE: Final = marked("Machines on which Docker or Podman runs list their containers here.")
+_NONE: Final = marked("Containers of machines on which Docker or Podman runs appear here.")
 
 
 def show(context: PageContext) -> None:

@@ -47,9 +47,12 @@ _NAME_HELP: Final = marked(
     "Without a name it is derived from the title."
 )
 _DEVICE_HELP: Final = marked(
-    "Name or pattern of the devices, such as /data* or eth0. The worst of those that match is compared, and named."
+    "Name or pattern of the devices, such as /data* or eth0. "
+    "Of the devices that match, the worst one is compared and is named in the alert."
 )
-_ITEM_HELP: Final = marked("Name or pattern of the items, such as shop-* or nginx.service. Without one all count.")
+_ITEM_HELP: Final = marked(
+    "Name or pattern of the items, such as shop-* or nginx.service. Leave it empty for all items."
+)
 _CLEAR_HELP: Final = marked("While an alert is active this value counts, so that it does not end and begin again.")
 
 
@@ -181,7 +184,7 @@ def _facts_condition(state: DialogState, kind: str, before: Mapping[str, Any]) -
             help=_(_ITEM_HELP),
         )
     if kind == "unhealthy":
-        st.toggle(_("Warnings, too"), before.get("threshold") == 1, key=state.key("warnings"))
+        st.toggle(_("Include warnings"), before.get("threshold") == 1, key=state.key("warnings"))
 
 
 def _device(state: DialogState, pattern: str, series: Collection[str]) -> None:

@@ -16,7 +16,7 @@ KINDS: Final[Mapping[str, Marked]] = {
     "rate-above": marked("Counter grows at least this fast"),
     "rate-below": marked("Counter grows at most this fast"),
     "no-data": marked("Metric cannot be read"),
-    "unhealthy": marked("Container, service or check is not well"),
+    "unhealthy": marked("Container, service or check is unhealthy"),
     "changed": marked("Machine booted, or a version, service or device changed"),
     "disk-full": marked("Disk will be full soon"),
     "away": marked("Machine is offline"),

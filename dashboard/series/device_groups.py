@@ -31,6 +31,11 @@ _KINDS: Final[Mapping[str, Marked]] = {
     "battery": marked("Battery"),
     "resource": marked("Resource"),
     "container": marked("Container"),
+    "check": marked("Check"),
+    "target": marked("Target"),
+    "ups": marked("UPS"),
+    "gpu": marked("GPU"),
+    "package manager": marked("Package manager"),
 }
 _LOWER_IS_WORSE: Final = frozenset(("battery_percent", "disk_free_inodes", "network_link_up"))
 
@@ -72,7 +77,7 @@ def device_groups(info: Mapping[str, Any] | None, reported: Iterable[str]) -> li
     metrics = [
         DeviceMetric(
             str(each["name"]),
-            text.readable(external_texts.translated(str(each.get("title") or each["name"]))),
+            text.readable(external_texts.translated_metric(str(each.get("title") or each["name"]))),
             str(each.get("unit", "")),
             str(each.get("device") or ""),
             each.get("kind") == "counter",

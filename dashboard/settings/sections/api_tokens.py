@@ -25,8 +25,8 @@ SECTION = SettingsSection(title=marked("API tokens"), code="api-tokens", order=4
 LIFETIMES: Final = tuple(days * 86_400 for days in (1, 7, 30, 90, 365, 730))
 _YEAR: Final = LIFETIMES.index(365 * 86_400)
 _PERMISSIONS: Final = {
-    UserRole.VIEWER: marked("reads everything but changes of users and API tokens"),
-    UserRole.ADMIN: marked("reads those, too"),
+    UserRole.VIEWER: marked("reads everything except changes of users and API tokens"),
+    UserRole.ADMIN: marked("reads everything"),
 }
 _COLUMNS: Final = (
     ("name", marked("Name")),
@@ -36,9 +36,7 @@ _COLUMNS: Final = (
     ("used", marked("Last used")),
     ("who", marked("Created by")),
 )
-_INTRO: Final = marked(
-    "Programs that read this organisation over HTTP, each with its own token. The API changes nothing."
-)
+_INTRO: Final = marked("Tokens of programs that read the data of this organisation over HTTP. The API is read-only.")
 _COPY: Final = marked("Copy it now: it will not be shown again.")
 _REVOKE: Final = marked("Requests of {name} are rejected from now on.")
 

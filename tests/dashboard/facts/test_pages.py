@@ -101,7 +101,7 @@ def test_all_containers_of_the_organisation_are_listed_worst_first_and_filtered_
     assert "theirs" not in found
     assert "nginx:1.27" not in table(visit("containers", state="critical"))
     assert "postgres:16" not in table(visit("containers", q="attic web-3"))
-    assert "No match" in html(visit("containers", q="nowhere"))
+    assert "No matches" in html(visit("containers", q="nowhere"))
     assert "Nothing to show yet" in html(visit("checks"))
 
 

@@ -4,11 +4,14 @@ from pathlib import Path
 import pytest
 
 import agent.actions
+import agent.collectors
 from agent.action import discover
+from agent.collector import discover_details
 from dashboard.auth import passwords
 from dashboard.i18n import external_texts
 from dashboard.i18n.language import speaking
 from runtime import durations
+from runtime.settings.agent import AgentSettings
 from runtime.translatable import Translatable
 from schemas.actions import action_schema
 from schemas.actions.action_schema import ArgumentError, ArgumentField, read_fields
@@ -62,6 +65,20 @@ def test_titles_and_arguments_of_our_own_actions_are_known() -> None:
         for field in read_fields(action.arguments.model_json_schema()):
             said += [field.title, field.description, *map(str, field.choices)]
     assert {word for word in said if word} <= external_texts.KNOWN
+
+
+def test_titles_of_our_own_metrics_of_devices_are_known() -> None:
+    collectors = discover_details(agent.collectors, AgentSettings(data=Path("unused"), machine="attic"))
+    titles = {metric.title for collector in collectors for metric in collector.metrics if metric.device}
+    assert len(titles) > 30
+    with speaking("ru"):
+        assert [title for title in titles - {"GPU"} if external_texts.translated_metric(title) == title] == []
+
+
+def test_a_metric_of_network_traffic_has_words_of_its_own() -> None:
+    with speaking("fr"):
+        assert external_texts.translated_metric("Sent") == "Envoyé"
+        assert external_texts.translated_metric("of a third party") == "of a third party"
 
 
 def test_what_others_say_stays_as_they_say_it() -> None:
