@@ -26,8 +26,6 @@ from runtime.clock import Clock
 from schemas.contract import topics
 from schemas.contract.facts import FACT_KINDS_MAX, FACTS_MAX_BYTES, FactsMessage
 
-TOO_MANY_KINDS = "too-many-kinds"
-
 
 class FactIntake:
     """Adds received lists to a batch. `queue`: the lists that wait."""
@@ -57,7 +55,7 @@ class FactIntake:
             return
         if before is None and len(heads) >= FACT_KINDS_MAX:
             self._clear(machine, [kind])
-            raise RejectedError(TOO_MANY_KINDS, f"the machine has {FACT_KINDS_MAX} kinds of facts already")
+            raise RejectedError("too-many-kinds", f"the machine has {FACT_KINDS_MAX} kinds of facts already")
         if len(message.payload) > FACTS_MAX_BYTES:
             raise RejectedError("too-large", f"{len(message.payload)} bytes; a list has at most {FACTS_MAX_BYTES}")
         facts = FactsMessage.decode(message.payload)
