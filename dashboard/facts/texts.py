@@ -1,12 +1,13 @@
-"""Facts in words: titles of kinds, items and their fields, what changed. Pure.
+"""Facts in words: titles of kinds and items, values, what changed. Pure.
 
-A kind or field that is not listed here, as from a plug-in, is shown under its own name.
+A kind that is not listed here, as from a plug-in, is shown under its own name.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from dashboard.facts.field_titles import UNITS, field_title, named
 from dashboard.i18n import text
 from dashboard.i18n.language import Marked, _, marked
 from dashboard.i18n.text import Word
@@ -39,20 +40,8 @@ KINDS: Final[Mapping[str, tuple[Marked, Marked]]] = {
 }
 """Titles of known kinds, of the list and of one item, in the order of the machine page."""
 
-_UNITS: Final = ("percent", "bytes", "seconds", "celsius", "milliseconds", "rpm", "volts", "watts", "days")
 _LATEST: Final = 253_402_300_800_000
 """The end of the year 9999 in milliseconds; later times are shown as numbers."""
-
-_ACRONYMS: Final = {
-    "cpu": "CPU",
-    "gpu": "GPU",
-    "id": "ID",
-    "io": "I/O",
-    "ip": "IP",
-    "pid": "PID",
-    "tls": "TLS",
-    "url": "URL",
-}
 
 
 def order(kind: str) -> tuple[int, str]:
@@ -63,12 +52,12 @@ def order(kind: str) -> tuple[int, str]:
 
 def title(kind: str) -> str:
     """Return the title of a list."""
-    return _(KINDS[kind][0]) if kind in KINDS else _named(kind)
+    return _(KINDS[kind][0]) if kind in KINDS else named(kind)
 
 
 def singular(kind: str) -> str:
     """Return the title of one item of a list."""
-    return _(KINDS[kind][1]) if kind in KINDS else _named(kind)
+    return _(KINDS[kind][1]) if kind in KINDS else named(kind)
 
 
 def health(code: str | None) -> Word:
@@ -82,19 +71,19 @@ def health(code: str | None) -> Word:
 def field(name: str, value: Any) -> tuple[str, str]:  # noqa: ANN401 - schemas.contract.facts.FactValue
     """Return the label and the formatted value of a field; the name of a number ends in its unit."""
     if isinstance(value, bool):
-        return _named(name), _("yes") if value else _("no")
+        return field_title(name), _("yes") if value else _("no")
     if value is None:
-        return _named(name), text.UNKNOWN
+        return field_title(name), text.UNKNOWN
     if not isinstance(value, int | float):
-        return _named(name), str(value)
+        return field_title(name), str(value)
     if name == "pid":
-        return _named(name), str(int(value))
+        return field_title(name), str(int(value))
     start, _separator, unit = name.rpartition("_")
     if unit == "at" and 0 <= value < _LATEST:
-        return _named(start), f"{datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d %H:%M} UTC"
-    if unit not in _UNITS:
-        return _named(name), text.number(value)
-    return _named(start or name), text.quantity(value, unit)
+        return field_title(start), f"{datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    if unit not in UNITS:
+        return field_title(name), text.number(value)
+    return field_title(start or name), text.quantity(value, unit)
 
 
 def details(fields: Mapping[str, Any]) -> str:
@@ -129,9 +118,3 @@ def change_detail(row: Any) -> str:  # noqa: ANN401 - a row of fact_change
 
 def _tone(code: str | None) -> str:
     return HEALTHS[code][1] if code in ("critical", "fair") else "plain"
-
-
-def _named(name: str) -> str:
-    words = name.replace("_", " ").replace("-", " ").split()
-    shown = " ".join(_ACRONYMS.get(word, word) for word in words)
-    return shown[:1].upper() + shown[1:]

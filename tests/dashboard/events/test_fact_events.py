@@ -40,8 +40,8 @@ def test_what_changed_is_an_event_of_its_organisation_found_by_its_words(
 def test_fields_are_shown_with_the_units_in_their_names() -> None:
     fields = {"memory_bytes": 2048, "cpu_percent": 12.34, "ready": True, "image": "nginx:1.27", "restart_count": 3}
     assert texts.details({**fields, "since": None, "size": 7}) == (
-        "Image: nginx:1.27 · Memory: 2 KiB · CPU: 12 % · Ready: yes · Restart count: 3 · Since: – · Size: 7"
+        "Image: nginx:1.27 · Memory: 2 KiB · CPU: 12 % · Ready: yes · Restarts: 3 · Since: – · Size: 7"
     )
     assert texts.details({"pid": 31731.0, "cached_at": 1_700_000_000_000.0, "odd_at": 1e300}).startswith(
-        "PID: 31731 · Cached: 2023-11-14 22:13 UTC · Odd at: 1"
+        "PID: 31731 · Package lists from: 2023-11-14 22:13 UTC · Odd at: 1"
     )
