@@ -6,7 +6,7 @@ A field that is not listed here, as from a plug-in, is shown under its own name.
 from collections.abc import Mapping
 from typing import Final
 
-from dashboard.i18n.language import Marked, _, marked
+from dashboard.i18n.language import Marked, _, marked, pgettext
 
 UNITS: Final = ("percent", "bytes", "seconds", "celsius", "milliseconds", "rpm", "volts", "watts", "days")
 """Units that end the name of a number."""
@@ -52,7 +52,6 @@ TITLES: Final[Mapping[str, Marked]] = {
     "speed_megabits": marked("Speed (Mbit/s)"),
     "start": marked("Start type"),
     "started": marked("Started"),
-    "state": marked("State"),
     "sub_state": marked("Substate"),
     "terminal": marked("Terminal"),
     "timeout_count": marked("Timeouts"),
@@ -76,6 +75,8 @@ _ACRONYMS: Final = {
 
 def field_title(name: str) -> str:
     """Return the title of a field. `name`: with or without its unit."""
+    if name == "state":
+        return pgettext("fact", "State")
     start, _separator, unit = name.rpartition("_")
     found = TITLES.get(name) or (TITLES.get(start) if unit in (*UNITS, "at") else None)
     return named(name) if found is None else _(found)

@@ -47,7 +47,9 @@ def label(summary: FactSummary) -> str:
     title = markup.plain(texts.title(summary.kind))
     troubled = sum(summary.numbers.get(health, 0) for health in _TROUBLED)
     count = text.count(summary.total)
-    return f"{title} ({_('{n} of {total}', n=text.count(troubled), total=count) if troubled else count})"
+    if troubled:
+        count = _("{n} of {total}", n=text.count(troubled), total=count)
+    return f"{title} ({count})"
 
 
 def _worst(found: Sequence[FactSummary]) -> str:

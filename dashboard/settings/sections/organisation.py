@@ -138,9 +138,9 @@ def _inputs(state: DialogState, settings: Sequence[Setting], before: Mapping[str
 def _input(state: DialogState, setting: Setting, value: float) -> None:
     hint = _("Default: {value}", value=markup.plain(_formatted(setting, _DEFAULTS[setting.name])))
     if setting.kind == "duration":
-        hint = f"{_('A duration, such as 90s, 15m, 1h or 7d')}. {hint}"
+        hint = _("A duration, such as 90s, 15m, 1h or 7d") + f". {hint}"
     elif setting.name.endswith(_FRACTIONS):
-        hint = f"{_('A number from 0 to 1')}. {hint}"
+        hint = _("A number from 0 to 1") + f". {hint}"
     title = markup.plain(_(TITLES[setting.name])) + (" (%)" if setting.kind == "percent" else "")
     st.text_input(title, written(setting, value), max_chars=20, key=state.key(setting.name), help=hint)
 

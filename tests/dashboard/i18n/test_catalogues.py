@@ -1,5 +1,6 @@
 """Completeness of the catalogues: no text is missing, fuzzy, obsolete, or without one of its values or forms."""
 
+import ast
 import re
 import string
 from gettext import c2py
@@ -49,6 +50,25 @@ def test_a_catalogue_has_the_texts_of_the_code_and_no_others(code: str) -> None:
     known = {(text.context, str(text.id)) for text in texts(code)}
     assert marked - known == set(), "run make messages, and translate what it added"
     assert known - marked == set(), "run make messages"
+
+
+def test_no_text_is_where_the_extraction_does_not_find_it() -> None:
+    """Babel does not look into f-strings before Python 3.12."""
+    found = {original for text in catalogues.extracted() if text.id for original in originals(text)}
+    missed = [
+        f"{file.name}:{call.lineno} {said}"
+        for file in sorted((catalogues.ROOT / "dashboard").rglob("*.py"))
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+        if (said := _said(call.func.id, call.args)) and said not in found
+    ]
+    assert missed == []
+
+
+def _said(function: str, arguments: list[ast.expr]) -> str:
+    place = {"_": 0, "marked": 0, "ngettext": 0, "pgettext": 1}.get(function, len(arguments))
+    constants = [each.value for each in arguments[place : place + 1] if isinstance(each, ast.Constant)]
+    return str(constants[0]) if constants else ""
 
 
 @pytest.mark.parametrize("code", OTHERS)
