@@ -1,7 +1,7 @@
 """What `dashfleet up` costs a machine while nobody looks: memory, processor time, bytes written, time to start.
 
-`make bench` measures for five minutes at the default interval of 10 s; inside `make test` a short time shows that the
-bound on memory holds.
+`make bench` measures for five minutes at the default interval of 10 s, against the targets of docs/scale.md. Inside
+`make test` a short time shows that no part loads a large library that it does not need: pandas alone has 76 MiB.
 """
 
 import os
@@ -18,7 +18,7 @@ from servers import free_port
 SECONDS = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "5"))
 LONG = 300
 SETTLE_SECONDS = 15.0 if SECONDS >= LONG else 3.0
-MOST_PSS_MIB = 220.0 if SECONDS >= LONG else 240.0
+MOST_PSS_MIB = 220.0 if SECONDS >= LONG else 260.0
 MOST_PERCENT_OF_A_CORE = 1.0
 MOST_KIB_PER_MINUTE = 150.0
 MOST_START_SECONDS = 3.5
