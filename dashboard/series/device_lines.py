@@ -18,6 +18,7 @@ from dashboard.widgets import charts
 from dashboard.widgets.charts import ChartLine
 
 LINES_MAX: Final = 10
+_LONG_COUNT, _MILLIONS = 1e5, 1e6
 _SHARE: Final = (0.0, 100.0)
 
 History = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
@@ -103,4 +104,11 @@ def _scale(metric: DeviceMetric, lines: Sequence[ChartLine]) -> UnitScale:
     if metric.unit == "bytes":
         return (text.rate_scale if metric.is_counter else text.size_scale)(charts.top(lines))
     symbol = "%" if metric.unit == "percent" else text.unit_symbol(metric.unit)
-    return UnitScale(f"{symbol}/s" if metric.is_counter else symbol, 1.0)
+    return count_scale(charts.top(lines), f"{symbol}/s" if metric.is_counter else symbol)
+
+
+def count_scale(value: float, unit: str) -> UnitScale:
+    """Return the scale for a number of a unit: thousands or millions where the axis has no room for every digit."""
+    if value < _LONG_COUNT:
+        return UnitScale(unit, 1.0)
+    return UnitScale(f"M {unit}", 1e6) if value >= _MILLIONS else UnitScale(f"k {unit}", 1e3)

@@ -35,7 +35,7 @@ def draw(context: PageContext, row: Row[Any], retention: Retention) -> None:
         return
     if st.session_state.get(_GROUP) not in groups:
         st.session_state[_GROUP] = next(iter(groups))
-    st.html(markup.heading(_("Devices")))
+    st.html(markup.heading(_("Readings by device")))
     chosen = st.pills(
         _("Group"),
         list(groups),

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
+
+from dashboard.i18n.text import UnitScale
 from dashboard.series.device_groups import device_groups
-from dashboard.series.device_lines import LINES_MAX, device_charts, tables
+from dashboard.series.device_lines import LINES_MAX, count_scale, device_charts, tables
 from dashboard.widgets.markup import readings
 
 MINUTE = 60_000
@@ -88,3 +91,10 @@ def test_names_of_devices_are_escaped() -> None:
     shown = readings("File system", ["Disk"], [("<b>/data\u202e", ["<i>"])])
     assert "<b>" not in shown
     assert "<i>" not in shown
+
+
+@pytest.mark.parametrize(
+    ("top", "scale"), [(99_999.0, ("inodes", 1.0)), (150_000.0, ("k inodes", 1e3)), (15_966_914.0, ("M inodes", 1e6))]
+)
+def test_an_axis_of_large_numbers_counts_in_thousands_or_millions(top: float, scale: tuple[str, float]) -> None:
+    assert count_scale(top, "inodes") == UnitScale(*scale)
