@@ -19,6 +19,7 @@ from babel.numbers import format_decimal, format_scientific
 from babel.units import format_unit
 
 from dashboard.i18n.language import Marked, _, locale, marked, ngettext
+from dashboard.i18n.units import UNITS
 from runtime.durations import MOST_DAYS, UNKNOWN, in_units, is_endless
 from schemas.fleet.availability import FLAPPING
 
@@ -94,13 +95,6 @@ _LENGTHS: Final[Mapping[str, Marked]] = {
     "h": marked("{n} h"),
     "min": marked("{n} min"),
     "s": marked("{n} s"),
-}
-_UNITS: Final[Mapping[str, Marked]] = {
-    "percent": marked("%"),
-    "celsius": marked("°C"),
-    "seconds": marked("s"),
-    "bytes": marked("B"),
-    "processes": marked("processes"),
 }
 _PERIODS: Final = ((365 * 86_400, "year"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _MARK: Final = r"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
@@ -227,7 +221,7 @@ def quantity(value: float | None, unit: str) -> str:
 
 def unit_symbol(unit: str) -> str:
     """Return the symbol of a declared unit; free text stays as it is, truncated to fit beside a value."""
-    return "" if unit == "count" else _(_UNITS.get(unit, shortened(readable(unit), _UNIT_MAX)))
+    return "" if unit == "count" else _(UNITS.get(unit, shortened(readable(unit), _UNIT_MAX)))
 
 
 def duration(seconds: float | None) -> str:

@@ -5,10 +5,10 @@ import pytest
 
 import agent.actions
 import agent.collectors
-from agent.action import discover
-from agent.collector import discover_details
+from agent.action import discover as discover_actions
+from agent.collector import discover, discover_details
 from dashboard.auth import passwords
-from dashboard.i18n import external_texts
+from dashboard.i18n import external_texts, text
 from dashboard.i18n.language import speaking
 from runtime import durations
 from runtime.settings.agent import AgentSettings
@@ -60,7 +60,7 @@ def test_a_hostile_value_in_a_sentence_stays_a_value() -> None:
 
 def test_titles_and_arguments_of_our_own_actions_are_known() -> None:
     said = []
-    for action in discover(agent.actions).values():
+    for action in discover_actions(agent.actions).values():
         said.append(action.title)
         for field in read_fields(action.arguments.model_json_schema()):
             said += [field.title, field.description, *map(str, field.choices)]
@@ -73,6 +73,15 @@ def test_titles_of_our_own_metrics_of_devices_are_known() -> None:
     assert len(titles) > 30
     with speaking("ru"):
         assert [title for title in titles - {"GPU"} if external_texts.translated_metric(title) == title] == []
+
+
+def test_units_of_our_own_metrics_are_known() -> None:
+    settings = AgentSettings(data=Path("unused"), machine="attic")
+    collectors, details = discover(agent.collectors, settings), discover_details(agent.collectors, settings)
+    metrics = [each.metrics for each in collectors] + [each.metrics for each in details]
+    units = {metric.unit for group in metrics for metric in group}
+    with speaking("ru"):
+        assert [unit for unit in units - {"", "count", "percent"} if text.unit_symbol(unit) == unit] == []
 
 
 def test_a_metric_of_network_traffic_has_words_of_its_own() -> None:
