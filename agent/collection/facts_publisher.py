@@ -6,6 +6,7 @@ Invariants:
   are published again after each connect.
 - A kind that is no longer stated is cleared with an empty retained payload, also by the next process: the kinds that
   were published are in a file.
+- The times of a kind ascend, also when the clock is set back: a reader ignores a list that is not later.
 - A message is at most FACTS_MAX_BYTES. The first items of a list are kept; the rest is counted in `truncated`.
 """
 
@@ -40,6 +41,7 @@ class FactsPublisher:
         self._retained = self._read()
         self._published: dict[str, Mapping[str, Item]] = {}
         self._published_at: dict[str, float] = {}
+        self._stated_at: dict[str, int] = {}
 
     def connected(self) -> None:
         """Publish all lists again."""
@@ -67,8 +69,9 @@ class FactsPublisher:
             if self._published.get(kind) == items or now < self._published_at.get(kind, -math.inf) + FACTS_SECONDS:
                 continue
             self._remember(self._retained | {kind})
+            at = max(at, self._stated_at.get(kind, 0) + 1)
             if publish(kind, encoded(items, session=session, at=at)):
-                self._published[kind], self._published_at[kind] = items, now
+                self._published[kind], self._published_at[kind], self._stated_at[kind] = items, now, at
 
     def _remember(self, kinds: set[str]) -> None:
         """Record the kinds before they are published, so that none is forgotten that the broker retains."""

@@ -46,6 +46,16 @@ def test_a_list_is_published_once_and_again_when_it_changes(clock: Clock, tmp_pa
     assert FactsMessage.decode(wire.sent[1][1]).items == {}
 
 
+def test_a_list_is_later_than_the_one_before_although_the_clock_was_set_back(clock: Clock, tmp_path: Path) -> None:
+    wire = Wire(tmp_path / "facts.json", clock)
+    wire.step(disks=DISKS)
+    clock.advance(FACTS_SECONDS)
+    clock.set_by(-3600)
+    assert wire.step(disks={}) == ["disks"]
+    first, second = (FactsMessage.decode(payload).at for _, payload in wire.sent)
+    assert second > first
+
+
 def test_a_list_that_changes_all_the_time_is_published_at_a_bounded_rate(clock: Clock, tmp_path: Path) -> None:
     wire = Wire(tmp_path / "facts.json", clock)
     published = 0
