@@ -24,7 +24,8 @@ RIGHT: Final = 16
 MARKS_MAX: Final = 50
 _SHORT_UNIT: Final = 2
 _GRID: Final = {"left": LEFT, "right": RIGHT, "bottom": 24, "containLabel": False, "outerBoundsMode": "none"}
-_LEGEND: Final = {"top": 0, "left": 0, "icon": "roundRect", "itemWidth": 12, "itemHeight": 4}
+# It has one row, with pages if there are many lines: a second row would cover the chart.
+_LEGEND: Final = {"type": "scroll", "top": 0, "left": 0, "icon": "roundRect", "itemWidth": 12, "itemHeight": 4}
 _LINE: Final = {"type": "line", "connectNulls": False, "symbol": "none", "emphasis": {"disabled": True}}
 
 Point = tuple[int, float | None]
@@ -137,7 +138,7 @@ def options(lines: Sequence[ChartLine], frame: ChartFrame) -> dict[str, Any]:
         "animation": False,
         "color": list(frame.colours) or None,
         "grid": {**_GRID, "top": 34 if several else 14},
-        "legend": {**_LEGEND, "show": several, "textStyle": words},
+        "legend": {**_LEGEND, "show": several, "textStyle": words, "pageTextStyle": words, "pageIconColor": frame.ink},
         "tooltip": {"trigger": "axis", "confine": True, "axisPointer": {"animation": False}},
         "xAxis": {
             **time_axis,
