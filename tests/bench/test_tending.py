@@ -7,9 +7,10 @@ does both, so what tending takes is what storing lacks. On PostgreSQL only in th
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench.lanes import ingestor_lane
@@ -23,6 +24,7 @@ from ingestor.history.partitions import make_day
 from ingestor.storage.row_encoding import SAMPLE_COLUMNS, sample_rows
 from ingestor.storage.store import Store
 from runtime.urls import sqlite_url
+from schemas.contract.messages import VITALS
 from schemas.database import tables
 from schemas.database.engine import open_engine
 from schemas.fleet.history import DAY, HOUR, MINUTE
@@ -72,9 +74,15 @@ def to_prune(engine: Engine) -> None:
     for minute in range(OLD_MINUTES):
         rows = sample_rows(old_samples(engine, minute, hours_ago=72))
         with engine.begin() as connection:
-            connection.execute(
-                tables.sample.insert(), [dict(zip(SAMPLE_COLUMNS, (*row[:-1], None), strict=True)) for row in rows]
-            )
+            found = [dict(zip(SAMPLE_COLUMNS, (*row[:-1], None), strict=True)) for row in rows]
+            connection.execute(tables.sample.insert(), found)
+            connection.execute(tables.minute.insert(), [_minute_of(row) for row in found])  # pruning finds it by them
+
+
+def _minute_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    at = row["sampled_at"]
+    counts = {f"{name}_count": 0 for name in VITALS}
+    return {"machine_id": row["machine_id"], "at": at, "samples": 1, "sampled_from": at, "sampled_to": at, **counts}
 
 
 def to_keep(engine: Engine) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from waiting import wait_until
 
 from runtime.children.child_process import ChildProcess
-from runtime.children.forked_process import ForkedCall, ForkedProcess, can_fork
+from runtime.children.forked_process import ForkedCall, ForkedProcess
 from runtime.errors import UserError
 
 
@@ -120,10 +121,19 @@ def test_a_call_returns_its_result_or_raises_its_error_and_leaves_nothing_in_mem
     def refuses() -> bool:
         raise UserError("this cannot be done: do that")
 
-    assert can_fork()
     assert ForkedCall(succeeds, ("dashfleet", "call")).result() is True
     assert imported not in sys.modules
     with pytest.raises(UserError, match=r"^this cannot be done: do that$"):
         ForkedCall(refuses, ("dashfleet", "call")).result()
     with pytest.raises(RuntimeError, match="a child process failed"):
         ForkedCall(lambda: os._exit(1), ("dashfleet", "call")).result()
+
+
+def test_a_process_is_forked_only_while_it_has_one_thread() -> None:
+    program = (
+        "import threading; from runtime.children.forked_process import can_fork\n"
+        "alone = can_fork(); end = threading.Event(); threading.Thread(target=end.wait).start()\n"
+        "print(alone, can_fork()); end.set()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.split() == ["True", "False"]
