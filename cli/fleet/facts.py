@@ -55,4 +55,6 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
 def _value(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "unknown" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() else f"{round(value, 2)}"
+    return "unknown" if value is None else str(value)

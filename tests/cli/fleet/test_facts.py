@@ -37,6 +37,13 @@ def test_the_lists_of_a_machine_are_shown_worst_first_as_a_table_and_as_json(
     assert "3 more containers were left out" in table.stderr
 
 
+def test_a_large_number_has_all_its_digits_and_a_fraction_few(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
+    disk = {"health": None, "fields": {"size_bytes": 274_878_000_000, "used_percent": 12.345678}}
+    state(bench, speaker.facts("disks", sda=disk))
+    table = RUNNER.invoke(dashfleet.application(), ["facts", "attic", *url(fleet)], env={"COLUMNS": "200"})
+    assert "size_bytes 274878000000, used_percent 12.35" in table.stdout
+
+
 def test_an_unknown_machine_and_an_unknown_kind_are_errors_of_the_user(
     bench: Bench, speaker: Speaker, fleet: Engine
 ) -> None:
