@@ -58,9 +58,9 @@ open({str(pids)!r}, "a").write(f"{{os.getpid()}}\\n")
 time.sleep(600)
 """
     began = time.monotonic()
-    ended = run(python(code), 1.0)
-    assert (ended.code, ended.problem) == (None, "did not end within 1 s")
-    assert time.monotonic() - began < 8
+    ended = run(python(code), 3.0)  # on a busy machine the four need time to begin
+    assert (ended.code, ended.problem) == (None, "did not end within 3 s")
+    assert time.monotonic() - began < 10
     left = [int(pid) for pid in pids.read_text().split()]
     assert len(left) == 4
     wait_until(lambda: not any(map(is_alive, left)), what="all of its processes ended")
