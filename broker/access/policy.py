@@ -85,10 +85,9 @@ def grants(principal: Principal) -> Grants:
     org, own = principal.org, {"org": principal.org, "machine": principal.name}
     match principal.role:
         case Role.MACHINE:
-            published = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
             read = (topics.COMMAND, topics.ACK, topics.CONFIG, topics.STATUS)
             return Grants(
-                publish=(*(topic.at(**own) for topic in published), topics.FACTS.filter(**own)),
+                publish=tuple(topic.filter(**own) for topic in _UPWARD),
                 read=(*(topic.at(**own) for topic in read), topics.ORG_CONFIG.at(org=org)),
             )
         case Role.READER:
@@ -151,16 +150,10 @@ def _is_open(level: str) -> bool:
 
 
 _NONCE = re.compile(r"[0-9a-f]{32}")
-_TO_THE_INGESTOR = (
-    topics.STATUS,
-    topics.INFO,
-    topics.TELEMETRY,
-    topics.BACKFILL,
-    topics.FACTS,
-    topics.RESULT,
-    topics.REQUEST,
-    topics.ENROL_REQUEST,
-)
+_UPWARD = (topics.STATUS, topics.INFO, topics.FACTS, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
+"""Topics that a machine publishes to."""
+
+_TO_THE_INGESTOR = (*_UPWARD, topics.REQUEST, topics.ENROL_REQUEST)
 _FROM_THE_INGESTOR = (
     topics.COMMAND,
     topics.ACK,
@@ -176,28 +169,14 @@ _FROM_THE_INGESTOR = (
 _REPORTED = (topics.ALERT, topics.RESOLVED, topics.INCIDENT)
 """Alerts and incidents, which readers, operators and the notifier may read."""
 
-_CLEARED_BY_THE_INGESTOR = (
-    topics.STATUS,
-    topics.INFO,
-    topics.FACTS,
-    topics.TELEMETRY,
-    topics.BACKFILL,
-    topics.RESULT,
-)
+_CLEARED_BY_THE_INGESTOR = _UPWARD
 """Topics of machines that may be retained, rightly or not. Requests are not included: some change organisations."""
 
 _RESERVED = frozenset(level for topic in topics.ALL for level in topic.pattern.split("/") if level.startswith("_"))
 
 
 def _readable(org: str) -> tuple[str, ...]:
-    upward = (
-        topics.STATUS,
-        topics.INFO,
-        topics.FACTS,
-        topics.TELEMETRY,
-        topics.BACKFILL,
-        topics.RESULT,
-        topics.PRESENCE,
-        *_REPORTED,
+    return (
+        *(topic.filter(org=org) for topic in (*_UPWARD, topics.PRESENCE, *_REPORTED)),
+        topics.ORG_CONFIG.at(org=org),
     )
-    return (*(topic.filter(org=org) for topic in upward), topics.ORG_CONFIG.at(org=org))
