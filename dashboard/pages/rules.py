@@ -40,15 +40,15 @@ def show(context: PageContext) -> None:
     dialog_steps.open_requested(context)
     st.html(markup.heading(_(PAGE.title), 1))
     st.html(markup.note(_(_INTRO)))
-    if context.may_administer:
-        why = system_status.obstacle(context, signed=False)
-        st.button(_("New rule …"), type="primary", key="rules.new", disabled=bool(why), on_click=form.request_new)
     refresh.auto_refresh(partial(_list, context), seconds=context.refresh_seconds, key="rules")
 
 
 def _list(context: PageContext) -> None:
     if dialog_steps.is_requested():
         st.rerun()
+    if context.may_administer:
+        why = system_status.obstacle(context, signed=False)
+        st.button(_("New rule …"), type="primary", key="rules.new", disabled=bool(why), on_click=form.request_new)
     pending_changes.draw(context)
     found = last_good.read_org(context, "rules", list_rules)
     if found is None:

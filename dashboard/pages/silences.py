@@ -40,18 +40,18 @@ def show(context: PageContext) -> None:
     dialog_steps.open_requested(context)
     st.html(markup.heading(_(PAGE.title), 1))
     st.html(markup.note(_(_INTRO)))
-    with st.container(horizontal=True, vertical_alignment="center", key="silences_head"):
-        if context.may_act:
-            why = system_status.obstacle(context, signed=False)
-            st.button(_("New silence …"), type="primary", key="silences.new", disabled=bool(why), on_click=form.request)
-        st.space("stretch")
-        st.toggle(_("Show past silences"), key=_PAST)
     refresh.auto_refresh(partial(_list, context), seconds=context.refresh_seconds, key="silences")
 
 
 def _list(context: PageContext) -> None:
     if dialog_steps.is_requested():
         st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center", key="silences_head"):
+        if context.may_act:
+            why = system_status.obstacle(context, signed=False)
+            st.button(_("New silence …"), type="primary", key="silences.new", disabled=bool(why), on_click=form.request)
+        st.space("stretch")
+        st.toggle(_("Show past silences"), key=_PAST)
     pending_changes.draw(context)
     found = last_good.read_org(context, "silences", list_silences, limit=_SHOWN_MAX)
     if found is None:

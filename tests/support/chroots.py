@@ -38,7 +38,8 @@ class LayeredRoot:
             capture_output=True,
             text=True,
             timeout=120,
-            env={"PATH": os.environ["PATH"], "HOME": "/root", **environment},
+            # Python would write its byte code beside the sources and count as changes of this root
+            env={"PATH": os.environ["PATH"], "HOME": "/root", "PYTHONDONTWRITEBYTECODE": "1", **environment},
             check=False,
         )
         if done.returncode == _NO_OVERLAY:
