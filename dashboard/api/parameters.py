@@ -47,6 +47,7 @@ Moment = Annotated[int, Field(ge=0, le=INTEGER_MAX), DIGITS]
 """A time in milliseconds UTC since 1970."""
 SearchText = Annotated[str, Field(max_length=TEXT_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")]
 MachineName = Annotated[str, Field(pattern=ID_PATTERN, max_length=MACHINE_MAX_LENGTH)]
+DeviceName = Annotated[str, Field(max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Label = Annotated[str, Field(max_length=127, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?=[^\x00-\x1f\x7f]+$")]
 
 

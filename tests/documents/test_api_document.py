@@ -41,6 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
     fleet = Fleet(engine, now=clock.now())
     key = fleet.machine("web-1", labels={"site": "paris"}, cpu_percent=99.0)
     fleet.samples(key, [fleet.now - 10_000 * n for n in range(9, 0, -1)], cpu_percent=12.5, disk_percent=61.2)
+    fleet.series_of(key, [{"disk_used_percent": {"/": 71.2}}])
     for rule in ("cpu", "disk", "away"):
         fleet.alert(key, rule, fleet.now - 1000)
     api = HttpApi.over(engine, accounts, clock)
@@ -67,7 +68,7 @@ def test_the_commands_run(server: tuple[str, str], tmp_path: Path, command: str)
         ["bash", "-euc", script], capture_output=True, text=True, timeout=30, env=environment, cwd=tmp_path, check=True
     )
     found = json.loads(done.stdout)
-    (rows,) = [value for name, value in found.items() if name in ("machines", "alerts", "at")]
+    (rows,) = [value for name, value in found.items() if name in ("machines", "alerts", "at", "series")]
     assert rows
 
 
@@ -81,7 +82,8 @@ def test_every_field_of_completeness_is_described() -> None:
 
 
 def test_the_examples_have_the_fields_of_the_answers() -> None:
-    history, error = EXAMPLES
-    answer = next(each.answer for each in discover(resources) if each.id == "getHistory")
-    assert set(history) == {field.serialization_alias or name for name, field in answer.model_fields.items()}
+    history, series, error = EXAMPLES
+    answers = {each.id: each.answer for each in discover(resources)}
+    for example, answer in ((history, answers["getHistory"]), (series, answers["getSeries"])):
+        assert set(example) == {field.serialization_alias or name for name, field in answer.model_fields.items()}
     assert problem.ApiProblem.model_validate(error).model_dump(mode="json") == error

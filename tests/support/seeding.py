@@ -214,15 +214,19 @@ class Fleet:
     def series(self, machine_id: int, minutes: int = 60) -> None:
         """Give a machine readings of many devices, one a minute until now; its `info` has to describe them."""
         devices = Devices(machine_id)
+        self.series_of(machine_id, [devices.read() for _ in range(minutes)])
+
+    def series_of(self, machine_id: int, readings: Sequence[Mapping[str, Mapping[str, float | None]]]) -> None:
+        """Insert these readings by metric and device, one sample a minute until a minute ago."""
         rows = [
             {
                 "machine_id": machine_id,
-                "at": self.now - MINUTE * age,
+                "at": self.now - MINUTE * (len(readings) - number),
                 "stream_number": 1,
-                "seq": minutes - age,
-                "readings": json.dumps(devices.read()),
+                "seq": number,
+                "readings": json.dumps(each),
             }
-            for age in range(minutes, 0, -1)
+            for number, each in enumerate(readings)
         ]
         with self.engine.begin() as connection:
             connection.execute(insert(tables.series_sample), rows)

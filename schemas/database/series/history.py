@@ -28,11 +28,12 @@ def read_device_history(
     step: int,
     resolution: Resolution,
     counters: Collection[str] = (),
+    devices: Collection[str] = (),
 ) -> dict[str, dict[str, Rows]]:
     """Return the history after `start` until `end`, by metric and device, a row per `step`.
 
-    Times are milliseconds of the server's clock; `at` is that of the last reading in the step, or the start of the last
-    hour. Hours that are not complete have no counters.
+    `devices`: those to return, all if empty. Times are milliseconds of the server's clock; `at` is that of the last
+    reading in the step, or the start of the last hour. Hours that are not complete have no counters.
     """
     is_rolled_up = resolution == HOURS
     if is_rolled_up:
@@ -41,7 +42,8 @@ def read_device_history(
         found = _readings(engine, machine_id, metrics, start, end)
     steps: dict[Place, dict[int, list[tuple[int, Summary]]]] = {}
     for place, at, summary in found:
-        steps.setdefault(place, {}).setdefault(at // step, []).append((at, summary))
+        if not devices or place[1] in devices:
+            steps.setdefault(place, {}).setdefault(at // step, []).append((at, summary))
     history: dict[str, dict[str, Rows]] = {}
     for place, buckets in steps.items():
         rows = [_row(buckets[bucket], counter=place[0] in counters, ranges=is_rolled_up) for bucket in sorted(buckets)]

@@ -43,6 +43,7 @@ def _fill(fleet: Fleet, org: str, mark: str, *, number: int) -> None:
     for key in (shared, own):
         fleet.samples(key, [NOW - 5000 * n for n in range(1, 4)], cpu_percent=10.0 * number, extra={mark: 5.0})
         fleet.hours(key, 3)
+        fleet.series_of(key, [{"disk_used_percent": {f"/{mark}": 50.0}}])
         fleet.stream(key, f"1-{number}0", highest_seq=number * 10)
         fleet.facts(key, "containers", {f"{mark}-container": ("good", {"image": mark})})
         fleet.transition(key, NOW - HOUR, "online", "offline", "lost")
@@ -93,7 +94,7 @@ def queries(operation: Operation) -> Iterator[dict[str, Any]]:
         "machine": ("same", MARK),
         "label": (f"site={MARK}", "site=ours"),
         "rule": (MARK,),
-        "metric": (MARK, f"{MARK}_metric", "cpu_percent"),
+        "metric": (MARK, f"{MARK}_metric", "cpu_percent", "disk_used_percent"),
         "batch": ("20".rjust(32, "0"),),
         "kind": ("mass-silence",),
         "after": {
@@ -142,6 +143,7 @@ def test_what_belongs_to_another_organisation_is_answered_as_what_does_not_exist
         ("/machines/{}", MARK, "none"),
         ("/machines/{}/history", MARK, "none"),
         ("/machines/{}/availability", MARK, "none"),
+        ("/machines/{}/series?metric=disk_used_percent", MARK, "none"),
         ("/machines/{}/ledger", MARK, "none"),
         ("/machines/{}/facts", MARK, "none"),
         ("/commands/{}", "2".rjust(32, "c"), "3".rjust(32, "c")),

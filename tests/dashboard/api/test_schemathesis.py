@@ -30,7 +30,7 @@ with warnings.catch_warnings():
     from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 EXAMPLES = 400 if IS_WHOLE else 8
-WITH_RANGE = ("/machines/{machine}/availability", "/machines/{machine}/history")
+WITH_RANGE = ("/machines/{machine}/availability", "/machines/{machine}/history", "/machines/{machine}/series")
 """Here a valid start and a valid end may be rejected together: the range must not end before it begins."""
 
 OPERATIONS = [operation.path for operation in discover(resources)]
@@ -49,6 +49,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     for key in fleet.crowd(5):
         fleet.a_day(key, hours=1)
         fleet.hours(key, 48)
+        fleet.series(key)
         fleet.stream(key, "1-90", highest_seq=100)
         fleet.facts(key, "containers", {"web": ("good", {"image": "nginx", "restarts": 3.0, "paused": False})})
         fleet.alert(key, "cpu", fleet.now - 1000, value=97.0, unit="percent")
