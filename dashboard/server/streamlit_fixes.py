@@ -9,17 +9,24 @@ Stale refreshes: a browser requests refreshes of the old page until it hears of 
 one by announcing the old page; the browser then discards the new page, and stops at its next refresh ("Bad delta path
 index"). Clicks on the old page are still handled.
 
+Lost clicks: the browser sends the values of all widgets with each refresh. One that it sent before it had the answer to
+a click would set the widgets to what they were, and run their callbacks: filters that were just cleared came back.
+Every change of a widget has a request of its own, so refreshes carry no values here. A click that waits for its thread
+is combined with a refresh that follows at once, and is then taken for a refresh, which may be left out as stale.
+
 Time limits: Streamlit configures uvicorn itself, whose protocol waits for ever for the rest of a request.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 from weakref import WeakSet
 
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.runtime.scriptrunner import ScriptRunner, ScriptRunnerEvent
-from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData, ScriptRequests, ScriptRequestType
 from streamlit.web.server.starlette import starlette_server
 
 from dashboard.server.http_protocol import TimedHttpProtocol
@@ -29,6 +36,7 @@ _ended: Final[WeakSet[ScriptRunner]] = WeakSet()
 _create = AppSession._create_scriptrunner  # noqa: SLF001 - see above
 _handle = AppSession._handle_scriptrunner_event_on_event_loop  # noqa: SLF001 - see above
 _clear = ForwardMsgQueue.clear
+_request = ScriptRequests._request_rerun_locked  # noqa: SLF001 - see above
 _run_script = ScriptRunner._run_script  # noqa: SLF001 - see above
 _uvicorn_options = starlette_server._get_uvicorn_config_kwargs  # noqa: SLF001 - see above
 
@@ -38,6 +46,7 @@ def apply() -> None:
     setattr(AppSession, "_create_scriptrunner", _create_and_keep_ended)  # noqa: B010 - mypy allows no assignment
     setattr(AppSession, "_handle_scriptrunner_event_on_event_loop", _handle_also_of_ended)  # noqa: B010 - as above
     setattr(ForwardMsgQueue, "clear", _clear_only_what_runs_again)  # noqa: B010 - as above
+    setattr(ScriptRequests, "_request_rerun_locked", _request_without_values_of_refreshes)  # noqa: B010 - as above
     setattr(ScriptRunner, "_run_script", _run_unless_stale)  # noqa: B010 - as above
     setattr(starlette_server, "_get_uvicorn_config_kwargs", _uvicorn_options_with_time_limits)  # noqa: B010 - as above
 
@@ -79,6 +88,18 @@ def _clear_only_what_runs_again(
         if others:
             message.metadata.run.fragment_ids[:] = others
             message.script_finished = _ENDED
+
+
+def _request_without_values_of_refreshes(requests: ScriptRequests, asked: RerunData) -> bool:
+    if not asked.is_auto_rerun:
+        return _request(requests, asked)
+    waiting = requests._rerun_data if requests._state is ScriptRequestType.RERUN else None  # noqa: SLF001 - see above
+    # no values, rather than None: values that a script has set count as set only once, as after any other request
+    accepted = _request(requests, replace(asked, widget_states=WidgetStates()))
+    if accepted and waiting is not None and not waiting.is_auto_rerun:
+        kept = {"query_string": waiting.query_string, "widget_states": waiting.widget_states, "is_auto_rerun": False}
+        requests._rerun_data = replace(requests._rerun_data, **kept)  # type: ignore[arg-type]  # noqa: SLF001 - see above
+    return accepted
 
 
 def _run_unless_stale(runner: ScriptRunner, rerun_data: RerunData) -> None:

@@ -1,4 +1,4 @@
-"""Streamlit's queue of messages, its ends of fragment runs and its refreshes, as corrected."""
+"""Streamlit's queue of messages, its ends of fragment runs, its refreshes and requests, as corrected."""
 
 import asyncio
 import inspect
@@ -11,6 +11,7 @@ from unittest.mock import MagicMock
 import pytest
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
 from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
@@ -19,7 +20,7 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.script_data import ScriptData
 from streamlit.runtime.scriptrunner.script_cache import ScriptCache
 from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
-from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData, ScriptRequests
 
 from dashboard.server import streamlit_fixes
 
@@ -38,6 +39,7 @@ def _corrected(monkeypatch: pytest.MonkeyPatch) -> None:
         (ForwardMsgQueue, "clear"),
         (AppSession, "_create_scriptrunner"),
         (AppSession, "_handle_scriptrunner_event_on_event_loop"),
+        (ScriptRequests, "_request_rerun_locked"),
         (ScriptRunner, "_run_script"),
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))  # restored after the test
@@ -161,6 +163,46 @@ def test_refreshes_of_the_page_before_are_left_out(run: Callable[[RerunData], li
 )
 def test_the_page_its_refreshes_and_clicks_run(run: Callable[[RerunData], list[RerunData]], asked: RerunData) -> None:
     assert run(asked) == [asked]
+
+
+def values(**texts: str) -> WidgetStates:
+    """Return the values of widgets as a browser sends them."""
+    return WidgetStates(widgets=[WidgetState(id=name, string_value=text) for name, text in texts.items()])
+
+
+def combined(*asked: RerunData) -> RerunData:
+    """Return the run that Streamlit makes of requests that arrive before their thread begins."""
+    requests = ScriptRequests()
+    for each in asked:
+        assert requests.request_rerun(each)
+    return requests.on_scriptrunner_ready().rerun_data
+
+
+NO_VALUES = WidgetStates()
+REFRESH = RerunData(fragment_id="here", is_auto_rerun=True, query_string="os=before", widget_states=values(os="before"))
+
+
+def test_a_click_that_a_refresh_follows_at_once_is_no_refresh_and_keeps_its_values() -> None:
+    click = RerunData(query_string="os=now", widget_states=values(os="now"))
+    run = combined(click, REFRESH)
+    assert (run.is_auto_rerun, run.fragment_id_queue, run.query_string) == (False, [], "os=now")
+    assert run.widget_states == values(os="now")
+
+
+def test_a_click_in_a_part_of_the_page_that_a_refresh_follows_at_once_runs_with_it() -> None:
+    run = combined(RerunData(fragment_id="dialog", widget_states=values(os="now")), REFRESH)
+    assert (run.is_auto_rerun, run.fragment_id_queue) == (False, ["dialog", "here"])
+    assert run.widget_states == values(os="now")
+
+
+def test_a_refresh_that_waits_while_a_click_is_answered_does_not_bring_its_old_values_into_the_answer() -> None:
+    run = combined(REFRESH, RerunData(query_string=""))  # the second is st.rerun(), in the answer
+    assert (run.is_auto_rerun, run.widget_states, run.query_string) == (False, NO_VALUES, "")
+
+
+def test_refreshes_alone_carry_no_values_and_stay_refreshes() -> None:
+    run = combined(REFRESH, RerunData(fragment_id="banner", is_auto_rerun=True, widget_states=values(os="before")))
+    assert (run.is_auto_rerun, run.fragment_id_queue, run.widget_states) == (True, ["here", "banner"], NO_VALUES)
 
 
 def test_streamlit_has_what_is_replaced_here() -> None:
