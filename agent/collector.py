@@ -73,6 +73,8 @@ class Details:
 class DetailCollector(ABC):
     """Reads one kind of devices. Created once per agent; called in a thread of its round, never concurrently.
 
+    `settings` are those in force: an operator may have changed them since.
+
     `metrics` are those of its series, `facts` the kinds of facts that it states. `interval_seconds` is the time between
     two readings, at least that of the rounds (`detail_interval_seconds`); `timeout_seconds` is its time limit;
     `devices_max` bounds the devices of each of its metrics. `needs` and `cost` describe it in docs/collectors.md.

@@ -6,21 +6,25 @@ Invariants:
 - A configuration is on trial until the agent has connected with it. Without that within TRIAL_SECONDS, the one before
   it is in force again, also when the agent was restarted meanwhile.
 - It changes only the fields of `RequestedConfiguration`: allowed actions and trusted keys stay the owner's.
+- Probes are added to the owner's, as far as the owner's allow-list permits their targets now.
 """
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
 from agent.action import Arguments
 from runtime import files
 from runtime.clock import Clock
-from runtime.settings.agent import AgentSettings
+from runtime.settings.agent import AgentSettings, CommandName
+from runtime.settings.probe import LINE_MAX, merge_requested
 from schemas.contract.messages import METRICS_MAX, ContractModel, Count, Labels, MetricName, Milliseconds
 
 TRIAL_SECONDS = 60.0
+REQUESTED_MAX = 32
+"""Probes that an operator may request of one machine."""
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,9 @@ class RequestedConfiguration(Arguments):
     interval_seconds: Annotated[float, Field(ge=0.05, le=86_400)] | None = None
     labels: Labels | None = None
     collectors_off: Annotated[list[MetricName], Field(max_length=METRICS_MAX)] = Field(default_factory=list)
+    probes: Annotated[
+        dict[CommandName, Annotated[str, Field(max_length=LINE_MAX)]], Field(max_length=REQUESTED_MAX)
+    ] = Field(default_factory=dict)
 
 
 class IssuedConfiguration(ContractModel):
@@ -65,7 +72,9 @@ class Configuration:
     def settings(self) -> AgentSettings:
         """The settings in force."""
         requested = self._file.in_force.requested
-        values = {"interval_seconds": requested.interval_seconds, "labels": requested.labels}
+        values: dict[str, Any] = {"interval_seconds": requested.interval_seconds, "labels": requested.labels}
+        if requested.probes:
+            values["probes"] = merge_requested(self._owners.probes, requested.probes, self._owners.probe_targets)
         return self._owners.model_copy(update={name: value for name, value in values.items() if value is not None})
 
     @property

@@ -1,7 +1,9 @@
-"""The action `configure`: apply another interval, other labels, other collectors."""
+"""The action `configure`: apply another interval, other labels, other collectors, probes of the operator."""
 
 from agent.action import ActionContext, MachineState, Outcome, StartedOrder, action
 from agent.configuration import TRIAL_SECONDS, RequestedConfiguration
+from runtime.settings.agent import AgentSettings
+from runtime.settings.probe import check_requested
 
 _PATIENCE_MILLISECONDS = round(10 * TRIAL_SECONDS * 1000)
 
@@ -18,7 +20,11 @@ def _proved(started: StartedOrder, state: MachineState) -> Outcome | None:
     return None
 
 
-@action(RequestedConfiguration, title="Configure", resolve=_proved)
+def _check(arguments: RequestedConfiguration, settings: AgentSettings) -> None:
+    check_requested(arguments.probes, settings.probe_targets, settings.detail_interval_seconds)
+
+
+@action(RequestedConfiguration, title="Configure", resolve=_proved, check=_check)
 def configure(arguments: RequestedConfiguration, context: ActionContext) -> Outcome | None:
     """Apply the configuration at once, and reconnect to prove that the agent can."""
     problem = context.configure(arguments)

@@ -105,8 +105,10 @@ class DetailRunner:
         return [each for each in self._collectors if name_of(each) in self._active - self.off]
 
     def reconfigure(self, settings: AgentSettings) -> None:
-        """Follow other intervals."""
+        """Follow other settings."""
         self._interval_seconds = settings.detail_interval_seconds
+        for collector in self._collectors:
+            collector.settings = settings
         self._schedule.reconfigure(settings)
 
     def next_step_at(self, sample_due_at: float) -> float:

@@ -5,7 +5,7 @@ desired before, or stays a local setting.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -37,6 +37,9 @@ _BAD_LABELS: Final = marked(
     "Enter one label per line, such as site=paris, at most 32: names in lower-case letters, digits and hyphens, values "
     "of at most 63 characters."
 )
+_BAD_PROBES: Final = marked(
+    "Enter one probe per line, each with a name of its own, such as shop https://shop.example.org/ contains=ready."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class MachineConfig:
     interval_seconds: float | None = None
     labels: Mapping[str, str] | None = None
     collectors_off: tuple[str, ...] = ()
+    probes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, desired: Any) -> "MachineConfig":  # noqa: ANN401 - JSON of the database
@@ -55,13 +59,14 @@ class MachineConfig:
             given = order.arguments
             labels = None if given.get("labels") is None else _LABELS.validate_python(given["labels"])
             interval = given.get("interval_seconds")
-            off = given.get("collectors_off")
+            off, probes = given.get("collectors_off"), given.get("probes")
         except ValidationError:
             return cls()
         return cls(
             float(interval) if isinstance(interval, int | float) else None,
             labels,
             tuple(str(each) for each in off) if isinstance(off, list) else (),
+            {str(name): str(line) for name, line in probes.items()} if isinstance(probes, dict) else {},
         )
 
     def arguments(self) -> dict[str, Any]:
@@ -71,6 +76,8 @@ class MachineConfig:
             found["interval_seconds"] = self.interval_seconds
         if self.labels is not None:
             found["labels"] = dict(self.labels)
+        if self.probes:
+            found["probes"] = dict(self.probes)
         return found
 
 
@@ -83,11 +90,14 @@ def reported(row: Row[Any]) -> MachineConfig:
 
 def compared(desired: MachineConfig, found: MachineConfig) -> list[tuple[str, str, str, Word]]:
     """Return each setting's name, desired value, reported value, and whether they differ."""
-    return [
+    rows = [
         _compared(_("Interval"), text.duration, desired.interval_seconds, found.interval_seconds),
         _compared(_("Labels"), _labels_shown, desired.labels, found.labels),
         _compared(_("Disabled collectors"), _names_shown, desired.collectors_off or None, found.collectors_off),
     ]
+    if desired.probes:  # the machine states their results, not the configuration
+        rows.append((_("Probes"), _names_shown(tuple(desired.probes)), text.UNKNOWN, Word(text.UNKNOWN, "plain")))
+    return rows
 
 
 def _compared(name: str, shown: Any, desired: Any, found: Any) -> tuple[str, str, str, Word]:  # noqa: ANN401
@@ -158,6 +168,17 @@ def _form(
     st.text_input(_("Sampling interval"), shown, max_chars=20, key=state.key("interval"), disabled=local)
     hint = _("One label per line, such as site=paris.")
     st.text_area(_("Labels"), lines, help=hint, height=120, key=state.key("labels"), disabled=local)
+    targets = "\n".join(f"{name} {line}" for name, line in sorted(desired.probes.items()))
+    hint = _("One probe per line: a name, a target that the machine's owner permits, and options.")
+    st.text_area(
+        _("Probes"),
+        targets,
+        help=hint,
+        height=120,
+        key=state.key("probes"),
+        disabled=local,
+        placeholder="shop https://shop.example.org/ contains=ready",
+    )
     off = desired.collectors_off or found.collectors_off
     st.multiselect(
         _("Disabled collectors"),
@@ -198,7 +219,19 @@ def entered(state: DialogState, desired: MachineConfig, found: MachineConfig) ->
         interval = None
     if desired.labels is None and labels == found.labels:
         labels = None
-    return MachineConfig(interval, labels, tuple(state.value("off") or ()))
+    probes = read_probes(str(state.value("probes") or ""))
+    return MachineConfig(interval, labels, tuple(state.value("off") or ()), probes)
+
+
+def read_probes(given: str) -> dict[str, str]:
+    """Return the probes that were entered, one per line. Raises ValueError."""
+    found: dict[str, str] = {}
+    for line in filter(None, map(str.strip, given.splitlines())):
+        name, _space, probe = line.partition(" ")
+        if not probe.strip() or name in found:
+            raise ValueError(_(_BAD_PROBES))
+        found[name] = probe.strip()
+    return found
 
 
 def read_labels(given: str) -> dict[str, str]:

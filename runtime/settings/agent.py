@@ -1,13 +1,14 @@
 """Settings of the agent."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from runtime.settings.check_program import CheckProgram
+from runtime.settings.check_program import CheckProgram, require_interval
 from runtime.settings.client import ClientSettings
 from runtime.settings.part_settings import MachineId, OrgId, Seconds
+from runtime.settings.probe import PROBES_MAX, Probe, check_patterns, require_different_targets
 from schemas.actions.named_commands import CommandLine
 from schemas.contract.messages import Labels, MetricName
 
@@ -70,6 +71,13 @@ class AgentSettings(ClientSettings):
     check_files: Path | None = Field(
         None, description="Directory with readings in text files, as of node_exporter's textfile collector"
     )
+    probes: Annotated[
+        dict[CommandName, Probe], Field(max_length=PROBES_MAX), AfterValidator(require_different_targets)
+    ] = Field(default_factory=dict, description="Reachability probes by name (docs/probes.md)")
+    probe_targets: Annotated[list[str], Field(max_length=64), AfterValidator(check_patterns)] = Field(
+        default_factory=list,
+        description="Targets that operators may add probes of, as SCHEME://HOST[:PORT] with * for any characters",
+    )
     ignored_sensors: list[str] = Field(
         default_factory=list,
         description="Temperature sensors to ignore, as CHIP or CHIP/LABEL; * stands for any characters",
@@ -88,3 +96,10 @@ class AgentSettings(ClientSettings):
     reboot_command: Annotated[list[str], Field(min_length=1)] | None = Field(
         None, description="argv of the action reboot; {minutes}, {seconds} and {notice} are substituted"
     )
+
+    @model_validator(mode="after")
+    def _are_read_in_time(self) -> Self:
+        for kind, named in (("check", self.checks), ("probe", self.probes)):
+            for name, each in named.items():
+                require_interval(f"the {kind} {name}", each.interval_seconds, self.detail_interval_seconds)
+        return self

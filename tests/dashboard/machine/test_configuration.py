@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.machine.configuration import MachineConfig, compared, entered, read_labels, reported
+from dashboard.machine.configuration import MachineConfig, compared, entered, read_labels, read_probes, reported
 from dashboard.settings.sections.labels import relabelled
 from schemas.contract.commands import Desired, Order
 from schemas.contract.signing import new_key, sign
@@ -69,6 +69,18 @@ def test_arguments_name_only_what_is_wished_for() -> None:
         "labels": {"a": "b"},
         "collectors_off": ["load"],
     }
+
+
+def test_probes_are_lines_and_stay_as_desired_when_other_settings_change() -> None:
+    wish = MachineConfig.of(desired(probes={"shop": "https://shop.example.org/ failures=3"}))
+    assert wish.arguments() == {"probes": {"shop": "https://shop.example.org/ failures=3"}}
+    assert ("Probes", "shop") in [line[:2] for line in compared(wish, MachineConfig())]
+    assert read_probes(" shop  https://a/ status=200 \n\n") == {"shop": "https://a/ status=200"}
+    changed = entered(draft(interval="5s", labels="", off=[], probes="shop https://a/"), wish, MachineConfig())
+    assert (changed.interval_seconds, changed.probes) == (5.0, {"shop": "https://a/"})
+    for wrong in ("shop", "a https://a/\na https://b/"):
+        with pytest.raises(ValueError, match="one probe per line"):
+            read_probes(wrong)
 
 
 def test_labels_are_lines() -> None:
