@@ -18,7 +18,7 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 from seeding import Fleet
-from servers import free_port, require_program
+from servers import free_port, require_chromium
 from sqlalchemy import Engine, delete, select
 from waiting import wait_until
 
@@ -135,8 +135,7 @@ def page(up: Up) -> Iterator[Page]:
     up.wait_for("Sign in as admin")
     password = (up.data / "secrets" / "first-password").read_text().strip()
     with sync_playwright() as playwright:
-        chromium = require_program("chromium", "chromium")
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
+        browser = playwright.chromium.launch(executable_path=require_chromium(), args=CHROMIUM)
         page = browser.new_page(viewport={"width": 1440, "height": 900}, locale="en-GB")
         page.set_default_timeout(30_000)
         expect.set_options(timeout=30_000)

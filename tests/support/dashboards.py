@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, expect, sync_playwright
-from servers import free_port, require_program, stop
+from servers import free_port, require_chromium, stop
 
 from runtime.urls import sqlite_url
 
@@ -105,9 +105,8 @@ def serving(
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Run Chromium."""
-    program = require_program("chromium", "chromium")
     expect.set_options(timeout=_FIRST_PAGE_MILLISECONDS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=_CHROMIUM)
+        browser = playwright.chromium.launch(executable_path=require_chromium(), args=_CHROMIUM)
         yield browser
         browser.close()

@@ -42,6 +42,11 @@ def require_program(name: str, package: str) -> str:
     return path
 
 
+def require_chromium() -> str:
+    """The path of Chromium: of its headless shell, which takes a quarter less time, where that is installed."""
+    return shutil.which("chromium-headless-shell") or require_program("chromium", "chromium-headless-shell")
+
+
 def require_module_of_node(name: str) -> str:
     """The path of node, with this module installed beside `connect.js`. Missing: as in `require_program`."""
     node = require_program("node", "nodejs npm")

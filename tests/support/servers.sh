@@ -15,7 +15,7 @@ need() { # need PACKAGE PROGRAM...: the package is missing when none of the prog
 need mosquitto mosquitto
 need nats-server nats-server
 need postgresql /usr/lib/postgresql/*/bin/postgres
-need chromium chromium
+need chromium-headless-shell chromium-headless-shell chromium
 need nginx-light nginx
 need iproute2 ip
 need nftables nft
