@@ -23,6 +23,9 @@ from schemas.contract.topics import Address, Topic
 
 CLEARED_SECONDS: Final = 30.0
 ABSENT_SECONDS: Final = 600.0
+_NAMED_MAX: Final = 5
+"""Machines that the detail of an incident names."""
+
 FOLLOWED: Final = (topics.ALERT, topics.RESOLVED, topics.INCIDENT)
 
 log = logging.getLogger(__name__)
@@ -120,6 +123,7 @@ class Inbox:
             severity=INCIDENT_SEVERITIES.get(message.kind, "warning"),
             since=message.since,
             until=message.until,
+            detail=f"{message.target} ({', '.join(message.machines[:_NAMED_MAX])})" if message.target else "",
             machines=message.machines,
             machine_count=message.machine_count,
             label=message.label,

@@ -12,6 +12,7 @@ KINDS: Final[Mapping[str, Marked]] = {
     "mass-silence": marked("Machines stopped reporting at the same time"),
     "cloned-identity": marked("Two machines use one identity"),
     "noisy": marked("Rate limit exceeded"),
+    "target-down": marked("Target down"),
     "blind": marked("Server lost its broker connection"),
 }
 """The titles of the kinds of incidents."""
@@ -38,6 +39,15 @@ def incident_statement(kind: str, details: Mapping[str, Any]) -> str:
                 "{machines} of {n} machine stopped reporting at the same time: {named}",
                 "{machines} of {n} machines stopped reporting at the same time: {named}",
                 int(details.get("of", 0)),
+                machines=text.count(int(details.get("machines", 0))),
+                named=_named(details),
+            )
+        case "target-down":
+            return ngettext(
+                "{target} cannot be reached by {machines} of {n} machine that probes it: {named}",
+                "{target} cannot be reached by {machines} of {n} machines that probe it: {named}",
+                int(details.get("of", 0)),
+                target=details.get("target"),
                 machines=text.count(int(details.get("machines", 0))),
                 named=_named(details),
             )

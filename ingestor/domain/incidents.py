@@ -1,4 +1,4 @@
-"""Incidents: a blind ingestor, a mass silence, a cloned identity, a noisy client.
+"""Incidents: a blind ingestor, a mass silence, a cloned identity, a noisy client, a target that is down.
 
 Invariants:
 - Many machines that go quiet together are one incident; it ends when at most half of them are still quiet.
@@ -8,7 +8,7 @@ Invariants:
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -21,6 +21,8 @@ MASS_SHARE = 0.2
 CLONE_QUIET_SECONDS = 600.0
 NOISE_QUIET_SECONDS = 60.0
 NAMES_MAX = 100
+TARGETS_MAX = 100
+"""Targets of one organisation that are down at a time and have an incident."""
 _QUIET = frozenset(("silent", "lost"))
 
 
@@ -31,6 +33,7 @@ class Kind(StrEnum):
     MASS_SILENCE = "mass-silence"
     CLONED_IDENTITY = "cloned-identity"
     NOISY = "noisy"
+    TARGET_DOWN = "target-down"
 
 
 @dataclass(slots=True, eq=False)
@@ -144,6 +147,25 @@ class Incidents:
         self._begin(incident)
         self._changed[id(incident)] = incident
 
+    def target_down(self, org: str, target: str, names: Sequence[str], of: int, now: int) -> None:
+        """Record which of the machines that probe a target cannot reach it, so that it is down."""
+        details = {"target": target, "machines": len(names), "of": of, "names": list(names[:NAMES_MAX])}
+        incident = Incident(Kind.TARGET_DOWN, org, now, details)
+        known = self._open.get(_key(incident))
+        if known is not None and known.details != details:
+            known.details = details
+            self._changed[id(known)] = known
+        elif known is None and sum(each == org for each, _target in self.open_targets()) < TARGETS_MAX:
+            self._begin(incident)
+
+    def target_up(self, org: str, target: str, now: int) -> None:
+        """Record that a target is not down."""
+        self._end((Kind.TARGET_DOWN, org, target), now)
+
+    def open_targets(self) -> list[tuple[str, str]]:
+        """Return the targets with an open incident, each with its organisation."""
+        return [(org, target) for kind, org, target in self._open if kind is Kind.TARGET_DOWN]
+
     def presence_changed(self, org: str, machine: str, before: PresenceState, after: PresenceState, now: int) -> None:
         """Record that a machine came or went."""
         quiet = self._quiet.setdefault(org, {})
@@ -203,4 +225,4 @@ _QUIET_SECONDS = {Kind.CLONED_IDENTITY: CLONE_QUIET_SECONDS, Kind.NOISY: NOISE_Q
 
 
 def _key(incident: Incident) -> tuple[Kind, str, str]:
-    return incident.kind, incident.org, str(incident.details.get("machine", ""))
+    return incident.kind, incident.org, str(incident.details.get("machine") or incident.details.get("target", ""))

@@ -113,6 +113,7 @@ def incident_message(incident: Incident, labels: Mapping[str, Mapping[str, str]]
         machines=tuple(names[:INCIDENT_NAMES_MAX]),
         machine_count=incident.details.get("machines", len(names)),
         label=common_label(names, labels),
+        target=incident.details.get("target", ""),
     )
     return message(topics.INCIDENT, content.encode(), org=incident.org, incident=str(incident.id))
 

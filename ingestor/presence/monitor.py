@@ -22,6 +22,7 @@ from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.org_configs import OrgConfigs
 from ingestor.intake.rate_limits import Client
 from ingestor.outbound.queue import OutboundQueue
+from ingestor.presence.reachability import Reachability
 from ingestor.presence.retained_presence import RetainedPresence
 from ingestor.storage.incident_store import read_alerts, read_incidents
 from ingestor.storage.store import Store
@@ -62,6 +63,7 @@ class PresenceMonitor:
             outbound, cache, assignment, configs, clock, open_alerts=alerts.open_alerts
         )
         self._attention = Attention(store.engine, cache, assignment, clock)
+        self._reachability = Reachability(store.engine, cache, assignment, configs, clock)
         self._store = store
         self._cache = cache
         self._assignment = assignment
@@ -180,6 +182,7 @@ class PresenceMonitor:
         self.retained.expire()
         self.retained_presence.tick()
         if decides:
+            self._reachability.step(self._incidents, now)
             self._alerts.evaluate(self._incidents, now)
 
     def derive(self, batch: Batch) -> None:

@@ -29,6 +29,7 @@ INCIDENT_SEVERITIES: Mapping[str, str] = {
     "blind": "critical",
     "cloned-identity": "warning",
     "noisy": "warning",
+    "target-down": "critical",
 }
 """The severity of each kind of incident; another kind is a warning."""
 
@@ -90,7 +91,8 @@ class IncidentMessage(Payload):
     """An incident of an organisation, retained on `_incidents/{incident}` until an hour after its end.
 
     `machines` are the names of at most 64 of the `machine_count` machines that it concerns; none for an incident of the
-    organisation as a whole. `label` is a label that all of them have (`site=nantes`), if there is one.
+    organisation as a whole. `label` is a label that all of them have (`site=nantes`), if there is one. `target` is the
+    target of a reachability probe that is down.
     """
 
     id: Count
@@ -100,6 +102,7 @@ class IncidentMessage(Payload):
     machines: Annotated[tuple[Identifier, ...], Field(max_length=INCIDENT_NAMES_MAX, strict=False)] = ()
     machine_count: Count = 0
     label: Text = ""
+    target: Text = Field(default="", exclude_if=lambda target: not target)
 
 
 def check_zone(name: str) -> str:

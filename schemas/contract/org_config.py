@@ -43,6 +43,8 @@ class OrgConfig(Payload):
     expired after `time_to_live_seconds`. An agent waits up to `reconnect_spread_seconds` before its first attempt to
     reconnect; the ingestor raises it with the number of machines. `key_changes` are the signed
     `schemas.contract.signing.KeyChange`s in order; they determine whose orders machines obey.
+    A target of reachability probes is down while `unreachable_machines` of the machines that probe it cannot reach it,
+    or all of them if they are fewer.
     """
 
     time_to_live_seconds: Annotated[int, Field(ge=60, le=INTEGER_MAX)] = 86_400
@@ -51,5 +53,6 @@ class OrgConfig(Payload):
     offline_intervals: Annotated[float, Field(ge=1, le=1000)] = 6.0
     offline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 180.0
     reconnect_spread_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
+    unreachable_machines: Annotated[int, Field(ge=1, le=1000)] = 2
     thresholds: Thresholds = Thresholds()
     key_changes: Annotated[tuple[Signed, ...], Field(max_length=KEY_CHANGES_MAX, strict=False)] = ()

@@ -72,7 +72,12 @@ RETENTION: Final = (
     _kept("hours", "Keep hourly roll-ups for"),
     _kept("events", "Keep events, requests and commands for"),
 )
-SETTINGS: Final[Mapping[str, Setting]] = {setting.name: setting for setting in (*PRESENCE, *HEALTH, *RETENTION)}
+REACHABILITY: Final = (
+    Setting("unreachable_machines", "Target down if unreachable from (number of machines)", ("unreachable_machines",)),
+)
+SETTINGS: Final[Mapping[str, Setting]] = {
+    setting.name: setting for setting in (*PRESENCE, *REACHABILITY, *HEALTH, *RETENTION)
+}
 """By name, in display order."""
 
 _ORDERED: Final = (

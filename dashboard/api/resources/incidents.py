@@ -23,7 +23,7 @@ class ApiIncident(ApiModel):
     """An incident. `system`: it concerns the whole system, such as a server that could not listen (`blind`).
 
     `machines` are the names of at most 64 of the `machine_count` machines that it concerns. `until`: null while it is
-    active.
+    active. `target`: the target of a reachability probe that is down, else empty.
     """
 
     id: int
@@ -34,6 +34,7 @@ class ApiIncident(ApiModel):
     system: bool
     machines: Annotated[tuple[str, ...], Field(max_length=INCIDENT_NAMES_MAX)]
     machine_count: int
+    target: str
 
 
 class ApiIncidents(ApiModel):
@@ -63,6 +64,7 @@ def _incident(row: Row[Any]) -> ApiIncident:
         system=row.org_id is None,
         machines=names[:INCIDENT_NAMES_MAX],
         machine_count=details.get("machines", len(names)),
+        target=str(details.get("target", "")),
     )
 
 

@@ -22,7 +22,7 @@ from schemas.contract.org_config import OrgConfig
 from schemas.database.queries import settings as settings_queries
 from schemas.fleet import organisation
 from schemas.fleet.history import Retention
-from schemas.fleet.organisation import HEALTH, PRESENCE, RETENTION, SETTINGS, Setting
+from schemas.fleet.organisation import HEALTH, PRESENCE, REACHABILITY, RETENTION, SETTINGS, Setting
 
 SECTION = SettingsSection(title=marked("Organisation"), code="organisation", order=0)
 
@@ -42,6 +42,7 @@ TITLES: Final[Mapping[str, Marked]] = {
     "warn_score": marked("Critical below"),
     "component_warn": marked("Warning if any component score is at or below"),
     "component_critical": marked("Critical if any component score is at or below"),
+    "unreachable_machines": marked("Target down if unreachable from (number of machines)"),
     "keep_samples_seconds": marked("Keep samples for"),
     "keep_minutes_seconds": marked("Keep minute roll-ups for"),
     "keep_hours_seconds": marked("Keep hourly roll-ups for"),
@@ -51,6 +52,7 @@ TITLES: Final[Mapping[str, Marked]] = {
 
 _GROUPS: Final = (
     ("presence", marked("Offline detection"), PRESENCE),
+    ("reachability", marked("Reachability probes"), REACHABILITY),
     ("health", marked("Health score"), HEALTH),
     ("retention", marked("Data retention"), RETENTION),
 )
