@@ -12,7 +12,7 @@ from schemas.contract.facts import FactValue
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProbeVerdict:
     """The result of one machine. `reachable`: None if it says nothing."""
 
     machine: str
@@ -31,14 +31,14 @@ class TargetState:
     of: int = 0
 
 
-def read_verdict(machine: str, health: str | None, fields: Mapping[str, FactValue], *, is_online: bool) -> Verdict:
+def read_verdict(machine: str, health: str | None, fields: Mapping[str, FactValue], *, is_online: bool) -> ProbeVerdict:
     """Return the verdict in an item of the facts `probes`. One failed attempt is not yet a verdict."""
     reachable = fields.get("reachable")
     says = is_online and health != "unknown" and isinstance(reachable, bool)
-    return Verdict(machine, bool(reachable) if says else None)
+    return ProbeVerdict(machine, bool(reachable) if says else None)
 
 
-def judge_target(verdicts: Iterable[Verdict], quorum: int) -> TargetState:
+def judge_target(verdicts: Iterable[ProbeVerdict], quorum: int) -> TargetState:
     """Return the state of a target that these machines probe; without any machine it is not down."""
     found = list(verdicts)
     said = [verdict for verdict in found if verdict.reachable is not None]

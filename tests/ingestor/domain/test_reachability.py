@@ -3,11 +3,11 @@
 import pytest
 
 from ingestor.domain.incidents import TARGETS_MAX, Incidents, Kind
-from ingestor.domain.reachability import Verdict, judge_target, read_verdict
+from ingestor.domain.reachability import ProbeVerdict, judge_target, read_verdict
 
 
-def said(**by_machine: bool | None) -> list[Verdict]:
-    return [Verdict(name, reachable) for name, reachable in by_machine.items()]
+def said(**by_machine: bool | None) -> list[ProbeVerdict]:
+    return [ProbeVerdict(name, reachable) for name, reachable in by_machine.items()]
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def said(**by_machine: bool | None) -> list[Verdict]:
     ],
 )
 def test_it_is_down_when_enough_of_the_machines_that_know_say_so(
-    verdicts: list[Verdict], quorum: int, is_down: bool | None
+    verdicts: list[ProbeVerdict], quorum: int, is_down: bool | None
 ) -> None:
     assert judge_target(verdicts, quorum).is_down is is_down
 
