@@ -15,6 +15,7 @@ Invariants:
 
 import datetime
 import logging
+import os
 import re
 import shutil
 import signal
@@ -35,6 +36,10 @@ START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 ASK_MAX = 30
 """Number of reload signals before the missing reload is logged."""
+
+_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""Variables of glibc: fixed thresholds, with which it returns memory after a flood of large messages instead of keeping
+it. See mallopt(3): otherwise the thresholds grow with the largest block that was freed."""
 
 _TIMESTAMP = re.compile(r"^\d+: ")  # until it has read its configuration
 
@@ -72,7 +77,8 @@ class Mosquitto:
         except OSError as error:
             raise BrokerError(f"cannot write in {self._settings.directory}: {error.strerror}") from None
         argv = [program, "-c", str(self._configuration)]
-        self._process = ChildProcess("mosquitto", argv, on_stderr=self._on_line)
+        environment = {**_ALLOCATOR, **os.environ}  # an administrator may have chosen others
+        self._process = ChildProcess("mosquitto", argv, on_stderr=self._on_line, environment=environment)
         self._wait_until_running()
 
     def step(self) -> None:
