@@ -15,6 +15,7 @@ from agent import action
 from agent.agent import Agent
 from agent.collection.detail_runner import DetailRunner
 from agent.collection.facts_publisher import FactsPublisher
+from agent.collection.live_readings import LiveReadings
 from agent.collection.sample_runner import CollectorRunner
 from agent.collector import discover, discover_details
 from agent.configuration import Configuration
@@ -77,7 +78,6 @@ def build(settings: AgentSettings, outbox: Outbox | None = None) -> Agent:
     password = settings.secret()
     outbox = outbox or open_outbox(settings)
     data, clock = settings.data / "agent", SystemClock()
-    collectors = discover(agent.collectors, settings)
     return Agent(
         settings,
         open_transport=partial(
@@ -89,14 +89,20 @@ def build(settings: AgentSettings, outbox: Outbox | None = None) -> Agent:
             ca_file=settings.ca_file,
         ),
         outbox=outbox,
-        runner=CollectorRunner(collectors, timeout_seconds=settings.collector_timeout_seconds),
+        runner=_runner(settings),
         sessions=SessionCounter(data / "session", clock),
         clock=clock,
         executor=_executor(settings, data, clock),
         details=DetailRunner(
             discover_details(agent.collectors, settings), settings, clock, FactsPublisher(data / "facts.json", clock)
         ),
+        live=LiveReadings(partial(_runner, settings), clock),
     )
+
+
+def _runner(settings: AgentSettings) -> CollectorRunner:
+    found = discover(agent.collectors, settings)
+    return CollectorRunner(found, timeout_seconds=settings.collector_timeout_seconds)
 
 
 def _executor(settings: AgentSettings, data: Path, clock: Clock) -> Executor:

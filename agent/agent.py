@@ -11,15 +11,17 @@ Invariants:
 import logging
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, Protocol
 
 from pydantic import ValidationError
 
 from agent.activity_log import ActivityLog, rejection_words
+from agent.collection.announcement import Announcement
 from agent.collection.detail_runner import DetailRunner
+from agent.collection.live_readings import LiveReadings
 from agent.collection.sample_runner import CollectorRunner
 from agent.configuration import Configuration
-from agent.host.file_system import FULLEST
 from agent.inventory import inventory
 from agent.orders.executor import Executor
 from agent.outbox.delivery import SampleDelivery
@@ -32,7 +34,7 @@ from runtime.rate_limited_log import RateLimitedLog
 from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
 from schemas.contract.ack import Ack
-from schemas.contract.messages import EARLIER_STREAMS_MAX, METRICS_MAX, Info, OfflineReason, Status
+from schemas.contract.messages import Info, OfflineReason, Status
 from schemas.contract.org_config import OrgConfig
 
 EVENTS_AT_ONCE = 100
@@ -68,6 +70,7 @@ class Agent:
         clock: Clock,
         executor: Executor | None = None,
         details: DetailRunner | None = None,
+        live: LiveReadings | None = None,
         describe: Callable[..., Info] = inventory,
     ) -> None:
         self.restarting = False
@@ -80,15 +83,14 @@ class Agent:
         self._executor = executor
         self._revision = 0
         self._stop_reason: OfflineReason = "stopped"
-        self._announced: object = None
         self._open_transport = open_transport
-        self._outbox = outbox
-        self._runner = runner
-        self._details, self._describe = details, describe
-        self._sessions = sessions
-        self._clock = clock
-        self._backoff = Backoff()
-        self._last_problem = ""
+        self._outbox, self._runner = outbox, runner
+        self._details, self._live = details, live
+        self._announcement = Announcement(
+            describe, runner, outbox, details=details, executor=executor, live=live is not None
+        )
+        self._sessions, self._clock = sessions, clock
+        self._backoff, self._last_problem = Backoff(), ""
         self._rejection_log = RateLimitedLog(log, monotonic=clock.monotonic)
         self._own = {"org": settings.org, "machine": settings.machine}
         self._schedule = SampleSchedule(self._settings, clock)
@@ -107,6 +109,8 @@ class Agent:
     def due_at(self) -> float:
         """When `step` has something to do if nothing arrives before, in seconds of the monotonic clock."""
         due_at = min(self._schedule.due_at, self._delivery.due_at)
+        if self._live is not None:
+            due_at = min(due_at, self._live.due_at)
         if self._details is not None:
             due_at = min(due_at, self._details.next_step_at(self._schedule.due_at))
         if self._executor is not None:
@@ -122,7 +126,8 @@ class Agent:
             self._handle(event)
         self._step_executor()
         self._step_details()
-        if self.connected and self._announced != self._to_announce():
+        self._step_live()
+        if self.connected and self._announcement.is_due:
             self._publish_info()
         if events or self._clock.monotonic() >= min(self._outbox_due_at, self._delivery.due_at):
             self._outbox_due_at = self._clock.monotonic() + OUTBOX_SECONDS
@@ -169,6 +174,7 @@ class Agent:
 
     def _new_transport(self) -> Transport:
         read = [topics.ACK, topics.STATUS, *((topics.COMMAND, topics.CONFIG) if self._executor else ())]
+        read += [topics.WATCH] if self._live else []
         return self._open_transport(
             subscriptions=[
                 *((topic.at(**self._own), topic.qos) for topic in read),
@@ -196,7 +202,15 @@ class Agent:
             return
         self._details.step(self._schedule.due_at)
         if self.connected:
-            self._details.publish_facts(self._sessions.current, self._publish_facts)
+            self._details.publish_facts(
+                self._sessions.current, lambda kind, payload: self._publish(topics.FACTS, payload, kind=kind)
+            )
+
+    def _step_live(self) -> None:
+        """Publish live readings while a lease lasts, after the sample that is due."""
+        if self._live is not None:
+            publish = partial(self._publish, topics.LIVE) if self.connected else None
+            self._live.step(self._sessions.current, publish)
 
     def _reconfigure(self, configuration: Configuration) -> None:
         """Apply the configuration, and reconnect, which proves that the agent can connect with it."""
@@ -213,6 +227,8 @@ class Agent:
         if self._details is not None:
             self._details.off = self._runner.off
             self._details.reconfigure(self._settings)
+        if self._live is not None:
+            self._live.off = self._runner.off
 
     def _counts(self) -> Counter[str]:
         counts = Counter({"messages rejected": self.rejected, "samples rejected": self.rejected_samples})
@@ -221,12 +237,6 @@ class Agent:
         if self._executor is not None:
             counts.update({f"orders {reason}": number for reason, number in self._executor.counts.items()})
         return counts
-
-    def _to_announce(self) -> object:
-        """Return what `info` says of changing things: when that changes, `info` is published again."""
-        orders = self._executor and (self._executor.keys.ids, self._executor.configuration.version)
-        # Of what was cut only the collectors' names: numbers of devices change all the time.
-        return orders, FULLEST.path, self._details and (self._details.names, self._details.truncated.keys())
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -262,20 +272,8 @@ class Agent:
         self._publish_info()
 
     def _publish_info(self) -> None:
-        info = self._describe(
-            self._settings,
-            session=self._sessions.current,
-            stream=self._outbox.stream,
-            at=self._clock.now(),
-            metrics=(self._runner.metrics + (self._details.metrics if self._details else ()))[:METRICS_MAX],
-            earlier_streams=self._outbox.earlier_streams(EARLIER_STREAMS_MAX),
-            collectors=(self._runner.names + (self._details.names if self._details else ()))[:METRICS_MAX],
-            collectors_off=tuple(sorted(self._runner.off))[:METRICS_MAX],
-            **({} if self._details is None else self._details.info_fields()),
-            **({} if self._executor is None else self._executor.facts()),
-        )
-        self._announced = self._to_announce()
-        self._publish(topics.INFO, info.encode())
+        info = self._announcement.encode(self._settings, session=self._sessions.current, at=self._clock.now())
+        self._publish(topics.INFO, info)
 
     def _handle_message(self, message: Message) -> None:
         address = topics.parse(message.topic)
@@ -289,6 +287,8 @@ class Agent:
             self._executor.handle_command(message.payload)
         elif address.topic is topics.CONFIG and self._executor is not None and message.payload:
             self._executor.handle_desired(message.payload)
+        elif address.topic is topics.WATCH and self._live is not None:
+            self._live.handle(message)
         elif address.topic is topics.STATUS and message.payload:
             self._correct(Status.decode(message.payload), superseded=message.retain)
 
@@ -322,16 +322,11 @@ class Agent:
         log.warning("the retained status of this machine was not its own or too late: publishing it again")
         self._publish(topics.STATUS, self._status("online"))
 
-    def _publish(self, topic: topics.Topic, payload: bytes) -> bool:
-        return self._transport.publish(self._message(topic, payload))
+    def _publish(self, topic: topics.Topic, payload: bytes, **levels: str) -> bool:
+        return self._transport.publish(self._message(topic, payload, **levels))
 
-    def _publish_facts(self, kind: str, payload: bytes) -> bool:
-        return self._transport.publish(
-            Message(topics.FACTS.at(**self._own, kind=kind), payload, topics.FACTS.qos, topics.FACTS.retain)
-        )
-
-    def _message(self, topic: topics.Topic, payload: bytes) -> Message:
-        return Message(topic.at(**self._own), payload, topic.qos, topic.retain)
+    def _message(self, topic: topics.Topic, payload: bytes, **levels: str) -> Message:
+        return Message(topic.at(**self._own, **levels), payload, topic.qos, topic.retain)
 
     def _will(self) -> Message:
         self._sessions.next()

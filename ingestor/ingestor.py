@@ -107,7 +107,7 @@ class Ingestor:
             self._configs,
             on_result=self._dispatcher.handle_result,
             on_facts=self._ingress.facts.handle,
-            org_handlers={topics.REQUEST: requests.handle, topics.ENROL_REQUEST: self._ingress.handle_enrolment},
+            org_handlers={topics.REQUEST: requests.handle, **self._ingress.org_handlers},
         )
         handling = (store, self._cache, self._handlers, self._ingress, clock)
         self._refused = RefusedBatches(

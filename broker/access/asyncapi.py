@@ -21,7 +21,11 @@ _NAMES = {value: name for name, value in vars(topics).items() if isinstance(valu
 _ORG, _NAME = "org", "name"
 _MACHINE = Principal(Role.MACHINE, _ORG, _NAME)
 _OF_THE_SERVER = frozenset((Role.DASHBOARD, Role.INGESTOR, Role.NOTIFIER))
-_REPLIES = {topics.REQUEST: topics.UPDATE, topics.ENROL_REQUEST: topics.ENROL_ANSWER}
+_REPLIES = {
+    topics.REQUEST: topics.UPDATE,
+    topics.ENROL_REQUEST: topics.ENROL_ANSWER,
+    topics.LIVE_REQUEST: topics.LIVE_ANSWER,
+}
 _LEVELS = {
     "org": "Organisation: lower-case letters, digits and inner hyphens, at most 32.",
     "machine": "Machine id: lower-case letters, digits and inner hyphens, at most 63.",

@@ -85,26 +85,31 @@ def grants(principal: Principal) -> Grants:
     org, own = principal.org, {"org": principal.org, "machine": principal.name}
     match principal.role:
         case Role.MACHINE:
-            read = (topics.COMMAND, topics.ACK, topics.CONFIG, topics.STATUS)
+            read = (topics.COMMAND, topics.ACK, topics.CONFIG, topics.WATCH, topics.STATUS)
             return Grants(
-                publish=tuple(topic.filter(**own) for topic in _UPWARD),
+                publish=tuple(topic.filter(**own) for topic in (*_UPWARD, topics.LIVE)),
                 read=(*(topic.at(**own) for topic in read), topics.ORG_CONFIG.at(org=org)),
             )
         case Role.READER:
-            return Grants(publish=(), read=_readable(org))
-        case Role.OPERATOR:
+            mine = {"org": org, "principal": principal.level}
             return Grants(
-                publish=(topics.REQUEST.at(org=org, principal=principal.level),),
-                read=(*_readable(org), topics.UPDATE.at(org=org, principal=principal.level)),
+                publish=(topics.LIVE_REQUEST.at(**mine),), read=(*_readable(org), topics.LIVE_ANSWER.at(**mine))
+            )
+        case Role.OPERATOR:
+            mine = {"org": org, "principal": principal.level}
+            return Grants(
+                publish=(topics.REQUEST.at(**mine), topics.LIVE_REQUEST.at(**mine)),
+                read=(*_readable(org), topics.UPDATE.at(**mine), topics.LIVE_ANSWER.at(**mine)),
             )
         case Role.DASHBOARD:
+            requests, answers = (topics.REQUEST, topics.LIVE_REQUEST), (topics.UPDATE, topics.LIVE_ANSWER)
             return Grants(
-                publish=(topics.REQUEST.filter(principal=principal.level),),
-                read=(topics.UPDATE.filter(principal=principal.level),),
+                publish=tuple(topic.filter(principal=principal.level) for topic in requests),
+                read=(*(topic.filter(principal=principal.level) for topic in answers), topics.LIVE.filter()),
             )
         case Role.ENROL:
-            own = {"org": org, "principal": principal.level}
-            return Grants(publish=(topics.ENROL_REQUEST.at(**own),), read=(topics.ENROL_ANSWER.at(**own),))
+            mine = {"org": org, "principal": principal.level}
+            return Grants(publish=(topics.ENROL_REQUEST.at(**mine),), read=(topics.ENROL_ANSWER.at(**mine),))
         case Role.NOTIFIER:
             return Grants(publish=(), read=tuple(topic.filter() for topic in (*_REPORTED, topics.ORG_CONFIG)))
         case Role.INGESTOR:
@@ -151,9 +156,11 @@ def _is_open(level: str) -> bool:
 
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _UPWARD = (topics.STATUS, topics.INFO, topics.FACTS, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
-"""Topics that a machine publishes to."""
+"""Topics of a machine that the ingestor reads. `LIVE` is not one of them: only those who look read it."""
 
-_TO_THE_INGESTOR = (*_UPWARD, topics.REQUEST, topics.ENROL_REQUEST)
+_TO_THE_INGESTOR = (*_UPWARD, topics.REQUEST, topics.ENROL_REQUEST, topics.LIVE_REQUEST, topics.WATCH)
+"""Of its own leases the ingestor reads those that are retained, to clear what it does not know."""
+
 _FROM_THE_INGESTOR = (
     topics.COMMAND,
     topics.ACK,
@@ -165,11 +172,13 @@ _FROM_THE_INGESTOR = (
     topics.INCIDENT,
     topics.ORG_CONFIG,
     topics.ENROL_ANSWER,
+    topics.LIVE_ANSWER,
+    topics.WATCH,
 )
 _REPORTED = (topics.ALERT, topics.RESOLVED, topics.INCIDENT)
 """Alerts and incidents, which readers, operators and the notifier may read."""
 
-_CLEARED_BY_THE_INGESTOR = _UPWARD
+_CLEARED_BY_THE_INGESTOR = (*_UPWARD, topics.LIVE)
 """Topics of machines that may be retained, rightly or not. Requests are not included: some change organisations."""
 
 _RESERVED = frozenset(level for topic in topics.ALL for level in topic.pattern.split("/") if level.startswith("_"))
@@ -177,6 +186,6 @@ _RESERVED = frozenset(level for topic in topics.ALL for level in topic.pattern.s
 
 def _readable(org: str) -> tuple[str, ...]:
     return (
-        *(topic.filter(org=org) for topic in (*_UPWARD, topics.PRESENCE, *_REPORTED)),
+        *(topic.filter(org=org) for topic in (*_UPWARD, topics.LIVE, topics.PRESENCE, *_REPORTED)),
         topics.ORG_CONFIG.at(org=org),
     )

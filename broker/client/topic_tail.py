@@ -7,12 +7,14 @@ Invariants:
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from broker.access.policy import Principal, Role
+from broker.client.live_client import LiveClient, LiveView
 from broker.client.mqtt import Mqtt
-from broker.client.transport import Connected, Disconnected, Event, Message
+from broker.client.transport import Connected, Disconnected, Event, Message, Transport
+from runtime.clock import SystemClock
 from runtime.errors import UserError
 from runtime.process import StopSignal
 from runtime.settings.client import ActSettings, WatchSettings
@@ -20,6 +22,9 @@ from runtime.terminal import printable
 from schemas.contract import topics
 
 READER_NAME = "watch"
+MISSING_SECONDS = 5.0
+"""Time without live readings after which the reason is told."""
+
 _FOLLOWED = (
     topics.STATUS,
     topics.INFO,
@@ -34,19 +39,27 @@ _FOLLOWED = (
 )
 
 
-def watch(settings: WatchSettings, *, show: Callable[[Event], None]) -> None:
-    """Subscribe and show every event until told to stop. Raises UserError if the broker rejects the credential."""
+def watch(settings: WatchSettings, *, show: Callable[[Event], None], live: Sequence[str] = ()) -> None:
+    """Subscribe and show every event until told to stop. Raises UserError if the broker rejects the credential.
+
+    `live`: show only the readings of these machines, every second.
+    """
     stop = StopSignal()
+    reader = Principal(Role.READER, settings.org, READER_NAME)
+    followed = [(topic.filter(org=settings.org), topic.qos) for topic in _FOLLOWED]
+    base = [LiveClient.answers(reader)] if live else followed
+    looks = Looks(LiveClient(reader, clock=SystemClock(), base=base), settings.org, live)
     transport = Mqtt(
         settings.address,
-        username=Principal(Role.READER, settings.org, READER_NAME).username,
+        username=reader.username,
         password=settings.secret(),
-        subscriptions=[(topic.filter(org=settings.org), topic.qos) for topic in _FOLLOWED],
+        subscriptions=base,
         keep_alive_seconds=settings.keep_alive_seconds,
         ca_file=settings.ca_file,
     )
     try:
         while not stop.received:
+            looks.step(transport)
             for event in transport.receive(100, 0.5):
                 if isinstance(event, Disconnected) and event.refused:
                     raise UserError(
@@ -55,9 +68,49 @@ def watch(settings: WatchSettings, *, show: Callable[[Event], None]) -> None:
                     )
                 if isinstance(event, Connected) and event.refused:
                     raise UserError(f"the broker rejected the subscription to {', '.join(event.refused)}")
-                show(event)
+                if looks.are_to_show(event):
+                    show(event)
     finally:
         transport.close()
+
+
+class Looks:
+    """Looks at machines, whose readings are shown; without machines, every event is shown."""
+
+    def __init__(self, client: LiveClient, org: str, machines: Sequence[str]) -> None:
+        self._client = client
+        self._org = org
+        self._machines = machines
+        self._told: dict[str, str] = {}
+
+    def step(self, transport: Transport) -> None:
+        """Go on looking, and tell on standard error why there are no readings of a machine, once until that changes."""
+        for machine in self._machines:
+            why = _missing(self._client.look(self._org, machine))
+            if why != self._told.get(machine, ""):
+                self._told[machine] = why
+                sys.stderr.write(f"no live readings of {machine}: {why}\n" if why else "")
+        if self._machines:
+            self._client.step(transport)
+
+    def are_to_show(self, event: Event) -> bool:
+        """Take an event; return whether it is to be shown."""
+        self._client.handle(event)
+        if not self._machines or not isinstance(event, Message):
+            return True
+        address = topics.parse(event.topic)
+        return address is not None and address.topic is topics.LIVE and not event.retain
+
+
+def _missing(view: LiveView) -> str:
+    """Return why there are no readings now; empty while there are, and in the first seconds."""
+    if view.refused == "unknown-machine":
+        return "the organisation has no machine with this id, or it is retired"
+    if view.refused:
+        return "as many machines are watched as an organisation may watch at a time"
+    if view.waited_seconds < MISSING_SECONDS:
+        return ""
+    return "the machine may be offline, its agent may be older than 0.2.0, or no ingestor may be running"
 
 
 def create_hint(settings: WatchSettings | ActSettings, name: str, role: str) -> str:

@@ -17,7 +17,15 @@ from schemas.contract.topics import Address, Topic
 
 GROUP = "ingestors"
 SHARED = (topics.TELEMETRY, topics.BACKFILL)
-EXCLUSIVE = (topics.STATUS, topics.INFO, topics.FACTS, topics.RESULT, topics.REQUEST, topics.ENROL_REQUEST)
+EXCLUSIVE = (
+    topics.STATUS,
+    topics.INFO,
+    topics.FACTS,
+    topics.RESULT,
+    topics.REQUEST,
+    topics.ENROL_REQUEST,
+    topics.LIVE_REQUEST,
+)
 
 NAMED_ORGS_MAX = 100
 """Up to this number, subscriptions name each organisation; above, messages of other ingestors' are discarded."""
@@ -73,8 +81,11 @@ class WorkAssignment:
         return self._of_orgs((*EXCLUSIVE, *SHARED))
 
     def unretained(self) -> Subscriptions:
-        """Return the filters on which nothing may be retained, for the one ingestor that clears what is."""
-        some = tuple(topic for topic in (*EXCLUSIVE, *SHARED) if not topic.retain)
+        """Return the filters on which nothing may be retained, for the one ingestor that clears what is.
+
+        Leases belong to them: nothing but those that last may be retained.
+        """
+        some = (*(topic for topic in (*EXCLUSIVE, *SHARED) if not topic.retain), topics.WATCH)
         if self.shares:
             return _everywhere(some) if self.leads else ()
         return self._of_orgs(some) if self.shares is False else ()

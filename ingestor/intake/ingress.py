@@ -26,7 +26,9 @@ from ingestor.domain.presence import PresenceState, on_reinstated, on_revoked
 from ingestor.intake.fact_intake import FactIntake
 from ingestor.intake.fact_queue import FactQueue
 from ingestor.intake.fair_queue import FairQueue
+from ingestor.intake.live_requests import LiveRequests
 from ingestor.intake.machine_cache import MachineCache
+from ingestor.intake.message_handlers import OrgHandler
 from ingestor.intake.rate_limits import Client, RateLimits
 from ingestor.intake.retained_sweep import RetainedSweep
 from ingestor.intake.salvage import explain, read_id
@@ -59,7 +61,16 @@ READINGS_PER_SAMPLE = 32
 HOLD_SECONDS = 60.0
 """Time for which the messages of a machine are dropped after the database refused one of them."""
 
-_CLEARED = (topics.STATUS, topics.INFO, topics.CONFIG, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
+_CLEARED = (
+    topics.STATUS,
+    topics.INFO,
+    topics.CONFIG,
+    topics.TELEMETRY,
+    topics.BACKFILL,
+    topics.RESULT,
+    topics.LIVE,
+    topics.WATCH,
+)
 """Topics of a revoked machine that are cleared: a broker other than the embedded one may retain any that it may use."""
 
 
@@ -90,6 +101,7 @@ class Ingress:
         self._held: dict[Client, float] = {}
         self._began = clock.monotonic()
         self.facts = FactIntake(store, assignment, outbound, clock)
+        self.live = LiveRequests(cache, assignment, outbound, clock)
         self._requests = FairQueue()
         self._backfills = FairQueue(
             each_step=BACKFILLS_EACH_STEP, each_step_bytes=sys.maxsize, waiting_max=BACKFILLS_WAITING
@@ -97,6 +109,15 @@ class Ingress:
         self._queues: Mapping[Topic, FairQueue | FactQueue] = {
             topics.BACKFILL: self._backfills,
             topics.FACTS: self.facts.queue,
+        }
+
+    @property
+    def org_handlers(self) -> Mapping[Topic, OrgHandler]:
+        """The handlers of the messages that change nothing in the batch."""
+        return {
+            topics.ENROL_REQUEST: self.handle_enrolment,
+            topics.LIVE_REQUEST: self.live.handle,
+            topics.WATCH: self.live.handle_retained,
         }
 
     @property

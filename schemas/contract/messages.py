@@ -8,6 +8,7 @@ Invariants:
 - Types are strict: `"30"` is not a number. NaN and infinities are rejected in both directions.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
@@ -32,6 +33,23 @@ DEVICES_MAX = 64
 SERIES_READINGS_MAX = 512
 EARLIER_STREAMS_MAX = 32
 METRICS_MAX = 256
+
+UNITS: Mapping[str, str] = {
+    "percent": "%",
+    "bytes": "By",
+    "bytes/s": "By/s",
+    "seconds": "s",
+    "milliseconds": "ms",
+    "celsius": "Cel",
+    "hertz": "Hz",
+    "watts": "W",
+    "volts": "V",
+    "amperes": "A",
+    "rpm": "{rotation}/min",
+    "processes": "{process}",
+    "count": "{count}",
+}
+"""The names of units in the contract, with their codes in UCUM; a metric may have any other unit."""
 
 Milliseconds = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
 Count = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
@@ -177,7 +195,8 @@ class Info(Payload):
     version of the configuration in force (0: none). `disk_path`
     is where the disk is measured. `collectors` are active, `collectors_off` are disabled. `truncated` is the number of
     devices or items that a collector left out because there were more than it reports. `detail_interval_seconds` is
-    the time between samples with series, null if no sample has any.
+    the time between samples with series, null if no sample has any. `live_interval_seconds` is the time between live
+    readings while somebody looks, null if the machine has none.
     """
 
     session: Session
@@ -208,6 +227,7 @@ class Info(Payload):
     collectors_off: Annotated[tuple[MetricName, ...], Field(max_length=METRICS_MAX, strict=False)] = ()
     truncated: Annotated[dict[MetricName, Count], Field(max_length=METRICS_MAX)] = {}
     detail_interval_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    live_interval_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
 
 
 class Sample(ContractModel):

@@ -9,6 +9,7 @@ from schemas.contract.backfill import Backfill
 from schemas.contract.commands import CommandMessage, Desired, Request, Result, Update
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
 from schemas.contract.facts import FactsMessage
+from schemas.contract.live import Live, LiveAnswer, LiveLease, LiveRequest
 from schemas.contract.messages import Info, Payload, Status, Telemetry
 from schemas.contract.org_config import OrgConfig
 from schemas.contract.presence import PresenceMessage
@@ -33,6 +34,10 @@ PAYLOADS: Mapping[Topic, type[Payload]] = {
     topics.ORG_CONFIG: OrgConfig,
     topics.ENROL_REQUEST: EnrolRequest,
     topics.ENROL_ANSWER: EnrolAnswer,
+    topics.LIVE_REQUEST: LiveRequest,
+    topics.LIVE_ANSWER: LiveAnswer,
+    topics.WATCH: LiveLease,
+    topics.LIVE: Live,
 }
 """The model of the payload by topic. `PROBE` carries no message."""
 

@@ -15,8 +15,7 @@ import agent.collectors
 from agent.collection.sample_runner import CollectorRunner
 from agent.collector import Collector, Readings, discover
 from runtime.settings.agent import AgentSettings
-from schemas.contract.messages import EXTRA_MAX, METRICS_MAX, VITALS, Metric
-from schemas.contract.units import UNITS
+from schemas.contract.messages import EXTRA_MAX, METRICS_MAX, UNITS, VITALS, Metric
 
 SETTINGS = AgentSettings(data=Path("unused"), machine="attic")
 

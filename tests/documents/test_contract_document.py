@@ -15,6 +15,7 @@ from broker.conformance import assertions
 from broker.embedded.connection import ConnectionLimits
 from ingestor.commands.request_handler import OPEN_MAX
 from ingestor.domain.machine import RANGES_MAX, STREAMS_MAX
+from ingestor.intake.live_requests import MACHINES_MAX
 from ingestor.intake.rate_limits import MACHINE, ORG
 from runtime.settings.broker import BrokerSettings
 from schemas.contract import (
@@ -26,6 +27,7 @@ from schemas.contract import (
     commands,
     enrolment,
     facts,
+    live,
     machine_selector,
     messages,
     org_config,
@@ -37,7 +39,6 @@ from schemas.contract.commands import CommandMessage, Order
 from schemas.contract.enrolment import EnrolRequest
 from schemas.contract.messages import ContractModel, Payload
 from schemas.contract.org_config import OrgConfig
-from schemas.contract.units import UNITS
 from schemas.fleet.organisation import SETTINGS
 
 CONTRACT = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
@@ -49,6 +50,7 @@ MODELS = [
         messages,
         backfill,
         facts,
+        live,
         ack,
         alert_rules,
         alerts,
@@ -222,7 +224,7 @@ def test_the_record_of_the_example_is_that_of_its_secret() -> None:
 
 def test_the_units_are_those_of_the_code() -> None:
     table = CONTRACT.partition("| unit | UCUM |")[2].partition("\n\n")[0]
-    assert dict(re.findall(r"^\| `(.+?)` \| `(.+?)` \|$", table, re.MULTILINE)) == UNITS
+    assert dict(re.findall(r"^\| `(.+?)` \| `(.+?)` \|$", table, re.MULTILINE)) == messages.UNITS
 
 
 def test_the_assertions_are_those_of_the_code() -> None:
@@ -257,6 +259,8 @@ LIMITS: dict[str, float] = {
     "gaps in the stored numbers of a stream": RANGES_MAX,
     "orders in a Request": commands.ORDERS_MAX,
     "open commands of a machine": OPEN_MAX,
+    "machines of an organisation that are watched at a time": MACHINES_MAX,
+    "seconds of a lease for live readings": live.LEASE_MAX_SECONDS,
 }
 
 

@@ -112,7 +112,8 @@ def test_operations_are_what_the_policy_permits() -> None:
     assert found["machineReceivesCommand"] == found["readerReceivesPresence"] == "receive"
     assert "machineSendsCommand" not in found
     assert [name for name in found if name.endswith("SendsPresence")] == ["ingestorSendsPresence"]
-    assert [name for name in found if name.startswith("reader") and "Sends" in name] == []
+    assert [name for name in found if name.startswith("reader") and "Sends" in name] == ["readerSendsLiveRequest"]
+    assert {name for name in found if name.endswith("SendsWatch")} == {"ingestorSendsWatch"}
     assert {name for name in found if name.endswith("SendsRequest")} == {
         "operatorSendsRequest",
         "dashboardSendsRequest",

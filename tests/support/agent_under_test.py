@@ -14,6 +14,7 @@ from agent.action import Action, ActionContext, Arguments, NoArguments, Outcome,
 from agent.agent import Agent
 from agent.collection.detail_runner import DetailRunner
 from agent.collection.facts_publisher import FactsPublisher
+from agent.collection.live_readings import LiveReadings
 from agent.collection.sample_runner import CollectorRunner
 from agent.collector import Collector, DetailCollector, Readings
 from agent.configuration import Configuration
@@ -110,6 +111,7 @@ class AgentUnderTest:
         self.boot = "b" * 32
         self.processes = 0
         self.detail_collectors: Sequence[DetailCollector] = ()
+        self.live: LiveReadings | None = None
         self.monotonic = clock.monotonic
         self.broker = MemoryBroker()
         self.heard: list[Message] = []
@@ -166,6 +168,7 @@ class AgentUnderTest:
             clock=self.clock,
             executor=self.executor,
             details=self.details,
+            live=self.live,
         )
         self.step(3)
 

@@ -100,7 +100,7 @@ class Walls:
 
     def witness(self, topic: str) -> RawClient:
         """Somebody who may read this topic, and has subscribed to it."""
-        reading = next(who for who in (READER, INGESTOR, OWNER, DASHBOARD, OPERATOR, TOKEN) if may(who, topic))
+        reading = next(who for who in (READER, OWNER, INGESTOR, DASHBOARD, OPERATOR, TOKEN) if may(who, topic))
         client = self.client(reading)
         assert client.subscribe(topic) == [1]
         return client

@@ -20,7 +20,7 @@ EVERYBODY = (MACHINE, READER, OPERATOR, DASHBOARD, INGESTOR, TOKEN, NOTIFIER)
 ORGS = ("home", "work")
 LEVELS = {
     "machine": ("attic", "cellar"),
-    "principal": ("ann", "bob", "token-1", "_dashboard"),
+    "principal": ("ann", "bob", "grafana", "token-1", "_dashboard"),
     "rule": ("disk-full",),
     "incident": ("7",),
     "way": ("shared",),
@@ -69,35 +69,41 @@ def test_no_two_kinds_of_principal_can_share_a_username() -> None:
 
 
 def test_a_machine_publishes_what_is_its_own_and_nothing_else() -> None:
-    assert granted(MACHINE, Verb.PUBLISH) == at(*UPWARD)
+    assert granted(MACHINE, Verb.PUBLISH) == at(*UPWARD, topics.LIVE)
 
 
 def test_a_machine_reads_what_is_sent_to_it_its_own_status_and_the_configuration_of_its_organisation() -> None:
-    expected = at(topics.COMMAND, topics.ACK, topics.CONFIG, topics.STATUS, topics.ORG_CONFIG)
+    expected = at(topics.COMMAND, topics.ACK, topics.CONFIG, topics.WATCH, topics.STATUS, topics.ORG_CONFIG)
     assert granted(MACHINE, Verb.RECEIVE) == expected
     assert granted(MACHINE, Verb.SUBSCRIBE) == expected
 
 
-def test_a_reader_reads_all_that_its_organisation_reports_and_publishes_nothing() -> None:
+def test_a_reader_reads_all_that_its_organisation_reports_and_publishes_nothing_but_its_requests_to_look() -> None:
     reports = {
         topic
         for machine in LEVELS["machine"]
-        for topic in at(*UPWARD, topics.PRESENCE, topics.ALERT, topics.RESOLVED, machine=machine)
+        for topic in at(*UPWARD, topics.LIVE, topics.PRESENCE, topics.ALERT, topics.RESOLVED, machine=machine)
     }
-    assert granted(READER, Verb.RECEIVE) == reports | at(topics.INCIDENT, topics.ORG_CONFIG)
-    assert granted(READER, Verb.PUBLISH) == set()
+    answers = at(topics.LIVE_ANSWER, principal="grafana")
+    assert granted(READER, Verb.RECEIVE) == reports | answers | at(topics.INCIDENT, topics.ORG_CONFIG)
+    assert granted(READER, Verb.PUBLISH) == at(topics.LIVE_REQUEST, principal="grafana")
 
 
 def test_an_operator_also_requests_and_hears_of_its_own_requests_only() -> None:
-    assert granted(OPERATOR, Verb.PUBLISH) == at(topics.REQUEST, principal="ann")
-    assert granted(OPERATOR, Verb.RECEIVE) == granted(READER, Verb.RECEIVE) | at(topics.UPDATE, principal="ann")
+    assert granted(OPERATOR, Verb.PUBLISH) == at(topics.REQUEST, topics.LIVE_REQUEST, principal="ann")
+    reports = granted(READER, Verb.RECEIVE) - at(topics.LIVE_ANSWER, principal="grafana")
+    assert granted(OPERATOR, Verb.RECEIVE) == reports | at(topics.UPDATE, topics.LIVE_ANSWER, principal="ann")
 
 
 def test_the_dashboard_requests_in_every_organisation_under_its_own_name() -> None:
-    requests = {topic for org in ORGS for topic in at(topics.REQUEST, org=org, principal="_dashboard")}
-    updates = {topic for org in ORGS for topic in at(topics.UPDATE, org=org, principal="_dashboard")}
+    own = {"principal": "_dashboard"}
+    requests = {topic for org in ORGS for topic in at(topics.REQUEST, topics.LIVE_REQUEST, org=org, **own)}
+    updates = {topic for org in ORGS for topic in at(topics.UPDATE, topics.LIVE_ANSWER, org=org, **own)}
+    live = {
+        topic for org in ORGS for machine in LEVELS["machine"] for topic in at(topics.LIVE, org=org, machine=machine)
+    }
     assert granted(DASHBOARD, Verb.PUBLISH) == requests
-    assert granted(DASHBOARD, Verb.RECEIVE) == updates
+    assert granted(DASHBOARD, Verb.RECEIVE) == updates | live
 
 
 def test_the_notifier_reads_the_alerts_and_incidents_of_all_organisations_and_publishes_nothing() -> None:
@@ -139,22 +145,23 @@ def test_an_operator_called_dashboard_is_not_the_dashboard() -> None:
 
 
 def test_the_ingestor_reads_all_reports_and_requests_of_all_organisations() -> None:
-    upward = [topic.filter() for topic in (*UPWARD, topics.REQUEST, topics.ENROL_REQUEST)]
+    requests = (topics.REQUEST, topics.ENROL_REQUEST, topics.LIVE_REQUEST)
+    upward = [topic.filter() for topic in (*UPWARD, *requests, topics.WATCH)]
     assert granted(INGESTOR, Verb.RECEIVE) == {
         topic for topic in every_topic() if any(covers(filter_, topic) for filter_ in upward)
     }
     assert all(allowed(INGESTOR, Verb.SUBSCRIBE, filter_) for filter_ in upward)
 
 
-def test_the_ingestor_alone_commands() -> None:
-    command = topics.COMMAND.at(org="home", machine="attic")
-    assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, command)] == [INGESTOR]
+def test_the_ingestor_alone_commands_and_grants_leases() -> None:
+    for topic in at(topics.COMMAND, topics.WATCH):
+        assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [INGESTOR]
 
 
 def test_nobody_speaks_for_a_machine_but_itself_and_the_ingestor_that_clears_what_is_retained() -> None:
     for topic in at(topics.PRESENCE, topics.ALERT, topics.RESOLVED, topics.INCIDENT):
         assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [INGESTOR]
-    for topic in at(topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT):
+    for topic in at(topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT, topics.LIVE):
         assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [MACHINE, INGESTOR]
 
 

@@ -24,12 +24,13 @@ from ingestor.outbound.queue import OutboundQueue
 from ingestor.storage.store import Store
 from schemas.contract import topics
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
+from schemas.contract.live import LiveLease
 from schemas.database import tables
 from schemas.database.queries.machines import list_machines
 
 ATTIC = {"org": "home", "machine": "attic"}
-RETAINED = (topics.STATUS, topics.INFO, topics.CONFIG)
-NOT_RETAINED = (topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
+RETAINED = (topics.STATUS, topics.INFO, topics.CONFIG, topics.WATCH)
+NOT_RETAINED = (topics.TELEMETRY, topics.BACKFILL, topics.RESULT, topics.LIVE)
 """Cleared as well: most brokers retain them if a machine requests it."""
 
 
@@ -52,7 +53,8 @@ def retained(bench: Bench) -> set[str]:
 def alive(bench: Bench, speaker: Speaker) -> Bench:
     """A bench whose attic at home is online."""
     desired = Message(topics.CONFIG.at(**ATTIC), b"{}", 1, retain=True)
-    bench.publish(speaker.status(), speaker.info(), speaker.telemetry(1), desired)
+    lease = Message(topics.WATCH.at(**ATTIC), LiveLease(id="0" * 32, seconds=8.0).encode(), 0, retain=True)
+    bench.publish(speaker.status(), speaker.info(), speaker.telemetry(1), desired, lease)
     bench.step()
     return bench
 
@@ -334,12 +336,12 @@ def test_what_there_is_to_say_waits_until_it_can_be_said(fleet: Engine, clock: C
     ingress = Ingress(store, cache, assignment, outbound, clock, limits=RateLimits(clock))
     ingress.load()
     ingress.retire(lambda *_: None)
-    for _ in range(20):
+    for _ in range(3 * len((*RETAINED, *NOT_RETAINED))):
         outbound.publish(Narrow(MemoryBroker(), client_id="x"))
     assert {message.topic for message in said} == {
         topic.at(org="home", machine=f"m{number}") for topic in (*RETAINED, *NOT_RETAINED) for number in range(3)
     }
-    assert len(said) == 18
+    assert len(said) == 24
     assert all(message.retain and not message.payload for message in said)
     topic = topics.TELEMETRY.at(org="home", machine="attic")
     assert ingress.admit(Batch(), Message(topic, b"x"), topics.parse(topic))

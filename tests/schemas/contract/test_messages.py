@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.contract import ack, alerts, backfill, commands, enrolment, facts, messages, org_config, presence
+from schemas.contract import ack, alerts, backfill, commands, enrolment, facts, live, messages, org_config, presence
 from schemas.contract.ack import ACK_MAX_RANGES, Ack, Range
 from schemas.contract.alerts import AlertMessage, IncidentMessage, ResolvedMessage
 from schemas.contract.backfill import Backfill, VitalsColumns
 from schemas.contract.commands import CommandMessage, Desired, Request, Result, Update
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
 from schemas.contract.facts import FactsMessage
+from schemas.contract.live import LEASE_MAX_SECONDS, Live, LiveAnswer, LiveLease, LiveRequest
 from schemas.contract.messages import (
     BACKFILL_MAX_SAMPLES,
     EXTRA_MAX,
@@ -35,12 +36,13 @@ from schemas.contract.org_config import OrgConfig, Thresholds
 from schemas.contract.presence import PresenceMessage
 
 GOLDEN = Path(__file__).parent / "golden"
-MODULES = (messages, backfill, facts, ack, alerts, org_config, enrolment, commands, presence)
+MODULES = (messages, backfill, facts, ack, alerts, org_config, enrolment, commands, presence, live)
 KINDS: tuple[type[Payload], ...] = (
     *(Status, Info, Telemetry, Backfill, FactsMessage, Ack, OrgConfig),
     *(AlertMessage, ResolvedMessage, IncidentMessage, PresenceMessage),
     *(EnrolRequest, EnrolAnswer),
     *(CommandMessage, Result, Desired, Request, Update),
+    *(LiveRequest, LiveAnswer, LiveLease, Live),
 )
 STREAM = "3f9a1c0de2b45678"
 
@@ -389,3 +391,22 @@ def test_an_ack_of_ranges_is_written_as_its_model_is(ranges: list[list[int]]) ->
     stream = "00000000000000aa"
     model = Ack(stream=stream, ranges=tuple(Range(first=first, last=last) for first, last in ranges))
     assert Ack.encode_ranges(stream, [(first, last) for first, last in ranges]) == model.encode()
+
+
+# Live readings.
+
+
+@pytest.mark.parametrize("seconds", [0, -1, LEASE_MAX_SECONDS + 0.1, 1e300, None, "8", True])
+def test_a_lease_is_never_longer_than_the_longest(seconds: object) -> None:
+    assert LiveLease.decode(json.dumps(changed("live_lease", "seconds", LEASE_MAX_SECONDS)).encode())
+    with pytest.raises(ValidationError):
+        decode(LiveLease, changed("live_lease", "seconds", seconds))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("vitals.cpu_percent", 101), ("vitals.memory_used_bytes", -1), ("extra", {"a b": 1}), ("session", 0), ("at", -1)],
+)
+def test_live_readings_are_valid_like_those_of_a_sample(field: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        decode(Live, changed("live", field, value))
