@@ -76,7 +76,7 @@ def show(context: PageContext) -> None:
         for name, value in request.change.settings.items()
     }
     left, right = st.columns(2)
-    for place, (code, title, settings) in zip((left, right, left), _GROUPS, strict=True):
+    for place, (code, title, settings) in zip((left, left, right, left), _GROUPS, strict=True):
         with place.container(border=True, key=f"card_{code}"):
             st.html(markup.heading(_(title), 3))
             usual, advanced = _divided(settings)

@@ -33,6 +33,7 @@ COVERED = {
     ("run", "parameters"),
     ("configure", "labels"),
     ("configure", "collectors_off"),
+    ("configure", "probes"),
 }
 """Every argument that carries text; what an action adds must be tried here, too."""
 
@@ -176,6 +177,8 @@ def test_other_texts_start_nothing(place: Place, text: str) -> None:
         ("ping", {"echo": text}),
         ("configure", {"collectors_off": [text]}),
         ("configure", {"labels": {text: text}}),
+        ("configure", {"probes": {"x": text}}),
+        ("configure", {"probes": {"x": f"http://x/ contains={text}"}}),
         (re.sub(r"[^a-z0-9_]", "_", f"x{text}".lower())[:60], {}),
     ):
         place.order(action, arguments)
