@@ -27,6 +27,7 @@ from agent.orders.trusted_keys import KEYS_FILE, TrustedKeys
 from agent.outbox.memory_file import hot_path
 from agent.outbox.outbox import Outbox
 from agent.session_counter import SessionCounter
+from agent.transfer.file_fetcher import FileFetcher
 from broker.client.mqtt import Mqtt
 from runtime.clock import Clock, SystemClock
 from runtime.errors import SettingsError, UserError
@@ -117,6 +118,7 @@ def _executor(settings: AgentSettings, data: Path, clock: Clock) -> Executor:
         keys=TrustedKeys(data / KEYS_FILE, settings.org),
         journal=Journal(data / JOURNAL_FILE, clock),
         configuration=Configuration(data / "configuration.json", settings, clock),
+        fetcher=FileFetcher(data / "transfer", clock, bytes_per_second=settings.transfer_bytes_per_second),
         process=secrets.token_hex(8),
         boot=boot_id(),
         clock=clock,

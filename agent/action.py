@@ -14,6 +14,7 @@ Invariants:
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -92,6 +93,9 @@ class ActionContext(ActionHost, Protocol):
 
     def now(self) -> int:
         """Return milliseconds of the machine's clock."""
+
+    def fetch(self, sha256: str, *, limit: int, seconds: float) -> Path:
+        """Return the path of the server's file with this hash, of at most `limit` bytes; see `FileFetcher.fetch`."""
 
     def configure(self, requested: Any) -> str:  # noqa: ANN401 - a RequestedConfiguration, whose module imports this one
         """Apply another configuration; return why it was not applied, or an empty string."""

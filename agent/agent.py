@@ -34,6 +34,7 @@ from runtime.rate_limited_log import RateLimitedLog
 from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
 from schemas.contract.ack import Ack
+from schemas.contract.files.transfer import Chunk
 from schemas.contract.messages import Info, OfflineReason, Status
 from schemas.contract.org_config import OrgConfig
 
@@ -173,7 +174,7 @@ class Agent:
         self._stop_reason = reason
 
     def _new_transport(self) -> Transport:
-        read = [topics.ACK, topics.STATUS, *((topics.COMMAND, topics.CONFIG) if self._executor else ())]
+        read = [topics.ACK, topics.STATUS, *((topics.COMMAND, topics.CONFIG, topics.CHUNK) if self._executor else ())]
         read += [topics.WATCH] if self._live else []
         return self._open_transport(
             subscriptions=[
@@ -188,11 +189,13 @@ class Agent:
         return max(0.0, min(STEP_SECONDS, self.due_at - self._clock.monotonic()))
 
     def _step_executor(self) -> None:
-        """Let actions continue, publish their results, and follow what they changed."""
+        """Let actions continue, publish their results and requests for files, and follow what they changed."""
         if self._executor is None:
             return
         for result in self._executor.step(self, connected=self.connected):
             self._publish(topics.RESULT, result.model_copy(update={"session": self._sessions.current}).encode())
+        for request in self._executor.fetcher.step(connected=self.connected):
+            self._publish(topics.FETCH, request)
         if self._executor.configuration.revision != self._revision:
             self._reconfigure(self._executor.configuration)
 
@@ -285,6 +288,8 @@ class Agent:
             self._handle_org_config(OrgConfig.decode(message.payload))
         elif address.topic is topics.COMMAND and self._executor is not None:
             self._executor.handle_command(message.payload)
+        elif address.topic is topics.CHUNK and self._executor is not None:
+            self._executor.fetcher.handle(Chunk.decode(message.payload))
         elif address.topic is topics.CONFIG and self._executor is not None and message.payload:
             self._executor.handle_desired(message.payload)
         elif address.topic is topics.WATCH and self._live is not None:

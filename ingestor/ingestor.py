@@ -28,6 +28,7 @@ from ingestor.commands.dispatcher import Dispatcher
 from ingestor.commands.request_handler import RequestHandler
 from ingestor.domain.batch import Batch
 from ingestor.domain.machine import Machine
+from ingestor.files.file_server import FileServer
 from ingestor.history.maintenance import Maintenance
 from ingestor.history.tasks import tasks
 from ingestor.intake.ingress import Ingress
@@ -60,7 +61,7 @@ log = logging.getLogger(__name__)
 
 
 class Ingestor:
-    """An ingestor; each `step` handles one batch."""
+    """An ingestor; each `step` handles one batch. `files`: what machines may fetch; None for nothing."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Ingestor:
         clock: Clock,
         random: Callable[[], float] = random.random,
         limits: RateLimits | None = None,
+        files: FileServer | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.metrics = Metrics(self.counters)
@@ -85,6 +87,7 @@ class Ingestor:
         self._retry_at = clock.monotonic()
         self._due: dict[str, float] = {}
         self._rejection_log = RejectionLog(clock)
+        self._files = files
         self._assemble(store, clock, random, limits or RateLimits(clock), ack_seconds)
 
     def _assemble(
@@ -99,7 +102,7 @@ class Ingestor:
         shared = (self._cache, self._assignment, self._configs, clock)
         alerts = AlertEngine(store.engine, discover(rules), *shared, tick_seconds=TICK_SECONDS)
         parts = (store, self._cache, self._assignment, self._outbound, clock)
-        self._ingress = Ingress(*parts, limits=limits, rules=alerts.names)
+        self._ingress = Ingress(*parts, limits=limits, rules=alerts.names, files=self._files)
         self._dispatcher = Dispatcher(store.commands, self._cache, self._assignment, random=random)
         requests = RequestHandler(store, self._dispatcher, self._cache, self._configs)
         self._handlers = MessageHandlers(
@@ -327,11 +330,8 @@ class Ingestor:
         self._transport = None
         self._monitor.stop_hearing()
         self._store.locks.release()
-        self._deferred.clear()
-        self._cache.clear()
-        self._ingress.clear()
-        self._outbound.clear()
-        self._dispatcher.clear()
+        for each in (self._deferred, self._cache, self._ingress, self._outbound, self._dispatcher):
+            each.clear()
         self._retry_at = self._clock.monotonic() + retry_seconds
 
     def _is_due(self, task: str, every_seconds: float) -> bool:

@@ -9,6 +9,9 @@ from broker.access.policy import Principal, Role
 from broker.client.kept_alive import KeptAlive
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Transport
+from ingestor.files.file_rates import FileRates
+from ingestor.files.file_server import FileServer
+from ingestor.files.file_store import BundleStore
 from ingestor.ingestor import Ingestor
 from ingestor.intake.rate_limits import Rate, RateLimits
 from ingestor.metrics import serving
@@ -16,6 +19,7 @@ from ingestor.storage.store import Store
 from runtime.clock import Clock, SystemClock
 from runtime.process import StopSignal, notify_ready, release_memory
 from runtime.settings.ingestor import IngestorSettings
+from runtime.state_directory import StateDirectory
 from schemas.database.engine import open_engine, shown_url, upgrade
 
 PRINCIPAL = Principal(Role.INGESTOR, "", "ingestor")
@@ -50,6 +54,7 @@ def run(settings: IngestorSettings) -> None:
         ack_seconds=settings.ack_seconds,
         clock=clock,
         limits=_limits(settings, clock),
+        files=_files(settings, clock),
     )
     with serving(settings.metrics_address, ingestor.metrics, clock):
         release_memory()
@@ -73,6 +78,17 @@ def _open_transport(
         backoff=Backoff(most_seconds=RECONNECT_SECONDS),
     )
     return KeptAlive(transport, keep_alive_seconds=settings.keep_alive_seconds)
+
+
+def _files(settings: IngestorSettings, clock: Clock) -> FileServer:
+    bundle = BundleStore(settings.bundle or StateDirectory(settings.data).bundle)
+    rates = FileRates(
+        clock,
+        settings.machine_file_bytes_per_second,
+        settings.org_file_bytes_per_second,
+        settings.file_bytes_per_second,
+    )
+    return FileServer([bundle.find], rates)
 
 
 def _limits(settings: IngestorSettings, clock: Clock) -> RateLimits:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from agent.action import Action, ActionHost, Arguments, Outcome, attempt
 from agent.configuration import Configuration, RequestedConfiguration
+from agent.transfer.file_fetcher import FileFetcher
 from runtime.clock import Clock
 from runtime.settings.agent import AgentSettings
 from schemas.contract.commands import Order
@@ -29,12 +30,20 @@ class ThreadContext:
     """The `agent.action.ActionContext` of an action that runs in a thread. Its requests raise TimeoutError."""
 
     def __init__(
-        self, settings: AgentSettings, order: Order, received_at: int, *, clock: Clock, configuration: Configuration
+        self,
+        settings: AgentSettings,
+        order: Order,
+        received_at: int,
+        *,
+        clock: Clock,
+        configuration: Configuration,
+        fetcher: FileFetcher,
     ) -> None:
         self.settings = settings
         self.order = order
         self.received_at = received_at
         self.now = clock.now
+        self.fetch = fetcher.fetch
         self._configuration = configuration
         self._requests: deque[_HostRequest] = deque()
 

@@ -85,9 +85,9 @@ def grants(principal: Principal) -> Grants:
     org, own = principal.org, {"org": principal.org, "machine": principal.name}
     match principal.role:
         case Role.MACHINE:
-            read = (topics.COMMAND, topics.ACK, topics.CONFIG, topics.WATCH, topics.STATUS)
+            read = (topics.COMMAND, topics.ACK, topics.CONFIG, topics.CHUNK, topics.WATCH, topics.STATUS)
             return Grants(
-                publish=tuple(topic.filter(**own) for topic in (*_UPWARD, topics.LIVE)),
+                publish=tuple(topic.filter(**own) for topic in (*_UPWARD, topics.LIVE, topics.FETCH)),
                 read=(*(topic.at(**own) for topic in read), topics.ORG_CONFIG.at(org=org)),
             )
         case Role.READER:
@@ -156,15 +156,16 @@ def _is_open(level: str) -> bool:
 
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _UPWARD = (topics.STATUS, topics.INFO, topics.FACTS, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
-"""Topics of a machine that the ingestor reads. `LIVE` is not one of them: only those who look read it."""
+"""Topics on which a machine reports. `LIVE` is not one of them: only those who look read it; nor is `FETCH`."""
 
-_TO_THE_INGESTOR = (*_UPWARD, topics.REQUEST, topics.ENROL_REQUEST, topics.LIVE_REQUEST, topics.WATCH)
+_TO_THE_INGESTOR = (*_UPWARD, topics.FETCH, topics.REQUEST, topics.ENROL_REQUEST, topics.LIVE_REQUEST, topics.WATCH)
 """Of its own leases the ingestor reads those that are retained, to clear what it does not know."""
 
 _FROM_THE_INGESTOR = (
     topics.COMMAND,
     topics.ACK,
     topics.CONFIG,
+    topics.CHUNK,
     topics.UPDATE,
     topics.PRESENCE,
     topics.ALERT,
@@ -178,7 +179,7 @@ _FROM_THE_INGESTOR = (
 _REPORTED = (topics.ALERT, topics.RESOLVED, topics.INCIDENT)
 """Alerts and incidents, which readers, operators and the notifier may read."""
 
-_CLEARED_BY_THE_INGESTOR = (*_UPWARD, topics.LIVE)
+_CLEARED_BY_THE_INGESTOR = (*_UPWARD, topics.LIVE, topics.FETCH)
 """Topics of machines that may be retained, rightly or not. Requests are not included: some change organisations."""
 
 _RESERVED = frozenset(level for topic in topics.ALL for level in topic.pattern.split("/") if level.startswith("_"))

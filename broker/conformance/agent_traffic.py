@@ -20,6 +20,7 @@ from schemas.contract.ack import Ack, Range, Rejection
 from schemas.contract.backfill import Backfill
 from schemas.contract.commands import Result
 from schemas.contract.facts import FactsMessage
+from schemas.contract.files.transfer import Fetch
 from schemas.contract.messages import Info, Payload, Sample, Status, Telemetry
 from schemas.contract.topics import Topic
 
@@ -34,6 +35,7 @@ UPWARD: dict[Topic, type[Payload]] = {
     topics.TELEMETRY: Telemetry,
     topics.BACKFILL: Backfill,
     topics.RESULT: Result,
+    topics.FETCH: Fetch,
 }
 
 Key = tuple[str, int]

@@ -22,6 +22,7 @@ EXCLUSIVE = (
     topics.INFO,
     topics.FACTS,
     topics.RESULT,
+    topics.FETCH,
     topics.REQUEST,
     topics.ENROL_REQUEST,
     topics.LIVE_REQUEST,

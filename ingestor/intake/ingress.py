@@ -23,6 +23,8 @@ from ingestor.domain.command_changes import username
 from ingestor.domain.dead_letter import DeadLetter, RejectedError
 from ingestor.domain.machine import Machine
 from ingestor.domain.presence import PresenceState, on_reinstated, on_revoked
+from ingestor.files.file_rates import FileRates
+from ingestor.files.file_server import FileServer
 from ingestor.intake.fact_intake import FactIntake
 from ingestor.intake.fact_queue import FactQueue
 from ingestor.intake.fair_queue import FairQueue
@@ -75,7 +77,9 @@ _CLEARED = (
 
 
 class Ingress:
-    """Decides which messages are handled. `rules`: names of an organisation's rules, whose alerts may be retained."""
+    """Decides which messages are handled. `rules`: names of an organisation's rules, whose alerts may be retained;
+    `files`: what machines may fetch.
+    """
 
     def __init__(
         self,
@@ -87,6 +91,7 @@ class Ingress:
         *,
         limits: RateLimits,
         rules: Callable[[str], Collection[str]] = lambda _: (),
+        files: FileServer | None = None,
     ) -> None:
         self._store = store
         self._cache = cache
@@ -102,6 +107,7 @@ class Ingress:
         self._began = clock.monotonic()
         self.facts = FactIntake(store, assignment, outbound, clock)
         self.live = LiveRequests(cache, assignment, outbound, clock)
+        self.files = files or FileServer((), FileRates(clock))
         self._requests = FairQueue()
         self._backfills = FairQueue(
             each_step=BACKFILLS_EACH_STEP, each_step_bytes=sys.maxsize, waiting_max=BACKFILLS_WAITING
@@ -145,6 +151,9 @@ class Ingress:
         if (queue := self._queues.get(address.topic)) is not None:
             if not queue.put(message, address):
                 self._limits.drop(*client)
+            return False
+        if address.topic is topics.FETCH:
+            self._take_fetch(batch, message, address)
             return False
         if address.topic is not topics.REQUEST:
             return True
@@ -193,6 +202,7 @@ class Ingress:
         self._requests.clear()
         self._backfills.clear()
         self.facts.queue.clear()
+        self.files.clear()
 
     def load(self) -> None:
         """Read the revoked machines."""
@@ -241,6 +251,12 @@ class Ingress:
     def _answer_enrolment(self, address: Address, answer: EnrolAnswer) -> None:
         levels = {"org": address.org, "principal": address.principal}
         self._outbound.answer(outbound_message(topics.ENROL_ANSWER, answer.encode(), **levels))
+
+    def _take_fetch(self, batch: Batch, message: Message, address: Address) -> None:
+        try:
+            self.files.handle(message.payload, address)
+        except ValidationError as error:
+            self._set_aside(batch, message, *explain(error))
 
     def _drop_held(self, address: Address) -> bool:
         """Count a message of a machine that is held; return whether it is."""

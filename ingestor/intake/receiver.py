@@ -61,6 +61,7 @@ class Receiver:
         self._ingress.retained.step(transport)
         self._ingress.facts.step(transport)
         self._ingress.live.step()
+        self._ingress.files.step(transport)
         drain_until = self._clock.monotonic() + wait + DRAIN_SECONDS
         items: list[Item] = []
         count = 0

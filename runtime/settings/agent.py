@@ -86,6 +86,9 @@ class AgentSettings(ClientSettings):
     outbox_max_bytes: Annotated[int, Field(ge=1 << 20)] = Field(
         64 << 20, description="Maximum size of the outbox on disk; the oldest samples are dropped first"
     )
+    transfer_bytes_per_second: Annotated[int, Field(ge=1 << 10)] = Field(
+        1 << 20, description="Bytes per second of files that this machine fetches from the server"
+    )
     allowed_actions: list[MetricName] = Field(
         default_factory=lambda: list(ALLOWED_ACTIONS),
         description="Actions operators may run here; only this file or the environment can change the list",

@@ -1,5 +1,6 @@
 """Settings of the ingestor."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -50,6 +51,18 @@ class IngestorSettings(ClientSettings):
     )
     machine_transitions_per_hour: Annotated[int, Field(ge=1)] = Field(
         60, description="Presence transitions of one machine per hour stored as rows; those above are one row"
+    )
+    bundle: Path | None = Field(
+        None, description="Directory of the files that machines install; bundle in the state directory if unset"
+    )
+    machine_file_bytes_per_second: Annotated[int, Field(ge=1 << 14)] = Field(
+        1 << 20, description="Bytes per second of files sent to one machine"
+    )
+    org_file_bytes_per_second: Annotated[int, Field(ge=1 << 14)] = Field(
+        8 << 20, description="Bytes per second of files sent to all machines of an organisation"
+    )
+    file_bytes_per_second: Annotated[int, Field(ge=1 << 14)] = Field(
+        16 << 20, description="Bytes per second of files sent to all machines"
     )
     metrics_listen: ListenText | None = Field(
         None, description="Address to serve /metrics and /healthz on, such as 127.0.0.1:9300; not served if unset"

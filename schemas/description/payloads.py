@@ -9,6 +9,7 @@ from schemas.contract.backfill import Backfill
 from schemas.contract.commands import CommandMessage, Desired, Request, Result, Update
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
 from schemas.contract.facts import FactsMessage
+from schemas.contract.files.transfer import Chunk, Fetch
 from schemas.contract.live import Live, LiveAnswer, LiveLease, LiveRequest
 from schemas.contract.messages import Info, Payload, Status, Telemetry
 from schemas.contract.org_config import OrgConfig
@@ -25,6 +26,8 @@ PAYLOADS: Mapping[Topic, type[Payload]] = {
     topics.COMMAND: CommandMessage,
     topics.ACK: Ack,
     topics.CONFIG: Desired,
+    topics.FETCH: Fetch,
+    topics.CHUNK: Chunk,
     topics.REQUEST: Request,
     topics.UPDATE: Update,
     topics.PRESENCE: PresenceMessage,

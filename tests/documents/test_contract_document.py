@@ -15,8 +15,10 @@ from broker.conformance import assertions
 from broker.embedded.connection import ConnectionLimits
 from ingestor.commands.request_handler import OPEN_MAX
 from ingestor.domain.machine import RANGES_MAX, STREAMS_MAX
+from ingestor.files.file_rates import FileRates
 from ingestor.intake.live_requests import MACHINES_MAX
 from ingestor.intake.rate_limits import MACHINE, ORG
+from runtime.clock import SystemClock
 from runtime.settings.broker import BrokerSettings
 from schemas.contract import (
     ack,
@@ -37,6 +39,7 @@ from schemas.contract import (
 )
 from schemas.contract.commands import CommandMessage, Order
 from schemas.contract.enrolment import EnrolRequest
+from schemas.contract.files import transfer
 from schemas.contract.messages import ContractModel, Payload
 from schemas.contract.org_config import OrgConfig
 from schemas.fleet.organisation import SETTINGS
@@ -61,6 +64,7 @@ MODELS = [
         commands,
         signing,
         machine_selector,
+        transfer,
     )
     for _, model in inspect.getmembers(module, inspect.isclass)
     if issubclass(model, ContractModel) and model.__module__ == module.__name__
@@ -237,6 +241,7 @@ def test_the_assertions_are_those_of_the_code() -> None:
 # Limits
 
 DEFAULTS = {name: field.default for name, field in BrokerSettings.model_fields.items()}
+FILES = FileRates(SystemClock())
 LIMITS: dict[str, float] = {
     "bytes of a packet": DEFAULTS["max_packet_bytes"],
     "characters of a topic": topics.LENGTH_MAX,
@@ -253,6 +258,8 @@ LIMITS: dict[str, float] = {
     "bytes per minute of a client at the ingestor": MACHINE.bytes,
     "messages per minute of an organisation at the ingestor": ORG.messages,
     "bytes per minute of an organisation at the ingestor": ORG.bytes,
+    "bytes per second of files to a machine": FILES.machine,
+    "bytes per second of files to an organisation": FILES.org,
     "samples in a Backfill": messages.BACKFILL_MAX_SAMPLES,
     "readings in `extra`": messages.EXTRA_MAX,
     "streams of a machine": STREAMS_MAX,

@@ -23,6 +23,7 @@ from agent.orders.journal import Journal, create_before_keys
 from agent.orders.trusted_keys import KEYS_FILE, TrustedKeys, write_keys
 from agent.outbox.outbox import Outbox
 from agent.session_counter import SessionCounter
+from agent.transfer.file_fetcher import FileFetcher
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Backoff, Message, Transport, WillMaker
 from runtime.settings.agent import AgentSettings
@@ -90,6 +91,10 @@ class RecordingContext:
         self.asked.append("sample")
         return 1
 
+    def fetch(self, sha256: str, *, limit: int, seconds: float) -> Path:
+        self.asked.append(("fetch", sha256, limit, seconds))
+        raise FileNotFoundError(sha256)
+
     def configure(self, requested: object) -> str:
         self.asked.append(requested)
         return ""
@@ -144,6 +149,7 @@ class AgentUnderTest:
             keys=TrustedKeys(self.directory / KEYS_FILE, "home"),
             journal=self.journal,
             configuration=Configuration(self.directory / "configuration.json", self.settings, self.clock),
+            fetcher=FileFetcher(self.directory / "transfer", self.clock, bytes_per_second=1 << 20),
             process=f"process-{self.processes}",
             boot=self.boot,
             clock=self.clock,

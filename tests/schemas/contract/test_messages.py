@@ -10,13 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.contract import ack, alerts, backfill, commands, enrolment, facts, live, messages, org_config, presence
+from schemas.contract import (
+    ack,
+    alerts,
+    backfill,
+    commands,
+    enrolment,
+    facts,
+    live,
+    messages,
+    org_config,
+    presence,
+)
 from schemas.contract.ack import ACK_MAX_RANGES, Ack, Range
 from schemas.contract.alerts import AlertMessage, IncidentMessage, ResolvedMessage
 from schemas.contract.backfill import Backfill, VitalsColumns
 from schemas.contract.commands import CommandMessage, Desired, Request, Result, Update
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
 from schemas.contract.facts import FactsMessage
+from schemas.contract.files import transfer
+from schemas.contract.files.transfer import Chunk, Fetch
 from schemas.contract.live import LEASE_MAX_SECONDS, Live, LiveAnswer, LiveLease, LiveRequest
 from schemas.contract.messages import (
     BACKFILL_MAX_SAMPLES,
@@ -36,13 +49,14 @@ from schemas.contract.org_config import OrgConfig, Thresholds
 from schemas.contract.presence import PresenceMessage
 
 GOLDEN = Path(__file__).parent / "golden"
-MODULES = (messages, backfill, facts, ack, alerts, org_config, enrolment, commands, presence, live)
+MODULES = (messages, backfill, facts, ack, alerts, org_config, enrolment, commands, presence, live, transfer)
 KINDS: tuple[type[Payload], ...] = (
     *(Status, Info, Telemetry, Backfill, FactsMessage, Ack, OrgConfig),
     *(AlertMessage, ResolvedMessage, IncidentMessage, PresenceMessage),
     *(EnrolRequest, EnrolAnswer),
     *(CommandMessage, Result, Desired, Request, Update),
     *(LiveRequest, LiveAnswer, LiveLease, Live),
+    *(Fetch, Chunk),
 )
 STREAM = "3f9a1c0de2b45678"
 
