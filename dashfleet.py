@@ -15,7 +15,7 @@ from runtime.version import VERSION
 
 COMMANDS = {
     "cli.up.command": ("up", "setup"),
-    "cli.run": ("broker", "mosquitto", "nats", "ingestor", "dashboard", "notifier", "heartbeat"),
+    "cli.run": ("broker", "mosquitto", "nats", "ingestor", "dashboard", "notifier", "homeassistant", "heartbeat"),
     "cli.machines": ("machines", "ledger"),
     "cli.fleet.facts": ("facts",),
     "cli.watch": ("watch",),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from broker.access.principals import TableDirectory
     from runtime.settings.broker import BrokerSettings, ListenerSettings, MosquittoSettings, NatsSettings
     from runtime.settings.dashboard import DashboardSettings
+    from runtime.settings.homeassistant import HomeAssistantSettings
     from runtime.settings.notifier import NotifierSettings
     from runtime.settings.part_settings import PartSettings
 
@@ -153,6 +154,24 @@ def notifier(settings: "NotifierSettings") -> None:
     from schemas.database.engine import open_engine, require_current
 
     require_current(open_engine(settings.database.get_secret_value(), read_only=True))
+    run(settings)
+
+
+@part_command(
+    "homeassistant.HomeAssistantSettings",
+    org=Annotated[str | None, typer.Option(help="Organisation.", show_default="home")],
+    server=Server,
+    to=Annotated[str | None, typer.Option(help="URL of Home Assistant's broker.")],
+    to_username=Annotated[str | None, typer.Option(help="User name at that broker.", show_default="dashfleet")],
+    buttons=Annotated[
+        list[str] | None,
+        typer.Option("--button", help="Action that becomes a button of each machine; may be repeated."),
+    ],
+)
+def homeassistant(settings: "HomeAssistantSettings") -> None:
+    """Show an organisation's machines in Home Assistant, through its MQTT discovery."""
+    from bridges.homeassistant.run import run
+
     run(settings)
 
 

@@ -91,6 +91,7 @@ def _defaults(part: str, data: Path) -> Mapping[str, Any]:
         "agent": {**client, "machine": directory.machine or slug(socket.gethostname()), **directory.enrolled},
         "dashboard": {**client, **database, **signing, **people},
         "notifier": {**client, **database, **people},
+        "homeassistant": {**client, **signing, "to_password_file": directory.homeassistant_password},
         "watch": client,
         "act": {**client, **signing},
     }

@@ -25,6 +25,8 @@ class StateDirectory:
         """Directory of the files that machines install from."""
         self.first_password = data / "secrets" / "first-password"
         """The password of the first user, until it was shown on a terminal."""
+        self.homeassistant_secret = self.secret("homeassistant-broker")
+        """Where the password at Home Assistant's broker is kept."""
         self._up = data / "up.json"
         self._enrolment = data / "agent" / "enrolment.json"
 
@@ -37,6 +39,11 @@ class StateDirectory:
         """The CA certificate of this installation, if it exists."""
         path = self.tls / "ca.pem"
         return path if path.exists() else None
+
+    @property
+    def homeassistant_password(self) -> Path | None:
+        """The file of the password at Home Assistant's broker, if it exists."""
+        return self.homeassistant_secret if self.homeassistant_secret.exists() else None
 
     @property
     def server(self) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("runtime", "schemas", "broker", "agent", "ingestor", "dashboard", "notifier")
+PARTS = ("runtime", "schemas", "broker", "agent", "ingestor", "dashboard", "notifier", "bridges")
 MAY_IMPORT = {
     "runtime": {"runtime", "schemas"},
     "schemas": {"runtime", "schemas"},
@@ -17,7 +17,10 @@ MAY_IMPORT = {
     "ingestor": {"runtime", "schemas", "broker", "ingestor"},
     "dashboard": {"runtime", "schemas", "broker", "dashboard"},
     "notifier": {"runtime", "schemas", "broker", "notifier"},
+    "bridges": {"runtime", "schemas", "broker", "bridges"},
 }
+BRIDGES_MAY_USE = ("schemas.contract", "broker.client", "broker.access.policy")
+"""Bridges are third parties: they show that the contract is sufficient."""
 ONLY_IN = {
     "paho": {
         f"broker/client/{name}.py" for name in ("mqtt", "fast_client", "subscriber", "sockets", "disconnect_reasons")
@@ -87,6 +90,12 @@ def test_parts_import_only_what_is_below_them(path: Path) -> None:
         "dashfleet",
     }
     assert parts <= MAY_IMPORT[path.parts[0]]
+
+
+def test_a_bridge_uses_the_contract_and_nothing_else_of_the_server() -> None:
+    for path in (path for path in SOURCES if path.parts[0] == "bridges"):
+        used = {name for name in imported(path) if name.startswith(("schemas.", "broker."))}
+        assert not {name for name in used if not name.startswith(BRIDGES_MAY_USE)}, path
 
 
 @pytest.mark.parametrize("library", sorted(ONLY_IN))

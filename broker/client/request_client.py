@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from broker.access.policy import Principal, Role
-from broker.client.transport import Connected, Disconnected, Message, Transport
+from broker.client.transport import Connected, Disconnected, Event, Message, Transport
 from runtime.clock import Clock
 from schemas.contract import topics
 from schemas.contract.administration import Administration
@@ -182,18 +182,21 @@ class RequestClient:
 
     def step(self, wait: float) -> list[Update]:
         """Publish what is due, do the network's work for up to `wait` seconds, and return the updates received."""
-        self._publish()
-        updates = []
-        for event in self._transport.receive(100, wait):
-            match event:
-                case Message():
-                    updates += self._read(event)
-                case Connected():
-                    self._handle_connected(event)
-                case Disconnected():
-                    self.trouble, self.refused = event.reason, event.reason if event.refused else ""
-        self._publish()
+        self.publish_due()
+        updates = [update for event in self._transport.receive(100, wait) for update in self.handle(event)]
+        self.publish_due()
         return updates
+
+    def handle(self, event: Event) -> list[Update]:
+        """Take an event of the transport, for a caller that receives by itself; return the updates in it."""
+        match event:
+            case Message():
+                return self._read(event)
+            case Connected():
+                self._handle_connected(event)
+            case Disconnected():
+                self.trouble, self.refused = event.reason, event.reason if event.refused else ""
+        return []
 
     def _handle_connected(self, event: Connected) -> None:
         self.trouble = ""
@@ -213,7 +216,8 @@ class RequestClient:
         self._pending.pop(update.request, None)  # any update means that the request has been received
         return [update]
 
-    def _publish(self) -> None:
+    def publish_due(self) -> None:
+        """Publish requests that are new, or not answered in time; forget those whose time is over."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
         self._pending = {id_: pending for id_, pending in self._pending.items() if now < pending.until}
         for pending in self._pending.values():

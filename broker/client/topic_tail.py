@@ -18,6 +18,7 @@ from runtime.clock import SystemClock
 from runtime.errors import UserError
 from runtime.process import StopSignal
 from runtime.settings.client import ActSettings, WatchSettings
+from runtime.settings.homeassistant import HomeAssistantSettings
 from runtime.terminal import printable
 from schemas.contract import topics
 
@@ -113,7 +114,7 @@ def _missing(view: LiveView) -> str:
     return "the machine may be offline, its agent may be older than 0.2.0, or no ingestor may be running"
 
 
-def create_hint(settings: WatchSettings | ActSettings, name: str, role: str) -> str:
+def create_hint(settings: WatchSettings | ActSettings | HomeAssistantSettings, name: str, role: str) -> str:
     """Return how to create the principal of a command in an organisation, as the end of a sentence."""
     return (
         f" (create it with dashfleet principal add {name} --role {role} --org {settings.org}, and pass its secret in "

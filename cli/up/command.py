@@ -1,9 +1,10 @@
 """`dashfleet up` runs all parts on this machine; `dashfleet setup` prepares parts that run separately."""
 
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from cli.options import Data, Database
 from cli.settings import data_directory, effective
 from runtime.errors import UserError
 from runtime.urls import without_password
+
+if TYPE_CHECKING:
+    from runtime.settings.homeassistant import HomeAssistantSettings
 
 app = typer.Typer()
 
@@ -29,6 +33,13 @@ def up(
         str | None,
         typer.Option(help="Address on which the broker accepts other machines, with TLS; 0.0.0.0 for all addresses."),
     ] = None,
+    homeassistant: Annotated[
+        str | None,
+        typer.Option(help="Also show the machines in Home Assistant, by the URL of its broker.", metavar="URL"),
+    ] = None,
+    homeassistant_user: Annotated[
+        str | None, typer.Option(help="User name at the broker of Home Assistant.", show_default="dashfleet")
+    ] = None,
 ) -> None:
     """Run all parts on this machine: broker, ingestor, notifier, agent, dashboard."""
     from cli.up.installation import Installation, Options
@@ -38,7 +49,8 @@ def up(
     stop = StopSignal()
     database, people = _databases(data)
     port = broker_port or (8883 if listen else 1883)
-    options = Options(port, dashboard_port, interval, agent, listen, database, people)
+    bridge = _homeassistant(data, homeassistant, homeassistant_user)
+    options = Options(port, dashboard_port, interval, agent, listen, database, people, bridge)
     with Installation.prepare(data_directory(data), options) as installation:
         installation.run(say=_print, stopping=lambda: stop.received)
 
@@ -73,6 +85,22 @@ def setup(
     create_missing(layout, settings.database.get_secret_value(), machine=machine_id, ingestor=settings.name)
     layout.remember(server=server or layout.server, machine=machine_id or layout.machine or "")
     typer.echo(f"The secrets of the parts are in {layout.secret('')}. Existing ones were kept.")
+
+
+def _homeassistant(data: Path | None, url: str | None, user: str | None) -> "HomeAssistantSettings | None":
+    """Return the settings of the bridge, None without a URL; ask for a password that is missing, and keep it."""
+    from runtime.settings.homeassistant import HomeAssistantSettings
+    from runtime.settings.secret_files import write_secret
+    from runtime.state_directory import StateDirectory
+
+    settings = effective(HomeAssistantSettings, data, to=url, to_username=user)
+    if not settings.to:
+        return None
+    if settings.needs_password and sys.stdin.isatty():
+        asked = f"Password of {settings.to_username} at {settings.to}"
+        password = typer.prompt(asked, hide_input=True, err=True)
+        write_secret(StateDirectory(data_directory(data)).homeassistant_secret, str(password))
+    return settings
 
 
 def _databases(data: Path | None) -> tuple[str, str]:

@@ -18,25 +18,48 @@ from runtime.state_directory import StateDirectory
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from broker.access.policy import Principal
+    from runtime.settings.homeassistant import HomeAssistantSettings
+
 
 def create_missing(
-    state: StateDirectory, database_url: str, *, machine: str | None, ingestor: str | None = None
+    state: StateDirectory,
+    database_url: str,
+    *,
+    machine: str | None,
+    ingestor: str | None = None,
+    homeassistant: "HomeAssistantSettings | None" = None,
 ) -> None:
     """Create the tables, the organisation, credentials of all parts, and the first signing key; keep existing ones.
 
-    `machine` and `ingestor` name a machine and a further ingestor that get a credential.
+    `machine` and `ingestor` name a machine and a further ingestor that get a credential, `homeassistant` are the
+    settings of a bridge that gets one.
     """
     from broker.access.credentials import new_secret
-    from broker.access.policy import NOTIFIER, Principal, Role
-    from broker.client.request_client import DASHBOARD, OPERATOR_NAME
-    from broker.client.topic_tail import READER_NAME
     from ingestor.admin.access import add_org, add_principal
-    from ingestor.run import PRINCIPAL
     from schemas.database.engine import open_engine, upgrade
 
     engine = open_engine(database_url)
     upgrade(engine)
     add_org(engine, ORG, now=CLOCK.now)
+    for part, principal in _principals(machine, ingestor, homeassistant).items():
+        path = state.secret(part)
+        if not path.exists():
+            write_secret(path, new_secret())
+        add_principal(engine, principal, read_secret(path), now=CLOCK.now, revive=False)
+    _create_signing_key(engine, state, agent=machine is not None)
+    engine.dispose()
+
+
+def _principals(
+    machine: str | None, ingestor: str | None, homeassistant: "HomeAssistantSettings | None"
+) -> "dict[str, Principal]":
+    """Return the principal of each part; see `create_missing`."""
+    from broker.access.policy import NOTIFIER, Principal, Role
+    from broker.client.request_client import DASHBOARD, OPERATOR_NAME
+    from broker.client.topic_tail import READER_NAME
+    from ingestor.run import PRINCIPAL
+
     principals = {
         PRINCIPAL.name: PRINCIPAL,
         **({} if ingestor is None else {ingestor: replace(PRINCIPAL, name=ingestor)}),
@@ -47,13 +70,11 @@ def create_missing(
     }
     if machine is not None:
         principals["agent"] = Principal(Role.MACHINE, ORG, machine)
-    for part, principal in principals.items():
-        path = state.secret(part)
-        if not path.exists():
-            write_secret(path, new_secret())
-        add_principal(engine, principal, read_secret(path), now=CLOCK.now, revive=False)
-    _create_signing_key(engine, state, agent=machine is not None)
-    engine.dispose()
+    if homeassistant is not None:
+        from bridges.homeassistant.run import bridge_principal
+
+        principals["homeassistant"] = bridge_principal(ORG, buttons=bool(homeassistant.buttons))
+    return principals
 
 
 def create_first_user(database_url: str, password_file: Path) -> bool:

@@ -29,6 +29,7 @@ MODULES = {
     "notifier": "notifier.run",
     "agent": "agent.__main__",
     "dashboard": "dashboard.server.app",
+    "homeassistant": "bridges.homeassistant.run",
 }
 """The module that a part's command imports."""
 

@@ -31,9 +31,10 @@ from schemas.contract.topics import slug
 
 if TYPE_CHECKING:
     from cli.up.forked_parts import ProcessSpec
+    from runtime.settings.homeassistant import HomeAssistantSettings
 
-START_ORDER = ("broker", "ingestor", "notifier", "agent", "dashboard")
-STOP_ORDER = ("agent", "dashboard", "notifier", "ingestor", "broker")
+START_ORDER = ("broker", "ingestor", "notifier", "agent", "dashboard", "homeassistant")
+STOP_ORDER = ("homeassistant", "agent", "dashboard", "notifier", "ingestor", "broker")
 AGENT_PAUSE_SECONDS = 4.0
 """Longer than a will is held (`ingestor.domain.presence`), so that the agent's end is recorded before it is back."""
 
@@ -54,6 +55,8 @@ class Options:
     """URL of the fleet database; None for the one in the state directory."""
     people_url: str | None = None
     """URL of the database of users; None for the one in the state directory."""
+    homeassistant: "HomeAssistantSettings | None" = None
+    """Settings of the bridge to Home Assistant; None without it."""
 
     @property
     def server(self) -> str:
@@ -97,7 +100,8 @@ class Installation:
 
         share()
         creating = ForkedCall(self._create, ("dashfleet", "up", "prepares"))
-        supervisor = Supervisor(self._specs(), stop_order=STOP_ORDER, logs=self.state.logs, say=say, stopping=stopping)
+        specs = self._specs()
+        supervisor = Supervisor(specs, stop_order=STOP_ORDER, logs=self.state.logs, say=say, stopping=stopping)
         try:
             supervisor.prepare()
             created = creating.result()
@@ -110,7 +114,8 @@ class Installation:
                 self._welcome(say, created=created)
             supervisor.run()
         finally:
-            say(f"stopping: {', '.join(STOP_ORDER)}")
+            started = {spec.name for spec in specs}
+            say(f"stopping: {', '.join(name for name in STOP_ORDER if name in started)}")
             supervisor.stop()
 
     def _create(self) -> bool:
@@ -120,7 +125,10 @@ class Installation:
         state, options = self.state, self.options
         try:
             create_missing(
-                state, options.database_url or state.database_url, machine=self.machine if options.agent else None
+                state,
+                options.database_url or state.database_url,
+                machine=self.machine if options.agent else None,
+                homeassistant=options.homeassistant,
             )
             return create_first_user(options.people_url or state.people_url, state.first_password)
         except OSError as error:
@@ -138,7 +146,11 @@ class Installation:
             "agent": [*server, "--org", ORG, "--machine", self.machine],
             "dashboard": ["--port", str(self.options.dashboard_port)],
         }
-        if interval is not None:
+        if not self.options.agent:
+            del given["agent"]
+        if (bridge := self.options.homeassistant) is not None:
+            given["homeassistant"] = [*server, "--org", ORG, "--to", bridge.to, "--to-username", bridge.to_username]
+        if interval is not None and "agent" in given:
             given["agent"] += ["--interval", str(interval)]
         command = [sys.executable, "-P", "-m", "dashfleet"]
         return [
@@ -148,7 +160,7 @@ class Installation:
                 min_pause_seconds=AGENT_PAUSE_SECONDS if name == "agent" else 0.0,
             )
             for name in START_ORDER
-            if name != "agent" or self.options.agent
+            if name in given
         ]
 
     def _listen_options(self) -> list[str]:

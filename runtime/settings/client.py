@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr
 
 from runtime.errors import SettingsError
 from runtime.settings.address import ServerAddress, ServerUrl
@@ -12,28 +12,31 @@ from runtime.settings.part_settings import OrgId, PartSettings
 from runtime.settings.secret_files import read_secret
 
 
+def _require_certificates(path: Path | None) -> Path | None:
+    try:
+        if path is not None:
+            ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        raise ValueError(f"there is no certificate in {path}: it must be PEM") from None
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    return path
+
+
+CaFile = Annotated[Path | None, AfterValidator(_require_certificates)]
+"""File of CA certificates, which must exist and be PEM."""
+
+
 class ClientSettings(PartSettings):
     """Settings of every MQTT client."""
 
     server: ServerUrl = Field("mqtt://127.0.0.1:1883", description="Broker URL, mqtt://HOST:PORT or mqtts://HOST:PORT")
-    ca_file: Path | None = Field(
+    ca_file: CaFile = Field(
         None, description="CA certificate to trust for mqtts, PEM; the system's CA certificates if unset"
     )
     password: SecretStr | None = Field(None, description="Secret to connect with; environment only")
     password_file: Path | None = Field(None, description="File with mode 0600 that holds the secret")
     keep_alive_seconds: Annotated[int, Field(ge=5, le=1200)] = Field(30, description="MQTT keep-alive")
-
-    @field_validator("ca_file")
-    @classmethod
-    def _require_certificates(cls, path: Path | None) -> Path | None:
-        try:
-            if path is not None:
-                ssl.create_default_context(cafile=path)
-        except ssl.SSLError:
-            raise ValueError(f"there is no certificate in {path}: it must be PEM") from None
-        except OSError as error:
-            raise ValueError(f"cannot read {path}: {error.strerror}") from None
-        return path
 
     @property
     def address(self) -> ServerAddress:

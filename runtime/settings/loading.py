@@ -100,9 +100,9 @@ def _table(kind: type[PartSettings], path: Path, *, required: bool) -> dict[str,
         raise SettingsError(f"cannot read the configuration file {path}: {error}") from None
     if not isinstance(table, dict):
         raise SettingsError(f"[{part}] in {path} must be a table")
-    if "password" in table:
+    for name in [name for name in ("password", "to_password") if name in table]:
         raise SettingsError(
-            f"{path} contains a password: move it to a file with mode 0600 and set password_file to its path"
+            f"{path} contains a password: move it to a file with mode 0600 and set {name}_file to its path"
         )
     if exposed and _urls_with_password(kind, table):
         raise SettingsError(f"{path} contains a database password and can be read by others: run chmod 600 {path}")

@@ -40,6 +40,8 @@ NOT_RUN: Final = {
     "make up": "`dashfleet up` is run by tests/end_to_end/test_up.py",
     "make faults": "takes four hours; tests/faults has the short form",
     "dashfleet up --listen 0.0.0.0": "runs until it is stopped; tests/end_to_end/test_disaster.py runs it with TLS",
+    "dashfleet up --homeassistant mqtt://homeassistant.local": "needs a broker; tests/bridges/test_process.py has one",
+    "dashfleet homeassistant --to mqtt://homeassistant.local": "needs a broker; tests/bridges/test_process.py has one",
     "sudo dpkg --install dashfleet-agent_0.2.0_amd64.deb": "tests/faults/test_installation.py does",
     "sudo -u dashfleet dashfleet agent enrol --data /var/lib/dashfleet --server mqtts://fleet.example.org:8883 "
     "--ca-file ca.pem": "tests/agent/test_enrolment.py enrols over a broker",

@@ -11,6 +11,7 @@ from runtime.settings.agent import AgentSettings
 from runtime.settings.broker import BrokerSettings, MosquittoSettings, NatsSettings
 from runtime.settings.client import ActSettings, WatchSettings
 from runtime.settings.dashboard import DashboardSettings
+from runtime.settings.homeassistant import HomeAssistantSettings
 from runtime.settings.ingestor import IngestorSettings
 from runtime.settings.notifier import NotifierSettings
 from runtime.settings.part_settings import PartSettings
@@ -24,6 +25,7 @@ KINDS = (
     AgentSettings,
     BrokerSettings,
     DashboardSettings,
+    HomeAssistantSettings,
     IngestorSettings,
     MosquittoSettings,
     NatsSettings,

@@ -25,6 +25,7 @@ DIRECTORY = "DASHFLEET_TEST_TRAFFIC"
 """Environment variable with the directory of the counts; nothing is recorded without it."""
 
 PACKAGES = frozenset(("agent", "broker", "cli", "dashboard", "ingestor", "notifier"))
+"""Those whose messages are on topics of the contract; a bridge publishes its own to another broker."""
 _WRAPPERS = frozenset(("broker.client.kept_alive",))
 _WRONG_ON_PURPOSE = "broker.conformance"
 _SLOT = struct.Struct("<Q")
