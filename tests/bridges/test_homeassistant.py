@@ -14,9 +14,8 @@ from broker.client.transport import Disconnected, Message
 from runtime.errors import UserError
 from schemas.contract import topics
 from schemas.contract.commands import Act, Order, Request
-from schemas.contract.messages import ActionDescription, Metric, Vitals
+from schemas.contract.messages import UNITS, ActionDescription, Metric, Vitals
 from schemas.contract.signing import open_signed, public_key
-from schemas.contract.units import UNITS
 
 ATTIC = "dashfleet_home_attic"
 DISCOVERY = f"homeassistant/device/{ATTIC}/config"
