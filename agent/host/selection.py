@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from fnmatch import translate
+from typing import Any
 
 
 class Selection:
@@ -20,3 +21,16 @@ class Selection:
     def names(self, name: str) -> bool:
         """Return whether a pattern asks for this name."""
         return self.includes(name, default=False)
+
+
+def describe_names(schema: dict[str, Any], patterns: Sequence[str]) -> dict[str, Any]:
+    """Return the schema of an action with an argument `name`, with the names that the patterns permit.
+
+    They are choices if no pattern leaves a choice open, and a description otherwise.
+    """
+    name = dict(schema["properties"]["name"])
+    if any(pattern.startswith("!") or set(pattern) & set("*?[") for pattern in patterns):
+        name["description"] = f"Permitted here: {', '.join(patterns)}"[:500]
+    else:
+        name["enum"] = sorted(set(patterns))
+    return {**schema, "properties": {**schema["properties"], "name": name}}

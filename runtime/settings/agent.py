@@ -96,6 +96,17 @@ class AgentSettings(ClientSettings):
     commands: Annotated[dict[CommandName, CommandLine], Field(max_length=64)] = Field(
         default_factory=dict, description="Named command lines for the action run"
     )
+    controlled_containers: Annotated[list[str], Field(max_length=64)] = Field(
+        default_factory=list,
+        description="Containers that the action container may control, with * for any characters; !PATTERN excludes",
+    )
+    controlled_services: Annotated[list[str], Field(max_length=64)] = Field(
+        default_factory=list,
+        description="Services that the action service may control, with * for any characters; !PATTERN excludes",
+    )
+    service_command: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="argv of the action service; the elements {operation} and {service} are substituted"
+    )
     reboot_command: Annotated[list[str], Field(min_length=1)] | None = Field(
         None, description="argv of the action reboot; {minutes}, {seconds} and {notice} are substituted"
     )

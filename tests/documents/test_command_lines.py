@@ -98,7 +98,7 @@ REPLACED: Final = {
 """What the examples name, and what it is here."""
 
 
-ALLOWED: Final = [*ALLOWED_ACTIONS, "reboot"]
+ALLOWED: Final = [*ALLOWED_ACTIONS, "reboot", "container", "service"]
 
 
 def blocks(document: Path) -> list[list[str]]:

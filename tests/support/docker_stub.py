@@ -24,6 +24,7 @@ class DockerStub:
         self.hanging: tuple[str, ...] = ()
         self.let_go = threading.Event()
         self.seconds = 1_760_000_000
+        self.refuses = ""
 
     def put(self, name: str, *, state: str = "running", status: str = "Up 2 hours", restarts: int = 0) -> None:
         id_ = f"{name}-".ljust(64, "0")
@@ -81,6 +82,21 @@ def docker_stub(socket: Path) -> Iterator[DockerStub]:
             self.send_header("Content-Type", "application/json")
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            path = self.path.partition("?")[0].split("/")
+            stub.requests.append(f"POST {self.path}")
+            found = stub.containers.get(path[2])
+            wanted = {"start": "running", "stop": "exited", "restart": "running"}[path[3]]
+            if found is None or stub.refuses:
+                self.send_response(404 if found is None else 500)
+                self.end_headers()
+                self.wfile.write(json.dumps({"message": stub.refuses}).encode())
+                return
+            same = path[3] != "restart" and found["State"] == wanted
+            found["State"] = wanted
+            self.send_response(304 if same else 204)
+            self.end_headers()
 
         def address_string(self) -> str:
             return "unix"

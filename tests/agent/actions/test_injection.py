@@ -34,6 +34,10 @@ COVERED = {
     ("configure", "labels"),
     ("configure", "collectors_off"),
     ("configure", "probes"),
+    ("container", "name"),
+    ("container", "operation"),
+    ("service", "name"),
+    ("service", "operation"),
 }
 """Every argument that carries text; what an action adds must be tried here, too."""
 
@@ -50,6 +54,10 @@ class Place:
             directory,
             clock,
             reboot_command=[str(directory / "shutdown"), "-r", "+{minutes}", "{notice}"],
+            container_sockets=[directory / "docker.sock"],
+            controlled_containers=["*"],
+            controlled_services=["*"],
+            service_command=[str(directory / "sudo"), "{operation}", "{service}"],
             commands={"it": {"argv": [str(directory / "systemctl"), "{value}"], "parameters": {"value": values}}},
         )
 
@@ -178,12 +186,23 @@ def test_other_texts_start_nothing(place: Place, text: str) -> None:
         ("configure", {"collectors_off": [text]}),
         ("configure", {"labels": {text: text}}),
         ("configure", {"probes": {"x": text}}),
+        ("container", {"name": text, "operation": "stop"}),
+        ("container", {"name": "web", "operation": text}),
+        ("service", {"name": "nginx.service", "operation": text}),
         ("configure", {"probes": {"x": f"http://x/ contains={text}"}}),
         (re.sub(r"[^a-z0-9_]", "_", f"x{text}".lower())[:60], {}),
     ):
         place.order(action, arguments)
         place.machine.clock.advance(1)
     place.assert_untouched()
+
+
+@texts
+def test_a_name_of_a_service_is_one_element_or_rejected(place: Place, text: str) -> None:
+    state = place.order("service", {"name": text, "operation": "restart"})
+    assert place.argvs("sudo") == ([] if state == "rejected" else [["restart", text]])
+    assert not text.startswith(("-", "/")) or state == "rejected"
+    place.assert_untouched("sudo")
 
 
 def unescaped(text: str) -> str:
