@@ -22,6 +22,7 @@ from broker.client.transport import Connected, Disconnected, Transport
 from ingestor.alerts import rules
 from ingestor.alerts.engine import AlertEngine
 from ingestor.alerts.rule import discover
+from ingestor.cluster.heartbeats import Heartbeats
 from ingestor.cluster.leases import FencedError, Leases
 from ingestor.cluster.work_assignment import WorkAssignment
 from ingestor.commands.dispatcher import Dispatcher
@@ -45,7 +46,6 @@ from ingestor.presence.monitor import LATE_SECONDS, TICK_SECONDS, PresenceMonito
 from ingestor.storage.store import Store
 from runtime.clock import Clock
 from schemas.contract import topics
-from schemas.database.queries.heartbeat import HEARTBEAT_SECONDS
 
 BUSY_FROM = 1000
 """Messages in a batch from which on maintenance gets only its share of the time; always, roll-ups would lag."""
@@ -81,7 +81,6 @@ class Ingestor:
         self._open_transport = open_transport
         self._batch_max = batch_max
         self._clock = clock
-        self._started_at = clock.now()
         self._transport: Transport | None = None
         self._deferred: list[Received] = []  # of machines that another ingestor was writing
         self._retry_at = clock.monotonic()
@@ -95,6 +94,7 @@ class Ingestor:
     ) -> None:
         leases = Leases(store.engine, name=store.name, clock=clock)
         store.locks.fence = leases.fence
+        self._heartbeats = Heartbeats(store.engine, leases, clock, self.counters)
         self._assignment = WorkAssignment(leases, clock, shares=None if store.locks.shared else False)
         self._outbound = OutboundQueue(ack_seconds=ack_seconds, clock=clock)
         self._configs = OrgConfigs(store, self._assignment, self._outbound, clock)
@@ -151,7 +151,8 @@ class Ingestor:
                 self._work(transport)
                 if self.counters["received"] == before and not self._ingress.busy:
                     break
-            self._store.write(Batch(), self._heartbeat(stopping=True))
+            self._store.write(Batch(), self._heartbeats.row(connected=False))
+            self._heartbeats.committed(connected=False)
             self._assignment.leases.release()
         except DBAPIError as error:
             log.warning("could not store the last messages: %s", error.orig)
@@ -229,13 +230,13 @@ class Ingestor:
             self._monitor.derive(batch)
 
     def _commit(self, batch: Batch, handled: list[Received]) -> None:
-        heartbeat = self._heartbeat() if self._is_due("heartbeat", HEARTBEAT_SECONDS) else None
-        if not batch and heartbeat is None:
+        beats = self._heartbeats.is_due()
+        if not batch and not beats:
             self._store.locks.release()
             return
         began = self._clock.monotonic()
         try:
-            self._store.write(batch, heartbeat)
+            self._store.write(batch, self._heartbeats.due_row(connected=self._monitor.is_hearing) if beats else None)
         except REFUSED as error:
             self._refused.store(batch, handled, error)
             if not self._monitor.is_hearing:
@@ -244,7 +245,8 @@ class Ingestor:
             return
         self._receiver.committed(len(handled))
         self.metrics.committed(self._clock.monotonic() - began, live_since=batch.live_since, now=self._clock.now())
-        if heartbeat is not None:
+        if beats:
+            self._heartbeats.committed(connected=self._monitor.is_hearing)
             self.metrics.beat(self._cache.machines, now=self._clock.now())
         self._committed(batch)
 
@@ -286,11 +288,12 @@ class Ingestor:
         """Load the fleet and connect; return None while it is too early to try the database again."""
         if self._clock.monotonic() < self._retry_at:
             return None
-        self._assignment.leases.begin(self._clock.now())
+        self._heartbeats.begin()
         self._assignment.update(hearing=False)
         self._load()
         self._monitor.mark_unverified(batch := Batch(), self._cache.machines)
-        self._store.write(batch, self._heartbeat())
+        self._store.write(batch, self._heartbeats.row(connected=False))
+        self._heartbeats.committed(connected=False)
         self.metrics.beat(self._cache.machines, now=self._clock.now())
         self._transport = self._open_transport(subscriptions=self._assignment.subscriptions())
         return self._transport
@@ -340,11 +343,3 @@ class Ingestor:
             return False
         self._due[task] = now + every_seconds
         return True
-
-    def _heartbeat(self, *, stopping: bool = False) -> dict[str, object]:
-        return {
-            "started_at": self._started_at,
-            "beat_at": self._clock.now(),
-            "broker_connected": self._monitor.is_hearing and not stopping,
-            "counters": dict(self.counters),
-        }

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 
 from ingestor.storage.bulk import dialect_insert
 from runtime.clock import Clock
-from schemas.database.queries.heartbeat import PATIENCE_SECONDS
+from schemas.database.queries.heartbeat import PATIENCE_SECONDS, every_ingestor, newest_heartbeat
 from schemas.database.tables import ingestor, lease, org
 
 TIMERS: Final = "_timers"
@@ -44,7 +44,8 @@ class Leases:
         self._engine = engine
         self._insert: Any = dialect_insert(engine)
         self._peers = _Peers(name, clock)
-        self._epoch: int | None = None
+        self.epoch = 0
+        """Number of starts and lost leases of this name, up to this start."""
 
     def begin(self, now: int) -> None:
         """Raise the epoch of this name: no other process can write under it. `now`: server time in milliseconds."""
@@ -53,11 +54,11 @@ class Leases:
         statement = self._insert(ingestor).values(name=self.name, **first)
         statement = statement.on_conflict_do_update(index_elements=["name"], set_=again)
         with self._engine.begin() as connection:
-            self._epoch = connection.scalar(statement.returning(ingestor.c.epoch))
+            self.epoch = connection.execute(statement.returning(ingestor.c.epoch)).scalar_one()
 
     def fence(self, connection: Connection) -> None:
         """Check the epoch at the start of a transaction. Raises FencedError."""
-        mine = (ingestor.c.name == self.name) & (ingestor.c.epoch == self._epoch)
+        mine = (ingestor.c.name == self.name) & (ingestor.c.epoch == self.epoch)
         # An update, so that on SQLite no other transaction writes until this one ends.
         if connection.execute(ingestor.update().where(mine).values(epoch=ingestor.c.epoch)).rowcount == 0:
             raise FencedError
@@ -135,8 +136,9 @@ class _Peers:
         self._heard_at: dict[str, float] = {}
 
     def update(self, connection: Connection) -> None:
-        query = select(ingestor.c.name, ingestor.c.beat_at, ingestor.c.broker_connected)
-        for name, beat_at, connected in connection.execute(query.where(ingestor.c.name != self._name)):
+        for row in connection.execute(every_ingestor().where(ingestor.c.name != self._name)):
+            beat = newest_heartbeat(connection.engine, row)
+            name, beat_at, connected = row.name, beat.at, beat.broker_connected
             (self._connected.add if connected else self._connected.discard)(name)
             if self._beats.get(name) != beat_at:
                 self._alive_at[name] = self._clock.monotonic()

@@ -9,7 +9,7 @@ Invariants:
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Engine, MetaData, Table, select, text
+from sqlalchemy import Engine, MetaData, Table, literal_column, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
@@ -21,7 +21,7 @@ class Bulk(Protocol):
     """Writes rows of one table."""
 
     def write(self, connection: Connection, rows: Rows) -> None:
-        """Insert rows in the connection's transaction; if they overwrite, each key at most once."""
+        """Insert rows in the connection's transaction, once in it; if they overwrite, each key at most once."""
         ...
 
 
@@ -30,16 +30,22 @@ def dialect_insert(engine: Engine) -> Any:  # noqa: ANN401 - a dialect's own fun
     return (postgresql if engine.dialect.name == "postgresql" else sqlite).insert
 
 
-def bulk(engine: Engine, table: Table, columns: Sequence[str], *, overwrite: bool) -> Bulk:
-    """Return the fastest way to write rows of these columns."""
-    kind = CopiedRows if engine.dialect.name == "postgresql" else PreparedRows
-    return kind(engine, table, columns, overwrite=overwrite)
+def bulk(
+    engine: Engine, table: Table, columns: Sequence[str], *, overwrite: bool, unchanged: Sequence[str] = ()
+) -> Bulk:
+    """Return the fastest way to write rows of these columns.
+
+    `unchanged`: columns that are the same in a row that is overwritten; SQLite then leaves their indexes alone.
+    """
+    if engine.dialect.name == "postgresql":
+        return CopiedRows(engine, table, columns, overwrite=overwrite)
+    return UpdatedRows(engine, table, columns, unchanged) if overwrite else PreparedRows(engine, table, columns)
 
 
 class PreparedRows:
     """A statement, compiled once, for the driver's `executemany`."""
 
-    def __init__(self, engine: Engine, table: Table, columns: Sequence[str], *, overwrite: bool) -> None:
+    def __init__(self, engine: Engine, table: Table, columns: Sequence[str], *, overwrite: bool = False) -> None:
         statement = _on_conflict(dialect_insert(engine)(table), table, columns, overwrite=overwrite)
         positional: Any = engine.dialect
         if not positional.positional:
@@ -50,6 +56,22 @@ class PreparedRows:
         """See `Bulk`."""
         if rows:
             connection.exec_driver_sql(self._sql, rows)
+
+
+class UpdatedRows:
+    """SQLite: an UPDATE, which takes half the time of INSERT ON CONFLICT; that follows if one of the rows is new."""
+
+    def __init__(self, engine: Engine, table: Table, columns: Sequence[str], unchanged: Sequence[str]) -> None:
+        places: dict[str, Any] = {name: literal_column(f"?{place}") for place, name in enumerate(columns, 1)}
+        keys = [column == places.pop(column.name) for column in table.primary_key]
+        changing = {name: place for name, place in places.items() if name not in unchanged}
+        self._sql = str(update(table).where(*keys).values(changing).compile(dialect=engine.dialect))
+        self._inserted = PreparedRows(engine, table, columns, overwrite=True)
+
+    def write(self, connection: Connection, rows: Rows) -> None:
+        """See `Bulk`."""
+        if rows and connection.exec_driver_sql(self._sql, rows).rowcount < len(rows):
+            self._inserted.write(connection, rows)
 
 
 class CopiedRows:

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from ingestor.domain.batch import Batch
 from ingestor.domain.machine import Machine
+from ingestor.domain.presence import Presence
 from ingestor.storage.bulk import bulk, dialect_insert
 from ingestor.storage.command_store import CommandStore, write_changes
 from ingestor.storage.dead_letters import DeadLetters
@@ -65,6 +66,7 @@ class Store:
         self._insert: Any = dialect_insert(engine)
         self._samples = bulk(engine, tables.sample, SAMPLE_COLUMNS, overwrite=False)
         self._states = bulk(engine, tables.state, STATE_COLUMNS, overwrite=True)
+        self._reports = bulk(engine, tables.state, STATE_COLUMNS, overwrite=True, unchanged=("presence",))
         self._streams = bulk(engine, tables.stream, STREAM_COLUMNS, overwrite=True)
 
     @contextmanager
@@ -113,7 +115,7 @@ class Store:
             self._samples.write(connection, sample_rows(batch.samples))
             marks = self.marks.write(connection, batch.samples)
             hours = self.series.write(connection, batch.samples)
-            self._states.write(connection, state_rows(batch.machines.values(), self.locks.writer))
+            self._write_states(connection, batch)
             self._streams.write(connection, stream_rows(batch.streams.values()))
             for machine, info in batch.infos.values():
                 _write_info(connection, machine, info)
@@ -128,6 +130,17 @@ class Store:
                 connection.execute(beat.on_conflict_do_update(index_elements=["name"], set_=dict(heartbeat)))
         self.marks.committed(marks)
         self.series.committed(hours)
+
+    def _write_states(self, connection: Connection, batch: Batch) -> None:
+        """Write the states: on SQLite those of machines that were online before apart, as nearly all are."""
+        changed = {change.machine.id for change in batch.transitions}
+        split = connection.dialect.name == "sqlite"
+        states: tuple[list[Machine], list[Machine]] = [], []
+        for machine in batch.machines.values():
+            was_online = machine.state.presence is Presence.ONLINE and machine.id not in changed
+            states[split and was_online].append(machine)
+        self._states.write(connection, state_rows(states[False], self.locks.writer))
+        self._reports.write(connection, state_rows(states[True], self.locks.writer))
 
     def clear_marks(self, *, exclusive: bool | None = None) -> None:
         """Evict the cached marks of new samples. `exclusive`: whether no other ingestor deletes marks from now on."""

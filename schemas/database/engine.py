@@ -97,7 +97,7 @@ def migrate(connection: Connection) -> None:
 
 def require_current(engine: Engine) -> None:
     """Raise DatabaseError unless the tables have exactly this version. Does not import Alembic, which takes long."""
-    if engine.dialect.name == "sqlite" and not Path(_file(engine)).exists():  # connecting would create it
+    if engine.dialect.name == "sqlite" and not sqlite_file(engine).exists():  # connecting would create it
         raise DatabaseError(
             f"cannot open {_shown(engine)}: there is no such file. Name the fleet's state directory with --data, or "
             "its database in dashfleet.toml; for a new fleet run dashfleet up or dashfleet setup first"
@@ -190,15 +190,15 @@ def _newer(engine: Engine, found: str) -> DatabaseError:
     )
 
 
-def _file(engine: Engine) -> str:
-    """Return the path of a SQLite database."""
+def sqlite_file(engine: Engine) -> Path:
+    """Return the file of a SQLite database."""
     name = engine.url.database or ""
-    return unquote(name.removeprefix("file:")) if name.startswith("file:") else name
+    return Path(unquote(name.removeprefix("file:")) if name.startswith("file:") else name)
 
 
 def _shown(engine: Engine) -> str:
     if engine.dialect.name == "sqlite":
-        return f"the database {_file(engine)}"
+        return f"the database {sqlite_file(engine)}"
     return f"the database {shown_url(engine)}"
 
 

@@ -17,6 +17,7 @@ from schemas.contract.ack import Ack, Range
 from schemas.contract.messages import EarlierStream, Vitals
 from schemas.contract.org_config import OrgConfig
 from schemas.database import tables
+from schemas.database.queries.heartbeat import ROW_SECONDS, Heartbeat, latest_heartbeat
 from schemas.database.queries.machines import list_machines
 
 ATTIC = {"org": "home", "machine": "attic"}
@@ -453,6 +454,8 @@ def test_the_ingestor_says_that_it_lives_and_what_it_has_done(bench: Bench, spea
     bench.publish(speaker.telemetry(1))
     bench.step(3.0)
     bench.step(3.0)
+    assert latest_heartbeat(fleet) == Heartbeat(bench.clock.now(), broker_connected=True)
+    bench.step(ROW_SECONDS)
     (beat,) = rows(fleet, tables.ingestor)
     assert beat.beat_at == bench.clock.now()
     assert beat.broker_connected
@@ -460,6 +463,7 @@ def test_the_ingestor_says_that_it_lives_and_what_it_has_done(bench: Bench, spea
     bench.ingestor.stop()
     (beat,) = rows(fleet, tables.ingestor)
     assert not beat.broker_connected
+    assert latest_heartbeat(fleet) == Heartbeat(bench.clock.now(), broker_connected=False)
 
 
 def test_what_was_on_its_way_when_the_ingestor_stops_is_stored(bench: Bench, speaker: Speaker, fleet: Engine) -> None:

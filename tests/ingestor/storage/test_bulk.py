@@ -37,6 +37,28 @@ def test_rows_are_overwritten_or_left_by_their_key(fleet: Engine) -> None:
             assert connection.scalar(select(tables.stream.c.highest_seq)) == expected
 
 
+def test_rows_that_exist_and_rows_that_do_not_are_written_together(fleet: Engine) -> None:
+    streams = bulk(fleet, tables.stream, (*COLUMNS, "stored"), overwrite=True)
+    table = tables.stream.c
+    for rows in ([ROW], [(*ROW[:4], 5, *ROW[5:]), (1, "00000000000000bb", 2, 1, 7, *ROW[5:])]):
+        with fleet.begin() as connection:
+            streams.write(connection, rows)
+    with fleet.connect() as connection:
+        assert connection.execute(select(table.number, table.highest_seq).order_by(table.number)).all() == [
+            (1, 5),
+            (2, 7),
+        ]
+
+
+def test_a_column_that_is_the_same_may_be_left_out_of_the_update_but_not_of_a_new_row(fleet: Engine) -> None:
+    streams = bulk(fleet, tables.stream, (*COLUMNS, "stored"), overwrite=True, unchanged=("number",))
+    for row in (ROW, (*ROW[:4], 5, *ROW[5:])):
+        with fleet.begin() as connection:
+            streams.write(connection, [row])
+    with fleet.connect() as connection:
+        assert connection.execute(select(tables.stream.c.number, tables.stream.c.highest_seq)).one() == (1, 5)
+
+
 def test_a_transaction_that_fails_leaves_nothing_for_the_next(fleet: Engine) -> None:
     streams = bulk(fleet, tables.stream, (*COLUMNS, "stored"), overwrite=True)
     for attempt in range(2):

@@ -24,14 +24,18 @@ def database_url(each_database_url: str) -> str:
     return each_database_url
 
 
-@pytest.mark.parametrize("extra", [{}, {"fan_rpm": 1180.5, "queue_bytes": None}])
-def test_every_column_holds_what_was_meant_for_it(database: Engine, extra: dict[str, float | None]) -> None:
+@pytest.mark.parametrize(
+    ("extra", "presence"), [({}, Presence.STALE), ({"fan_rpm": 1180.5, "queue_bytes": None}, Presence.ONLINE)]
+)
+def test_every_column_holds_what_was_meant_for_it(
+    database: Engine, extra: dict[str, float | None], presence: Presence
+) -> None:
     with database.begin() as connection:
         connection.execute(tables.org.insert().values(id=1, name="home", config={}, created_at=1))
         connection.execute(tables.machine.insert().values(id=7, org_id=1, name="attic", created_at=1))
     sample = telemetry(3, sampled_at=AT, stream="00000000000000aa", chance=random.Random(1))  # noqa: S311
     sample = sample.model_copy(update={"extra": extra})
-    state = PresenceState(Presence.STALE, "silent", 2, False, True, 4, 5.5, 6)
+    state = PresenceState(presence, "silent", 2, False, True, 4, 5.5, 6)
     latest = Latest(AT, sample.vitals, extra, Health(90, HealthStatus.OK))
     machine = Machine(7, "home", "attic", state, latest, Estimate(8))
     stream = Stream("00000000000000aa", 9, 10, 11, 12, 13, 14, 15, Ranges([(1, 3)]), Estimate(16), Ranges([(4, 5)]))
@@ -44,10 +48,10 @@ def test_every_column_holds_what_was_meant_for_it(database: Engine, extra: dict[
     arrival = {"delay_milliseconds": 40, "clock_offset_milliseconds": 17}
     assert only_row(database, "sample") == {**key, **arrival, **readings, "extra": extra or None}
     found = only_row(database, "state")
-    presence = {"presence": "stale", "reason": "silent", "since_at": 2, "verified": False, "connected": True}
+    said = {"presence": presence.value, "reason": "silent", "since_at": 2, "verified": False, "connected": True}
     heard = {"session": 4, "interval_seconds": 5.5, "last_seen_at": 6, "clock_offset_milliseconds": 8}
     health = {"health_score": 90, "health_status": "ok"}
-    expected = {"machine_id": 7, **presence, **heard, "sampled_at": AT, **readings, "extra": extra, **health}
+    expected = {"machine_id": 7, **said, **heard, "sampled_at": AT, **readings, "extra": extra, **health}
     assert {name: found[name] for name in expected} == expected
     assert only_row(database, "stream") == {
         "machine_id": 7,
