@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -10,6 +10,7 @@ from runtime.clock import SystemClock
 from runtime.errors import UserError
 
 CLOCK = SystemClock()
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 Data = Annotated[
     Path | None,
@@ -50,6 +51,19 @@ def to_seconds(text: str) -> float:
         return durations.seconds(text)
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def to_days(text: str) -> list[int] | None:
+    """Parse days of the week such as `mon,wed` or `sat-sun`; return their numbers, 0 for Monday, or None if wrong."""
+    found: set[int] = set()
+    for part in text.strip().lower().split(","):
+        first, dash, last = part.strip().partition("-")
+        if first not in DAYS or (dash and last not in DAYS):
+            return None
+        begin = DAYS.index(first)
+        length = (DAYS.index(last or first) - begin) % 7 + 1
+        found |= {(begin + number) % 7 for number in range(length)}
+    return sorted(found)
 
 
 def to_moment(text: str, now: int) -> int:

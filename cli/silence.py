@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from cli.options import CLOCK, Data, Database, Json, OnlyOrg, Org, to_seconds, user_name
+from cli.options import CLOCK, DAYS, Data, Database, Json, OnlyOrg, Org, to_days, to_seconds, user_name
 from cli.output import show_rows, utc
 from cli.settings import fleet_database
 from runtime.errors import UserError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Silence alerts: add, list and end silences.", no_args_is_help=True)
 
-_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WEEKLY: Final = re.compile(r"([a-z,-]+) +(\d\d:\d\d)-(\d\d:\d\d)")
 
 Labels = Annotated[
@@ -147,19 +146,10 @@ def _moment(text: str | None, zone: str) -> int | None:
 def _schedule(text: str) -> dict[str, Any]:
     """Parse `mon,tue 22:00-02:00`. Raises UserError."""
     found = _WEEKLY.fullmatch(text.strip().lower())
-    days = None if found is None else [day for part in found[1].split(",") for day in _range(part)]
-    if found is None or not days or None in days:
+    days = None if found is None else to_days(found[1])
+    if found is None or days is None:
         raise UserError(f"--weekly {text!r} is not a schedule: write 'mon,tue 22:00-02:00' or 'mon-fri 01:00-05:00'")
-    return {"days": [day for day in _DAYS if day in days], "start": found[2], "end": found[3]}
-
-
-def _range(text: str) -> list[str | None]:
-    """Return the days of `mon` or `mon-fri`; [None] if they are no days."""
-    first, _, last = text.partition("-")
-    if first not in _DAYS or (last or first) not in _DAYS:
-        return [None]
-    begin, length = _DAYS.index(first), (_DAYS.index(last or first) - _DAYS.index(first)) % 7 + 1
-    return [_DAYS[(begin + number) % 7] for number in range(length)]
+    return {"days": [DAYS[day] for day in days], "start": found[2], "end": found[3]}
 
 
 def _row(each: "OrgSilence", now: int) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def add(
     data: Data = None,
 ) -> None:
     """Add a destination. It receives every alert of its organisation until it has routes."""
+    from schemas.people.addresses import refusal_of_url
     from schemas.people.destinations import add_destination
 
     given = sys.stdin.readline().strip() if url == "-" else url
@@ -43,7 +44,9 @@ def add(
         require_org(engine, org)
     _check_service(given)
     with open_people(data) as people:
-        _check_address(given, allow_private=allow_private or people.allow_private)
+        permit = "add --allow-private to permit it"
+        if reason := refusal_of_url(given, allow_private=allow_private or people.allow_private, permit=permit):
+            raise UserError(reason)
         found = add_destination(
             people.engine, people.box, org, name, given, by=user_name(), now=CLOCK.now(), allow_private=allow_private
         )
@@ -140,22 +143,6 @@ def _check_service(url: str) -> None:
         open_service(url)
     except SendingError as error:
         raise UserError(str(error)) from None
-
-
-def _check_address(url: str, *, allow_private: bool) -> None:
-    """Raise UserError for a numeric address that is not allowed; names are checked when a message is sent."""
-    from ipaddress import ip_address
-
-    from notifier.sending.addresses import refusal
-    from schemas.people.services import server_of
-
-    server = server_of(url)
-    try:
-        ip_address(server)
-    except ValueError:
-        return
-    if reason := refusal(server, allow_private=allow_private, permit="add --allow-private to permit it"):
-        raise UserError(reason)
 
 
 def _listed_cells(row: dict[str, Any]) -> dict[str, str]:

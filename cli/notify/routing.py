@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.notify.people import DestinationName, cells, open_people
-from cli.options import Data, Json, Org, to_seconds
+from cli.options import Data, Json, Org, to_days, to_seconds
 from cli.output import show_json, show_rows
 from runtime.errors import UserError
 
@@ -76,7 +76,7 @@ def set_(
     quiet: Annotated[
         list[str] | None,
         typer.Option(
-            help="Quiet hours, such as 22:00-07:00, for all but critical alerts; may be repeated; off for none."
+            help="Quiet hours: 22:00-07:00 or 'mon-fri 22:00-07:00', but for critical alerts; repeatable; off for none."
         ),
     ] = None,
     severity: Annotated[str | None, typer.Option(help="Lowest severity: warning or critical.")] = None,
@@ -159,11 +159,13 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _window(text: str) -> dict[str, str]:
-    start, dash, end = text.partition("-")
-    if not dash:
-        raise UserError(f"{text!r} is not a time span: write 22:00-07:00")
-    return {"start": start.strip(), "end": end.strip()}
+def _window(text: str) -> dict[str, Any]:
+    days, space, hours = text.strip().rpartition(" ")
+    start, dash, end = hours.partition("-")
+    chosen = to_days(days) if space else list(range(7))
+    if not dash or chosen is None:
+        raise UserError(f"{text!r} is not a time span: write 22:00-07:00, or 'mon-fri 22:00-07:00'")
+    return {"days": chosen, "start": start, "end": end}
 
 
 def _route(**values: Any) -> "Route":  # noqa: ANN401 - fields of different types

@@ -4,6 +4,7 @@ Invariants:
 - The caller is looked up at each call: a user of that organisation now, and an admin for all that is not their own.
 - `owner` is empty for the organisation's destinations, or the caller; nobody reaches those of another user.
 - Private addresses cannot be allowed here: that is up to the server's owner (`dashfleet notify add --allow-private`).
+  Addresses that nobody can allow are refused at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from dashboard.auth.passwords import AccountError
 from dashboard.auth.users import UserRole
 from runtime.clock import Clock
 from schemas.people import deliveries, destinations, message_templates, report_schedules
+from schemas.people.addresses import refusal_of_url
 from schemas.people.deliveries import Delivery
 from schemas.people.destinations import Destination
 from schemas.people.routing import Preferences, Route
@@ -56,6 +58,7 @@ class NotificationCentre:
         """Add a destination; one of a user is told as the user prefers."""
 
         def change() -> None:
+            _check_address(url)
             preferences = self._own_preferences(caller, owner)
             destinations.add_destination(
                 self._engine,
@@ -79,7 +82,12 @@ class NotificationCentre:
     def set_url(self, caller: Caller, owner: str, name: str, url: str) -> None:
         """Replace the URL of a destination."""
         found = self.find(caller, owner, name)
-        self._do(caller, owner, lambda: destinations.set_url(self._engine, self._box, found, url))
+
+        def change() -> None:
+            _check_address(url)
+            destinations.set_url(self._engine, self._box, found, url)
+
+        self._do(caller, owner, change)
 
     def set_routes(self, caller: Caller, owner: str, name: str, routes: Sequence[Route]) -> None:
         """Replace the routes of a destination."""
@@ -159,3 +167,9 @@ class NotificationCentre:
             return action()
         except DestinationError as error:
             raise AccountError(str(error)) from None
+
+
+def _check_address(url: str) -> None:
+    """Raise DestinationError for a numeric address that is never allowed."""
+    if reason := refusal_of_url(url, allow_private=True, permit=""):
+        raise DestinationError(reason)

@@ -20,6 +20,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.page import last_good
 from dashboard.page.page import PageContext
+from dashboard.page.shared_results import SharedResult
 from dashboard.widgets import markup, search_box
 from schemas.database.queries import choices
 from schemas.database.queries.choices import Choices
@@ -37,7 +38,7 @@ _LEFT: Final = "fleet.left"
 """The address before the present one: the browser may still send it."""
 _CHOICES: Final = "fleet.choices"
 _CHOICES_SECONDS: Final = 60
-_choices = last_good.cached(choices.list_choices, seconds=_CHOICES_SECONDS)
+_choices = SharedResult(choices.list_choices, seconds=_CHOICES_SECONDS)
 
 VIEW, GROUP, COLOUR = "fleet.view", "fleet.group", "fleet.colour"
 """Keys of the widgets that `view_switch` draws."""

@@ -13,7 +13,7 @@ from dashboard.i18n.language import Marked, _, marked
 from dashboard.i18n.text import Word
 from dashboard.widgets import cells
 from schemas.contract.org_config import Component, Thresholds
-from schemas.database.queries.fleet_order import RETIRED
+from schemas.database.queries.fleet_order import LABEL, RETIRED
 from schemas.database.queries.machines import Counts, Filters
 from schemas.fleet.forecast import DAY, Outlook
 from schemas.fleet.health import DEFAULT_THRESHOLDS
@@ -68,11 +68,13 @@ def columns(filters: Filters, label_keys: Sequence[str] = ()) -> list[dict[str, 
     minutes = text.count(TREND_MINUTES)
     direction = "descending" if filters.descending else "ascending"
     header: list[dict[str, Any]] = [{"code": each.code, "label": _(each.label, minutes=minutes)} for each in COLUMNS]
-    for column, drawn in zip(COLUMNS, header, strict=True):
-        if column.sortable:
-            drawn["sorted"] = direction if column.code == filters.order else "none"
-    chosen = [{"code": f"label-{key}", "label": key} for key in label_keys]
-    return [*header[:_LABELS_AT], *chosen, *header[_LABELS_AT:]]
+    chosen = [{"code": f"{LABEL}{key}", "label": key} for key in label_keys]
+    sortable = {column.code for column in COLUMNS if column.sortable} | {column["code"] for column in chosen}
+    header[_LABELS_AT:_LABELS_AT] = chosen
+    for column in header:
+        if column["code"] in sortable:
+            column["sorted"] = direction if column["code"] == filters.order else "none"
+    return header
 
 
 def cards(counts: Counts, filters: Filters) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from dashboard.fleet.rows import ALL, ATTENTION, COLUMNS
 from dashboard.i18n.text import HEALTH, PRESENCE
 from schemas.contract.topics import is_id
 from schemas.database.queries.choices import is_choice, is_label
-from schemas.database.queries.fleet_order import SORT_ORDERS
+from schemas.database.queries.fleet_order import LABEL, is_sort_order
 from schemas.database.queries.machines import Filters
 from schemas.database.queries.tiles import READINGS
 
@@ -86,7 +86,7 @@ def parse(query: Mapping[str, str]) -> FleetView:
         versions=_listed(query.get("version", ""), is_choice),
         labels=_listed(query.get("label", ""), is_label),
         attention=query.get("need") == ATTENTION,
-        order=order if order in SORT_ORDERS else DEFAULT.order,
+        order=order if is_sort_order(order) else DEFAULT.order,
         descending=query.get("dir") == "desc",
     )
     number = query.get("page", "")
@@ -159,11 +159,12 @@ def without(filters: Filters, field: str, value: str) -> Filters:
 def sort(filters: Filters, code: str) -> Filters:
     """Return the filters after a click on a column's header."""
     column = next((column for column in COLUMNS if column.sortable and column.code == code), None)
-    if column is None:
+    labelled = isinstance(code, str) and code.startswith(LABEL) and is_sort_order(code)
+    if column is None and not labelled:
         return filters
     if filters.order == code:
         return replace(filters, descending=not filters.descending)
-    return replace(filters, order=code, descending=column.falls)
+    return replace(filters, order=code, descending=column is not None and column.falls)
 
 
 def refreshed(

@@ -23,6 +23,7 @@ from dashboard.i18n.external_texts import translated_details
 from dashboard.i18n.language import _, ngettext
 from dashboard.page import last_good, problem_counts
 from dashboard.page.page import PageContext
+from dashboard.page.shared_results import SharedResult
 from dashboard.problems import view as problem_view
 from dashboard.problems.incident_text import incident_title
 from dashboard.widgets.component import component
@@ -70,8 +71,8 @@ def _read(engine: Engine, org_name: str, changed: Changed) -> tuple[ProblemGroup
     return problem_groups.group(absent, active, dict(_label_counts(engine, org_name)))
 
 
-_groups = last_good.cached(_read, seconds=_SHARED_SECONDS)
-_label_counts = last_good.cached(choices.count_labels, seconds=_LABELS_SECONDS)
+_groups = SharedResult(_read, seconds=_SHARED_SECONDS)
+_label_counts = SharedResult(choices.count_labels, seconds=_LABELS_SECONDS)
 
 
 def draw(context: PageContext) -> None:

@@ -11,12 +11,13 @@ from dashboard.auth.passwords import AccountError
 from dashboard.i18n import text
 from dashboard.i18n.language import LANGUAGES, _, marked, name_of
 from dashboard.page.dialog_steps import DialogState
+from dashboard.silences import texts
 from schemas.people.routing import Preferences
 
+_NO_DAY: Final = marked("Choose at least one day for quiet hours, or remove them.")
 _REPEATS: Final = (0, 1800, 3600, 4 * 3600, 12 * 3600, 86_400)
 _GROUPS: Final = (0.5, 10.0, 30.0, 60.0, 300.0)
 _SEVERITIES: Final = {"warning": marked("Warnings and critical alerts"), "critical": marked("Critical alerts only")}
-_EVERY_DAY: Final = frozenset(range(7))
 
 
 def draw(state: DialogState, now: Preferences) -> None:
@@ -56,8 +57,10 @@ def value(state: DialogState, before: Preferences) -> Preferences:
     quiet: list[Any] = []
     if state.value("quiet"):
         start, end = state.value("quiet_start"), state.value("quiet_end")
-        days = before.quiet[0].days if before.quiet else _EVERY_DAY
-        quiet = [{"start": f"{start:%H:%M}", "end": f"{end:%H:%M}", "days": sorted(days)}]
+        days = [number for number, day in enumerate(texts.DAYS) if day in (state.value("quiet_days") or ())]
+        if not days:
+            raise AccountError(_(_NO_DAY))
+        quiet = [{"start": f"{start:%H:%M}", "end": f"{end:%H:%M}", "days": days}]
         quiet += [each.model_dump() for each in before.quiet[1:]]
     given = {
         "language": state.value("language"),
@@ -83,6 +86,14 @@ def _quiet(state: DialogState, now: Preferences) -> None:
         start, end = (first.start, first.end) if first else ("22:00", "07:00")
         left.time_input(_("From"), value=time.fromisoformat(start), key=state.key("quiet_start"))
         right.time_input(_("To"), value=time.fromisoformat(end), key=state.key("quiet_end"))
+        st.pills(
+            _("Days on which they begin"),
+            list(texts.DAYS),
+            default=[day for number, day in enumerate(texts.DAYS) if first is None or number in first.days],
+            selection_mode="multi",
+            format_func=lambda day: _(texts.DAYS[day]),
+            key=state.key("quiet_days"),
+        )
         st.checkbox(_("Hold back critical alerts, too"), value=now.quiet_for_critical, key=state.key("quiet_critical"))
 
 

@@ -9,8 +9,7 @@ Invariants:
 import logging
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
-from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import streamlit as st
 from sqlalchemy import Engine
@@ -28,7 +27,6 @@ FAILURE_MILLISECONDS: Final = 15_000
 _FAILED: Final = "failed_reads"
 P = ParamSpec("P")
 T = TypeVar("T")
-_CACHE_ENTRIES_MAX = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -94,42 +92,3 @@ def fresh(query: Callable[[], T]) -> T | None:
     except SQLAlchemyError as error:
         _log.warning("cannot read the database: %s", error)
         return None
-
-
-def cached(query: Callable[P, T], *, seconds: float) -> Callable[P, T]:
-    """Cache the results of a query by its arguments, for all visitors.
-
-    The arguments must include everything that the result depends on, the organisation above all.
-    """
-    in_cache: Callable[P, T] = _in_cache(query, seconds)
-    return in_cache
-
-
-class SharedResult(Generic[P, T]):
-    """Results of a query, cached as `cached` does, for readers of which some need newer ones than others."""
-
-    def __init__(self, query: Callable[P, T], *, seconds: float) -> None:
-        """`seconds`: the greatest age that any reader accepts."""
-
-        def timed(*given: P.args, **named: P.kwargs) -> tuple[float, T]:
-            return monotonic(), query(*given, **named)
-
-        timed.__module__, timed.__qualname__ = query.__module__, f"{query.__qualname__}.shared"
-        self._timed = _in_cache(timed, seconds)
-
-    def newer(self, seconds: float, /, *given: P.args, **named: P.kwargs) -> T:
-        """Return a result that is at most `seconds` old: the cached one, or a new one for all readers."""
-        timed: tuple[float, T] = self._timed(*given, **named)
-        if monotonic() - timed[0] > seconds:
-            self._timed.clear(*given, **named)
-            timed = self._timed(*given, **named)
-        return timed[1]
-
-
-def _in_cache(query: Callable[..., Any], seconds: float) -> Any:  # noqa: ANN401 - Streamlit's wrapper has no public type
-    return st.cache_data(
-        ttl=seconds,
-        max_entries=_CACHE_ENTRIES_MAX,
-        show_spinner=False,
-        hash_funcs={Engine: lambda engine: engine.url.render_as_string(hide_password=False)},
-    )(query)

@@ -4,8 +4,8 @@ from functools import partial
 from typing import Final
 
 from dashboard.page import last_good
-from dashboard.page.last_good import SharedResult
 from dashboard.page.page import PageContext
+from dashboard.page.shared_results import SharedResult
 from schemas.database.queries import machines
 from schemas.database.queries.machines import Counts, Filters
 from schemas.database.queries.problems import count_unattended_problems
@@ -15,7 +15,7 @@ _MENU_SECONDS: Final = 4
 """The greatest age of the numbers of the menu: it is drawn more often than the fleet, on every page."""
 
 _counts = SharedResult(machines.count_by_status, seconds=_MENU_SECONDS)
-_problems = last_good.cached(count_unattended_problems, seconds=_MENU_SECONDS)
+_problems = SharedResult(count_unattended_problems, seconds=_MENU_SECONDS)
 
 
 def read_counts(context: PageContext, filters: Filters) -> Counts | None:

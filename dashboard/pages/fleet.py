@@ -17,6 +17,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
 from dashboard.page import dialog_steps, last_good, problem_counts, refresh
 from dashboard.page.page import Page, PageContext
+from dashboard.page.shared_results import SharedResult
 from dashboard.widgets import markup, table
 from dashboard.widgets.component import component
 from schemas.database.queries import history as history_queries
@@ -58,9 +59,9 @@ def _cpu_by_minute(engine: Engine, org: str, names: Sequence[str], now: int) -> 
     return history_queries.read_cpu_by_minute(engine, org, names, now=now, minutes=rows.TREND_MINUTES)
 
 
-_cached_trends = last_good.cached(_cpu_by_minute, seconds=_TREND_SECONDS)
-_cached_settings = last_good.cached(read_settings, seconds=_THRESHOLDS_SECONDS)
-_cached_tiles = last_good.cached(tile_queries.find_tiles, seconds=_SHARED_SECONDS)
+_cached_trends = SharedResult(_cpu_by_minute, seconds=_TREND_SECONDS)
+_cached_settings = SharedResult(read_settings, seconds=_THRESHOLDS_SECONDS)
+_cached_tiles = SharedResult(tile_queries.find_tiles, seconds=_SHARED_SECONDS)
 
 
 def show(context: PageContext) -> None:

@@ -18,6 +18,7 @@ from dashboard.machine import charts as machine_charts
 from dashboard.machine import details, event_list, facts, gauges, history, period_row, problems
 from dashboard.page import dialog_steps, last_good, refresh, system_status
 from dashboard.page.page import Page, PageContext
+from dashboard.page.shared_results import SharedResult
 from dashboard.series import section as device_section
 from dashboard.widgets import charts, markup
 from schemas.contract.org_config import OrgConfig
@@ -41,7 +42,7 @@ _FORECAST_SECONDS: Final = 600
 _UNKNOWN: Final = marked(
     "Your organisation has no machine with this id. It may have been removed, or the link is mistyped."
 )
-_disk_by_day = last_good.cached(history_queries.read_disk_by_day, seconds=_FORECAST_SECONDS)
+_disk_by_day = SharedResult(history_queries.read_disk_by_day, seconds=_FORECAST_SECONDS)
 
 
 def show(context: PageContext) -> None:

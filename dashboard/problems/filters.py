@@ -16,6 +16,7 @@ from dashboard.i18n.external_texts import translated_details
 from dashboard.i18n.language import _, marked
 from dashboard.page import last_good
 from dashboard.page.page import PageContext
+from dashboard.page.shared_results import SharedResult
 from dashboard.problems import rows, view
 from dashboard.problems.incident_text import incident_title
 from dashboard.widgets import search_box
@@ -39,7 +40,7 @@ _KEYS: Final = {name: f"problems.{name}" for name in ("state", "search", "machin
 _STATES: Final = {ACTIVE: marked("Active"), RESOLVED: marked("Resolved")}
 _SELECT_WIDTH: Final = 210
 _CHOICES_SECONDS: Final = 30
-_choices = last_good.cached(list_problem_choices, seconds=_CHOICES_SECONDS)
+_choices = SharedResult(list_problem_choices, seconds=_CHOICES_SECONDS)
 
 
 def sync_from_address(context: PageContext) -> None:

@@ -14,6 +14,7 @@ import streamlit as st
 from dashboard.i18n.language import _, ngettext
 from dashboard.page import system_status
 from dashboard.page.page import PageContext
+from dashboard.problems import rows
 from dashboard.silences import acknowledgement, form
 from dashboard.widgets import markup, table
 from dashboard.widgets.ticked_rows import TickedRows
@@ -27,7 +28,8 @@ def shown(found: Sequence[ListedProblem]) -> dict[str, Any]:
     """Return what the table needs to show the ticks of these problems."""
     chosen = _selection()
     ids = [problem.id for problem in found]
-    return {"revision": chosen.revision, "selected": [id_ for id_ in ids if id_ in chosen.names]}
+    names = {problem.id: f"{rows.title(problem)}, {rows.concerned(problem)}" for problem in found}
+    return {"revision": chosen.revision, "selected": [id_ for id_ in ids if id_ in chosen.names], "names": names}
 
 
 def take_ticks(context: PageContext, key: str) -> None:

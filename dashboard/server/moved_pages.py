@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-MOVED: Final = {"/alerts": "/problems", "/incidents": "/problems", "/changes": "/timeline"}
+MOVED: Final = {"/alerts": "/problems", "/incidents": "/problems", "/changes": "/timeline?kinds=settings"}
 
 
 def routes() -> list[Route]:
@@ -15,5 +15,6 @@ def routes() -> list[Route]:
 
 
 async def _redirect(request: Request) -> RedirectResponse:
-    query = f"?{request.url.query}" if request.url.query else ""
-    return RedirectResponse(f"{MOVED[request.url.path]}{query}", 308)
+    place = MOVED[request.url.path]
+    query = f"{'&' if '?' in place else '?'}{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"{place}{query}", 308)

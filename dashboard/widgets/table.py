@@ -32,7 +32,8 @@ def draw(
     """Draw a table and return the id of the row that was just opened, or an empty string. `name`: for screen readers.
 
     Handlers read the event with `sorted_by`, `ticks` and `picked`. A column with an empty `sorted` cannot be sorted.
-    `outdated`: a row is missing at the top, so that the order is to change as soon as nobody uses the table.
+    `ticks`: revision of the selection, selected ids, and perhaps the spoken `names` of rows by id. `outdated`: a row is
+    missing at the top, so that the order is to change as soon as nobody uses the table.
     """
     result = component("table", _HTML)(
         key=key,
@@ -45,7 +46,7 @@ def draw(
             **packed(rows),
             "order_age": order_age,
             "outdated": outdated,
-            "ticks": None if ticks is None else dict(ticks),
+            "ticks": _readable(ticks),
         },
         on_sorted_change=on_sorted or _nothing,
         on_opened_change=_nothing,

@@ -10,6 +10,7 @@ Invariants:
   an alert begins.
 """
 
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ PAST_MILLISECONDS: Final = 7 * 86_400_000
 
 
 _UNKNOWN: Final = Description()
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -86,6 +88,8 @@ class Attention:
         self._acknowledged: dict[int, Acknowledgement] = {}
         self._read_at = self._reload_at = 0.0
         """Seconds of the monotonic clock, as the server's clock may be set."""
+        self._unreadable: set[int] = set()
+        """The silences that were reported as unreadable."""
         self._boundary = 0.0
         """The time at which a window or a restart begins or ends next, in milliseconds."""
 
@@ -185,13 +189,22 @@ class Attention:
         query = select(silence, org.c.name.label("org")).join_from(silence, org)
         with self._engine.connect() as connection:
             for row in connection.execute(query.where(ended_at > now - PAST_MILLISECONDS)):
-                found = read_silence(row) if self._owns(row.org) else None
-                if found is not None:
+                if not self._owns(row.org):
+                    continue
+                found = read_silence(row)
+                if found is None:
+                    self._report_unreadable(row.id, row.org)
+                else:
                     before = known.get(found.id)
                     same = before is not None and before.silence == found
                     timed = before if before is not None and same else _Timed(found, found.window(now), now)
                     self._silences.setdefault(row.org, []).append(timed)
         self._read_restarts(now)
+
+    def _report_unreadable(self, id_: int, org_name: str) -> None:
+        if id_ not in self._unreadable:
+            self._unreadable.add(id_)
+            log.warning("the silence %d of %s is ignored: a newer version of DashFleet wrote it", id_, org_name)
 
     def _read_restarts(self, now: int) -> None:
         states = (CommandState.RUNNING.value, CommandState.TIMED_OUT.value)

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, Final
 import requests
 from requests.adapters import HTTPAdapter
 
-from notifier.sending.addresses import refusal
+from schemas.people.addresses import refusal
 
 BODY_MAX: Final = 64 << 10
 _CONNECT: Final = "connect"

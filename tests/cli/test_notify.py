@@ -98,6 +98,10 @@ def test_routes_and_preferences_are_changed_and_shown(state: Path) -> None:
     found = json.loads(notify(state, "set", "pager", "--json"))
     assert (found["zone"], found["repeat_seconds"], found["language"]) == ("Europe/Paris", 14_400, "fr")
     assert found["quiet"][0]["start"] == "22:00"
+    notify(state, "set", "pager", "--quiet", "mon-fri 22:00-07:00", "--quiet", "sat,SUN 00:00-00:00")
+    weekdays, weekend = json.loads(notify(state, "set", "pager", "--json"))["quiet"]
+    assert (sorted(weekdays["days"]), weekdays["start"]) == ([0, 1, 2, 3, 4], "22:00")
+    assert (sorted(weekend["days"]), weekend["end"]) == ([5, 6], "00:00")
     notify(state, "set", "pager", "--quiet", "off", "--repeat", "0", "--group-by", "site", "--group", "30s")
     assert json.loads(notify(state, "set", "pager", "--json"))["group_by"] == ["site"]
     assert json.loads(notify(state, "set", "pager", "--json"))["quiet"] == []
@@ -118,6 +122,7 @@ def test_routes_and_preferences_are_changed_and_shown(state: Path) -> None:
         (("route", "nobody", "--label", "site"), "KEY=VALUE"),
         (("route", "nobody", "--severity", "low"), "severities is wrong"),
         (("set", "nobody", "--quiet", "22:00"), "22:00-07:00"),
+        (("set", "nobody", "--quiet", "never 22:00-07:00"), "mon-fri 22:00-07:00"),
         (("report", "nobody", "week"), "no destination"),
     ],
 )

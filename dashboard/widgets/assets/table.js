@@ -63,7 +63,7 @@ function body(rows, data, ticks, trigger) {
   data.rows.forEach((item, i) => {
     const row = known.get(item.id) ?? make(item, data.columns, ticks);
     known.delete(item.id);
-    if (ticks) name(row.cells[0].firstChild, data.tick.replace("{machine}", item.id));
+    if (ticks) name(row.cells[0].firstChild, data.tick.replace("{machine}", () => data.ticks.names?.[item.id] ?? item.id));
     row.onclick = (event) => open(event, item, trigger);
     item.cells.forEach((cell, j) => fill(row.cells[j + (ticks ? 1 : 0)], cell, item, trigger));
     if (rows.rows[i] !== row) rows.insertBefore(row, rows.rows[i] ?? null);

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Float, and_, case, cast, func, or_, select
 
-from schemas.database.tables import alert, disk_forecast, machine, state
+from schemas.contract.topics import is_id
+from schemas.database.tables import alert, disk_forecast, machine, org, state
 
 ONLINE: Final = "online"
 ABSENT: Final = ("offline", "stale", "expired")
@@ -77,11 +78,29 @@ SORT_ORDERS: Final[Mapping[str, ColumnElement[Any]]] = {
 """The sort orders of the fleet, by the code used in addresses."""
 
 DEFAULT_SORT: Final = "status"
+LABEL: Final = "label-"
+"""Prefix of the sort order by the value of a label, before its key."""
 
 
-def ordering(order: str, *, descending: bool = False) -> list[ColumnElement[Any]]:
-    """Return what to sort by: unmeasured values last in both directions, equal values as the default order has them."""
-    column = SORT_ORDERS.get(order, SORT_ORDERS[DEFAULT_SORT])
+def is_sort_order(code: str) -> bool:
+    """Return whether the code names a sort order: one of SORT_ORDERS, or the key of a label after LABEL."""
+    return code in SORT_ORDERS or (code.startswith(LABEL) and is_id(code.removeprefix(LABEL)))
+
+
+def _column(order: str, org_name: str) -> ColumnElement[Any]:
+    """Return what an order sorts by. The labels of other organisations are never read as JSON: CASE."""
+    if order.startswith(LABEL) and is_sort_order(order):
+        value = machine.c.labels[order.removeprefix(LABEL)].as_string()
+        return case((org.c.name == org_name, func.lower(value)))
+    return SORT_ORDERS.get(order, SORT_ORDERS[DEFAULT_SORT])
+
+
+def ordering(order: str, *, descending: bool = False, org_name: str = "") -> list[ColumnElement[Any]]:
+    """Return what to sort by: unmeasured values last in both directions, equal values as the default order has them.
+
+    `org_name`: the organisation whose machines are sorted, for an order by a label.
+    """
+    column = _column(order, org_name)
     wanted = (column.desc() if descending else column.asc()).nulls_last()
     severity = [SCORE_NOW.asc().nulls_last(), _NEWEST_CHANGE.desc().nulls_last()] if column is _SEVERITY else []
     return [wanted, *severity, SHOWN_NAME.asc(), machine.c.name.asc()]

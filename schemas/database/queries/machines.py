@@ -4,7 +4,7 @@ Invariants:
 - Every query but `list_machines` is restricted to one organisation, given by name.
 - A page of the fleet is read in two steps: names (filter, sort, page), then the rows of these names. Figures may
   change between refreshes while rows keep their place.
-- Text from a visitor is always a bound value; a sort order is looked up in `fleet_order`.
+- Text from a visitor is always a bound value; a sort order is checked by `fleet_order`.
 - Each row says whether its readings are `current`, and `as_of` which time they are; its health is unknown if not.
 """
 
@@ -141,7 +141,7 @@ def find_page(
     """Return the names of the machines on one page, sorted, and the number of all matching machines."""
     found = select_matching(org_name, filters, machine.c.name)
     with engine.connect() as connection:
-        names = connection.execute(_sorted(found, filters).offset(offset).limit(limit)).scalars().all()
+        names = connection.execute(_sorted(found, org_name, filters).offset(offset).limit(limit)).scalars().all()
         total = offset + len(names)
         if len(names) == limit or not names:
             total = connection.execute(select(func.count()).select_from(found.subquery())).scalar_one()
@@ -152,7 +152,7 @@ def matching_names(
     engine: Engine, org_name: str, filters: Filters, *, limit: int | None = SELECTION_MAX
 ) -> tuple[str, ...]:
     """Return the names of the matching machines, sorted, at most `limit`."""
-    query = _sorted(select_matching(org_name, filters, machine.c.name), filters).limit(limit)
+    query = _sorted(select_matching(org_name, filters, machine.c.name), org_name, filters).limit(limit)
     return tuple(row.name for row in fetch_all(engine, query))
 
 
@@ -296,5 +296,5 @@ def _mentions(word: str) -> ColumnElement[bool]:
     return contains(word, *fields)
 
 
-def _sorted(query: Select[Any], filters: Filters) -> Select[Any]:
-    return query.order_by(*ordering(filters.order, descending=filters.descending))
+def _sorted(query: Select[Any], org_name: str, filters: Filters) -> Select[Any]:
+    return query.order_by(*ordering(filters.order, descending=filters.descending, org_name=org_name))

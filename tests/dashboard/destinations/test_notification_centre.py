@@ -82,6 +82,26 @@ def test_private_addresses_cannot_be_allowed_from_the_dashboard(centre: Notifica
     assert not centre.find(ADA, "", "inside").allow_private
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://169.254.169.254/latest",
+        "json://0xA9FEA9FE/",
+        "https://[fe80::1]/hook",
+        "https://[::ffff:169.254.1.1]/x",
+    ],
+)
+def test_an_address_that_is_never_sent_to_is_refused_when_a_destination_is_added_or_changed(
+    centre: NotificationCentre, url: str
+) -> None:
+    with pytest.raises(AccountError, match="is never sent to"):
+        centre.add(ADA, "", "inside", url)
+    centre.add(ADA, "", "hook", "https://example.org/hook")
+    with pytest.raises(AccountError, match="is never sent to"):
+        centre.set_url(ADA, "", "hook", url)
+    assert [each.name for each in centre.listed(ADA, "")] == ["hook"]
+
+
 def test_preferences_of_a_user_hold_for_all_their_destinations(centre: NotificationCentre) -> None:
     centre.set_preferences(BOB, "bob", "", Preferences(language="fr"))
     centre.add(BOB, "bob", "phone", "ntfy://bobs-topic")

@@ -123,6 +123,10 @@ def test_the_header_says_what_it_is_sorted_by() -> None:
         "cpu": "descending"
     }
     assert {column["code"] for column in columns if "sorted" in column} == set(SORT_ORDERS)
+    by_label = {
+        each["code"]: each.get("sorted") for each in rows.columns(Filters(order="label-site"), ("site", "rack"))
+    }
+    assert (by_label["label-site"], by_label["label-rack"], by_label["labels"]) == ("ascending", "none", None)
 
 
 @pytest.mark.parametrize(

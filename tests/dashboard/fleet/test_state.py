@@ -134,6 +134,17 @@ def test_a_header_sorts_its_useful_way_first_then_the_other() -> None:
     assert state.sort(first, "machine") == Filters(order="machine")
 
 
+def test_the_header_of_a_label_sorts_by_its_values_and_the_address_says_so() -> None:
+    first = state.sort(Filters(), "label-site")
+    assert first == Filters(order="label-site")
+    assert state.sort(first, "label-site").descending
+    view = FleetView(first, columns=("site",))
+    assert state.parse(state.address(view)) == view
+    for wrong in ("label-", "label-a b", "label-'; DROP TABLE", "labels"):
+        assert state.sort(Filters(), wrong) == Filters()
+        assert state.parse({"sort": wrong}).filters == Filters()
+
+
 def test_a_full_page_keeps_its_rows_whatever_the_order_would_be_now() -> None:
     machines = Machines(*(f"m{i}" for i in range(60)))
     before = state.refreshed(None, VIEW, machines, 1)

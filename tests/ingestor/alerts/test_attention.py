@@ -357,3 +357,18 @@ def test_a_silence_that_follows_another_begins_for_its_own_alerts_when_it_begins
     assert silenced(bench) == (began + 90_000, "then")
     wait(bench, 60)
     assert silenced(bench) == (None, "")
+
+
+def test_a_silence_that_a_newer_version_wrote_is_reported_once_and_the_others_apply(
+    bench: Bench, speaker: Speaker, fleet: Engine, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    number = add(fleet, clock, lifetime_seconds=3600, reason="from tomorrow")
+    add(fleet, clock, lifetime_seconds=3600, reason="today")
+    with fleet.begin() as connection:
+        moon = {"phase": "full"}
+        connection.execute(tables.silence.update().where(tables.silence.c.id == number).values(weekly=moon))
+    be_away(bench, speaker)
+    wait(bench, SOON)
+    assert silenced(bench)[1] == "today"
+    told = [record.getMessage() for record in caplog.records if "is ignored" in record.getMessage()]
+    assert told == [f"the silence {number} of home is ignored: a newer version of DashFleet wrote it"]

@@ -10,12 +10,12 @@ from itertools import pairwise
 import pytest
 from service_stubs import PUBLIC, HttpStub, Internet, Received, http_stub
 
-from notifier.sending.addresses import is_allowed
 from notifier.sending.channel import send
 from notifier.sending.network_guard import ForbiddenAddressError, guarded
 from notifier.sending.outgoing import Outgoing, SendingError
 from notifier.sending.redaction import redact
 from runtime.errors import UserError
+from schemas.people.addresses import is_allowed
 
 MESSAGE = Outgoing("Title", "Body", "failure", "1", {"alerts": []})
 NAMES = {

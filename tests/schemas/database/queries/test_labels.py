@@ -28,6 +28,15 @@ def test_machines_are_filtered_by_label_and_labels_are_counted(labelled: Engine)
     assert list_choices(labelled, "home").labels == ("rack=b", "site=lyon", "site=paris")
 
 
+def test_machines_are_sorted_by_the_values_of_a_label_and_those_without_it_are_last(
+    labelled: Engine, fleet: Fleet
+) -> None:
+    fleet.machine("web-0", labels={"site": "Metz"})
+    assert matching_names(labelled, "home", Filters(order="label-site")) == ("web-2", "web-0", "web-1", "bare")
+    falling = Filters(order="label-site", descending=True)
+    assert matching_names(labelled, "home", falling) == ("web-1", "web-0", "web-2", "bare")
+
+
 @pytest.mark.parametrize(
     ("search", "found"),
     [
@@ -56,4 +65,5 @@ def test_text_that_a_database_cannot_decode_is_a_matter_of_its_organisation(labe
         connection.execute(text("ANALYZE"))
     assert matching_names(labelled, "home", Filters(labels=("site=paris",))) == ("web-1",)
     assert matching_names(labelled, "home", Filters(search="paris")) == ("web-1",)
+    assert matching_names(labelled, "home", Filters(order="label-site")) == ("web-2", "web-1", "bare")
     assert count_labels(labelled, "home")[-1] == ("site=paris", 1)

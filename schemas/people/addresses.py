@@ -4,10 +4,14 @@ Invariants:
 - The decision is about the numeric address of a connection, never about a name or the way in which it is written.
 - An IPv4 address inside an IPv6 address (mapped, NAT64, 6to4) is judged as that IPv4 address.
 - Link-local, multicast, unspecified and metadata addresses are never allowed.
+- A name is not judged here: its addresses are, when a message is sent.
 """
 
+import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
+
+from schemas.people.services import server_of
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _6TO4: Final = IPv6Network("2002::/16")
@@ -60,6 +64,24 @@ def refusal(text: str, *, allow_private: bool, permit: str) -> str:
     if is_allowed(text, allow_private=True):
         return f"{text} is not a public address: {permit}"
     return f"{text or 'this kind of address'} is never sent to: use the address of a service"
+
+
+def refusal_of_url(url: str, *, allow_private: bool, permit: str) -> str:
+    """Return why the numeric address in the URL of a destination is not allowed, "" if it is, or if it has a name."""
+    address = _numeric(server_of(url))
+    return refusal(address, allow_private=allow_private, permit=permit) if address else ""
+
+
+def _numeric(server: str) -> str:
+    """Return an address in its usual form, also if it is written as one number, octal or hexadecimal; "" for names."""
+    try:
+        return str(ip_address(server.partition("%")[0]))
+    except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(server))
+    except OSError:
+        return ""
 
 
 def _inner(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
