@@ -62,19 +62,26 @@ def acknowledge(
     machine: Annotated[str | None, typer.Option(help="Machine of the alert, instead of an id.")] = None,
     rule: Annotated[str | None, typer.Option(help="Rule of the alert, with --machine.")] = None,
     comment: Annotated[str, typer.Option(help="Comment, shown with the alert.")] = "",
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="Withdraw the acknowledgement: people are reminded again.")
+    ] = False,
     org: Org = "home",
     data: Data = None,
     database: Database = None,
 ) -> None:
     """Acknowledge active alerts: nobody is reminded of them until they are resolved."""
     from ingestor.admin.silences import open_alert
-    from schemas.contract.alerts import Acknowledge
+    from schemas.contract.alerts import Acknowledge, Unacknowledge
 
     if bool(numbers) == bool(machine and rule):
         raise UserError("name the alerts by their ids, or one by --machine and --rule")
     if machine and rule:
         with fleet_database(data, database, read_only=True) as engine, engine.connect() as connection:
             numbers = [open_alert(connection, org, machine, rule)]
+    if withdraw:
+        changed = silence.request(data, database, org, Unacknowledge, {"alerts": numbers or []})
+        typer.echo(f"No longer acknowledged: {changed}")
+        return
     fields = {"alerts": numbers or [], "comment": comment}
     typer.echo(f"Acknowledged {silence.request(data, database, org, Acknowledge, fields)}")
 

@@ -13,7 +13,7 @@ from runtime.errors import UserError
 from runtime.terminal import printable
 
 if TYPE_CHECKING:
-    from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence
+    from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence, Unacknowledge
     from schemas.database.queries.alerts import OrgSilence
 
 app = typer.Typer(help="Silence alerts: add, list and end silences.", no_args_is_help=True)
@@ -102,7 +102,7 @@ def request(
     data: Data,
     database: Database,
     org: str,
-    kind: "type[Acknowledge | AddSilence | EndSilence]",
+    kind: "type[Acknowledge | Unacknowledge | AddSilence | EndSilence]",
     fields: dict[str, Any],
 ) -> str:
     """Make a change of alerts or silences in the fleet database, and return its description. Raises UserError."""

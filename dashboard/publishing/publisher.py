@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from broker.client import request_client as requests
 from broker.client.mqtt import Mqtt
@@ -27,7 +27,7 @@ from runtime.errors import UserError
 from runtime.settings.dashboard import DashboardSettings
 from runtime.settings.secret_files import read_secret
 from schemas.contract.administration import Administration, ChangeKeys, RetireMachine
-from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence
+from schemas.contract.alerts import AlertChange
 from schemas.contract.commands import Act, Order, Request, Rollout
 from schemas.contract.signing import KeyChange, key_id, public_key, sign
 
@@ -36,7 +36,7 @@ MAY_ADMINISTER: Final = frozenset((UserRole.ADMIN,))
 CHANGE_MILLISECONDS: Final = 60_000
 """How long the request for a settings change is retried without an answer."""
 
-_OPERATED: Final = (RetireMachine, Acknowledge, AddSilence, EndSilence)
+_OPERATED: Final = (RetireMachine, *get_args(AlertChange))
 """Changes that operators may request too."""
 
 _STEP_SECONDS: Final = 0.1

@@ -1,4 +1,4 @@
-"""The dialog that acknowledges alerts."""
+"""The dialogs that acknowledge alerts and withdraw an acknowledgement."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -12,9 +12,11 @@ from dashboard.page import dialog_steps
 from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup
-from schemas.contract.alerts import ACKNOWLEDGED_MAX, COMMENT_MAX, Acknowledge
+from schemas.contract.alerts import ACKNOWLEDGED_MAX, COMMENT_MAX, Acknowledge, Unacknowledge
 
 _NOTE: Final = marked("Nobody is reminded of an acknowledged alert. It stays active until it is resolved.")
+
+_WITHDRAWN_NOTE: Final = marked("People are reminded of these alerts again, until they are acknowledged or resolved.")
 
 
 def request(ids: Sequence[int]) -> None:
@@ -33,3 +35,14 @@ def _form(context: PageContext, state: DialogState) -> None:
 
 def _change(state: DialogState) -> Acknowledge:
     return Acknowledge(alerts=state.about["alerts"], comment=str(state.value("comment") or "").strip())
+
+
+def request_withdrawal(ids: Sequence[int]) -> None:
+    """Have the next run open the dialog that withdraws the acknowledgement of these alerts."""
+    dialog_steps.request(_("Withdraw acknowledgement"), _withdrawal, alerts=tuple(ids[:ACKNOWLEDGED_MAX]))
+
+
+def _withdrawal(context: PageContext, state: DialogState) -> None:
+    st.html(markup.note(_(_WITHDRAWN_NOTE)))
+    withdraw = partial(change_dialog.publish, context, state, partial(Unacknowledge, alerts=state.about["alerts"]))
+    dialog_steps.buttons(state, _("Withdraw"), withdraw)

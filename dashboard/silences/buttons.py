@@ -29,5 +29,13 @@ def draw(context: PageContext, machine: str, active: Sequence[ListedProblem]) ->
                 disabled=why is not None,
                 help=why,
             )
+        if known := [alert.number for alert in active if alert.acknowledged_at is not None]:
+            st.button(
+                _("Withdraw acknowledgement …"),
+                key="alerts.unacknowledge",
+                on_click=partial(acknowledgement.request_withdrawal, known),
+                disabled=why is not None,
+                help=why,
+            )
         silence = partial(form.request, [machine], next(iter(rules)) if len(rules) == 1 else "")
         st.button(_("Silence …"), key="alerts.silence", on_click=silence, disabled=why is not None, help=why)

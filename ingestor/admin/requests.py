@@ -9,7 +9,7 @@ Invariants:
   (`may_administer`); only operators can publish requests besides, and may acknowledge and silence alerts.
 """
 
-from typing import assert_never
+from typing import assert_never, get_args
 
 from sqlalchemy import Engine, select
 from sqlalchemy.engine import Connection
@@ -36,13 +36,13 @@ from schemas.contract.administration import (
     RotatePrincipal,
     SetRule,
 )
-from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence
+from schemas.contract.alerts import Acknowledge, AddSilence, AlertChange, EndSilence, Unacknowledge
 from schemas.database import tables
 from schemas.database.engine import storable
 from schemas.database.queries.dead_letters import delete_dead_letters
 
 _PROGRAMS = (Role.READER.value, Role.OPERATOR.value)
-_OPERATED = (Acknowledge, AddSilence, EndSilence)
+_OPERATED = get_args(AlertChange)
 """Changes that an operator may request too."""
 
 NOT_ALLOWED = "only the dashboard may ask for this, for its admins"
@@ -101,7 +101,7 @@ def _apply(connection: Connection, record: RequestRecord, change: Administration
             return _retire_or_reinstate(connection, org, change, now)
         case ChangeKeys():
             return key_changes.apply_signed(connection, org, change.change, now)
-        case Acknowledge() | AddSilence() | EndSilence():
+        case Acknowledge() | Unacknowledge() | AddSilence() | EndSilence():
             return silences.apply(connection, org, change, storable(record.actor or record.principal), now)
         case SetRule() | DeleteRule():
             return rules.apply(connection, org, change, now)

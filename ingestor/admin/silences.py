@@ -1,4 +1,4 @@
-"""Acknowledging alerts, adding silences and ending them: by an admin command, or by a request to the ingestor.
+"""Changes of alerts and silences: acknowledging, withdrawing that, silencing; by a command, or by a request.
 
 Invariants:
 - Only alerts and silences of the given organisation are found or changed.
@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from ingestor.admin import access
 from runtime.errors import UserError
-from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence
+from schemas.contract.alerts import Acknowledge, AddSilence, AlertChange, EndSilence, Unacknowledge
 from schemas.database import tables
 from schemas.database.silence_rows import read_silence, silence_values
 from schemas.fleet.silences import Silence
@@ -35,18 +35,20 @@ _SILENCE = tables.silence
 _ALERT = tables.alert
 
 
-def apply(connection: Connection, org: str, change: Acknowledge | AddSilence | EndSilence, by: str, now: int) -> str:
+def apply(connection: Connection, org: str, change: AlertChange, by: str, now: int) -> str:
     """Apply a change, and return its description. Raises UserError."""
     match change:
         case Acknowledge():
             return acknowledge(connection, org, change.alerts, change.comment, by, now)
+        case Unacknowledge():
+            return unacknowledge(connection, org, change.alerts)
         case AddSilence():
             return describe(add_silence(connection, org, change, by, now))
         case EndSilence():
             return describe(end_silence(connection, org, change.id, by, now))
 
 
-def change(engine: Engine, org: str, wanted: Acknowledge | AddSilence | EndSilence, by: str, now: int) -> str:
+def change(engine: Engine, org: str, wanted: AlertChange, by: str, now: int) -> str:
     """Apply a change in a transaction of its own. Raises UserError, also if the organisation does not exist."""
     with engine.begin() as connection:
         access.require_org(connection, org)
@@ -64,9 +66,17 @@ def acknowledge(connection: Connection, org: str, alerts: Collection[int], comme
         raise UserError(f"already acknowledged by {found[0].acknowledged_by}")
     values = {"acknowledged_at": now, "acknowledged_by": by, "acknowledged_comment": comment}
     connection.execute(_ALERT.update().where(_ALERT.c.id.in_([row.id for row in new])).values(values))
-    names = [f"{row.machine}: {row.rule}" for row in new]
-    rest = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
-    return ", ".join([*names[:_NAMED], *rest]) + (f" ({comment})" if comment else "")
+    return _named(new) + (f" ({comment})" if comment else "")
+
+
+def unacknowledge(connection: Connection, org: str, alerts: Collection[int]) -> str:
+    """Withdraw the acknowledgement of the open ones of these alerts. Raises UserError if none is acknowledged."""
+    found = _open_alerts(connection, org, _ALERT.c.id.in_(alerts) & _ALERT.c.acknowledged_at.is_not(None))
+    if not found:
+        raise UserError("there is no such acknowledged alert" if len(alerts) == 1 else "none of them is acknowledged")
+    values = {"acknowledged_at": None, "acknowledged_by": None, "acknowledged_comment": None}
+    connection.execute(_ALERT.update().where(_ALERT.c.id.in_([row.id for row in found])).values(values))
+    return _named(found)
 
 
 def open_alert(connection: Connection, org: str, machine: str, rule: str) -> int:
@@ -122,6 +132,12 @@ def describe(silence: Silence) -> str:
     """Return a silence as one line: its number, machines, rule, and reason."""
     machines = silence.selector.described() or "all machines"
     return f"{silence.id}: {machines}, {silence.rule or 'all rules'} ({silence.reason})"
+
+
+def _named(found: Sequence[Row[Any]]) -> str:
+    names = [f"{row.machine}: {row.rule}" for row in found]
+    rest = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return ", ".join([*names[:_NAMED], *rest])
 
 
 def _open_alerts(connection: Connection, org: str, condition: ColumnElement[bool]) -> Sequence[Row[Any]]:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.contract.alert_rules import AlertRule
-from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence
+from schemas.contract.alerts import AlertChange
 from schemas.contract.messages import ContractModel, Identifier, MetricName, Milliseconds, Reading, SecretHash, Signed
 
 TOKEN_USES_MAX = 10_000
@@ -121,9 +121,7 @@ Administration = (
     | ReinstateMachine
     | ChangeKeys
     | ClearDeadLetters
-    | Acknowledge
-    | AddSilence
-    | EndSilence
+    | AlertChange
     | SetRule
     | DeleteRule
 )

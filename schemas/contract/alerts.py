@@ -1,5 +1,5 @@
 """Messages about alerts and incidents, which the ingestor publishes and the broker retains, and the requests that
-acknowledge alerts, add silences and end them.
+acknowledge alerts or withdraw that, add silences and end them.
 
 Invariants:
 - Acknowledging and silencing change who is notified, never what is recorded. The ingestor decides both and publishes
@@ -138,6 +138,13 @@ class Acknowledge(ContractModel):
     comment: Comment = ""
 
 
+class Unacknowledge(ContractModel):
+    """Withdraw the acknowledgement of these open alerts, so that people are reminded of them again."""
+
+    kind: Literal["unacknowledge"] = "unacknowledge"
+    alerts: Annotated[tuple[Count, ...], Field(min_length=1, max_length=ACKNOWLEDGED_MAX, strict=False)]
+
+
 class AddSilence(ContractModel):
     """Silence the alerts of the selected machines, of one rule or of all.
 
@@ -166,3 +173,7 @@ class EndSilence(ContractModel):
 
     kind: Literal["end-silence"] = "end-silence"
     id: Count
+
+
+AlertChange = Acknowledge | Unacknowledge | AddSilence | EndSilence
+"""Changes that every operator may request."""

@@ -128,6 +128,10 @@ def test_an_alert_is_acknowledged_by_its_id_or_its_machine_and_rule(fleet: Engin
     assert listed(fleet, "alerts", "--unattended") == []
     again = refusal(fleet, "alerts", "acknowledge", "--machine", "attic", "--rule", "disk")
     assert "already acknowledged" in again
+    withdrawn = run(fleet, "alerts", "acknowledge", "--withdraw", "--machine", "attic", "--rule", "disk")
+    assert withdrawn.stdout == "No longer acknowledged: attic: disk\n"
+    assert [row["id"] for row in listed(fleet, "alerts", "--unattended")] == [alert]
+    assert "no such acknowledged alert" in refusal(fleet, "alerts", "acknowledge", "--withdraw", str(alert))
 
 
 def test_alerts_are_filtered(fleet: Engine, alert: int) -> None:

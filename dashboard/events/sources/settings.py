@@ -24,6 +24,7 @@ KINDS: Final[Mapping[str, Marked]] = {
     "set-rule": marked("Alert rule changed"),
     "delete-rule": marked("Alert rule removed"),
     "acknowledge": marked("Alerts acknowledged"),
+    "unacknowledge": marked("Acknowledgement withdrawn"),
     "silence": marked("Silence added"),
     "end-silence": marked("Silence ended"),
     "cancel": marked("Commands cancelled"),

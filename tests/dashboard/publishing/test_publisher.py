@@ -17,7 +17,7 @@ from runtime.settings.dashboard import DashboardSettings
 from runtime.settings.secret_files import write_secret
 from schemas.contract import topics
 from schemas.contract.administration import ConfigureOrg, ReinstateMachine, RetireMachine
-from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence
+from schemas.contract.alerts import Acknowledge, AddSilence, AlertChange, EndSilence, Unacknowledge
 from schemas.contract.commands import ORDERS_MAX, Act, Cancel, Request, Rollout
 from schemas.contract.signing import KeyChange, key_id, new_key, open_signed, public_key
 
@@ -106,12 +106,17 @@ def test_an_admins_change_is_published_in_their_name_and_needs_no_key(
     assert (request.id, request.actor, request.change) == (id_, "ada", CHANGE)
 
 
-ATTENDING = (Acknowledge(alerts=(7,)), AddSilence(reason="roof work", lifetime_seconds=3600), EndSilence(id=7))
+ATTENDING = (
+    Acknowledge(alerts=(7,)),
+    Unacknowledge(alerts=(7,)),
+    AddSilence(reason="roof work", lifetime_seconds=3600),
+    EndSilence(id=7),
+)
 
 
 @pytest.mark.parametrize("change", ATTENDING, ids=lambda change: change.kind)
 def test_operators_acknowledge_and_silence_alerts_and_viewers_do_not(
-    publisher: Publisher, ingestor: MemoryTransport, change: Acknowledge | AddSilence | EndSilence
+    publisher: Publisher, ingestor: MemoryTransport, change: AlertChange
 ) -> None:
     with pytest.raises(NotAllowedError, match="Only admins"):
         publisher.administer("home", change, role=UserRole.VIEWER, actor="vera")

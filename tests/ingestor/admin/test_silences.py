@@ -11,7 +11,7 @@ from sqlalchemy import Engine, func, select
 from ingestor.admin import silences
 from runtime.errors import UserError
 from schemas.contract.administration import Administration
-from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence, Weekly
+from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence, Unacknowledge, Weekly
 from schemas.contract.machine_selector import MachineSelector
 from schemas.database import tables
 from schemas.database.queries.alerts import list_silences
@@ -66,6 +66,18 @@ def test_an_operator_acknowledges_open_alerts_of_its_organisation_and_no_others(
     assert ask(Acknowledge(alerts=(mine,))) == ("refused", "already acknowledged by Ada")
     assert ask(Acknowledge(alerts=(mine, other)))[0] == "accepted"
     assert acknowledged(fleet)[mine] == ("Ada", "on my way")
+
+
+def test_an_acknowledgement_is_withdrawn_by_an_operator_of_its_organisation_and_no_other(
+    fleet: Engine, ask: Callable[..., tuple[str, str]]
+) -> None:
+    mine, foreign = open_alert(fleet, "home"), open_alert(fleet, "office")
+    with fleet.begin() as connection:
+        silences.acknowledge(connection, "office", [foreign], "ours", "eve", 1)
+    assert ask(Unacknowledge(alerts=(mine,))) == ("refused", "there is no such acknowledged alert")
+    assert ask(Acknowledge(alerts=(mine,)))[0] == "accepted"
+    assert ask(Unacknowledge(alerts=(mine, foreign))) == ("accepted", "attic: disk")
+    assert acknowledged(fleet) == {foreign: ("eve", "ours")}
 
 
 def test_a_silence_is_added_and_ended_by_request_with_who_asked_and_why(

@@ -15,7 +15,16 @@ from ingestor.alerts.attention import RELOAD_SECONDS, RESTART_SECONDS
 from ingestor.domain.alert import Alert
 from ingestor.domain.batch import Batch
 from schemas.contract import topics
-from schemas.contract.alerts import DAYS, Acknowledge, AddSilence, AlertMessage, EndSilence, ResolvedMessage, Weekly
+from schemas.contract.alerts import (
+    DAYS,
+    Acknowledge,
+    AddSilence,
+    AlertMessage,
+    EndSilence,
+    ResolvedMessage,
+    Unacknowledge,
+    Weekly,
+)
 from schemas.contract.machine_selector import MachineSelector
 from schemas.database import tables
 
@@ -93,6 +102,23 @@ def test_an_acknowledged_alert_says_by_whom_and_why_until_it_is_resolved(
     again = alert(second)
     assert again is not None
     assert again.acknowledged is None
+
+
+def test_an_alert_whose_acknowledgement_is_withdrawn_is_published_as_it_was_before(
+    bench: Bench, speaker: Speaker, clock: Clock
+) -> None:
+    be_away(bench, speaker)
+    before = alert(bench)
+    assert before is not None
+    robot = Operator(clock, level="robot")
+    for kind in (Acknowledge, Unacknowledge):
+        change = kind(alerts=(before.id or 0,))
+        bench.publish(robot.administer(change))
+        wait(bench, 1)
+        found = alert(bench)
+        assert found is not None
+        assert (found.acknowledged is not None) is isinstance(change, Acknowledge)
+    assert found == before
 
 
 def test_an_alert_that_begins_during_a_silence_is_silenced_from_its_first_message_and_told_when_it_ends(
