@@ -32,8 +32,7 @@ def draw(
     """Draw a table and return the id of the row that was just opened, or an empty string. `name`: for screen readers.
 
     Handlers read the event with `sorted_by`, `ticks` and `picked`. A column with an empty `sorted` cannot be sorted.
-    `ticks`: revision of the selection, selected ids, and perhaps the spoken `names` of rows by id. `outdated`: a row is
-    missing at the top, so that the order is to change as soon as nobody uses the table.
+    `ticks`: revision, selected ids, and spoken `names`. `outdated`: sort again as soon as nobody uses the table.
     """
     result = component("table", _HTML)(
         key=key,
