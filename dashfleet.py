@@ -45,6 +45,7 @@ GROUPS = {
     "dead-letters": "cli.fleet.dead_letters",
     "notify": "cli.notify.command",
     "conform": "cli.contract.conform",
+    "move": "cli.fleet.move",
 }
 """The groups of commands, and the module of each."""
 

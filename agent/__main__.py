@@ -26,6 +26,7 @@ from agent.orders.journal import JOURNAL_FILE, Journal
 from agent.orders.trusted_keys import KEYS_FILE, TrustedKeys
 from agent.outbox.memory_file import hot_path
 from agent.outbox.outbox import Outbox
+from agent.relocation.move_record import followed, receiver_of, settle
 from agent.session_counter import SessionCounter
 from agent.transfer.file_fetcher import FileFetcher
 from broker.client.mqtt import Mqtt
@@ -41,6 +42,8 @@ def run(settings: AgentSettings) -> int:
     stop = StopSignal()
     try:
         start_logging(settings)
+        settle(settings.data, settings.machine, SystemClock())
+        settings = followed(settings)
         settings.secret()  # first: without one, no outbox is created
         running = build(settings, outbox := open_outbox(settings))
     except UserError as error:
@@ -71,6 +74,7 @@ def open_outbox(settings: AgentSettings) -> Outbox:
         max_bytes=settings.outbox_max_bytes,
         boot=f"{boot_id()} {data.resolve()}",  # a copy of the directory is another outbox, too
         clock=SystemClock(),
+        receiver=receiver_of(settings.data),
     )
 
 

@@ -25,7 +25,7 @@ from runtime.errors import SettingsError
 from runtime.settings.agent import AgentSettings
 from runtime.terminal import printable
 from schemas.contract.commands import Order
-from schemas.contract.messages import ActionDescription, OfflineReason
+from schemas.contract.messages import ActionDescription, Extra, OfflineReason, Vitals
 
 ENTRY_POINTS = "dashfleet.actions"
 
@@ -81,6 +81,16 @@ class ActionHost(Protocol):
 
     def set_stop_reason(self, reason: OfflineReason) -> None:
         """Set the reason that the goodbye gives when the agent is told to stop."""
+
+    def readings(self) -> tuple[Vitals, Extra]:
+        """Take readings for a sample that is not the agent's own."""
+
+    @property
+    def session(self) -> int:
+        """Session number of the present connection, 0 before the first."""
+
+    def leave(self) -> None:
+        """Take no more samples, and start again when this order's outcome and all sent samples are acknowledged."""
 
 
 class ActionContext(ActionHost, Protocol):

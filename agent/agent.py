@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, Protocol
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -26,6 +26,8 @@ from agent.inventory import inventory
 from agent.orders.executor import Executor
 from agent.outbox.delivery import SampleDelivery
 from agent.outbox.sample_queue import SampleQueue
+from agent.own_messages import OwnMessages
+from agent.relocation.departure import Departure
 from agent.sample_schedule import SampleSchedule
 from agent.session_counter import SessionCounter
 from broker.client.transport import Backoff, Connected, Disconnected, Event, Message, Transport, WillMaker
@@ -35,7 +37,7 @@ from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
 from schemas.contract.ack import Ack
 from schemas.contract.files.transfer import Chunk
-from schemas.contract.messages import Info, OfflineReason, Status
+from schemas.contract.messages import Extra, Info, OfflineReason, Status, Vitals
 from schemas.contract.org_config import OrgConfig
 
 EVENTS_AT_ONCE = 100
@@ -93,10 +95,11 @@ class Agent:
         self._sessions, self._clock = sessions, clock
         self._backoff, self._last_problem = Backoff(), ""
         self._rejection_log = RateLimitedLog(log, monotonic=clock.monotonic)
-        self._own = {"org": settings.org, "machine": settings.machine}
+        self._own = OwnMessages(self._settings, sessions, clock)
         self._schedule = SampleSchedule(self._settings, clock)
         self._outbox_due_at = clock.monotonic()
         self._delivery = SampleDelivery(outbox, sessions, clock, self._publish)
+        self._departure = Departure(self._delivery, executor, clock)
         self._activity = ActivityLog(self._counts, clock)
         self._configure_collectors()
         self._transport = self._new_transport()
@@ -133,14 +136,16 @@ class Agent:
         if events or self._clock.monotonic() >= min(self._outbox_due_at, self._delivery.due_at):
             self._outbox_due_at = self._clock.monotonic() + OUTBOX_SECONDS
             self._delivery.spill(connected=self.connected)
-            if self.connected:
+            if self.connected and not self._departure.begun:
                 self._delivery.backfill()
             self._activity.step()
+        if self._departure.over:
+            self.restart("stopped")
 
     def stop(self, reason: OfflineReason | None = None) -> None:
         """Publish the goodbye and write the outbox to disk. The default reason is the last of `set_stop_reason`."""
         if self.connected:
-            self._publish(topics.STATUS, self._status("offline", reason or self._stop_reason))
+            self._transport.publish(self._own.status("offline", reason or self._stop_reason))
             self._transport.flush(GOODBYE_SECONDS)
         self._transport.close()
         self._outbox.close()
@@ -163,7 +168,7 @@ class Agent:
 
     def hold_samples(self) -> None:
         """Take no more samples: what waits can still be sent."""
-        self._schedule.due_at = float("inf")
+        self._schedule.hold()
 
     def restart(self, reason: OfflineReason) -> None:
         """Stop with this reason in the goodbye, and start again."""
@@ -173,15 +178,26 @@ class Agent:
         """Set the reason that a later goodbye gives."""
         self._stop_reason = reason
 
+    def readings(self) -> tuple[Vitals, Extra]:
+        """Take readings for a sample that is not the outbox's."""
+        return self._runner.collect()
+
+    @property
+    def session(self) -> int:
+        """Session number of the present connection, 0 before the first."""
+        return self._sessions.current
+
+    def leave(self) -> None:
+        """Take no more samples, and start again when the server has acknowledged what was sent, or after a while."""
+        self.hold_samples()
+        self._departure.begin()
+
     def _new_transport(self) -> Transport:
         read = [topics.ACK, topics.STATUS, *((topics.COMMAND, topics.CONFIG, topics.CHUNK) if self._executor else ())]
         read += [topics.WATCH] if self._live else []
         return self._open_transport(
-            subscriptions=[
-                *((topic.at(**self._own), topic.qos) for topic in read),
-                (topics.ORG_CONFIG.at(org=self._settings.org), topics.ORG_CONFIG.qos),
-            ],
-            will=self._will,
+            subscriptions=self._own.subscriptions(*read, topics.ORG_CONFIG),
+            will=self._own.will,
             backoff=self._backoff,
         )
 
@@ -218,6 +234,7 @@ class Agent:
     def _reconfigure(self, configuration: Configuration) -> None:
         """Apply the configuration, and reconnect, which proves that the agent can connect with it."""
         self._revision, self._settings = configuration.revision, configuration.settings
+        self._own.interval_seconds = self._settings.interval_seconds
         self._configure_collectors()
         self._schedule.reconfigure(self._settings)
         self._transport.close()
@@ -267,7 +284,7 @@ class Agent:
         self._last_problem = ""
         if event.refused:
             log.error("the broker refused these subscriptions: %s", ", ".join(event.refused))
-        self._publish(topics.STATUS, self._status("online"))
+        self._transport.publish(self._own.status("online"))
         if self._executor is not None:
             self._executor.connected()
         if self._details is not None:
@@ -325,23 +342,7 @@ class Agent:
         elif status.state == "online" or (superseded and status.session < self._sessions.current):
             return  # correct, or just replaced by the birth of this connection
         log.warning("the retained status of this machine was not its own or too late: publishing it again")
-        self._publish(topics.STATUS, self._status("online"))
+        self._transport.publish(self._own.status("online"))
 
     def _publish(self, topic: topics.Topic, payload: bytes, **levels: str) -> bool:
-        return self._transport.publish(self._message(topic, payload, **levels))
-
-    def _message(self, topic: topics.Topic, payload: bytes, **levels: str) -> Message:
-        return Message(topic.at(**self._own, **levels), payload, topic.qos, topic.retain)
-
-    def _will(self) -> Message:
-        self._sessions.next()
-        return self._message(topics.STATUS, self._status("offline", "lost"))
-
-    def _status(self, state: Literal["online", "offline"], reason: OfflineReason | None = None) -> bytes:
-        return Status(
-            state=state,
-            reason=reason,
-            session=self._sessions.current,
-            at=self._clock.now(),
-            interval_seconds=self._settings.interval_seconds,
-        ).encode()
+        return self._transport.publish(self._own.on(topic, payload, **levels))

@@ -12,6 +12,9 @@ from runtime.settings.agent import AgentSettings
 FIRST_SAMPLE_SECONDS = 1.0
 """After the start, so that a new machine is visible at once; the CPU collector needs some time to measure."""
 
+_HELD_SECONDS = 1e9
+"""As good as never, but a time that can be calculated with."""
+
 
 class SampleSchedule:
     """The sampling times of one machine, in seconds of the monotonic clock."""
@@ -25,6 +28,10 @@ class SampleSchedule:
     def advance(self) -> None:
         """Set the next point of the grid that is at least a quarter of an interval away."""
         self.due_at = self._next_point()
+
+    def hold(self) -> None:
+        """Take no more samples in this process."""
+        self.due_at = self._clock.monotonic() + _HELD_SECONDS
 
     def reconfigure(self, settings: AgentSettings) -> None:
         """Follow another interval. The next sample is not later than it was."""

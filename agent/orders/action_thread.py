@@ -14,7 +14,7 @@ from agent.transfer.file_fetcher import FileFetcher
 from runtime.clock import Clock
 from runtime.settings.agent import AgentSettings
 from schemas.contract.commands import Order
-from schemas.contract.messages import OfflineReason
+from schemas.contract.messages import Extra, OfflineReason, Vitals
 
 ANSWER_SECONDS = 30.0
 
@@ -62,6 +62,19 @@ class ThreadContext:
     def set_stop_reason(self, reason: OfflineReason) -> None:
         """See `ActionContext`."""
         self._ask(lambda host: host.set_stop_reason(reason))
+
+    def readings(self) -> tuple[Vitals, Extra]:
+        """See `ActionContext`."""
+        return cast("tuple[Vitals, Extra]", self._ask(lambda host: host.readings()))
+
+    @property
+    def session(self) -> int:
+        """See `ActionContext`."""
+        return cast("int", self._ask(lambda host: host.session))
+
+    def leave(self) -> None:
+        """See `ActionContext`."""
+        self._ask(lambda host: host.leave())
 
     def serve(self, host: ActionHost) -> None:
         """Execute the waiting requests, in the agent's thread."""

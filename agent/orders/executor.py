@@ -92,6 +92,12 @@ class Executor:
             return min(self.fetcher.due_at, now + min(0.2, max(0.01, (now - self._thread.started_at) / 4)))
         return now if self._queue or self._outgoing else min(self._journal_due_at, self._repeater.due_at)
 
+    @property
+    def all_reported(self) -> bool:
+        """True if nothing runs or waits, and the ingestor has every outcome."""
+        busy = self._thread or self._queue or self._started or self._unsaved or self._outgoing
+        return not busy and not self._journal.unacked(1)
+
     def handle_command(self, payload: bytes) -> None:
         """Validate and queue a command. Raises ValidationError when the payload is none."""
         command = CommandMessage.decode(payload)

@@ -35,12 +35,19 @@ class SampleDelivery:
         self._publish = publish
         self._live: deque[tuple[int, float]] = deque()
         """Samples that were published live: sequence number and time."""
+        self._acknowledged_seq = 0
+        """Highest number of the current stream that was acknowledged."""
         self._pacing = BackfillPacing(clock)
 
     @property
     def due_at(self) -> float:
         """When the batch on its way counts as lost, in seconds of the monotonic clock."""
         return self._pacing.due_at
+
+    @property
+    def all_acknowledged(self) -> bool:
+        """True if everything that was sent is acknowledged, or counts as lost."""
+        return self._pacing.may_send() and (not self._live or self._live[-1][0] <= self._acknowledged_seq)
 
     def send_live(self, sample: Sample) -> None:
         """Publish a sample that was just taken."""
@@ -76,6 +83,8 @@ class SampleDelivery:
 
     def acked(self, ack: Ack) -> None:
         """Record an answer of the ingestor."""
+        if ack.stream == self._outbox.stream:
+            self._acknowledged_seq = max(self._acknowledged_seq, *(each.last for each in ack.ranges))
         self._pacing.acked(ack)
 
     def connection_lost(self) -> None:

@@ -4,7 +4,8 @@ Invariants:
 1. A sample gets its place (`stream`, `seq`) exactly once, and `seq` grows by one within a stream. A stream has a random
    name and belongs to one boot of the machine: the next boot begins a new one, and so does a hot store that failed,
    because the last number of the old one cannot be known for sure. So a number is never used twice, and uptime orders
-   the samples of a stream.
+   the samples of a stream. Only for another `receiver`, which knows none of them, is what waits numbered anew, from 1
+   under new names: so its ledger has no gaps where another server stored what came between.
 2. A sample leaves only by `ack` or `reject`, or, counted in `dropped`, when it has to make room: the oldest first.
 3. Samples wait first in the *hot* store, a file in the system's memory (tmpfs): it survives the death of the process
    and costs the disk nothing. `spill` moves them to the *cold* store, on disk and synced. The agent spills what is not
@@ -65,7 +66,8 @@ class Outbox:
     """The queue of one agent, for one thread of one process.
 
     `cold` and `hot` are the files of the two stores; `max_bytes` (at least 1 MiB) bounds the cold one with its WAL.
-    `boot` names the current boot of the machine. Raises SettingsError when another process uses the same outbox.
+    `boot` names the current boot of the machine, `receiver` the server that stores the samples: another after each
+    move, empty before the first. Raises SettingsError when another process uses the same outbox.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Outbox:
         max_bytes: int,
         boot: str,
         clock: Clock,
+        receiver: str = "",
         new_name: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self.quarantined: list[Path] = []
@@ -83,7 +86,7 @@ class Outbox:
         """Highest number of the current stream that was acknowledged as stored, 0 for none in this process."""
         self._hot_path = hot
         self._cold_max_bytes = min(max_bytes * 3 // 4, max_bytes - _WAL_BYTES)
-        self._boot = boot
+        self._boot = f"{boot} {receiver}".rstrip()
         self._clock = clock  # the time makes stream ids unique even when the disk cannot tell which exist
         self._new_name = new_name
         self._acknowledged: list[StreamRange] = []
@@ -91,6 +94,7 @@ class Outbox:
         self._cold = ColdStore(cold, quarantined=self.quarantined, clock=clock)
         self._hot = self._open_hot()
         self._current = self._recover()
+        self._renumber(receiver)
         self._in_hot(self._record_use)
 
     @property
@@ -222,6 +226,12 @@ class Outbox:
     def _new_stream(self, newest_id: int) -> SampleStream:
         newest = max(newest_id, self._cold.run(SampleFile.newest_stream_id, 0))
         return SampleStream(max(newest + 1, self._clock.now()), self._new_name(), 1)
+
+    def _renumber(self, receiver: str) -> None:
+        """Number anew what waits for another receiver, unless a failing disk left a part of it in the hot store."""
+        if all(sample.stream_id >= self._current.id for sample in self._in_hot(SampleFile.samples)):
+            before = self._current.id
+            self._cold.write(lambda cold: cold.renumber(receiver, self._new_name, before_id=before))
 
     def _restart_hot(self) -> None:
         self._hot.close()

@@ -7,12 +7,12 @@ Invariants:
 - One process at a time: the file is locked from the first access until `close`.
 
 Format: `stream(id, name, next_seq, dropped)`, ids ascending with age; `sample(stream_id, seq, sampled_at, body)`;
-`meta(boot, stream_id)`, at most one row.
+`meta(boot, stream_id)` and `receiver(name)`, at most one row each.
 """
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS sample (
 CREATE TABLE IF NOT EXISTS meta (
     one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, stream_id INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS receiver (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL);
 """
 
 
@@ -116,6 +117,25 @@ class SampleFile:
             self._connection.execute(
                 "DELETE FROM stream WHERE id <> ? AND id NOT IN (SELECT stream_id FROM sample)", (stream.id,)
             )
+
+    def renumber(self, receiver: str, new_name: Callable[[], str], *, before_id: int) -> None:
+        """Number the samples of each stream before this id from 1 under a new name, once for each receiver."""
+        with transaction(self._connection):
+            row = self._connection.execute("SELECT name FROM receiver").fetchone()
+            if (row[0] if row else "") == receiver:
+                return
+            for stream in (each for each in self.streams() if each.id < before_id):
+                query = "SELECT seq FROM sample WHERE stream_id = ? ORDER BY seq"
+                numbers = [seq for (seq,) in self._connection.execute(query, (stream.id,))]
+                self._connection.executemany(  # ascending: a number is free when it is assigned
+                    "UPDATE sample SET seq = ? WHERE stream_id = ? AND seq = ?",
+                    [(new, stream.id, old) for new, old in enumerate(numbers, start=1) if new != old],
+                )
+                self._connection.execute(
+                    "UPDATE stream SET name = ?, next_seq = ?, dropped = 0 WHERE id = ?",
+                    (new_name(), len(numbers) + 1, stream.id),
+                )
+            self._connection.execute("INSERT OR REPLACE INTO receiver VALUES (1, ?)", (receiver,))
 
     def add(self, streams: Sequence[SampleStream], samples: Sequence[QueuedSample]) -> None:
         """Store samples, and the next numbers of their streams. Samples that are stored already stay unchanged."""

@@ -39,8 +39,9 @@ The first word is the action, words with = are its arguments, all others are mac
 
     dashfleet act reboot --all --status online --canary 3 --per-minute 10 --stop-percent 20
 
-On more than five machines, reboot, restart and run go to 2 machines first, then to 10 per minute (of more than 300, as
-many as take half an hour), and stop at 20 % failures. Any option of the pace, or --all-at-once, replaces all three.
+On more than five machines, reboot, restart, run and move go to 2 machines first, then to 10 per minute (of more than
+300, as many as take half an hour), and stop at 20 % failures. Any option of the pace, or --all-at-once, replaces all
+three.
 
 Exit codes with --wait: 0 all succeeded, 1 some did not, 2 nothing was sent, 3 timed out before every outcome was known.
 """
@@ -50,6 +51,10 @@ Words = Annotated[
     typer.Argument(metavar="ACTION [MACHINE]… [NAME=VALUE]…", help="Action, machines to run it on, arguments."),
 ]
 Label = Annotated[list[str] | None, typer.Option(help="Select machines with this label, NAME=VALUE; may be repeated.")]
+Files = Annotated[
+    list[str] | None,
+    typer.Option("--file", help="Argument whose value is the content of a file, NAME=FILE; may be repeated."),
+]
 Status = Annotated[
     str | None, typer.Option(help="Select machines with this status: online, stale, offline or expired.")
 ]
@@ -104,6 +109,7 @@ def act(
     stop_percent: StopPercent = None,
     all_at_once: AllAtOnce = False,
     key: Key = None,
+    files: Files = None,
     org: MachinesOrg = None,
     server: Server = None,
     database: Database = None,
@@ -113,7 +119,7 @@ def act(
     from runtime.settings.client import ActSettings
 
     settings = effective(ActSettings, data, server=server, org=org)
-    wanted = ActWords.parse(words, label or (), status, all_machines=all_machines)
+    wanted = ActWords.parse(words, label or (), status, all_machines=all_machines, files=files or ())
     rollout = _rollout(canary, per_minute, stop_percent, all_at_once=all_at_once)
     wait_seconds = to_seconds(timeout) if wait else None
     with fleet_database(data, database, read_only=True) as engine:

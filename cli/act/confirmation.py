@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _NAMED_MAX = 8
 _SHOWN_MAX = 30
+_VALUE_MAX = 500
+"""Characters of an argument: the beginning of a destination of `move` names the server."""
+
 _YES = ("y", "yes")
 
 
@@ -80,4 +83,5 @@ def _marked(target: "Target") -> str:
 
 
 def _shown(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _VALUE_MAX else f"{text[:_VALUE_MAX]}…"

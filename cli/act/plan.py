@@ -6,6 +6,7 @@ arguments can follow in any order.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.act.confirmation import shortened
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from schemas.actions.action_catalogue import Target
     from schemas.actions.action_plan import ActionPlan
     from schemas.contract.commands import Rollout
+
+_CONTENT_MAX = 1 << 20
+"""Characters that are read of a file; a machine accepts far fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +36,18 @@ class ActWords:
 
     @classmethod
     def parse(
-        cls, words: Sequence[str], labels: Sequence[str], status: str | None, *, all_machines: bool
+        cls,
+        words: Sequence[str],
+        labels: Sequence[str],
+        status: str | None,
+        *,
+        all_machines: bool,
+        files: Sequence[str] = (),
     ) -> "ActWords":
-        """Parse words: the first is the action, those with `=` are arguments, others are machines. Raises UserError."""
+        """Parse words: the first is the action, those with `=` are arguments, others are machines. Raises UserError.
+
+        `files` are NAME=FILE: arguments whose values are the content of files.
+        """
         action, *rest = words
         if "=" in action:
             raise UserError(f"the action must come first: dashfleet act ACTION MACHINE {action}")
@@ -45,7 +58,20 @@ class ActWords:
         if not machines and not filtered:
             raise UserError(f"no machines given: name them (dashfleet act {action} MACHINE), or use --label or --all")
         arguments = _pairs((word for word in rest if "=" in word), "argument")
+        for name, path in _pairs(files, "--file").items():
+            if name in arguments:
+                raise UserError(f"argument {name} is given twice")
+            arguments[name] = _content(Path(path))
         return cls(action, machines, arguments, _pairs(labels, "--label"), status)
+
+
+def _content(file: Path) -> str:
+    """Return the text of a file, without the end of its last line. Raises UserError."""
+    try:
+        with file.open(encoding="utf-8") as opened:
+            return opened.read(_CONTENT_MAX).removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {file}: {getattr(error, 'strerror', None) or 'it is not text'}") from None
 
 
 def plan_action(

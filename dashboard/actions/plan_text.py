@@ -70,6 +70,11 @@ def danger(plan: ActionPlan) -> str:
             len(plan.targets),
         )
     machines = text.machines(len(plan.targets))
+    if plan.action == "move":
+        return _(
+            "This takes {machines} to another server, from which only that server can bring them back.",
+            machines=machines,
+        )
     return _("This runs a command line on {machines}. It cannot be undone.", machines=machines)
 
 

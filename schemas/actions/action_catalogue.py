@@ -18,7 +18,7 @@ from schemas.contract.messages import ACTIONS_MAX, ActionDescription
 DISRUPTIVE = frozenset(("reboot",))
 """Actions that interrupt what a machine is doing and need an extra confirmation."""
 
-DANGEROUS = DISRUPTIVE | {"run"}
+DANGEROUS = DISRUPTIVE | {"run", "move"}
 """Actions that a confirmation presents as dangerous, and that need the extra one for several machines."""
 
 PACED = DANGEROUS | {"restart"}

@@ -22,6 +22,7 @@ from agent.orders.executor import Executor
 from agent.orders.journal import Journal, create_before_keys
 from agent.orders.trusted_keys import KEYS_FILE, TrustedKeys, write_keys
 from agent.outbox.outbox import Outbox
+from agent.relocation.move_record import receiver_of
 from agent.session_counter import SessionCounter
 from agent.transfer.file_fetcher import FileFetcher
 from broker.client.memory import MemoryBroker, MemoryTransport
@@ -32,7 +33,7 @@ from schemas.contract.ack import Ack
 from schemas.contract.commands import CommandMessage, Desired, Result
 from schemas.contract.enrolment import EnrolledKey
 from schemas.contract.facts import FactsMessage
-from schemas.contract.messages import Info, Metric, OfflineReason, Signed, Status, Telemetry
+from schemas.contract.messages import Extra, Info, Metric, OfflineReason, Signed, Status, Telemetry, Vitals
 from schemas.contract.signing import public_key
 
 OWN = {"org": "home", "machine": "attic"}
@@ -105,6 +106,16 @@ class RecordingContext:
     def set_stop_reason(self, reason: OfflineReason) -> None:
         self.asked.append(("set_stop_reason", reason))
 
+    def readings(self) -> tuple[Vitals, Extra]:
+        return Vitals(load_1m=0.5), {}
+
+    @property
+    def session(self) -> int:
+        return 7
+
+    def leave(self) -> None:
+        self.asked.append("leave")
+
 
 class AgentUnderTest:
     """The agent, its operator, and an observer of everything it publishes. `start` it again after `kill` or `stop`."""
@@ -163,7 +174,12 @@ class AgentUnderTest:
         )
         self.runner = CollectorRunner([Warmth(self.settings), Load(self.settings)], timeout_seconds=5)
         self.outbox = Outbox(
-            self.directory / "outbox.db", self.directory / "hot.db", max_bytes=1 << 20, boot="boot", clock=self.clock
+            self.directory / "outbox.db",
+            self.directory / "hot.db",
+            max_bytes=1 << 20,
+            boot="boot",
+            clock=self.clock,
+            receiver=receiver_of(self.settings.data),
         )
         self.agent = Agent(
             self.settings,

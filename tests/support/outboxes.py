@@ -34,13 +34,14 @@ class OutboxMachine:
     def hot(self) -> Path:
         return self.place / "memory" / "hot.db"
 
-    def open(self, *, max_bytes: int = 64 << 20) -> Outbox:
+    def open(self, *, max_bytes: int = 64 << 20, receiver: str = "") -> Outbox:
         outbox = Outbox(
             self.cold,
             self.hot,
             max_bytes=max_bytes,
             boot=self.boot,
             clock=self.clock,
+            receiver=receiver,
             new_name=lambda: f"{next(self._names):016x}",
         )
         self._open.append(outbox)

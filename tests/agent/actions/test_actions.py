@@ -23,7 +23,7 @@ from runtime.settings.agent import ALLOWED_ACTIONS, AgentSettings
 from runtime.version import VERSION
 from schemas.contract.messages import ActionDescription
 
-SHIPPED = {"configure", "container", "message", "ping", "reboot", "refresh", "restart", "run", "service", "top"}
+SHIPPED = {"configure", "container", "message", "move", "ping", "reboot", "refresh", "restart", "run", "service", "top"}
 
 
 def test_a_ping_comes_back_with_when_it_was_ordered_heard_and_answered(tmp_path: Path, clock: Clock) -> None:

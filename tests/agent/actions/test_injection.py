@@ -38,6 +38,7 @@ COVERED = {
     ("container", "operation"),
     ("service", "name"),
     ("service", "operation"),
+    ("move", "destination"),
 }
 """Every argument that carries text; what an action adds must be tried here, too."""
 
@@ -190,6 +191,7 @@ def test_other_texts_start_nothing(place: Place, text: str) -> None:
         ("container", {"name": "web", "operation": text}),
         ("service", {"name": "nginx.service", "operation": text}),
         ("configure", {"probes": {"x": f"http://x/ contains={text}"}}),
+        ("move", {"destination": text}),
         (re.sub(r"[^a-z0-9_]", "_", f"x{text}".lower())[:60], {}),
     ):
         place.order(action, arguments)

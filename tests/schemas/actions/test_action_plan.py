@@ -69,7 +69,7 @@ def test_the_confirmation_is_the_name_of_one_machine_or_the_number_of_several() 
     assert not planned([machine("a", PING)]).is_disruptive
 
 
-@pytest.mark.parametrize("action", ["reboot", "restart", "run"])
+@pytest.mark.parametrize("action", ["reboot", "restart", "run", "move"])
 def test_an_action_that_takes_machines_down_runs_at_a_pace_on_more_than_five(action: str) -> None:
     assert default_rollout(action, 5) == Rollout()
     assert default_rollout(action, 6) == Rollout(canary=2, per_minute=10, stop_percent=20)

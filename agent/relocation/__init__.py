@@ -1,0 +1,1 @@
+"""Moving this machine to another server: the trial, and the record of the move."""
