@@ -77,6 +77,9 @@ NOT_RUN: Final = {
     "dashfleet simulate --machines 1000 --server mqtts://fleet.example.org --database "
     "postgresql+psycopg://fleet@db/fleet": "needs a server; tests/end_to_end/test_simulate.py has one",
     "dashfleet org remove simulation": "no simulation ran before it",
+    "dashfleet move export --all > machines.json": "no machine here has a credential; tests/cli/fleet/test_move.py",
+    "dashfleet move import machines.json > destination.json": "needs that file; tests/cli/fleet/test_move.py",
+    "dashfleet act move --all --file destination=destination.json --wait": "needs that file; tests/faults/test_move.py",
     "dashfleet act restart --label site=paris --wait": "waits for machines; tests/end_to_end/test_acting.py",
 }
 """Command lines that are not executed here, and why."""

@@ -55,6 +55,8 @@ class Scale:
     node_kills: int
     """Of nodes of a cluster of three, over which `clustered` agents are spread."""
     clustered: int
+    moved: tuple[int, int]
+    """Machines that move to another server, and samples that wait on each."""
     spill: float
     """How long a probe's samples may wait in memory, then how long it waits before it connects again at most at
     first, and before it sends a batch again, in seconds."""
@@ -90,6 +92,7 @@ SHORT = Scale(
     ingestor_kills=1,
     node_kills=1,
     clustered=12,
+    moved=(6, 1500),
     spill=1.5,
     backoff=0.7,
     resend=1.0,
@@ -122,6 +125,7 @@ WHOLE = Scale(
     ingestor_kills=30,
     node_kills=3,
     clustered=200,
+    moved=(100, 8640),
     spill=3.0,
     backoff=2.0,
     resend=2.0,

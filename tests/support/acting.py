@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clocks import Clock
 from nacl.signing import SigningKey
 
 from broker.access.policy import Principal, Role
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Message
+from runtime.clock import Clock
 from schemas.contract import topics
 from schemas.contract.ack import Ack
 from schemas.contract.administration import Administration
