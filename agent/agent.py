@@ -83,8 +83,7 @@ class Agent:
         self.rejected_samples = 0
         """Number of own samples that the ingestor rejected, and that were therefore deleted."""
         self._settings = settings if executor is None else executor.configuration.settings
-        self._executor = executor
-        self._revision = 0
+        self._executor, self._revision = executor, 0
         self._stop_reason: OfflineReason = "stopped"
         self._open_transport = open_transport
         self._outbox, self._runner = outbox, runner
