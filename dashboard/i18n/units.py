@@ -10,6 +10,7 @@ UNITS: Final[Mapping[str, Marked]] = {
     "celsius": marked("°C"),
     "seconds": marked("s"),
     "bytes": marked("B"),
+    "days": marked("d"),
     "processes": marked("processes"),
     "inodes": marked("inodes"),
     "packages": marked("packages"),
