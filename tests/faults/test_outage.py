@@ -11,11 +11,14 @@ from faults.disks import fill, free, image, small_disk
 from faults.fleet import running_fleet
 from faults.oracle import assert_clean, say
 from faults.probe.collectors.probe import JOURNAL, Probe
+from faults.probe.devices import ProbeDevices, judge_series
 from faults.scale import SCALE, brokers
 from outboxes import count_waiting
 from sqlalchemy import Engine, func, select
 
 from agent.agent import Agent
+from agent.collection.detail_runner import DetailRunner
+from agent.collection.facts_publisher import FactsPublisher
 from agent.collection.sample_runner import CollectorRunner
 from agent.inventory import boot_id
 from agent.outbox.outbox import Outbox
@@ -50,6 +53,7 @@ class Simulation:
         self.files.mkdir(exist_ok=True)
         self.broker = MemoryBroker()
         settings = AgentSettings(data=directory, org=ORG, machine=MACHINE, interval_seconds=INTERVAL)
+        self.devices = devices = ProbeDevices(settings)
         self.outbox = Outbox(
             self.files / "outbox.db", directory / "hot.db", max_bytes=max_bytes, boot=boot_id(), clock=clock
         )
@@ -69,6 +73,9 @@ class Simulation:
             runner=CollectorRunner([Probe(settings)], timeout_seconds=10.0),
             sessions=SessionCounter(self.files / "session", clock),
             clock=clock,
+            details=DetailRunner(
+                [devices], settings, clock, FactsPublisher(self.files / "facts.json", clock), start=lambda work: work()
+            ),
         )
         self.ingestor = Ingestor(
             store=Store(engine, name="ingestor", dead_letter_max=100),
@@ -113,6 +120,10 @@ class Simulation:
         ledger: dict[str, int] = machine["ledger"]
         return ledger
 
+    def series(self, *, dropped: bool = False) -> dict[str, int]:
+        """What became of the readings of devices."""
+        return judge_series(self.engine, self.devices.issued, dropped=dropped)
+
     def oldest_live_age(self) -> float:
         """The longest that a live sample took to arrive, in seconds: those measured since the broker is back."""
         table = tables.sample
@@ -136,11 +147,15 @@ def test_days_offline_stay_within_the_bound_and_nothing_is_lost(tmp_path: Path, 
     seconds = run.drain()
     ledger = run.finish()
     age = run.oldest_live_age()
+    series = run.series()
     rate = waited / seconds * INTERVAL
     say(
         f"{SCALE.days_offline:g} days offline: {waited} samples, {most / MEBIBYTE:.1f} MiB at most, drained in "
-        f"{seconds:.0f} s of the simulation = {rate:.0f} x live; live samples at most {age:.1f} s old; {ledger}"
+        f"{seconds:.0f} s of the simulation = {rate:.0f} x live; live samples at most {age:.1f} s old; {ledger}; "
+        f"series {series}"
     )
+    assert series["missing"] == series["spurious"] == series["corrupted"] == 0
+    assert series["stored"] >= SCALE.days_offline * DAY / 60
     assert most <= 64 * MEBIBYTE
     assert ledger["lost"] == ledger["dropped"] == ledger["waiting"] == 0
     assert ledger["stored"] == ledger["expected"] >= SCALE.days_offline * DAY / INTERVAL
@@ -157,7 +172,10 @@ def test_past_its_bound_the_outbox_drops_the_oldest_and_the_ledger_counts_them_e
     most = run.be_offline(max(1.0, SCALE.days_offline) * DAY / 2)
     run.drain()
     ledger = run.finish()
-    say(f"a bound of 1 MiB: {most / MEBIBYTE:.2f} MiB at most; {ledger}")
+    series = run.series(dropped=True)
+    say(f"a bound of 1 MiB: {most / MEBIBYTE:.2f} MiB at most; {ledger}; series {series}")
+    assert series["missing"] == series["spurious"] == series["corrupted"] == 0
+    assert 0 < series["stored"] < len(run.devices.issued)
     assert most <= MEBIBYTE
     assert ledger["dropped"] > 0
     assert ledger["lost"] == ledger["waiting"] == 0
