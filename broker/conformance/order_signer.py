@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from schemas.contract.commands import Order
 from schemas.contract.messages import ContractModel, Signed
-from schemas.contract.signing import KeyChange, new_key, public_key, sign
+from schemas.contract.signing import KeyChange, SignatureError, new_key, open_signed, public_key, sign
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,11 @@ class SeedSigner:
         """Return a KeyChange, signed with this key: `add` or `revoke` of another one."""
         statement = {"change": change, "org": org, "public_key": key.public(), "name": "conform", "at": at}
         return self.sign(KeyChange.model_validate(statement))
+
+    def has_signed(self, signed: Signed) -> bool:
+        """Return whether this key has signed an order."""
+        try:
+            open_signed(signed, self.public(), Order)
+        except SignatureError:
+            return False
+        return True

@@ -1,15 +1,17 @@
 """`dashfleet conform`: check a program or a broker against the numbered assertions of the contract."""
 
 import secrets
-import signal
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.access.key import read_key
+from cli.contract.conform_credentials import broker_credentials, ingestor_client, wait_until_known
 from cli.contract.program import ForeignProgram
 from cli.options import CLOCK, Data, Database, Json, Org, Server
 from cli.output import note, show_json
@@ -19,13 +21,13 @@ from runtime.errors import UserError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from broker.client.mqtt import Mqtt
+    from broker.access.policy import Principal
     from broker.conformance.order_signer import SeedSigner
+    from broker.conformance.program import ProgramWatch
     from broker.conformance.report import ConformanceReport
     from runtime.settings.client import ActSettings
     from schemas.contract.org_config import OrgConfig
 
-CONNECT_SECONDS = 20.0
 NAME = "conform"
 
 app = typer.Typer(
@@ -37,6 +39,9 @@ Machine = Annotated[str, typer.Option(help="Machine as which the agent connects.
 Patience = Annotated[float, typer.Option(help="Longest time to wait for what an agent repeats, in seconds.", min=1)]
 Key = Annotated[Path | None, typer.Option("--key", help="File of the private key that signs the orders.")]
 JUnit = Annotated[Path | None, typer.Option("--junit", help="Also write the report to this file, as JUnit XML.")]
+ProgramLine = Annotated[
+    list[str], typer.Argument(metavar="-- COMMAND...", help="Command that starts the program; see the contract.")
+]
 CommandLine = Annotated[
     list[str] | None,
     typer.Argument(metavar="[-- COMMAND...]", help="Command that starts the program; without it, the program runs."),
@@ -62,7 +67,7 @@ def agent(
 
     settings = effective(ActSettings, data, server=server, org=org)
     program = ForeignProgram(command) if command else None
-    with fleet_database(data, database) as engine, _ingestor_client(engine, settings) as transport:
+    with fleet_database(data, database) as engine, ingestor_client(engine, settings) as transport:
         require_org(engine, org)
         alone = _is_alone(engine)
         if not alone:
@@ -86,47 +91,95 @@ def agent(
     _show(report, junit, as_json=as_json)
 
 
-@contextmanager
-def _ingestor_client(engine: "Engine", settings: "ActSettings") -> "Iterator[Mqtt]":
-    """Connect with a credential that may do what an ingestor may; it is revoked at the end."""
+@app.command("consumer")
+def consumer(
+    command: ProgramLine,
+    org: Org = "home",
+    patience: Patience = 15.0,
+    junit: JUnit = None,
+    as_json: Json = False,
+) -> None:
+    """Check a program that shows the presence of machines. The run is its broker, and needs no installation."""
     from broker.access.policy import Principal, Role
-    from ingestor.admin.access import add_principal, revoke_principal
+    from broker.conformance.consumer_run import ConsumerRun
 
-    principal, secret = Principal(Role.INGESTOR, "", NAME), secrets.token_hex(32)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the credential is revoked
-    add_principal(engine, principal, secret, now=CLOCK.now)
+    with _watched(Principal(Role.READER, org, NAME), command, {}) as watch:
+        report = ConsumerRun(watch, CLOCK, patience_seconds=patience).run()
+    _show(report, junit, as_json=as_json)
+
+
+@app.command("actor")
+def actor(
+    command: ProgramLine,
+    org: Org = "home",
+    patience: Patience = 15.0,
+    junit: JUnit = None,
+    as_json: Json = False,
+) -> None:
+    """Check a program that orders `ping` of the machine `probe`. The run is its broker, and needs no installation."""
+    from broker.access.policy import Principal, Role
+    from broker.conformance.actor_run import ACTION, MACHINE, ActorRun
+    from broker.conformance.order_signer import SeedSigner
+    from schemas.contract.signing import new_key
+
+    seed = new_key()
+    with tempfile.TemporaryDirectory() as directory:
+        key = Path(directory) / org
+        key.touch(0o600)
+        key.write_text(seed)
+        wanted = {"DASHFLEET_MACHINE": MACHINE, "DASHFLEET_ACTION": ACTION, "DASHFLEET_KEY": str(key)}
+        with _watched(Principal(Role.OPERATOR, org, NAME), command, wanted) as watch:
+            report = ActorRun(watch, SeedSigner(seed), CLOCK, patience_seconds=patience).run()
+    _show(report, junit, as_json=as_json)
+
+
+@app.command("broker")
+def broker(
+    data: Data = None,
+    database: Database = None,
+    server: Server = None,
+    patience: Patience = 20.0,
+    junit: JUnit = None,
+    as_json: Json = False,
+) -> None:
+    """Check the broker of this server, with organisations of its own that are removed at the end."""
+    from broker.client.sockets import tls_context
+    from broker.conformance.broker_client import TcpBrokerClient
+    from broker.conformance.broker_run import BrokerRun
+    from runtime.settings.client import ActSettings
+
+    settings = effective(ActSettings, data, server=server)
+    tls = tls_context(settings.ca_file) if settings.address.tls else None
+    connecting = partial(TcpBrokerClient, settings.address, tls, CLOCK)
+    with fleet_database(data, database) as engine, broker_credentials(engine) as credentials:
+        wait_until_known(connecting, credentials.ingestor, patience)
+        report = BrokerRun(connecting, credentials, name=settings.server, patience_seconds=patience).run()
+    _show(report, junit, as_json=as_json)
+
+
+@contextmanager
+def _watched(principal: "Principal", command: list[str], wanted: Mapping[str, str]) -> "Iterator[ProgramWatch]":
+    """Listen on a port for a program, which learns from its environment where and as whom it connects."""
+    from broker.conformance.program import ProgramWatch
+    from broker.conformance.program_broker import ProgramBroker
+    from broker.conformance.program_server import ProgramServer
+
+    secret = secrets.token_hex(32)
+    served = ProgramBroker(principal, secret, CLOCK)
+    server = ProgramServer(served)
+    environment = {
+        "DASHFLEET_SERVER": f"mqtt://127.0.0.1:{server.port}",
+        "DASHFLEET_USERNAME": principal.username,
+        "DASHFLEET_PASSWORD": secret,
+        "DASHFLEET_ORG": principal.org,
+        **wanted,
+    }
+    program = ForeignProgram(command, environment=environment, reads=True)
     try:
-        transport = _connected(settings, principal.username, secret)
-        try:
-            yield transport
-        finally:
-            transport.close()
+        yield ProgramWatch(served, program, CLOCK, server.pump)
     finally:
-        revoke_principal(engine, principal.username, now=CLOCK.now)
-
-
-def _connected(settings: "ActSettings", username: str, secret: str) -> "Mqtt":
-    """Return a connected client. Raises UserError if the broker does not accept it in time."""
-    from broker.client.mqtt import Mqtt
-    from broker.client.transport import Backoff, Disconnected
-
-    transport = Mqtt(
-        settings.address,
-        username=username,
-        password=secret,
-        subscriptions=[],
-        backoff=Backoff(first_seconds=0.2, most_seconds=1.0),
-        keep_alive_seconds=settings.keep_alive_seconds,
-        ca_file=settings.ca_file,
-    )
-    deadline, reason = CLOCK.monotonic() + CONNECT_SECONDS, "no answer"
-    while not transport.connected:
-        for event in transport.receive(1, 0.2):
-            reason = event.reason if isinstance(event, Disconnected) else reason
-        if CLOCK.monotonic() > deadline:
-            transport.close()
-            raise UserError(f"cannot connect to the broker at {settings.server}: {reason}")
-    return transport
+        program.kill()
+        server.close()
 
 
 def _is_alone(engine: "Engine") -> bool:

@@ -72,6 +72,9 @@ NOT_RUN: Final = {
     "dashfleet notify route pager --severity critical --after 15m": "the guide adds only the destination mail",
     "dashfleet act ping --all --org acme": "the guide has not enrolled a machine yet; tests/end_to_end/test_acting.py",
     "dashfleet conform agent --org home --machine probe --json -- node agent.js": "tests/end_to_end/test_conform.py",
+    "dashfleet conform consumer -- node consumer.js": "tests/end_to_end/test_examples.py",
+    "dashfleet conform actor -- node actor.js": "tests/end_to_end/test_examples.py",
+    "dashfleet conform broker": "tests/end_to_end/test_conform_broker.py",
     "dashfleet simulate --machines 1000 --interval 10 --duration 10m": "runs for ten minutes; test_simulate.py",
     "dashfleet simulate --machines 100 --duration 10m --fault loss=10 --fault cuts=6": "runs for ten minutes",
     "dashfleet simulate --machines 1000 --server mqtts://fleet.example.org --database "

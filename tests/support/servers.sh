@@ -3,10 +3,11 @@
 set -eu
 
 missing=""
-need() { # need PACKAGE PROGRAM...: the package is missing when none of the programs is there
+need() { # need PACKAGE PROGRAM...: the package is missing when none of the programs or files is there
     package=$1
     shift
     for program in "$@"; do
+        case $program in /*) if [ -e "$program" ]; then return; fi ;; esac
         if PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null 2>&1; then return; fi
     done
     missing="$missing $package"
@@ -21,6 +22,10 @@ need iproute2 ip
 need nftables nft
 need nodejs node
 need npm npm
+need golang-go go
+need golang-github-eclipse-paho.mqtt.golang-dev /usr/share/gocode/src/github.com/eclipse/paho.mqtt.golang/client.go
+need mosquitto-clients mosquitto_sub
+need jq jq
 need strace strace
 need faketime faketime
 need shellcheck shellcheck

@@ -1,0 +1,111 @@
+"""The programs in `examples/` follow the contract: `dashfleet conform` passes them. They run at once, as most of it is
+waiting."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import require_module_of_node, require_program
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+NODE_MODULES = Path(__file__).parents[1] / "support" / "node" / "node_modules"
+GO_PATH = Path("/usr/share/gocode")
+PAHO_GO = GO_PATH / "src" / "github.com" / "eclipse" / "paho.mqtt.golang"
+
+PROGRAMS = {
+    "python consumer": "python/consumer.py",
+    "python actor": "python/actor.py",
+    "own consumer": "python/own_consumer.py",
+    "own actor": "python/own_actor.py",
+    "node consumer": "node/consumer.js",
+    "node actor": "node/actor.js",
+    "go consumer": "go/consumer",
+    "go actor": "go/actor",
+    "shell consumer": "shell/consumer.sh",
+}
+
+
+def build_go(place: Path) -> Path:
+    """Compile all Go programs; return their folder."""
+    go = require_program("go", "golang-go")
+    if not PAHO_GO.is_dir():
+        require_program("paho.mqtt.golang", "golang-github-eclipse-paho.mqtt.golang-dev")
+    source = place / "src" / "examples"
+    source.parent.mkdir(parents=True)
+    source.symlink_to(EXAMPLES / "go")
+    environment = {"GO111MODULE": "off", "GOPATH": f"{place}:{GO_PATH}", "GOCACHE": str(place / "cache"), "GOFLAGS": ""}
+    programs = [f"examples/{name.partition('/')[2]}" for name in PROGRAMS.values() if name.startswith("go/")]
+    subprocess.run(
+        [go, "build", "-o", f"{place / 'bin'}/", *programs],
+        env={**os.environ, **environment},
+        check=True,
+        capture_output=True,
+        timeout=180,
+        cwd=place,
+    )
+    return place / "bin"
+
+
+def conform(subject: str, argv: list[str]) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "dashfleet", "conform", subject, "--json", "--patience", "40", "--", *argv],
+        env={**os.environ, "NODE_PATH": str(NODE_MODULES), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.stdout, done.stderr[-2000:]
+    return {**json.loads(done.stdout), "status": done.returncode, "errors": done.stderr[-2000:]}
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[dict[str, Any]]]:
+    """The reports of all programs, which were started together."""
+    built = build_go(tmp_path_factory.mktemp("go"))
+    node, _, _ = (
+        require_module_of_node("mqtt"),
+        require_program("jq", "jq"),
+        require_program("mosquitto_sub", "mosquitto-clients"),
+    )
+    starts = {".py": [sys.executable], ".js": [node], ".sh": ["sh"]}
+
+    def argv(program: str) -> list[str]:
+        start = starts.get(Path(program).suffix)
+        return [*start, str(EXAMPLES / program)] if start else [str(built / Path(program).name)]
+
+    with ThreadPoolExecutor(len(PROGRAMS)) as pool:
+        return {name: pool.submit(conform, name.split()[1], argv(program)) for name, program in PROGRAMS.items()}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_example_passes_every_assertion(reports: dict[str, Future[dict[str, Any]]], name: str) -> None:
+    report = reports[name].result()
+    wrong = [
+        (each["id"], each["result"], each["detail"]) for each in report["assertions"] if each["result"] != "passed"
+    ]
+    assert wrong == [], report["errors"]
+    assert report["status"] == 0
+
+
+def test_every_program_of_the_examples_is_run() -> None:
+    written = {
+        str((path.parent if path.suffix == ".go" else path).relative_to(EXAMPLES))
+        for path in EXAMPLES.rglob("*")
+        if path.name not in ("connection.js", "connection.go") and path.suffix in (".py", ".js", ".sh", ".go")
+    }
+    assert written == set(PROGRAMS.values())
+
+
+def test_the_lock_of_the_node_examples_names_no_registry() -> None:
+    lock = json.loads((EXAMPLES / "node" / "package-lock.json").read_text())
+    assert not [name for name, package in lock["packages"].items() if "resolved" in package]
+    wanted = json.loads((EXAMPLES / "node" / "package.json").read_text())["dependencies"]
+    assert {name: lock["packages"][f"node_modules/{name}"]["version"] for name in wanted} == wanted
