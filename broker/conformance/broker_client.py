@@ -16,7 +16,7 @@ CONNECT_SECONDS = 10.0
 
 
 class BrokerClient(Protocol):
-    """One connection to a broker. After its end every method returns what an unanswered one does."""
+    """Connection to a broker. After its end every method returns what an unanswered one does."""
 
     def connect(self, connect: Connect, seconds: float) -> int | None:
         """Connect; return the code of the CONNACK, None without one."""

@@ -53,7 +53,7 @@ class ProgramServer:
 
 
 class _Connection:
-    """One connection of a client."""
+    """Connection of a client."""
 
     def __init__(self, sock: socket.socket, selector: selectors.BaseSelector, broker: ProgramBroker) -> None:
         self._socket = sock
