@@ -9,6 +9,7 @@ from broker.access.policy import Principal, Role
 from broker.client.kept_alive import KeptAlive
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Transport
+from ingestor.admin.schema_upgrade import upgrade_after_backup
 from ingestor.files.file_rates import FileRates
 from ingestor.files.file_server import FileServer
 from ingestor.files.file_store import BundleStore
@@ -20,7 +21,7 @@ from runtime.clock import Clock, SystemClock
 from runtime.process import StopSignal, notify_ready, release_memory
 from runtime.settings.ingestor import IngestorSettings
 from runtime.state_directory import StateDirectory
-from schemas.database.engine import open_engine, shown_url, upgrade
+from schemas.database.engine import open_engine, shown_url
 
 PRINCIPAL = Principal(Role.INGESTOR, "", "ingestor")
 """The principal of the first ingestor."""
@@ -37,9 +38,8 @@ def run(settings: IngestorSettings) -> None:
     """Migrate the database to this version, and run until a signal. Raises SettingsError or DatabaseError."""
     password = settings.secret()
     engine = open_engine(settings.database.get_secret_value())
-    upgrade(engine)
-    stop = StopSignal()
-    clock = SystemClock()
+    stop, clock = StopSignal(), SystemClock()
+    upgrade_after_backup(engine, settings.data, clock, backup=settings.backup_before_upgrade)
     gc.set_threshold(*GARBAGE_THRESHOLDS)
 
     ingestor = Ingestor(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.options import CLOCK
+from cli.settings import effective
 from cli.up.first_names import ADMIN, ORG
 from runtime.settings.secret_files import read_secret, write_secret
 from runtime.state_directory import StateDirectory
@@ -37,10 +38,13 @@ def create_missing(
     """
     from broker.access.credentials import new_secret
     from ingestor.admin.access import add_org, add_principal
-    from schemas.database.engine import open_engine, upgrade
+    from ingestor.admin.schema_upgrade import upgrade_after_backup
+    from runtime.settings.ingestor import IngestorSettings
+    from schemas.database.engine import open_engine
 
     engine = open_engine(database_url)
-    upgrade(engine)
+    backup = effective(IngestorSettings, state.data, database=database_url).backup_before_upgrade
+    upgrade_after_backup(engine, state.data, CLOCK, backup=backup)
     add_org(engine, ORG, now=CLOCK.now)
     for part, principal in _principals(machine, ingestor, homeassistant).items():
         path = state.secret(part)

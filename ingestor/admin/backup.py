@@ -43,8 +43,12 @@ class Contents:
     size_bytes: int
 
 
-def back_up(engine: Engine, file: Path, *, tell: Told = lambda _table, _rows: None) -> Contents:
+def back_up(
+    engine: Engine, file: Path, *, revision: str | None = None, tell: Told = lambda _table, _rows: None
+) -> Contents:
     """Write a snapshot of the database to a new file that only its owner can read.
+
+    `revision`: that of the tables, if it is an older one than this version's.
 
     Raises UserError if the file exists or cannot be written.
     """
@@ -53,7 +57,7 @@ def back_up(engine: Engine, file: Path, *, tell: Told = lambda _table, _rows: No
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.execute(text("VACUUM INTO :file"), {"file": str(written)})
         else:
-            _fetch(engine, written, tell)
+            _fetch(engine, written, revision, tell)
         return look_into(written)
 
 
@@ -112,13 +116,20 @@ def _make_one_file(file: Path) -> None:
         connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
 
 
-def _fetch(source: Engine, file: Path, tell: Told) -> None:
-    """Copy a PostgreSQL database into a new SQLite file."""
+def _fetch(source: Engine, file: Path, revision: str | None, tell: Told) -> None:
+    """Copy a PostgreSQL database into a new SQLite file; one of an older revision into tables of that revision."""
     with _opened(file) as target:
-        upgrade(target)
+        found = metadata
+        if revision is None:
+            upgrade(target)
+        else:
+            with target.begin() as creating:
+                migrate(creating, revision)
+            found = MetaData()
+            found.reflect(target)
         reading = source.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with reading, target.begin() as writing:
-            _copy(reading, writing, tell)
+            _copy(found, reading, writing, tell)
     _make_one_file(file)
 
 
@@ -130,7 +141,7 @@ def _send(source: Engine, target: Engine, tell: Told) -> None:
             days = _days_of(reading)
             while partitions.make_day(writing, days):
                 pass
-            _copy(reading, writing, tell)
+            _copy(metadata, reading, writing, tell)
         for table in metadata.sorted_tables:
             if (column := table.autoincrement_column) is not None:
                 _go_on_counting(writing, table, column)
@@ -144,8 +155,8 @@ def _days_of(reading: Connection) -> list[int]:
     return [int(found) for found in reading.scalars(query)]
 
 
-def _copy(reading: Connection, writing: Connection, tell: Told) -> None:
-    for table in metadata.sorted_tables:
+def _copy(tables: MetaData, reading: Connection, writing: Connection, tell: Told) -> None:
+    for table in (each for each in tables.sorted_tables if each.name != "alembic_version"):
         statement = insert(_with_nulls(table))
         rows = reading.execution_options(yield_per=ROWS_AT_ONCE).execute(select(table)).mappings()
         for some in rows.partitions():

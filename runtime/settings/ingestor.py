@@ -23,6 +23,9 @@ class IngestorSettings(ClientSettings):
         "ingestor", description="Name of this ingestor; with several, each has its own name and secret"
     )
     database: DatabaseUrl = Field(description="SQLAlchemy URL of the fleet database")
+    backup_before_upgrade: bool = Field(
+        True, description="Back the database up into the state directory before it is migrated to another version"
+    )
     batch_max: Annotated[int, Field(ge=1, le=100_000)] = Field(
         2000, description="Maximum number of messages per transaction"
     )

@@ -86,13 +86,21 @@ def _migrate_all(engine: Engine) -> None:
         raise
 
 
-def migrate(connection: Connection) -> None:
+def present_revision(engine: Engine) -> str | None:
+    """Return the revision of the tables, None if there are none. Raises DatabaseError."""
+    try:
+        return _revision(engine)
+    except DBAPIError as error:
+        raise DatabaseError(f"cannot open {_shown(engine)}: {_first_line(error)}") from None
+
+
+def migrate(connection: Connection, revision: str = "head") -> None:
     """Run the migrations in this connection's transaction. Raises the errors of Alembic and of the database."""
     from alembic import command
 
     configuration = _alembic_configuration()
     configuration.attributes["connection"] = connection
-    command.upgrade(configuration, "head")
+    command.upgrade(configuration, revision)
 
 
 def require_current(engine: Engine) -> None:
