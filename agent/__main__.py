@@ -29,6 +29,8 @@ from agent.outbox.outbox import Outbox
 from agent.relocation.move_record import followed, receiver_of, settle
 from agent.session_counter import SessionCounter
 from agent.transfer.file_fetcher import FileFetcher
+from agent.updates.trial import VersionTrial, become
+from agent.updates.update_record import read_update, settle_update
 from broker.client.mqtt import Mqtt
 from runtime.clock import Clock, SystemClock
 from runtime.errors import SettingsError, UserError
@@ -45,6 +47,7 @@ def run(settings: AgentSettings) -> int:
         settle(settings.data, settings.machine, SystemClock())
         settings = followed(settings)
         settings.secret()  # first: without one, no outbox is created
+        settle_update(settings.data)
         running = build(settings, outbox := open_outbox(settings))
     except UserError as error:
         sys.stderr.write(f"{error}\n")
@@ -58,6 +61,18 @@ def run(settings: AgentSettings) -> int:
     running.stop()
     record.update(connected=False, acknowledged_seq=outbox.acknowledged_seq)
     if running.restarting and not stop.received:
+        return _start_again(settings, stop)
+    return 0
+
+
+def _start_again(settings: AgentSettings, stop: StopSignal) -> int:
+    """Become a new process: of this version, or of the one that an update has built, if it proves itself."""
+    update = read_update(settings.data)
+    if update is not None and update.state == "trying" and not update.is_mine:
+        trial = VersionTrial(settings.data, update, stopping=lambda: stop.received)
+        if trial.run():
+            become(trial.command)
+    if not stop.received:
         re_exec()
     return 0
 

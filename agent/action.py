@@ -117,6 +117,7 @@ class MachineState:
 
     `process` changes with each start of the agent and `boot` with each boot of the machine. `configured_at` and
     `reverted_at` are the times of issue of the last configuration that was proved, and of the last that was reverted.
+    `data` is the state directory.
     """
 
     process: str
@@ -124,6 +125,7 @@ class MachineState:
     now: int
     configured_at: int
     reverted_at: int
+    data: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from runtime.errors import UserError
 
 NAME = "dashfleet-agent"
 USER = "dashfleet"
+CURRENT = "current"
+"""Link, in the directory of an installation, to the environment that the service runs."""
 _SECONDS = 90
 
 

@@ -115,6 +115,11 @@ def re_exec() -> NoReturn:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command line
 
 
+def own_environment() -> dict[str, str]:
+    """Return the environment for another process of a part, which reads its settings itself."""
+    return {name: value for name, value in os.environ.items() if name not in (_INHERITED, SUPERVISED)}
+
+
 def inherited_settings(kind: type[S]) -> S:
     """Return the settings passed on by `exec_module`, with the password from the environment if it is set there."""
     values = json.loads(os.environ.get(_INHERITED, "{}"))

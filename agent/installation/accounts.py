@@ -83,6 +83,28 @@ def give(path: Path) -> None:
             os.chown(each, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
+def share(directory: Path, *, group: bool) -> None:
+    """Let the user add entries to a directory of root's, or not; entries of root's stay out of its reach (sticky).
+
+    Raises OSError.
+    """
+    if sys.platform == "win32":
+        return
+    wanted = (0o1775, pwd.getpwnam(user_name()).pw_gid) if group else (0o755, 0)
+    status = directory.stat()
+    if (status.st_mode & 0o7777, status.st_gid) != wanted:
+        os.chown(directory, 0, wanted[1])
+        directory.chmod(wanted[0])
+
+
+def give_link(link: Path) -> None:
+    """Make a link the user's, so that the user may replace it in a shared directory. Raises OSError."""
+    if sys.platform != "win32":
+        user = pwd.getpwnam(user_name())
+        if link.lstat().st_uid != user.pw_uid:
+            os.chown(link, user.pw_uid, user.pw_gid, follow_symlinks=False)
+
+
 def require_usable(python: Path, data: Path) -> None:
     """Raise UserError if the user cannot run this Python, as when it is in the home directory of another."""
     try:

@@ -6,7 +6,8 @@
 Standard library only: this runs before anything is installed, and for updates.
 
 Invariants:
-- An environment is used only if it is complete and its Python starts; an incomplete one is built anew.
+- An environment is used only if it is complete, its Python starts, and it belongs to this user or to root; any other is
+  built anew.
 - Building needs no pip of the system (PEP 668): that of Python's ensurepip is used, or the one of the bundle.
 - Dependencies are installed with their hashes, from the bundle if it has them, else from the package index.
 """
@@ -24,13 +25,13 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from agent.service import CURRENT
 from runtime import files
 from runtime.bundle.manifest import BundleFile, Manifest
 from runtime.bundle.python_pip import find_included_pip
 from runtime.errors import UserError
 
 ENVIRONMENTS = "environments"
-CURRENT = "current"
 _COMPLETE = ".complete"
 _PIP_SECONDS = 900
 _START_SECONDS = 60
@@ -44,7 +45,7 @@ def program(environment: Path, name: str = "dashfleet") -> Path:
 
 def is_complete(environment: Path) -> bool:
     """Return True if an environment was built to its end and its Python still starts."""
-    if not (environment / _COMPLETE).is_file():
+    if not (environment / _COMPLETE).is_file() or not _is_trusted(environment):
         return False
     argv = [str(program(environment, "python")), "-I", "-c", "import dashfleet, psutil, nacl"]
     try:
@@ -104,6 +105,11 @@ def cannot_write(place: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"there is no space left on the disk of {place}: the agent needs about 100 MB"
     return f"cannot write in {place}: {error.strerror or error}"
+
+
+def _is_trusted(environment: Path) -> bool:
+    """Return True if no other user than root could have made it: root runs what is in it, too."""
+    return os.name == "nt" or environment.stat().st_uid in (0, os.geteuid())
 
 
 def _install(environment: Path, manifest: Manifest, directory: Path) -> None:

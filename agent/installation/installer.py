@@ -22,7 +22,7 @@ from agent.installation import accounts, environment
 from agent.installation.record import COMMAND, InstallationRecord, read_record
 from agent.installation.source import BundleSource
 from agent.outbox.memory_file import memory_directory
-from agent.service import Service
+from agent.service import CURRENT, Service
 from runtime import files
 from runtime.bundle.fingerprint import fingerprint
 from runtime.errors import UserError
@@ -34,7 +34,10 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class InstallOptions:
-    """Options of an installation. `ca_sha256`: fingerprint of the broker's CA certificate, in hexadecimal digits."""
+    """Options of an installation. `ca_sha256`: fingerprint of the broker's CA certificate, in hexadecimal digits.
+
+    `updates`: whether signed orders may update the agent.
+    """
 
     prefix: Path
     data: Path
@@ -44,6 +47,7 @@ class InstallOptions:
     ca_file: Path | None = None
     ca_sha256: str = ""
     insecure: bool = False
+    updates: bool = True
 
 
 class Installer:
@@ -163,14 +167,32 @@ class Installer:
         if before != here:
             environment.switch(prefix, here)
             self._changed = True
-            restore = partial(environment.switch, prefix, before) if before else (prefix / environment.CURRENT).unlink
+            restore = partial(environment.switch, prefix, before) if before else (prefix / CURRENT).unlink
             self._undo.callback(restore)
-        program = environment.program(prefix / environment.CURRENT)
-        if os.name != "nt" and not (COMMAND.exists() or COMMAND.is_symlink()) and COMMAND.parent.is_dir():
-            COMMAND.symlink_to(program)
+        self._permit_updates(prefix)
+        self._provide_command(here)
+        return environment.program(prefix / CURRENT)
+
+    def _permit_updates(self, prefix: Path) -> None:
+        """Let the agent's user add environments and choose the one that runs, if updates are allowed."""
+        for directory in (prefix, prefix / environment.ENVIRONMENTS):
+            accounts.share(directory, group=self._options.updates)
+        if self._options.updates:
+            accounts.give_link(prefix / CURRENT)
+
+    def _provide_command(self, here: Path) -> None:
+        """Link the command to this environment, not to the current one: root runs nothing that the user can change."""
+        program = environment.program(here)
+        own = str(COMMAND) in self._record.created
+        if os.name == "nt" or not COMMAND.parent.is_dir() or (COMMAND.exists() and not own):
+            return
+        if COMMAND.is_symlink() and COMMAND.readlink() == program:
+            return
+        COMMAND.unlink(missing_ok=True)
+        COMMAND.symlink_to(program)
+        if not own:
             self._undo.callback(COMMAND.unlink, missing_ok=True)
             self._record.created.append(str(COMMAND))
-        return program
 
     def _provide_service(self, program: Path) -> None:
         if self._service is None:

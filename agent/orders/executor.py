@@ -280,6 +280,7 @@ class Executor:
             now=self._clock.now(),
             configured_at=self.configuration.proved_at,
             reverted_at=self.configuration.reverted_at,
+            data=self._settings.data,
         )
         for id_, started in list(self._started.items()):
             resolve = self._actions[started.order.action].resolve

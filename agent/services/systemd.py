@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from agent.service import NAME, Service, require, run
+from agent.service import CURRENT, NAME, Service, require, run
 
 UNIT = Path("/etc/systemd/system", f"{NAME}.service")
 _RUNNING = Path("/run/systemd/system")
@@ -16,7 +16,10 @@ _TEMPLATE = Path(__file__).with_name("dashfleet-agent.service")
 
 def unit(program: Path, data: Path) -> str:
     """Return the unit."""
-    return _TEMPLATE.read_text().replace("@PROGRAM@", str(program)).replace("@DATA@", str(data))
+    place = program.parents[1]
+    writable = [str(data), *([str(place.parent)] if place.name == CURRENT else [])]  # for updates
+    filled = _TEMPLATE.read_text().replace("ReadWritePaths=@DATA@", f"ReadWritePaths={' '.join(writable)}")
+    return filled.replace("@PROGRAM@", str(program)).replace("@DATA@", str(data))
 
 
 class Systemd(Service):

@@ -40,6 +40,7 @@ def install(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Allow downloads and the token without TLS, on a private network.")
     ] = False,
+    updates: Annotated[bool, typer.Option("--updates/--no-updates", help="Let signed orders update the agent.")] = True,
 ) -> None:
     """Install the agent as a service of this machine, which starts with the system.
 
@@ -57,7 +58,7 @@ def install(
     if place:
         BundleSource(place, insecure=insecure)
     prefix, data, place = (prefix or PREFIX).absolute(), (data or DATA).absolute(), place.rstrip("/")
-    options = InstallOptions(prefix, data, server or "", machine or "", place, ca_file, ca_sha256, insecure)
+    options = InstallOptions(prefix, data, server or "", machine or "", place, ca_file, ca_sha256, insecure, updates)
     installer = Installer(options, find_service(), token=lambda: str(read_token(token_file)), say=typer.echo)
     if not installer.run():
         raise typer.Exit(NOT_CONNECTED)

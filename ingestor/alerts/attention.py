@@ -35,7 +35,7 @@ RELOAD_SECONDS: Final = 5
 RELOAD_PAUSE_SECONDS: Final = 0.25
 """Shortest time between two reads of the database."""
 
-RESTART_ACTIONS: Final = ("restart", "reboot")
+RESTART_ACTIONS: Final = ("restart", "reboot", "update")
 RESTART_SECONDS: Final = 900
 """Longest time for which a restart or reboot silences its machine, after the delay that its order may have."""
 

@@ -12,8 +12,8 @@ from runtime.settings.probe import PROBES_MAX, Probe, check_patterns, require_di
 from schemas.actions.named_commands import CommandLine
 from schemas.contract.messages import Labels, MetricName
 
-ALLOWED_ACTIONS = ("ping", "refresh", "top", "message", "restart", "configure")
-"""Actions allowed by default: those that cannot harm the machine."""
+ALLOWED_ACTIONS = ("ping", "refresh", "top", "message", "restart", "configure", "update")
+"""Actions allowed by default: those that cannot harm the machine, and `update`, which an installation must permit."""
 
 CONTAINER_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 

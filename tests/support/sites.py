@@ -14,6 +14,7 @@ from broker.access.principals import TableDirectory
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Transport
 from ingestor.admin.access import add_org, add_principal
+from ingestor.files.file_server import FileServer
 from ingestor.ingestor import Ingestor
 from ingestor.intake.rate_limits import RateLimits
 from ingestor.run import PRINCIPAL
@@ -38,6 +39,7 @@ class Site:
         refresh_seconds: float = 1.0,
         limits: RateLimits | None = None,
         broker: RunningMosquitto | RunningNats | None = None,
+        files: FileServer | None = None,
     ) -> None:
         self.engine = engine
         self._secret = new_secret()
@@ -57,6 +59,7 @@ class Site:
             ack_seconds=0.1,
             clock=SystemClock(),
             limits=limits,
+            files=files,
         )
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -100,9 +103,10 @@ def site(
     refresh_seconds: float = 1.0,
     limits: RateLimits | None = None,
     broker: RunningMosquitto | RunningNats | None = None,
+    files: FileServer | None = None,
 ) -> Iterator[Site]:
     """A server side that ends with the test."""
-    running = Site(engine, *orgs, refresh_seconds=refresh_seconds, limits=limits, broker=broker)
+    running = Site(engine, *orgs, refresh_seconds=refresh_seconds, limits=limits, broker=broker, files=files)
     try:
         yield running
     finally:

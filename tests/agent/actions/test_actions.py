@@ -23,7 +23,20 @@ from runtime.settings.agent import ALLOWED_ACTIONS, AgentSettings
 from runtime.version import VERSION
 from schemas.contract.messages import ActionDescription
 
-SHIPPED = {"configure", "container", "message", "move", "ping", "reboot", "refresh", "restart", "run", "service", "top"}
+SHIPPED = {
+    "configure",
+    "container",
+    "message",
+    "move",
+    "ping",
+    "reboot",
+    "refresh",
+    "restart",
+    "run",
+    "service",
+    "top",
+    "update",
+}
 
 
 def test_a_ping_comes_back_with_when_it_was_ordered_heard_and_answered(tmp_path: Path, clock: Clock) -> None:
@@ -52,7 +65,7 @@ def test_a_refresh_publishes_a_sample_at_once(tmp_path: Path, clock: Clock) -> N
 
 
 def test_by_default_only_what_cannot_harm_is_allowed(tmp_path: Path, clock: Clock) -> None:
-    assert set(ALLOWED_ACTIONS) == {"ping", "refresh", "top", "message", "restart", "configure"}
+    assert set(ALLOWED_ACTIONS) == {"ping", "refresh", "top", "message", "restart", "configure", "update"}
     assert AgentSettings(data=tmp_path, machine="attic").allowed_actions == list(ALLOWED_ACTIONS)
     machine = AgentUnderTest(tmp_path, clock, allowed_actions=list(ALLOWED_ACTIONS))
 

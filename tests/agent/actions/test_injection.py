@@ -39,6 +39,8 @@ COVERED = {
     ("service", "name"),
     ("service", "operation"),
     ("move", "destination"),
+    ("update", "version"),
+    ("update", "sha256"),
 }
 """Every argument that carries text; what an action adds must be tried here, too."""
 
@@ -134,6 +136,16 @@ def test_a_message_is_shown_as_it_was_written(place: Place, text: str) -> None:
         assert [option.partition("=")[0] for option in argv[3:]] == ["--title", "--text"]
         assert {unescaped(argv[4].partition("=")[2]), argv[3].partition("=")[2]} <= {text, "Title"}
     place.assert_untouched("notify-send", "zenity")
+
+
+@texts
+def test_nothing_but_a_version_and_a_hash_orders_an_update(
+    place: Place, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.actions.update.find_layout", lambda: None)  # so that only the arguments decide
+    for arguments in ({"version": text, "sha256": "0" * 64}, {"version": "9.9", "sha256": text}):
+        assert place.order("update", arguments) == "rejected"
+    place.assert_untouched()
 
 
 @texts
