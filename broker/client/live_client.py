@@ -72,23 +72,22 @@ class _Look:
 
 
 class LiveClient:
-    """The looks of one principal. `base`: the other subscriptions of its transport. Thread-safe."""
+    """The looks of one principal. `base`: the other subscriptions of its transport. Thread-safe.
+
+    It subscribes only while somebody looks, so that a broker that does not grant this loses the principal nothing else.
+    """
 
     def __init__(self, principal: Principal, *, clock: Clock, base: Sequence[tuple[str, int]] = ()) -> None:
         self.unreadable = 0
         """Number of live readings that were invalid."""
         self._level = principal.level
+        levels = {"org": principal.org} if principal.org else {}
+        self._answers = (topics.LIVE_ANSWER.filter(**levels, principal=principal.level), topics.LIVE_ANSWER.qos)
         self._clock = clock
         self._base = list(base)
         self._looks: dict[Key, _Look] = {}
         self._subscribed: frozenset[Key] = frozenset()
         self._lock = threading.Lock()
-
-    @staticmethod
-    def answers(principal: Principal) -> tuple[str, int]:
-        """Return the subscription to the answers; of all organisations for a process of the server."""
-        levels = {"org": principal.org} if principal.org else {}
-        return topics.LIVE_ANSWER.filter(**levels, principal=principal.level), topics.LIVE_ANSWER.qos
 
     def look(self, org: str, machine: str) -> LiveView:
         """Look at a machine for LOOK_SECONDS from now; return what is known at this moment."""
@@ -115,7 +114,7 @@ class LiveClient:
         if keys != self._subscribed:
             self._subscribed = keys
             live = [(topics.LIVE.at(org=org, machine=machine), topics.LIVE.qos) for org, machine in sorted(keys)]
-            transport.subscribe([*self._base, *live])
+            transport.subscribe([*self._base, *([self._answers, *live] if live else [])])
         for org, machine in due:
             request = LiveRequest(machine=machine).encode()
             topic = topics.LIVE_REQUEST.at(org=org, principal=self._level)

@@ -146,11 +146,15 @@ class RequestClient:
         *,
         clock: Clock,
         retry_seconds: float = RETRY_SECONDS,
+        other: Callable[[Message], None] = lambda _: None,
     ) -> None:
+        """`other`: called with each message that is no update, of subscriptions that the caller has added."""
         self._transport = transport
         self._level = principal.level
         self._clock = clock
         self._retry_seconds = retry_seconds
+        self._other = other
+        self._filters = frozenset(filter_ for filter_, _ in self.subscriptions(principal))
         self._pending: dict[str, _Pending] = {}
         self.refused = ""
         """Why the broker rejects this principal or its subscription; empty if it does not."""
@@ -200,13 +204,15 @@ class RequestClient:
 
     def _handle_connected(self, event: Connected) -> None:
         self.trouble = ""
-        self.refused = f"the broker rejected the subscription to {', '.join(event.refused)}" if event.refused else ""
+        refused = [filter_ for filter_ in event.refused if filter_ in self._filters]
+        self.refused = f"the broker rejected the subscription to {', '.join(refused)}" if refused else ""
         for pending in self._pending.values():
             pending.due = self._clock.monotonic()
 
     def _read(self, message: Message) -> list[Update]:
         address = topics.parse(message.topic)
         if address is None or address.topic is not topics.UPDATE:
+            self._other(message)
             return []
         try:
             update = Update.decode(message.payload)

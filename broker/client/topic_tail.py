@@ -48,7 +48,7 @@ def watch(settings: WatchSettings, *, show: Callable[[Event], None], live: Seque
     stop = StopSignal()
     reader = Principal(Role.READER, settings.org, READER_NAME)
     followed = [(topic.filter(org=settings.org), topic.qos) for topic in _FOLLOWED]
-    base = [LiveClient.answers(reader)] if live else followed
+    base = [] if live else followed
     looks = Looks(LiveClient(reader, clock=SystemClock(), base=base), settings.org, live)
     transport = Mqtt(
         settings.address,

@@ -35,6 +35,7 @@ PASSKEY_SCRIPT: Final = "/sign-in/passkey.js"
 ACCOUNT: Final = "/account"
 SIGN_OUT: Final = "/sign-out"
 WHO_AM_I: Final = "/whoami"
+LIVE: Final = "/live"
 READY: Final = "/readyz"
 API: Final = "/api/v1"
 API_EVENTS: Final = f"{API}/events"
@@ -206,8 +207,8 @@ def _is_closed(path: str) -> bool:
 
 
 def _is_use(connection: HTTPConnection) -> bool:
-    """The watcher polls every few seconds; it adds `active` only after the user touched the page."""
-    return connection.url.path != WHO_AM_I or "active" in connection.query_params
+    """The watcher and live readings poll; the watcher adds `active` only after the user touched the page."""
+    return connection.url.path not in (WHO_AM_I, LIVE) or "active" in connection.query_params
 
 
 def _identified(scope: Scope, session: SignInSession | None) -> Scope:

@@ -14,6 +14,7 @@ from dashboard.events.event import Event
 from dashboard.facts import section
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
+from dashboard.live import live_place
 from dashboard.machine import charts as machine_charts
 from dashboard.machine import details, event_list, facts, gauges, history, period_row, problems
 from dashboard.page import dialog_steps, last_good, refresh, system_status
@@ -82,7 +83,9 @@ def _now(context: PageContext, name: str) -> None:
         _title(context, row)
         pending_changes.draw(context)
         st.html(markup.note(facts.subtitle(row, context.now())) + markup.tags(text.labels(row.labels)))
-        _gauges(context, row)
+        live_place.draw(str(row.name))
+        with st.container(key="machine_gauges"):
+            _gauges(context, row)
         problems.draw(context, name)
         opened = event_list.draw(context, name)
         if opened is not None:

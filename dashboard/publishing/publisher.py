@@ -1,4 +1,4 @@
-"""Publishing of signed requests, over one connection that one thread keeps for all pages.
+"""Publishing of signed requests, and live readings, over one connection that one thread keeps for all pages.
 
 Invariants:
 - A page hands a request over and continues; it reads the outcome from the database.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from broker.client import request_client as requests
+from broker.client.live_client import LiveClient, LiveView
 from broker.client.mqtt import Mqtt
 from broker.client.request_client import DASHBOARD, RequestClient
 from broker.client.sockets import ClientContext
@@ -81,7 +82,10 @@ class Publisher:
         self, transport: Transport | None, clock: Clock, *, keys: Path | None, tls: ClientContext | None = None
     ) -> None:
         self._transport = transport
-        self._client = None if transport is None else RequestClient(transport, DASHBOARD, clock=clock)
+        self._live = LiveClient(DASHBOARD, clock=clock, base=RequestClient.subscriptions(DASHBOARD))
+        self._client: RequestClient | None = None
+        if transport is not None:
+            self._client = RequestClient(transport, DASHBOARD, clock=clock, other=self._live.handle)
         self._clock = clock
         self._keys = keys
         self._tls = tls
@@ -132,6 +136,10 @@ class Publisher:
         if self._client.connected:
             return ""
         return _(_NO_BROKER, why=self._client.trouble) if self._client.trouble else _(_CONNECTING)
+
+    def look(self, org: str, machine: str) -> LiveView:
+        """Look at a machine's live readings for some seconds; see `LiveClient`."""
+        return self._live.look(org, machine)
 
     def key(self, org: str) -> str:
         """Return the id of the key that signs for an organisation. Raises NotAllowedError."""
@@ -218,6 +226,7 @@ class Publisher:
             while not self._queue.empty():
                 org, request, until = self._queue.get()
                 client.send(org, request, until=until)
+            self._live.step(transport)
             client.step(_STEP_SECONDS)
             if client.trouble != trouble:
                 trouble = client.trouble

@@ -41,6 +41,7 @@ from dashboard.enrolment.bundle_files import BundleFiles
 from dashboard.export.downloads import Downloads
 from dashboard.fleet.tile_details import TileDetails
 from dashboard.i18n.language import _
+from dashboard.live.live_route import LiveRoute
 from dashboard.page.install_command import BrokerAddress
 from dashboard.page.page import discover
 from dashboard.page.services import REGISTERED, SECRETS, Services
@@ -115,6 +116,7 @@ def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable
             *component.routes(),
             *downloads.routes(),
             *tiles.routes(),
+            *LiveRoute(shared.engine, shared.publisher, clock).routes(),
             *_for_programs(application.Gate(api)),
             *BundleFiles(settings.bundle or settings.data / "bundle", settings.ca_file, clock).routes(),
             *moved_pages.routes(),

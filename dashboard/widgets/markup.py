@@ -7,7 +7,7 @@ Invariants:
 import html
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from dashboard.i18n.text import Word, readable
 
@@ -81,6 +81,21 @@ def gauges(pieces: Iterable[str], *, small: bool = False, aged: bool = False) ->
     """Return gauges side by side, as many as fit. `aged`: their values are not current."""
     kinds = f"{' df-small' if small else ''}{' df-aged' if aged else ''}"
     return f'<div class="df-gauges{kinds}">{"".join(pieces)}</div>'
+
+
+def line(label: str, paths: Iterable[Sequence[tuple[float, float]]]) -> str:
+    """Return a line with its label, drawn through points of a square of 100, each path by itself."""
+    drawn = " ".join("M" + " L".join(f"{x:g},{y:g}" for x, y in path) for path in paths if path)
+    return (
+        f'<figure class="df-trend"><figcaption class="df-label">{escape(label)}</figcaption>'
+        f'<svg class="df-line" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
+        f'<path d="{escape(drawn)}"/></svg></figure>'
+    )
+
+
+def lines_beside(pieces: Iterable[str]) -> str:
+    """Return lines side by side, as many as fit."""
+    return f'<div class="df-trends">{"".join(pieces)}</div>'
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

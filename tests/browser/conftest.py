@@ -21,6 +21,7 @@ from playwright.sync_api import (
 from seeding import ACTIONS, INFO, SERIES_METRICS, Fleet
 from visiting import PASSWORD, Scheme, Size, Visitors
 
+from broker.access.policy import Principal, Role
 from broker.client.request_client import DASHBOARD
 from dashboard.auth.auth_database import open_auth_database
 from dashboard.auth.users import add_user
@@ -28,6 +29,9 @@ from runtime.settings.secret_files import write_secret
 from runtime.urls import sqlite_url
 from schemas.contract.signing import new_key
 from schemas.database.engine import open_engine, upgrade
+
+TICKER = Principal(Role.MACHINE, "lively", "ticker")
+"""A machine that a test speaks for."""
 
 
 def now() -> int:
@@ -108,6 +112,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_user(accounts, "alone", PASSWORD, "admin", "empty")
     add_user(accounts, "olga", PASSWORD, "operator", "home")
     add_user(accounts, "vera", PASSWORD, "viewer", "home")
+    add_user(accounts, "lara", PASSWORD, "viewer", "lively")
     accounts.dispose()
     write_secret(directory / "secrets" / "dashboard", SECRET)
     write_secret(directory / "secrets" / "signing" / "home", new_key())
@@ -124,7 +129,7 @@ def fleet(directory: Path) -> Iterator[Fleet]:
 @pytest.fixture(scope="session")
 def broker() -> Iterator[RunningBroker]:
     """A dashboard that starts before the browser: after Playwright's event loop no other one can run in this thread."""
-    with embedded_broker({DASHBOARD: SECRET, INGESTOR: SECRET}) as broker:
+    with embedded_broker({DASHBOARD: SECRET, INGESTOR: SECRET, TICKER: SECRET}) as broker:
         yield broker
 
 

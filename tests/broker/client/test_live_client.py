@@ -14,6 +14,7 @@ from schemas.contract.messages import Vitals
 
 READER = Principal(Role.READER, "home", "grafana")
 LIVE = topics.LIVE.at(org="home", machine="attic")
+BASE = (topics.ORG_CONFIG.at(org="home"), 1)
 ANSWER = topics.LIVE_ANSWER.at(org="home", principal="grafana")
 READING = Live(session=1, at=1, vitals=Vitals(cpu_percent=5.0)).encode()
 
@@ -23,7 +24,7 @@ class Viewer:
 
     def __init__(self, clock: Clock) -> None:
         self.clock, self.broker = clock, MemoryBroker()
-        base = [LiveClient.answers(READER)]
+        base = [BASE]
         self.client = LiveClient(READER, clock=clock, base=base)
         self.transport = self._join("home._grafana", base)
         self.ingestor = self._join("_ingestor", [(topics.LIVE_REQUEST.filter(), 0)])
@@ -56,7 +57,7 @@ def test_nothing_is_requested_or_subscribed_to_while_nobody_looks(viewer: Viewer
     for _ in range(100):
         viewer.step(1.0)
     assert viewer.requests() == 0
-    assert viewer.transport._subscriptions == [LiveClient.answers(READER)]
+    assert viewer.transport._subscriptions == [BASE]
 
 
 def test_fifty_looks_at_a_machine_are_one_request_every_three_seconds(viewer: Viewer) -> None:
@@ -89,7 +90,7 @@ def test_readings_are_forgotten_and_requests_end_when_nobody_looks_any_more(view
     viewer.requests()
     viewer.step(60.0)
     assert viewer.requests() == 0
-    assert viewer.transport._subscriptions == [LiveClient.answers(READER)]
+    assert viewer.transport._subscriptions == [BASE]
     assert viewer.client.look("home", "attic").readings == ()
 
 

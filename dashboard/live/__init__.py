@@ -1,0 +1,1 @@
+"""Live readings on the machine page: what it shows every second while somebody looks at it."""
