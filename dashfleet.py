@@ -46,6 +46,7 @@ GROUPS = {
     "notify": "cli.notify.command",
     "conform": "cli.contract.conform",
     "move": "cli.fleet.move",
+    "drill": "cli.drill.command",
 }
 """The groups of commands, and the module of each."""
 

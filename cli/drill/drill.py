@@ -1,0 +1,39 @@
+"""The contract of a drill: a fault with a name. A file below `cli/drill/drills/` with a `DRILL` adds one."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cli.drill import drills
+
+if TYPE_CHECKING:
+    from cli.drill.site import DrillSite
+
+
+def _wait(site: "DrillSite") -> None:
+    """Let the faults of the simulated machines happen."""
+    site.wait(3 * site.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """A fault. `title`: a sentence that says what happens. `strike`: makes it happen and ends it.
+
+    `faults`: those of the simulated machines, as `dashfleet simulate --fault` takes them.
+    """
+
+    name: str
+    title: str
+    strike: "Callable[[DrillSite], None]" = _wait
+    faults: tuple[str, ...] = ()
+
+
+def all_drills() -> Mapping[str, Drill]:
+    """Return every drill by its name."""
+    modules = (
+        importlib.import_module(f"{drills.__name__}.{each.name}") for each in pkgutil.iter_modules(drills.__path__)
+    )
+    found: list[Drill] = [module.DRILL for module in modules]
+    return {drill.name: drill for drill in sorted(found, key=lambda drill: drill.name)}

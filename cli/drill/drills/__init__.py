@@ -1,0 +1,1 @@
+"""The drills, a file each: `DRILL` says what it does."""
