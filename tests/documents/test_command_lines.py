@@ -79,6 +79,8 @@ NOT_RUN: Final = {
     "dashfleet simulate --machines 100 --duration 10m --fault loss=10 --fault cuts=6": "runs for ten minutes",
     "dashfleet simulate --machines 1000 --server mqtts://fleet.example.org --database "
     "postgresql+psycopg://fleet@db/fleet": "needs a server; tests/end_to_end/test_simulate.py has one",
+    "dashfleet drill run broker-killed disk-full": "takes minutes; tests/cli/drill runs it with DASHFLEET_FAULTS=whole",
+    "dashfleet drill run all --json": "takes minutes; tests/cli/drill runs it with DASHFLEET_FAULTS=whole",
     "dashfleet org remove simulation": "no simulation ran before it",
     "dashfleet move export --all > machines.json": "no machine here has a credential; tests/cli/fleet/test_move.py",
     "dashfleet move import machines.json > destination.json": "needs that file; tests/cli/fleet/test_move.py",
