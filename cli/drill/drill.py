@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cli.drill import drills
-
 if TYPE_CHECKING:
     from cli.drill.site import DrillSite
 
@@ -32,8 +30,9 @@ class Drill:
 
 def all_drills() -> Mapping[str, Drill]:
     """Return every drill by its name."""
-    modules = (
-        importlib.import_module(f"{drills.__name__}.{each.name}") for each in pkgutil.iter_modules(drills.__path__)
-    )
-    found: list[Drill] = [module.DRILL for module in modules]
+    package = importlib.import_module(f"{__package__}.drills")
+    found: list[Drill] = [
+        importlib.import_module(f"{package.__name__}.{each.name}").DRILL
+        for each in pkgutil.iter_modules(package.__path__)
+    ]
     return {drill.name: drill for drill in sorted(found, key=lambda drill: drill.name)}

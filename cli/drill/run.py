@@ -1,4 +1,4 @@
-"""One run of a drill: an installation that works, the fault, the return, and the account of every sample.
+"""A run of a drill: an installation that works, the fault, the return, and the account of every sample.
 
 Invariants:
 - A sample counts as kept only if it is in the database; the machines' own account says what there was to keep.
