@@ -79,7 +79,7 @@ def broker(settings: "BrokerSettings") -> None:
 
     def announce() -> None:
         release_memory()
-        notify_ready(settings.url)
+        notify_ready(settings.urls)
 
     principals = _open_principals(settings)
     watch_supervisor()
@@ -94,7 +94,7 @@ def mosquitto(settings: "MosquittoSettings") -> None:
     from runtime.process import StopSignal, notify_ready
 
     mosquitto, stop = Mosquitto(settings, _open_principals(settings)), StopSignal()
-    run(mosquitto, lambda: notify_ready(settings.url), stopping=lambda: stop.received)
+    run(mosquitto, lambda: notify_ready(settings.urls), stopping=lambda: stop.received)
 
 
 @part_command("broker.NatsSettings", **_BROKER, **_CLUSTER)

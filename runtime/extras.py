@@ -6,7 +6,17 @@ from runtime.errors import UserError
 
 MODULES = {
     "agent": ("psutil",),
-    "server": ("nacl", "cryptography", "prometheus_client", "amqtt", "sqlalchemy", "alembic", "filelock", "bcrypt"),
+    "server": (
+        "nacl",
+        "cryptography",
+        "prometheus_client",
+        "amqtt",
+        "sqlalchemy",
+        "alembic",
+        "filelock",
+        "bcrypt",
+        "websockets",
+    ),
     "postgresql": ("psycopg",),
     "dashboard": (
         "streamlit",

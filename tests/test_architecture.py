@@ -26,6 +26,7 @@ ONLY_IN = {
         f"broker/client/{name}.py" for name in ("mqtt", "fast_client", "subscriber", "sockets", "disconnect_reasons")
     },
     "amqtt": {"broker"},
+    "websockets": {"broker/embedded/websocket.py"},
     "psutil": {"agent"},
     "streamlit": {"dashboard"},
     "sqlalchemy": {

@@ -34,12 +34,14 @@ from broker.access.credentials import hash_secret, new_secret
 from broker.access.policy import Principal, Role, Verb
 from broker.access.principals import CredentialEntry, Directory
 from broker.client.transport import Message
+from broker.embedded.byte_stream import ByteReader, ByteWriter
 from broker.embedded.codec import ConnectRefused, Packet, is_filter
 from broker.embedded.connection import SUBSCRIPTION_REFUSED, Admission, Connection, ConnectionLimits, Credential
 from broker.embedded.listener import Listener
 from broker.embedded.retained import RetainedMessages
 from broker.embedded.send_queue import SendQueue
 from broker.embedded.subscriptions import SubscriptionTree
+from broker.embedded.websocket import open_websocket
 from runtime.rate_limited_log import RateLimitedLog
 from runtime.settings.broker import BrokerSettings
 from schemas.contract import topics
@@ -94,7 +96,7 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
         self,
         settings: BrokerSettings,
         directory: Directory,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         allowed: Allowed,
         limits: ConnectionLimits,
         retained: RetainedMessages,
@@ -106,7 +108,7 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
         self.counters: Counter[str] = Counter()
         self._settings = settings
         self._directory = directory
-        self._listener = listener
+        self._listeners = listeners
         self._allowed = allowed
         self._limits = limits
         self._tls = tls
@@ -154,9 +156,13 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
         await self.shutdown()
 
     async def _create_server_instance(self, *_: object) -> Listener:
-        """Serve on the socket that `EmbeddedBroker` opened, which reports a taken port with a better message."""
+        """Serve on the sockets that `EmbeddedBroker` opened, which reports a taken port with a better message.
+
+        The second one, if any, is for WebSockets.
+        """
+        plain, *websockets = self._listeners
         self._serving = Listener(
-            self._listener,
+            {plain: None, **dict.fromkeys(websockets, self._open_websocket)},
             self._serve,
             most=self._settings.max_connections,
             too_many=partial(self.count, "too_many_connections"),
@@ -165,13 +171,25 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
         )
         return self._serving
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _open_websocket(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> tuple[ByteReader, ByteWriter] | None:
+        """Answer the handshake of a WebSocket."""
+        settings = self._settings
+        opened = await open_websocket(
+            reader, writer, origins=settings.websocket_origins, max_packet_bytes=settings.max_packet_bytes
+        )
+        if opened is None:
+            self.count("websockets_refused")
+        return opened
+
+    async def _serve(self, reader: ByteReader, writer: ByteWriter) -> None:
         """Serve one client, in place of amqtt's session handling."""
         if self._stopping:
             writer.transport.abort()
             return
         with suppress(OSError):  # this client is gone again already
-            _prepare(writer.get_extra_info("socket"))
+            _prepare(writer.transport.get_extra_info("socket"))
         connection = Connection(self, reader, writer)
         self._tasks[connection] = asyncio.current_task()
         try:

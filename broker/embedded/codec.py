@@ -8,7 +8,6 @@ Invariants:
 - Every malformed packet raises ProtocolViolation; nothing else is raised for what a client sent.
 """
 
-import asyncio
 from typing import Any
 
 from amqtt.adapters import BufferReader, StreamReaderAdapter
@@ -17,6 +16,8 @@ from amqtt.mqtt import packet_class
 from amqtt.mqtt.connack import UNACCEPTABLE_PROTOCOL_VERSION, ConnackPacket
 from amqtt.mqtt.connect import ConnectPacket, ConnectVariableHeader
 from amqtt.mqtt.packet import CONNECT, PUBLISH, PUBREL, SUBSCRIBE, UNSUBSCRIBE, MQTTFixedHeader
+
+from broker.embedded.byte_stream import ByteReader
 
 Packet = Any  # amqtt is not typed
 
@@ -43,7 +44,7 @@ class ConnectRefused(Exception):  # noqa: N818 - an answer, not an error
         self.connack: bytes = connack or ConnackPacket.build(0, code).to_bytes()
 
 
-async def read_packet(reader: asyncio.StreamReader, max_bytes: int, *, max_filters: int = 100) -> Packet:
+async def read_packet(reader: ByteReader, max_bytes: int, *, max_filters: int = 100) -> Packet:
     """Read the next packet after CONNECT.
 
     Raises ProtocolViolation, or EOFError when the client has closed the connection.
@@ -58,7 +59,7 @@ async def read_packet(reader: asyncio.StreamReader, max_bytes: int, *, max_filte
     return await _decode(header, body)
 
 
-async def read_connect(reader: asyncio.StreamReader, max_bytes: int) -> Packet:
+async def read_connect(reader: ByteReader, max_bytes: int) -> Packet:
     """Read the first packet, a CONNECT of MQTT 3.1.1.
 
     Raises ConnectRefused for another version of MQTT, ProtocolViolation and EOFError.
@@ -100,7 +101,7 @@ def is_filter(text: str) -> bool:
     )
 
 
-async def _read(reader: asyncio.StreamReader, max_bytes: int) -> tuple[MQTTFixedHeader, bytes]:
+async def _read(reader: ByteReader, max_bytes: int) -> tuple[MQTTFixedHeader, bytes]:
     try:
         header = await MQTTFixedHeader.from_stream(StreamReaderAdapter(reader))
     except MQTTError as error:

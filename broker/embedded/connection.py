@@ -28,6 +28,7 @@ from amqtt.mqtt.unsuback import UnsubackPacket
 
 from broker.access.policy import Principal
 from broker.client.transport import Message
+from broker.embedded.byte_stream import ByteReader, ByteWriter
 from broker.embedded.codec import ConnectRefused, Packet, ProtocolViolation, is_topic, read_connect, read_packet
 from broker.embedded.rate_budget import ClientRate, RateBudget
 from broker.embedded.send_queue import SendQueue
@@ -113,7 +114,7 @@ class Hub(Protocol):
 class Connection:
     """An accepted socket. `username` and `client_id` are empty until its CONNECT is accepted."""
 
-    def __init__(self, hub: Hub, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, hub: Hub, reader: ByteReader, writer: ByteWriter) -> None:
         self.username = ""
         self.client_id = ""
         self.credential: Credential | None = None

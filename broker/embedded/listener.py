@@ -1,4 +1,4 @@
-"""Accepting connections: from a listening socket to a reader and a writer, with the TLS handshake between.
+"""Accepting connections: from listening sockets to a reader and a writer, with the handshakes between.
 
 Invariants:
 - A handshake is part of a connection: it counts towards the limits, has a time limit, and ends with the listener.
@@ -12,9 +12,13 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+from broker.embedded.byte_stream import ByteReader, ByteWriter
+
+Serve = Callable[[ByteReader, ByteWriter], Awaitable[None]]
+Upgrade = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[tuple[ByteReader, ByteWriter] | None]]
+"""Handshake of a protocol below MQTT; returns None if it refused the client, and raises EOFError or OSError."""
 
 PENDING_SECONDS = 1.0
 _PAUSE_SECONDS = 1.0  # when no file descriptor is left, which passes
@@ -24,11 +28,14 @@ log = logging.getLogger(__name__)
 
 
 class Listener:
-    """Serves connections of a listening socket, at most `most` at once; calls `too_many` for each one rejected."""
+    """Serves connections of listening sockets, at most `most` at once; calls `too_many` for each one rejected.
+
+    `listening` maps each socket to the handshake after that of TLS; None for MQTT without one.
+    """
 
     def __init__(
         self,
-        listening: socket.socket,
+        listening: Mapping[socket.socket, Upgrade | None],
         serve: Serve,
         *,
         most: int,
@@ -36,7 +43,8 @@ class Listener:
         tls: ssl.SSLContext | None = None,
         handshake_seconds: float = _HANDSHAKE_SECONDS,
     ) -> None:
-        listening.setblocking(False)
+        for each in listening:
+            each.setblocking(False)
         self._listening = listening
         self._serve = serve
         self._most = most
@@ -49,18 +57,20 @@ class Listener:
         self._pending: dict[str, dict[asyncio.Task[None], float]] = {}
         """By address: the connections not admitted yet, oldest first, with the time of their start."""
         self._addresses: dict[asyncio.Task[None], str] = {}
-        self._accepting = self._loop.create_task(self._accept())
+        self._accepting = [self._loop.create_task(self._accept(each, upgrade)) for each, upgrade in listening.items()]
 
     def close(self) -> None:
         """Stop accepting and end the handshakes; admitted connections go on."""
-        self._accepting.cancel()
+        for accepting in self._accepting:
+            accepting.cancel()
         for handshake in self._handshakes:
             handshake.cancel()
-        self._listening.close()
+        for listening in self._listening:
+            listening.close()
 
     async def wait_closed(self) -> None:
         """Wait until nothing is accepted and no handshake goes on."""
-        await asyncio.gather(self._accepting, *self._handshakes, return_exceptions=True)
+        await asyncio.gather(*self._accepting, *self._handshakes, return_exceptions=True)
 
     def admitted(self, connection: "asyncio.Task[None]") -> None:
         """Remove a connection from the pending ones: its client has proved its credential."""
@@ -71,10 +81,10 @@ class Listener:
             if not pending:
                 del self._pending[address]
 
-    async def _accept(self) -> None:
+    async def _accept(self, listening: socket.socket, upgrade: Upgrade | None) -> None:
         while True:
             try:
-                accepted, address = await self._loop.sock_accept(self._listening)
+                accepted, address = await self._loop.sock_accept(listening)
             except ConnectionError:  # gone again already
                 continue
             except OSError as error:
@@ -85,10 +95,10 @@ class Listener:
                 self._too_many()
                 accepted.close()
                 continue
-            self._begin(accepted, str(address[0]))
+            self._begin(accepted, str(address[0]), upgrade)
 
-    def _begin(self, accepted: socket.socket, address: str) -> None:
-        connection = self._loop.create_task(self._open(accepted))
+    def _begin(self, accepted: socket.socket, address: str, upgrade: Upgrade | None) -> None:
+        connection = self._loop.create_task(self._open(accepted, upgrade))
         for tasks in (self._connections, self._handshakes):
             tasks.add(connection)
             connection.add_done_callback(tasks.discard)
@@ -114,7 +124,7 @@ class Listener:
         oldest.cancel()
         return True
 
-    async def _open(self, accepted: socket.socket) -> None:
+    async def _open(self, accepted: socket.socket, upgrade: Upgrade | None) -> None:
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         timeout = self._handshake_seconds if self._tls is not None else None
@@ -125,7 +135,28 @@ class Listener:
         except OSError as error:  # includes ssl.SSLError and a handshake that took too long
             log.debug("a connection could not be opened: %s", error)
             return
+        writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
+        streams = (reader, writer) if upgrade is None else await self._upgraded(upgrade, reader, writer)
         task = asyncio.current_task()
         if task is not None:
             self._handshakes.discard(task)
-        await self._serve(reader, asyncio.StreamWriter(transport, protocol, reader, self._loop))
+        if streams is not None:
+            await self._serve(*streams)
+
+    async def _upgraded(
+        self, upgrade: Upgrade, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> tuple[ByteReader, ByteWriter] | None:
+        """Return the streams after a handshake; None when it failed, or took too long, and the connection has ended."""
+        try:
+            async with asyncio.timeout(self._handshake_seconds):
+                streams = await upgrade(reader, writer)
+                if streams is None:
+                    writer.close()
+                return streams
+        except (TimeoutError, EOFError, OSError) as error:
+            log.debug("a connection could not be upgraded: %s", error)
+            writer.transport.abort()
+            return None
+        except BaseException:
+            writer.transport.abort()
+            raise

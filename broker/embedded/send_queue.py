@@ -13,6 +13,7 @@ from collections import deque
 from amqtt.mqtt.publish import PublishPacket
 
 from broker.client.transport import Message
+from broker.embedded.byte_stream import ByteWriter
 
 _OVERHEAD_BYTES = 100  # of a message in this queue, without topic and payload
 _CHUNK_BYTES = 64 << 10  # written to the socket at once
@@ -54,7 +55,7 @@ class SendQueue:
         if self._messages:
             self._something.set()
 
-    async def send(self, writer: asyncio.StreamWriter) -> None:
+    async def send(self, writer: ByteWriter) -> None:
         """Send the queue as fast as the client reads it, until cancelled or until the connection is lost."""
         try:
             while True:

@@ -92,12 +92,13 @@ class EmbeddedBroker:
             retained.load(await asyncio.to_thread(self._retained.read))
             _forget_revoked(retained, self._directory)
         settings = self._settings.model_copy(update={"max_connections": _room_for(self._settings.max_connections)})
-        listener = _listen(settings.bind, settings.port)
-        core = BrokerCore(settings, self._directory, listener, self._allowed, self._limits, retained, tls)
+        listeners = _listen_on_all(settings)
+        core = BrokerCore(settings, self._directory, listeners, self._allowed, self._limits, retained, tls)
         try:
             await core.start()
         except BaseException:
-            listener.close()
+            for listener in listeners:
+                listener.close()
             raise
         self._core = core
         self._tasks = [asyncio.create_task(self._follow_the_directory(core))]
@@ -198,14 +199,26 @@ def _room_for(connections: int) -> int:
     return room
 
 
-def _listen(bind: str, port: int) -> socket.socket:
+def _listen_on_all(settings: BrokerSettings) -> list[socket.socket]:
+    """Listen for MQTT and, if there is a port for them, for WebSockets. Raises BrokerError."""
+    listeners = [_listen(settings.bind, settings.port, "--port")]
+    if settings.websocket_port is not None:
+        try:
+            listeners.append(_listen(settings.bind, settings.websocket_port, "websocket_port"))
+        except BrokerError:
+            listeners[0].close()
+            raise
+    return listeners
+
+
+def _listen(bind: str, port: int, setting: str) -> socket.socket:
     family = socket.AF_INET6 if address_of(bind).version == 6 else socket.AF_INET
     try:
         return socket.create_server((bind, port), family=family, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise BrokerError(
-                f"port {port} on {bind} is taken: stop what listens there, or choose another with --port"
+                f"port {port} on {bind} is taken: stop what listens there, or choose another with {setting}"
             ) from None
         raise BrokerError(f"cannot listen on port {port} of {bind}: {error.strerror}") from None
 

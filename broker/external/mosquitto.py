@@ -54,15 +54,25 @@ def configuration(settings: MosquittoSettings, passwords: Path, rules: Path) -> 
         "upgrade_outgoing_qos true",
         f"max_queued_bytes {16 << 20}",
         "persistent_client_expiration 1d",
-        f"listener {settings.port} {settings.bind}",
+        *_listener(settings, settings.port),
+    ]
+    if settings.websocket_port is not None:
+        lines += [*_listener(settings, settings.websocket_port), "protocol websockets"]
+    if os.geteuid() == 0:  # by default it drops root and can no longer read these files
+        lines.insert(1, "user root")
+    return "\n".join([*lines, f"include_dir {settings.directory / 'conf.d'}", ""])
+
+
+def _listener(settings: MosquittoSettings, port: int) -> list[str]:
+    """Return a listener; each has its own limit, client ids and certificate."""
+    lines = [
+        f"listener {port} {settings.bind}",
         f"max_connections {settings.max_connections}",
         "use_username_as_clientid true",
     ]
     if settings.certificate is not None and settings.private_key is not None:
         lines += [f"certfile {settings.certificate}", f"keyfile {settings.private_key}", "tls_version tlsv1.2"]
-    if os.geteuid() == 0:  # by default it drops root and can no longer read these files
-        lines.insert(1, "user root")
-    return "\n".join([*lines, f"include_dir {settings.directory / 'conf.d'}", ""])
+    return lines
 
 
 def passwords(entries: Iterable[CredentialEntry]) -> str:

@@ -30,10 +30,31 @@ class ListenerSettings(PartSettings):
         return f"{'mqtts' if self.certificate else 'mqtt'}://{bracketed(self.bind)}:{self.port}"
 
 
-class BrokerSettings(ListenerSettings):
+class WebSocketSettings(ListenerSettings):
+    """Settings of a broker that also accepts WebSockets."""
+
+    websocket_port: Port | None = Field(
+        None, description="Port to listen on for MQTT over WebSockets, with the same TLS; none if unset"
+    )
+
+    @property
+    def urls(self) -> str:
+        """The URLs that clients connect to."""
+        if self.websocket_port is None:
+            return self.url
+        return (
+            f"{self.url} and {'wss' if self.certificate else 'ws'}://{bracketed(self.bind)}:{self.websocket_port}/mqtt"
+        )
+
+
+class BrokerSettings(WebSocketSettings):
     """Settings of the embedded broker."""
 
     part: ClassVar[str] = "broker"
+
+    websocket_origins: tuple[str, ...] = Field(
+        (), description="Origins of web pages that may connect, such as https://fleet.example.org; its own always may"
+    )
 
     filters_per_packet: Annotated[int, Field(ge=1)] = Field(
         100, description="Maximum number of topic filters in one SUBSCRIBE or UNSUBSCRIBE; more closes the connection"
@@ -50,7 +71,7 @@ class BrokerSettings(ListenerSettings):
     connect_seconds: Seconds = Field(10.0, description="Time limit from accepting a connection to its complete CONNECT")
 
 
-class MosquittoSettings(ListenerSettings):
+class MosquittoSettings(WebSocketSettings):
     """Settings of `dashfleet mosquitto`, which runs Mosquitto and keeps it in sync with the principals."""
 
     part: ClassVar[str] = "mosquitto"

@@ -54,9 +54,9 @@ def test_this_machine_becomes_a_device_whose_button_runs_an_action_on_it(tmp_pat
         home = FakeHomeAssistant(transport)
         with up(data, target):
 
-            def shown() -> str | None:
+            def shown() -> str:
                 home.read(0.1)
-                return next((id_ for id_ in home.devices if home.state(id_, "vitals_cpu_percent").count(".")), None)
+                return next((id_ for id_ in home.devices if "." in home.state(id_, "vitals_cpu_percent")), "")
 
             device = wait_until(shown, seconds=90, what="a reading in Home Assistant")
             assert home.state(device, "connectivity") == "ON"
@@ -69,5 +69,10 @@ def test_this_machine_becomes_a_device_whose_button_runs_an_action_on_it(tmp_pat
                 return next((each["state"] for each in listed if each["state"] == "succeeded"), "")
 
             assert wait_until(outcome, seconds=60, what="the ping succeeded")
-        wait_until(lambda: home.read(0.1) or home.state(device, "connectivity") == "unavailable", what="unavailable")
+
+        def is_unavailable() -> bool:
+            home.read(0.1)
+            return home.state(device, "connectivity") == "unavailable"
+
+        wait_until(is_unavailable, seconds=30, what="the device is unavailable")
         transport.close()

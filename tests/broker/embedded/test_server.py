@@ -261,6 +261,7 @@ def test_a_small_packet_never_waits_for_the_acknowledgement_of_the_one_before() 
         guard = broker.broker._core
         assert guard is not None
         sockets = [
-            connection._writer.get_extra_info("socket") for connection in broker.call(lambda: list(guard._tasks))
+            connection._writer.transport.get_extra_info("socket")
+            for connection in broker.call(lambda: list(guard._tasks))
         ]
         assert [found.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for found in sockets] == [1]
