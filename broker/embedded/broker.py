@@ -156,10 +156,7 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
         await self.shutdown()
 
     async def _create_server_instance(self, *_: object) -> Listener:
-        """Serve on the sockets that `EmbeddedBroker` opened, which reports a taken port with a better message.
-
-        The second one, if any, is for WebSockets.
-        """
+        """Serve on the sockets that `EmbeddedBroker` opened: one for TCP and, if there is a second, for WebSockets."""
         plain, *websockets = self._listeners
         self._serving = Listener(
             {plain: None, **dict.fromkeys(websockets, self._open_websocket)},
@@ -175,10 +172,8 @@ class BrokerCore(Broker):  # type: ignore[misc]  # amqtt is not typed
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> tuple[ByteReader, ByteWriter] | None:
         """Answer the handshake of a WebSocket."""
-        settings = self._settings
-        opened = await open_websocket(
-            reader, writer, origins=settings.websocket_origins, max_packet_bytes=settings.max_packet_bytes
-        )
+        origins, max_packet_bytes = self._settings.websocket_origins, self._settings.max_packet_bytes
+        opened = await open_websocket(reader, writer, origins=origins, max_packet_bytes=max_packet_bytes)
         if opened is None:
             self.count("websockets_refused")
         return opened
