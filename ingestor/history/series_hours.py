@@ -6,6 +6,7 @@ Invariants:
 - Late data opens its hour again: the roll-up is that of all its blocks. Only if those were deleted already, late
   readings are merged into the stored roll-up.
 - The newest series of a machine stay a row, so that they are found without reading a block.
+- A block has at most PLACES_MAX metrics and devices; how many readings of others were left out is logged.
 - A step reads at most ROWS_MAX rows of each of HOURS_MAX hours, and writes a block of at most READINGS_MAX readings. An
   hour has at most PARTS_MAX blocks; more is logged and not stored.
 """
@@ -22,7 +23,7 @@ from ingestor.storage.store import Store
 from schemas.database.series.stored_series import KEY, read_row
 from schemas.database.tables import series_due, series_hour, series_rollup, series_sample
 from schemas.fleet.history import DAY, HOUR, Summary
-from schemas.series.frame import Place
+from schemas.series.frame import PLACES_MAX, Place
 from schemas.series.sample_block import SampleBlock, SeriesSample, count_readings, make_block, read_block, write_block
 from schemas.series.summary_block import (
     join_summaries,
@@ -102,6 +103,11 @@ class SeriesHours:
         if part.number >= PARTS_MAX:
             log.warning("machine %s has too many series in one hour: %s samples are not kept", machine_id, len(new))
             return
+        if part.block.left_out:
+            log.warning(
+                "machine %s has more than %s metrics and devices in one hour: %s readings are not kept",
+                *(machine_id, PLACES_MAX, part.block.left_out),
+            )
         values = {"readings": part.readings, "block": write_block(part.block)}
         statement = self._insert(series_hour).values(machine_id=machine_id, at=at, part=part.number, **values)
         connection.execute(

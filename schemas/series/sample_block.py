@@ -33,11 +33,12 @@ class SeriesSample(NamedTuple):
 
 
 class SampleBlock(NamedTuple):
-    """A block by columns: each has a number, or None, per sample."""
+    """A block by columns: each has a number, or None, per sample. `left_out`: readings that found no column."""
 
     keys: list[tuple[int, int]]
     times: list[int]
     columns: dict[Place, list[Number]]
+    left_out: int = 0
 
     def samples(self) -> Iterator[SeriesSample]:
         """Yield the samples."""
@@ -56,10 +57,14 @@ def count_readings(readings: Readings) -> int:
 
 
 def make_block(samples: Iterable[SeriesSample]) -> SampleBlock:
-    """Return samples by columns, at most PLACES_MAX: those that come first; without readings that are null."""
+    """Return samples by columns, at most PLACES_MAX: those that come first; without readings that are null.
+
+    The readings of further places are counted in `left_out`.
+    """
     each = list({sample.key: sample for sample in samples}.values())
     each.sort(key=lambda sample: (sample.at, sample.key))
     columns: dict[Place, list[Number]] = {}
+    left_out = 0
     for row, sample in enumerate(each):
         for metric, devices in sample.readings.items():
             for device, number in devices.items():
@@ -68,10 +73,11 @@ def make_block(samples: Iterable[SeriesSample]) -> SampleBlock:
                 column = columns.get((metric, device))
                 if column is None:
                     if len(columns) >= PLACES_MAX:
+                        left_out += 1
                         continue
                     column = columns[metric, device] = [None] * len(each)
                 column[row] = number
-    return SampleBlock([sample.key for sample in each], [sample.at for sample in each], columns)
+    return SampleBlock([sample.key for sample in each], [sample.at for sample in each], columns, left_out)
 
 
 def write_block(block: SampleBlock) -> bytes:

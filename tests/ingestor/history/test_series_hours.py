@@ -19,6 +19,7 @@ from schemas.database.engine import open_engine, upgrade
 from schemas.database.series.latest import read_latest
 from schemas.database.series.stored_series import read_samples
 from schemas.fleet.history import DAY, HOUR, MINUTE
+from schemas.series import sample_block
 
 DATA: Readings = {"disk_used_percent": {"/data": 91.5}}
 
@@ -163,6 +164,17 @@ def test_a_flood_fills_several_bounded_blocks_and_then_nothing(
     assert "too many series in one hour" in caplog.text
     found = read_samples(keeper.engine, 1, start=0, end=2**62)
     assert [sample.seq for sample in found] == [*range(1, len(found)), 40]
+
+
+def test_readings_of_too_many_devices_in_an_hour_are_left_out_and_reported(
+    keeper: SeriesKeeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for module in (series_hours, sample_block):
+        monkeypatch.setattr(module, "PLACES_MAX", 3)
+    series = {"disk_used_percent": {f"/{number}": 1.0 for number in range(5)}}
+    keeper.write(with_series(1, START, 1, series), with_series(1, START + HOUR, 2, DATA))
+    keeper.finish()
+    assert "machine 1 has more than 3 metrics and devices in one hour: 2 readings are not kept" in caplog.text
 
 
 def test_a_removed_machine_takes_its_series_with_it(keeper: SeriesKeeper) -> None:

@@ -88,7 +88,8 @@ def test_roll_ups_of_parts_are_merged_and_those_of_a_day_joined() -> None:
 
 def test_a_machine_that_makes_up_names_fills_no_block() -> None:
     samples = [SeriesSample(START + seq, 1, seq, {"t": {f"{seq}-{n}": 1.0 for n in range(64)}}) for seq in range(100)]
-    assert len(make_block(samples).columns) == PLACES_MAX
+    block = make_block(samples)
+    assert (len(block.columns), block.left_out) == (PLACES_MAX, 100 * 64 - PLACES_MAX)
 
 
 def test_an_hour_of_sixty_readings_a_minute_takes_at_most_three_bytes_a_reading() -> None:
