@@ -171,7 +171,7 @@ def test_readings_of_too_many_devices_in_an_hour_are_left_out_and_reported(
 ) -> None:
     for module in (series_hours, sample_block):
         monkeypatch.setattr(module, "PLACES_MAX", 3)
-    series = {"disk_used_percent": {f"/{number}": 1.0 for number in range(5)}}
+    series: Readings = {"disk_used_percent": {f"/{number}": 1.0 for number in range(5)}}
     keeper.write(with_series(1, START, 1, series), with_series(1, START + HOUR, 2, DATA))
     keeper.finish()
     assert "machine 1 has more than 3 metrics and devices in one hour: 2 readings are not kept" in caplog.text
