@@ -48,9 +48,9 @@ BEHIND = "session-behind"
 PRESENT = frozenset((Presence.ONLINE, Presence.STALE))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen: one is created per message, in a third of the time
 class PresenceState:
-    """A machine's presence. Times are milliseconds of the server's clock."""
+    """A machine's presence. Times are milliseconds of the server's clock. It is replaced, and never changed."""
 
     presence: Presence = Presence.UNKNOWN
     reason: str = ""

@@ -140,9 +140,11 @@ class Ingress:
             return True
         stored = address.topic is topics.BACKFILL
         client = (address.org, address.machine or address.principal)
-        if not self._limits.admit(*client, len(message.payload), counts_samples=stored) or self._drop_held(address):
+        if not self._limits.admit(*client, len(message.payload), counts_samples=stored) or (
+            self._held and self._drop_held(address)
+        ):
             return False
-        if (address.org, address.machine) in self._revoked:
+        if self._revoked and (address.org, address.machine) in self._revoked:
             if message.payload:
                 self._set_aside(batch, message, "revoked", f"{address.machine} was revoked")
                 levels = {"org": address.org, "machine": address.machine, "kind": address.kind}

@@ -27,6 +27,7 @@ from ingestor.domain.machine import (
 )
 from ingestor.domain.presence import BEHIND, PRESENT, Presence, on_behind, on_live, on_status
 from ingestor.intake.machine_cache import MachineCache
+from ingestor.intake.next_sample import add_next_sample
 from ingestor.intake.org_configs import OrgConfigs
 from ingestor.intake.salvage import BackfillFigures, Salvaged, TelemetryFigures, explain, read_figures, salvage
 from schemas.contract import topics
@@ -164,6 +165,9 @@ class MessageHandlers:
 
     def _telemetry(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
         sample = Telemetry.decode(message.payload)
+        thresholds = self._configs.of(machine.org).thresholds
+        if add_next_sample(batch, machine, sample, now, thresholds):
+            return
         batch.change_presence(machine, on_live(machine.state, sample.session, now), now)
         known = machine.streams.get(sample.stream)
         if known is None or sample.seq > known.highest_seq:
@@ -178,7 +182,6 @@ class MessageHandlers:
             taken_at = sample.sampled_at + offset
             batch.live_since = min(taken_at, batch.live_since or taken_at)
         batch.acks.append((machine, stream, (sample.seq,), False))
-        thresholds = self._configs.of(machine.org).thresholds
         vitals = sample.vitals
         score = health(vitals.cpu_percent, vitals.memory_percent, vitals.disk_percent, thresholds)
         if sample.seq == stream.highest_seq:  # else a newer one arrived first, through another ingestor

@@ -43,6 +43,15 @@ class _Bucket:
     samples: float
     filled_at: float
 
+    def fill(self, rate: Rate, share: float) -> None:
+        """Add this share of a minute's rate. Without `min`, which takes twice as long."""
+        messages = self.messages + rate.messages * share
+        self.messages = messages if messages < rate.messages else rate.messages
+        size = self.bytes + rate.bytes * share
+        self.bytes = size if size < rate.bytes else rate.bytes
+        samples = self.samples + rate.samples * share
+        self.samples = samples if samples < rate.samples else rate.samples
+
 
 @dataclass(slots=True)
 class RateLimits:
@@ -64,11 +73,10 @@ class RateLimits:
             bucket = self._buckets.get(key)
             if bucket is None:
                 bucket = self._buckets[key] = _Bucket(rate.messages, rate.bytes, rate.samples, now)
-            share = max(0.0, now - bucket.filled_at) / MINUTE_SECONDS
+            share = (now - bucket.filled_at) / MINUTE_SECONDS
+            if share > 0:
+                bucket.fill(rate, share)
             bucket.filled_at = now
-            bucket.messages = min(rate.messages, bucket.messages + rate.messages * share)
-            bucket.bytes = min(rate.bytes, bucket.bytes + rate.bytes * share)
-            bucket.samples = min(rate.samples, bucket.samples + rate.samples * share)
             used_up = bucket.messages < 1 or bucket.bytes < min(size, rate.bytes)
             if used_up or (counts_samples and bucket.samples <= 0):
                 self._dropped[key] += 1

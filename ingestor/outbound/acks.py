@@ -6,7 +6,7 @@ Invariant: sequence numbers and rejections are added only after their COMMIT.
 import heapq
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ingestor.domain.machine import Machine, Stream
 from runtime.clock import Clock
@@ -61,12 +61,13 @@ class Acks:
             machine = heapq.heappop(self._due)[2]
             if self._waits(machine):
                 self._sent_at[machine] = now
-                if rejections := self._rejections.pop(machine, ()):  # first: the next batch shall not begin with them
+                if self._rejections and (
+                    rejections := self._rejections.pop(machine, ())
+                ):  # first: the next batch shall not begin with them
                     found.append((machine, Ack(rejected=tuple(rejections)).encode()))
                 found += [(machine, payload) for payload in _acks(machine, self._pending.pop(machine, {}))]
-                results = list(self._results.pop(machine, ()))
-                pages = (results[at : at + ACK_MAX_RESULTS] for at in range(0, len(results), ACK_MAX_RESULTS))
-                found += [(machine, Ack(results=tuple(page)).encode()) for page in pages]
+                if self._results:
+                    found += [(machine, payload) for payload in _results(list(self._results.pop(machine, ())))]
         return found
 
     def clear(self) -> None:
@@ -83,6 +84,12 @@ class Acks:
     def _schedule(self, machine: Machine, *, at_once: bool = False) -> None:
         due_at = -math.inf if at_once else self._sent_at.get(machine, -math.inf) + self._every_seconds
         heapq.heappush(self._due, (due_at, next(self._count), machine))
+
+
+def _results(commands: Sequence[str]) -> Iterator[bytes]:
+    """Encode the ids of commands whose results are stored."""
+    for at in range(0, len(commands), ACK_MAX_RESULTS):
+        yield Ack(results=tuple(commands[at : at + ACK_MAX_RESULTS])).encode()
 
 
 def _acks(machine: Machine, pending: Mapping[str, Iterable[int]]) -> Iterator[bytes]:

@@ -9,12 +9,13 @@ Invariants:
 
 from collections import deque
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TypeVar
 
 from broker.client.transport import Message, Transport
 from ingestor.domain.batch import Batch
 from ingestor.outbound.acks import Acks
-from ingestor.outbound.messages import command_message, config_message, message, update_message
+from ingestor.outbound.messages import command_message, config_message, update_message
 from runtime.clock import Clock
 from schemas.contract import topics
 
@@ -25,6 +26,11 @@ UPDATES_MAX = 200_000
 """Updates that wait; above, the oldest are discarded."""
 
 Key = TypeVar("Key")
+
+
+@lru_cache(maxsize=1 << 16)
+def _ack_topic(org: str, machine: str) -> str:
+    return topics.ACK.at(org=org, machine=machine)
 
 
 class OutboundQueue:
@@ -87,7 +93,8 @@ class OutboundQueue:
         """Publish what the connection accepts now; return the number of acknowledgements handed over."""
         acknowledged = 0
         for machine, payload in self.acks.due():
-            acknowledged += transport.publish(message(topics.ACK, payload, org=machine.org, machine=machine.name))
+            topic = _ack_topic(machine.org, machine.name)
+            acknowledged += transport.publish(Message(topic, payload, topics.ACK.qos, topics.ACK.retain))
         if not transport.connected:
             self._commands.clear()
         for _ in range(EACH_STEP):

@@ -21,7 +21,8 @@ class Ranges:
         return cls((int(first), int(last or first)) for first, _, last in pieces)
 
     def __str__(self) -> str:
-        return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in self)
+        pairs = zip(self._firsts, self._lasts)  # noqa: B905 - of one length, and written often
+        return ",".join([str(first) if first == last else f"{first}-{last}" for first, last in pairs])
 
     def __iter__(self) -> "zip[tuple[int, int]]":
         return zip(self._firsts, self._lasts, strict=True)
@@ -50,6 +51,14 @@ class Ranges:
             first, last = min(first, self._firsts[low]), max(last, self._lasts[high - 1])
         self._firsts[low:high] = [first]
         self._lasts[low:high] = [last]
+
+    def append(self, number: int) -> bool:
+        """Add the number that follows the highest one; return False, and add nothing, if it is another one."""
+        lasts = self._lasts
+        if not lasts or lasts[-1] != number - 1:
+            return False
+        lasts[-1] = number
+        return True
 
     def remove(self, number: int) -> None:
         """Remove one number, if it is in the set."""
