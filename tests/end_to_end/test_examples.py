@@ -1,16 +1,29 @@
-"""The programs in `examples/` follow the contract: `dashfleet conform` passes them. They run at once, as most of it is
-waiting."""
+"""The programs in `examples/` follow the contract: `dashfleet conform` passes them.
+
+They run at the same time, as most of a run is waiting.
+"""
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from brokers import embedded_broker
+from command_line import dashfleet
 from servers import require_module_of_node, require_program
+from sites import now
+
+from broker.access.principals import TableDirectory
+from ingestor.admin.access import new_principal
+from runtime.state_directory import StateDirectory
+from schemas.database.engine import open_engine
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -19,6 +32,8 @@ GO_PATH = Path("/usr/share/gocode")
 PAHO_GO = GO_PATH / "src" / "github.com" / "eclipse" / "paho.mqtt.golang"
 
 PROGRAMS = {
+    "python agent": "python/agent.py",
+    "node agent": "node/agent.js",
     "python consumer": "python/consumer.py",
     "python actor": "python/actor.py",
     "own consumer": "python/own_consumer.py",
@@ -52,10 +67,61 @@ def build_go(place: Path) -> Path:
     return place / "bin"
 
 
-def conform(subject: str, argv: list[str]) -> dict[str, Any]:
+@dataclass
+class Site:
+    """A server with an embedded broker, and machines that may connect."""
+
+    place: Path
+    server: str
+    secrets: dict[str, str]
+
+    def options(self, name: str) -> list[str]:
+        """Return the options of the run against the agent of this name."""
+        data = ("--data", str(self.place / "server"), "--server", self.server)
+        return ["--machine", machine_of(name), *data]
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Return the settings of the agent of this name, with short times."""
+        return {
+            "DASHFLEET_SERVER": self.server,
+            "DASHFLEET_USERNAME": f"home.{machine_of(name)}",
+            "DASHFLEET_PASSWORD": self.secrets[name],
+            "DASHFLEET_ORG": "home",
+            "DASHFLEET_MACHINE": machine_of(name),
+            "DASHFLEET_KEYS": str(self.place / "keys.json"),
+            "DASHFLEET_STATE": str(self.place / f"{machine_of(name)}.json"),
+            "DASHFLEET_INTERVAL_SECONDS": "0.2",
+            "DASHFLEET_RESEND_SECONDS": "1",
+        }
+
+
+def machine_of(name: str) -> str:
+    return name.replace(" ", "-")
+
+
+@contextmanager
+def site(place: Path) -> Iterator[Site]:
+    """Set up a server, and a machine for each agent."""
+    data = StateDirectory(place / "server")
+    assert dashfleet("setup", "--data", str(place / "server")).returncode == 0
+    engine = open_engine(data.database_url)
+    names = [name for name in PROGRAMS if name.endswith(" agent")]
+    secrets = {name: new_principal(engine, "home", machine_of(name), "machine", now=now) for name in names}
+    listed = dashfleet("key", "list", "--org", "home", "--json", "--data", str(place / "server"))
+    (place / "keys.json").write_text(listed.stdout)
+    with embedded_broker({}, directory=TableDirectory(engine)) as broker:
+        yield Site(place, f"mqtt://127.0.0.1:{broker.port}", secrets)
+    engine.dispose()
+
+
+def conform(name: str, argv: list[str], agents: Site) -> dict[str, Any]:
+    subject, settings = name.split()[1], {}
+    words = ["conform", subject, "--json", "--patience", "12" if subject == "agent" else "40"]
+    if subject == "agent":
+        words, settings = [*words, *agents.options(name)], agents.environment(name)
     done = subprocess.run(
-        [sys.executable, "-m", "dashfleet", "conform", subject, "--json", "--patience", "40", "--", *argv],
-        env={**os.environ, "NODE_PATH": str(NODE_MODULES), "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-m", "dashfleet", *words, "--", *argv],
+        env={**os.environ, "NODE_PATH": str(NODE_MODULES), "PYTHONPATH": str(ROOT), **settings},
         capture_output=True,
         text=True,
         timeout=280,
@@ -67,21 +133,19 @@ def conform(subject: str, argv: list[str]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[dict[str, Any]]]:
-    """The reports of all programs, which were started together."""
+    """The reports of all programs, which run at the same time."""
     built = build_go(tmp_path_factory.mktemp("go"))
-    node, _, _ = (
-        require_module_of_node("mqtt"),
-        require_program("jq", "jq"),
-        require_program("mosquitto_sub", "mosquitto-clients"),
-    )
+    node = require_module_of_node("mqtt")
+    require_program("jq", "jq")
+    require_program("mosquitto_sub", "mosquitto-clients")
     starts = {".py": [sys.executable], ".js": [node], ".sh": ["sh"]}
 
     def argv(program: str) -> list[str]:
         start = starts.get(Path(program).suffix)
         return [*start, str(EXAMPLES / program)] if start else [str(built / Path(program).name)]
 
-    with ThreadPoolExecutor(len(PROGRAMS)) as pool:
-        return {name: pool.submit(conform, name.split()[1], argv(program)) for name, program in PROGRAMS.items()}
+    with site(tmp_path_factory.mktemp("site")) as agents, ThreadPoolExecutor(len(PROGRAMS)) as pool:
+        return {name: pool.submit(conform, name, argv(program), agents) for name, program in PROGRAMS.items()}
 
 
 @pytest.mark.timeout(300)
