@@ -34,6 +34,7 @@ PAHO_GO = GO_PATH / "src" / "github.com" / "eclipse" / "paho.mqtt.golang"
 PROGRAMS = {
     "python agent": "python/agent.py",
     "node agent": "node/agent.js",
+    "go agent": "go/agent",
     "python consumer": "python/consumer.py",
     "python actor": "python/actor.py",
     "own consumer": "python/own_consumer.py",

@@ -38,9 +38,15 @@ func Options() *mqtt.ClientOptions {
 
 // StayConnected connects, calls connected, and connects again whenever the connection ends. It never returns.
 func StayConnected(options *mqtt.ClientOptions, connected func(mqtt.Client)) {
+	StayConnectedWith(options, func(*mqtt.ClientOptions) {}, connected)
+}
+
+// StayConnectedWith is StayConnected; before each connect it calls prepare, which may change the options.
+func StayConnectedWith(options *mqtt.ClientOptions, prepare func(*mqtt.ClientOptions), connected func(mqtt.Client)) {
 	lost := make(chan error, 1)
 	options.SetConnectionLostHandler(func(_ mqtt.Client, err error) { lost <- err })
 	for wait := firstWait; ; {
+		prepare(options)
 		client := mqtt.NewClient(options)
 		token := client.Connect()
 		token.Wait()
