@@ -5,11 +5,12 @@ They run at the same time, as most of a run is waiting.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 NODE_MODULES = Path(__file__).parents[1] / "support" / "node" / "node_modules"
 GO_PATH = Path("/usr/share/gocode")
+MACHINE = "probe"
 PAHO_GO = GO_PATH / "src" / "github.com" / "eclipse" / "paho.mqtt.golang"
 
 PROGRAMS = {
@@ -70,56 +72,54 @@ def build_go(place: Path) -> Path:
 
 @dataclass
 class Site:
-    """A server with an embedded broker, and machines that may connect."""
+    """A server with an embedded broker, and the machine of one agent: two runs on one server end each other."""
 
     place: Path
     server: str
-    secrets: dict[str, str]
+    secret: str
 
-    def options(self, name: str) -> list[str]:
-        """Return the options of the run against the agent of this name."""
-        data = ("--data", str(self.place / "server"), "--server", self.server)
-        return ["--machine", machine_of(name), *data]
+    def options(self) -> list[str]:
+        """Return the options of the run against the agent."""
+        return ["--machine", MACHINE, "--data", str(self.place / "server"), "--server", self.server]
 
-    def environment(self, name: str) -> dict[str, str]:
-        """Return the settings of the agent of this name, with short times."""
+    def environment(self) -> dict[str, str]:
+        """Return the settings of the agent, with short times."""
         return {
             "DASHFLEET_SERVER": self.server,
-            "DASHFLEET_USERNAME": f"home.{machine_of(name)}",
-            "DASHFLEET_PASSWORD": self.secrets[name],
+            "DASHFLEET_USERNAME": f"home.{MACHINE}",
+            "DASHFLEET_PASSWORD": self.secret,
             "DASHFLEET_ORG": "home",
-            "DASHFLEET_MACHINE": machine_of(name),
+            "DASHFLEET_MACHINE": MACHINE,
             "DASHFLEET_KEYS": str(self.place / "keys.json"),
-            "DASHFLEET_STATE": str(self.place / f"{machine_of(name)}.json"),
+            "DASHFLEET_STATE": str(self.place / "state.json"),
             "DASHFLEET_INTERVAL_SECONDS": "0.2",
             "DASHFLEET_RESEND_SECONDS": "1",
         }
 
 
-def machine_of(name: str) -> str:
-    return name.replace(" ", "-")
-
-
 @contextmanager
-def site(place: Path) -> Iterator[Site]:
-    """Set up a server, and a machine for each agent."""
-    data = StateDirectory(place / "server")
-    assert dashfleet("setup", "--data", str(place / "server")).returncode == 0
-    engine = open_engine(data.database_url)
-    names = [name for name in PROGRAMS if name.endswith(" agent")]
-    secrets = {name: new_principal(engine, "home", machine_of(name), "machine", now=now) for name in names}
-    listed = dashfleet("key", "list", "--org", "home", "--json", "--data", str(place / "server"))
-    (place / "keys.json").write_text(listed.stdout)
-    with embedded_broker({}, directory=TableDirectory(engine)) as broker:
-        yield Site(place, f"mqtt://127.0.0.1:{broker.port}", secrets)
-    engine.dispose()
+def sites(place: Path) -> Iterator[dict[str, Site]]:
+    """Set up a server for each agent; yield them by the name of the agent."""
+    first, found = place / "server", {}
+    assert dashfleet("setup", "--data", str(first)).returncode == 0
+    keys = dashfleet("key", "list", "--org", "home", "--json", "--data", str(first)).stdout
+    with ExitStack() as stack:
+        for name in [name for name in PROGRAMS if name.endswith(" agent")]:
+            own = place / name.replace(" ", "-")
+            shutil.copytree(first, own / "server")
+            (own / "keys.json").write_text(keys)
+            engine = open_engine(StateDirectory(own / "server").database_url)
+            stack.callback(engine.dispose)
+            secret = new_principal(engine, "home", MACHINE, "machine", now=now)
+            broker = stack.enter_context(embedded_broker({}, directory=TableDirectory(engine)))
+            found[name] = Site(own, f"mqtt://127.0.0.1:{broker.port}", secret)
+        yield found
 
 
-def conform(name: str, argv: list[str], agents: Site) -> dict[str, Any]:
-    subject, settings = name.split()[1], {}
-    words = ["conform", subject, "--json", "--patience", "12" if subject == "agent" else "40"]
-    if subject == "agent":
-        words, settings = [*words, *agents.options(name)], agents.environment(name)
+def conform(name: str, argv: list[str], agent: Site | None) -> dict[str, Any]:
+    words, settings = ["conform", name.split()[1], "--json", "--patience", "40" if agent is None else "12"], {}
+    if agent is not None:
+        words, settings = [*words, *agent.options()], agent.environment()
     done = subprocess.run(
         [sys.executable, "-m", "dashfleet", *words, "--", *argv],
         env={**os.environ, "NODE_PATH": str(NODE_MODULES), "PYTHONPATH": str(ROOT), **settings},
@@ -145,8 +145,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[dict[s
         start = starts.get(Path(program).suffix)
         return [*start, str(EXAMPLES / program)] if start else [str(built / Path(program).name)]
 
-    with site(tmp_path_factory.mktemp("site")) as agents, ThreadPoolExecutor(len(PROGRAMS)) as pool:
-        return {name: pool.submit(conform, name, argv(program), agents) for name, program in PROGRAMS.items()}
+    with sites(tmp_path_factory.mktemp("sites")) as agents, ThreadPoolExecutor(len(PROGRAMS)) as pool:
+        return {name: pool.submit(conform, name, argv(program), agents.get(name)) for name, program in PROGRAMS.items()}
 
 
 @pytest.mark.timeout(300)
