@@ -20,13 +20,13 @@ from agent.action import ActionContext, Arguments, MachineState, Outcome, Starte
 from agent.installation import environment
 from agent.transfer.file_fetcher import TransferError
 from agent.updates.layout import Layout, find_layout
-from agent.updates.release import VERSION_PATTERN, is_older
 from agent.updates.update_record import UpdateRecord, read_update
 from runtime.bundle.manifest import BundleFile, Manifest, ManifestError
 from runtime.errors import UserError
 from runtime.settings.agent import AgentSettings
 from runtime.version import VERSION
 from schemas.contract.files.transfer import Sha256
+from schemas.fleet.release import VERSION_PATTERN, is_older
 
 BUILD_SECONDS = 780.0
 """Time to fetch and build, so that with the trial the server does not give up waiting (15 minutes). What was fetched is

@@ -34,13 +34,15 @@ _ONE_WORD: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*
 class BrokerAddress:
     """Where machines and API clients connect. `ca_file`: the CA certificate they must trust; None: the system's.
 
-    `dashboard`: the URL at which machines reach the dashboard, from which they install.
+    `dashboard`: the URL at which machines reach the dashboard, from which they install; `bundle`: directory of what
+    they install.
     """
 
     server: str = PLACEHOLDER
     ca_file: Path | None = None
     dashboard: str = DASHBOARD_PLACEHOLDER
     base_path: str = ""
+    bundle: Path | None = None
 
     @classmethod
     def of(cls, settings: DashboardSettings) -> "BrokerAddress":
@@ -60,6 +62,7 @@ class BrokerAddress:
             settings.ca_file,
             settings.url_for_machines or named,
             settings.base_path,
+            settings.bundle or settings.data / "bundle",
         )
 
     def seen_at(self, url: str) -> "BrokerAddress":

@@ -52,6 +52,12 @@ def list_choices(engine: Engine, org_name: str) -> Choices:
     return Choices(systems, versions, _sorted(label for label, _count in count_labels(engine, org_name)))
 
 
+def count_versions(engine: Engine, org_name: str) -> list[tuple[str, int]]:
+    """Return the most common versions of the agent, each with its number of machines, the most common first."""
+    rows = [(row[0], int(row.machines)) for row in _commonest(engine, org_name, machine.c.agent_version)]
+    return sorted(((version, count) for version, count in rows if is_choice(version)), key=lambda each: -each[1])
+
+
 def count_labels(engine: Engine, org_name: str) -> list[tuple[str, int]]:
     """Return the most common labels in alphabetical order, each with its number of machines."""
     each = _each_label(engine.dialect.name, org_name)

@@ -13,7 +13,6 @@ from waiting import wait_until
 from agent.actions import update as update_action
 from agent.installation import environment
 from agent.updates.layout import Layout
-from agent.updates.release import is_older
 from agent.updates.update_record import UpdateRecord, read_update
 from runtime.bundle.manifest import BundleFile, Manifest
 from runtime.errors import UserError
@@ -22,6 +21,7 @@ from schemas.contract import topics
 from schemas.contract.commands import Result
 from schemas.contract.files.transfer import Chunk, Fetch
 from schemas.contract.messages import Signed
+from schemas.fleet.release import is_older
 
 FILES = {name: name.encode() * 100 for name in ("agent.whl", "pip.whl", "requirements.txt")}
 _AGENT, _PIP, _REQUIREMENTS = (BundleFile.of(name, content) for name, content in FILES.items())

@@ -32,6 +32,10 @@ def test_choices_are_what_the_organisations_machines_have(fleet: Fleet, reader: 
         systems=("alpine", "Ubuntu"), versions=("0.1.0", "0.2.0"), labels=("0=", "role=web", "site=paris")
     )
     assert choices.list_choices(reader, "nowhere") == Choices()
+    counted = choices.count_versions(reader, "home")
+    assert tuple(sorted(version for version, _ in counted)) == choices.list_choices(reader, "home").versions
+    assert all(number > 0 for _, number in counted)
+    assert choices.count_versions(reader, "nowhere") == []
 
 
 def test_the_commonest_are_offered_when_one_machine_makes_up_many(fleet: Fleet, reader: Engine) -> None:

@@ -7,6 +7,11 @@ _FORM = re.compile(r"(?P<release>[\d.]*\d)(?:(?P<phase>a|b|rc)(?P<number>\d+))?(
 _PHASES = {"a": 0, "b": 1, "rc": 2, None: 3}
 
 
+def is_release(text: str) -> bool:
+    """Return True if a text is a version that can be compared."""
+    return re.fullmatch(VERSION_PATTERN, text) is not None
+
+
 def is_older(version: str, than: str) -> bool:
     """Return True if a version of VERSION_PATTERN precedes another one: 0.2.0rc1 precedes 0.2.0."""
     return _key(version) < _key(than)
