@@ -73,7 +73,7 @@ class InstalledMachine:
             password=secret,
             subscriptions=[(topics.RESULT.at(org="home", machine=name), 1)],
         )
-        self._results: list[Result] = []
+        self.results: list[Result] = []
 
     def start(self) -> None:
         """Start what the service starts."""
@@ -128,18 +128,23 @@ class InstalledMachine:
         return self.operator.order("update", self.name, arguments=arguments)
 
     def send(self, order: Signed) -> None:
+        wait_until(self._listen, seconds=SECONDS, what="the connection")
+        self.publish(order)
+        self._commander.flush(5)
+
+    def publish(self, order: Signed) -> None:
+        """Publish an order as somebody with all rights at the broker can."""
+        wait_until(self._listen, seconds=SECONDS, what="the connection")
         topic = topics.COMMAND.at(org="home", machine=self.name)
         payload = CommandMessage(order=order, attempt=1).encode()
-        wait_until(self._listen, seconds=SECONDS, what="the connection")
         assert self._commander.publish(Message(topic, payload))
-        self._commander.flush(5)
 
     def outcome(self, order: Signed) -> Result:
         id_ = json.loads(order.statement)["id"]
 
         def found() -> list[Result]:
             self._listen()
-            return [result for result in self._results if result.id == id_ and result.state != "running"]
+            return [result for result in self.results if result.id == id_ and result.state != "running"]
 
         return wait_until(found, seconds=SECONDS, what="the outcome")[-1]
 
@@ -148,12 +153,12 @@ class InstalledMachine:
         self.send(order)
         return self.outcome(order)
 
-    def wait_for_state(self, state: str) -> None:
+    def wait_for_state(self, state: str, *, seconds: float = SECONDS) -> None:
         def reached() -> bool:
             record = read_update(self.data)
             return record is not None and record.state == state
 
-        wait_until(reached, seconds=SECONDS, what=state)
+        wait_until(reached, seconds=seconds, what=state)
 
     def ledger(self) -> tuple[int, int, int]:
         """Return the numbers of samples that were made, that are stored, and that arrived twice."""
@@ -172,7 +177,7 @@ class InstalledMachine:
         """Read what has arrived; return whether there is a connection."""
         for event in self._commander.receive(100, 0.05):
             if isinstance(event, Message):
-                self._results.append(Result.decode(event.payload))
+                self.results.append(Result.decode(event.payload))
         return self._commander.connected
 
 
