@@ -39,7 +39,7 @@ _NAMES_SHOWN: Final = 2
 _SHARED_SECONDS: Final = 10
 """How long groups are kept, for all visitors, while the numbers of absent machines and of problems stay the same."""
 
-_LABELS_SECONDS: Final = 60
+_LABELS_SECONDS: Final = 300
 _HTML: Final = '<nav class="df-strip"><ul></ul></nav>'
 _TONES: Final = {"offline": "bad", "critical": "bad", "stale": "fair", "warning": "fair", "expired": "muted"}
 Changed = tuple[int | None, ...]

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from screens import photograph, settled
+from screens import CUT, photograph, settled
 from visiting import PASSWORD, sign_in
 
 from dashboard.i18n import language
@@ -16,16 +16,6 @@ from dashboard.i18n.language import Marked, _, speaking
 
 LOCALES: Final = {"en": "en-GB", "fr": "fr-FR", "es": "es-ES", "ru": "ru-RU"}
 PAGES: Final = {"fleet": "/", "machine": "/machine?id=web-paris&range=6h", "activity": "/activity", "map": "/?view=map"}
-
-_CUT: Final = """() => {
-  const watched = "button, .stPageLink a, th > *, h1, h2, h3, label, dt, .df-chip, .df-card, .df-card *, [role=radio]";
-  const cut = [...document.querySelectorAll(watched)].filter((element) =>
-    element.checkVisibility() && element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0
-      && getComputedStyle(element).overflowX !== "visible" && element.textContent.trim());
-  const wide = document.documentElement.scrollWidth > innerWidth ? ["the page is wider than the window"] : [];
-  return [...wide, ...new Set(cut.map((element) => `${element.tagName}: ${element.textContent.trim().slice(0, 80)}`))];
-}"""
-"""Texts of buttons, column heads, cards and the menu that do not fit."""
 
 
 class Site(Protocol):
@@ -90,7 +80,7 @@ def test_a_browser_is_answered_in_its_language_and_no_text_is_cut(enter: Enter, 
         settled(page)
         expect(page.get_by_role("alert")).to_have_count(0)
         photograph(page, f"{name}-{code}")
-        cut[name] = page.evaluate(_CUT)
+        cut[name] = page.evaluate(CUT)
     expect(page.get_by_role("radio", name=said(code, "Map"), exact=True)).to_be_visible()
     assert not any(cut.values()), json.dumps(cut, indent=1, ensure_ascii=False)
 

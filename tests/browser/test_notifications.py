@@ -22,7 +22,7 @@ from sqlalchemy import create_engine
 from waiting import wait_until
 
 from runtime.state_directory import StateDirectory
-from schemas.people.destinations import find_destination, open_url
+from schemas.people.destinations import Destination, find_destination, open_url
 from schemas.people.secret_box import SecretBox
 
 COMMAND = [sys.executable, "-P", "-m", "dashfleet"]
@@ -119,14 +119,34 @@ def add_rule(page: Page, title: str, metric: str, threshold: float) -> None:
     page.get_by_role("link", name="Notifications").click()
 
 
-def stored_url(installation: Installation, name: str) -> str:
-    """Return the URL of a destination, with its secrets."""
-    directory = StateDirectory(installation.data)
-    people = create_engine(directory.people_url)
+def keep_quiet_on_weekdays(page: Page, dialog: Locator) -> None:
+    """Set quiet hours that begin from Monday to Friday, in the open dialog of a destination, and close it."""
+    dialog.get_by_role("button", name="Preferences …").click()
+    dialog.get_by_text("Quiet hours").click()
+    for day in ("Sat", "Sun"):
+        dialog.get_by_role("button", name=day, exact=True).click()
+    settled(page)
+    assert grave(page) == []
+    dialog.get_by_text("Days on which they begin").scroll_into_view_if_needed()
+    photograph(page, "notifications-quiet-hours")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_text("Done")).to_be_visible()
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_have_count(0)
+
+
+def stored(installation: Installation, name: str) -> Destination:
+    people = create_engine(StateDirectory(installation.data).people_url)
     try:
-        return open_url(SecretBox.load(directory.secret("notification-key")), find_destination(people, "home", name))
+        return find_destination(people, "home", name)
     finally:
         people.dispose()
+
+
+def stored_url(installation: Installation, name: str) -> str:
+    """Return the URL of a destination, with its secrets."""
+    key = StateDirectory(installation.data).secret("notification-key")
+    return open_url(SecretBox.load(key), stored(installation, name))
 
 
 def kinds(stub: HttpStub) -> list[str]:
@@ -207,6 +227,12 @@ def test_a_rejected_test_shows_the_services_answer_and_a_route_is_added_and_remo
         dialog.get_by_role("button", name="Remove").click()
         expect(dialog.get_by_text("No routes")).to_be_visible()
         dialog.get_by_role("button", name="Back").click()
+        keep_quiet_on_weekdays(page, dialog)
+        (window,) = stored(installation, "broken").preferences.quiet
+        assert (window.days, window.start, window.end) == (frozenset(range(5)), "22:00", "07:00")
+        page.get_by_role("gridcell", name=re.compile("^broken")).or_(
+            page.get_by_text("broken", exact=True)
+        ).first.click()
         dialog.get_by_role("button", name="Remove …").click()
         dialog.get_by_role("button", name="Remove", exact=True).click()
         expect(dialog.get_by_text("Done")).to_be_visible()

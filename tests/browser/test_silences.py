@@ -10,7 +10,7 @@ from seeding import Fleet
 from sqlalchemy import select
 from waiting import wait_until
 
-from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence
+from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence, Unacknowledge
 from schemas.contract.machine_selector import MachineSelector
 from schemas.database import tables
 from schemas.database.silence_rows import silence_values
@@ -68,6 +68,31 @@ def test_an_operator_acknowledges_a_ticked_alert(visit: Visit, fleet: Fleet, ans
     expect(dialog).to_contain_text("Done")
     change = last_change(answerer, Acknowledge)
     assert change == Acknowledge(alerts=tuple(numbers(fleet, "cpu")), comment="I am looking at it")
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", (1440, 900)), ("dark", PHONE)])
+def test_an_operator_withdraws_an_acknowledgement(
+    visit: Visit, fleet: Fleet, answerer: Answerer, scheme: str, size: tuple[int, int]
+) -> None:
+    (number,) = numbers(fleet, "disk")
+    acknowledged = {"acknowledged_at": fleet.now, "acknowledged_by": "ann", "acknowledged_comment": "on my way"}
+    mine = tables.alert.update().where(tables.alert.c.id == number)
+    with fleet.engine.begin() as connection:
+        connection.execute(mine.values(**acknowledged))
+    page = visit("/machine?id=nas", user="olga", scheme=scheme, size=size)
+    expect(page.get_by_text("Acknowledged by ann").first).to_be_visible()
+    photograph(page, f"acknowledged-{scheme}")
+    page.get_by_role("button", name="Withdraw acknowledgement …").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("People are reminded of these alerts again")
+    settled(page)
+    assert grave(page) == []
+    photograph(page, f"withdraw-acknowledgement-{scheme}")
+    dialog.get_by_role("button", name="Withdraw", exact=True).click()
+    expect(dialog).to_contain_text("Done")
+    assert last_change(answerer, Unacknowledge) == Unacknowledge(alerts=(number,))
+    with fleet.engine.begin() as connection:
+        connection.execute(mine.values(**dict.fromkeys(acknowledged)))
 
 
 def test_an_operator_silences_a_machine_every_week_from_its_page(

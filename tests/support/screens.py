@@ -11,6 +11,16 @@ LABELLED = """() => [...document.querySelectorAll('.stButton button')].every(
   (button) => button.ariaLabel || button.querySelector('[data-testid=stMarkdownContainer]')?.textContent)"""
 """True once all buttons have labels, whose script Streamlit loads with the first button."""
 
+CUT = """() => {
+  const watched = "button, .stPageLink a, th > *, h1, h2, h3, label, dt, .df-chip, .df-card, .df-card *, [role=radio]";
+  const cut = [...document.querySelectorAll(watched)].filter((element) =>
+    element.checkVisibility() && element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0
+      && getComputedStyle(element).overflowX !== "visible" && element.textContent.trim());
+  const wide = document.documentElement.scrollWidth > innerWidth ? ["the page is wider than the window"] : [];
+  return [...wide, ...new Set(cut.map((element) => `${element.tagName}: ${element.textContent.trim().slice(0, 80)}`))];
+}"""
+"""Texts of buttons, column heads, cards and the menu that do not fit."""
+
 
 def photograph(page: Page, name: str) -> None:
     """Store a screenshot for review."""
