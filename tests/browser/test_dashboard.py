@@ -164,6 +164,12 @@ def test_a_label_has_a_column_and_a_click_on_its_value_narrows_until_it_is_remov
     chip.click()
     expect(page.locator(".df-fleet tbody tr")).to_have_count(50)
     expect(page).to_have_url(re.compile(r"\?columns=site$"))
+    header = page.get_by_role("columnheader", name="site")
+    header.get_by_role("button").click()
+    expect(header).to_have_attribute("aria-sort", "ascending")
+    expect(page).to_have_url(re.compile("sort=label-site"))
+    expect(page.locator(".df-fleet tbody tr").first).to_contain_text("lyon")
+    photograph(page, "fleet-label-sorted")
 
 
 def test_a_hostile_choice_in_an_address_is_text(visit: Visit) -> None:

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from brokers import PASSWORD, RunningBroker, embedded_broker
 from faults.processes import Process
 from service_stubs import http_stub
@@ -25,7 +26,8 @@ from schemas.people.people_store import open_people_store
 from schemas.people.routing import Preferences
 from schemas.people.secret_box import SecretBox
 
-KILLS, ALERTS = (200, 1000) if os.environ.get("DASHFLEET_FAULTS") == "whole" else (4, 80)
+WHOLE = os.environ.get("DASHFLEET_FAULTS") == "whole"
+KILLS, ALERTS = (200, 1000) if WHOLE else (4, 80)
 RUN = """
 import json, sys
 from notifier.run import run
@@ -81,6 +83,7 @@ class Publisher:
             self._transport.receive(10, 0.05)
 
 
+@pytest.mark.timeout(2400 if WHOLE else 300)
 def test_no_kill_loses_an_alert_and_each_repeats_at_most_one_message(tmp_path: Path) -> None:
     chance = random.Random(16)  # noqa: S311 - moments of kills
     people = open_people_store(sqlite_url(tmp_path / "people.db"))
