@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 
 import pytest
@@ -122,17 +122,16 @@ def test_evaluating_rules_leaves_the_intake_its_speed(fleet: Engine, monkeypatch
     timed(monkeypatch, engine, "derive", spent)
     timed(monkeypatch, engine, "evaluate", spent)
     speakers = [Speaker(clock, name=f"m{number}") for number in range(500)]  # type: ignore[arg-type]
-    total = 0.0
+    shares = []
     for seq in range(1, 13):
         bench.publish(*(speaker.telemetry(seq) for speaker in speakers))
-        began = time.process_time()
+        began, spent[0] = time.process_time(), 0.0
         for _ in range(6):
             bench.ingestor.step()
-        total += time.process_time() - began
-        if seq == 1:  # to warm up
-            total = spent[0] = 0.0
-    print(f"\nrules: {spent[0]:.3f} s of {total:.3f} s of the ingestor's CPU, {spent[0] / total:.1%}")
-    assert spent[0] / total <= 1 - 0.95
+        shares.append(spent[0] / (time.process_time() - began))
+    usual = median(shares[1:])  # the first is to warm up
+    print(f"\nrules: {usual:.1%} of the ingestor's CPU, {min(shares[1:]):.1%} to {max(shares[1:]):.1%}")
+    assert usual <= 1 - 0.95
 
 
 def timed(monkeypatch: pytest.MonkeyPatch, target: object, name: str, spent: list[float]) -> None:
