@@ -21,6 +21,8 @@ PIECES: dict[str, Callable[[], str]] = {
     "counted": lambda: markup.counted({"fleet": HOSTILE}),
     "gauge": lambda: markup.gauge(HOSTILE, HOSTILE, HOSTILE, 50.0, HOSTILE),
     "gauges": lambda: markup.gauges([markup.gauge(HOSTILE, HOSTILE)]),
+    "line": lambda: markup.line(HOSTILE, [[(0.0, 50.0), (100.0, 20.0)]]),
+    "lines_beside": lambda: markup.lines_beside([markup.line(HOSTILE, [])]),
     "facts": lambda: markup.facts([(HOSTILE, HOSTILE)]),
     "settings": lambda: markup.settings([(HOSTILE, HOSTILE, True, ""), (HOSTILE, HOSTILE, False, HOSTILE)]),
     "timeline": lambda: markup.timeline([(HOSTILE, WORD, HOSTILE)]),
