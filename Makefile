@@ -31,7 +31,7 @@ bench: $(VENV)/.dev servers ## Measure, and print tables
 	DASHFLEET_BENCH_SECONDS=300 $(BIN)/python -m pytest tests/bench tests/browser/test_selection.py -s --timeout=3600
 
 packages: $(VENV)/.dev ## Build wheel, sdist and the Debian package of the agent into dist/
-	$(BIN)/python -m hatchling build --directory dist --target wheel,sdist
+	$(BIN)/python -m hatchling build --directory dist --target wheel --target sdist
 	$(BIN)/python deploy/debian/build.py dist
 
 servers: ## The servers that the tests run: installed by root on Debian, named elsewhere

@@ -35,7 +35,10 @@ def uninstall(prefix: Path, *, keep_data: bool, say: Callable[[str], None]) -> N
         raise UserError(f"cannot remove {error.filename or prefix}: {error.strerror}; run this as root") from None
     say("Removed the DashFleet agent from this machine.")
     if known is not None:
-        say(f"The server still lists it as {known}: its page has the button Decommission.")
+        say(
+            f"The server still lists it as {known}. To retire it there, use the button Decommission on its page, or "
+            f"run on the server: dashfleet principal revoke {known.replace('/', '.')}"
+        )
 
 
 def _remove_service(record: InstallationRecord) -> None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 from acting import Operator
-from faults.scale import SCALE
+from faults.scale import IS_WHOLE, SCALE
 from sqlalchemy import select
 
 import agent.__main__ as program
@@ -217,6 +217,7 @@ class Moving:
                 server.ingestor.step()
 
 
+@pytest.mark.timeout(1800 if IS_WHOLE else 300)
 def test_a_fleet_with_a_backlog_moves_and_both_ledgers_add_up(tmp_path: Path, servers: tuple[Server, Server]) -> None:
     moving = Moving(tmp_path, servers)
     moving.run_until(lambda: moving.all_connected, "every machine connected to the old server")

@@ -85,6 +85,7 @@ def test_an_installation_is_complete_and_repeating_it_changes_nothing_and_removi
     removed = agent(root, "uninstall")
     assert removed.returncode == 0, removed.stderr
     assert "The server still lists it as acme/attic" in removed.stdout
+    assert "run on the server: dashfleet principal revoke acme.attic" in removed.stdout
     assert root.changes() <= DATABASES
     assert "dashfleet" not in root.path("etc/passwd").read_text()
 
