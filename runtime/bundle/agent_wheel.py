@@ -28,6 +28,7 @@ CONTENT = (
     "schemas/actions",
     "schemas/contract",
     "schemas/fleet",
+    "schemas/relocation",
 )
 REQUIREMENTS = Path(__file__).with_name("agent-requirements.txt")
 """The pinned dependencies, which `make requirements` writes."""
