@@ -155,6 +155,7 @@ class InstalledMachine:
 
     def wait_for_state(self, state: str, *, seconds: float = SECONDS) -> None:
         def reached() -> bool:
+            self._listen()  # the connection ends if nobody reads from it for a trial's time
             record = read_update(self.data)
             return record is not None and record.state == state
 
