@@ -39,7 +39,7 @@ class UpdateArguments(Arguments):
     """Version, and SHA-256 of the manifest of its bundle."""
 
     version: Annotated[str, Field(pattern=VERSION_PATTERN, max_length=64)]
-    sha256: Sha256
+    sha256: Annotated[Sha256, Field(title="SHA-256 of the bundle")]
 
 
 def _check(arguments: UpdateArguments, settings: AgentSettings) -> None:

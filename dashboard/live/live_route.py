@@ -44,7 +44,7 @@ SELDOM_SECONDS: Final = 10.0
 """Time between two requests of a page that gets no live readings for a lasting reason."""
 
 _FORECAST_DAYS: Final = 30
-_OLD_AGENT: Final = marked("Not live: the agent of this machine is too old to report every second.")
+_OLD_AGENT: Final = marked("Not live: the agent of this machine does not report every second.")
 _OFFLINE: Final = marked("Not live: the machine is not online.")
 _TOO_MANY: Final = marked("Not live: as many machines of the organisation are being watched as is possible at a time.")
 _STARTING: Final = marked("Waiting for live readings …")

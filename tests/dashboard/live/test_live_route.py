@@ -94,7 +94,7 @@ def test_a_sentence_says_why_there_are_none(fleet: Fleet, client: TestClient, lo
     fleet.machine("old", info=INFO)
     fleet.machine("gone", info=ABLE, presence="offline", reason="lost")
     cases = [
-        ("old", LiveView(), "", "Not live: the agent of this machine is too old to report every second."),
+        ("old", LiveView(), "", "Not live: the agent of this machine does not report every second."),
         ("gone", LiveView(), "", "Not live: the machine is not online."),
         ("attic", LiveView(waited_seconds=SOON_SECONDS - 1), "", "Waiting for live readings …"),
         ("attic", LiveView(waited_seconds=7.2), "", "Not live: no reading has arrived for 7 seconds."),
