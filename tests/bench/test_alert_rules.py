@@ -129,7 +129,9 @@ def test_evaluating_rules_leaves_the_intake_its_speed(fleet: Engine, monkeypatch
         for _ in range(6):
             bench.ingestor.step()
         shares.append(spent[0] / (time.process_time() - began))
-    usual = median(shares[1:])  # the first is to warm up
+    # the first is to warm up; the median is without the one in which the rules are read again, every 5 s: at this
+    # rate once in 100,000 reports, where here it would count as once in 6,000
+    usual = median(shares[1:])
     print(f"\nrules: {usual:.1%} of the ingestor's CPU, {min(shares[1:]):.1%} to {max(shares[1:]):.1%}")
     assert usual <= 1 - 0.95
 
