@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from clocks import Clock
+from hypothesis import settings
 from servers import postgresql
 from sqlalchemy import Connection, Engine, delete, exists, literal, select, text, union_all
 from xdist.remote import Producer
@@ -18,6 +19,10 @@ from schemas.database import tables
 from schemas.database.engine import open_engine, upgrade
 
 pytest_plugins = ["traffic_plugin"]
+
+# a busy machine makes no example wrong: only the time limit of a whole test counts
+settings.register_profile("without-deadline", settings(), deadline=None)
+settings.load_profile("without-deadline")
 
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)):
     # `nohup make test` and `make test &` in a script ignore one of them, and so would every program that a test starts:
