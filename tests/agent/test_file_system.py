@@ -39,7 +39,7 @@ def fill(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fill:
     percents: dict[str, float] = {}
     monkeypatch.setattr(mount_table, "MOUNTS_FILE", tmp_path / "mountinfo")
     monkeypatch.setattr(file_system, "FULLEST", FullestFileSystem())
-    monkeypatch.setattr("agent.agent.FULLEST", file_system.FULLEST)
+    monkeypatch.setattr("agent.collection.announcement.FULLEST", file_system.FULLEST)
     monkeypatch.setattr(file_system, "_is_image", lambda path: str(path) == "/media/image")
 
     def usage(point: str) -> Usage:

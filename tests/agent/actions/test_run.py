@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,9 @@ def living(directory: Path) -> list[int]:
     """Return the processes of the family that are running and no zombies."""
     found = []
     for pid in pids(directory):
-        stat = Path(f"/proc/{pid}/stat")
-        if stat.exists() and stat.read_text().rpartition(")")[2].split()[0] not in "ZX":
-            found.append(pid)
+        with suppress(FileNotFoundError, ProcessLookupError):  # it may end at any moment
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+                found.append(pid)
     return found
 
 
@@ -143,7 +144,8 @@ def living(directory: Path) -> list[int]:
 def directory(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     for pid in living(tmp_path):
-        os.kill(pid, 9)
+        with suppress(ProcessLookupError):
+            os.kill(pid, 9)
 
 
 @LINUX
