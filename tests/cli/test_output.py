@@ -61,7 +61,7 @@ def test_a_user_without_a_home_directory_is_told_to_name_one() -> None:
 HOMELESS = """
 import os, sys
 import dashfleet, cli.settings, platformdirs, alembic, sqlalchemy.dialects.sqlite, runtime.settings.ingestor
-import schemas.database.engine, schemas.database.queries.machines
+import schemas.database.engine, schemas.database.queries.heartbeat, schemas.database.queries.machines
 os.setuid(54321)
 sys.argv = ["dashfleet", "machines"]
 dashfleet.main()

@@ -17,6 +17,7 @@ from waiting import wait_until
 from broker.client.mqtt import Mqtt
 from runtime.settings.address import ServerAddress
 from schemas.database import tables
+from schemas.database.queries.heartbeat import ROW_SECONDS
 
 SEED = 20_240_101
 GROWTH_MEBIBYTES = 50
@@ -87,9 +88,11 @@ def dead_letters(fleet: Fleet) -> int:
 
 
 def wait_for_count(fleet: Fleet) -> int:
-    """How many messages the ingestor has received, from its next heartbeat."""
+    """How many messages the ingestor has received, from the next heartbeat in its row."""
     beat = heartbeat(fleet)[0]
-    return wait_until(lambda: heartbeat(fleet)[1] if heartbeat(fleet)[0] > beat else 0, what="a heartbeat")
+    return wait_until(
+        lambda: heartbeat(fleet)[1] if heartbeat(fleet)[0] > beat else 0, seconds=2 * ROW_SECONDS, what="a heartbeat"
+    )
 
 
 def heartbeat(fleet: Fleet) -> tuple[int, int]:
