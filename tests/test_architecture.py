@@ -99,6 +99,13 @@ def test_a_bridge_uses_the_contract_and_nothing_else_of_the_server() -> None:
         assert not {name for name in used if not name.startswith(BRIDGES_MAY_USE)}, path
 
 
+def test_no_action_uses_a_collector_and_no_collector_an_action() -> None:
+    # folders of plug-ins: any file in them may be absent
+    for one, other in (("actions", "agent.collectors."), ("collectors", "agent.actions.")):
+        for path in (path for path in SOURCES if path.parts[:2] == ("agent", one)):
+            assert not {name for name in imported(path) if name.startswith(other)}, path
+
+
 @pytest.mark.parametrize("library", sorted(ONLY_IN))
 def test_a_library_stays_in_its_place(library: str) -> None:
     users = {str(path) for path in SOURCES if library in {name.partition(".")[0] for name in imported(path)}}

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from agent.action import ActionContext, Arguments, Outcome, action
-from agent.collectors.programs.systemd_services import BOOTED
 from agent.host.calls.program import find_program
 from agent.host.selection import Selection, describe_names
+from agent.host.service_manager import BOOTED
 from agent.orders import process_reaper
 from agent.orders.reaped_command import run_reaped
 from runtime.settings.agent import AgentSettings

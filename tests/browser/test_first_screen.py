@@ -22,7 +22,7 @@ ANSWER_SECONDS = 4.0
 @pytest.fixture
 def nantes(fleet: Fleet) -> Iterator[None]:
     """Four machines of one site that went together."""
-    away: dict[str, Any] = {"presence": "offline", "reason": "lost", "labels": {"site": "nantes", "role": "till"}}
+    away: dict[str, Any] = {"presence": "offline", "reason": "lost", "labels": {"site": "nantes", "hall": "4"}}
     keys = [fleet.machine(f"n-{i}", **away, since_at=fleet.now - 9_000_000 + i * 20_000) for i in range(4)]
     yield
     with fleet.engine.begin() as connection:

@@ -2,17 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.collector import DetailCollector, Details, Item
 from agent.host.calls.program import find_program, run_program
 from agent.host.selection import Selection
+from agent.host.service_manager import BOOTED
 from runtime.settings.agent import AgentSettings
 from schemas.contract.facts import Judgement
-
-BOOTED = Path("/run/systemd/system")
-"""Exists where systemd is the init system: see sd_booted(3)."""
 
 LIST_SECONDS = 5.0
 _CALL = (
