@@ -11,14 +11,12 @@ from typing import Final
 
 import streamlit as st
 
-from dashboard.changes import change_dialog
+from dashboard.changes import order_sending
 from dashboard.i18n import text
-from dashboard.i18n.external_texts import translated_error
 from dashboard.i18n.language import _, marked
 from dashboard.page import dialog_steps, last_good, system_status
 from dashboard.page.dialog_steps import CONFIRMATION, DialogState
 from dashboard.page.page import PageContext
-from dashboard.publishing.publisher import NotAllowedError
 from dashboard.settings.section import SectionRow, SettingsSection, draw_table
 from dashboard.widgets import cells, markup
 from runtime.bundle import builder
@@ -137,27 +135,7 @@ def _confirmation(context: PageContext, state: DialogState) -> None:
 
 
 def _send(context: PageContext, state: DialogState) -> None:
-    if state.outcome is not None or context.publisher is None:
-        return
     chosen, offer = state.about["machines"], state.about["offer"]
-    arguments = {"version": offer.version, "sha256": offer.sha256}
-    try:
-        sent = context.publisher.act(
-            context.org,
-            dict.fromkeys(chosen, arguments),
-            UPDATE,
-            role=context.role,
-            actor=context.user,
-            lifetime_seconds=_LIFETIME_SECONDS,
-            rollout=default_rollout(UPDATE, len(chosen)),
-        )
-    except NotAllowedError as error:
-        state.problem = translated_error(error)
-        return
-    state.reveal = partial(_follow, sent.batch)
-    done = _("Sent to {machines}.", machines=text.machines(len(sent.orders)))
-    state.problem, state.outcome = "", partial(change_dialog.show_done, done)
-
-
-def _follow(batch: str, context: PageContext, _state: DialogState) -> None:
-    st.page_link(context.pages["activity"], label=_("Activity"), query_params={"batch": batch})
+    arguments = {machine: {"version": offer.version, "sha256": offer.sha256} for machine in chosen}
+    pace = default_rollout(UPDATE, len(chosen))
+    order_sending.send(context, state, arguments, UPDATE, lifetime_seconds=_LIFETIME_SECONDS, rollout=pace)

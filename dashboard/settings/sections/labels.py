@@ -11,15 +11,13 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard.changes import change_dialog
+from dashboard.changes import order_sending
 from dashboard.i18n import text
-from dashboard.i18n.external_texts import translated_error
 from dashboard.i18n.language import _, marked
 from dashboard.machine.configuration import CONFIGURE, MachineConfig
 from dashboard.page import dialog_steps, last_good, system_status
 from dashboard.page.dialog_steps import CONFIRMATION, DialogState
 from dashboard.page.page import PageContext
-from dashboard.publishing.publisher import NotAllowedError
 from dashboard.settings.section import SectionRow, SettingsSection, draw_table
 from dashboard.widgets import cells, markup
 from schemas.actions.action_catalogue import make_target
@@ -125,24 +123,4 @@ def _confirmation(label: str, context: PageContext, state: DialogState) -> None:
 
 
 def _send(context: PageContext, state: DialogState) -> None:
-    if state.outcome is not None or context.publisher is None:
-        return
-    try:
-        sent = context.publisher.act(
-            context.org,
-            state.about["configs"],
-            CONFIGURE,
-            role=context.role,
-            actor=context.user,
-            lifetime_seconds=_LIFETIME_SECONDS,
-        )
-    except NotAllowedError as error:
-        state.problem = translated_error(error)
-        return
-    state.reveal = partial(_follow, sent.batch)
-    done = _("Sent to {machines}.", machines=text.machines(len(sent.orders)))
-    state.problem, state.outcome = "", partial(change_dialog.show_done, done)
-
-
-def _follow(batch: str, context: PageContext, _state: DialogState) -> None:
-    st.page_link(context.pages["activity"], label=_("Activity"), query_params={"batch": batch})
+    order_sending.send(context, state, state.about["configs"], CONFIGURE, lifetime_seconds=_LIFETIME_SECONDS)
