@@ -42,7 +42,7 @@ GATHERED_MAX_BYTES = 1 << 20
 """Maximum of buffered bytes; a sixteenth of it is sent at once."""
 
 READ_MAX_BYTES = 4 << 20
-"""Payloads read for one `receive`, about; the rest waits in the socket."""
+"""Payloads read for one `receive`, exceeded by at most the last read and the message that it completes."""
 _SLICE_SECONDS = 1.0
 log = logging.getLogger(__name__)
 

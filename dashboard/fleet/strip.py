@@ -1,7 +1,9 @@
 """The strip at the top of the fleet page: what is broken, where and since when, each a link.
 
 Invariants:
-- Texts of machines are only ever set as text. The browser names a group by its place, and nothing else.
+- Texts of machines are only ever set as text.
+- The browser names an entry by its address, never by its place: entries come and go between a click and its handling.
+  Only addresses that were drawn are followed.
 """
 
 from collections.abc import Sequence
@@ -34,6 +36,7 @@ from schemas.database.queries.problems import ProblemFilter
 
 GROUPS_MAX: Final = 5
 _KEY: Final = "fleet_strip"
+_DRAWN: Final = "fleet_strip_drawn"
 _READ_MAX: Final = 1000
 _NAMES_SHOWN: Final = 2
 _SHARED_SECONDS: Final = 10
@@ -78,18 +81,20 @@ _label_counts = SharedResult(choices.count_labels, seconds=_LABELS_SECONDS)
 def draw(context: PageContext) -> None:
     """Draw the strip, if anything is broken, and follow a link that was clicked."""
     found = last_good.read(context, "fleet.strip", partial(_groups, context.engine, context.org, _changed(context)))
-    if not found:
+    shown = links(found or (), context.now(), context.zone)
+    before: Sequence[StripLink] = st.session_state.get(_DRAWN, ())
+    if not shown and not before:
         return
-    shown = links(found, context.now(), context.zone)
+    st.session_state[_DRAWN] = shown
     result = component("strip", _HTML)(
         key=_KEY,
         data={
             "name": _("What is broken now"),
             "links": [{"text": text.readable(each.text), "tone": each.tone, "href": each.href} for each in shown],
         },
-        on_opened_change=partial(_filter_fleet, shown),
+        on_opened_change=partial(_filter_fleet, (*before, *shown)),
     )
-    link = _clicked(shown, result.opened)
+    link = clicked((*before, *shown), result.opened)
     if link is not None and link.page != _FLEET:
         st.switch_page(context.pages[link.page], query_params=link.query)
 
@@ -156,11 +161,12 @@ def _target(group: ProblemGroup) -> tuple[str, dict[str, str]]:
     return _PROBLEMS, problem_view.address(ProblemFilter(rule=group.what, severity=group.severity))
 
 
-def _clicked(shown: Sequence[StripLink], opened: object) -> StripLink | None:
-    return shown[opened] if isinstance(opened, int) and 0 <= opened < len(shown) else None
+def clicked(drawn: Sequence[StripLink], opened: object) -> StripLink | None:
+    """Return the entry with the address that the browser sent, None without one."""
+    return next((each for each in drawn if each.href == opened), None)
 
 
-def _filter_fleet(shown: Sequence[StripLink]) -> None:
-    link = _clicked(shown, st.session_state[_KEY].opened)
+def _filter_fleet(drawn: Sequence[StripLink]) -> None:
+    link = clicked(drawn, st.session_state[_KEY].opened)
     if link is not None and link.page == _FLEET:
         fleet_filters.show_view(state.parse(link.query))

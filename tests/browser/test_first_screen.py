@@ -77,6 +77,24 @@ def test_an_entry_of_the_strip_is_reached_and_followed_by_the_keyboard(visit: Vi
     expect(page.get_by_role("heading", name="kassa7")).to_be_visible()
 
 
+def test_the_focus_and_a_click_stay_with_an_entry_of_the_strip_when_others_come_and_go(
+    fleet: Fleet, visit: Visit
+) -> None:
+    page = visit()
+    entry = page.get_by_role("link", name=re.compile("^nas: Disk nearly full"))
+    entry.focus()
+    key = fleet.machine("new-1", presence="offline", reason="lost", since_at=fleet.now)
+    try:
+        expect(page.locator(".df-strip li").first).to_contain_text("new-1")
+        expect(entry).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="nas", exact=True)).to_be_visible()
+    finally:
+        with fleet.engine.begin() as connection:
+            connection.execute(delete(tables.state).where(tables.state.c.machine_id == key))
+            connection.execute(delete(tables.machine).where(tables.machine.c.id == key))
+
+
 def test_machines_are_added_from_the_fleet_page(visit: Visit) -> None:
     page = visit(user="alone", scheme="dark")
     page.get_by_role("button", name="Or add machines here …").click()

@@ -316,12 +316,13 @@ def reset(peer: socket.socket) -> None:
     peer.close()
 
 
-def test_backoff_is_uniform_below_a_bound_that_doubles_up_to_its_most() -> None:
+def test_backoff_is_uniform_between_a_tenth_of_the_first_bound_and_a_bound_that_doubles_up_to_its_most() -> None:
     bounds = Backoff(1.0, 8.0, random=lambda: 1.0)
     assert [bounds.next() for _ in range(6)] == [1, 2, 4, 8, 8, 8]
     bounds.reset()
     assert bounds.next() == 1
-    assert Backoff(1.0, 8.0, random=lambda: 0.0).next() == 0
+    soonest = Backoff(1.0, 8.0, random=lambda: 0.0)
+    assert [soonest.next() for _ in range(3)] == [0.1, 0.1, 0.1]
 
 
 def test_subscriptions_change_on_a_connection_and_what_is_retained_comes_again(on: Fixture) -> None:

@@ -139,3 +139,13 @@ def test_what_machines_call_themselves_stays_text(fleet: Fleet, reader: Engine) 
     (entry,) = links(reader)
     assert entry.text == "2 machines with a=<b> offline since 22:03"
     assert "<" not in entry.href
+
+
+def test_a_click_opens_its_entry_even_if_it_is_gone_meanwhile_and_an_unknown_address_opens_nothing() -> None:
+    nas = StripLink("nas offline", "bad", "machine", {"id": "nas"})
+    web = StripLink("web offline", "bad", "machine", {"id": "web"})
+    before, shown = (nas, web), (web,)
+    assert strip.clicked((*before, *shown), "/machine?id=nas") is nas
+    assert strip.clicked(shown, "/machine?id=web") is web
+    assert strip.clicked(shown, "/machine?id=other") is None
+    assert strip.clicked(shown, 0) is None
