@@ -1,5 +1,5 @@
 // An HTML table: rows are reused by id and cells are touched only when they change, so that a refresh updates values and
-// nothing else. Text is always set as text, never as HTML.
+// nothing else; the focus stays with a row that moves. Text is always set as text, never as HTML.
 //
 // Ticks belong to ids, never to positions. All changes of the visitor are kept until the server starts a new `revision`,
 // and sent as a whole each time, so that no tick is lost when two follow each other quickly.
@@ -59,7 +59,7 @@ function head(row, data, ticks, trigger) {
 }
 
 function body(rows, data, ticks, trigger) {
-  const known = new Map([...rows.rows].map((row) => [row.dataset.id, row]));
+  const known = new Map([...rows.rows].map((row) => [row.dataset.id, row])), giveBack = heldFocus(rows);
   data.rows.forEach((item, i) => {
     const row = known.get(item.id) ?? make(item, data.columns, ticks);
     known.delete(item.id);
@@ -70,6 +70,17 @@ function body(rows, data, ticks, trigger) {
   });
   for (const gone of known.values()) gone.remove();
   ticks?.show();
+  giveBack();
+}
+
+// Return what gives the focus back to where it was: a row that moves, and a cell that is drawn again, lose it.
+function heldFocus(rows) {
+  const focused = document.activeElement, cell = rows.contains(focused) && focused.closest("td");
+  if (!cell) return () => {};
+  const controls = () => [...cell.querySelectorAll("a, button, input")], place = controls().indexOf(focused);
+  return () => {
+    if (cell.isConnected && document.activeElement !== focused) controls()[place]?.focus({ preventScroll: true });
+  };
 }
 
 function make(item, columns, ticks) {
