@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from agent.action import ActionContext, Arguments, Outcome, action
-from agent.orders import process_reaper
-from agent.orders.reaped_command import run_reaped
+from agent.host.calls import process_reaper
+from agent.orders.reaped_command import run_command
 from runtime.settings.agent import AgentSettings
 from schemas.actions.named_commands import VALUE_MAX, CommandLine
 
@@ -67,4 +67,4 @@ def run(arguments: RunArguments, context: ActionContext) -> Outcome:
     if os.name != "posix":
         return Outcome.failed("unsupported", "commands run on Linux and macOS only")
     line = context.settings.commands[arguments.command]
-    return run_reaped(argv(arguments, context.settings), line.timeout_seconds)
+    return run_command(argv(arguments, context.settings), line.timeout_seconds)

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from agent.action import ActionContext, Arguments, Outcome, action
+from agent.host.calls import process_reaper
 from agent.host.calls.program import find_program
 from agent.host.selection import Selection, describe_names
 from agent.host.service_manager import BOOTED
-from agent.orders import process_reaper
-from agent.orders.reaped_command import run_reaped
+from agent.orders.reaped_command import run_command
 from runtime.settings.agent import AgentSettings
 
 COMMAND_SECONDS: Final = 120.0
@@ -69,4 +69,4 @@ def service(arguments: ServiceArguments, context: ActionContext) -> Outcome:
     program = argv[0] if argv[0].startswith("/") else find_program(argv[0])
     if program is None:
         return Outcome.failed("not-started", f"there is no program {argv[0]}")
-    return run_reaped([program, *argv[1:]], COMMAND_SECONDS)
+    return run_command([program, *argv[1:]], COMMAND_SECONDS)

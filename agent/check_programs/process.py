@@ -1,28 +1,19 @@
 """Running the program of a check: without a shell, with a time limit and a bound on its output.
 
 Invariants:
-- A check never outlives its time limit: its process group is ended, then killed. What remains of the group when the
-  program has ended is killed too, so a program that forks and never ends leaves nothing in its group.
+- A check never outlives its time limit, and leaves nothing when it ends: `agent.host.calls.process_reaper` ends the
+  program and all its descendants. On Linux none escapes, whatever session it begins; elsewhere those can that leave the
+  process group.
 - At most OUTPUT_MAX bytes are kept; the rest is read and dropped, so that the program does not block.
 - Output behind the end of the program is not waited for.
 """
 
-import os
-import select
-import signal
-import subprocess
 from collections.abc import Sequence
-from contextlib import suppress
-from time import monotonic
 from typing import Final, NamedTuple
 
-from agent.host.calls.child_environment import clean_environment
+from agent.host.calls.reaped_process import run_reaped
 
 OUTPUT_MAX: Final = 64 << 10
-GRACE_SECONDS: Final = 1.0
-"""Time between SIGTERM and SIGKILL."""
-
-_LOOK_SECONDS: Final = 0.05
 
 
 class Ended(NamedTuple):
@@ -35,63 +26,23 @@ class Ended(NamedTuple):
 
 def run(argv: Sequence[str], seconds: float) -> Ended:
     """Run a program to its end."""
-    environment = {**clean_environment(), "LC_ALL": "C"}  # else numbers and texts depend on the machine
     try:
-        process = subprocess.Popen(
+        ended = run_reaped(
             argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-            env=environment,
+            seconds,
+            output_max=OUTPUT_MAX,
+            may_leave=False,
+            with_errors=False,
+            environment={"LC_ALL": "C"},  # else numbers and texts depend on the machine
         )
-    except (OSError, ValueError) as error:
+    except OSError as error:
         return Ended(None, "", f"cannot be started: {error}")
-    output, in_time = bytearray(), False
-    try:
-        in_time = _read_until_end(process, output, monotonic() + seconds)
-        if not in_time:
-            _signal(process, signal.SIGTERM)
-            _read_until_end(process, output, monotonic() + GRACE_SECONDS)
-    finally:
-        _signal(process, signal.SIGKILL)  # the group exists until the program is reaped, which `wait` does
-        code = process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-    text = output.decode("utf-8", "replace")
-    return Ended(code, text) if in_time else Ended(None, text, f"did not end within {seconds:g} s")
-
-
-def _read_until_end(process: "subprocess.Popen[bytes]", output: bytearray, deadline: float) -> bool:
-    """Read the output until the program has ended; return False if it has not by the deadline."""
-    pipe = process.stdout.fileno() if process.stdout is not None else -1
-    os.set_blocking(pipe, False)
-    is_open = True
-    while True:
-        ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        is_open = is_open and _read(pipe, output)
-        if ended:
-            return True
-        left = deadline - monotonic()
-        if left <= 0:
-            return False
-        select.select([pipe] if is_open else [], [], [], min(left, _LOOK_SECONDS))
-
-
-def _read(pipe: int, output: bytearray) -> bool:
-    """Read what is there, up to a bound in one go; return False at the end of the output."""
-    for _ in range(16):
-        try:
-            data = os.read(pipe, OUTPUT_MAX)
-        except BlockingIOError:
-            return True
-        if not data:
-            return False
-        output += data[: OUTPUT_MAX - len(output)]
-    return True
-
-
-def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    with suppress(OSError):
-        os.killpg(process.pid, number)
+    match ended.end:
+        case "exited":
+            return Ended(ended.exit_code, ended.output)
+        case "not-started":
+            return Ended(None, "", f"cannot be started: {ended.error}")
+        case "timeout":
+            left = f"; {ended.survivors} of its processes could not be killed" if ended.survivors else ""
+            return Ended(None, ended.output, f"did not end within {seconds:g} s{left}")
+    return Ended(None, "", "the process reaper ended")

@@ -19,7 +19,7 @@ from waiting import wait_until
 
 from agent.action import ActionContext, Outcome
 from agent.actions.run import RunArguments, run
-from agent.orders import process_reaper
+from agent.host.calls import process_reaper
 from schemas.actions.named_commands import CommandLine, ParameterError
 from schemas.contract.commands import OUTPUT_MAX
 

@@ -48,12 +48,14 @@ def test_output_above_the_bound_is_dropped_and_does_not_block_the_program() -> N
     assert (ended.code, len(ended.output)) == (1, OUTPUT_MAX)
 
 
-def test_a_check_that_forks_and_never_ends_is_killed_with_its_group_at_its_time_limit(tmp_path: Path) -> None:
+def test_a_check_that_forks_and_never_ends_is_killed_with_all_its_processes_at_its_time_limit(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     code = f"""
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-os.fork(); os.fork()
+for _ in range(2):
+    if os.fork() == 0:
+        os.setsid()
 open({str(pids)!r}, "a").write(f"{{os.getpid()}}\\n")
 time.sleep(600)
 """
@@ -63,7 +65,7 @@ time.sleep(600)
     assert time.monotonic() - began < 10
     left = [int(pid) for pid in pids.read_text().split()]
     assert len(left) == 4
-    wait_until(lambda: not any(map(is_alive, left)), what="all of its processes ended")
+    assert not any(map(is_alive, left))
 
 
 def test_a_process_that_a_check_leaves_behind_neither_delays_it_nor_stays() -> None:
@@ -73,6 +75,31 @@ def test_a_process_that_a_check_leaves_behind_neither_delays_it_nor_stays() -> N
     assert ended.code == 0
     assert time.monotonic() - began < 8
     wait_until(lambda: not is_alive(int(ended.output)), what="the process ended")
+
+
+ESCAPES = """
+import os, signal, time
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.environ.clear()
+        print(os.getpid(), flush=True)
+        os.closerange(0, 256)
+        time.sleep(600)
+    os._exit(0)
+os.close(writing)
+os.read(reading, 1)  # until the other one has closed its files
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process reap its descendants")
+def test_a_process_that_leaves_its_session_by_a_double_fork_does_not_outlive_its_check() -> None:
+    ended = run(python(ESCAPES), 60)
+    assert (ended.code, ended.problem) == (0, "")
+    assert int(ended.output) > 1
+    assert not is_alive(int(ended.output))  # it ended before the result was known
 
 
 def test_a_check_that_still_runs_when_it_is_due_is_skipped_and_never_queued() -> None:

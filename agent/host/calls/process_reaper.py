@@ -3,11 +3,13 @@
 On Linux it is the reaper of its descendants (`PR_SET_CHILD_SUBREAPER`): a process that leaves its parent, by a new
 session or a double fork, becomes a child of the reaper, so none escapes. Elsewhere it ends the process group.
 
-Standard input: one line of JSON (`argv`, `seconds`, `output_max`), and then nothing; its end means that the agent is
-gone, and the command is ended too. Standard output: one line of JSON (`end`, `exit_code`, `truncated`, `survivors`,
-`error`), then the command's output. Run by its path with `python -I -S`; it imports no module of DashFleet.
+Standard input: one line of JSON (`argv`, `seconds`, `output_max`, `may_leave`, `with_errors`), and then nothing; its
+end means that the agent is gone, and the command is ended too. Standard output: one line of JSON (`end`, `exit_code`,
+`truncated`, `survivors`, `error`), then the command's output, with that to standard error if `with_errors`. Run by its
+path with `python -I -S`; it imports no module of DashFleet, and few others, because it is started for every check.
 
-A command that ends by itself in time may leave processes behind, such as a service that it starts.
+With `may_leave`, a command that ends by itself in time may leave processes behind, such as a service that it starts.
+Without it they are killed at once.
 """
 
 import ctypes
@@ -17,10 +19,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 GRACE_SECONDS = 2.0
 """Time between SIGTERM and SIGKILL."""
@@ -29,13 +28,13 @@ END_SECONDS = 10.0
 """Time after which processes that do not end are left, and counted."""
 
 _PR_SET_CHILD_SUBREAPER = 36
-_PROC = Path("/proc")
+_PROC = "/proc"
 
 
 class CommandProcess:
     """The running command, its output so far, and its exit code."""
 
-    def __init__(self, argv: list[str], output_max: int) -> None:
+    def __init__(self, argv: list[str], output_max: int, *, with_errors: bool) -> None:
         self.output = bytearray()
         self.truncated = False
         self.exit_code: int | None = None
@@ -45,7 +44,7 @@ class CommandProcess:
         error_reading, error_writing = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            _exec(argv, writing, error_writing)
+            _exec(argv, writing, error_writing, with_errors=with_errors)
         os.close(writing)
         os.close(error_writing)
         self.error = os.read(error_reading, 1000).decode(errors="replace")  # empty once the program runs
@@ -103,17 +102,18 @@ def watch(command: CommandProcess, seconds: float) -> str:
             waiting.remove(command.reading)
 
 
-def end(command: CommandProcess) -> int:
-    """Terminate all processes of the command, and kill those that remain; return the number of survivors."""
+def end(command: CommandProcess, grace_seconds: float) -> int:
+    """Terminate all processes of the command, kill those that remain after a time; return the number of survivors."""
     started = time.monotonic()
-    _signal_all(command, signal.SIGTERM)
+    if grace_seconds:
+        _signal_all(command, signal.SIGTERM)
     while time.monotonic() - started < END_SECONDS:
+        if time.monotonic() - started >= grace_seconds:
+            _signal_all(command, signal.SIGSTOP)  # so that none can fork while it is killed
+            _signal_all(command, signal.SIGKILL)
         command.read()
         if not command.reap() and not _descendants(command):
             return 0
-        if time.monotonic() - started > GRACE_SECONDS:
-            _signal_all(command, signal.SIGSTOP)  # so that none can fork while it is killed
-            _signal_all(command, signal.SIGKILL)
         time.sleep(0.01)
     return len(_descendants(command))
 
@@ -122,14 +122,14 @@ def _signal_all(command: CommandProcess, number: signal.Signals) -> None:
     for pid in _descendants(command):
         with suppress(OSError):
             os.kill(pid, number)
-    if not _PROC.is_dir():
+    if not os.path.isdir(_PROC):
         with suppress(OSError):
             os.killpg(command.pid, number)
 
 
 def _descendants(command: CommandProcess) -> list[int]:
     """Return the running descendants of this process; without /proc, the command itself."""
-    if not _PROC.is_dir():
+    if not os.path.isdir(_PROC):
         return [] if command.exit_code is not None else [command.pid]
     children: dict[int, list[int]] = {}
     for pid, parent in _living():
@@ -142,20 +142,23 @@ def _descendants(command: CommandProcess) -> list[int]:
     return found
 
 
-def _living() -> Iterator[tuple[int, int]]:
-    for directory in _PROC.iterdir():
-        if directory.name.isdigit():
-            with suppress(OSError, ValueError):
-                status, parent = (directory / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
+def _living() -> list[tuple[int, int]]:
+    """Return the id of each running process and that of its parent."""
+    found = []
+    for name in os.listdir(_PROC):
+        if name.isdigit():
+            with suppress(OSError, ValueError), open(f"{_PROC}/{name}/stat", errors="replace") as file:
+                status, parent = file.read().rpartition(")")[2].split()[:2]
                 if status not in "ZX":
-                    yield int(directory.name), int(parent)
+                    found.append((int(name), int(parent)))
+    return found
 
 
-def _exec(argv: list[str], output: int, error: int) -> None:
+def _exec(argv: list[str], output: int, error: int, *, with_errors: bool) -> None:
     try:
         os.setsid()
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        for theirs, ours in ((nothing, 0), (output, 1), (output, 2)):
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for theirs, ours in ((nothing, 0), (output, 1), (output if with_errors else nothing, 2)):
             os.dup2(theirs, ours)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
@@ -165,12 +168,11 @@ def _exec(argv: list[str], output: int, error: int) -> None:
     os._exit(127)
 
 
-def _read_request() -> dict[str, Any]:
+def _read_line() -> bytes:
     line = b""
     while not line.endswith(b"\n") and (data := os.read(0, 1 << 16)):
         line += data
-    request: dict[str, Any] = json.loads(line)
-    return request
+    return line
 
 
 def main() -> None:
@@ -183,10 +185,14 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    request = _read_request()
-    command = CommandProcess(request["argv"], request["output_max"])
+    request = json.loads(_read_line())
+    command = CommandProcess(request["argv"], request["output_max"], with_errors=request["with_errors"])
     ended = "not-started" if command.error else watch(command, request["seconds"])
-    survivors = end(command) if ended in ("timeout", "lost") else 0
+    survivors = 0
+    if ended in ("timeout", "lost"):
+        survivors = end(command, GRACE_SECONDS)
+    elif ended == "exited" and not request["may_leave"]:
+        survivors = end(command, 0.0)
     answer = {
         "end": ended,
         "exit_code": command.exit_code,
