@@ -8,52 +8,98 @@ from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from runtime.errors import UserError
 from runtime.extras import missing_extra
 from runtime.version import VERSION
 
 COMMANDS = {
-    "cli.up.command": ("up", "setup"),
-    "cli.run": ("broker", "mosquitto", "nats", "ingestor", "dashboard", "notifier", "homeassistant", "heartbeat"),
-    "cli.machines": ("machines", "ledger"),
-    "cli.fleet.facts": ("facts",),
-    "cli.watch": ("watch",),
-    "cli.backup": ("backup", "restore"),
-    "cli.export": ("export",),
-    "cli.report": ("report",),
-    "cli.brokers": ("tls", "emqx"),
-    "cli.bundle": ("bundle",),
-    "cli.contract.document": ("contract",),
-    "cli.simulate": ("simulate",),
-    "cli.act.command": ("act",),
+    "Run everything, add machines": {
+        "up": "cli.up.command",
+        "token": "cli.access.token",
+        "agent": "cli.agent.command",
+        "bundle": "cli.bundle",
+        "move": "cli.fleet.move",
+    },
+    "See the fleet": {
+        "machines": "cli.machines",
+        "facts": "cli.fleet.facts",
+        "watch": "cli.watch",
+        "ledger": "cli.machines",
+        "dead-letters": "cli.fleet.dead_letters",
+        "export": "cli.export",
+        "report": "cli.report",
+    },
+    "Act on machines": {
+        "act": "cli.act.command",
+        "commands": "cli.act.commands",
+        "key": "cli.access.key",
+    },
+    "Alerts and notifications": {
+        "alerts": "cli.alerts",
+        "rule": "cli.rules.rule",
+        "silence": "cli.silence",
+        "notify": "cli.notify.command",
+    },
+    "Access": {
+        "org": "cli.access.org",
+        "user": "cli.access.user",
+        "principal": "cli.access.principal",
+        "api-token": "cli.access.api_token",
+    },
+    "Parts of the server": {
+        "setup": "cli.up.command",
+        "broker": "cli.run",
+        "ingestor": "cli.run",
+        "dashboard": "cli.run",
+        "notifier": "cli.run",
+        "homeassistant": "cli.run",
+        "mosquitto": "cli.run",
+        "nats": "cli.run",
+        "emqx": "cli.brokers",
+        "tls": "cli.brokers",
+        "heartbeat": "cli.run",
+        "backup": "cli.backup",
+        "restore": "cli.backup",
+    },
+    "Contract, sizing and tests": {
+        "contract": "cli.contract.document",
+        "conform": "cli.contract.conform",
+        "simulate": "cli.simulate",
+        "drill": "cli.drill.command",
+    },
 }
-"""The modules of commands, and what commands each has."""
+"""The commands and groups of commands by subject, as the help lists them, and the module of each."""
 
-GROUPS = {
-    "agent": "cli.agent.command",
-    "alerts": "cli.alerts",
-    "rule": "cli.rules.rule",
-    "silence": "cli.silence",
-    "org": "cli.access.org",
-    "token": "cli.access.token",
-    "api-token": "cli.access.api_token",
-    "principal": "cli.access.principal",
-    "user": "cli.access.user",
-    "commands": "cli.act.commands",
-    "key": "cli.access.key",
-    "dead-letters": "cli.fleet.dead_letters",
-    "notify": "cli.notify.command",
-    "conform": "cli.contract.conform",
-    "move": "cli.fleet.move",
-    "drill": "cli.drill.command",
-}
-"""The groups of commands, and the module of each."""
+GROUPS = frozenset(
+    (
+        *("token", "agent", "move", "dead-letters", "commands", "key", "alerts", "rule", "silence", "notify"),
+        *("org", "user", "principal", "api-token", "conform", "drill"),
+    )
+)
+"""Those that have commands of their own."""
+
+
+class CommandsBySubject(TyperGroup):
+    """The commands in the order of `COMMANDS`, each in the help panel of its subject."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - a context of Typer's own kind of click
+        """Return the names of the commands that were assembled."""
+        return [name for commands in COMMANDS.values() for name in commands if name in self.commands]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - Typer's own kind of click
+        """Return the command with this name, None if there is none."""
+        command: Any = super().get_command(ctx, cmd_name)
+        if command is not None:
+            command.rich_help_panel = next((subject for subject, names in COMMANDS.items() if cmd_name in names), None)
+        return command
 
 
 def application(only: str | None = None) -> typer.Typer:
     """Assemble the command line. If `only` is the name of a command or a group, leave out the modules of others."""
     app = typer.Typer(
+        cls=CommandsBySubject,
         help="See every machine, act on any machine, over MQTT.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -61,14 +107,13 @@ def application(only: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(_version)
-    modules = [module for module, names in COMMANDS.items() if only in names]
-    groups = [name for name in GROUPS if name == only]
-    if not modules and not groups:
-        modules, groups = list(COMMANDS), list(GROUPS)
-    for module in modules:
+    modules = {name: module for commands in COMMANDS.values() for name, module in commands.items()}
+    wanted = [only] if only in modules else list(modules)
+    for name in wanted:
+        if name in GROUPS:
+            app.add_typer(import_module(modules[name]).app, name=name)
+    for module in dict.fromkeys(modules[name] for name in wanted if name not in GROUPS):
         app.add_typer(import_module(module).app)
-    for name in groups:
-        app.add_typer(import_module(GROUPS[name]).app, name=name)
     return app
 
 

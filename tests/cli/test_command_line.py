@@ -2,11 +2,11 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import typer
 from command_line import dashfleet, refusal
 from servers import free_port
 from sqlalchemy import text
+from typer.testing import CliRunner
 
 import dashfleet as front
 from cli.up.installation import Installation, Options
@@ -258,10 +259,20 @@ def test_each_command_and_group_is_listed_with_the_module_that_has_it() -> None:
     def commands(only: str | None = None) -> set[str]:
         return set(typer.main.get_command(front.application(only)).commands)  # type: ignore[attr-defined]
 
-    listed = {*front.GROUPS, *chain.from_iterable(front.COMMANDS.values())}
-    assert commands() == commands("no-command") == listed
-    for module, names in front.COMMANDS.items():
-        for name in names:
-            assert commands(name) == set(names), module
-    for name in front.GROUPS:
-        assert commands(name) == {name}
+    modules = {name: module for names in front.COMMANDS.values() for name, module in names.items()}
+    assert commands() == commands("no-command") == set(modules)
+    for name, module in modules.items():
+        alone = [name] if name in front.GROUPS else [each for each in modules if modules[each] == module]
+        assert commands(name) == set(alone), module
+
+
+def test_the_help_lists_each_command_under_its_subject() -> None:
+    shown = CliRunner().invoke(front.application(), ["--help"], env={"COLUMNS": "100"}).stdout
+    subject = ""
+    found: dict[str, list[str]] = {}
+    for line in shown.splitlines():
+        if line.startswith("╭"):
+            subject = line.strip("╭─╮ ")
+        elif named := re.match(r"│ ([a-z-]+) ", line):
+            found.setdefault(subject, []).append(named[1])
+    assert found == {subject: list(names) for subject, names in front.COMMANDS.items()}

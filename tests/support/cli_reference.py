@@ -10,6 +10,8 @@ import dashfleet
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
 
+SUBJECTS = dashfleet.COMMANDS.items()
+
 HEADING = """\
 # Command line
 
@@ -34,7 +36,9 @@ Command = Any
 def commands(group: Command | None = None, prefix: str = "dashfleet") -> Iterator[tuple[str, Command]]:
     """Yield each command with its full name (`dashfleet token create`); a group only if it is also a command."""
     root: Command = typer.main.get_command(dashfleet.application())
-    for name, command in (root if group is None else group).commands.items():
+    listed = root if group is None else group
+    for name in listed.list_commands(None):
+        command = listed.commands[name]
         nested = hasattr(command, "commands")
         if not nested or command.invoke_without_command:
             yield f"{prefix} {name}", command
@@ -45,9 +49,16 @@ def commands(group: Command | None = None, prefix: str = "dashfleet") -> Iterato
 def reference() -> str:
     """Return the whole document."""
     found = list(commands())
-    index = "".join(f"| [`{name}`](#{_anchor(name)}) | {_cell(_summary(command))} |\n" for name, command in found)
+    index = "".join(
+        _index(subject, [each for each in found if each[0].split()[1] in names]) for subject, names in SUBJECTS
+    )
     sections = "".join(_section(name, command) for name, command in found)
-    return f"{HEADING}\n| command | purpose |\n|---|---|\n{index}{sections}"
+    return f"{HEADING}{index}{sections}"
+
+
+def _index(subject: str, found: list[tuple[str, Command]]) -> str:
+    rows = "".join(f"| [`{name}`](#{_anchor(name)}) | {_cell(_summary(command))} |\n" for name, command in found)
+    return f"\n### {subject}\n\n| command | purpose |\n|---|---|\n{rows}"
 
 
 def section_of(name: str, text: str) -> str:
