@@ -47,7 +47,7 @@ def test_a_bridge_connects_with_its_notifications_and_relays_what_it_may_read(
         assert attic.connect(ATTIC.username) == 0
         assert local.connect(None, None, client_id="local") == 0
         assert local.subscribe(ALL_STATUS) == [1]
-        wait_until(lambda: READER.username in broker.clients, seconds=20, what="the bridge connected")
+        wait_until(lambda: READER.username in broker.clients, seconds=60, what="the bridge connected")
         wait_until(lambda: broker.counters.get("publish_denied", 0) > 0, what="its notification dropped")
         attic.publish(STATUS, b"online", retain=True)
 
@@ -58,7 +58,7 @@ def test_a_bridge_connects_with_its_notifications_and_relays_what_it_may_read(
 
 def test_a_bridge_with_a_client_id_of_its_own_is_refused_and_waits(broker: RunningBroker, tmp_path: Path) -> None:
     with bridge(broker, tmp_path, f"topic {ALL_STATUS} in 1"):
-        wait_until(lambda: broker.counters.get("refused", 0) >= 2, seconds=20, what="the bridge refused")
+        wait_until(lambda: broker.counters.get("refused", 0) >= 2, seconds=60, what="the bridge refused")
 
     assert broker.counters["refused"] < 10
     assert broker.counters.get("connects", 0) == 0

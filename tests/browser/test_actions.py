@@ -271,7 +271,7 @@ def test_what_is_not_recorded_yet_is_shown_as_on_its_way(visit: Visit, answerer:
     dialog.get_by_role("button", name="Ping: 1 machine").click()
     expect(dialog.get_by_text("1 Sending")).to_be_visible()
     answerer.silent = False
-    expect(dialog.get_by_text("1 Succeeded")).to_be_visible(timeout=20_000)
+    expect(dialog.get_by_text("1 Succeeded")).to_be_visible(timeout=60_000)
     assert len(orders(answerer)) == 1
 
 

@@ -128,7 +128,7 @@ def harmless(page: Page) -> None:
     assert page.locator(elements).evaluate_all("found => found.map(each => each.outerHTML.slice(0, 200))") == []
     links = "links => links.filter(link => link.host !== location.host).map(link => link.outerHTML.slice(0, 200))"
     assert page.locator("a[href]").evaluate_all(links) == []
-    wait_until(lambda: page.evaluate(OUTSIDE) == [], seconds=5, what=f"all in its place: {page.evaluate(OUTSIDE)}")
+    wait_until(lambda: page.evaluate(OUTSIDE) == [], seconds=30, what=f"all in its place: {page.evaluate(OUTSIDE)}")
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -34,7 +34,7 @@ def tab_to(page: Page, wanted: Locator) -> None:
     before = "" if wanted.evaluate(_HAS_FOCUS) else wanted.evaluate(_LOOK)
     for _ in range(STEPS_MAX):
         if wanted.evaluate(_HAS_FOCUS):
-            wait_until(lambda: wanted.evaluate(_LOOK) != before, seconds=2, what=f"the focus of {wanted} to show")
+            wait_until(lambda: wanted.evaluate(_LOOK) != before, seconds=30, what=f"the focus of {wanted} to show")
             return
         page.keyboard.press("Tab")
     raise AssertionError(f"{STEPS_MAX} times Tab do not lead to {wanted}, but to {page.evaluate(_WHERE)}")

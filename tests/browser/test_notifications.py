@@ -114,7 +114,7 @@ def add_rule(page: Page, title: str, metric: str, threshold: float) -> None:
         dialog.get_by_label(label, exact=True).press("Tab")
     dialog.get_by_role("button", name="Preview").click()
     dialog.get_by_role("button", name="Save rule").click()
-    expect(dialog).to_contain_text("Done", timeout=15_000)
+    expect(dialog).to_contain_text("Done", timeout=60_000)
     dialog.get_by_role("button", name="Close").click()
     page.get_by_role("link", name="Notifications").click()
 

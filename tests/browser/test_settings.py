@@ -89,7 +89,7 @@ class Site:
     def watch(self, username: str, secret: str) -> "Watching":
         """Return an API client that has connected to the broker."""
         watching = Watching(ServerAddress(host="127.0.0.1", port=self.broker_port, tls=False), username, secret)
-        wait_until(watching.connected, seconds=10, what="the program's connection")
+        wait_until(watching.connected, seconds=60, what="the program's connection")
         return watching
 
     def json(self, *words: str) -> Any:  # noqa: ANN401
@@ -294,7 +294,7 @@ def test_a_program_is_let_in_gets_another_secret_and_is_revoked(visit: Visit, si
     expect(dialog.get_by_text("Done")).to_be_visible()
     close(dialog)
     expect(row).to_contain_text("Revoked")
-    wait_until(lambda: not watching.connected(), seconds=10, what="the revoked program's end")
+    wait_until(lambda: not watching.connected(), seconds=60, what="the revoked program's end")
     watching.close()
 
 
@@ -320,7 +320,7 @@ def machines_over_http(site: Site, token: str) -> tuple[int, dict[str, Any]]:
     request = urllib.request.Request(f"http://127.0.0.1:{site.port}/api/v1/machines")
     request.add_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - http
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - http
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -448,14 +448,14 @@ def test_a_key_is_made_obeyed_and_revoked(visit: Visit, site: Site, scheme: str,
     assert seed.encode() not in b"".join(path.read_bytes() for path in site.data.rglob("*") if path.is_file())
     write_secret(tmp_path / "key", seed)
     machine = next(row["machine"] for row in site.json("machines") if row["presence"] == "online")
-    wait_until(lambda: id_ in obeyed(site, machine), seconds=20, what="the machine obeys the key")
+    wait_until(lambda: id_ in obeyed(site, machine), seconds=60, what="the machine obeys the key")
     site.run("act", "ping", machine, "--key", str(tmp_path / "key"), "--wait")
     row.get_by_role("link").click()
     dialog.get_by_role("button", name="Revoke", exact=True).click()
     expect(dialog.get_by_text(f"Done: revoked {id_}")).to_be_visible()
     close(dialog)
     expect(row).to_contain_text("Revoked")
-    wait_until(lambda: id_ not in obeyed(site, machine), seconds=20, what="the machine obeys the key no more")
+    wait_until(lambda: id_ not in obeyed(site, machine), seconds=60, what="the machine obeys the key no more")
 
 
 def obeyed(site: Site, machine: str) -> list[str]:

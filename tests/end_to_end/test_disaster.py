@@ -53,7 +53,7 @@ class Server:
         request = urllib.request.Request(f"{url}/sign-in", form, {"origin": url})  # noqa: S310 - our own
         opener = urllib.request.build_opener(NoRedirect)
         try:
-            with opener.open(request, timeout=20) as answer:
+            with opener.open(request, timeout=60) as answer:
                 return "set-cookie" in answer.headers
         except urllib.error.HTTPError as error:
             with error:

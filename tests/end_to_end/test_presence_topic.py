@@ -23,7 +23,7 @@ from schemas.contract import topics
 from schemas.contract.presence import PresenceMessage
 from schemas.database.queries.machines import list_machines
 
-SECONDS = 15.0
+SECONDS = 60.0
 WITHIN_MILLISECONDS = 500
 CHANGES = 10
 

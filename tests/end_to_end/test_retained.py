@@ -19,7 +19,7 @@ from schemas.database.queries.dead_letters import list_dead_letters
 
 OWN = {"org": "acme", "machine": "attic"}
 UPWARD = (topics.STATUS, topics.INFO, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 @pytest.fixture(params=["mosquitto", "nats"])

@@ -175,7 +175,7 @@ def test_no_process_shows_a_secret_in_its_arguments(running: Running) -> None:
 def test_no_page_shows_a_secret(running: Running) -> None:
     for path in ("/", "/nothing-here", "/machine?id=%00", "/_stcore/nothing"):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{running.dashboard_port}{path}", timeout=20) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{running.dashboard_port}{path}", timeout=60) as answer:
                 page = answer.read()
         except urllib.error.HTTPError as error:
             with error:

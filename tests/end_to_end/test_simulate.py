@@ -59,7 +59,7 @@ def test_simulated_machines_say_goodbye_and_can_be_simulated_again(server: Site)
     simulate(server, *options)
     last = select(transition.c.reason).order_by(transition.c.id.desc()).limit(3)
     with server.engine.connect() as connection:
-        wait_until(lambda: list(connection.scalars(last)) == ["stopped"] * 3, seconds=10)
+        wait_until(lambda: list(connection.scalars(last)) == ["stopped"] * 3, seconds=60)
     before = stored(server.engine)
     simulate(server, *options)
     assert stored(server.engine) > before

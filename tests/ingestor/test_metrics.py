@@ -41,7 +41,7 @@ def port(bench: Bench, clock: Clock) -> Iterator[int]:
 def get(port: int, path: str, *, method: str = "GET") -> tuple[int, str]:
     request = Request(f"http://127.0.0.1:{port}{path}", method=method)
     try:
-        with urlopen(request, timeout=10) as answer:  # noqa: S310 - loopback
+        with urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback
             return answer.status, answer.read().decode()
     except HTTPError as error:
         with error:

@@ -9,7 +9,7 @@ import pytest
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], *, seconds: float = 15.0, what: str = "the condition") -> T:
+def wait_until(condition: Callable[[], T], *, seconds: float = 60.0, what: str = "the condition") -> T:
     """Poll until `condition` is true and return what it returned; fail, naming `what`, when `seconds` have passed."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -240,7 +240,7 @@ def test_sockets_without_a_credential_give_up_their_places_to_a_client_with_one(
                 except Gone:
                     return False
 
-        wait_until(gets_in, seconds=3, what="a client with a credential gets in")
+        wait_until(gets_in, seconds=30, what="a client with a credential gets in")
 
 
 def test_an_enrolment_token_has_a_bounded_number_of_sessions_which_end_by_themselves() -> None:

@@ -40,7 +40,7 @@ def visit(reader: Engine) -> Open:
     def visit(name: str = "", *, machine: str = "", **query: str) -> AppTest:
         context = PageContext(reader, Clock(), "home", "vera", UserRole.VIEWER, UTC, refresh_seconds=5.0)
         given = {"name": name, "machine": machine, "context": context}
-        at = AppTest.from_function(page, kwargs=given, default_timeout=20)
+        at = AppTest.from_function(page, kwargs=given, default_timeout=60)
         at.query_params.update(query)
         at.run()
         assert not at.exception

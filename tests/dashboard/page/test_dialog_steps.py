@@ -39,7 +39,7 @@ def page() -> None:  # its source runs alone
 
 @pytest.fixture
 def at() -> AppTest:
-    at = AppTest.from_function(page, default_timeout=20).run()
+    at = AppTest.from_function(page, default_timeout=60).run()
     return click(at, "Open")
 
 
@@ -102,7 +102,7 @@ def test_each_opening_begins_anew(at: AppTest) -> None:
 
 
 def test_a_dismissible_dialog_has_no_button_out() -> None:
-    at = AppTest.from_function(page, default_timeout=20)
+    at = AppTest.from_function(page, default_timeout=60)
     at.session_state["dismissible"] = True
     at.run()
     assert labels(click(at, "Open")) == ["Open", "Continue"]

@@ -49,7 +49,7 @@ def test_whether_a_request_can_be_made_is_asked_only_in_what_refreshes(name: str
         clock=Clock(),
         publisher=Mock(certificate_end=None, unavailable=available, unreachable=available),
     )
-    at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=20)
+    at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=60)
     at.query_params["id"] = "attic" if name == "machine" else ""
     at.run()
     assert not at.exception

@@ -51,7 +51,7 @@ def visit(reader: Engine) -> Open:
             refresh_seconds=5.0,
             clock=Clock(),
         )
-        at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=20)
+        at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=60)
         for key, value in query.items():
             at.query_params[key] = value
         at.run()

@@ -48,7 +48,7 @@ def visit(reader: Engine, publisher: Mock) -> Open:
             clock=Clock(),
             publisher=publisher,
         )
-        at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=20)
+        at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=60)
         for key, value in query.items():
             at.query_params[key] = value
         at.run()

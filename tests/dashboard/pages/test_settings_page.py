@@ -62,7 +62,7 @@ def visit(reader: Engine, people: UserAdministration, api_tokens: ApiTokens) -> 
             users=people if role is UserRole.ADMIN else None,
             api_tokens=api_tokens if role is UserRole.ADMIN else None,
         )
-        at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=20)
+        at = AppTest.from_function(page, kwargs={"name": name, "context": context}, default_timeout=60)
         for key, value in query.items():
             at.query_params[key] = value
         at.run()
