@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from broker.access.policy import covers
 from broker.client.transport import Message
 from broker.conformance import assertions as df
+from broker.conformance.packets import REFUSED_FILTER
 from broker.conformance.program import ProgramWatch
 from broker.conformance.program_broker import ClientConnected, ClientPublished, ClientSubscribed
 from broker.conformance.report import ConformanceReport
@@ -92,7 +94,7 @@ class ActorRequests:
     def _handle(self, message: Message) -> None:
         principal, report = self._watch.broker.principal, self._report
         topic = topics.REQUEST.at(org=principal.org, principal=principal.level)
-        report.check(df.ACTOR_TOPIC, message.topic == topic, f"it publishes to {message.topic}")
+        report.check(df.ACTOR_TOPIC, message.topic == topic, f"it publishes to {message.topic} instead of {topic}")
         if message.topic != topic:
             return
         sent = f"QoS {message.qos}, retain {message.retain}"
@@ -112,10 +114,17 @@ class ActorRequests:
             self._judge_first(request, json.loads(message.payload))
 
     def _is_subscribed(self) -> bool:
-        """Return whether the present connection has subscribed to something before its last event."""
+        """Return whether the present connection has subscribed to its Updates before its last event."""
+        principal = self._watch.broker.principal
+        updates = topics.UPDATE.at(org=principal.org, principal=principal.level)
         log = self._watch.broker.log[self._start : self._read]
         connects = [place for place, event in enumerate(log) if isinstance(event, ClientConnected)]
-        return any(isinstance(event, ClientSubscribed) for event in log[connects[-1] :]) if connects else False
+        return any(
+            code != REFUSED_FILTER and covers(filter_, updates)
+            for event in log[connects[-1] if connects else len(log) :]
+            if isinstance(event, ClientSubscribed)
+            for (filter_, _), code in zip(event.filters, event.codes, strict=True)
+        )
 
     def _judge_first(self, request: Request, content: object) -> None:
         report, change = self._report, request.change

@@ -159,7 +159,7 @@ class AgentRun:
     def _give_orders(self) -> None:
         orders, config = self._orders, self._config
         if self._signer is None:
-            self.report.skip("no signing key of the organisation is known: name one with --key-file", *orders.ALL)
+            self.report.skip("no signing key of the organisation is known: name one with --key", *orders.ALL)
             return
         orders.run(self._signer, acknowledges=self._plays_ingestor)
         if self._plays_ingestor:

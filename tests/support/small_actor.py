@@ -130,7 +130,9 @@ class SmallActor:
         run.asks = run.asks or not run.answered
         if breaks == "repeats only in time" and run.connects > 1:
             run.repeat_at = self._clock.monotonic() + 100
-        if breaks != "subscribes later":
+        if breaks == "subscribes to the Updates of another":
+            self._broker.subscribe([(topics.UPDATE.at(org="home", principal="another"), 1)])
+        elif breaks != "subscribes later":
             self._broker.subscribe([(topics.UPDATE.at(**LEVELS), 1)])
 
     def _publish(self, run: Run) -> None:
@@ -148,5 +150,5 @@ class SmallActor:
         )
         message = Message(topic, json.dumps(content).encode(), int(breaks != "QoS 0"), retain=breaks == "retained")
         self._broker.publish(message)
-        if breaks == "subscribes later":
+        if breaks in ("subscribes later", "subscribes to the Updates of another"):
             self._broker.subscribe([(topics.UPDATE.at(**LEVELS), 1)])

@@ -18,6 +18,7 @@ MUTANTS: dict[str, Assertion] = {
     "another client id": df.ACTOR_IDENTITY,
     "session continues": df.ACTOR_CLEAN,
     "subscribes later": df.ACTOR_SUBSCRIBES,
+    "subscribes to the Updates of another": df.ACTOR_SUBSCRIBES,
     "another topic": df.ACTOR_TOPIC,
     "QoS 0": df.ACTOR_QOS,
     "retained": df.ACTOR_QOS,
@@ -69,6 +70,13 @@ def test_a_mutant_violates_the_one_assertion_that_it_should(breaks: str) -> None
     failed = run(breaks).failed
     assert [(each.assertion.id, each.detail) for each in failed if each.assertion != MUTANTS[breaks]] == []
     assert [each.assertion for each in failed] == [MUTANTS[breaks]]
+
+
+def test_a_wrong_topic_is_named_with_the_right_one() -> None:
+    failed = {each.assertion: each.detail for each in run("another topic").failed}
+    assert failed[df.ACTOR_TOPIC] == (
+        "it publishes to dashfleet/v1/home/probe/up/status instead of dashfleet/v1/home/_actions/conform/request"
+    )
 
 
 def test_every_assertion_on_actors_has_a_mutant() -> None:

@@ -5,11 +5,15 @@ from clocks import Clock
 from small_agent import SmallAgent
 
 from broker.client.memory import MemoryBroker, MemoryTransport
+from broker.client.transport import Message
 from broker.conformance import assertions as df
 from broker.conformance.agent_run import AgentRun
 from broker.conformance.assertions import Assertion
 from broker.conformance.order_signer import SeedSigner
 from broker.conformance.report import ConformanceReport, Judgment
+from schemas.contract import topics
+from schemas.contract.ack import Ack, Range
+from schemas.contract.messages import Telemetry
 from schemas.contract.org_config import OrgConfig
 from schemas.contract.signing import new_key
 
@@ -66,13 +70,31 @@ MUTANTS: dict[str, Assertion] = {
 }
 
 
-def run(breaks: str = "", *, plays_ingestor: bool = True, has_control: bool = True) -> ConformanceReport:
+LEVELS = {"org": "home", "machine": "attic"}
+
+
+def run(
+    breaks: str = "",
+    *,
+    plays_ingestor: bool = True,
+    has_control: bool = True,
+    has_ingestor: bool = False,
+    has_key: bool = True,
+) -> ConformanceReport:
+    """Run against a small agent; `has_ingestor`: another client acknowledges its samples."""
     clock, broker, signer = Clock(), MemoryBroker(), SeedSigner(new_key())
     agent = SmallAgent(broker, clock, signer.public(), breaks=breaks)
+    filters = [(topics.TELEMETRY.at(**LEVELS), 1)] if has_ingestor else []
+    ingestor = MemoryTransport(broker, client_id="_ingestor", subscriptions=filters, pass_time=lambda _: None)
 
     def pass_time(seconds: float) -> None:
         clock.advance(seconds)
         agent.step()
+        for event in ingestor.receive(100, 0):
+            if isinstance(event, Message):
+                sample = Telemetry.decode(event.payload)
+                ack = Ack(stream=sample.stream, ranges=(Range(first=sample.seq, last=sample.seq),))
+                ingestor.publish(Message(topics.ACK.at(**LEVELS), ack.encode(), 0))
 
     transport = MemoryTransport(broker, client_id="_conform", pass_time=pass_time)
     if not has_control:
@@ -84,7 +106,7 @@ def run(breaks: str = "", *, plays_ingestor: bool = True, has_control: bool = Tr
         org="home",
         machine="attic",
         config=OrgConfig(),
-        signer=signer,
+        signer=signer if has_key else None,
         control=agent if has_control else None,
         plays_ingestor=plays_ingestor,
         patience_seconds=20.0,
@@ -118,3 +140,16 @@ def test_what_needs_the_part_of_the_ingestor_or_the_command_of_the_program_is_sk
     skipped = {verdict.assertion for verdict in report.verdicts if verdict.judgment is Judgment.SKIPPED}
     assert {df.RESENT, df.ACKED, df.REPEATED, df.KEY_ADDED, df.WILL, df.GOODBYE, df.SESSION_RISES} <= skipped
     assert not {df.BIRTH, df.NUMBERS, df.OUTCOME, df.ONCE, df.SIGNATURE} & skipped
+
+
+def test_what_a_connected_ingestor_has_acknowledged_does_not_count_as_waiting() -> None:
+    report = run(plays_ingestor=False, has_ingestor=True)
+    assert [(verdict.assertion.id, verdict.detail) for verdict in report.failed] == []
+    skipped = {verdict.assertion: verdict.detail for verdict in report.verdicts}
+    assert skipped[df.OLDEST] == "an ingestor is connected, which acknowledges everything: stop it first"
+
+
+def test_without_a_signing_key_the_report_names_the_option_that_takes_one() -> None:
+    report = run(has_key=False)
+    reasons = {verdict.detail for verdict in report.verdicts if verdict.judgment is Judgment.SKIPPED}
+    assert "no signing key of the organisation is known: name one with --key" in reasons
