@@ -27,8 +27,9 @@ class ProgressDisplay:
         self._live = live
 
     def apply(self, updates: "Iterable[Update]") -> None:
-        """Apply updates and show what changed."""
-        self._show([command for update in updates for command in self.progress.apply(update)])
+        """Apply updates and show what changed, each command once with its newest state."""
+        changed = [command for update in updates for command in self.progress.apply(update)]
+        self._show(list({command.command: command for command in changed}.values()))
 
     def apply_states(self, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Apply states recorded in the database and show what changed."""
