@@ -36,7 +36,9 @@ app = typer.Typer(
 )
 
 Machine = Annotated[str, typer.Option(help="Machine as which the agent connects.")]
-Patience = Annotated[float, typer.Option(help="Longest time to wait for what the program does by and by, in seconds.", min=1)]
+Patience = Annotated[
+    float, typer.Option(help="Longest time to wait for what the program does by and by, in seconds.", min=1)
+]
 Key = Annotated[Path | None, typer.Option("--key", help="File of the private key that signs the orders.")]
 JUnit = Annotated[Path | None, typer.Option("--junit", help="Also write the report to this file, as JUnit XML.")]
 ProgramLine = Annotated[
@@ -44,7 +46,9 @@ ProgramLine = Annotated[
 ]
 CommandLine = Annotated[
     list[str] | None,
-    typer.Argument(metavar="-- COMMAND", help="Command that starts the program; without it, start the program yourself."),
+    typer.Argument(
+        metavar="-- COMMAND", help="Command that starts the program; without it, start the program yourself."
+    ),
 ]
 
 
