@@ -24,7 +24,7 @@ def test_clocks_that_are_wrong_and_are_set_during_an_outage_lose_and_reorder_not
     tmp_path: Path, broker: str
 ) -> None:
     with running_fleet(tmp_path, broker=broker) as fleet:
-        fleet.configure(stale_seconds=3.0, offline_seconds=6.0)
+        fleet.configure(stale_seconds=30.0, offline_seconds=60.0)  # far below the error of a clock, far above a pause
         machines = {with_a_clock(fleet, "fast", DAY): DAY, with_a_clock(fleet, "slow", -DAY): -DAY}
         fleet.start()
         fleet.flows(more=40)

@@ -9,10 +9,13 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import agent.actions
 import agent.agent
 import agent.collectors
+import agent.outbox.backfill
+import agent.outbox.delivery
 from agent.__main__ import run
 from broker.client.transport import Backoff
 from runtime.process import inherited_settings
@@ -20,10 +23,18 @@ from runtime.settings.agent import AgentSettings
 
 agent.actions.__path__.append(str(Path(__file__).parent / "actions"))
 agent.collectors.__path__[:] = [str(Path(__file__).parent / "collectors")]
-vars(agent.agent).update(
-    SPILL_SECONDS=float(os.environ["PROBE_SPILL_SECONDS"]),
-    Backoff=partial(Backoff, most_seconds=float(os.environ["PROBE_BACKOFF_SECONDS"])),
-)
+
+
+def replace(module: ModuleType, **values: object) -> None:
+    """Replace names of a module that it has: one that was moved elsewhere must not go on with its long time."""
+    if missing := values.keys() - vars(module).keys():
+        raise AttributeError(f"{module.__name__} has no {', '.join(missing)}")
+    vars(module).update(values)
+
+
+replace(agent.agent, Backoff=partial(Backoff, most_seconds=float(os.environ["PROBE_BACKOFF_SECONDS"])))
+replace(agent.outbox.delivery, SPILL_SECONDS=float(os.environ["PROBE_SPILL_SECONDS"]))
+replace(agent.outbox.backfill, FIRST_SECONDS=float(os.environ["PROBE_RESEND_SECONDS"]))
 if "FAKETIME_TIMESTAMP_FILE" in os.environ:  # libfaketime shifts the deadline of clock_nanosleep, not that of select
     time.sleep = lambda seconds: select.select([], [], [], float(seconds)) and None
 sys.exit(run(inherited_settings(AgentSettings)))
