@@ -1,13 +1,14 @@
 """`dashfleet silence`: periods during which nobody is notified of alerts."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from cli.options import CLOCK, DAYS, Data, Database, Json, OnlyOrg, Org, to_days, to_seconds, user_name
-from cli.output import show_rows, utc
+from cli.output import note, show_rows, utc
 from cli.settings import fleet_database
 from runtime.errors import UserError
 from runtime.terminal import printable
@@ -63,6 +64,7 @@ def add(
     from schemas.contract.alerts import AddSilence
 
     typer.echo(f"Silence {request(data, database, org, AddSilence, fields)}")
+    note_unknown_machines(data, database, org, machine or [])
 
 
 @app.command("list")
@@ -120,6 +122,16 @@ def request(
         return printable(silences.change(engine, org, wanted, user_name(), CLOCK.now()))
 
 
+def note_unknown_machines(data: Data, database: Database, org: str, names: Sequence[str]) -> None:
+    """Say which of these machines do not exist; they may enrol later."""
+    from schemas.database.queries.machines import find_machine
+
+    with fleet_database(data, database, read_only=True) as engine:
+        unknown = [name for name in names if find_machine(engine, org, name) is None]
+    if unknown:
+        note(f"{org} has no machine {', '.join(unknown)} yet: dashfleet machines lists them")
+
+
 def to_labels(texts: list[str]) -> dict[str, str]:
     """Parse labels such as `site=nantes`. Raises UserError."""
     pairs = [text.partition("=") for text in texts]
@@ -137,6 +149,9 @@ def _moment(text: str | None, zone: str) -> int | None:
 
     try:
         local = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"--start {text!r} is not a time: write 2026-12-01T22:00") from None
+    try:
         aware = local if local.tzinfo else local.replace(tzinfo=ZoneInfo(check_zone(zone)))
         return round(aware.astimezone(UTC).timestamp() * 1000)
     except (ValueError, OverflowError) as error:

@@ -103,9 +103,13 @@ def plan_action(
 
 
 def _require_found(found: "Sequence[Target]", org: str, words: ActWords) -> None:
+    from schemas.contract.topics import is_id
+
     unknown = [name for name in words.machines if name not in {target.name for target in found}]
     if unknown:
-        raise UserError(f"{org} has no machine {', '.join(unknown)}: dashfleet machines lists them")
+        are_ids = all(is_id(name) for name in unknown)
+        advice = "dashfleet machines lists them" if are_ids else "an argument is written NAME=VALUE"
+        raise UserError(f"{org} has no machine {', '.join(unknown)}: {advice}")
     if not found:
         raise UserError("no machine matches: dashfleet machines lists them")
 

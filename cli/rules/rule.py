@@ -9,6 +9,7 @@ from cli.options import CLOCK, Data, Database, Json, OnlyOrg, Org
 from cli.output import note, show_json, show_rows, utc
 from cli.rules import definition as options
 from cli.settings import fleet_database
+from cli.silence import note_unknown_machines
 from runtime.errors import UserError
 from runtime.terminal import printable
 
@@ -63,6 +64,8 @@ def add(
         **condition,
         **options.durations(for_=for_, clear_at=clear_at, clear_for=clear_for),
     }
+    if metric is None and (above is not None or below is not None):
+        raise UserError(f"a rule of kind {fields['kind']} needs a metric, such as --metric cpu_percent")
     if "kind" not in fields:
         raise UserError("name the condition with --above, --below or --kind")
     _set(data, database, org, options.make_rule(fields), new=True)
@@ -198,6 +201,7 @@ def _set(data: Data, database: Database, org: str, rule: "AlertRule", *, new: bo
     typer.echo(printable(_apply(data, database, org, SetRule(rule=rule), new=new)))
     if rule.kind != "changed" and rule.metric:
         _note_unknown_metric(data, database, org, rule.metric)
+    note_unknown_machines(data, database, org, rule.selector.machines)
 
 
 def _note_unknown_metric(data: Data, database: Database, org: str, metric: str) -> None:
@@ -205,7 +209,7 @@ def _note_unknown_metric(data: Data, database: Database, org: str, metric: str) 
     from schemas.database.rules.rule_queries import list_metrics, list_series_metrics
 
     with fleet_database(data, database, read_only=True) as engine:
-        known = [*list_metrics(engine, org), *list_series_metrics(engine, org)]
+        known = dict.fromkeys([*list_metrics(engine, org), *list_series_metrics(engine, org)])
     if metric not in known:
         note(f"No machine reports {metric}. The metrics of {org} are: {', '.join(known)}.")
 

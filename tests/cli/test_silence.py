@@ -63,6 +63,14 @@ def test_a_silence_is_added_listed_and_ended(fleet: Engine) -> None:
     assert "over already" in refusal(fleet, "silence", "end", str(silence["id"]))
 
 
+def test_a_silence_of_a_machine_that_does_not_exist_is_added_and_noted(fleet: Engine) -> None:
+    arguments = ("--for", "2h", "--reason", "new switch")
+    added = run(fleet, "silence", "add", "--machine", "attic", "--machine", "attik", *arguments)
+    assert added.stdout.startswith("Silence 1: attic | attik, all rules")
+    assert added.stderr == "home has no machine attik yet: dashfleet machines lists them\n"
+    assert run(fleet, "silence", "add", "--machine", "attic", *arguments).stderr == ""
+
+
 def test_a_weekly_silence_has_days_times_and_a_zone(fleet: Engine) -> None:
     weekly = ("--weekly", "sat-mon,tue 22:00-02:00", "--zone", "Europe/Paris")
     assert run(fleet, "silence", "add", "--all", *weekly, "--reason", "backup", "--org", "office").exit_code == 0
@@ -99,7 +107,8 @@ def test_a_silence_is_planned_in_local_time(fleet: Engine) -> None:
         (["--all", "--weekly", "mon 22:00"], "is not a schedule"),
         (["--all", "--weekly", "mon 25:00-26:00"], "weekly.start"),
         (["--all", "--weekly", "mon 22:00-23:00", "--zone", "Europe/Nowhere"], "there is no time zone"),
-        (["--all", "--for", "1h", "--start", "tomorrow"], "--start 'tomorrow'"),
+        (["--all", "--for", "1h", "--start", "tomorrow"], "--start 'tomorrow' is not a time: write 2026-12-01T22:00"),
+        (["--all", "--for", "1h", "--start", "22:00"], "--start '22:00' is not a time: write 2026-12-01T22:00"),
         (["--all", "--for", "1h", "--start", "2026-12-01", "--zone", "Mars"], "there is no time zone"),
         (["--all", "--for", "1h", "--start", "2001-01-01"], "in the past"),
         (["--all", "--for", "1h", "--org", "nowhere"], "no organisation nowhere"),

@@ -93,7 +93,7 @@ def test_every_kind_can_be_added(fleet: Engine, arguments: tuple[str, ...], fiel
     ("arguments", "said"),
     [
         (("rule", "add", "x"), "name the condition with --above, --below or --kind"),
-        (("rule", "add", "x", "--above", "1"), "a rule of kind above needs a metric"),
+        (("rule", "add", "x", "--above", "1"), "a rule of kind above needs a metric, such as --metric cpu_percent"),
         (("rule", "add", "x", "--above", "1", "--below", "2"), "name one of --above, --below and --kind"),
         (("rule", "add", "X", "--kind", "away"), "name: 1 to 63 lower-case letters, digits and inner hyphens"),
         (("rule", "add", "x", "--above", "1", "--metric", "CPU"), "metric: lower-case letters, digits and under"),
@@ -133,6 +133,22 @@ def test_a_metric_that_no_machine_reports_is_accepted_and_noted(fleet: Engine, d
     for metric in ("cpu_percent", "fan_rpm"):
         assert run(fleet, "rule", "edit", "x", "--metric", metric).stderr == ""
     assert run(fleet, "rule", "add", "y", "--kind", "changed", "--metric", "boot").stderr == ""
+
+
+def test_a_metric_with_and_without_devices_is_listed_once(fleet: Engine, database: Engine) -> None:
+    seeded = Fleet(database)
+    seeded.series_of(seeded.machine("disks"), [{"disk_used_bytes": {"/": 1.0}}])
+    note = run(fleet, "rule", "add", "x", "--metric", "cpu_percnt", "--above", "1").stderr
+    assert note.count("disk_used_bytes") == 1
+
+
+def test_a_machine_that_does_not_exist_is_accepted_and_noted(fleet: Engine, database: Engine) -> None:
+    Fleet(database).machine("fan")
+    condition = ("--metric", "cpu_percent", "--above", "1")
+    added = run(fleet, "rule", "add", "x", *condition, "--machine", "fan", "--machine", "fam")
+    assert added.exit_code == 0
+    assert added.stderr == "home has no machine fam yet: dashfleet machines lists them\n"
+    assert run(fleet, "rule", "edit", "x", "--machine", "fan").stderr == ""
 
 
 def test_one_machine_is_in_the_singular(fleet: Engine, database: Engine) -> None:
