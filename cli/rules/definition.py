@@ -135,4 +135,5 @@ def make_rule(fields: dict[str, Any]) -> "AlertRule":
         problem = error.errors(include_url=False)[0]
         where = ".".join(str(level) for level in problem["loc"])
         message = _NAMING.get(where) or problem["msg"].removeprefix("Value error, ")
-        raise UserError(f"{where}: {message}" if where else message) from None
+        option = ", such as --metric cpu_percent" if message.endswith("needs a metric") else ""
+        raise UserError(f"{where}: {message}" if where else message + option) from None

@@ -64,8 +64,6 @@ def add(
         **condition,
         **options.durations(for_=for_, clear_at=clear_at, clear_for=clear_for),
     }
-    if metric is None and (above is not None or below is not None):
-        raise UserError(f"a rule of kind {fields['kind']} needs a metric, such as --metric cpu_percent")
     if "kind" not in fields:
         raise UserError("name the condition with --above, --below or --kind")
     _set(data, database, org, options.make_rule(fields), new=True)
