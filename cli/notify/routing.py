@@ -33,7 +33,7 @@ def route(
     data: Data = None,
 ) -> None:
     """Add a route: from now on the destination receives only the alerts that a route matches."""
-    from schemas.people.destinations import find_destination, set_routes
+    from schemas.people.destinations import add_route, find_destination
 
     new = _route(
         labels=dict(_pair(each) for each in label or ()),
@@ -43,8 +43,7 @@ def route(
         after_seconds=round(to_seconds(after)) if after else 0,
     )
     with open_people(data) as people:
-        found = find_destination(people.engine, org, name)
-        set_routes(people.engine, found, [*found.routes, new])
+        add_route(people.engine, find_destination(people.engine, org, name), new)
 
 
 @app.command("routes")

@@ -7,7 +7,7 @@ Invariants:
   Addresses that nobody can allow are refused at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -89,10 +89,15 @@ class NotificationCentre:
 
         self._do(caller, owner, change)
 
-    def set_routes(self, caller: Caller, owner: str, name: str, routes: Sequence[Route]) -> None:
-        """Replace the routes of a destination."""
+    def add_route(self, caller: Caller, owner: str, name: str, route: Route) -> None:
+        """Add a route to a destination."""
         found = self.find(caller, owner, name)
-        self._do(caller, owner, lambda: destinations.set_routes(self._engine, found, routes))
+        self._do(caller, owner, lambda: destinations.add_route(self._engine, found, route))
+
+    def remove_route(self, caller: Caller, owner: str, name: str, route: Route) -> None:
+        """Remove this route of a destination, wherever it is in the list."""
+        found = self.find(caller, owner, name)
+        self._do(caller, owner, lambda: destinations.remove_route(self._engine, found, route))
 
     def preferences(self, caller: Caller, owner: str, name: str) -> Preferences:
         """Return how a destination is told; those of a user share this."""

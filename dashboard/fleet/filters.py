@@ -180,7 +180,7 @@ def _popover(context: PageContext) -> None:
 
 
 def _chips() -> None:
-    """Draw a button for each value that narrows the fleet; a click removes it."""
+    """Draw a button for each value that narrows the fleet; a click removes it. A button is known by its value."""
     filters = current().filters
     chosen = [(field, value, value) for field in _MORE for value in getattr(filters, field)]
     chosen += [("presences", code, text.presence(code).label) for code in filters.presences]
@@ -189,12 +189,12 @@ def _chips() -> None:
     if not chosen:
         return
     with st.container(horizontal=True, vertical_alignment="center", key="fleet_chips"):
-        for number, (field, value, label) in enumerate(chosen):
+        for field, value, label in chosen:
             st.button(
                 markup.plain(label.replace("=", ": ", 1) if field == "labels" else label),
                 icon=":material/close:",
                 help=_("Remove this filter"),
-                key=f"fleet.chip.{number}",
+                key=f"fleet.chip.{field}.{value}",
                 on_click=partial(_remove, field, value),
             )
 

@@ -20,6 +20,7 @@ from dashboard.widgets import markup
 from dashboard.widgets.secret_input import secret_input
 from schemas.people.deliveries import QUEUED, SENT
 from schemas.people.destinations import Destination
+from schemas.people.routing import Route
 from schemas.people.services import MAIL_SCHEMES, SERVICES, WEBHOOK_SCHEMES, DestinationError
 
 _POLL_SECONDS: Final = 0.5
@@ -136,12 +137,11 @@ def _url_step(centre: NotificationCentre, owner: str, found: Destination, caller
 def _routes_step(
     centre: NotificationCentre, owner: str, found: Destination, caller: Caller, state: DialogState
 ) -> None:
-    def remove(position: int) -> None:
-        kept = [each for number, each in enumerate(found.routes) if number != position]
-        _try(state, lambda: centre.set_routes(caller, owner, found.name, kept))
+    def remove(route: Route) -> None:
+        _try(state, lambda: centre.remove_route(caller, owner, found.name, route))
 
     def add() -> None:
-        _try(state, lambda: centre.set_routes(caller, owner, found.name, [*found.routes, route_form.entered(state)]))
+        _try(state, lambda: centre.add_route(caller, owner, found.name, route_form.entered(state)))
 
     route_form.draw_list(state, found.routes, remove)
     route_form.draw_form(state)

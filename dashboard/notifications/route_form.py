@@ -1,6 +1,8 @@
 """The routes of a destination: the list with a button to remove each, and the form of another one."""
 
+import json
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Final
 
 import streamlit as st
@@ -22,15 +24,24 @@ _SEVERITIES: Final = {
 _DELAYS: Final = (0, 300, 900, 1800, 3600)
 
 
-def draw_list(state: DialogState, routes: Sequence[Route], remove: Callable[[int], None]) -> None:
-    """Draw the routes. `remove` takes the position of one."""
+def draw_list(state: DialogState, routes: Sequence[Route], remove: Callable[[Route], None]) -> None:
+    """Draw the routes. `remove` takes the route whose button was clicked.
+
+    A button is known by its route, not by its place: the list may change between a click and its handling.
+    """
     if not routes:
         st.html(markup.note(_(_NONE)))
-    for position, route in enumerate(routes):
+    for name, route in {identity(each): each for each in routes}.items():
         left, right = st.columns([5, 1], vertical_alignment="center")
         left.html(markup.note(sentence(route)))
-        label = _("Remove")
-        right.button(label, key=state.button_key(f"route{position}"), on_click=remove, args=(position,))
+        right.button(_("Remove"), key=state.button_key(f"route-{name}"), on_click=remove, args=(route,))
+
+
+def identity(route: Route) -> str:
+    """Return a name for a route that only equal routes share."""
+    values = route.model_dump(mode="json")
+    written = json.dumps({**values, "severities": sorted(values["severities"])}, sort_keys=True)
+    return blake2b(written.encode(), digest_size=8).hexdigest()
 
 
 def draw_form(state: DialogState) -> None:

@@ -5,9 +5,11 @@ Invariants:
 - `allow_private` is set where the server's owner is the caller (the command line), never by an organisation's admin. It
   permits the address that the owner saw: a new URL ends it.
 - Only `open_url` returns the URL itself; everything else shows its masked form.
+- A route is added to, and removed from, the routes that are stored now, and is named by what it says, never by its
+  place: somebody else may have changed the list meanwhile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,6 +134,16 @@ def set_routes(engine: Engine, found: Destination, routes: Sequence[Route]) -> N
     _change(engine, found, routes=_routes_column(routes), routed_at=_CLOCK.now())
 
 
+def add_route(engine: Engine, found: Destination, route: Route) -> None:
+    """Add a route to a destination, unless it has the same already. Raises DestinationError if there are too many."""
+    _change_routes(engine, found, lambda routes: routes if route in routes else [*routes, route])
+
+
+def remove_route(engine: Engine, found: Destination, route: Route) -> None:
+    """Remove a route from a destination; one that is gone already changes nothing."""
+    _change_routes(engine, found, lambda routes: [each for each in routes if each != route])
+
+
 def remove_destination(engine: Engine, found: Destination) -> None:
     """Remove a destination; its deliveries that wait are cancelled, those that ended stay in the log."""
     with engine.begin() as connection:
@@ -180,6 +192,16 @@ def _change(engine: Engine, found: Destination, **values: Any) -> None:  # noqa:
     with engine.begin() as connection:
         mine = (destination.c.id == found.id, destination.c.org == found.org)
         connection.execute(update(destination).where(*mine).values(values))
+
+
+def _change_routes(engine: Engine, found: Destination, change: Callable[[Sequence[Route]], Sequence[Route]]) -> None:
+    mine = (destination.c.id == found.id, destination.c.org == found.org)
+    with engine.begin() as connection:
+        # a write first: it keeps other writers out until the routes that are read here are replaced
+        connection.execute(update(destination).where(*mine).values(routed_at=_CLOCK.now()))
+        for stored in connection.execute(select(destination.c.routes).where(*mine)).scalars().all():
+            routes = change([Route.model_validate(each) for each in stored])
+            connection.execute(update(destination).where(*mine).values(routes=_routes_column(routes)))
 
 
 def _remove(connection: Connection, org: str, id_: int) -> None:

@@ -147,12 +147,14 @@ def test_systems_versions_and_labels_are_chosen_counted_and_cleared(fleet: Fleet
 def test_what_narrows_the_fleet_is_shown_and_removed_one_by_one(fleet: Fleet, visit: Open) -> None:
     fleet.machine("web-1", labels={"site": "paris"})
     at = visit("fleet", label="site=paris", status="offline", need="attention")
-    assert [at.button(key=f"fleet.chip.{n}").label for n in range(3)] == ["site\\: paris", "Offline", "Needs attention"]
-    at.button(key="fleet.chip.1").click().run()
-    at.button(key="fleet.chip.1").click().run()
+    chips = ("labels.site=paris", "presences.offline", "attention.attention")
+    labels = [at.button(key=f"fleet.chip.{chip}").label for chip in chips]
+    assert labels == ["site\\: paris", "Offline", "Needs attention"]
+    for chip in chips[1:]:
+        at.button(key=f"fleet.chip.{chip}").click().run()
     assert dict(at.query_params) == {"label": "site=paris"}
     assert "1–1 of 1" in shown(at)
-    at.button(key="fleet.chip.0").click().run()
+    at.button(key=f"fleet.chip.{chips[0]}").click().run()
     assert dict(at.query_params) == {}
     assert [each.value for each in at.multiselect] == [[], [], [], []]
 

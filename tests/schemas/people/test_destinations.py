@@ -13,12 +13,14 @@ from runtime.urls import sqlite_url
 from schemas.people import destinations
 from schemas.people.destinations import (
     add_destination,
+    add_route,
     find_destination,
     list_destinations,
     open_url,
     owner_preferences,
     remove_destination,
     remove_owner,
+    remove_route,
     set_owner_preferences,
     set_routes,
     set_url,
@@ -111,6 +113,20 @@ def test_names_are_unique_and_numbers_are_bounded(
             add_destination(store, box, "other", name, SECRET, by="ada", now=1)
     with pytest.raises(DestinationError, match="routes"):
         set_routes(store, find_destination(store, "acme", "a"), [Route()] * (ROUTES_MAX + 1))
+
+
+def test_a_route_is_added_to_and_removed_from_the_routes_of_now(store: Engine, box: SecretBox) -> None:
+    seen = add_destination(store, box, "acme", "a", SECRET, by="ada", now=1)
+    disk, away, load = (Route(rules=(rule,)) for rule in ("disk", "away", "load"))
+    for route in (disk, away, away, load):
+        add_route(store, seen, route)  # `seen` has none of them, as a page that was drawn before
+    assert find_destination(store, "acme", "a").routes == (disk, away, load)
+    remove_route(store, seen, disk)
+    remove_route(store, seen, disk)
+    assert find_destination(store, "acme", "a").routes == (away, load)
+    set_routes(store, seen, [Route(after_seconds=each) for each in range(ROUTES_MAX)])
+    with pytest.raises(DestinationError, match="routes"):
+        add_route(store, seen, disk)
 
 
 def test_the_destinations_of_a_user_share_their_preferences_and_go_with_the_user(store: Engine, box: SecretBox) -> None:
