@@ -41,7 +41,7 @@ class ProgressDisplay:
         if self._live.console.is_terminal:
             self._live.update(_table(self.progress))
             return
-        for command in changed:
+        for command in {each.command: each for each in changed}.values():  # several updates of one come together
             parts = (command.machine, command.state, command.explanation)
             typer.echo(printable("  ".join(part for part in parts if part)))
 

@@ -1,9 +1,11 @@
-// The counts above the fleet: buttons that filter. Buttons are reused between refreshes, so the focus stays.
+// The counts above the fleet: buttons that filter. A button is known by its code, and moved only if its place is another
+// one, so that the focus and a click stay with it when others come and go.
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".df-cards");
   root.setAttribute("aria-label", data.name);
   const known = new Map([...root.children].map((button) => [button.dataset.code, button]));
-  for (const card of data.cards) {
+  const focused = root.contains(document.activeElement) ? document.activeElement : null;
+  data.cards.forEach((card, i) => {
     const button = known.get(card.code) ?? make(card.code);
     known.delete(card.code);
     button.className = `df-card df-${card.tone}${card.apart ? " df-apart" : ""}`;
@@ -11,9 +13,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.onclick = () => setTriggerValue("pressed", card.code);
     set(button.children[0], card.count);
     set(button.children[1], card.label);
-    root.append(button);
-  }
+    if (root.children[i] !== button) root.insertBefore(button, root.children[i] ?? null);
+  });
   for (const gone of known.values()) gone.remove();
+  if (focused?.isConnected) focused.focus({ preventScroll: true }); // a button that moves loses the focus
 }
 
 function make(code) {
