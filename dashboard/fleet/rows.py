@@ -9,7 +9,7 @@ from urllib.parse import quote
 from sqlalchemy import Row
 
 from dashboard.i18n import text
-from dashboard.i18n.language import Marked, _, marked
+from dashboard.i18n.language import Marked, _, kept_by_language, marked
 from dashboard.i18n.text import Word
 from dashboard.widgets import cells
 from schemas.contract.org_config import Component, Thresholds
@@ -168,7 +168,7 @@ def _cells(row: Row[Any], now: int, zone: tzinfo, thresholds: Thresholds, trend:
     aged = "" if row.current else text.as_of(row.as_of, now, zone)
     readings = (
         _bar(row.cpu_percent, thresholds.cpu, thresholds),
-        _line(trend),
+        _line(tuple(trend)),
         _bar(row.memory_percent, thresholds.memory, thresholds),
         _bar(row.disk_percent, thresholds.disk, thresholds),
         cells.plain(forecast(row.full_at, row.disk_outlook, now)),
@@ -196,12 +196,16 @@ def _labels(labels: Mapping[str, str], keys: Sequence[str]) -> list[dict[str, An
 
 
 def _bar(percent: float | None, component: Component, thresholds: Thresholds) -> dict[str, Any]:
-    shown = None if percent is None else round(percent)
-    colour = tone(percent, component, thresholds)
-    return {"kind": "bar", "text": text.percent(percent), "percent": shown, "tone": colour}
+    return _drawn_bar(None if percent is None else round(percent), tone(percent, component, thresholds))
 
 
-def _line(trend: Trend) -> dict[str, Any]:
+@kept_by_language(2000)
+def _drawn_bar(percent: int | None, colour: str) -> dict[str, Any]:
+    return {"kind": "bar", "text": text.percent(percent), "percent": percent, "tone": colour}
+
+
+@kept_by_language(5000)
+def _line(trend: tuple[float | None, ...]) -> dict[str, Any]:
     known = [point for point in trend if point is not None]
     if not known:
         return cells.plain(text.UNKNOWN)

@@ -15,14 +15,14 @@ Invariants:
 """
 
 import gettext
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 import streamlit as st
 from babel import Locale
@@ -42,6 +42,8 @@ PARAMETER: Final = "lang"
 CHOSEN: Final = "language.chosen"
 """In the session state: the code of the language that the user chose."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _FOUND: Final = "language.found"
 _ENGLISH_FORMATS: Final = Locale("en", "GB")
 """The day before the month and 24 hours, as in the other languages."""
@@ -78,6 +80,26 @@ def ngettext(one: str, many: str, n: int, /, **values: object) -> str:
 def pgettext(context: str, message: str, /, **values: object) -> str:
     """Translate a text whose English has several meanings; the context selects one."""
     return _filled(_catalogue(current()).pgettext(context, message), values)
+
+
+def kept_by_language(most: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Cache the last `most` results of a function that depends on its arguments and the current language alone.
+
+    Nobody changes a result: all visitors share it.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @lru_cache(maxsize=most)
+        def kept(_language: str, *given: P.args, **named: P.kwargs) -> T:
+            return function(*given, **named)
+
+        @wraps(function)
+        def found(*given: P.args, **named: P.kwargs) -> T:
+            return kept(current(), *given, **named)  # type: ignore[arg-type]  # they are hashable
+
+        return found
+
+    return decorate
 
 
 def current() -> str:

@@ -8,7 +8,7 @@ Invariants:
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
 from math import isfinite
 from typing import Final
@@ -18,10 +18,11 @@ from babel.dates import format_datetime, format_skeleton, format_time
 from babel.numbers import format_decimal, format_scientific
 from babel.units import format_unit
 
-from dashboard.i18n.language import Marked, _, locale, marked, ngettext
+from dashboard.i18n.language import Marked, _, kept_by_language, locale, marked, ngettext
 from dashboard.i18n.units import UNITS
 from runtime.durations import MOST_DAYS, UNKNOWN, in_units, is_endless
 from schemas.fleet.availability import FLAPPING
+from schemas.fleet.history import MINUTE
 
 __all__ = ["UNKNOWN"]
 
@@ -271,9 +272,14 @@ def moment(then: int, now: int, zone: tzinfo) -> str:
 
 def short_moment(then: int, now: int, zone: tzinfo) -> str:
     """Format a time (milliseconds) to the minute: the time of day, with the day unless it is today."""
-    local, today = _local(then, zone), _local(now, zone)
+    return _short_moment(then // MINUTE, _local(now, zone).date(), zone)
+
+
+@kept_by_language(5000)
+def _short_moment(minute: int, today: date, zone: tzinfo) -> str:
+    local = _local(minute * MINUTE, zone)
     at = format_time(local, "short", locale=locale())
-    if local.date() == today.date():
+    if local.date() == today:
         return at
     day = format_skeleton("MMMd" if local.year == today.year else "yMMMd", local, locale=locale())
     return f"{day}, {at}"
@@ -310,6 +316,7 @@ def _word(words: Mapping[str, tuple[Marked, str]], code: str) -> Word:
     return Word(_(label), tone)
 
 
+@kept_by_language(10_000)
 def _length(number: int, unit: str) -> str:
     return _(_LENGTHS[unit], n=_decimal(number, 0))
 

@@ -14,15 +14,21 @@ a click would set the widgets to what they were, and run their callbacks: filter
 Every change of a widget has a request of its own, so refreshes carry no values here. A click that waits for its thread
 is combined with a refresh that follows at once, and is then taken for a refresh, which may be left out as stale.
 
+Work for nothing: Streamlit converts the theme of its settings anew for every run of a fragment, although the settings
+do not change while the process runs.
+
 Time limits: Streamlit configures uvicorn itself, whose protocol waits for ever for the rest of a request.
 """
 
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 from weakref import WeakSet
 
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.NewSession_pb2 import CustomThemeConfig
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
+from streamlit.runtime import app_session
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.runtime.scriptrunner import ScriptRunner, ScriptRunnerEvent
@@ -38,6 +44,7 @@ _handle = AppSession._handle_scriptrunner_event_on_event_loop  # noqa: SLF001 - 
 _clear = ForwardMsgQueue.clear
 _request = ScriptRequests._request_rerun_locked  # noqa: SLF001 - see above
 _run_script = ScriptRunner._run_script  # noqa: SLF001 - see above
+_populate_theme = app_session._populate_theme_msg  # noqa: SLF001 - see above
 _uvicorn_options = starlette_server._get_uvicorn_config_kwargs  # noqa: SLF001 - see above
 
 
@@ -48,11 +55,23 @@ def apply() -> None:
     setattr(ForwardMsgQueue, "clear", _clear_only_what_runs_again)  # noqa: B010 - as above
     setattr(ScriptRequests, "_request_rerun_locked", _request_without_values_of_refreshes)  # noqa: B010 - as above
     setattr(ScriptRunner, "_run_script", _run_unless_stale)  # noqa: B010 - as above
+    setattr(app_session, "_populate_theme_msg", _populate_theme_from_cache)  # noqa: B010 - as above
     setattr(starlette_server, "_get_uvicorn_config_kwargs", _uvicorn_options_with_time_limits)  # noqa: B010 - as above
 
 
 def _uvicorn_options_with_time_limits() -> dict[str, Any]:
     return {**_uvicorn_options(), "http": TimedHttpProtocol}
+
+
+def _populate_theme_from_cache(message: CustomThemeConfig, section: str = "theme") -> None:
+    message.MergeFrom(_theme(section))
+
+
+@cache
+def _theme(section: str) -> CustomThemeConfig:
+    theme = CustomThemeConfig()
+    _populate_theme(theme, section)
+    return theme
 
 
 def _create_and_keep_ended(session: AppSession, initial_rerun_data: Any) -> None:  # noqa: ANN401 - only passed on

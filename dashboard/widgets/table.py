@@ -79,10 +79,15 @@ def packed(rows: Cells) -> dict[str, Any]:
     """
     shapes: dict[tuple[str, ...], int] = {}
     different: dict[str, int] = {}
+    same: dict[int, int] = {}
+    """By the identity of a cell: many are shared, see `kept_by_language`."""
     cells: list[list[Any]] = []
 
     def number(cell: Mapping[str, Any]) -> int:
-        known = different.setdefault(repr(cell), len(cells))
+        found = same.get(id(cell))
+        if found is not None:
+            return found
+        known = same[id(cell)] = different.setdefault(repr(cell), len(cells))
         if known == len(cells):
             (_, kind), *named = cell.items()
             shape = shapes.setdefault((kind, *(name for name, _ in named)), len(shapes))

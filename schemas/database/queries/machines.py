@@ -10,6 +10,7 @@ Invariants:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -55,6 +56,9 @@ SELECTION_MAX: Final = 10_000
 """Machines that a selection by filter can hold."""
 
 _OK: Final = "ok"
+_OTHERS, _ALERTED, _ALL = "others", "alerted", "all"
+"""Parts of the counts: machines that are not well and those with an open alert, by kind; and the number of all."""
+
 _ROW_VITALS: Final = ("cpu_percent", "memory_percent", "disk_percent", "uptime_seconds")
 _STATES: Final = machine.join(org, org.c.id == machine.c.org_id).outerjoin(state, state.c.machine_id == machine.c.id)
 _FLEET: Final = _STATES.outerjoin(disk_forecast, disk_forecast.c.machine_id == machine.c.id)
@@ -115,24 +119,19 @@ class Counts:
 def count_by_status(engine: Engine, org_name: str, filters: Filters) -> Counts:
     """Count the matching machines by presence, health and attention; filters on these are ignored.
 
-    Most machines are well, and few have an open alert: counting both apart avoids sorting all machines, and looking
-    for an alert of each.
+    Few machines are not well, and few have an open alert: only these are grouped, and those that are well are the rest.
     """
-    since = func.max(case((PRESENCE_NOW.in_(("offline", "stale")), state.c.since_at)))
-    well = _number(org_name, filters, literal(ONLINE), literal(_OK)).add_columns(cast(null(), BigInteger))
-    others = _by_kind(org_name, filters).add_columns(since.label("at")).where(HEALTH_NOW != _OK)
-    found = others.union_all(well.where(HEALTH_NOW == _OK)).subquery()
-    alerted = _by_kind(org_name, filters).where(OPEN_ALERT, PRESENCE_NOW != RETIRED).subquery()
-    kinds = found.c.presence_now, found.c.health_now
-    same = and_(alerted.c.presence_now == kinds[0], alerted.c.health_now == kinds[1])
-    troubled = case((is_unwell(*kinds), found.c.number), else_=func.coalesce(alerted.c.number, 0)).label("troubled")
-    rows = fetch_all(engine, select(found, troubled).select_from(found.outerjoin(alerted, same)))
+    rows = fetch_all(engine, _count_query(org_name, filters))
+    others = {(row.presence_now, row.health_now): row for row in rows if row.part == _OTHERS}
+    alerted = {(row.presence_now, row.health_now): row.number for row in rows if row.part == _ALERTED}
+    well = sum(row.number for row in rows if row.part == _ALL) - sum(row.number for row in others.values())
     numbers: dict[tuple[str, str, bool], int] = {}
-    for row in rows:
-        for attention, number in ((True, row.troubled), (False, row.number - row.troubled)):
-            if number:
-                numbers[row.presence_now, row.health_now, attention] = number
-    return Counts(numbers, max((row.at for row in rows if row.at is not None), default=None))
+    for kind, number in {**{kind: row.number for kind, row in others.items()}, (ONLINE, _OK): well}.items():
+        troubled = number if kind in others and others[kind].unwell else alerted.get(kind, 0)
+        for attention, count in ((True, troubled), (False, number - troubled)):
+            if count:
+                numbers[*kind, attention] = count
+    return Counts(numbers, max((row.at for row in others.values() if row.at is not None), default=None))
 
 
 def find_page(
@@ -214,18 +213,38 @@ def select_machines(org_name: str, *columns: ColumnElement[Any]) -> Select[Any]:
     return select(*columns).select_from(_FLEET).where(org.c.name == org_name)
 
 
-def _by_kind(org_name: str, filters: Filters) -> Select[Any]:
+@lru_cache(maxsize=200)
+def _count_query(org_name: str, filters: Filters) -> Select[Any]:
+    """Return the query for the parts of the counts, in one statement, so that all are of one moment."""
+    since = func.max(case((PRESENCE_NOW.in_(("offline", "stale")), state.c.since_at)))
+    unwell = func.max(case((is_unwell(PRESENCE_NOW, HEALTH_NOW), 1), else_=0))
+    others = _by_kind(_OTHERS, since, unwell, org_name, filters).where(HEALTH_NOW != _OK)
+    alerted = _by_kind(_ALERTED, null(), literal(0), org_name, filters).where(OPEN_ALERT, PRESENCE_NOW != RETIRED)
+    no_kind = {"presence_now": literal(""), "health_now": literal("")}
+    whole = _part(_ALL, no_kind, null(), literal(0)).select_from(machine.join(org)).where(*_in_org(org_name, filters))
+    return select(others.union_all(alerted, whole).subquery())
+
+
+def _by_kind(
+    part: str, at: ColumnElement[Any], unwell: ColumnElement[Any], org_name: str, filters: Filters
+) -> Select[Any]:
     """Return the query for the number of matching machines by presence and health."""
     # other names than those of columns, which GROUP BY would prefer
     kinds = {"presence_now": PRESENCE_NOW, "health_now": HEALTH_NOW}
+    query = _part(part, kinds, at, unwell).select_from(_STATES).where(*_in_org(org_name, filters))
+    return query.group_by(*kinds)
+
+
+def _part(
+    part: str, kinds: Mapping[str, ColumnElement[Any]], at: ColumnElement[Any], unwell: ColumnElement[Any]
+) -> Select[Any]:
+    number, time = func.count().label("number"), cast(at, BigInteger).label("at")
     columns = (column.label(name) for name, column in kinds.items())
-    return _number(org_name, filters, *columns).group_by(*kinds)
+    return select(literal(part).label("part"), *columns, number, time, unwell.label("unwell"))
 
 
-def _number(org_name: str, filters: Filters, *columns: ColumnElement[Any]) -> Select[Any]:
-    """Return the query for these columns and the number of matching machines."""
-    query = select(*columns, func.count().label("number")).select_from(_STATES)
-    return query.where(org.c.name == org_name, *_described(org_name, filters))
+def _in_org(org_name: str, filters: Filters) -> list[ColumnElement[bool]]:
+    return [org.c.name == org_name, *_described(org_name, filters)]
 
 
 _UNVERIFIED: Final = {"verified": False, "current": False, "health": {"score": None, "status": "unknown"}}

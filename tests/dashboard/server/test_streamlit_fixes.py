@@ -11,8 +11,9 @@ from unittest.mock import MagicMock
 import pytest
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.NewSession_pb2 import CustomThemeConfig
 from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
-from streamlit.runtime import Runtime
+from streamlit.runtime import Runtime, app_session
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.runtime.fragment import MemoryFragmentStorage
@@ -41,6 +42,7 @@ def _corrected(monkeypatch: pytest.MonkeyPatch) -> None:
         (AppSession, "_handle_scriptrunner_event_on_event_loop"),
         (ScriptRequests, "_request_rerun_locked"),
         (ScriptRunner, "_run_script"),
+        (app_session, "_populate_theme_msg"),
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))  # restored after the test
     streamlit_fixes.apply()
@@ -87,6 +89,16 @@ def test_what_a_fragment_drew_is_dropped_when_it_runs_again_and_that_it_ended_wi
         ("drawn", "dialog"),
         ("FINISHED_FRAGMENT_RUN_SUCCESSFULLY", "dialog"),
     ]
+
+
+def test_the_theme_is_converted_once_and_sent_as_streamlit_would() -> None:
+    for section in ("theme", "theme.light", "theme.dark", "theme.sidebar"):
+        wanted, sent = CustomThemeConfig(), [CustomThemeConfig(), CustomThemeConfig()]
+        streamlit_fixes._populate_theme(wanted, section)
+        for each in sent:
+            app_session._populate_theme_msg(each, section)
+        assert sent == [wanted, wanted]
+    assert streamlit_fixes._theme.cache_info().hits >= 4
 
 
 def test_the_rest_is_as_without_it() -> None:
