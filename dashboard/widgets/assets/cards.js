@@ -16,7 +16,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (root.children[i] !== button) root.insertBefore(button, root.children[i] ?? null);
   });
   for (const gone of known.values()) gone.remove();
-  if (focused?.isConnected) focused.focus({ preventScroll: true }); // a button that moves loses the focus
+  // A button that moves loses the focus.
+  if (focused?.isConnected) focused.focus({ preventScroll: true });
 }
 
 function make(code) {

@@ -20,7 +20,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (list.children[i] !== item) list.insertBefore(item, list.children[i] ?? null);
   });
   for (const gone of known.values()) gone.remove();
-  if (focused?.isConnected) focused.focus({ preventScroll: true }); // an entry that moves loses the focus
+  // An entry that moves loses the focus.
+  if (focused?.isConnected) focused.focus({ preventScroll: true });
 }
 
 function make(href) {
