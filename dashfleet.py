@@ -66,6 +66,7 @@ COMMANDS = {
     "Contract, sizing and tests": {
         "contract": "cli.contract.document",
         "conform": "cli.contract.conform",
+        "replay": "cli.contract.replay",
         "simulate": "cli.simulate",
         "drill": "cli.drill.command",
     },

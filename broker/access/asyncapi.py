@@ -33,6 +33,7 @@ _LEVELS = {
     "rule": "Name of an alert rule.",
     "incident": "Number of an incident.",
     "kind": "Kind of facts, such as mounts.",
+    "replay": "Name of a replay: lower-case letters, digits and inner hyphens, at most 63.",
     "way": "Whether the subscription is shared.",
 }
 
@@ -89,7 +90,7 @@ def _channel(topic: Topic) -> dict[str, Any]:
     levels = [level for level in _LEVELS if f"{{{level}}}" in topic.pattern]
     model = PAYLOADS.get(topic)
     found: dict[str, Any] = {
-        "address": f"{topics.ROOT}/{topic.pattern}",
+        "address": topic.template,
         "servers": [{"$ref": "#/servers/broker"}],
         "messages": {},
         "parameters": {level: {"description": _LEVELS[level]} for level in levels},
@@ -124,7 +125,7 @@ def _operations() -> Iterator[tuple[str, dict[str, Any]]]:
 def _is_allowed(principal: Principal, verb: Verb, topic: Topic) -> bool:
     """Return whether the policy lets a principal of this role do this on its own topic."""
     own = {"machine": _NAME, "principal": principal.name if topic is topics.PROBE else principal.level}
-    others = {"org": _ORG, "rule": "rule", "incident": "1", "kind": "mounts", "way": "shared"}
+    others = {"org": _ORG, "rule": "rule", "incident": "1", "kind": "mounts", "way": "shared", "replay": "past"}
     levels = {name: level for name, level in {**others, **own}.items() if f"{{{name}}}" in topic.pattern}
     if principal.role in _OF_THE_SERVER and topic is not topics.PROBE and "principal" in levels:
         wanted = [{**levels, "principal": level} for level in ("one", principal.level)]

@@ -6,6 +6,7 @@ Invariants:
 - Everything that no grant allows is denied.
 - A subscription is allowed only if every topic that its filter can match is granted. Filters are compared level by
   level, never as text.
+- Topics of replays are published by REPLAY alone and read by readers and operators alone: nothing that acts reads them.
 - Only the credential decides what a principal is, never a name. `client_id = username` everywhere: `{org}.{machine}`
   for a machine, `{org}._{name}` for another principal of an organisation, `_{name}` for a process of the server. Many
   machines may use one token at once, so its client ids have a suffix: `{org}._{name}.{nonce}`.
@@ -24,6 +25,8 @@ class Role(StrEnum):
     MACHINE = "machine"
     READER = "reader"
     OPERATOR = "operator"
+    REPLAY = "replay"
+    """A program that publishes stored history below `dashfleet/replay/`: it reads nothing, and nobody acts on it."""
     DASHBOARD = "dashboard"
     INGESTOR = "ingestor"
     NOTIFIER = "notifier"
@@ -101,6 +104,8 @@ def grants(principal: Principal) -> Grants:
                 publish=(topics.REQUEST.at(**mine), topics.LIVE_REQUEST.at(**mine)),
                 read=(*_readable(org), topics.UPDATE.at(**mine), topics.LIVE_ANSWER.at(**mine)),
             )
+        case Role.REPLAY:
+            return Grants(publish=tuple(topic.filter(org=org) for topic in _REPLAYED), read=())
         case Role.DASHBOARD:
             requests, answers = (topics.REQUEST, topics.LIVE_REQUEST), (topics.UPDATE, topics.LIVE_ANSWER)
             return Grants(
@@ -179,6 +184,14 @@ _FROM_THE_INGESTOR = (
 _REPORTED = (topics.ALERT, topics.RESOLVED, topics.INCIDENT)
 """Alerts and incidents, which readers, operators and the notifier may read."""
 
+_REPLAYED = (
+    topics.REPLAYED_INFO,
+    topics.REPLAYED_TELEMETRY,
+    topics.REPLAYED_PRESENCE,
+    topics.REPLAYED_ALERT,
+    topics.REPLAYED_RESOLVED,
+)
+
 _CLEARED_BY_THE_INGESTOR = (*_UPWARD, topics.LIVE, topics.FETCH)
 """Topics of machines that may be retained, rightly or not. Requests are not included: some change organisations."""
 
@@ -187,6 +200,6 @@ _RESERVED = frozenset(level for topic in topics.ALL for level in topic.pattern.s
 
 def _readable(org: str) -> tuple[str, ...]:
     return (
-        *(topic.filter(org=org) for topic in (*_UPWARD, topics.LIVE, topics.PRESENCE, *_REPORTED)),
+        *(topic.filter(org=org) for topic in (*_UPWARD, topics.LIVE, topics.PRESENCE, *_REPORTED, *_REPLAYED)),
         topics.ORG_CONFIG.at(org=org),
     )

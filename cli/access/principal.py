@@ -17,7 +17,7 @@ Username = Annotated[str, typer.Argument(help="User name, as shown by `dashfleet
 @app.command("add")
 def add(
     name: Annotated[str, typer.Argument(help="Name: lower-case letters, digits, hyphens.")],
-    role: Annotated[str, typer.Option(help="Role: reader, operator or machine.")],
+    role: Annotated[str, typer.Option(help="Role: reader, operator, replay or machine.")],
     data: Data = None,
     database: Database = None,
     org: Org = "home",

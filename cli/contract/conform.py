@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.access.key import read_key
-from cli.contract.conform_credentials import broker_credentials, ingestor_client, wait_until_known
+from cli.contract.conform_credentials import broker_credentials, wait_until_known
 from cli.contract.program import ForeignProgram
+from cli.contract.temporary_principal import connected_as, unique_name
 from cli.options import CLOCK, Data, Database, Json, Org, Server
 from cli.output import note, show_json
 from cli.settings import effective, fleet_database, require_org
@@ -66,12 +67,14 @@ def agent(
     as_json: Json = False,
 ) -> None:
     """Check an agent. Use a machine for the purpose: the run gives it orders, and plays the ingestor if none runs."""
+    from broker.access.policy import Principal, Role
     from broker.conformance.agent_run import AgentRun
     from runtime.settings.client import ActSettings
 
     settings = effective(ActSettings, data, server=server, org=org)
     program = ForeignProgram(command) if command else None
-    with fleet_database(data, database) as engine, ingestor_client(engine, settings) as transport:
+    ingestor = Principal(Role.INGESTOR, "", unique_name(NAME))
+    with fleet_database(data, database) as engine, connected_as(engine, settings, ingestor) as transport:
         require_org(engine, org)
         alone = _is_alone(engine)
         if not alone:

@@ -3,7 +3,8 @@
 Invariants:
 - A secret is hashed before it reaches the database, and returned to the caller only when it is new.
 - A function that takes a connection checks before it writes: if it raises UserError, it has changed nothing.
-- A revoked principal stays in the table, so that brokers and the ingestor see it, and its name is not reused.
+- A revoked principal stays in the table, so that brokers and the ingestor see it, and its name is not reused. Only
+  those of a single run of a command are removed.
 - Removing an organisation deletes its data; its principals stay, revoked, until the name is used again.
 """
 
@@ -26,7 +27,7 @@ from schemas.fleet.history import Retention
 
 Now = Callable[[], int]
 
-_PROVISIONED = (Role.READER, Role.OPERATOR, Role.MACHINE)
+_PROVISIONED = (Role.READER, Role.OPERATOR, Role.REPLAY, Role.MACHINE)
 
 
 def new_org(engine: Engine, name: str, *, now: Now) -> None:
@@ -105,6 +106,12 @@ def add_principal(engine: Engine, principal: Principal, secret: str, *, now: Now
             store_bcrypt(connection, principal.username, record)
         if principal.role is Role.MACHINE:
             insert_machine(connection, principal.org, principal.name, now())
+
+
+def remove_principal(engine: Engine, principal: Principal) -> None:
+    """Remove a principal whose name is never used again, such as that of one run of a command."""
+    with engine.begin() as connection:
+        connection.execute(tables.principal.delete().where(_called(principal.username)))
 
 
 def new_principal(engine: Engine, org: str, name: str, role: str, *, now: Now) -> str:

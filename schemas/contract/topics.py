@@ -1,9 +1,12 @@
 """The topic tree of the contract, version 1. No other file contains a topic's levels.
 
     dashfleet/v1/{org}/{machine}/{up|down}/{leaf}
+    dashfleet/replay/{replay}/{org}/{machine}/{up}/{leaf}
 
 Invariants:
 - Every topic of a machine has six levels, so that filters with `+` are simple; facts have a seventh, their kind.
+- A replay has topics of its own below another root, and none on which anything is ordered: no part of DashFleet reads
+  them, so that the past cannot be mistaken for the present.
 - An id never starts with `_`; levels that do are reserved.
 - Access to topics is decided elsewhere, in `broker.access.policy`.
 """
@@ -13,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 ROOT = "dashfleet/v1"
+REPLAY_ROOT = "dashfleet/replay"
 ORG_MAX_LENGTH = 32
 MACHINE_MAX_LENGTH = 63
 LENGTH_MAX = 256
@@ -26,7 +30,7 @@ _FIELD = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Topic:
-    """A kind of topic: its pattern below `dashfleet/v1/`, and the QoS (0 or 1) and retain flag of its messages.
+    """A kind of topic: its pattern below its root, and the QoS (0 or 1) and retain flag of its messages.
 
     Each exists once, so they are compared by identity, which is faster.
     """
@@ -34,14 +38,20 @@ class Topic:
     pattern: str
     qos: int
     retain: bool
+    root: str = ROOT
+
+    @property
+    def template(self) -> str:
+        """The full topic with the names of its levels in braces."""
+        return f"{self.root}/{self.pattern}"
 
     def at(self, **levels: str) -> str:
         """Return the full topic with these levels. Raises KeyError if one is missing."""
-        return f"{ROOT}/{self.pattern.format(**levels)}"
+        return f"{self.root}/{self.pattern.format(**levels)}"
 
     def filter(self, **levels: str) -> str:
         """Return the full topic filter, with `+` for each level that is not given."""
-        return f"{ROOT}/{_FIELD.sub(lambda field: levels.get(field[1], '+'), self.pattern)}"
+        return f"{self.root}/{_FIELD.sub(lambda field: levels.get(field[1], '+'), self.pattern)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,7 @@ class Address:
     incident: str = ""
     way: str = ""
     kind: str = ""
+    replay: str = ""
 
 
 STATUS = Topic("{org}/{machine}/up/status", qos=1, retain=True)
@@ -83,6 +94,11 @@ ENROL_ANSWER = Topic("{org}/_enrol/{principal}/answer", qos=1, retain=False)
 LIVE_REQUEST = Topic("{org}/_live/{principal}/request", qos=0, retain=False)
 LIVE_ANSWER = Topic("{org}/_live/{principal}/answer", qos=0, retain=False)
 PROBE = Topic("_ingestors/{principal}/probe/{way}", qos=1, retain=False)
+REPLAYED_INFO = Topic("{replay}/{org}/{machine}/up/info", qos=1, retain=False, root=REPLAY_ROOT)
+REPLAYED_TELEMETRY = Topic("{replay}/{org}/{machine}/up/telemetry", qos=1, retain=False, root=REPLAY_ROOT)
+REPLAYED_PRESENCE = Topic("{replay}/{org}/_presence/{machine}", qos=1, retain=False, root=REPLAY_ROOT)
+REPLAYED_ALERT = Topic("{replay}/{org}/_alerts/{machine}/{rule}", qos=1, retain=False, root=REPLAY_ROOT)
+REPLAYED_RESOLVED = Topic("{replay}/{org}/_resolved/{machine}/{rule}", qos=1, retain=False, root=REPLAY_ROOT)
 
 ALL: tuple[Topic, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Topic))
 """Every topic above, in this order."""
@@ -117,7 +133,7 @@ def _parser(topic: Topic) -> re.Pattern[str]:
     levels = _FIELD.sub(
         lambda field: f"(?P<{field[1]}>{'_?' if field[1] == 'principal' else ''}[a-z0-9-]+)", topic.pattern
     )
-    return re.compile(f"{ROOT}/{levels}")
+    return re.compile(f"{topic.root}/{levels}")
 
 
 _PARSERS = tuple((topic, _parser(topic)) for topic in ALL)

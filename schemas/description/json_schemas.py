@@ -18,7 +18,7 @@ JsonSchema = dict[str, Any]
 
 def message_schemas(ref_prefix: str = "#/$defs/") -> dict[str, JsonSchema]:
     """Return the schemas of all messages and their parts by name, which refer to each other below `ref_prefix`."""
-    models = [(model, "validation") for model in PAYLOADS.values()]
+    models = [(model, "validation") for model in dict.fromkeys(PAYLOADS.values())]
     _, document = models_json_schema(models, ref_template=f"{ref_prefix}{{model}}")  # type: ignore[arg-type]
     names = {model.__name__: message_name(model) for model in PAYLOADS.values()}
     found: dict[str, JsonSchema] = _renamed(document["$defs"], names, ref_prefix)
@@ -28,7 +28,7 @@ def message_schemas(ref_prefix: str = "#/$defs/") -> dict[str, JsonSchema]:
 def schema_document() -> JsonSchema:
     """Return one document with all schemas below `$defs`, which accepts every message of the contract."""
     schemas = message_schemas()
-    names = sorted(message_name(model) for model in PAYLOADS.values())
+    names = sorted({message_name(model) for model in PAYLOADS.values()})
     return {
         "$schema": DIALECT,
         "$id": IDENTIFIER,

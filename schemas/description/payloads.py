@@ -41,6 +41,11 @@ PAYLOADS: Mapping[Topic, type[Payload]] = {
     topics.LIVE_ANSWER: LiveAnswer,
     topics.WATCH: LiveLease,
     topics.LIVE: Live,
+    topics.REPLAYED_INFO: Info,
+    topics.REPLAYED_TELEMETRY: Telemetry,
+    topics.REPLAYED_PRESENCE: PresenceMessage,
+    topics.REPLAYED_ALERT: AlertMessage,
+    topics.REPLAYED_RESOLVED: ResolvedMessage,
 }
 """The model of the payload by topic. `PROBE` carries no message."""
 

@@ -81,6 +81,9 @@ NOT_RUN: Final = {
     "postgresql+psycopg://fleet@db/fleet": "needs a server; tests/end_to_end/test_simulate.py has one",
     "dashfleet drill run broker-killed disk-full": "takes minutes; tests/cli/drill runs it with DASHFLEET_FAULTS=whole",
     "dashfleet drill run all --json": "takes minutes; tests/cli/drill runs it with DASHFLEET_FAULTS=whole",
+    "dashfleet replay --from 2026-11-25T08:00 --to 2026-11-25T20:00 --speed 600 --id tuesday": (
+        "needs a broker; tests/end_to_end/test_replay.py has one"
+    ),
     "dashfleet org remove simulation": "no simulation ran before it",
     "dashfleet move export --all > machines.json": "no machine here has a credential; tests/cli/fleet/test_move.py",
     "dashfleet move import machines.json > destination.json": "needs that file; tests/cli/fleet/test_move.py",

@@ -98,7 +98,7 @@ def test_the_schemas_are_valid_by_their_own_dialect() -> None:
 
 @pytest.mark.parametrize("topic", topics.ALL, ids=lambda topic: topic.pattern)
 def test_every_topic_is_a_channel_with_its_message(topic: Topic) -> None:
-    address = f"{topics.ROOT}/{topic.pattern}"
+    address = topic.template
     (channel,) = [each for each in DOCUMENT["channels"].values() if each["address"] == address]
     assert set(channel["messages"]) == ({message_name(PAYLOADS[topic])} if topic in PAYLOADS else set())
     assert {f"{{{name}}}" for name in channel["parameters"]} == {level for level in address.split("/") if "{" in level}

@@ -63,7 +63,8 @@ def problem(topic: Topic, message: Message) -> str:
     clears = message.retain and not message.payload
     if message.qos != topic.qos or (message.retain != topic.retain and not clears):
         return f"QoS {message.qos} and retain {message.retain}"
-    if topic is topics.PROBE or clears:
+    ends = topic is topics.REPLAYED_ALERT and not message.payload
+    if topic is topics.PROBE or clears or ends:
         return ""
     try:
         payload = json.loads(message.payload)

@@ -30,14 +30,18 @@ OTHER_OPERATOR = Principal(Role.OPERATOR, "work", "ann")
 TOKEN = Principal(Role.ENROL, "home", "spring")
 OTHER_TOKEN = Principal(Role.ENROL, "work", "spring")
 OPERATOR = Principal(Role.OPERATOR, "home", "ann")
-ATTACKERS = (NEIGHBOUR, STRANGER, OTHER_READER, OTHER_OPERATOR, TOKEN, OTHER_TOKEN, NOTIFIER)
+REPLAY = Principal(Role.REPLAY, "home", "past")
+ATTACKERS = (NEIGHBOUR, STRANGER, OTHER_READER, OTHER_OPERATOR, TOKEN, OTHER_TOKEN, NOTIFIER, REPLAY)
+WRITERS = (OWNER, INGESTOR, OPERATOR, TOKEN, REPLAY)
 EVERYBODY = (OWNER, READER, INGESTOR, DASHBOARD, OPERATOR, *ATTACKERS)
 
 
 def target(topic: topics.Topic) -> str:
     """This topic in the owner's organisation."""
     principal = "spring" if topic in (topics.ENROL_REQUEST, topics.ENROL_ANSWER) else "ann"
-    return topic.at(org="home", machine="attic", principal=principal, rule="disk", incident="7", kind="services")
+    return topic.at(
+        org="home", machine="attic", principal=principal, rule="disk", incident="7", kind="services", replay="r1"
+    )
 
 
 TARGETS = tuple(target(topic) for topic in topics.ALL if topic is not topics.PROBE)
@@ -57,6 +61,9 @@ WILDCARDS = (
     "dashfleet/v1/home/#",
     "dashfleet/v1/home/attic/#",
     "+/+/+/+/+/+",
+    "dashfleet/replay/#",
+    "dashfleet/replay/+/+/+/up/telemetry",
+    "dashfleet/replay/r1/home/#",
     "dashfleet/v1/+/+/up/+",
     "dashfleet/v1/home/+/up/telemetry",
     "dashfleet/v1/home/+/down/command",
@@ -107,7 +114,7 @@ class Walls:
 
     def say(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish as somebody who may."""
-        writing = next(who for who in (OWNER, INGESTOR, OPERATOR, TOKEN) if allowed(who, Verb.PUBLISH, topic))
+        writing = next(who for who in WRITERS if allowed(who, Verb.PUBLISH, topic))
         nonce = {"client_id": f"{writing.username}.{'1' * 32}"} if writing.role is Role.ENROL else {}
         with self.client(writing, **nonce) as client:
             client.publish(topic, payload, retain=retain)
@@ -161,7 +168,7 @@ def speak_for_all(walls: Walls) -> None:
 def test_these_topics_are_all_there_are_and_somebody_may_use_each() -> None:
     assert len(TARGETS) == len(topics.ALL) - 1
     for topic in TARGETS:
-        assert any(allowed(who, Verb.PUBLISH, topic) for who in (OWNER, INGESTOR, OPERATOR, TOKEN))
+        assert any(allowed(who, Verb.PUBLISH, topic) for who in WRITERS)
     for attacker in ATTACKERS:
         assert forbidden(attacker, Verb.PUBLISH), attacker
         assert forbidden(attacker, Verb.RECEIVE), attacker

@@ -15,7 +15,8 @@ OPERATOR = Principal(Role.OPERATOR, "home", "ann")
 DASHBOARD = Principal(Role.DASHBOARD, "", "dashboard")
 INGESTOR = Principal(Role.INGESTOR, "", "ingestor")
 TOKEN = Principal(Role.ENROL, "home", "token-1")
-EVERYBODY = (MACHINE, READER, OPERATOR, DASHBOARD, INGESTOR, TOKEN, NOTIFIER)
+REPLAY = Principal(Role.REPLAY, "home", "past")
+EVERYBODY = (MACHINE, READER, OPERATOR, DASHBOARD, INGESTOR, TOKEN, NOTIFIER, REPLAY)
 
 ORGS = ("home", "work")
 LEVELS = {
@@ -25,6 +26,7 @@ LEVELS = {
     "incident": ("7",),
     "way": ("shared",),
     "kind": ("services",),
+    "replay": ("r1",),
 }
 
 
@@ -44,10 +46,11 @@ def granted(principal: Principal, verb: Verb) -> set[str]:
 
 def at(*wanted: topics.Topic, org: str = "home", **levels: str) -> set[str]:
     usual = {"machine": "attic", "principal": "ann", "rule": "disk-full", "incident": "7", "way": "shared"}
-    levels = {**usual, "kind": "services", **levels}
+    levels = {**usual, "kind": "services", "replay": "r1", **levels}
     return {topic.at(org=org, **levels) for topic in wanted}
 
 
+REPLAYED = tuple(topic for topic in topics.ALL if topic.root == topics.REPLAY_ROOT)
 UPWARD = (topics.STATUS, topics.INFO, topics.FACTS, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
 
 
@@ -60,6 +63,7 @@ def test_a_username_says_the_organisation_and_what_is_no_machine_starts_with_an_
         "_ingestor",
         "home._token-1",
         "_notifier",
+        "home._past",
     ]
 
 
@@ -84,7 +88,9 @@ def test_a_reader_reads_all_that_its_organisation_reports_and_publishes_nothing_
     reports = {
         topic
         for machine in LEVELS["machine"]
-        for topic in at(*UPWARD, topics.LIVE, topics.PRESENCE, topics.ALERT, topics.RESOLVED, machine=machine)
+        for topic in at(
+            *UPWARD, topics.LIVE, topics.PRESENCE, topics.ALERT, topics.RESOLVED, *REPLAYED, machine=machine
+        )
     }
     answers = at(topics.LIVE_ANSWER, principal="grafana")
     assert granted(READER, Verb.RECEIVE) == reports | answers | at(topics.INCIDENT, topics.ORG_CONFIG)
@@ -115,6 +121,23 @@ def test_the_notifier_reads_the_alerts_and_incidents_of_all_organisations_and_pu
     assert granted(NOTIFIER, Verb.RECEIVE) == granted(NOTIFIER, Verb.SUBSCRIBE) == alerts | others
     assert allowed(NOTIFIER, Verb.SUBSCRIBE, topics.RESOLVED.filter())
     assert granted(NOTIFIER, Verb.PUBLISH) == set()
+
+
+def test_a_replay_publishes_below_its_own_root_and_nothing_on_the_live_tree_and_reads_nothing() -> None:
+    assert granted(REPLAY, Verb.PUBLISH) == at(*REPLAYED) | at(*REPLAYED, machine="cellar")
+    assert granted(REPLAY, Verb.RECEIVE) == granted(REPLAY, Verb.SUBSCRIBE) == set()
+
+
+def test_only_readers_and_operators_hear_a_replay_so_that_nothing_acts_on_the_past() -> None:
+    for topic in at(*REPLAYED):
+        assert [p for p in EVERYBODY if allowed(p, Verb.RECEIVE, topic)] == [READER, OPERATOR]
+        assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [REPLAY]
+
+
+def test_nothing_can_be_ordered_in_a_replay() -> None:
+    leaves = {topic.pattern.removeprefix("{replay}/") for topic in REPLAYED}
+    ordering = (topics.COMMAND, topics.REQUEST, topics.CONFIG, topics.ACK, topics.WATCH, topics.CHUNK, topics.RESULT)
+    assert not leaves & {topic.pattern for topic in ordering}
 
 
 def test_a_token_asks_for_a_place_and_hears_the_answer_and_nothing_else() -> None:
@@ -180,10 +203,11 @@ def test_the_ingestor_requests_nothing_not_even_to_clear_a_retained_request() ->
     assert not allowed(INGESTOR, Verb.PUBLISH, topics.ENROL_REQUEST.at(org="home", principal="token-1"))
 
 
-@pytest.mark.parametrize("principal", [MACHINE, READER, OPERATOR, TOKEN])
+@pytest.mark.parametrize("principal", [MACHINE, READER, OPERATOR, TOKEN, REPLAY])
 @pytest.mark.parametrize("verb", Verb)
 def test_nobody_of_one_organisation_reaches_another(principal: Principal, verb: Verb) -> None:
-    assert not {topic for topic in granted(principal, verb) if topic.startswith(f"{topics.ROOT}/work/")}
+    others = (f"{topics.ROOT}/work/", f"{topics.REPLAY_ROOT}/r1/work/")
+    assert not {topic for topic in granted(principal, verb) if topic.startswith(others)}
 
 
 @pytest.mark.parametrize("principal", EVERYBODY)

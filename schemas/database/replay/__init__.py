@@ -1,0 +1,1 @@
+"""Stored history as the messages of the contract, for `dashfleet replay`."""
