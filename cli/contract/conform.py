@@ -67,14 +67,12 @@ def agent(
     as_json: Json = False,
 ) -> None:
     """Check an agent. Use a machine for the purpose: the run gives it orders, and plays the ingestor if none runs."""
-    from broker.access.policy import Principal, Role
     from broker.conformance.agent_run import AgentRun
     from runtime.settings.client import ActSettings
 
     settings = effective(ActSettings, data, server=server, org=org)
     program = ForeignProgram(command) if command else None
-    ingestor = Principal(Role.INGESTOR, "", unique_name(NAME))
-    with fleet_database(data, database) as engine, connected_as(engine, settings, ingestor) as transport:
+    with fleet_database(data, database) as engine, connected_as(engine, settings, _ingestor()) as transport:
         require_org(engine, org)
         alone = _is_alone(engine)
         if not alone:
@@ -187,6 +185,13 @@ def _watched(principal: "Principal", command: list[str], wanted: Mapping[str, st
     finally:
         program.kill()
         server.close()
+
+
+def _ingestor() -> "Principal":
+    """Return a principal of this run alone that may do what an ingestor may."""
+    from broker.access.policy import Principal, Role
+
+    return Principal(Role.INGESTOR, "", unique_name(NAME))
 
 
 def _is_alone(engine: "Engine") -> bool:

@@ -50,14 +50,12 @@ def replay(
     from broker.access.policy import Principal, Role
     from broker.client.replay_publisher import ReplayPace, publish_past
     from runtime.settings.client import WatchSettings
-    from schemas.contract.topics import REPLAY_ROOT, is_id
+    from schemas.contract.topics import REPLAY_ROOT
     from schemas.database.replay.stored_messages import StoredPeriod, read_messages
 
     now = CLOCK.now()
     period = StoredPeriod(org, tuple(machine or ()), to_moment(start, now), now if end is None else to_moment(end, now))
-    id_ = secrets.token_hex(8) if replay_id is None else replay_id
-    if not is_id(id_):
-        raise UserError(f"{id_!r} cannot name a replay: use lower-case letters, digits and inner hyphens")
+    id_ = _checked_id(replay_id or secrets.token_hex(8))
     if period.start >= period.end:
         raise UserError("--from must be before --to")
     settings = effective(WatchSettings, data, server=server, org=org)
@@ -73,6 +71,14 @@ def replay(
             pace = ReplayPace(id_, org, period.start, speed)
             count = publish_past(transport, read_messages(engine, period), pace, clock=CLOCK, progress=advance)
     typer.echo(f"Replayed {count:,} messages.")
+
+
+def _checked_id(text: str) -> str:
+    from schemas.contract.topics import is_id
+
+    if not is_id(text):
+        raise UserError(f"{text!r} cannot name a replay: use lower-case letters, digits and inner hyphens")
+    return text
 
 
 def _require_machines(engine: "Engine", period: "StoredPeriod") -> None:
