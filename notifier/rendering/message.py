@@ -45,7 +45,7 @@ def alert_message(
     }
     own_title, own_body = templates.get(preferences.language, ("", ""))
     title = _rendered(own_title, DEFAULT_TITLE, fields, org)
-    body = _rendered(own_body, DEFAULT_BODY, fields, org)
+    body = _rendered(own_body, DEFAULT_BODY, fields, org).strip()[:BODY_MAX]
     data = {
         "version": DOCUMENT_VERSION,
         "delivery": delivery,
@@ -53,10 +53,10 @@ def alert_message(
         "org": org,
         "sent_at": now,
         "title": _line(title),
-        "text": body[:BODY_MAX],
+        "text": body,
         "alerts": [document(item) for item in items],
     }
-    return Outgoing(_line(title)[:TITLE_MAX], body.strip()[:BODY_MAX], tone(items), delivery, data)
+    return Outgoing(_line(title)[:TITLE_MAX], body, tone(items), delivery, data)
 
 
 def trial_message(preferences: Preferences, *, org: str, name: str, delivery: str, now: int) -> Outgoing:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
@@ -219,6 +220,14 @@ def test_the_test_vector_has_signed_the_examples() -> None:
     assert signing.sign(signing.open_signed(order, public, Order), seed) == order
     assert f"```\n{order.statement}\n```" in CONTRACT
     assert set(signing.keys_in_force(changes, "home", 1760000000000)) > {id_}
+
+
+def test_the_forms_of_keys_for_other_libraries_are_those_of_the_test_vector() -> None:
+    for_public, for_seed = re.findall(r"`(30[0-9a-f]+)` before its 64 hex digits", CONTRACT)
+    seed, public, _ = re.findall(r"`([0-9a-f]{16,})`", PROSE.partition("## Signing")[2])
+    private = load_der_private_key(bytes.fromhex(for_seed + seed), None)
+    form = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert form.hex() == for_public + public
 
 
 def test_the_record_of_the_example_is_that_of_its_secret() -> None:

@@ -40,6 +40,7 @@ def test_a_message_names_machine_problem_severity_and_local_time() -> None:
     found = message(NoticeItem(NoticeKind.PROBLEM, ALERT))
     assert found.title == "Problem: attic: Machine offline"
     assert found.body == ("Problem: attic: Machine offline (no data received)\n\nCritical, since 2026-06-01 14:00 CEST")
+    assert found.data["text"] == found.body
     assert found.tone == "failure"
     over = replace(ALERT, until=BEGIN + 1_200_000)
     found = message(NoticeItem(NoticeKind.RECOVERY, over))
