@@ -29,6 +29,7 @@ from ingestor.commands.dispatcher import Dispatcher
 from ingestor.commands.request_handler import RequestHandler
 from ingestor.domain.batch import Batch
 from ingestor.domain.machine import Machine
+from ingestor.due_tasks import DueTasks
 from ingestor.files.file_server import FileServer
 from ingestor.history.maintenance import Maintenance
 from ingestor.history.tasks import tasks
@@ -84,7 +85,8 @@ class Ingestor:
         self._transport: Transport | None = None
         self._deferred: list[Received] = []  # of machines that another ingestor was writing
         self._retry_at = clock.monotonic()
-        self._due: dict[str, float] = {}
+        self._idle = False  # the last step had nothing to do
+        self._tasks = DueTasks(clock)
         self._rejection_log = RejectionLog(clock)
         self._files = files
         self._assemble(store, clock, random, limits or RateLimits(clock), ack_seconds)
@@ -161,19 +163,23 @@ class Ingestor:
         transport.close()
 
     def _work(self, transport: Transport) -> None:
-        if self._is_due("assignment", ASSIGNMENT_SECONDS) and self._assignment.update(hearing=self._monitor.is_hearing):
+        if self._tasks.is_due("assignment", ASSIGNMENT_SECONDS) and self._assignment.update(
+            hearing=self._monitor.is_hearing
+        ):
             self._change_assignment(transport)
         batch, handled = Batch(), list[Received]()
         received = self._receive(batch, handled, transport)
         self._apply_time(batch)
         self.metrics.batch_messages = len(handled)
         self._commit(batch, handled)
-        if self._is_due("config", CONFIG_SECONDS):
+        if self._tasks.is_due("config", CONFIG_SECONDS):
             self._configs.publish()
         if self._assignment.shares is None:
             self._decide_sharing(transport)
         self._monitor.retained_presence.step()
-        self.counters["acks"] += self._outbound.publish(transport)
+        acknowledged = self._outbound.publish(transport)
+        self.counters["acks"] += acknowledged
+        self._idle = not (received or batch or acknowledged or self._monitor.retained_presence.more)
         if self._assignment.leads:
             self._maintenance.step(busy=received >= min(BUSY_FROM, self._batch_max))
 
@@ -181,7 +187,7 @@ class Ingestor:
         """Add the messages that have arrived, deferred ones and requests to the batch; return the number of events."""
         arrived, self._deferred = self._deferred, []
         busy = self._ingress.busy or self._outbound.busy or self._dispatcher.busy
-        wait = DEFERRED_SECONDS if arrived else LATE_SECONDS
+        wait = DEFERRED_SECONDS if arrived else self._wait_seconds()
         if busy or (self._assignment.leads and self._maintenance.more):
             wait = 0
         limit = max(1, self._batch_max - len(arrived))
@@ -216,11 +222,11 @@ class Ingestor:
 
     def _apply_time(self, batch: Batch) -> None:
         """Add the effects of time, of admin commands and of the batch's own messages to the batch."""
-        if self._is_due("tick", TICK_SECONDS):
+        if self._tasks.is_due("tick", TICK_SECONDS):
             dropped = self._ingress.dropped()
             self.counters["limited"] += dropped.total()
             self._monitor.tick(batch, dropped)
-        if self._is_due("principals", PRINCIPALS_SECONDS):
+        if self._tasks.is_due("principals", PRINCIPALS_SECONDS):
             self._ingress.load()
             if self._assignment.decides:
                 self._ingress.retire(partial(self._monitor.change, batch))
@@ -337,9 +343,6 @@ class Ingestor:
             each.clear()
         self._retry_at = self._clock.monotonic() + retry_seconds
 
-    def _is_due(self, task: str, every_seconds: float) -> bool:
-        now = self._clock.monotonic()
-        if now < self._due.get(task, 0.0):
-            return False
-        self._due[task] = now + every_seconds
-        return True
+    def _wait_seconds(self) -> float:
+        """Return how long to wait for messages: an idle ingestor wakes up only for what is due."""
+        return min(TICK_SECONDS, self._tasks.seconds_left(self._outbound.acks.due_at)) if self._idle else LATE_SECONDS

@@ -9,7 +9,6 @@ from sqlalchemy import Engine
 from notifier.rendering.catalogue import texts
 from notifier.rendering.message import alert_message, trial_message
 from notifier.reports import report_file
-from notifier.sending.channel import send
 from notifier.sending.outgoing import Outgoing
 from notifier.storage.state_store import decode_items
 from runtime.clock import Clock
@@ -53,6 +52,8 @@ class Dispatch:
 
     def send(self, message: Outgoing, to: Destination) -> str:
         """Send a message and return the service's answer. Raises SendingError, UserError."""
+        from notifier.sending.channel import send  # here: its libraries take 6 MiB, and most installations send nothing
+
         allow_private = self._allow_private or to.allow_private
         secret = webhook_secret(self._box, to)
         return send(open_url(self._box, to), message, allow_private=allow_private, secret=secret)

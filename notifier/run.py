@@ -1,6 +1,6 @@
 """The notifier's process, for `dashfleet notifier`."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -9,7 +9,6 @@ from broker.access.policy import NOTIFIER
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff
 from notifier.dispatch import Dispatch
-from notifier.heartbeat import HeartbeatCaller
 from notifier.inbox import Inbox
 from notifier.notifier import Notifier
 from notifier.sending.workers import Workers
@@ -20,6 +19,9 @@ from schemas.database.engine import open_engine
 from schemas.database.queries.heartbeat import find_trouble
 from schemas.people.people_store import open_people_store
 from schemas.people.secret_box import SecretBox
+
+if TYPE_CHECKING:
+    from notifier.heartbeat import HeartbeatCaller
 
 WAIT_SECONDS: Final = 0.2
 RECONNECT_SECONDS: Final = 5.0
@@ -68,11 +70,12 @@ def ingestor_trouble(fleet: Engine, clock: Clock) -> str:
         return "the fleet database is unavailable"
 
 
-def _heartbeat(settings: NotifierSettings, notifier: Notifier, fleet: Engine, clock: Clock) -> HeartbeatCaller | None:
+def _heartbeat(settings: NotifierSettings, notifier: Notifier, fleet: Engine, clock: Clock) -> "HeartbeatCaller | None":
     """Start the outgoing heartbeat, if there is a URL."""
     url = settings.heartbeat_url.get_secret_value()
     if not url:
         return None
+    from notifier.heartbeat import HeartbeatCaller  # here: what calls takes 6 MiB
 
     def trouble() -> str:
         if not notifier.connected:

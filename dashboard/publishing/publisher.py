@@ -19,6 +19,7 @@ from broker.client import request_client as requests
 from broker.client.live_client import LiveClient, LiveView
 from broker.client.mqtt import Mqtt
 from broker.client.request_client import DASHBOARD, RequestClient
+from broker.client.socket_waiter import SocketWaiter
 from broker.client.sockets import ClientContext
 from broker.client.transport import Transport
 from dashboard.auth.users import UserRole
@@ -41,6 +42,9 @@ _OPERATED: Final = (RetireMachine, *get_args(AlertChange))
 """Changes that operators may request too."""
 
 _STEP_SECONDS: Final = 0.1
+_IDLE_SECONDS: Final = 1.0
+"""Longest wait of the thread while there is nothing to send: how late a keep-alive or a renewal can be."""
+
 _FLUSH_SECONDS: Final = 1.0
 _CANCEL_MILLISECONDS: Final = 600_000
 
@@ -79,7 +83,13 @@ class Publisher:
     """Publishes for all pages. `transport` is None if the dashboard has no credential; `keys` holds a file per org."""
 
     def __init__(
-        self, transport: Transport | None, clock: Clock, *, keys: Path | None, tls: ClientContext | None = None
+        self,
+        transport: Transport | None,
+        clock: Clock,
+        *,
+        keys: Path | None,
+        tls: ClientContext | None = None,
+        waiter: SocketWaiter | None = None,
     ) -> None:
         self._transport = transport
         self._live = LiveClient(DASHBOARD, clock=clock, base=RequestClient.subscriptions(DASHBOARD))
@@ -89,6 +99,7 @@ class Publisher:
         self._clock = clock
         self._keys = keys
         self._tls = tls
+        self._waiter = waiter
         self._queue: queue.SimpleQueue[tuple[str, Request, int]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -96,8 +107,10 @@ class Publisher:
     @classmethod
     def of(cls, settings: DashboardSettings, clock: Clock) -> "Publisher":
         """Build from the settings; without a secret in them it cannot publish. Raises SettingsError."""
-        transport = _transport(settings)
-        return cls(transport, clock, keys=settings.signing_keys, tls=transport.tls if transport else None)
+        keys, transport = settings.signing_keys, _transport(settings)
+        if transport is None:
+            return cls(None, clock, keys=keys)
+        return cls(transport, clock, keys=keys, tls=transport.tls, waiter=SocketWaiter(lambda: transport.socket))
 
     def start(self) -> None:
         """Connect, and stay connected."""
@@ -107,6 +120,7 @@ class Publisher:
     def stop(self) -> None:
         """Send the queued requests and disconnect."""
         self._stopping.set()
+        self._wake()
         if self._thread.is_alive():
             self._thread.join(5.0)
 
@@ -139,7 +153,9 @@ class Publisher:
 
     def look(self, org: str, machine: str) -> LiveView:
         """Look at a machine's live readings for some seconds; see `LiveClient`."""
-        return self._live.look(org, machine)
+        view = self._live.look(org, machine)
+        self._wake()
+        return view
 
     def key(self, org: str) -> str:
         """Return the id of the key that signs for an organisation. Raises NotAllowedError."""
@@ -166,14 +182,14 @@ class Publisher:
         ]
         asked = requests.act(orders, self._seed(org), actor=actor, rollout=rollout)
         for request in asked:
-            self._queue.put((org, request, orders[0].expires_at))
+            self._send(org, request, until=orders[0].expires_at)
         return _sent(orders, asked)
 
     def cancel(self, org: str, commands: Sequence[str], *, role: UserRole, actor: str) -> None:
         """Cancel commands that are still queued. Raises NotAllowedError."""
         self._require(org, role)
         for request in requests.cancel(commands, actor=actor):
-            self._queue.put((org, request, self._clock.now() + _CANCEL_MILLISECONDS))
+            self._send(org, request, until=self._clock.now() + _CANCEL_MILLISECONDS)
 
     def administer(self, org: str, change: Administration, *, role: UserRole, actor: str) -> str:
         """Request a change of the organisation and return the request's id. Raises NotAllowedError.
@@ -187,7 +203,7 @@ class Publisher:
         if why:
             raise NotAllowedError(why)
         request = requests.administer(change, actor=actor)
-        self._queue.put((org, request, self._clock.now() + CHANGE_MILLISECONDS))
+        self._send(org, request, until=self._clock.now() + CHANGE_MILLISECONDS)
         return request.id
 
     def key_change(self, change: KeyChange, *, role: UserRole) -> ChangeKeys:
@@ -216,6 +232,14 @@ class Publisher:
             raise NotAllowedError(_(_BAD_KEY, why=_("{file} contains no key", file=path))) from None
         return seed
 
+    def _send(self, org: str, request: Request, *, until: int) -> None:
+        self._queue.put((org, request, until))
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            self._waiter.wake()
+
     def _run(self) -> None:
         client, transport = self._client, self._transport
         if client is None or transport is None:
@@ -227,7 +251,11 @@ class Publisher:
                 org, request, until = self._queue.get()
                 client.send(org, request, until=until)
             self._live.step(transport)
-            client.step(_STEP_SECONDS)
+            if self._waiter is None or client.pending or not client.connected:
+                client.step(_STEP_SECONDS)
+            else:
+                self._waiter.wait(_IDLE_SECONDS)
+                client.step(0.0)
             if client.trouble != trouble:
                 trouble = client.trouble
                 _log.warning("the broker: %s", trouble or "connected again")

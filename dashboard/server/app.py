@@ -46,7 +46,7 @@ from dashboard.page.install_command import BrokerAddress
 from dashboard.page.page import discover
 from dashboard.page.services import REGISTERED, SECRETS, Services
 from dashboard.publishing.publisher import Publisher
-from dashboard.server import moved_pages, proxy_headers, streamlit_fixes
+from dashboard.server import moved_pages, proxy_headers, streamlit_fixes, wake_ups
 from dashboard.server.base_path import BasePath
 from dashboard.server.connection_notice import ConnectionNotice
 from dashboard.server.proxy_headers import TrustedProxies
@@ -94,6 +94,7 @@ def run(settings: DashboardSettings, on_ready: Callable[[], None]) -> None:
 def build(settings: DashboardSettings, auth_database: Engine, on_ready: Callable[[], None]) -> st.App:
     """Build the ASGI application."""
     streamlit_fixes.apply()
+    wake_ups.apply()
     proxy_headers.disable_server_default()
     clock = SystemClock()
     sessions, sign_in = _authentication(settings, auth_database, clock)

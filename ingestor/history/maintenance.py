@@ -8,8 +8,8 @@ from typing import Final, Protocol
 
 from runtime.clock import Clock
 
-EVERY_SECONDS: Final = 1.0
-"""Interval at which an idle task is checked for new work."""
+EVERY_SECONDS: Final = 5.0
+"""Interval at which tasks that are done are checked for new work: the longest that a roll-up is late."""
 
 SHARE: Final = 0.08
 """A share of the time: one step for each batch would be too slow for the pruning of ten thousand machines."""

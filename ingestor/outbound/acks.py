@@ -53,6 +53,11 @@ class Acks:
         if rejection not in rejections and len(rejections) < REJECTIONS_MAX:
             rejections.append(rejection)
 
+    @property
+    def due_at(self) -> float:
+        """When the next payloads are due, in seconds of the monotonic clock; infinite for none."""
+        return self._due[0][0] if self._due else math.inf
+
     def due(self) -> list[tuple[Machine, bytes]]:
         """Remove and return the payloads to publish now."""
         now = self._clock.monotonic()

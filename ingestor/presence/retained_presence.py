@@ -66,6 +66,11 @@ class RetainedPresence:
         self._repeat_at = 0
         self._sweep_at = 0
 
+    @property
+    def more(self) -> bool:
+        """Whether the last step left more to publish."""
+        return bool(self._changed or self._repeat)
+
     def start(self) -> None:
         """Publish everything: messages of machines are received from now on."""
         self._is_on = True
