@@ -65,6 +65,8 @@ def add(
 
     typer.echo(f"Silence {request(data, database, org, AddSilence, fields)}")
     note_unknown_machines(data, database, org, machine or [])
+    if rule is not None:
+        _note_unknown_rule(data, database, org, rule)
 
 
 @app.command("list")
@@ -130,6 +132,16 @@ def note_unknown_machines(data: Data, database: Database, org: str, names: Seque
         unknown = [name for name in names if find_machine(engine, org, name) is None]
     if unknown:
         note(f"{org} has no machine {', '.join(unknown)} yet: dashfleet machines lists them")
+
+
+def _note_unknown_rule(data: Data, database: Database, org: str, name: str) -> None:
+    """Say that the organisation has no such rule; it may be one in Python, which the database does not have."""
+    from schemas.database.rules.rule_queries import find_rule
+
+    with fleet_database(data, database, read_only=True) as engine:
+        known = find_rule(engine, org, name) is not None
+    if not known:
+        note(f"{org} has no rule {name}, unless it is one in Python: dashfleet rule list shows the others")
 
 
 def to_labels(texts: list[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ import typer
 from cli.options import CLOCK, Data, Database, Json, OnlyOrg, Org
 from cli.output import note, show_json, show_rows, utc
 from cli.rules import definition as options
-from cli.settings import fleet_database
+from cli.settings import fleet_database, require_org
 from cli.silence import note_unknown_machines
 from runtime.errors import UserError
 from runtime.terminal import printable
@@ -140,6 +140,8 @@ def remove(name: Name, org: Org = "home", data: Data = None, database: Database 
     """Remove an alert rule. Its active alerts end; past alerts stay."""
     from schemas.contract.administration import DeleteRule
 
+    with fleet_database(data, database, read_only=True) as engine:
+        _find(engine, org, name)
     typer.echo(f"Removed {_apply(data, database, org, DeleteRule(name=name))}.")
 
 
@@ -181,6 +183,7 @@ def preview(name: Name, org: Org = "home", data: Data = None, database: Database
 def _find(engine: "Engine", org: str, name: str) -> "AlertRule":
     from schemas.database.rules.rule_queries import find_rule
 
+    require_org(engine, org)
     rule = find_rule(engine, org, name)
     if rule is None:
         raise UserError(f"{org} has no rule {name}: dashfleet rule list shows them")

@@ -71,6 +71,14 @@ def test_a_silence_of_a_machine_that_does_not_exist_is_added_and_noted(fleet: En
     assert run(fleet, "silence", "add", "--machine", "attic", *arguments).stderr == ""
 
 
+def test_a_silence_of_a_rule_that_does_not_exist_is_added_and_noted(fleet: Engine) -> None:
+    arguments = ("--for", "2h", "--reason", "new disk")
+    added = run(fleet, "silence", "add", "--rule", "dsk", *arguments)
+    assert added.stdout.startswith("Silence 1: all machines, dsk")
+    assert added.stderr.startswith("home has no rule dsk, unless it is one in Python: dashfleet rule list")
+    assert run(fleet, "silence", "add", "--rule", "disk", *arguments).stderr == ""
+
+
 def test_a_weekly_silence_has_days_times_and_a_zone(fleet: Engine) -> None:
     weekly = ("--weekly", "sat-mon,tue 22:00-02:00", "--zone", "Europe/Paris")
     assert run(fleet, "silence", "add", "--all", *weekly, "--reason", "backup", "--org", "office").exit_code == 0

@@ -103,7 +103,8 @@ def test_every_kind_can_be_added(fleet: Engine, arguments: tuple[str, ...], fiel
         (("rule", "add", "cpu", "--kind", "away"), "home has a rule cpu already"),
         (("rule", "add", "x", "--kind", "away", "--org", "nowhere"), "there is no organisation nowhere"),
         (("rule", "show", "x"), "home has no rule x"),
-        (("rule", "remove", "x"), "home has no rule x"),
+        (("rule", "remove", "x"), "home has no rule x: dashfleet rule list shows them"),
+        (("rule", "remove", "x", "--org", "nowhere"), "there is no organisation nowhere"),
     ],
 )
 def test_a_wrong_rule_is_refused_with_a_sentence(fleet: Engine, arguments: tuple[str, ...], said: str) -> None:
