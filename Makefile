@@ -13,7 +13,7 @@ up: $(VENV)/.run ## Install what running needs, and run everything on this machi
 	@$(BIN)/dashfleet up $(UP)
 
 test: $(VENV)/.dev servers check ## Install what the tests need, and run all checks and tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 check: $(VENV)/.dev ## Formatter, linter and type checker only
 	$(BIN)/ruff format --check .
@@ -25,7 +25,8 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .
 
 faults: $(VENV)/.dev servers ## Break everything, for hours: the whole form of the fault tests
-	DASHFLEET_FAULTS=whole $(BIN)/python -m pytest tests/faults --timeout=10800
+	DASHFLEET_FAULTS=whole $(BIN)/python -m pytest tests/faults tests/end_to_end/test_revocation.py \
+		tests/broker/external/test_mosquitto.py --timeout=10800
 
 bench: $(VENV)/.dev servers ## Measure, and print tables
 	DASHFLEET_BENCH_SECONDS=300 $(BIN)/python -m pytest tests/bench tests/browser/test_selection.py -s --timeout=3600

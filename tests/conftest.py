@@ -109,6 +109,7 @@ def database(database_url: str, migrated_file: Path) -> Iterator[Engine]:
 
 LAST = {"faults": 0, "bench": 0, "end_to_end": 2, "browser": 3}
 LOAD = "tests/load"
+BROWSING_PROCESSES = 2
 LONG = ("test_first_machine", "test_settings", "test_accessibility", "test_hostile_strings", "test_states")
 """The browser tests that take longest; the processes end together if these are not the last."""
 
@@ -128,24 +129,43 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """Files, in the order of the collection, but one process goes on from the load to the browser.
+    """Files, in the order of the collection, but the processes have preferences.
 
-    The browser tests use more than one processor, most others wait: beside each other they take less time.
+    Most tests wait more than they compute, so that three processes share two processors well. Those of the browser
+    compute: at most two processes run them, the first when it has done the load, the second when nothing else is left.
+    The third begins with the tests of whole systems, which wait the most.
     """
+
+    def __init__(self, config: pytest.Config, log: Producer) -> None:
+        super().__init__(config, log)
+        self._order: list[WorkerController] = []
+        """The processes, in the order in which they got work."""
 
     def _split_scope(self, nodeid: str) -> str:
         return LOAD if _place(nodeid) in ("faults", "bench") else nodeid.partition("::")[0]
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        begun = self.assigned_work[node]
-        browses = any(_place(scope) == "browser" for scope in begun)
-        if browses or (LOAD in begun and len(self.nodes) > 1):
-            scope = next((scope for scope in self.workqueue if _place(scope) == "browser"), None)
-            if scope is not None:
-                self.workqueue.move_to_end(scope, last=False)
-            elif browses:
-                return  # what is left is for the processes without Playwright
+        if node not in self._order:
+            self._order.append(node)
+        scope = next(iter(self._suitable(node)), None)
+        if scope is None:
+            node.shutdown()  # after the tests that it has
+            return
+        self.workqueue.move_to_end(scope, last=False)
         super()._assign_work_unit(node)
+
+    def _suitable(self, node: WorkerController) -> list[str]:
+        """Return what is left for a process, with what it prefers first."""
+        number, begun = self._order.index(node), self.assigned_work[node]
+        browses = any(_place(scope) == "browser" for scope in begun)
+        if browses:  # Playwright's event loop runs on in it
+            return [scope for scope in self.workqueue if _place(scope) == "browser"]
+        if number >= BROWSING_PROCESSES:
+            left = [scope for scope in self.workqueue if _place(scope) != "browser"]
+            return sorted(left, key=lambda scope: _place(scope) != "end_to_end")
+        if LOAD in begun and len(self.nodes) > 1:
+            return sorted(self.workqueue, key=lambda scope: _place(scope) != "browser")
+        return list(self.workqueue)
 
 
 def _rank(item: pytest.Item) -> int:

@@ -25,7 +25,8 @@ from schemas.database.queries.heartbeat import find_trouble
 SECONDS = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "3"))
 MACHINES = 10_000
 REPORTS = 6_000 if SECONDS < 60 else 60_000
-TURNS = 5
+TURNS = 8
+"""At most, when a busy machine spoils them: at least two, and no more than it takes in the short form."""
 DEAREST_RATIO = 2.0
 VITALS = Vitals(cpu_percent=12.5, memory_percent=40.0, disk_percent=71.3, uptime_seconds=86_400, process_count=212)
 
@@ -98,6 +99,11 @@ def measure(fleet: Fleet, publisher: Publisher, ingestors: Sequence[Process]) ->
     return 1e6 * (cpu_seconds(ingestors) - before) / REPORTS, REPORTS / (time.monotonic() - began)
 
 
+def best_of(figures: dict[int, list[tuple[float, float]]]) -> dict[int, tuple[float, float]]:
+    """The least CPU and the highest rate with one ingestor, and with two."""
+    return {count: (min(cpu for cpu, _ in found), max(rate for _, rate in found)) for count, found in figures.items()}
+
+
 @pytest.mark.timeout(1800)
 def test_a_report_costs_two_ingestors_what_it_costs_one(fleet: Fleet) -> None:
     second = fleet.add_ingestor("ingestor-2")
@@ -107,13 +113,15 @@ def test_a_report_costs_two_ingestors_what_it_costs_one(fleet: Fleet) -> None:
     with RawClient(fleet.port) as client:
         publisher = Publisher(client)
         store(fleet, publisher, MACHINES)  # each machine is heard once, which costs more
-        for _ in range(TURNS):
+        for turn in range(TURNS):
             figures[1].append(measure(fleet, publisher, [fleet.ingestor]))
             second.start()
             store(fleet, publisher, REPORTS)  # until both have a share
             figures[2].append(measure(fleet, publisher, [fleet.ingestor, second]))
             second.stop()
-    best = {count: (min(cpu for cpu, _ in found), max(rate for _, rate in found)) for count, found in figures.items()}
+            best = best_of(figures)
+            if SECONDS < 60 and turn >= 1 and best[2][0] <= DEAREST_RATIO * best[1][0]:
+                break
     for count, (cpu, rate) in best.items():
         say(f"{count} of the ingestors: {cpu:.0f} µs of CPU for each report, {rate:,.0f} reports/s")
     ratio = best[2][0] / best[1][0]

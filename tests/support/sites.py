@@ -8,6 +8,7 @@ from pathlib import Path
 from brokers import RunningBroker, RunningMosquitto, RunningNats
 from servers import free_port
 from sqlalchemy import Engine
+from waiting import wait_until
 
 from broker.access.credentials import new_secret
 from broker.access.principals import TableDirectory
@@ -105,9 +106,10 @@ def site(
     broker: RunningMosquitto | RunningNats | None = None,
     files: FileServer | None = None,
 ) -> Iterator[Site]:
-    """A server side that ends with the test."""
+    """A server side that ends with the test. Its ingestor is connected: what a machine says from now on is heard."""
     running = Site(engine, *orgs, refresh_seconds=refresh_seconds, limits=limits, broker=broker, files=files)
     try:
+        wait_until(lambda: running.ingestor.metrics.connected, what="the ingestor is connected")
         yield running
     finally:
         running.stop()

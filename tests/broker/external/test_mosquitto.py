@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from brokers import PASSWORD, Gone, RawClient, RunningMosquitto, mosquitto_broker
 from certificates import certificates
+from faults.scale import IS_WHOLE
 from servers import free_port, require_program
 from waiting import wait_until
 
@@ -113,8 +114,8 @@ def test_the_files_are_this_accounts_alone(broker: RunningMosquitto) -> None:
 # How soon that holds
 
 
-def test_who_is_revoked_is_gone_within_5_seconds_20_times_in_a_row(tmp_path: Path) -> None:
-    machines = [Principal(Role.MACHINE, "home", f"m{number}") for number in range(20)]
+def test_who_is_revoked_is_gone_within_5_seconds_again_and_again(tmp_path: Path) -> None:
+    machines = [Principal(Role.MACHINE, "home", f"m{number}") for number in range(20 if IS_WHOLE else 6)]
     directory = MemoryDirectory(dict.fromkeys((INGESTOR, *machines), PASSWORD))
     slowest = 0.0
     with mosquitto_broker(directory, tmp_path, follow_seconds=1.0) as broker, RawClient(broker.port) as ingestor:
@@ -128,7 +129,7 @@ def test_who_is_revoked_is_gone_within_5_seconds_20_times_in_a_row(tmp_path: Pat
                 slowest = max(slowest, time.monotonic() - started)
             assert not lets_in(broker, machine)
             ingestor.ping()
-    print(f"the slowest of 20 revocations took {slowest:.2f} s")
+    print(f"the slowest of {len(machines)} revocations took {slowest:.2f} s")
     assert slowest < 5
 
 
