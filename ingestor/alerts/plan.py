@@ -12,7 +12,7 @@ from typing import Any
 from ingestor.domain.presence import Presence, PresenceState
 from schemas.alerts.condition import Condition
 from schemas.alerts.device_readings import worst_device
-from schemas.alerts.readings import has_memory, is_sampled
+from schemas.alerts.readings import compared_metric, has_memory, is_sampled
 from schemas.contract.alert_rules import HEALTH_METRICS
 from schemas.contract.messages import VITALS, Vitals
 from schemas.series.sample_block import Readings
@@ -37,15 +37,22 @@ class Plan:
         self.banded = tuple(condition for condition in plain if not condition.rule.device)
         self.devices = tuple(condition for condition in plain if condition.rule.device)
         self.remembering = tuple(condition for condition in sampled if has_memory(condition.rule))
+        comparing = [condition for condition in self.remembering if compared_metric(condition.rule)]
+        self.compared = tuple(dict.fromkeys(compared_metric(condition.rule) for condition in comparing))
+        """Metrics of which a reading is compared with the one before."""
+        self.rates = tuple((each.rule.metric, *_bounds(each)) for each in comparing if _is_rate_of_vital(each))
+        """Vitals, with the bounds between which their rates change nothing."""
+        self.rarer = tuple(each for each in comparing if not _is_rate_of_vital(each))
+        """The conditions that compare other readings."""
         self.others = tuple(condition for condition in conditions if not is_sampled(condition.rule))
         self.lead = max((max(condition.for_, condition.clear) for condition in sampled), default=0)
         """Longest duration of a rule that samples decide, in milliseconds."""
         bands = _bands(self.banded)
-        vitals = [name for name in bands if name in VITALS]
-        names = (vitals * 2)[: max(2, len(vitals))] or ["cpu_percent", "cpu_percent"]
-        self._read: Callable[[Any], tuple[float | None, ...]] = attrgetter(*names)
-        self._lows, self._highs, missing = zip(*(bands.get(name, _ANYTHING) for name in names), strict=True)
-        self._missed = tuple(index for index, matters in enumerate(missing) if matters)
+        vitals = {name: band for name, band in bands.items() if name in VITALS}
+        self._highs = tuple(high for _, high, _ in vitals.values())
+        self._read = _reader(list(vitals))
+        self._lows = tuple((name, low) for name, (low, _, _) in vitals.items() if low > -math.inf)
+        self._missed = tuple(index for index, (_, _, missing) in enumerate(vitals.values()) if missing)
         self._extra = tuple((name, *band) for name, band in bands.items() if name not in VITALS and name != _CLOCK)
         self._clock = bands.get(_CLOCK, _ANYTHING)[1] * 1000
 
@@ -56,8 +63,12 @@ class Plan:
     def is_quiet(self, vitals: Vitals, extra: dict[str, float | None], clock_offset: int) -> bool:
         """Return whether a sample fulfils no condition that is not fulfilled yet."""
         values = self._read(vitals)
-        for value, low, high in zip(values, self._lows, self._highs):  # noqa: B905 - of one length, and read often
-            if value is not None and not low < value < high:
+        for value, high in zip(values, self._highs):  # noqa: B905 - it may read more, and is called often
+            if value is not None and value >= high:
+                return False
+        for name, low in self._lows:
+            value = getattr(vitals, name)
+            if value is not None and value <= low:
                 return False
         for index in self._missed:
             if values[index] is None:
@@ -75,8 +86,21 @@ class Plan:
         return not any(each.verdict(worst_device(each.rule, series).value, active=False) for each in self.devices)
 
 
+def _reader(names: Sequence[str]) -> Callable[[Any], tuple[float | None, ...]]:
+    """Return a function that reads these vitals; with fewer than two names, which give no tuple, others after them."""
+    return attrgetter(*names, *VITALS[len(names) : 2])
+
+
 _CLOCK = ""  # no metric of the contract has this name
 _ANYTHING: _Band = (-math.inf, math.inf, False)
+
+
+def _is_rate_of_vital(condition: Condition) -> bool:
+    return condition.rule.kind.startswith("rate-") and condition.rule.metric in VITALS
+
+
+def _bounds(condition: Condition) -> tuple[float, float]:
+    return (condition.on, math.inf) if condition.is_lower else (-math.inf, condition.on)
 
 
 def _bands(conditions: Sequence[Condition]) -> dict[str, _Band]:
@@ -87,10 +111,8 @@ def _bands(conditions: Sequence[Condition]) -> dict[str, _Band]:
             names, change = [rule.metric] if rule.metric else list(HEALTH_METRICS), (-math.inf, math.inf, True)
         elif rule.kind == "clock":
             names, change = [_CLOCK], (-math.inf, condition.on, False)
-        elif rule.is_lower:
-            names, change = [rule.metric], (condition.on, math.inf, False)
         else:
-            names, change = [rule.metric], (-math.inf, condition.on, False)
+            names, change = [rule.metric], (*_bounds(condition), False)
         for name in names:
             low, high, missing = bands.get(name, _ANYTHING)
             bands[name] = max(low, change[0]), min(high, change[1]), missing or change[2]

@@ -1,13 +1,14 @@
 """The watch of one machine: its timelines that are not at rest, and its last sample."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ingestor.alerts.plan import Plan
 from ingestor.domain.machine import Description, Machine
 from schemas.alerts.condition import Condition
-from schemas.alerts.readings import EarlierSamples, SamplePoint, hold_of, measure
+from schemas.alerts.readings import EarlierSamples, SamplePoint, hold_of, measure, read_value
 from schemas.alerts.timeline import Decision, Timeline
+from schemas.contract.messages import Vitals
 
 Decided = tuple[Condition, Decision]
 
@@ -36,29 +37,46 @@ class Watch:
     alerted_until: int = 0
     """Time of the last decision: an earlier sample may correct an alert."""
 
-    def stays_at_rest(self, point: SamplePoint) -> bool:
-        """Return whether a sample that fulfils no other condition fulfils none on its change either."""
-        for condition in self.plan.remembering:
-            found = measure(condition.rule, point, self.earlier, self.hold)
-            if found is not None and condition.verdict(found.value, active=False):
+    def passes_quietly(self, at: int, vitals: Vitals, extra: Mapping[str, float | None]) -> bool:
+        """Return whether a sample without series that fulfils no other condition fulfils none on its change either.
+
+        The sample is remembered then. Creates no objects to keep: most samples of a fleet pass here.
+        """
+        earlier, plan = self.earlier, self.plan
+        readings, passed = earlier.readings, at - earlier.at
+        if 0 < passed <= self.hold:
+            for metric, low, high in plan.rates:  # `increase_per_second`, without calling it
+                now, before = getattr(vitals, metric), readings[metric]
+                if now is None or before is None or now < before:
+                    continue
+                if not low < (now - before) * 1000 / passed < high:
+                    return False
+        if plan.rarer:
+            point = SamplePoint(at, vitals, extra, 0)
+            if any(each.verdict(read_value(each.rule, point, earlier, self.hold), active=False) for each in plan.rarer):
                 return False
+            earlier.add(point)
+        for metric, _, _ in plan.rates:
+            readings[metric] = getattr(vitals, metric)
+        earlier.at = self.at = at
         return True
 
     def add_sample(self, point: SamplePoint, *, quiet: bool) -> Iterator[Decided]:
         """Add the newest sample; yield what it decides. `quiet`: it fulfils no condition (`Plan.is_quiet`)."""
-        before = self.earlier
-        self.remember(point)
+        self.at = point.at
         for condition in self.plan.remembering if quiet and not self.timelines else self.plan.sampled:
-            rule, found = condition.rule, measure(condition.rule, point, before, self.hold)
+            rule, found = condition.rule, measure(condition.rule, point, self.earlier, self.hold)
             if found is None:
                 continue
             if rule.name in self.timelines or condition.verdict(found.value, active=False):
                 for decision in self.add(condition, point.at, found.value, hold_of(rule, self.hold), found.device):
                     yield condition, decision
+        self.earlier.add(point)
 
-    def remember(self, point: SamplePoint) -> None:
-        """Keep the newest sample for what depends on the one before."""
-        self.earlier, self.at = self.earlier.then(point), point.at
+    def select(self, plan: Plan) -> None:
+        """Replace the plan; keep the readings on which its rules depend too."""
+        before, self.plan = self.earlier.readings, plan
+        self.earlier.readings = {metric: before.get(metric) for metric in plan.compared}
 
     def add_goodbye(self, at: int) -> Iterator[Decided]:
         """Add the time at which the machine stopped in order: its samples are not known after it."""

@@ -6,7 +6,8 @@ Invariants:
 - A sample says nothing about the rate or the boot unless the one before it is near enough.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from schemas.alerts.device_readings import SERIES_HOLD, MeasuredValue, worst_device, worst_rate
@@ -32,15 +33,32 @@ class SamplePoint(NamedTuple):
     series: Readings = {}  # noqa: RUF012 - read only
 
 
-class EarlierSamples(NamedTuple):
-    """The last sample, and the last one with series."""
+@dataclass(slots=True)
+class EarlierSamples:
+    """What rates and changes compare a sample with. Times in milliseconds; 0: there was none.
 
-    last: SamplePoint | None = None
-    with_series: SamplePoint | None = None
+    Holds readings rather than samples: a fleet has one per machine, which is replaced with every sample.
+    """
 
-    def then(self, point: SamplePoint) -> "EarlierSamples":
-        """Return them after another sample."""
-        return EarlierSamples(point, point if point.series else self.with_series)
+    readings: dict[str, float | None] = field(default_factory=dict)
+    """Readings of the last sample, by the metrics on whose change a rule depends."""
+    at: int = 0
+    series: Readings = field(default_factory=dict)
+    """Those of the last sample that had any."""
+    series_at: int = 0
+
+    @classmethod
+    def of(cls, rules: Iterable[AlertRule]) -> "EarlierSamples":
+        """Return them before the first sample, for these rules."""
+        return cls({metric: None for rule in rules if (metric := compared_metric(rule))})
+
+    def add(self, point: SamplePoint) -> None:
+        """Replace them by the next sample."""
+        self.at = point.at
+        for metric in self.readings:
+            self.readings[metric] = read_metric(point, metric)
+        if point.series:
+            self.series, self.series_at = point.series, point.at
 
 
 def is_sampled(rule: AlertRule) -> bool:
@@ -53,6 +71,13 @@ def has_memory(rule: AlertRule) -> bool:
     return rule.kind in ("rate-above", "rate-below", "changed")
 
 
+def compared_metric(rule: AlertRule) -> str:
+    """Return the metric of which a rule compares two readings; empty: none, or one of devices."""
+    if rule.device or not has_memory(rule):
+        return ""
+    return rule.metric if rule.kind != "changed" else "uptime_seconds" if rule.metric == "boot" else ""
+
+
 def hold_of(rule: AlertRule, hold: int) -> int:
     """Return the milliseconds for which a value of the rule counts. `hold`: those of a sample."""
     return max(hold, SERIES_HOLD) if rule.device else hold
@@ -61,15 +86,15 @@ def hold_of(rule: AlertRule, hold: int) -> int:
 def measure(rule: AlertRule, point: SamplePoint, earlier: EarlierSamples, hold: int) -> MeasuredValue | None:
     """Return the value of a rule that samples decide; None if this one says nothing about it. `hold`: see `hold_of`."""
     if not rule.device:
-        return MeasuredValue(read_value(rule, point, earlier.last, hold))
+        return MeasuredValue(read_value(rule, point, earlier, hold))
     if not point.series:
         return None
     if not rule.kind.startswith("rate-"):
         return worst_device(rule, point.series)
-    before = earlier.with_series
-    if before is None or not 0 < point.at - before.at <= hold_of(rule, hold):
+    passed = point.at - earlier.series_at
+    if not 0 < passed <= hold_of(rule, hold):
         return MeasuredValue(None)
-    return worst_rate(rule, point.series, before.series, (point.at - before.at) / 1000)
+    return worst_rate(rule, point.series, earlier.series, passed / 1000)
 
 
 def read_metric(point: SamplePoint, metric: str) -> float | None:
@@ -78,10 +103,10 @@ def read_metric(point: SamplePoint, metric: str) -> float | None:
     return value
 
 
-def read_value(rule: AlertRule, point: SamplePoint, before: SamplePoint | None, hold: int) -> float | None:
+def read_value(rule: AlertRule, point: SamplePoint, earlier: EarlierSamples, hold: int) -> float | None:
     """Return the value of a rule about no device that samples decide; of `no-data`, a bit mask of the missing metrics.
 
-    `before`: the sample before. A rate is not computed over a longer time than `hold` milliseconds.
+    A rate is not computed over a longer time than `hold` milliseconds.
     """
     kind = rule.kind
     if kind in ("above", "below"):
@@ -91,23 +116,22 @@ def read_value(rule: AlertRule, point: SamplePoint, before: SamplePoint | None, 
         return float(sum((read_metric(point, name) is None) << bit for bit, name in enumerate(names)))
     if kind == "clock":
         return abs(point.clock_offset) / 1000
+    metric, passed = compared_metric(rule), point.at - earlier.at
+    now, before = read_metric(point, metric), earlier.readings.get(metric)
     if kind == "changed":
-        return _boot_changed(point, before)
-    return _rate(rule.metric, point, before, hold)
+        return has_booted(now, before, passed)
+    return increase_per_second(now, before, passed) if 0 < passed <= hold else None
 
 
-def _rate(metric: str, point: SamplePoint, before: SamplePoint | None, hold: int) -> float | None:
-    if before is None or not 0 < point.at - before.at <= hold:
+def increase_per_second(now: float | None, before: float | None, milliseconds: int) -> float | None:
+    """Return the rate of a counter over a time that is not 0; None if it is not known."""
+    if now is None or before is None or now < before:
         return None
-    now, earlier = read_metric(point, metric), read_metric(before, metric)
-    if now is None or earlier is None or now < earlier:
-        return None
-    return (now - earlier) * 1000 / (point.at - before.at)
+    return (now - before) * 1000 / milliseconds
 
 
-def _boot_changed(point: SamplePoint, before: SamplePoint | None) -> float | None:
-    """Return 1 if the machine has booted since the sample before, 0 if not."""
-    if point.vitals.uptime_seconds is None or before is None or before.vitals.uptime_seconds is None:
+def has_booted(uptime: float | None, before: float | None, milliseconds: int) -> float | None:
+    """Return 1 if a machine booted between two readings of its uptime in seconds, 0 if not; None: cannot tell."""
+    if uptime is None or before is None:
         return None
-    booted, earlier = (each.at - (each.vitals.uptime_seconds or 0) * 1000 for each in (point, before))
-    return float(booted - earlier > _BOOT_TOLERANCE)
+    return float(milliseconds - (uptime - before) * 1000 > _BOOT_TOLERANCE)

@@ -30,8 +30,8 @@ class Replay:
     """An evaluation of samples after `start`, by conditions that samples decide. `hold`: see `Timeline`."""
 
     def __init__(self, conditions: Iterable[Condition], hold: int, *, start: int = 0, records: Records = {}) -> None:  # noqa: B006 - read only
-        self.hold = hold
-        self.earlier = EarlierSamples()
+        conditions, self.hold = list(conditions), hold
+        self.earlier = EarlierSamples.of(condition.rule for condition in conditions)
         self.timelines: dict[str, Timeline] = {}
         self.spans: dict[str, list[AlertSpan]] = {}
         for condition in conditions:
@@ -42,17 +42,17 @@ class Replay:
 
     def remember(self, point: SamplePoint) -> None:
         """Add a sample from before the start, for the rates of the first ones after it."""
-        self.earlier = self.earlier.then(point)
+        self.earlier.add(point)
 
     def add(self, point: SamplePoint) -> None:
         """Add the next sample."""
-        before, self.earlier = self.earlier, self.earlier.then(point)
         for name, timeline in self.timelines.items():
             if point.at < timeline.condition.since:
                 continue
-            found = measure(timeline.condition.rule, point, before, self.hold)
+            found = measure(timeline.condition.rule, point, self.earlier, self.hold)
             if found is not None:
                 collect(self.spans[name], timeline.add(max(point.at, timeline.at), found.value, found.device))
+        self.earlier.add(point)
 
     def add_goodbye(self, at: int) -> None:
         """Add the time at which the machine stopped in order: nothing is known after it."""

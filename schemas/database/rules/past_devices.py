@@ -78,6 +78,6 @@ def _points(condition: Condition, samples: Sequence[SeriesSample]) -> Iterator[t
     for sample in samples:
         point = SamplePoint(sample.at, _NO_VITALS, {}, 0, sample.readings)
         measured = measure(condition.rule, point, earlier, SERIES_HOLD)
-        earlier = earlier.then(point)
+        earlier.add(point)
         if measured is not None:
             yield sample.at, measured.value, measured.device

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, Row
 
 from schemas.alerts.condition import Condition, describe_value, resolve
 from schemas.alerts.device_readings import MeasuredValue
-from schemas.alerts.readings import SamplePoint, read_value
+from schemas.alerts.readings import EarlierSamples, SamplePoint, read_value
 from schemas.alerts.selection import explain_rules
 from schemas.alerts.timeline import AlertSpan, Timeline, collect
 from schemas.contract.alert_rules import AlertRule
@@ -136,7 +136,8 @@ def _value_now(rule: AlertRule, row: Row[Any]) -> float | None:
     if row.presence != "online" or not row.verified:
         return None
     vitals = Vitals.model_construct(**{name: getattr(row, name) for name in VITALS})
-    return read_value(rule, SamplePoint(0, vitals, row.extra or {}, row.clock_offset_milliseconds or 0), None, 0)
+    point = SamplePoint(0, vitals, row.extra or {}, row.clock_offset_milliseconds or 0)
+    return read_value(rule, point, EarlierSamples(), 0)
 
 
 def _evaluate(

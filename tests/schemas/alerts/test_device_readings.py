@@ -44,7 +44,9 @@ def test_a_sample_without_series_says_nothing() -> None:
 def test_the_rate_of_a_device_is_that_since_the_last_sample_with_series() -> None:
     rule = cpu_rule(kind="rate-above", metric="disk_read_bytes", device="sd*", threshold=1.0)
     first = point(0, {"disk_read_bytes": {"sda": 1000, "sdb": 500, "sdc": 9}})
-    earlier = EarlierSamples().then(first).then(point(10_000, {}))
+    earlier = EarlierSamples()
+    for each in (first, point(10_000, {})):
+        earlier.add(each)
     second = point(60_000, {"disk_read_bytes": {"sda": 1600, "sdb": 1700, "sdc": 0, "sdd": 10**9}})
     assert measure(rule, second, earlier, 45_000) == MeasuredValue(20.0, "sdb")
     assert measure(rule, second._replace(at=SERIES_HOLD + 1), earlier, 45_000) == MeasuredValue(None)

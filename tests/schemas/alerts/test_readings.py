@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.alerts.condition import describe_value, resolve
-from schemas.alerts.readings import SamplePoint, read_value
+from schemas.alerts.readings import EarlierSamples, SamplePoint, read_value
 from schemas.alerts.selection import explain_rules, select_rules
 from schemas.contract.alert_rules import AlertRule
 from schemas.contract.machine_selector import StoredTraits
@@ -24,6 +24,13 @@ def rule(kind: str, metric: str = "", threshold: float | None = None, **more: ob
 RATE = rule("rate-above", "network_sent_bytes", 1e6)
 
 
+def earlier(rule: AlertRule, before: SamplePoint | None) -> EarlierSamples:
+    found = EarlierSamples.of([rule])
+    if before is not None:
+        found.add(before)
+    return found
+
+
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
@@ -37,12 +44,12 @@ RATE = rule("rate-above", "network_sent_bytes", 1e6)
 def test_a_rate_is_not_known_after_a_reset_a_gap_or_nothing(
     before: SamplePoint | None, after: SamplePoint, expected: float | None
 ) -> None:
-    assert read_value(RATE, after, before, HOLD) == expected
+    assert read_value(RATE, after, earlier(RATE, before), HOLD) == expected
 
 
 def test_a_boot_is_seen_although_the_machine_was_away_for_long() -> None:
     boot = rule("changed", "boot")
-    before = point(0, uptime_seconds=100)
+    before = earlier(boot, point(0, uptime_seconds=100))
     assert read_value(boot, point(10_000, uptime_seconds=110), before, HOLD) == 0
     assert read_value(boot, point(3_600_000, uptime_seconds=3700), before, HOLD) == 0
     assert read_value(boot, point(3_600_000, uptime_seconds=3000), before, HOLD) == 1
@@ -51,23 +58,28 @@ def test_a_boot_is_seen_although_the_machine_was_away_for_long() -> None:
 
 def test_missing_metrics_are_named() -> None:
     default = rule("no-data")
-    value = read_value(default, point(0, cpu_percent=1.0), None, HOLD)
+    value = read_value(default, point(0, cpu_percent=1.0), EarlierSamples(), HOLD)
     assert describe_value(default, value) == "Memory, Disk"
-    assert read_value(default, point(0, cpu_percent=1.0, memory_percent=1.0, disk_percent=1.0), None, HOLD) == 0
+    assert (
+        read_value(default, point(0, cpu_percent=1.0, memory_percent=1.0, disk_percent=1.0), EarlierSamples(), HOLD)
+        == 0
+    )
     fan = rule("no-data", "fan_rpm")
-    assert read_value(fan, point(0, extra={"fan_rpm": 900.0}), None, HOLD) == 0
-    assert describe_value(fan, read_value(fan, point(0), None, HOLD)) == "fan_rpm"
+    assert read_value(fan, point(0, extra={"fan_rpm": 900.0}), EarlierSamples(), HOLD) == 0
+    assert describe_value(fan, read_value(fan, point(0), EarlierSamples(), HOLD)) == "fan_rpm"
 
 
 def test_an_extra_metric_that_is_missing_is_neither_high_nor_low() -> None:
     condition = resolve(rule("above", "fan_rpm", 3000.0))
-    value = read_value(condition.rule, point(0), None, HOLD)
+    value = read_value(condition.rule, point(0), EarlierSamples(), HOLD)
     assert condition.verdict(value, active=False) is None
 
 
 def test_a_clock_is_wrong_in_either_direction() -> None:
     condition = resolve(rule("clock", threshold=60.0))
-    values = [read_value(condition.rule, point(0, offset=by), None, HOLD) for by in (59_000, 60_000, -90_000)]
+    values = [
+        read_value(condition.rule, point(0, offset=by), EarlierSamples(), HOLD) for by in (59_000, 60_000, -90_000)
+    ]
     assert [condition.verdict(value, active=False) for value in values] == [False, True, True]
     assert describe_value(condition.rule, values[2]) == "90 s"
 
