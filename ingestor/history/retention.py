@@ -42,6 +42,7 @@ from schemas.database.tables import (
     principal,
     pruned,
     request,
+    retracted_alert,
     sample,
     token,
     transition,
@@ -124,6 +125,7 @@ class Pruning:
         if kept:
             yield _deletion(dead_letter, dead_letter.c.id, dead_letter.c.received_at < before)
             yield _deletion(incident, incident.c.id, _ended_before(None, before))
+            yield _deletion(retracted_alert, retracted_alert.c.id, retracted_alert.c.closed_at < before)
         expired = select(token.c.username).where(token.c.expires_at < now - TOKENS_KEPT)
         yield _deletion(principal, principal.c.username, principal.c.username.in_(expired))
 

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from ingestor.domain.alert import Alert
 from ingestor.domain.incidents import Incident, Kind
 from schemas.contract.alerts import Acknowledgement
-from schemas.database.tables import alert, incident, machine, org
+from schemas.database.tables import alert, incident, machine, org, retracted_alert
 
 ENDED_MAX = 1000
 """Number of ended alerts, and of ended incidents, whose retained message is cleared again after a start."""
@@ -22,6 +22,8 @@ _FIXED = ("rule", "title", "severity", "unit", "past")
 _CHANGING = ("started_at", "ended_at", "closed_at", "detail", "value", "silenced_until", "silence_reason", "withdrawn")
 """Columns of an alert that change: data that arrive late may correct its begin and its value."""
 
+_ACKNOWLEDGED = ("acknowledged_at", "acknowledged_by", "acknowledged_comment")
+
 
 def read_incidents(engine: Engine) -> list[Incident]:
     """Return the open incidents, and the ENDED_MAX that ended last."""
@@ -33,15 +35,22 @@ def read_incidents(engine: Engine) -> list[Incident]:
 
 
 def read_alerts(engine: Engine, recent_from: int) -> tuple[list[Alert], list[Alert]]:
-    """Return the open alerts, and the ended ones: those whose end became known since `recent_from`, at most RECENT_MAX,
-    and the ENDED_MAX that ended last.
+    """Return the open alerts, and the ended and the retracted ones: of each kind those whose end became known since
+    `recent_from`, at most RECENT_MAX, and at least the ENDED_MAX that ended last.
     """
-    query = select(alert, machine.c.name, org.c.name.label("org")).select_from(alert.join(machine).join(org))
-    ended = query.where(alert.c.ended_at.is_not(None)).order_by(alert.c.ended_at.desc())
     with engine.connect() as connection:
-        recent = _alerts(connection, ended.where(alert.c.closed_at >= recent_from).limit(RECENT_MAX))
-        last = recent if len(recent) >= ENDED_MAX else _alerts(connection, ended.limit(ENDED_MAX))
-        return _alerts(connection, query.where(alert.c.ended_at.is_(None))), last
+        open_ = _alerts(connection, _joined(alert).where(alert.c.ended_at.is_(None)))
+        return open_, [each for table in (alert, retracted_alert) for each in _ended(connection, table, recent_from)]
+
+
+def _ended(connection: Connection, table: Table, recent_from: int) -> list[Alert]:
+    ended = _joined(table).where(table.c.ended_at.is_not(None)).order_by(table.c.ended_at.desc())
+    recent = _alerts(connection, ended.where(table.c.closed_at >= recent_from).limit(RECENT_MAX))
+    return recent if len(recent) >= ENDED_MAX else _alerts(connection, ended.limit(ENDED_MAX))
+
+
+def _joined(table: Table) -> Select[Any]:
+    return select(table, machine.c.name, org.c.name.label("org")).select_from(table.join(machine).join(org))
 
 
 def read_acknowledgements(engine: Engine) -> dict[int, Acknowledgement]:
@@ -61,24 +70,33 @@ def write_incidents(connection: Connection, incidents: Iterable[Incident]) -> No
 
 
 def write_alerts(connection: Connection, alerts: Sequence[Alert]) -> None:
-    """Store new and changed alerts, and remove retracted ones; sets the `id` of new ones.
+    """Store new and changed alerts, and set retracted ones aside; sets the `id` of new ones.
 
     An acknowledgement is stored by its request.
     """
     for changed in alerts:
         if changed.retracted:
-            connection.execute(alert.delete().where(alert.c.id == changed.id))
+            _set_aside(connection, changed)
             continue
         values = {name: getattr(changed, name) for name in _CHANGING}
         started = {"machine_id": changed.machine, **{name: getattr(changed, name) for name in _FIXED}}
         changed.id = _write(connection, alert, changed.id, values, started)
 
 
+def _set_aside(connection: Connection, retracted: Alert) -> None:
+    """Move an alert to the retracted ones, unless that was done already."""
+    values = {name: getattr(retracted, name) for name in _CHANGING}
+    stored = [alert.c[name] for name in ("id", "machine_id", *_FIXED, *_ACKNOWLEDGED)]
+    row = connection.execute(select(*stored).where(alert.c.id == retracted.id)).one_or_none()
+    if row is not None:
+        connection.execute(retracted_alert.insert().values(**row._mapping, **values))  # noqa: SLF001 - its public name
+        connection.execute(alert.delete().where(alert.c.id == retracted.id))
+
+
 def find_alerts(engine: Engine, *conditions: ColumnElement[bool]) -> list[Alert]:
     """Return the alerts that meet the conditions, in the order in which they began."""
-    query = select(alert, machine.c.name, org.c.name.label("org")).select_from(alert.join(machine).join(org))
     with engine.connect() as connection:
-        return _alerts(connection, query.where(*conditions).order_by(alert.c.started_at, alert.c.id))
+        return _alerts(connection, _joined(alert).where(*conditions).order_by(alert.c.started_at, alert.c.id))
 
 
 def _write(

@@ -4,6 +4,8 @@ Invariants:
 - Those of `schemas.database.tables`.
 - A rule belongs to one organisation, in which its name is unique. Its alerts refer to it by name, and outlive it.
 - Acknowledging and silencing an alert change neither its begin nor its end.
+- An alert that late data show never to have been moves to `retracted_alert`, from which its end is published after a
+  restart; no page shows it. The id of an alert is never that of another one: readers know alerts by it.
 """
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, ForeignKey, Index, String, Table, UniqueConstraint
@@ -48,6 +50,32 @@ alert = Table(
     Index("ix_alert_ended_at", "ended_at"),
     Index("ix_alert_started_at", "started_at"),
     Index("ix_alert_closed_at", "closed_at"),
+    sqlite_autoincrement=True,
+)
+
+retracted_alert = Table(
+    "retracted_alert",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False, comment="that of the alert"),
+    Column("machine_id", ForeignKey("machine.id", ondelete="CASCADE"), nullable=False),
+    Column("rule", String(63), nullable=False),
+    Column("title", String(64), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("detail", String(256), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    Column("closed_at", BigInteger, nullable=False, comment="when it was retracted"),
+    Column("past", Boolean, nullable=False),
+    Column("withdrawn", Boolean, nullable=False),
+    Column("value", Float),
+    Column("unit", String(32)),
+    Column("acknowledged_at", BigInteger),
+    Column("acknowledged_by", String(256)),
+    Column("acknowledged_comment", String(500)),
+    Column("silenced_until", BigInteger),
+    Column("silence_reason", String(500)),
+    Index("ix_retracted_alert_machine_id", "machine_id"),
+    Index("ix_retracted_alert_closed_at", "closed_at"),
 )
 
 silence = Table(
