@@ -224,10 +224,10 @@ class Connection:
                 if self._ended:
                     return
                 self._heard = self._loop.time()
-                self._handle(packet)
+                is_answer = self._handle(packet)
                 if packet.fixed_header.packet_type == kinds.SUBSCRIBE:
                     await self._send_retained()
-                if pause := self._pause(packet):
+                if not is_answer and (pause := self._pause(packet)):
                     await asyncio.sleep(pause)
                     self._heard = self._loop.time()  # what it sent meanwhile has not been read yet
                 elif turn % _TURN == 0:
@@ -251,13 +251,16 @@ class Connection:
         granted, self._granted = self._granted, {}
         await self._hub.send_retained(self, granted)
 
-    def _handle(self, packet: Packet) -> None:
+    def _handle(self, packet: Packet) -> bool:
+        """Handle a packet; return whether it only acknowledges a message, which the client did not ask to be sent.
+
+        Those cost no budget: a reader that connects is sent everything that is retained at once.
+        """
         match packet.fixed_header.packet_type:
             case kinds.PUBLISH:
                 self._handle_publish(packet)
             case kinds.PUBACK:
-                if self._outgoing is not None:
-                    self._outgoing.acknowledged(_packet_id(packet))
+                return self._outgoing is not None and self._outgoing.acknowledged(_packet_id(packet))
             case kinds.PUBREL:
                 self._unreleased.discard(_packet_id(packet))
                 self._reply(PubcompPacket.build(_packet_id(packet)))
@@ -272,6 +275,7 @@ class Connection:
                 self.end("DISCONNECT", publish_will=False)
             case _:
                 raise ProtocolViolation("only a broker sends this packet")
+        return False
 
     def _handle_publish(self, packet: Packet) -> None:
         """Route a message, then acknowledge it; a denied one as well, as 3.1.1 has no negative acknowledgement."""

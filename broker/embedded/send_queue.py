@@ -49,11 +49,13 @@ class SendQueue:
         self._messages_bytes += _weight(message)
         self._something.set()
 
-    def acknowledged(self, packet_id: int) -> None:
-        """Handle a PUBACK; an unknown id is ignored."""
+    def acknowledged(self, packet_id: int) -> bool:
+        """Handle a PUBACK; return whether a message waited for it. An unknown id is ignored."""
+        waited = packet_id in self._unacknowledged
         self._unacknowledged.discard(packet_id)
         if self._messages:
             self._something.set()
+        return waited
 
     async def send(self, writer: ByteWriter) -> None:
         """Send the queue as fast as the client reads it, until cancelled or until the connection is lost."""

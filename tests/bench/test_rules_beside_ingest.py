@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from runtime.urls import sqlite_url
 
-MACHINES, COUNT, TURNS = 10_000, 30_000, 11
+MACHINES, COUNT, TURNS = 10_000, 20_000, 9
 SPEED_LEAST = 0.95
 """The part of its speed that the ingestor keeps."""
 

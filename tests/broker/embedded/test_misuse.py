@@ -214,6 +214,35 @@ def test_a_client_that_floods_is_read_from_more_slowly_and_nobody_is_disconnecte
     assert took[0] > 1.5  # 200 messages at 50 a second, of which the first 100 are a burst
 
 
+def test_a_reader_that_acknowledges_what_it_is_sent_is_not_slowed_down(caplog: pytest.LogCaptureFixture) -> None:
+    alerts = [topics.ALERT.at(org="home", machine=f"m{number}", rule="disk") for number in range(300)]
+    with (
+        embedded_broker(SECRETS, client_messages_per_second=20) as broker,
+        joined(broker, INGESTOR) as ingestor,
+        joined(broker, READER) as reader,
+    ):
+        for alert in alerts:
+            ingestor.publish(alert, b"{}", retain=True)
+        ingestor.ping()
+        reader.subscribe(topics.ALERT.filter(org="home"))
+        heard = set()
+        while len(heard) < len(alerts):
+            message = reader.message()
+            heard.add(message.topic)
+        reader.ping()
+        assert "throttled" not in broker.counters
+        assert "exceeds its rate limit" not in caplog.text
+
+
+def test_acknowledgements_of_nothing_are_charged_like_any_packet() -> None:
+    with (
+        embedded_broker(SECRETS, client_messages_per_second=1000) as broker,
+        joined(broker, READER) as reader,
+    ):
+        reader.send(b"".join(b"\x40\x02" + number.to_bytes(2) for number in range(1, 3001)))
+        wait_until(lambda: broker.counters.get("throttled", 0) > 0, what="the reader is slowed down")
+
+
 def test_a_budget_refills_up_to_a_burst() -> None:
     budget = RateBudget(ClientRate(messages=10, bytes=1000), now=0.0)
     assert [budget.spend(10, now=0.0) for _ in range(20)] == [0.0] * 20
