@@ -119,7 +119,8 @@ def request(
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(str(level) for level in problem["loc"])
-        raise UserError(f"{where}: {problem['msg']}" if where else problem["msg"]) from None
+        message = problem["msg"].removeprefix("Value error, ")
+        raise UserError(f"{where}: {message}" if where else message) from None
     with fleet_database(data, database) as engine:
         return printable(silences.change(engine, org, wanted, user_name(), CLOCK.now()))
 

@@ -191,4 +191,5 @@ def _preferences(values: dict[str, Any]) -> "Preferences":
 
 def _sentence(error: Any) -> str:  # noqa: ANN401 - pydantic's ValidationError
     first = error.errors(include_url=False, include_input=False)[0]
-    return f"{first['loc'][0] if first['loc'] else 'it'} is wrong: {first['msg'].removeprefix('Value error, ')}"
+    message: str = first["msg"].removeprefix("Value error, ")
+    return f"{first['loc'][0]} is wrong: {message}" if first["loc"] else message

@@ -35,7 +35,7 @@ class SamplePoint(NamedTuple):
 
 @dataclass(slots=True)
 class EarlierSamples:
-    """What rates and changes compare a sample with. Times in milliseconds; 0: there was none.
+    """Readings with which rates and changes compare a sample. Times in milliseconds; 0: there was none.
 
     Holds readings rather than samples: a fleet has one per machine, which is replaced with every sample.
     """
@@ -44,7 +44,7 @@ class EarlierSamples:
     """Readings of the last sample, by the metrics on whose change a rule depends."""
     at: int = 0
     series: Readings = field(default_factory=dict)
-    """Those of the last sample that had any."""
+    """Series of the last sample that had any."""
     series_at: int = 0
 
     @classmethod

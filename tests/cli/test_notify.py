@@ -180,3 +180,9 @@ def test_a_database_that_another_program_has_locked_is_one_sentence(
     assert isinstance(done.exception, UserError), done.output
     assert str(done.exception).startswith("cannot ")
     assert str(done.exception).endswith(f"{state / file}: database is locked")
+
+
+def test_preferences_that_contradict_each_other_are_refused_with_a_sentence(state: Path) -> None:
+    notify(state, "add", "reminding", "https://example.org/hook")
+    with pytest.raises(UserError, match=r"^reminders are at least 5 minutes apart"):
+        notify(state, "set", "reminding", "--repeat", "10s")

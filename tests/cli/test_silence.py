@@ -114,7 +114,7 @@ def test_a_silence_is_planned_in_local_time(fleet: Engine) -> None:
         (["--all", "--weekly", "monday 22:00-23:00"], "is not a schedule"),
         (["--all", "--weekly", "mon 22:00"], "is not a schedule"),
         (["--all", "--weekly", "mon 25:00-26:00"], "weekly.start"),
-        (["--all", "--weekly", "mon 22:00-23:00", "--zone", "Europe/Nowhere"], "there is no time zone"),
+        (["--all", "--weekly", "mon 22:00-23:00", "--zone", "Europe/Nowhere"], "weekly.zone: there is no time zone"),
         (["--all", "--for", "1h", "--start", "tomorrow"], "--start 'tomorrow' is not a time: write 2026-12-01T22:00"),
         (["--all", "--for", "1h", "--start", "22:00"], "--start '22:00' is not a time: write 2026-12-01T22:00"),
         (["--all", "--for", "1h", "--start", "2026-12-01", "--zone", "Mars"], "there is no time zone"),

@@ -225,7 +225,7 @@ def test_a_reader_that_acknowledges_what_it_is_sent_is_not_slowed_down(caplog: p
             ingestor.publish(alert, b"{}", retain=True)
         ingestor.ping()
         reader.subscribe(topics.ALERT.filter(org="home"))
-        heard = set()
+        heard = set[str]()
         while len(heard) < len(alerts):
             message = reader.message()
             heard.add(message.topic)
