@@ -133,7 +133,7 @@ class LiveClient:
                 self._take((address.org, address.machine), Live.decode(event.payload))
             elif address.topic is topics.LIVE_ANSWER:
                 answer = LiveAnswer.decode(event.payload)
-                self._answered((address.org, answer.machine), answer.refused or "")
+                self._answered((address.org, answer.machine or ""), answer.refused or "")
         except ValidationError:
             self.unreadable += 1
 

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.options import CLOCK, Data, Database, Json, OnlyOrg, Org
-from cli.output import note, show_json, show_rows, utc
+from cli.output import note, show_json, show_rows
 from cli.rules import definition as options
-from cli.settings import fleet_database, require_org
+from cli.rules.past import alert_cells, find_rule_of, run_over_samples
+from cli.settings import fleet_database
 from cli.silence import note_unknown_machines
 from runtime.errors import UserError
 from runtime.terminal import printable
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from schemas.contract.administration import DeleteRule, SetRule
     from schemas.contract.alert_rules import AlertRule
     from schemas.database.rules.preview import Preview
@@ -126,7 +125,7 @@ def list_(org: OnlyOrg = None, data: Data = None, database: Database = None, as_
 def show(name: Name, org: Org = "home", data: Data = None, database: Database = None, as_json: Json = False) -> None:
     """Show an alert rule."""
     with fleet_database(data, database, read_only=True) as engine:
-        rule = _find(engine, org, name)
+        rule = find_rule_of(engine, org, name)
     if as_json:
         show_json(rule.model_dump(mode="json"))
         return
@@ -158,12 +157,30 @@ def disable(name: Name, org: Org = "home", data: Data = None, database: Database
 
 
 @app.command("test")
-def preview(name: Name, org: Org = "home", data: Data = None, database: Database = None, as_json: Json = False) -> None:
-    """List the machines that fulfil the condition now, and the alerts that the rule would have raised in seven days."""
+def preview(
+    name: Name,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Run the rule over the stored samples since then.", show_default=False)
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End of these samples.", show_default="now")] = None,
+    org: Org = "home",
+    data: Data = None,
+    database: Database = None,
+    as_json: Json = False,
+) -> None:
+    """List the machines that fulfil the condition now, and the alerts that the rule would have raised in seven days.
+
+    With --from, the alerts that it would have raised on every stored sample of a period, exactly as the ingestor does.
+    """
     from schemas.database.rules.preview import preview_rule
 
+    if start is not None:
+        run_over_samples(name, start, end, org, data, database, as_json=as_json)
+        return
+    if end is not None:
+        raise UserError("--to needs --from")
     with fleet_database(data, database, read_only=True) as engine:
-        found = preview_rule(engine, org, _find(engine, org, name), now=CLOCK.now())
+        found = preview_rule(engine, org, find_rule_of(engine, org, name), now=CLOCK.now())
     if as_json:
         show_json(_preview(found))
         return
@@ -177,22 +194,12 @@ def preview(name: Name, org: Org = "home", data: Data = None, database: Database
         return
     typer.echo(f"Alerts in the last seven days: {len(found.alerts)}{'' if found.complete else ' or more'}.")
     if found.alerts:
-        show_rows(_preview(found)["alerts"], ("machine", "since", "until", "detail"), cells=_alert_cells)
-
-
-def _find(engine: "Engine", org: str, name: str) -> "AlertRule":
-    from schemas.database.rules.rule_queries import find_rule
-
-    require_org(engine, org)
-    rule = find_rule(engine, org, name)
-    if rule is None:
-        raise UserError(f"{org} has no rule {name}: dashfleet rule list shows them")
-    return rule
+        show_rows(_preview(found)["alerts"], ("machine", "since", "until", "detail"), cells=alert_cells)
 
 
 def _change(data: Data, database: Database, org: str, name: str, change: Callable[["AlertRule"], "AlertRule"]) -> None:
     with fleet_database(data, database, read_only=True) as engine:
-        rule = _find(engine, org, name)
+        rule = find_rule_of(engine, org, name)
     _set(data, database, org, change(rule))
 
 
@@ -262,8 +269,3 @@ def _preview(found: "Preview") -> dict[str, Any]:
 
 def _plain(row: dict[str, Any]) -> dict[str, str]:
     return {name: printable(str(value)) for name, value in row.items()}
-
-
-def _alert_cells(row: dict[str, Any]) -> dict[str, str]:
-    times = {name: utc(row[name]) for name in ("since", "until")}
-    return {"machine": row["machine"], "detail": printable(row["detail"]), **times}

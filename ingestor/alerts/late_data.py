@@ -12,12 +12,11 @@ Invariants:
 """
 
 from dataclasses import dataclass
-from heapq import merge
-from operator import itemgetter
 
 from sqlalchemy import Engine
 
 from ingestor.alerts.plan import Plan
+from ingestor.alerts.stored_evaluation import feed
 from ingestor.alerts.watch import Watch
 from ingestor.domain.alert import Alert
 from ingestor.storage.alert_store import POINTS_MAX, read_goodbyes, read_machine_alerts, read_points, samples_before
@@ -155,12 +154,7 @@ class _Evaluation:
         points = read_points(self._engine, watch.machine.id, self._at, until, self._metrics)
         if len(points) == POINTS_MAX:
             end = min(end, max(points[-1].at, self._at + 1))
-        goodbyes = [(at, None) for at in self._goodbyes if self._at < at <= end]
-        for at, point in merge([(point.at, point) for point in points], goodbyes, key=itemgetter(0)):
-            if point is None:
-                self._replay.add_goodbye(at)
-            else:
-                self._replay.add(point)
+        feed(self._replay, points, [at for at in self._goodbyes if self._at < at <= end])
         self._at = end
         if end >= now:
             return Evaluated(watch, self._replay, self._records(), None)

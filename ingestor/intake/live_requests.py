@@ -1,6 +1,7 @@
 """Requests for live readings: each is answered, and the machine gets a lease for a few seconds.
 
 Invariants:
+- A request that cannot be read is answered, too, and becomes a dead letter.
 - Nothing is stored, and nothing is published while nobody asks.
 - However many ask for a machine, it gets one lease, and a message at most every REQUEST_SECONDS.
 - At most MACHINES_MAX machines of an organisation have a lease at a time.
@@ -11,6 +12,8 @@ import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from pydantic import ValidationError
 
 from broker.client.transport import Message
 from ingestor.cluster.work_assignment import WorkAssignment
@@ -57,7 +60,11 @@ class LiveRequests:
 
     def handle(self, _batch: Batch, address: Address, received: Message, _now: int) -> None:
         """Grant or refuse a lease. Raises ValidationError, and DBAPIError when the database is unavailable."""
-        wanted = LiveRequest.decode(received.payload).machine
+        try:
+            wanted = LiveRequest.decode(received.payload).machine
+        except ValidationError:
+            self._answer(address, LiveAnswer(refused="invalid"))
+            raise
         key = (address.org, wanted)
         machine = self._cache.find(*key)
         if machine is None or machine.state.presence is Presence.RETIRED:

@@ -39,12 +39,12 @@ class LiveAnswer(Payload):
     """The answer to a LiveRequest: a lease of `seconds`, or null and why not.
 
     `unknown-machine`: there is none with this id, or it is retired. `too-many`: as many machines of the organisation as
-    permitted are watched already.
+    permitted are watched already. `invalid`: the request could not be read, so `machine` is null.
     """
 
-    machine: Identifier
+    machine: Identifier | None = None
     seconds: LeaseSeconds | None = None
-    refused: Literal["unknown-machine", "too-many"] | None = None
+    refused: Literal["unknown-machine", "too-many", "invalid"] | None = None
 
 
 class LiveLease(Payload):

@@ -35,7 +35,7 @@ HISTORY_DAYS: Final = 7
 MACHINES_MAX: Final = 500
 ALERTS_MAX: Final = 200
 _FROM_STATE: Final = ("above", "below", "no-data", "clock", "away")
-_STATE: Final = ("presence", "verified", "reason", "extra", "clock_offset_milliseconds", *VITALS)
+_STATE: Final = ("presence", "verified", "reason", "interval_seconds", "extra", "clock_offset_milliseconds", *VITALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class Preview:
 
 def preview_rule(engine: Engine, org_name: str, rule: AlertRule, *, now: int) -> Preview:
     """Return the preview of a rule that may not exist yet."""
-    chosen = _select(engine, org_name, rule)
-    selected, replaced_by = _applying(engine, org_name, rule, chosen)
+    chosen = select_by_rule(engine, org_name, rule)
+    selected, replaced_by = without_replaced(engine, org_name, rule, chosen)
     condition = resolve(rule, read_settings(engine, org_name)[0].thresholds)
     found = past_signals.read_signals(
         engine, org_name, condition, selected[:MACHINES_MAX], now - HISTORY_DAYS * DAY, now
@@ -106,14 +106,15 @@ def preview_rule(engine: Engine, org_name: str, rule: AlertRule, *, now: int) ->
     )
 
 
-def _select(engine: Engine, org_name: str, rule: AlertRule) -> list[Row[Any]]:
+def select_by_rule(engine: Engine, org_name: str, rule: AlertRule) -> list[Row[Any]]:
+    """Return the machines that a rule selects, with their states, without those that are retired."""
     names = (machine.c.id, machine.c.name, machine.c.os, machine.c.agent_version, machine.c.labels)
     query = select_machines(org_name, *names, *(state.c[name] for name in _STATE)).where(PRESENCE_NOW != RETIRED)
     rows = fetch_all(engine, query.order_by(machine.c.name))
     return [row for row in rows if rule.selector.selects(row.name, read_traits(row))]
 
 
-def _applying(
+def without_replaced(
     engine: Engine, org_name: str, rule: AlertRule, selected: Sequence[Row[Any]]
 ) -> tuple[list[Row[Any]], tuple[str, ...]]:
     """Return the machines to which the rule applies, and the names of the rules that apply to the others."""

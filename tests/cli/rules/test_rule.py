@@ -156,3 +156,18 @@ def test_one_machine_is_in_the_singular(fleet: Engine, database: Engine) -> None
     Fleet(database).machine("busy", cpu_percent=97.0)
     run(fleet, "rule", "edit", "cpu", "--machine", "busy")
     assert run(fleet, "rule", "test", "cpu").stdout.startswith("Selects 1 machine; ")
+
+
+def test_a_rule_is_run_over_the_stored_samples_of_a_period(fleet: Engine, database: Engine) -> None:
+    seeded = Fleet(database, now=NOW)
+    times = [NOW - 3_600_000 + 10_000 * number for number in range(300)]
+    seeded.samples(seeded.machine("busy"), times, cpu_percent=lambda i: 99.0 if 100 <= i < 200 else 10.0)
+    period = ("--from", "2023-11-14T21:13:20", "--to", "2023-11-14T22:13:20")
+    (found,) = json.loads(run(fleet, "rule", "test", "cpu", *period, "--json").stdout)
+    assert found == {"machine": "busy", "since": times[100], "until": times[200], "detail": "99 %"}
+    assert run(fleet, "rule", "test", "cpu", *period).stdout.startswith(
+        "Alerts from 2023-11-14 21:13:20Z to 2023-11-14 22:13:20Z: 1."
+    )
+    assert "--from must be before --to" in refusal(fleet, "rule", "test", "cpu", *period[:2], "--to", "2023-11-01")
+    assert "--to needs --from" in refusal(fleet, "rule", "test", "cpu", *period[2:])
+    assert "no sample decides the rule away" in refusal(fleet, "rule", "test", "away", *period)

@@ -16,7 +16,7 @@ from ingestor.admin import access, tokens
 from ingestor.cluster.leases import Leases
 from ingestor.cluster.work_assignment import WorkAssignment
 from ingestor.domain.batch import Batch
-from ingestor.ingestor import PRINCIPALS_SECONDS
+from ingestor.ingestor import CONFIG_SECONDS, PRINCIPALS_SECONDS
 from ingestor.intake.ingress import Ingress
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.rate_limits import Rate, RateLimits
@@ -166,6 +166,25 @@ def test_an_organisation_that_is_removed_leaves_nothing_retained_and_stops_nobod
     alive.step(steps=2)
     assert len(rows(fleet, tables.sample)) == 2
     assert presence(fleet, "office")[0] == "online"
+    assert alive.ingestor.counters["database_failures"] == 0
+
+
+def test_an_organisation_that_is_removed_is_forgotten_and_may_come_back_under_its_name(
+    alive: Bench, fleet: Engine, clock: Clock, speaker: Speaker
+) -> None:
+    revoke(fleet, alive, clock)  # so that its state does not change when the organisation goes
+    cache = alive.ingestor._cache
+    assert cache.count("home") == 1
+    access.remove_org(fleet, "home", now=clock.now)
+    alive.step(CONFIG_SECONDS, steps=3)
+    assert cache.count("home") == 0
+    access.add_org(fleet, "home", now=clock.now)
+    access.add_principal(fleet, Principal(Role.MACHINE, "home", "attic"), "made-up", now=clock.now)
+    alive.step(CONFIG_SECONDS, steps=3)
+    alive.publish(speaker.status(), speaker.telemetry(7))
+    alive.step(steps=3)
+    assert [row.seq for row in rows(fleet, tables.sample)] == [7]
+    assert presence(fleet, "home")[0] == "online"
     assert alive.ingestor.counters["database_failures"] == 0
 
 

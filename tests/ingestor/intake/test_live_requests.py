@@ -117,7 +117,9 @@ def test_an_unknown_machine_one_of_another_organisation_and_a_retired_one_are_re
     assert not [payload for payload in viewer.leases() if payload]
 
 
-def test_requests_leave_no_row_and_an_invalid_one_becomes_a_dead_letter(bench: Bench, fleet: Engine) -> None:
+def test_requests_leave_no_row_and_an_invalid_one_is_answered_and_becomes_a_dead_letter(
+    bench: Bench, fleet: Engine
+) -> None:
     viewer = Viewer(bench)
     counted = (tables.machine, tables.sample, tables.request, tables.command, tables.dead_letter, tables.transition)
 
@@ -132,8 +134,10 @@ def test_requests_leave_no_row_and_an_invalid_one_becomes_a_dead_letter(bench: B
     assert number() == before
     for payload in (b"", b"nonsense", b'{"v": 1, "machine": "../x"}'):
         viewer.ask(payload=payload)
-    assert len(viewer.answers) == 5
     assert number()[4] == before[4] + 3
+    *granted, first, second, third = viewer.answers
+    assert len(granted) == 5
+    assert first == second == third == LiveAnswer(machine=None, refused="invalid")
 
 
 def test_a_lease_that_an_earlier_ingestor_left_at_the_broker_is_cleared_and_a_known_one_stays(bench: Bench) -> None:
