@@ -140,7 +140,7 @@ def remove(name: Name, org: Org = "home", data: Data = None, database: Database 
     from schemas.contract.administration import DeleteRule
 
     with fleet_database(data, database, read_only=True) as engine:
-        _find(engine, org, name)
+        find_rule_of(engine, org, name)
     typer.echo(f"Removed {_apply(data, database, org, DeleteRule(name=name))}.")
 
 
