@@ -33,6 +33,7 @@ COMMANDS = {
     },
     "Act on machines": {
         "act": "cli.act.command",
+        "files": "cli.fleet.files",
         "commands": "cli.act.commands",
         "key": "cli.access.key",
     },
@@ -75,7 +76,7 @@ COMMANDS = {
 
 GROUPS = frozenset(
     (
-        *("token", "agent", "move", "dead-letters", "commands", "key", "alerts", "rule", "silence", "notify"),
+        *("token", "agent", "move", "dead-letters", "commands", "key", "alerts", "rule", "silence", "notify", "files"),
         *("org", "user", "principal", "api-token", "conform", "drill"),
     )
 )

@@ -28,7 +28,7 @@ from agent.outbox.memory_file import hot_path
 from agent.outbox.outbox import Outbox
 from agent.relocation.move_record import followed, receiver_of, settle
 from agent.session_counter import SessionCounter
-from agent.transfer.file_fetcher import FileFetcher
+from agent.transfer.file_transfers import FileTransfers
 from agent.updates.trial import VersionTrial, become
 from agent.updates.update_record import read_update, settle_update
 from broker.client.mqtt import Mqtt
@@ -137,7 +137,7 @@ def _executor(settings: AgentSettings, data: Path, clock: Clock) -> Executor:
         keys=TrustedKeys(data / KEYS_FILE, settings.org),
         journal=Journal(data / JOURNAL_FILE, clock),
         configuration=Configuration(data / "configuration.json", settings, clock),
-        fetcher=FileFetcher(data / "transfer", clock, bytes_per_second=settings.transfer_bytes_per_second),
+        transfers=FileTransfers(data / "transfer", clock, bytes_per_second=settings.transfer_bytes_per_second),
         process=secrets.token_hex(8),
         boot=boot_id(),
         clock=clock,

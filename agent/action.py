@@ -107,6 +107,12 @@ class ActionContext(ActionHost, Protocol):
     def fetch(self, sha256: str, *, limit: int, seconds: float) -> Path:
         """Return the path of the server's file with this hash, of at most `limit` bytes; see `FileFetcher.fetch`."""
 
+    def send(self, path: Path, sha256: str, *, seconds: float) -> None:
+        """Send a file with this hash to the server, for this order; see `FileSender.send`."""
+
+    transfer_directory: Path
+    """Directory for the copies of files that are sent."""
+
     def configure(self, requested: Any) -> str:  # noqa: ANN401 - a RequestedConfiguration, whose module imports this one
         """Apply another configuration; return why it was not applied, or an empty string."""
 

@@ -36,7 +36,6 @@ from runtime.rate_limited_log import RateLimitedLog
 from runtime.settings.agent import AgentSettings
 from schemas.contract import topics
 from schemas.contract.ack import Ack
-from schemas.contract.files.transfer import Chunk
 from schemas.contract.messages import Extra, Info, OfflineReason, Status, Vitals
 from schemas.contract.org_config import OrgConfig
 
@@ -194,6 +193,7 @@ class Agent:
     def _new_transport(self) -> Transport:
         read = [topics.ACK, topics.STATUS, *((topics.COMMAND, topics.CONFIG, topics.CHUNK) if self._executor else ())]
         read += [topics.WATCH] if self._live else []
+        read += [topics.RECEIPT] if self._executor and self._settings.pull_directories else []
         return self._open_transport(
             subscriptions=self._own.subscriptions(*read, topics.ORG_CONFIG),
             will=self._own.will,
@@ -209,8 +209,8 @@ class Agent:
             return
         for result in self._executor.step(self, connected=self.connected):
             self._publish(topics.RESULT, result.model_copy(update={"session": self._sessions.current}).encode())
-        for request in self._executor.fetcher.step(connected=self.connected):
-            self._publish(topics.FETCH, request)
+        for topic, payload in self._executor.transfers.step(connected=self.connected):
+            self._publish(topic, payload)
         if self._executor.configuration.revision != self._revision:
             self._reconfigure(self._executor.configuration)
 
@@ -304,8 +304,8 @@ class Agent:
             self._handle_org_config(OrgConfig.decode(message.payload))
         elif address.topic is topics.COMMAND and self._executor is not None:
             self._executor.handle_command(message.payload)
-        elif address.topic is topics.CHUNK and self._executor is not None:
-            self._executor.fetcher.handle(Chunk.decode(message.payload))
+        elif address.topic in (topics.CHUNK, topics.RECEIPT) and self._executor is not None:
+            self._executor.transfers.handle(address.topic, message.payload)
         elif address.topic is topics.CONFIG and self._executor is not None and message.payload:
             self._executor.handle_desired(message.payload)
         elif address.topic is topics.WATCH and self._live is not None:

@@ -30,7 +30,7 @@ from ingestor.commands.request_handler import RequestHandler
 from ingestor.domain.batch import Batch
 from ingestor.domain.machine import Machine
 from ingestor.due_tasks import DueTasks
-from ingestor.files.file_server import FileServer
+from ingestor.files.machine_files import MachineFiles
 from ingestor.history.maintenance import Maintenance
 from ingestor.history.tasks import tasks
 from ingestor.intake.ingress import Ingress
@@ -62,7 +62,7 @@ log = logging.getLogger(__name__)
 
 
 class Ingestor:
-    """An ingestor; each `step` handles one batch. `files`: what machines may fetch; None for nothing."""
+    """An ingestor; each `step` handles one batch. `files`: those that machines fetch and send; None for none."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Ingestor:
         clock: Clock,
         random: Callable[[], float] = random.random,
         limits: RateLimits | None = None,
-        files: FileServer | None = None,
+        files: MachineFiles | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.metrics = Metrics(self.counters)

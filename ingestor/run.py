@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from sqlalchemy import Engine
+
 from broker.access.policy import Principal, Role
 from broker.client.kept_alive import KeptAlive
 from broker.client.mqtt import Mqtt
@@ -13,6 +15,9 @@ from ingestor.admin.schema_upgrade import upgrade_after_backup
 from ingestor.files.file_rates import FileRates
 from ingestor.files.file_server import FileServer
 from ingestor.files.file_store import BundleStore
+from ingestor.files.machine_files import MachineFiles
+from ingestor.files.server_files import server_files
+from ingestor.files.upload_receiver import UploadReceiver
 from ingestor.ingestor import Ingestor
 from ingestor.intake.rate_limits import Rate, RateLimits
 from ingestor.metrics import serving
@@ -22,6 +27,7 @@ from runtime.process import StopSignal, notify_ready, release_memory
 from runtime.settings.ingestor import IngestorSettings
 from runtime.state_directory import StateDirectory
 from schemas.database.engine import open_engine, shown_url
+from schemas.database.queries.commands import is_pulling
 
 PRINCIPAL = Principal(Role.INGESTOR, "", "ingestor")
 """The principal of the first ingestor."""
@@ -32,6 +38,9 @@ RECONNECT_SECONDS = 5.0
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
 """For `gc.set_threshold`: with the defaults, Python's collector would traverse the whole fleet in memory all the time,
 while batches leave hardly any cycles."""
+
+UPLOAD_SHARE = 0.5
+"""Share of the bytes that a machine may publish which a pulled file takes, so that its samples pass beside it."""
 
 
 def run(settings: IngestorSettings) -> None:
@@ -54,7 +63,7 @@ def run(settings: IngestorSettings) -> None:
         ack_seconds=settings.ack_seconds,
         clock=clock,
         limits=_limits(settings, clock),
-        files=_files(settings, clock),
+        files=_files(settings, engine, clock),
     )
     with serving(settings.metrics_address, ingestor.metrics, clock):
         release_memory()
@@ -80,15 +89,14 @@ def _open_transport(
     return KeptAlive(transport, keep_alive_seconds=settings.keep_alive_seconds)
 
 
-def _files(settings: IngestorSettings, clock: Clock) -> FileServer:
-    bundle = BundleStore(settings.bundle or StateDirectory(settings.data).bundle)
-    rates = FileRates(
-        clock,
-        settings.machine_file_bytes_per_second,
-        settings.org_file_bytes_per_second,
-        settings.file_bytes_per_second,
+def _files(settings: IngestorSettings, engine: Engine, clock: Clock) -> MachineFiles:
+    bundle, stored = BundleStore(settings.bundle or StateDirectory(settings.data).bundle), server_files(settings)
+    machine, org, total = (getattr(settings, f"{whose}file_bytes_per_second") for whose in ("machine_", "org_", ""))
+    most = settings.machine_bytes_per_minute / 60 * UPLOAD_SHARE
+    return MachineFiles(
+        FileServer([bundle.find, stored.find], FileRates(clock, machine, org, total)),
+        UploadReceiver(stored, partial(is_pulling, engine), FileRates(clock, min(machine, most), org, total)),
     )
-    return FileServer([bundle.find], rates)
 
 
 def _limits(settings: IngestorSettings, clock: Clock) -> RateLimits:

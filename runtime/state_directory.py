@@ -23,6 +23,8 @@ class StateDirectory:
         """Directory of the certificates that `dashfleet tls` creates."""
         self.bundle = data / "bundle"
         """Directory of the files that machines install from."""
+        self.files = data / "files"
+        """Directory of the files that operators push to machines, and of those pulled from them."""
         self.first_password = data / "secrets" / "first-password"
         """The password of the first user, until it was shown on a terminal."""
         self.homeassistant_secret = self.secret("homeassistant-broker")

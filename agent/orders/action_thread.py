@@ -6,11 +6,12 @@ Its requests to the agent are executed by the agent's own thread, which looks fo
 import threading
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 from agent.action import Action, ActionHost, Arguments, Outcome, attempt
 from agent.configuration import Configuration, RequestedConfiguration
-from agent.transfer.file_fetcher import FileFetcher
+from agent.transfer.file_transfers import FileTransfers
 from runtime.clock import Clock
 from runtime.settings.agent import AgentSettings
 from schemas.contract.commands import Order
@@ -37,15 +38,21 @@ class ThreadContext:
         *,
         clock: Clock,
         configuration: Configuration,
-        fetcher: FileFetcher,
+        transfers: FileTransfers,
     ) -> None:
         self.settings = settings
         self.order = order
         self.received_at = received_at
         self.now = clock.now
-        self.fetch = fetcher.fetch
+        self.fetch = transfers.fetch
+        self.transfer_directory = transfers.directory
+        self._transfers = transfers
         self._configuration = configuration
         self._requests: deque[_HostRequest] = deque()
+
+    def send(self, path: Path, sha256: str, *, seconds: float) -> None:
+        """See `ActionContext`."""
+        self._transfers.send(path, sha256, self.order.id, seconds=seconds)
 
     def sample(self) -> int:
         """See `ActionContext`."""

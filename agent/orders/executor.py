@@ -21,7 +21,7 @@ from agent.orders.journal import Journal, JournalError
 from agent.orders.results import ResultRepeater, final_result, result_of
 from agent.orders.trusted_keys import TrustedKeys
 from agent.orders.validation import OrderRejected, OrderValidation, RejectionReason
-from agent.transfer.file_fetcher import FileFetcher
+from agent.transfer.file_transfers import FileTransfers
 from runtime.clock import Clock
 from runtime.settings.agent import AgentSettings
 from schemas.contract.commands import CommandMessage, Desired, Order, Result
@@ -56,7 +56,7 @@ class Executor:
         keys: TrustedKeys,
         journal: Journal,
         configuration: Configuration,
-        fetcher: FileFetcher,
+        transfers: FileTransfers,
         process: str,
         boot: str,
         clock: Clock,
@@ -64,7 +64,7 @@ class Executor:
         self.counts: Counter[str] = Counter()
         """Number of orders that were `started`, and of those that were rejected, by reason."""
         self.configuration = configuration
-        self.fetcher = fetcher
+        self.transfers = transfers
         self.keys = keys
         self._described = described(actions, settings)
         self._settings = settings
@@ -89,7 +89,7 @@ class Executor:
         """When `step` has something to do, in seconds of the monotonic clock, unless a message arrives."""
         now = self._clock.monotonic()
         if self._thread is not None:  # less often for an action that takes long
-            return min(self.fetcher.due_at, now + min(0.2, max(0.01, (now - self._thread.started_at) / 4)))
+            return min(self.transfers.due_at, now + min(0.2, max(0.01, (now - self._thread.started_at) / 4)))
         return now if self._queue or self._outgoing else min(self._journal_due_at, self._repeater.due_at)
 
     @property
@@ -141,7 +141,7 @@ class Executor:
     def connected(self) -> None:
         """Report what is running and repeat what is not acknowledged."""
         self.configuration.connected()
-        self.fetcher.connected()
+        self.transfers.connected()
         self._outgoing.extend(_running(started) for started in self._started.values())
         self._outgoing.extend(self._repeater.connected())
 
@@ -257,7 +257,7 @@ class Executor:
                 waiting.received_at,
                 clock=self._clock,
                 configuration=self.configuration,
-                fetcher=self.fetcher,
+                transfers=self.transfers,
             )
             self._thread = ActionThread(waiting.action, waiting.arguments, context, started_at=self._clock.monotonic())
             self._thread.start()

@@ -3,9 +3,7 @@
 An action waits for its file in its own thread (`fetch`); requests are published and chunks handled by the agent's.
 
 Invariants:
-- One request is open. It asks for little on a slow connection, so that no chunk holds up a command or an
-  acknowledgement for long, and for at most `bytes_per_second`.
-- A lost request or chunk is requested again, after a lost connection at once. Nothing else depends on the connection.
+- One request is open, at the pace of `agent.transfer.pace`. Nothing else depends on the connection.
 - A file is handed over only whole and with the expected hash; otherwise it is fetched once more, then given up.
 """
 
@@ -14,27 +12,19 @@ import threading
 from collections import deque
 from pathlib import Path
 
-from agent.transfer.partial_file import PartialFile, prune
+from agent.transfer.pace import PATIENCE_SECONDS, Pace
 from runtime.clock import Clock
-from schemas.contract.files.transfer import CHUNK_MAX_BYTES, Chunk, Fetch
-
-ANSWER_SECONDS = 10.0
-"""Time after which a request is repeated."""
-
-PATIENCE_SECONDS = 300.0
-"""Time without a chunk, while connected, after which a file is given up."""
+from runtime.partial_file import PartialFile, prune
+from schemas.contract.files.transfer import Chunk, Fetch
 
 FREE_BYTES = 64 << 20
 """Space that a file leaves free on the disk."""
 
-_FIRST_BYTES = 16 << 10
-_LEAST_BYTES = 4 << 10
-_FAST_SECONDS, _SLOW_SECONDS = 0.5, 2.0
 _ATTEMPTS = 2
 
 
 class TransferError(Exception):
-    """A file could not be fetched; the message is a sentence."""
+    """A file could not be transferred; the message is a sentence."""
 
 
 class Download:
@@ -58,12 +48,8 @@ class FileFetcher:
 
     def __init__(self, directory: Path, clock: Clock, *, bytes_per_second: float) -> None:
         self._directory = directory
-        self._clock = clock
-        self._bytes_per_second = bytes_per_second
         self._waiting: deque[Download] = deque()
-        self._length = _FIRST_BYTES
-        self._requested_at: float | None = None
-        self._next_at = self._progress_at = clock.monotonic()
+        self._pace = Pace(clock, bytes_per_second)
 
     def fetch(self, sha256: str, *, limit: int, seconds: float) -> Path:
         """Return the path of the file with this hash once it is here; the caller deletes or moves it.
@@ -85,29 +71,25 @@ class FileFetcher:
     @property
     def due_at(self) -> float:
         """When `step` has something to do, in seconds of the monotonic clock."""
-        if not self._waiting:
-            return float("inf")
-        return self._next_at if self._requested_at is None else self._requested_at + ANSWER_SECONDS
+        return self._pace.due_at if self._waiting else float("inf")
 
     def connected(self) -> None:
         """Request again what was on its way when the connection ended."""
-        self._requested_at = None
+        self._pace.forget()
 
     def step(self, *, connected: bool) -> list[bytes]:
         """Return the request to publish, if one is due."""
-        now, download = self._clock.monotonic(), self._current()
+        download = self._current()
         if download is None or not connected:
-            self._progress_at = now
+            self._pace.wait()
             return []
-        if now < self.due_at:
+        if not self._pace.is_due:
             return []
-        if now - self._progress_at > PATIENCE_SECONDS:
+        if self._pace.is_hopeless:
             self._end(download, f"the server has sent nothing for {PATIENCE_SECONDS:g} s")
             return []
-        if self._requested_at is not None:  # no answer: the connection is slow, or the server busy
-            self._length = max(_LEAST_BYTES, self._length // 2)
-        self._requested_at = now
-        return [Fetch(sha256=download.sha256, offset=download.part.size, length=self._length).encode()]
+        self._pace.sent()
+        return [Fetch(sha256=download.sha256, offset=download.part.size, length=self._pace.length).encode()]
 
     def handle(self, chunk: Chunk) -> None:
         """Take a chunk; one that was not requested, or arrives again, is ignored."""
@@ -128,7 +110,7 @@ class FileFetcher:
         if shutil.disk_usage(self._directory).free < size - download.part.size + FREE_BYTES:
             self._end(download, f"there is no space for {size} bytes on the disk of {self._directory}")
             return
-        self._pace(len(content))
+        self._pace.answered(len(content))
         download.part.append(content)
         if download.part.size < size:
             return
@@ -139,27 +121,16 @@ class FileFetcher:
         if download.attempts == _ATTEMPTS:
             self._end(download, "the file does not have the expected SHA-256")
 
-    def _pace(self, size: int) -> None:
-        """Choose when the next request is due, and for how much it asks."""
-        now = self._clock.monotonic()
-        if self._requested_at is not None:
-            took = now - self._requested_at
-            if took < _FAST_SECONDS:
-                self._length = min(CHUNK_MAX_BYTES, self._length * 2)
-            elif took > _SLOW_SECONDS:
-                self._length = max(_LEAST_BYTES, self._length // 2)
-            self._next_at = max(now, self._requested_at + size / self._bytes_per_second)
-        self._requested_at, self._progress_at = None, now
-
     def _current(self) -> Download | None:
         while self._waiting and self._waiting[0].abandoned:
             self._waiting.popleft()
-            self._requested_at = None
+            self._pace.forget()
         return self._waiting[0] if self._waiting else None
 
     def _end(self, download: Download, problem: str) -> None:
         """Hand the current file over, or the reason why it is not here."""
         self._waiting.popleft()
-        self._requested_at, self._progress_at = None, self._clock.monotonic()
+        self._pace.forget()
+        self._pace.wait()
         download.problem = problem
         download.done.set()

@@ -88,9 +88,9 @@ def grants(principal: Principal) -> Grants:
     org, own = principal.org, {"org": principal.org, "machine": principal.name}
     match principal.role:
         case Role.MACHINE:
-            read = (topics.COMMAND, topics.ACK, topics.CONFIG, topics.CHUNK, topics.WATCH, topics.STATUS)
+            read = (topics.COMMAND, topics.ACK, topics.CONFIG, *_FILES_DOWN, topics.WATCH, topics.STATUS)
             return Grants(
-                publish=tuple(topic.filter(**own) for topic in (*_UPWARD, topics.LIVE, topics.FETCH)),
+                publish=tuple(topic.filter(**own) for topic in (*_UPWARD, topics.LIVE, *_FILES_UP)),
                 read=(*(topic.at(**own) for topic in read), topics.ORG_CONFIG.at(org=org)),
             )
         case Role.READER:
@@ -161,16 +161,18 @@ def _is_open(level: str) -> bool:
 
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _UPWARD = (topics.STATUS, topics.INFO, topics.FACTS, topics.TELEMETRY, topics.BACKFILL, topics.RESULT)
-"""Topics on which a machine reports. `LIVE` is not one of them: only those who look read it; nor is `FETCH`."""
+"""Topics on which a machine reports. `LIVE` is not one of them: only those who look read it; nor are those of files."""
 
-_TO_THE_INGESTOR = (*_UPWARD, topics.FETCH, topics.REQUEST, topics.ENROL_REQUEST, topics.LIVE_REQUEST, topics.WATCH)
+_FILES_UP, _FILES_DOWN = (topics.FETCH, topics.UPLOAD), (topics.CHUNK, topics.RECEIPT)
+
+_TO_THE_INGESTOR = (*_UPWARD, *_FILES_UP, topics.REQUEST, topics.ENROL_REQUEST, topics.LIVE_REQUEST, topics.WATCH)
 """Of its own leases the ingestor reads those that are retained, to clear what it does not know."""
 
 _FROM_THE_INGESTOR = (
     topics.COMMAND,
     topics.ACK,
     topics.CONFIG,
-    topics.CHUNK,
+    *_FILES_DOWN,
     topics.UPDATE,
     topics.PRESENCE,
     topics.ALERT,
@@ -192,7 +194,7 @@ _REPLAYED = (
     topics.REPLAYED_RESOLVED,
 )
 
-_CLEARED_BY_THE_INGESTOR = (*_UPWARD, topics.LIVE, topics.FETCH)
+_CLEARED_BY_THE_INGESTOR = (*_UPWARD, topics.LIVE, *_FILES_UP)
 """Topics of machines that may be retained, rightly or not. Requests are not included: some change organisations."""
 
 _RESERVED = frozenset(level for topic in topics.ALL for level in topic.pattern.split("/") if level.startswith("_"))

@@ -20,7 +20,7 @@ from schemas.contract.ack import Ack, Range, Rejection
 from schemas.contract.backfill import Backfill
 from schemas.contract.commands import Result
 from schemas.contract.facts import FactsMessage
-from schemas.contract.files.transfer import Fetch
+from schemas.contract.files.transfer import Fetch, Upload
 from schemas.contract.messages import Info, Payload, Sample, Status, Telemetry
 from schemas.contract.topics import Topic
 
@@ -36,6 +36,7 @@ UPWARD: dict[Topic, type[Payload]] = {
     topics.BACKFILL: Backfill,
     topics.RESULT: Result,
     topics.FETCH: Fetch,
+    topics.UPLOAD: Upload,
 }
 
 Key = tuple[str, int]

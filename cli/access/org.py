@@ -7,7 +7,7 @@ import typer
 from cli.notify.people import forget_org
 from cli.options import CLOCK, Data, Database, Json, to_seconds
 from cli.output import show_json, show_rows
-from cli.settings import fleet_database, require_org
+from cli.settings import effective, fleet_database, require_org
 from runtime.errors import UserError
 
 app = typer.Typer(help="Add, list, configure and remove organisations.", no_args_is_help=True)
@@ -75,6 +75,8 @@ def remove(
 ) -> None:
     """Remove an organisation and revoke its credentials. Deletes its machines, samples, keys and destinations."""
     from ingestor.admin.access import list_orgs, remove_org
+    from ingestor.files.server_files import server_files
+    from runtime.settings.ingestor import IngestorSettings
 
     with fleet_database(data, database) as engine:
         machines = next((row["machines"] for row in list_orgs(engine) if row["org"] == name), 0)
@@ -83,6 +85,7 @@ def remove(
         require_org(engine, name)
         forget_org(data, name)
         remove_org(engine, name, now=CLOCK.now)
+        server_files(effective(IngestorSettings, data)).remove_org(name)
     typer.echo(f"Removed {name}.")
 
 

@@ -10,7 +10,7 @@ import typer
 from cli.access.key import read_key
 from cli.act.confirmation import confirm, pace, shortened
 from cli.act.display import displayed, outputs
-from cli.act.own_bundle import complete
+from cli.act.own_files import complete
 from cli.act.plan import ActWords, plan_action
 from cli.act.progress import FAILED, ActProgress
 from cli.act.publishing import ACCEPT_SECONDS, MachinesOrg, actor, follow, operator_client, publish
@@ -38,13 +38,15 @@ The first word is the action, words with = are its arguments, all others are mac
 
     dashfleet act restart --label site=paris --wait
 
+    dashfleet act push web-1 from=app.conf path=/srv/app/app.conf mode=0644
+
     dashfleet act update --label ring=1 --wait --timeout 30m
 
     dashfleet act reboot --all --status online --canary 3 --per-minute 10 --stop-percent 20
 
-On more than five machines, reboot, restart, run, move and update go to 2 machines first, then to 10 per minute (of more
-than 300, as many as take half an hour), and stop at 20 % failures. Any option of the pace, or --all-at-once, replaces
-all three.
+On more than five machines, reboot, restart, run, move, push and update go to 2 machines first, then to 10 per minute
+(of more than 300, as many as take half an hour), and stop at 20 % failures. Any option of the pace, or --all-at-once,
+replaces all three.
 
 Exit codes with --wait: 0 all succeeded, 1 some did not, 2 nothing was sent, 3 timed out before every outcome was known.
 """
@@ -124,7 +126,7 @@ def act(
     settings = effective(ActSettings, data, server=server, org=org)
     wanted = ActWords.parse(words, label or (), status, all_machines=all_machines, files=files or ())
     rollout = _rollout(canary, per_minute, stop_percent, all_at_once=all_at_once)
-    wanted = complete(wanted, data)
+    wanted = complete(wanted, data, settings.org, offer=not dry_run)
     wait_seconds = to_seconds(timeout) if wait else None
     with fleet_database(data, database, read_only=True) as engine:
         plan = plan_action(engine, settings.org, wanted, lifetime_seconds=_lifetime(expires), rollout=rollout)

@@ -23,6 +23,7 @@ EXCLUSIVE = (
     topics.FACTS,
     topics.RESULT,
     topics.FETCH,
+    topics.UPLOAD,
     topics.REQUEST,
     topics.ENROL_REQUEST,
     topics.LIVE_REQUEST,

@@ -1,8 +1,8 @@
 """The file server: answers the requests of machines for parts of files, after everything else that is to be published.
 
 Invariants:
-- Of each machine only the newest request waits, so that what waits is bounded by the number of machines.
-- Organisations take turns, and so do the machines of each: many that fetch at once delay no other for long.
+- Of each machine only the newest request waits, and machines take turns (`ingestor.files.turns`): many that fetch at
+  once delay no other for long.
 - At most EACH_STEP chunks are sent in a step, within the rates (`ingestor.files.file_rates`), so that a fleet that
   fetches does not delay samples and their acknowledgements.
 - Nothing is stored: a request that is lost is sent again.
@@ -15,6 +15,7 @@ from pathlib import Path
 from broker.client.transport import Message, Transport
 from ingestor.files.file_rates import FileRates
 from ingestor.files.file_store import FindFile
+from ingestor.files.turns import Turns
 from ingestor.outbound.messages import message
 from runtime.rate_limited_log import RateLimitedLog
 from schemas.contract import topics
@@ -22,8 +23,6 @@ from schemas.contract.files.transfer import Chunk, Fetch
 from schemas.contract.topics import Address
 
 EACH_STEP = 8
-WAITING_MAX = 10_000
-"""Requests of one organisation that wait; above, they are dropped, and sent again."""
 
 log = logging.getLogger(__name__)
 
@@ -34,23 +33,19 @@ class FileServer:
     def __init__(self, stores: Sequence[FindFile], rates: FileRates) -> None:
         self._stores = stores
         self._rates = rates
-        self._waiting: dict[str, dict[str, Fetch]] = {}
+        self._turns = Turns[Fetch](rates)
         self._log = RateLimitedLog(log, monotonic=rates.clock.monotonic)
 
     def handle(self, payload: bytes, address: Address) -> None:
         """Take a request. Raises ValidationError."""
-        fetch = Fetch.decode(payload)
-        of_org = self._waiting.setdefault(address.org, {})
-        if address.machine in of_org or len(of_org) < WAITING_MAX:
-            of_org[address.machine] = fetch
+        self._turns.put(address.org, address.machine, Fetch.decode(payload))
 
     def step(self, transport: Transport) -> None:
         """Answer the requests whose turn it is."""
         if not transport.connected:
-            self._waiting.clear()
+            self._turns.clear()
         for _ in range(EACH_STEP):
-            turn = next(filter(None, map(self._take_of, self._waiting)), None)
-            if turn is None:
+            if (turn := self._turns.take()) is None:
                 return
             org, machine, fetch = turn
             answer = self._answer(org, machine, fetch)
@@ -60,21 +55,7 @@ class FileServer:
 
     def clear(self) -> None:
         """Forget the requests that wait."""
-        self._waiting.clear()
-
-    def _take_of(self, org: str) -> tuple[str, str, Fetch] | None:
-        """Remove and return the next request of an organisation that may be answered; others then have their turn."""
-        if not self._rates.permits(org):
-            return None
-        of_org = self._waiting[org]
-        machine = next((name for name in of_org if self._rates.permits(org, name)), None)
-        if machine is None:
-            return None
-        fetch = of_org.pop(machine)
-        del self._waiting[org]
-        if of_org:
-            self._waiting[org] = of_org
-        return org, machine, fetch
+        self._turns.clear()
 
     def _answer(self, org: str, machine: str, fetch: Fetch) -> Message:
         try:

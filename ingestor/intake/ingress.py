@@ -25,6 +25,8 @@ from ingestor.domain.machine import Machine
 from ingestor.domain.presence import PresenceState, on_reinstated, on_revoked
 from ingestor.files.file_rates import FileRates
 from ingestor.files.file_server import FileServer
+from ingestor.files.machine_files import TOPICS as FILE_TOPICS
+from ingestor.files.machine_files import MachineFiles
 from ingestor.intake.fact_intake import FactIntake
 from ingestor.intake.fact_queue import FactQueue
 from ingestor.intake.fair_queue import FairQueue
@@ -78,7 +80,7 @@ _CLEARED = (
 
 class Ingress:
     """Decides which messages are handled. `rules`: names of an organisation's rules, whose alerts may be retained;
-    `files`: what machines may fetch.
+    `files`: what machines may fetch, and what is pulled from them.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class Ingress:
         *,
         limits: RateLimits,
         rules: Callable[[str], Collection[str]] = lambda _: (),
-        files: FileServer | None = None,
+        files: MachineFiles | None = None,
     ) -> None:
         self._store = store
         self._cache = cache
@@ -107,7 +109,7 @@ class Ingress:
         self._began = clock.monotonic()
         self.facts = FactIntake(store, assignment, outbound, clock)
         self.live = LiveRequests(cache, assignment, outbound, clock)
-        self.files = files or FileServer((), FileRates(clock))
+        self.files = files or MachineFiles(FileServer((), FileRates(clock)))
         self._requests = FairQueue()
         self._backfills = FairQueue(
             each_step=BACKFILLS_EACH_STEP, each_step_bytes=sys.maxsize, waiting_max=BACKFILLS_WAITING
@@ -154,8 +156,8 @@ class Ingress:
             if not queue.put(message, address):
                 self._limits.drop(*client)
             return False
-        if address.topic is topics.FETCH:
-            self._take_fetch(batch, message, address)
+        if address.topic in FILE_TOPICS:
+            self._take_file_message(batch, message, address)
             return False
         if address.topic is not topics.REQUEST:
             return True
@@ -254,7 +256,7 @@ class Ingress:
         levels = {"org": address.org, "principal": address.principal}
         self._outbound.answer(outbound_message(topics.ENROL_ANSWER, answer.encode(), **levels))
 
-    def _take_fetch(self, batch: Batch, message: Message, address: Address) -> None:
+    def _take_file_message(self, batch: Batch, message: Message, address: Address) -> None:
         try:
             self.files.handle(message.payload, address)
         except ValidationError as error:

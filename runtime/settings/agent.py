@@ -10,6 +10,7 @@ from runtime.settings.client import ClientSettings
 from runtime.settings.part_settings import MachineId, OrgId, Seconds
 from runtime.settings.probe import PROBES_MAX, Probe, check_patterns, require_different_targets
 from schemas.actions.named_commands import CommandLine
+from schemas.contract.files.transfer import FILE_MAX_BYTES
 from schemas.contract.messages import Labels, MetricName
 
 ALLOWED_ACTIONS = ("ping", "refresh", "top", "message", "restart", "configure", "update")
@@ -18,6 +19,13 @@ ALLOWED_ACTIONS = ("ping", "refresh", "top", "message", "restart", "configure", 
 CONTAINER_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 
 CommandName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$")]
+
+
+def _require_plain(directories: list[Path]) -> list[Path]:
+    for each in directories:
+        if not each.is_absolute() or ".." in each.parts:
+            raise ValueError(f"{each} must be an absolute path without ..")
+    return directories
 
 
 class AgentSettings(ClientSettings):
@@ -92,6 +100,15 @@ class AgentSettings(ClientSettings):
     allowed_actions: list[MetricName] = Field(
         default_factory=lambda: list(ALLOWED_ACTIONS),
         description="Actions operators may run here; only this file or the environment can change the list",
+    )
+    push_directories: Annotated[list[Path], Field(max_length=64), AfterValidator(_require_plain)] = Field(
+        default_factory=list, description="Directories into which the action push may write files"
+    )
+    pull_directories: Annotated[list[Path], Field(max_length=64), AfterValidator(_require_plain)] = Field(
+        default_factory=list, description="Directories of which the action pull may send files to the server"
+    )
+    file_max_bytes: Annotated[int, Field(ge=1, le=FILE_MAX_BYTES)] = Field(
+        64 << 20, description="Size of the largest file that push and pull transfer"
     )
     commands: Annotated[dict[CommandName, CommandLine], Field(max_length=64)] = Field(
         default_factory=dict, description="Named command lines for the action run"

@@ -9,6 +9,7 @@ from runtime.settings.address import ListenAddress, ListenText
 from runtime.settings.client import ClientSettings
 from runtime.settings.part_settings import Seconds
 from runtime.urls import DatabaseUrl
+from schemas.contract.files.transfer import FILE_MAX_BYTES
 from schemas.contract.topics import MACHINE_MAX_LENGTH
 
 IngestorName = Annotated[str, Field(pattern=r"^ingestor(-[a-z0-9]+)*$", max_length=MACHINE_MAX_LENGTH)]
@@ -66,6 +67,18 @@ class IngestorSettings(ClientSettings):
     )
     file_bytes_per_second: Annotated[int, Field(ge=1 << 14)] = Field(
         16 << 20, description="Bytes per second of files sent to all machines"
+    )
+    pulled_file_max_bytes: Annotated[int, Field(ge=1, le=FILE_MAX_BYTES)] = Field(
+        64 << 20, description="Size of the largest file that is pulled from a machine"
+    )
+    machine_pulled_bytes: Annotated[int, Field(ge=1 << 20)] = Field(
+        256 << 20, description="Total size of the files pulled from one machine"
+    )
+    org_file_bytes: Annotated[int, Field(ge=1 << 20)] = Field(
+        2 << 30, description="Total size of the files of an organisation, pushed and pulled"
+    )
+    file_days: Annotated[float, Field(gt=0, le=3650)] = Field(
+        7.0, description="Days for which pushed and pulled files are kept"
     )
     metrics_listen: ListenText | None = Field(
         None, description="Address to serve /metrics and /healthz on, such as 127.0.0.1:9300; not served if unset"

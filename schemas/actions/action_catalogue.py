@@ -21,7 +21,7 @@ DISRUPTIVE = frozenset(("reboot",))
 DANGEROUS = DISRUPTIVE | {"run", "move"}
 """Actions that a confirmation presents as dangerous, and that need the extra one for several machines."""
 
-PACED = DANGEROUS | {"restart", "update"}
+PACED = DANGEROUS | {"restart", "update", "push"}
 """Actions that many machines run at a pace by default."""
 
 Actions = Mapping[str, ActionDescription]

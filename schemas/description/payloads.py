@@ -9,7 +9,7 @@ from schemas.contract.backfill import Backfill
 from schemas.contract.commands import CommandMessage, Desired, Request, Result, Update
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
 from schemas.contract.facts import FactsMessage
-from schemas.contract.files.transfer import Chunk, Fetch
+from schemas.contract.files.transfer import Chunk, Fetch, Receipt, Upload
 from schemas.contract.live import Live, LiveAnswer, LiveLease, LiveRequest
 from schemas.contract.messages import Info, Payload, Status, Telemetry
 from schemas.contract.org_config import OrgConfig
@@ -28,6 +28,8 @@ PAYLOADS: Mapping[Topic, type[Payload]] = {
     topics.CONFIG: Desired,
     topics.FETCH: Fetch,
     topics.CHUNK: Chunk,
+    topics.UPLOAD: Upload,
+    topics.RECEIPT: Receipt,
     topics.REQUEST: Request,
     topics.UPDATE: Update,
     topics.PRESENCE: PresenceMessage,

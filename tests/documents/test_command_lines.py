@@ -46,6 +46,7 @@ NOT_RUN: Final = {
     "sudo -u dashfleet dashfleet agent enrol --data /var/lib/dashfleet --server mqtts://fleet.example.org:8883 "
     "--ca-file ca.pem": "tests/agent/test_enrolment.py enrols over a broker",
     "sudo systemctl start dashfleet-agent": "starts a service; tests/faults/test_installation.py",
+    "sudo systemctl edit dashfleet-agent": "opens an editor",
     "dashfleet bundle --platform linux-x86_64": "downloads from a package index; tests/faults/test_installation.py",
     "dashfleet bundle --platform linux-x86_64 --platform linux-aarch64": "downloads from a package index",
     "dashfleet bundle --output bundle --platform linux-x86_64": "downloads from a package index",
@@ -87,6 +88,7 @@ NOT_RUN: Final = {
     "dashfleet org remove simulation": "no simulation ran before it",
     "dashfleet move export --all > machines.json": "no machine here has a credential; tests/cli/fleet/test_move.py",
     "dashfleet move import machines.json > destination.json": "needs that file; tests/cli/fleet/test_move.py",
+    "dashfleet files get 4f1c… error.log": "no file was pulled here; tests/cli/fleet/test_files.py",
     "dashfleet act move --all --file destination=destination.json --wait": "needs that file; tests/faults/test_move.py",
     "dashfleet act restart --label site=paris --wait": "waits for machines; tests/end_to_end/test_acting.py",
 }
@@ -109,7 +111,7 @@ REPLACED: Final = {
 """What the examples name, and what it is here."""
 
 
-ALLOWED: Final = [*ALLOWED_ACTIONS, "reboot", "container", "service"]
+ALLOWED: Final = [*ALLOWED_ACTIONS, "reboot", "container", "service", "push", "pull"]
 
 
 def blocks(document: Path) -> list[list[str]]:
@@ -139,6 +141,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DASHFLEET_DATA", str(tmp_path / "data"))
     (tmp_path / "backups").mkdir()
+    (tmp_path / "app.conf").write_text("a file to push")
     run("dashfleet setup")
     engine = open_engine(sqlite_url(tmp_path / "data" / "dashfleet.db"))
     now = SystemClock().now()

@@ -24,7 +24,7 @@ from agent.orders.trusted_keys import KEYS_FILE, TrustedKeys, write_keys
 from agent.outbox.outbox import Outbox
 from agent.relocation.move_record import receiver_of
 from agent.session_counter import SessionCounter
-from agent.transfer.file_fetcher import FileFetcher
+from agent.transfer.file_transfers import FileTransfers
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Backoff, Message, Transport, WillMaker
 from runtime.settings.agent import AgentSettings
@@ -87,6 +87,7 @@ class RecordingContext:
         self.received_at = clock.now()
         self.now = clock.now
         self.asked: list[object] = []
+        self.transfer_directory = Path()
 
     def sample(self) -> int:
         self.asked.append("sample")
@@ -95,6 +96,9 @@ class RecordingContext:
     def fetch(self, sha256: str, *, limit: int, seconds: float) -> Path:
         self.asked.append(("fetch", sha256, limit, seconds))
         raise FileNotFoundError(sha256)
+
+    def send(self, path: Path, sha256: str, *, seconds: float) -> None:
+        self.asked.append(("send", path, sha256, seconds))
 
     def configure(self, requested: object) -> str:
         self.asked.append(requested)
@@ -160,7 +164,7 @@ class AgentUnderTest:
             keys=TrustedKeys(self.directory / KEYS_FILE, "home"),
             journal=self.journal,
             configuration=Configuration(self.directory / "configuration.json", self.settings, self.clock),
-            fetcher=FileFetcher(self.directory / "transfer", self.clock, bytes_per_second=1 << 20),
+            transfers=FileTransfers(self.directory / "transfer", self.clock, bytes_per_second=1 << 20),
             process=f"process-{self.processes}",
             boot=self.boot,
             clock=self.clock,

@@ -15,7 +15,7 @@ from broker.access.principals import TableDirectory
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Transport
 from ingestor.admin.access import add_org, add_principal
-from ingestor.files.file_server import FileServer
+from ingestor.files.machine_files import MachineFiles
 from ingestor.ingestor import Ingestor
 from ingestor.intake.rate_limits import RateLimits
 from ingestor.run import PRINCIPAL
@@ -40,7 +40,7 @@ class Site:
         refresh_seconds: float = 1.0,
         limits: RateLimits | None = None,
         broker: RunningMosquitto | RunningNats | None = None,
-        files: FileServer | None = None,
+        files: MachineFiles | None = None,
     ) -> None:
         self.engine = engine
         self._secret = new_secret()
@@ -104,7 +104,7 @@ def site(
     refresh_seconds: float = 1.0,
     limits: RateLimits | None = None,
     broker: RunningMosquitto | RunningNats | None = None,
-    files: FileServer | None = None,
+    files: MachineFiles | None = None,
 ) -> Iterator[Site]:
     """A server side that ends with the test. Its ingestor is connected: what a machine says from now on is heard."""
     running = Site(engine, *orgs, refresh_seconds=refresh_seconds, limits=limits, broker=broker, files=files)

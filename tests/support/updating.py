@@ -29,6 +29,7 @@ from ingestor.admin.access import add_principal
 from ingestor.files.file_rates import FileRates
 from ingestor.files.file_server import FileServer
 from ingestor.files.file_store import BundleStore
+from ingestor.files.machine_files import MachineFiles
 from runtime.bundle.manifest import BundleFile, Manifest
 from runtime.clock import SystemClock
 from runtime.settings.address import ServerAddress
@@ -190,7 +191,7 @@ def _descendants(pid: int) -> list[int]:
 @contextmanager
 def a_machine(directory: Path, engine: Engine, name: str) -> Iterator[InstalledMachine]:
     """A machine that runs the old version, and its server."""
-    files = FileServer([BundleStore(directory / "bundle").find], FileRates(SystemClock()))
+    files = MachineFiles(FileServer([BundleStore(directory / "bundle").find], FileRates(SystemClock())))
     with site(engine, "home", files=files) as server:
         machine = InstalledMachine(directory, server, engine, name)
         try:

@@ -63,6 +63,18 @@ def command_states(engine: Engine, ids: Sequence[str]) -> dict[str, dict[str, An
     return {row.id: _plain(row, names) for row in fetch_where_in(engine, query, command.c.id, ids)}
 
 
+def command_arguments(engine: Engine, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the arguments of the commands with these ids, by id, in whichever organisation they are."""
+    query = select(command.c.id, command.c.arguments)
+    return {row.id: row.arguments for row in fetch_where_in(engine, query, command.c.id, ids)}
+
+
+def is_pulling(engine: Engine, org_name: str, machine_name: str, id_: str) -> bool:
+    """Return whether this command pulls a file from this machine and has no outcome yet."""
+    query = _commands(org_name).where(command.c.id == id_, machine.c.name == machine_name, command.c.action == "pull")
+    return fetch_first(engine, query.where(command.c.state.in_((*WAITING, "timed-out")))) is not None
+
+
 def list_commands(
     engine: Engine,
     *,

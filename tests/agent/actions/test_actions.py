@@ -29,6 +29,8 @@ SHIPPED = {
     "message",
     "move",
     "ping",
+    "pull",
+    "push",
     "reboot",
     "refresh",
     "restart",

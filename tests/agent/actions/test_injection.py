@@ -41,6 +41,10 @@ COVERED = {
     ("move", "destination"),
     ("update", "version"),
     ("update", "sha256"),
+    ("push", "path"),
+    ("push", "sha256"),
+    ("push", "mode"),
+    ("pull", "path"),
 }
 """Every argument that carries text; what an action adds must be tried here, too."""
 
@@ -199,6 +203,10 @@ def test_other_texts_start_nothing(place: Place, text: str) -> None:
         ("configure", {"collectors_off": [text]}),
         ("configure", {"labels": {text: text}}),
         ("configure", {"probes": {"x": text}}),
+        ("push", {"path": text, "sha256": "a" * 64}),
+        ("push", {"path": f"/srv/{text}", "sha256": text}),
+        ("push", {"path": "/srv/file", "sha256": "a" * 64, "mode": text}),
+        ("pull", {"path": text}),
         ("container", {"name": text, "operation": "stop"}),
         ("container", {"name": "web", "operation": text}),
         ("service", {"name": "nginx.service", "operation": text}),

@@ -12,8 +12,9 @@ import pytest
 from clocks import Clock
 from waiting import wait_until
 
-from agent.transfer.file_fetcher import ANSWER_SECONDS, PATIENCE_SECONDS, FileFetcher, TransferError
-from agent.transfer.partial_file import KEPT_SECONDS, PartialFile, prune
+from agent.transfer.file_fetcher import FileFetcher, TransferError
+from agent.transfer.pace import ANSWER_SECONDS, PATIENCE_SECONDS
+from runtime.partial_file import KEPT_SECONDS, PartialFile, prune
 from schemas.contract.files.transfer import CHUNK_MAX_BYTES, Chunk, Fetch
 
 CONTENT = random.Random(7).randbytes(700_000)  # noqa: S311 - made up
@@ -213,6 +214,6 @@ def test_what_nobody_fetched_any_more_is_deleted_and_what_remains_is_bounded(
         PartialFile(tmp_path, name).append(b"x" * 100)
         path = tmp_path / f"{name}.part"
         os.utime(path, (time.time() - age, time.time() - age))
-    monkeypatch.setattr("agent.transfer.partial_file.TOTAL_MAX_BYTES", 150)
+    monkeypatch.setattr("runtime.partial_file.TOTAL_MAX_BYTES", 150)
     prune(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["new.part"]

@@ -73,13 +73,12 @@ def test_no_two_kinds_of_principal_can_share_a_username() -> None:
 
 
 def test_a_machine_publishes_what_is_its_own_and_nothing_else() -> None:
-    assert granted(MACHINE, Verb.PUBLISH) == at(*UPWARD, topics.LIVE, topics.FETCH)
+    assert granted(MACHINE, Verb.PUBLISH) == at(*UPWARD, topics.LIVE, topics.FETCH, topics.UPLOAD)
 
 
 def test_a_machine_reads_what_is_sent_to_it_its_own_status_and_the_configuration_of_its_organisation() -> None:
-    expected = at(
-        topics.COMMAND, topics.ACK, topics.CONFIG, topics.CHUNK, topics.WATCH, topics.STATUS, topics.ORG_CONFIG
-    )
+    files = (topics.CHUNK, topics.RECEIPT)
+    expected = at(topics.COMMAND, topics.ACK, topics.CONFIG, *files, topics.WATCH, topics.STATUS, topics.ORG_CONFIG)
     assert granted(MACHINE, Verb.RECEIVE) == expected
     assert granted(MACHINE, Verb.SUBSCRIBE) == expected
 
@@ -171,7 +170,7 @@ def test_an_operator_called_dashboard_is_not_the_dashboard() -> None:
 
 def test_the_ingestor_reads_all_reports_and_requests_of_all_organisations() -> None:
     requests = (topics.REQUEST, topics.ENROL_REQUEST, topics.LIVE_REQUEST)
-    upward = [topic.filter() for topic in (*UPWARD, topics.FETCH, *requests, topics.WATCH)]
+    upward = [topic.filter() for topic in (*UPWARD, topics.FETCH, topics.UPLOAD, *requests, topics.WATCH)]
     assert granted(INGESTOR, Verb.RECEIVE) == {
         topic for topic in every_topic() if any(covers(filter_, topic) for filter_ in upward)
     }
@@ -184,10 +183,11 @@ def test_the_ingestor_alone_commands_and_grants_leases() -> None:
 
 
 def test_the_ingestor_alone_sends_files_and_nobody_but_the_machine_reads_them() -> None:
-    chunk, fetch = (topic.at(org="home", machine="attic") for topic in (topics.CHUNK, topics.FETCH))
-    assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, chunk)] == [INGESTOR]
-    assert [p for p in EVERYBODY if allowed(p, Verb.RECEIVE, chunk)] == [MACHINE]
-    assert [p for p in EVERYBODY if allowed(p, Verb.RECEIVE, fetch)] == [INGESTOR]
+    for topic in at(topics.CHUNK, topics.RECEIPT):
+        assert [p for p in EVERYBODY if allowed(p, Verb.PUBLISH, topic)] == [INGESTOR]
+        assert [p for p in EVERYBODY if allowed(p, Verb.RECEIVE, topic)] == [MACHINE]
+    for topic in at(topics.FETCH, topics.UPLOAD):
+        assert [p for p in EVERYBODY if allowed(p, Verb.RECEIVE, topic)] == [INGESTOR]
 
 
 def test_nobody_speaks_for_a_machine_but_itself_and_the_ingestor_that_clears_what_is_retained() -> None:

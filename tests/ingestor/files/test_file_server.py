@@ -17,8 +17,10 @@ from agent.action import Action, ActionContext, NoArguments, Outcome
 from broker.client.memory import MemoryBroker, MemoryTransport
 from broker.client.transport import Message
 from ingestor.files.file_rates import FileRates
-from ingestor.files.file_server import EACH_STEP, WAITING_MAX, FileServer
+from ingestor.files.file_server import EACH_STEP, FileServer
 from ingestor.files.file_store import BundleStore
+from ingestor.files.machine_files import MachineFiles
+from ingestor.files.turns import WAITING_MAX
 from ingestor.ingestor import Ingestor
 from ingestor.storage.store import Store
 from schemas.contract import topics
@@ -193,7 +195,7 @@ def test_an_action_fetches_a_file_over_the_connection_while_samples_go_on(
         batch_max=100,
         ack_seconds=2.0,
         clock=clock,
-        files=FileServer([bundle.find], FileRates(clock)),
+        files=MachineFiles(FileServer([bundle.find], FileRates(clock))),
     )
     order = agent.operator.order("fetch")
     agent.send(order)

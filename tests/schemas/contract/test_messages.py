@@ -29,7 +29,7 @@ from schemas.contract.commands import CommandMessage, Desired, Request, Result, 
 from schemas.contract.enrolment import EnrolAnswer, EnrolRequest
 from schemas.contract.facts import FactsMessage
 from schemas.contract.files import transfer
-from schemas.contract.files.transfer import Chunk, Fetch
+from schemas.contract.files.transfer import Chunk, Fetch, Receipt, Upload
 from schemas.contract.live import LEASE_MAX_SECONDS, Live, LiveAnswer, LiveLease, LiveRequest
 from schemas.contract.messages import (
     BACKFILL_MAX_SAMPLES,
@@ -56,7 +56,7 @@ KINDS: tuple[type[Payload], ...] = (
     *(EnrolRequest, EnrolAnswer),
     *(CommandMessage, Result, Desired, Request, Update),
     *(LiveRequest, LiveAnswer, LiveLease, Live),
-    *(Fetch, Chunk),
+    *(Fetch, Chunk, Upload, Receipt),
 )
 STREAM = "3f9a1c0de2b45678"
 

@@ -58,7 +58,7 @@ def test_a_topic_without_one_of_its_levels_cannot_be_written(topic: Topic) -> No
 def test_every_topic_of_a_machine_has_six_levels_and_facts_have_one_more() -> None:
     of_machines = [topic for topic in ALL if topic.pattern.startswith("{org}/{machine}/")]
 
-    assert len(of_machines) == 13
+    assert len(of_machines) == 15
     assert {topic.filter().count("/") for topic in of_machines if topic is not topics.FACTS} == {5}
     assert topics.FACTS.filter().count("/") == 6
 
@@ -76,7 +76,8 @@ def test_what_the_broker_keeps_and_how_sure_it_travels_is_as_published() -> None
         "{org}/_incidents/{incident}",
         "{org}/_config",
     }
-    at_most_once = [topics.LIVE, topics.ACK, topics.WATCH, topics.CHUNK, topics.LIVE_REQUEST, topics.LIVE_ANSWER]
+    files = [topics.CHUNK, topics.RECEIPT]
+    at_most_once = [topics.LIVE, topics.ACK, topics.WATCH, *files, topics.LIVE_REQUEST, topics.LIVE_ANSWER]
     assert [topic for topic in ALL if topic.qos == 0] == at_most_once
 
 

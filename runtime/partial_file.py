@@ -1,10 +1,10 @@
-"""A file of which the first bytes are here, in the agent's own directory, so that a restart continues it.
+"""A file of which the first bytes are here, in a directory of this process, so that a restart continues it.
 
     DIRECTORY/SHA256.part    the first bytes
-    DIRECTORY/SHA256         the whole file, whose hash was compared
+    DIRECTORY/NAME           the whole file, whose hash was compared; its name is the SHA-256 unless another is given
 
 Invariants:
-- A file has its name without `.part` only after its SHA-256 was compared and its bytes are on disk.
+- A file has its name only after its SHA-256 was compared and its bytes are on disk.
 - What is left in the directory is bounded: see `prune`.
 """
 
@@ -24,11 +24,12 @@ _BLOCK_BYTES = 1 << 20
 class PartialFile:
     """The bytes of a file that are here. Opening it reads those of an earlier process. Raises OSError."""
 
-    def __init__(self, directory: Path, sha256: str) -> None:
+    def __init__(self, directory: Path, sha256: str, name: str = "") -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.path = directory / sha256
+        self.path = directory / (name or sha256)
         self.size = 0
         """Number of bytes that are here."""
+        self._sha256 = sha256
         self._part = directory / f"{sha256}.part"
         self._hash = hashlib.sha256()
         with suppress(FileNotFoundError), self._part.open("rb") as file:
@@ -47,15 +48,19 @@ class PartialFile:
 
     def complete(self) -> bool:
         """Give the whole file its name; return False, and delete it, if it has another hash. Raises OSError."""
-        if self._hash.hexdigest() != self.path.name:
-            self._part.unlink(missing_ok=True)
-            self._hash, self.size = hashlib.sha256(), 0
+        if self._hash.hexdigest() != self._sha256:
+            self.discard()
             return False
         self._part.touch(0o600)  # an empty file has no part
         files.sync(self._part)
         self._part.replace(self.path)
         files.sync(self.path.parent)
         return True
+
+    def discard(self) -> None:
+        """Delete the bytes that are here. Raises OSError."""
+        self._part.unlink(missing_ok=True)
+        self._hash, self.size = hashlib.sha256(), 0
 
 
 def prune(directory: Path) -> None:
