@@ -50,7 +50,9 @@ SECONDS = 60.0
 class InstalledMachine:
     """A machine with an installation of the old version, and the bundles of new ones, whose environments exist."""
 
-    def __init__(self, directory: Path, server: Site, engine: Engine, name: str) -> None:
+    def __init__(
+        self, directory: Path, server: Site, engine: Engine, name: str, operator: Operator | None = None
+    ) -> None:
         self.data, self.prefix, self.bundle = directory / "data", directory / "opt", directory / "bundle"
         self.engine, self.name = engine, name
         self.old = make_environment(self.prefix, VERSION)
@@ -61,7 +63,7 @@ class InstalledMachine:
         write_secret(state.secret("agent"), secret)
         (self.data / "agent").mkdir()
         state.enrol({"server": server.server, "org": "home", "machine": name})
-        self.operator = Operator(clock)
+        self.operator = operator or Operator(clock)
         create_before_keys(self.data / "agent", clock)
         key = EnrolledKey(public_key=public_key(self.operator.seed))
         write_keys(self.data / "agent" / KEYS_FILE, "home", [key])

@@ -41,6 +41,11 @@ class Selection:
         self.batch = new_id()
         self.orders = {name: operator.order(machine=name) for name in MACHINES}
 
+    def update(self) -> None:
+        """Let the orders be those of an update."""
+        arguments = {"version": "0.3.0", "sha256": "a" * 64}
+        self.orders = {name: self.operator.order("update", name, arguments=arguments) for name in MACHINES}
+
     def announce(self, *names: str) -> None:
         for name in names or MACHINES:
             self.bench.publish(Speaker(self.bench.clock, name=name).status())
@@ -55,10 +60,10 @@ class Selection:
         self.bench.step()
         return request
 
-    def answer(self, *names: str, state: str = "succeeded") -> None:
+    def answer(self, *names: str, state: str = "succeeded", reason: str = "") -> None:
         for name in names:
             id_ = order_of(self.orders[name]).id
-            self.bench.publish(result(id_, state, self.bench.clock, machine=name))
+            self.bench.publish(result(id_, state, self.bench.clock, machine=name, reason=reason))
         self.bench.step(steps=2)
 
     def sent(self) -> list[str]:
@@ -104,6 +109,28 @@ def test_a_canary_that_fails_stops_the_rest_and_the_asker_hears_so(selection: Se
     told = [update for update in selection.ears.updates() if update.command is None]
     assert [(update.state, update.reason) for update in told] == [("accepted", ""), ("stopped", "rollout")]
     assert told[-1].detail == "1 of 1 canaries did not succeed"
+
+
+@pytest.mark.parametrize("fault", ["rolled-back", "not-fetched", "not-built", "interrupted", "no answer"])
+def test_an_update_that_fails_on_a_canary_reaches_no_other_machine(selection: Selection, fault: str) -> None:
+    """A version that crashes, hangs or cannot connect is rolled back, and after a power cut the update is interrupted;
+    a machine that stays away has no answer.
+    """
+    selection.update()
+    selection.announce()
+    request = selection.ask(canary=2)
+    assert selection.sent() == ["m0", "m1"]
+    selection.answer("m0", state="running")
+    selection.answer("m1")
+    if fault == "no answer":
+        selection.bench.step(3600, steps=2)
+    else:
+        selection.answer("m0", state="failed", reason=fault)
+    assert selection.sent() == []
+    states = selection.states()
+    assert (states["m0"], states["m1"]) == ("timed-out" if fault == "no answer" else "failed", "succeeded")
+    assert {states[name] for name in MACHINES[2:]} == {"cancelled"}
+    assert selection.requests() == {request: "stopped"}
 
 
 def test_a_rate_sends_so_many_a_minute(selection: Selection) -> None:
