@@ -179,7 +179,8 @@ class Ingestor:
         self._monitor.retained_presence.step()
         acknowledged = self._outbound.publish(transport)
         self.counters["acks"] += acknowledged
-        self._idle = not (received or batch or acknowledged or self._monitor.retained_presence.more)
+        more = self._monitor.retained_presence.more or self._ingress.files.waiting
+        self._idle = not (received or batch or acknowledged or more)
         if self._assignment.leads:
             self._maintenance.step(busy=received >= min(BUSY_FROM, self._batch_max))
 

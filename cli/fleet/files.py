@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ingestor.files.server_files import ServerFiles, StoredFile
 
 app = typer.Typer(
-    help="Files that machines may fetch with the action push, and files that the action pull has brought.",
+    help="List, offer, copy and delete files pushed to machines and pulled from them.",
     no_args_is_help=True,
 )
 

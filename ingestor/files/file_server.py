@@ -36,6 +36,11 @@ class FileServer:
         self._turns = Turns[Fetch](rates)
         self._log = RateLimitedLog(log, monotonic=rates.clock.monotonic)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a request waits for its turn."""
+        return bool(self._turns)
+
     def handle(self, payload: bytes, address: Address) -> None:
         """Take a request. Raises ValidationError."""
         self._turns.put(address.org, address.machine, Fetch.decode(payload))

@@ -16,6 +16,11 @@ class MachineFiles:
         self._server = server
         self._receiver = receiver
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a machine waits for an answer, which the rates may permit at any moment."""
+        return self._server.waiting or (self._receiver is not None and self._receiver.waiting)
+
     def handle(self, payload: bytes, address: Address) -> None:
         """Take a message on one of TOPICS. Raises ValidationError."""
         if address.topic is topics.FETCH:

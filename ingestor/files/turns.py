@@ -22,6 +22,10 @@ class Turns(Generic[T]):
         self._rates = rates
         self._waiting: dict[str, dict[str, T]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether somebody waits, perhaps for the rates alone."""
+        return any(self._waiting.values())
+
     def put(self, org: str, machine: str, item: T) -> None:
         """Let a machine wait for this, in place of what it waited for."""
         of_org = self._waiting.setdefault(org, {})

@@ -63,6 +63,11 @@ class UploadReceiver:
         self._log = RateLimitedLog(log, monotonic=rates.clock.monotonic)
         self._prune_at = rates.clock.monotonic()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer waits for its turn."""
+        return bool(self._turns)
+
     def handle(self, payload: bytes, address: Address) -> None:
         """Take a part, or a question. Raises ValidationError."""
         upload = Upload.decode(payload)

@@ -136,6 +136,36 @@ def test_a_machine_its_organisation_and_all_together_get_no_more_than_their_rate
     assert all(80_000 <= rate <= 120_000 for rate in per_second.values())  # all the same
 
 
+def test_an_ingestor_does_not_sleep_while_a_machine_waits_for_the_rate_alone(
+    fleet: Engine, bundle: BundleStore, clock: Clock
+) -> None:
+    waits: list[float] = []
+    broker, rates = MemoryBroker(), FileRates(clock, machine=100_000)
+    ingestor = Ingestor(
+        store=Store(fleet, name="ingestor", dead_letter_max=100),
+        open_transport=lambda *, subscriptions: MemoryTransport(
+            broker, client_id="_ingestor", subscriptions=subscriptions, pass_time=waits.append
+        ),
+        batch_max=100,
+        ack_seconds=2.0,
+        clock=clock,
+        files=MachineFiles(FileServer([bundle.find], rates)),
+    )
+    for _ in range(10):
+        ingestor.step()
+    asleep = max(waits[-3:])
+    rates.spend("home", "attic", 300_000)
+    topic = topics.FETCH.at(org="home", machine="attic")
+    broker.route(Message(topic, Fetch(sha256=SHA256).encode()))
+    for _ in range(5):
+        ingestor.step()
+    assert max(waits[-3:]) < asleep / 2
+    clock.advance(10)
+    for _ in range(3):
+        ingestor.step()
+    ingestor.stop()
+
+
 def test_the_newest_request_of_a_machine_waits_and_no_other(bundle: BundleStore, clock: Clock) -> None:
     clients = Clients(bundle, clock)
     for offset in (0, 1000, 2000):
