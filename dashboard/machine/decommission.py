@@ -56,7 +56,7 @@ def _retire_form(name: str, context: PageContext, state: DialogState) -> None:
         if dialog_steps.is_confirmed(state, name):
             change_dialog.publish(context, state, partial(RetireMachine, machine=name))
 
-    dialog_steps.buttons(state, _("Retire"), retire, disabled=not confirmed)
+    dialog_steps.buttons(state, _("Retire"), retire, disabled=not confirmed, dangerous=True)
 
 
 def _reinstate_form(name: str, context: PageContext, state: DialogState) -> None:

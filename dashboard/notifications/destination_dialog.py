@@ -181,10 +181,11 @@ def _service_input(state: DialogState) -> str:
     codes = list(FORMS)
     code = str(st.selectbox(_("Service"), codes, format_func=lambda code: FORMS[code].name, key=state.key("service")))
     fields = FORMS[code].fields
-    columns = st.columns(2) if len(fields) > _ONE_COLUMN_MAX else [st.container()]
-    for number, field in enumerate(fields):
-        with columns[number % len(columns)]:
-            _field_input(state, code, field)
+    across = 2 if len(fields) > _ONE_COLUMN_MAX else 1
+    for first in range(0, len(fields), across):  # rows, so that the order stays where columns are below each other
+        for column, field in zip(st.columns(across), fields[first : first + across], strict=False):
+            with column:
+                _field_input(state, code, field)
     return code
 
 

@@ -168,7 +168,7 @@ def _clear(machine: str | None, until: int, context: PageContext, state: DialogS
     if machine:
         st.html(markup.note(_("Only of {machine}", machine=machine)))
     clear = partial(change_dialog.publish, context, state, partial(ClearDeadLetters, machine=machine, until=until))
-    dialog_steps.buttons(state, _("Clear"), clear)
+    dialog_steps.buttons(state, _("Clear"), clear, dangerous=True)
 
 
 def _reason(code: str) -> str:

@@ -76,4 +76,4 @@ def revoke_step(
     """Draw a warning and the button that revokes a credential. `make` returns the change."""
     st.html(markup.banner(warning))
     revoke = partial(change_dialog.publish, context, state, make, title=_("Revoke {name}", name=name))
-    dialog_steps.buttons(state, _("Revoke"), revoke)
+    dialog_steps.buttons(state, _("Revoke"), revoke, dangerous=True)

@@ -98,7 +98,7 @@ def _details(tokens: ApiTokens, row: Row[Any], context: PageContext, state: Dial
     if state.step == "revoke":
         st.html(markup.banner(_(_REVOKE, name=row.name)))
         revoke = partial(tokens.revoke_as, Admin(context.user, context.org), row.name)
-        dialog_steps.buttons(state, _("Revoke"), partial(_store, state, revoke, done=row.name))
+        dialog_steps.buttons(state, _("Revoke"), partial(_store, state, revoke, done=row.name), dangerous=True)
         return
     facts = [
         (_("State"), credential_section.state(revoked=False, expired=context.now() >= row.expires_at).label),

@@ -127,7 +127,9 @@ def _details(people: UserAdministration, row: Row[Any], context: PageContext, st
     elif state.step in steps:
         warning, label, change = steps[state.step]
         st.html(markup.banner(warning))
-        dialog_steps.buttons(state, label, partial(_store, state, name, change, done=name))
+        dialog_steps.buttons(
+            state, label, partial(_store, state, name, change, done=name), dangerous=state.step == "remove"
+        )
     else:
         _facts(people, row, context, state)
 

@@ -1,13 +1,33 @@
 // Let Escape close a dialog even while nothing has the focus, such as after the button of a step has disappeared:
 // Streamlit handles the key only inside the dialog. One that a click beside it does not close has a button to cancel:
 // Escape presses it while nothing was entered.
+//
+// When a dialog has gone, the focus returns to where it was before: Streamlit loses it now and then, when a refresh comes in
+// between.
 (() => {
   if (window.dashfleetEscape) return;
   window.dashfleetEscape = true;
   const CANCEL = "[class*=st-key-dialog-][class*=-cancel] button";
   const CHOICES = "input, textarea, [role=combobox], [role=checkbox], [role=radio], [data-baseweb=select], label";
 
-  const dialogOf = (event) => event.target.closest?.(".stDialog [role=dialog]");
+  const DIALOG = ".stDialog [role=dialog]", SOON = 50;
+  let before = null, open = false;
+
+  addEventListener("focusin", (event) => {
+    if (!open && !event.target.closest?.(".stDialog")) before = event.target;
+  }, { capture: true });
+
+  new MutationObserver(() => {
+    const closed = open && !document.querySelector(DIALOG);
+    open = Boolean(document.querySelector(DIALOG));
+    if (closed) setTimeout(giveBack, SOON);
+  }).observe(document.body, { childList: true, subtree: true });
+
+  function giveBack() {
+    if (!open && document.activeElement === document.body && before?.isConnected) before.focus({ preventScroll: true });
+  }
+
+  const dialogOf = (event) => event.target.closest?.(DIALOG);
   function touched(event) {
     const dialog = dialogOf(event);
     if (dialog && (event.type === "input" || event.target.closest(CHOICES))) dialog.dataset.touched = "true";
@@ -15,7 +35,7 @@
   for (const name of ["input", "click"]) addEventListener(name, touched, { capture: true });
 
   addEventListener("keydown", (event) => {
-    const dialog = document.querySelector(".stDialog [role=dialog]");
+    const dialog = document.querySelector(DIALOG);
     if (event.key !== "Escape" || !dialog) return;
     const cancel = dialog.querySelector(CANCEL);
     if (cancel && !cancel.closest("[data-retained]")) {
