@@ -81,8 +81,9 @@ class Downloads:
             return PlainTextResponse("the database cannot be read now: try again later\n", 503)
 
     def _fleet_file(self, request: Request) -> Response:
-        filters = state.parse(request.query_params).filters
-        return self._file(request, "fleet", fleet.COLUMNS, fleet.rows(self._engine, _org(request), filters))
+        view = state.parse(request.query_params)
+        rows = fleet.rows(self._engine, _org(request), view.filters, view.readings)
+        return self._file(request, "fleet", fleet.columns(view.readings), rows)
 
     def _machine_file(self, request: Request) -> Response:
         name, org = request.query_params.get("id", ""), _org(request)

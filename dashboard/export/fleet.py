@@ -6,14 +6,16 @@ Invariants:
 - Readings that are not `current` are of the time `as_of`; without them, no health.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Engine, Row
 
 from dashboard.export.formats import Rows, iso
+from schemas.database.chosen_columns import SERIES
 from schemas.database.queries import machines
 from schemas.database.queries.machines import Filters
+from schemas.database.series.fleet_columns import ChosenNumber, read_numbers
 
 BATCH_SIZE: Final = 500
 COLUMNS: Final = (
@@ -39,11 +41,26 @@ COLUMNS: Final = (
 )
 
 
-def rows(engine: Engine, org_name: str, filters: Filters) -> Iterator[Rows]:
+def columns(readings: Sequence[str] = ()) -> list[str]:
+    """Return the names of all columns; `readings` are codes of chosen columns, which are their names."""
+    devices = {code: [f"{code}-device"] if code.startswith(SERIES) else [] for code in readings}
+    return [*COLUMNS, *(name for code in readings for name in (code, *devices[code]))]
+
+
+def rows(engine: Engine, org_name: str, filters: Filters, readings: Sequence[str] = ()) -> Iterator[Rows]:
     """Yield the machines in batches; those that disappear meanwhile are left out."""
     names = machines.matching_names(engine, org_name, filters, limit=None)
     for start in range(0, len(names), BATCH_SIZE):
-        yield [_machine(row) for row in machines.find_rows(engine, org_name, names[start : start + BATCH_SIZE])]
+        some = names[start : start + BATCH_SIZE]
+        numbers = read_numbers(engine, org_name, some, readings)
+        found = machines.find_rows(engine, org_name, some)
+        yield [_machine(row) | _readings(readings, numbers.get(row.name, {})) for row in found]
+
+
+def _readings(codes: Sequence[str], numbers: Mapping[str, ChosenNumber]) -> dict[str, Any]:
+    known = {code: numbers.get(code) for code in codes}
+    values = {code: found and found.value for code, found in known.items()}
+    return values | {f"{code}-device": found and found.device for code, found in known.items()}
 
 
 def _machine(row: Row[Any]) -> dict[str, Any]:

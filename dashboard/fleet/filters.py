@@ -7,13 +7,14 @@ Invariants:
 - Text from machines is only ever an option of a multiselect, which draws it as text.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 import streamlit as st
 
-from dashboard.fleet import state
+from dashboard.fleet import chosen_columns, state
 from dashboard.fleet.rows import ATTENTION
 from dashboard.fleet.state import CHOSEN_MAX, MAP, FleetView
 from dashboard.i18n import text
@@ -25,6 +26,8 @@ from dashboard.widgets import markup, search_box
 from schemas.database.queries import choices
 from schemas.database.queries.choices import Choices
 from schemas.database.queries.machines import Filters
+from schemas.database.series import fleet_columns
+from schemas.database.series.fleet_columns import ColumnChoice
 
 _STATE: Final = "fleet.state"
 _SEARCH: Final = "fleet.search"
@@ -39,11 +42,16 @@ _LEFT: Final = "fleet.left"
 _CHOICES: Final = "fleet.choices"
 _CHOICES_SECONDS: Final = 60
 _choices = SharedResult(choices.list_choices, seconds=_CHOICES_SECONDS)
+_columns = SharedResult(fleet_columns.list_column_choices, seconds=_CHOICES_SECONDS)
 
 VIEW, GROUP, COLOUR = "fleet.view", "fleet.group", "fleet.colour"
 """Keys of the widgets that `view_switch` draws."""
 
 _COLUMNS: Final = "fleet.columns"
+_READINGS: Final = "fleet.readings"
+_CHOSEN: Final = "fleet.columns.chosen"
+"""The visitor has chosen columns in this session, which the browser then remembers."""
+_OFFERED: Final = "fleet.columns.offered"
 TABLE: Final = "table"
 
 SYSTEM: Final = marked("Operating system")
@@ -62,7 +70,8 @@ def sync_from_address(context: PageContext) -> None:
     left = None if context.arrived else st.session_state.get(_LEFT)
     known = before is not None and query in (state.address(before), left)
     if before is None or not (known or (coming and not query)):
-        before = state.parse(query)
+        arriving = before is None and not query
+        before = state.parse(chosen_columns.remembered(_cookie()) if arriving else query)
         coming = True
     for key, value in _widgets(before).items():
         if coming or key not in st.session_state:
@@ -148,6 +157,18 @@ def offered(context: PageContext) -> Choices:
     return last_good.read(context, _CHOICES, partial(_choices, context.engine, context.org)) or Choices()
 
 
+def column_choices(context: PageContext) -> Mapping[str, ColumnChoice]:
+    """Return the readings and lists that can have a column, by code; none while they cannot be read."""
+    found = last_good.read(context, _OFFERED, partial(_columns, context.engine, context.org)) or ()
+    return {choice.code: choice for choice in found}
+
+
+def to_remember() -> str:
+    """Return the cookie with the chosen columns; empty while the visitor has chosen none in this session."""
+    view = current()
+    return chosen_columns.written(view.columns, view.readings) if st.session_state.get(_CHOSEN) else ""
+
+
 def _popover(context: PageContext) -> None:
     filters, found = current().filters, offered(context)
     active = sum(len(getattr(filters, field)) for field in _MORE)
@@ -166,17 +187,37 @@ def _popover(context: PageContext) -> None:
                 on_change=partial(_apply, _key(field), field),
             )
         keys = dict.fromkeys((*(label.partition("=")[0] for label in found.labels), *current().columns))
-        st.multiselect(
-            _("Labels with a column"),
-            list(keys),
-            key=_COLUMNS,
-            placeholder=_("None"),
-            max_selections=state.COLUMNS_MAX,
-            select_all=False,
-            on_change=lambda: set_view(replace(current(), columns=tuple(st.session_state[_COLUMNS]))),
-        )
+        _columns_of(_("Labels with a column"), _COLUMNS, list(keys), str)
+        offered_columns = column_choices(context)
+        codes = dict.fromkeys((*offered_columns, *current().readings))
+        title = partial(chosen_columns.title, choices=offered_columns)
+        _columns_of(_("Readings and lists with a column"), _READINGS, list(codes), title)
         if active:
             clear_button("fleet_clear")
+
+
+def _columns_of(label: str, key: str, options: list[str], title: Callable[[str], str]) -> None:
+    """Draw a choice of columns."""
+    st.multiselect(
+        label,
+        options,
+        key=key,
+        format_func=title,
+        placeholder=_("None"),
+        max_selections=state.COLUMNS_MAX,
+        select_all=False,
+        on_change=_columns_chosen,
+    )
+
+
+def _columns_chosen() -> None:
+    columns, readings = (tuple(st.session_state[key]) for key in (_COLUMNS, _READINGS))
+    st.session_state[_CHOSEN] = True
+    set_view(replace(current(), columns=columns, readings=readings))
+
+
+def _cookie() -> str:
+    return str(st.context.cookies.get(chosen_columns.COOKIE, ""))
 
 
 def _chips() -> None:
@@ -212,8 +253,9 @@ def _widgets(view: FleetView) -> dict[str, object]:
     """Return the values of the widgets for a view, by key."""
     filters = view.filters
     more = {_key(field): list(getattr(filters, field)) for field in _MORE}
-    shown = {VIEW: MAP if view.map else TABLE, GROUP: view.group, COLOUR: view.colour, _COLUMNS: list(view.columns)}
-    return {_SEARCH: filters.search, _HEALTHS: list(filters.healths), **more, **shown}
+    shown = {VIEW: MAP if view.map else TABLE, GROUP: view.group, COLOUR: view.colour}
+    columns = {_COLUMNS: list(view.columns), _READINGS: list(view.readings)}
+    return {_SEARCH: filters.search, _HEALTHS: list(filters.healths), **more, **shown, **columns}
 
 
 def _apply(key: str, field: str) -> None:

@@ -1,6 +1,6 @@
 """Rows, columns and cards of the fleet page, made of database rows. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any, Final
@@ -63,12 +63,14 @@ COLUMNS: Final = (
 _LABELS_AT: Final = [column.code for column in COLUMNS].index("labels")
 
 
-def columns(filters: Filters, label_keys: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return the table's header; `label_keys` have a column each, before the other labels."""
+def columns(
+    filters: Filters, label_keys: Sequence[str] = (), readings: Sequence[Mapping[str, str]] = ()
+) -> list[dict[str, Any]]:
+    """Return the table's header; `readings` and `label_keys` have a column each, before the other labels."""
     minutes = text.count(TREND_MINUTES)
     direction = "descending" if filters.descending else "ascending"
     header: list[dict[str, Any]] = [{"code": each.code, "label": _(each.label, minutes=minutes)} for each in COLUMNS]
-    chosen = [{"code": f"{LABEL}{key}", "label": key} for key in label_keys]
+    chosen = [*map(dict, readings), *({"code": f"{LABEL}{key}", "label": key} for key in label_keys)]
     sortable = {column.code for column in COLUMNS if column.sortable} | {column["code"] for column in chosen}
     header[_LABELS_AT:_LABELS_AT] = chosen
     for column in header:
@@ -113,15 +115,19 @@ def rows(
     path: str,
     zone: tzinfo = UTC,
     label_keys: Sequence[str] = (),
+    readings: Callable[[Row[Any]], Sequence[Mapping[str, Any]]] = lambda _row: (),
 ) -> list[dict[str, Any]]:
-    """Return the table's rows. `path` is the address of the machine page, `trends` is by machine id."""
+    """Return the table's rows. `path` is the address of the machine page, `trends` is by machine id.
+
+    `readings`: returns the cells of a machine in the columns of readings.
+    """
     limits, known = thresholds or DEFAULT_THRESHOLDS, trends or {}
     suffix = cells.common_suffix([row.hostname or row.name for row in found])
     drawn = []
     for row in found:
         name = cells.machine(row.name, row.hostname, suffix)
         rest = _cells(row, now, zone, limits, known.get(row.name, ()))
-        rest[_LABELS_AT - 1 : _LABELS_AT - 1] = _labels(row.labels or {}, label_keys)
+        rest[_LABELS_AT - 1 : _LABELS_AT - 1] = [*map(dict, readings(row)), *_labels(row.labels or {}, label_keys)]
         drawn.append(cells.row(row.name, f"{path}?id={quote(row.name)}", name, *rest))
     return drawn
 

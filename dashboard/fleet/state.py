@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import unquote
 
+from dashboard.fleet.chosen_columns import falls_first
 from dashboard.fleet.map_choice import is_grouping
 from dashboard.fleet.rows import ALL, ATTENTION, COLUMNS
 from dashboard.i18n.text import HEALTH, PRESENCE
 from schemas.contract.topics import is_id
+from schemas.database.chosen_columns import is_chosen_column
 from schemas.database.queries.choices import is_choice, is_label
 from schemas.database.queries.fleet_order import LABEL, is_sort_order
 from schemas.database.queries.machines import Filters
@@ -29,7 +31,7 @@ CHOSEN_MAX: Final = 20
 """Maximum number of systems, versions or labels in a filter."""
 
 COLUMNS_MAX: Final = 4
-"""Maximum number of labels with a column."""
+"""Maximum number of labels with a column, and of other columns that a visitor chooses."""
 
 _SEARCH_MAX: Final = 100
 _PAGE_MAX: Final = 100_000
@@ -39,7 +41,7 @@ _PAGE_MAX: Final = 100_000
 class FleetView:
     """The part of the fleet that is shown: filters, page (from 1), or the map and what groups and colours its tiles.
 
-    `columns`: keys of labels that have a column of their own.
+    `columns`: keys of labels that have a column of their own. `readings`: codes of `schemas.database.chosen_columns`.
     """
 
     filters: Filters = DEFAULT
@@ -47,6 +49,7 @@ class FleetView:
     map: bool = False
     group: str = ""
     columns: tuple[str, ...] = ()
+    readings: tuple[str, ...] = ()
     colour: str = ""
 
     def narrowed(self, filters: Filters) -> "FleetView":
@@ -98,6 +101,7 @@ def parse(query: Mapping[str, str]) -> FleetView:
         map=on_map,
         group=group if on_map and is_grouping(group) else "",
         columns=_listed(query.get("columns", ""), is_id)[:COLUMNS_MAX],
+        readings=_listed(query.get("readings", ""), is_chosen_column)[:COLUMNS_MAX],
         colour=colour if on_map and colour in READINGS else "",
     )
 
@@ -120,13 +124,14 @@ def address(view: FleetView) -> dict[str, str]:
         "group": view.group if view.map else "",
         "colour": view.colour if view.map else "",
         "columns": _list(view.columns),
+        "readings": _list(view.readings),
     }
     return {name: value for name, value in query.items() if value}
 
 
 def exported(view: FleetView) -> dict[str, str]:
-    """Return the query of an address for all machines that match, without page and map."""
-    return address(FleetView(view.filters))
+    """Return the query of an address for all machines that match, with the chosen readings, without page and map."""
+    return address(FleetView(view.filters, readings=view.readings))
 
 
 def press(filters: Filters, code: str) -> Filters:
@@ -159,12 +164,13 @@ def without(filters: Filters, field: str, value: str) -> Filters:
 def sort(filters: Filters, code: str) -> Filters:
     """Return the filters after a click on a column's header."""
     column = next((column for column in COLUMNS if column.sortable and column.code == code), None)
-    labelled = isinstance(code, str) and code.startswith(LABEL) and is_sort_order(code)
-    if column is None and not labelled:
+    chosen = isinstance(code, str) and (code.startswith(LABEL) or is_chosen_column(code)) and is_sort_order(code)
+    if column is None and not chosen:
         return filters
     if filters.order == code:
         return replace(filters, descending=not filters.descending)
-    return replace(filters, order=code, descending=column is not None and column.falls)
+    falls = column.falls if column is not None else falls_first(code)
+    return replace(filters, order=code, descending=falls)
 
 
 def refreshed(

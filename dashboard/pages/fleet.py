@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from dashboard.enrolment import add_machine
 from dashboard.export import downloads
+from dashboard.fleet import chosen_columns, rows, selection, state, strip, tile_map, view_switch
 from dashboard.fleet import filters as fleet_filters
-from dashboard.fleet import rows, selection, state, strip, tile_map, view_switch
 from dashboard.fleet.state import DEFAULT, PAGE_SIZE, FleetView, RowSnapshot
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked, ngettext
@@ -25,6 +25,7 @@ from schemas.database.queries import machines
 from schemas.database.queries import tiles as tile_queries
 from schemas.database.queries.machines import Counts
 from schemas.database.queries.settings import read_settings
+from schemas.database.series import fleet_columns
 from schemas.fleet import history
 
 PAGE = Page(title=marked("Fleet"), path="fleet", icon=":material/dns:", order=0)
@@ -154,10 +155,11 @@ def _table_of(context: PageContext, snapshot: RowSnapshot, *, outdated: bool) ->
     found = last_good.read_org(context, "fleet.rows", machines.find_rows, names)
     settings = last_good.read_org(context, "settings", _cached_settings)
     trends = last_good.read_org(context, "fleet.trends", _cached_trends, names, now // history.MINUTE * history.MINUTE)
+    chosen = _chosen_columns(context, snapshot)
     opened = table.draw(
         _TABLE,
         _("Machines"),
-        rows.columns(snapshot.view.filters, snapshot.view.columns),
+        rows.columns(snapshot.view.filters, snapshot.view.columns, chosen.heads),
         rows.rows(
             found or [],
             now,
@@ -166,10 +168,12 @@ def _table_of(context: PageContext, snapshot: RowSnapshot, *, outdated: bool) ->
             path=f"/{_MACHINE}",
             zone=context.zone,
             label_keys=snapshot.view.columns,
+            readings=chosen.cells,
         ),
         total=snapshot.total,
         order_age=now - snapshot.at,
         outdated=outdated,
+        remember=fleet_filters.to_remember(),
         ticks=selection.shown(names) if context.may_act else None,
         on_sorted=_header_clicked,
         on_aged=_sort_again,
@@ -178,6 +182,16 @@ def _table_of(context: PageContext, snapshot: RowSnapshot, *, outdated: bool) ->
     )
     if opened:
         st.switch_page(context.pages[_MACHINE], query_params={"id": opened})
+
+
+def _chosen_columns(context: PageContext, snapshot: RowSnapshot) -> chosen_columns.ChosenColumns:
+    """Return the columns of readings and lists; without any, nothing is read."""
+    codes = snapshot.view.readings
+    if not codes:
+        return chosen_columns.ChosenColumns((), {}, {}, context.now(), context.zone)
+    numbers = last_good.read_org(context, "fleet.chosen", fleet_columns.read_numbers, snapshot.names, codes)
+    choices = fleet_filters.column_choices(context)
+    return chosen_columns.ChosenColumns(codes, choices, numbers or {}, context.now(), context.zone)
 
 
 def _foot(context: PageContext, snapshot: RowSnapshot) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from dashboard.i18n import external_texts, text
 from dashboard.i18n.language import Marked, _, marked
+from schemas.series.worst_device import lower_is_worse
 
 _GROUPS: Final[Mapping[str, tuple[Marked, tuple[str, ...]]]] = {
     "disks": (marked("Disks"), ("mount", "disk")),
@@ -37,7 +38,6 @@ _KINDS: Final[Mapping[str, Marked]] = {
     "gpu": marked("GPU"),
     "package manager": marked("Package manager"),
 }
-_LOWER_IS_WORSE: Final = frozenset(("battery_percent", "disk_free_inodes", "network_link_up"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class DeviceMetric:
     @property
     def lower_is_worse(self) -> bool:
         """Whether the lowest reading is the worst."""
-        return self.name in _LOWER_IS_WORSE
+        return lower_is_worse(self.name)
 
 
 @dataclass(frozen=True, slots=True)

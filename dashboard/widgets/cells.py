@@ -55,9 +55,10 @@ def common_suffix(names: Sequence[str]) -> str:
     return suffix if len({each.removesuffix(suffix) for each in names}) == len(set(names)) else ""
 
 
-def plain(shown: str, hint: str = "") -> dict[str, Any]:
-    """Return a cell of text."""
-    return {"kind": "text", "text": shown, "hint": hint}
+def plain(shown: str, hint: str = "", detail: str = "") -> dict[str, Any]:
+    """Return a cell of text, with a second line of detail."""
+    cell = {"kind": "text", "text": shown, "hint": hint}
+    return {**cell, "detail": detail} if detail else cell
 
 
 def link(shown: str, href: str, opens: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def draw(
     total: int,
     order_age: int = 0,
     outdated: bool = False,
+    remember: str = "",
     ticks: Mapping[str, Any] | None = None,
     on_sorted: Callable[[], None] | None = None,
     on_aged: Callable[[], None] | None = None,
@@ -32,7 +33,8 @@ def draw(
     """Draw a table and return the id of the row that was just opened, or an empty string. `name`: for screen readers.
 
     Handlers read the event with `sorted_by`, `ticks` and `picked`. A column with an empty `sorted` cannot be sorted.
-    `ticks`: revision, selected ids, and spoken `names`. `outdated`: sort again as soon as nobody uses the table.
+    `remember`: a cookie that the browser keeps for a year. `ticks`: revision, selected ids, and spoken `names`.
+    `outdated`: sort again as soon as nobody uses the table.
     """
     result = component("table", _HTML)(
         key=key,
@@ -45,6 +47,7 @@ def draw(
             **packed(rows),
             "order_age": order_age,
             "outdated": outdated,
+            **({"remember": remember} if remember else {}),
             "ticks": _readable(ticks),
         },
         on_sorted_change=on_sorted or _nothing,

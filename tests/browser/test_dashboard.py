@@ -172,6 +172,25 @@ def test_a_label_has_a_column_and_a_click_on_its_value_narrows_until_it_is_remov
     photograph(page, "fleet-label-sorted")
 
 
+def test_readings_and_lists_have_columns_that_the_browser_remembers(visit: Visit) -> None:
+    page = visit("/")
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_role("combobox", name="Readings and lists with a column").fill("File system")
+    page.get_by_role("option", name="File system: Disk, highest").click()
+    header = page.get_by_role("columnheader", name="File system: Disk, highest")
+    expect(page).to_have_url(re.compile("readings=series-disk_used_percent"))
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")  # the list, then what it is in: meanwhile the table is hidden from screen readers
+    expect(header).to_be_visible()
+    header.get_by_role("button").click()
+    expect(header).to_have_attribute("aria-sort", "descending")
+    expect(page.locator(".df-fleet tbody tr").first).to_contain_text("nas")
+    expect(page.locator(".df-fleet tbody tr").first.locator(".df-col-series-disk_used_percent")).to_contain_text("%")
+    photograph(page, "fleet-chosen-columns")
+    page.goto(page.url.partition("?")[0])
+    expect(page.get_by_role("columnheader", name="File system: Disk, highest")).to_be_visible()
+
+
 def test_a_hostile_choice_in_an_address_is_text(visit: Visit) -> None:
     page = visit("/?os=![x](http://evil.example/x.png),**b** :red[c],<img src=z onerror=alert(5)>", scheme="dark")
     page.get_by_role("button", name="Filters (3)").click()

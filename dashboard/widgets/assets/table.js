@@ -15,6 +15,7 @@ export default function ({ data: { shapes, cells, ...rest }, parentElement, setT
   head(table.tHead.rows[0], data, ticks, setTriggerValue);
   body(table.tBodies[0], data, ticks, setTriggerValue);
   watch(table, data, setTriggerValue);
+  if (data.remember) document.cookie = `${data.remember}; path=/; max-age=31536000; samesite=lax`;
 }
 
 // Decode the rows of `table.packed`: numbers of cells; a cell is the number of a shape, which names the following values.
@@ -171,7 +172,10 @@ const KINDS = {
     link.dataset.opens = opens;
     return [link];
   },
-  text: ({ text, hint }) => [titled(node("span", "", text), hint)],
+  text: ({ text, hint, detail }) => {
+    const shown = titled(node("span", "", text), hint);
+    return detail ? [shown, node("span", "df-sub", detail)] : [shown];
+  },
   bar: () => {
     const track = node("span", "df-track", "");
     track.append(document.createElement("span"));

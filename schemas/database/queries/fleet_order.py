@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, ColumnElement, Float, and_, case, cast, func, or_, select
 
 from schemas.contract.topics import is_id
+from schemas.database.chosen_columns import is_chosen_column, number_of
 from schemas.database.tables import alert, disk_forecast, machine, org, state
 
 ONLINE: Final = "online"
@@ -83,8 +84,10 @@ LABEL: Final = "label-"
 
 
 def is_sort_order(code: str) -> bool:
-    """Return whether the code names a sort order: one of SORT_ORDERS, or the key of a label after LABEL."""
-    return code in SORT_ORDERS or (code.startswith(LABEL) and is_id(code.removeprefix(LABEL)))
+    """Return whether the code names a sort order: one of SORT_ORDERS, the key of a label after LABEL, or a column that
+    can be chosen."""
+    labelled = code.startswith(LABEL) and is_id(code.removeprefix(LABEL))
+    return code in SORT_ORDERS or labelled or is_chosen_column(code)
 
 
 def _column(order: str, org_name: str) -> ColumnElement[Any]:
@@ -92,6 +95,8 @@ def _column(order: str, org_name: str) -> ColumnElement[Any]:
     if order.startswith(LABEL) and is_sort_order(order):
         value = machine.c.labels[order.removeprefix(LABEL)].as_string()
         return case((org.c.name == org_name, func.lower(value)))
+    if is_chosen_column(order):
+        return _current(number_of(order))
     return SORT_ORDERS.get(order, SORT_ORDERS[DEFAULT_SORT])
 
 

@@ -70,6 +70,20 @@ def test_a_machine_is_told_by_codes_numbers_and_times(fleet: Fleet, fetch: Fetch
     assert list(said) == list(fleet_export.COLUMNS)
 
 
+def test_the_file_has_the_readings_that_the_table_has_with_their_devices(fleet: Fleet, fetch: Fetch) -> None:
+    full = fleet.machine("full", extra={"queue": 7.5})
+    fleet.series_of(full, [{"disk_used_percent": {"/": 40.0, "=cmd": 95.5}}])
+    fleet.machine("bare")
+    query = "readings=series-disk_used_percent,extra-queue&sort=series-disk_used_percent&dir=desc"
+    first, second = table(fetch(f"/export/fleet.csv?{query}"))
+    added = ["series-disk_used_percent", "series-disk_used_percent-device", "extra-queue"]
+    assert list(first) == [*fleet_export.COLUMNS, *added]
+    assert [first[name] for name in ("machine", *added)] == ["full", "95.5", "'=cmd", "7.5"]
+    assert [second[name] for name in ("machine", *added)] == ["bare", "", "", ""]
+    said = json.loads(fetch(f"/export/fleet.jsonl?{query}").splitlines()[0])
+    assert [said[name] for name in added] == [95.5, "=cmd", 7.5]
+
+
 def test_a_large_fleet_comes_whole_and_in_parts(fleet: Fleet, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet_export, "BATCH_SIZE", 7)
     fleet.crowd(30)

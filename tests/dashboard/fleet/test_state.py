@@ -31,6 +31,7 @@ class Machines:
         FleetView(Filters(search="x", attention=True), map=True),
         FleetView(map=True, group="os"),
         FleetView(columns=("site", "role")),
+        FleetView(Filters(order="facts-services"), readings=("series-disk_used_percent", "facts-services", "extra-x")),
         FleetView(map=True, group="label:site"),
         FleetView(
             Filters(systems=("A, B", "50 %", "%2C", "<script>alert(1)</script>"), labels=("a=b=c,d", "a=![x](y)"))
@@ -52,6 +53,7 @@ def test_the_address_holds_codes_not_labels() -> None:
 
 def test_what_an_address_names_wrongly_is_as_if_it_were_not_there() -> None:
     query = {"status": "broken,offline", "health": "<b>", "sort": "password", "dir": "up", "page": "-1", "q": "x" * 999}
+    query["readings"] = "series-<b>,vitals-x,series-"
     view = state.parse(query)
     assert view == FleetView(Filters(search="x" * 100, presences=("offline",)))
 
