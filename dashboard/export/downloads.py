@@ -24,6 +24,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dashboard.export import fleet, formats, history
+from dashboard.export.files import with_times
 from dashboard.export.formats import Rows
 from dashboard.export.history import HistoryRange
 from dashboard.fleet import state
@@ -95,7 +96,7 @@ class Downloads:
         wanted = HistoryRange(org, (name,), period.start, period.end, kept)
         if not is_id(name) or history.unknown(self._engine, wanted):
             return PlainTextResponse("unknown machine\n", 404)
-        return self._file(request, name, wanted.names, _history(self._engine, wanted))
+        return self._file(request, name, list(wanted.fields), _history(self._engine, wanted))
 
     def _file(self, request: Request, name: str, columns: Sequence[str], batches: Iterable[Rows]) -> Response:
         fmt, batches = request.path_params["format"], iter(batches)
@@ -121,7 +122,7 @@ def _history(engine: Engine, wanted: HistoryRange) -> Iterator[Rows]:
         if found is None:
             step = max(1, step // 4)
             continue
-        yield from map(history.with_times, found)
+        yield from (with_times(batch, wanted.fields) for batch in found)
         start, step = part.end, min(longest, 2 * step)
 
 

@@ -180,6 +180,7 @@ def test_an_export_goes_to_standard_output_or_to_a_new_file(data: Path, tmp_path
     assert "already exists" in refusal("export", *where, "--output", file)
     assert "acme has no machine attic" in refusal("export", *where, "--machine", "attic")
     assert "--from must be before --to" in refusal("export", *where, "--to", "7d")
+    assert "readings of devices have no minutes" in refusal("export", *where, "--series", "--resolution", "minutes")
     assert "invalid time" in refusal("export", *where, "--from", "yesterday")
     assert "choose a file with --output" in refusal("export", *where, "--format", "parquet")
     assert "choose a file with --output" in refusal("export", *where, "--format", "parquet", "--output", "-")

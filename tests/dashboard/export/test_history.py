@@ -12,7 +12,8 @@ from seeding import Fleet
 from sqlalchemy import Engine
 
 from dashboard.export import history
-from dashboard.export.history import HistoryRange, count, rows, unknown, writing
+from dashboard.export.files import writing
+from dashboard.export.history import HistoryRange, count, rows, unknown
 from schemas.database.tables import minute
 from schemas.fleet.history import HOURS, MINUTES, SAMPLES, Resolution
 
@@ -42,7 +43,7 @@ def wanted(fleet: Fleet, *machines: str, resolution: Resolution = SAMPLES, ago: 
 
 
 def written(form: str, file: Path, fleet: Fleet, what: HistoryRange) -> Path:
-    with writing(form, file, what) as write:
+    with writing(form, file, what.fields) as write:
         for some in rows(fleet.engine, what):
             write(some)
     return file
