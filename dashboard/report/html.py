@@ -6,70 +6,29 @@ Invariants:
 - Texts are in the current language; times are UTC.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC
 from functools import partial
 from typing import Final
 
-from babel.dates import format_date, format_datetime, format_skeleton
+from babel.dates import format_datetime, format_skeleton
 
 from dashboard.i18n import language, text
 from dashboard.i18n.language import _
 from dashboard.i18n.text import UNKNOWN, Word
 from dashboard.problems.incident_text import incident_sentence
-from dashboard.report import charts
-from dashboard.report.charts import BarChart, StackedChart, TrendChart
+from dashboard.report import charts, disk_sections
+from dashboard.report.charts import BarChart
+from dashboard.report.sections import Cells, Columns, ReportSection, ReportTable, by_machine, day, percent, utc
 from dashboard.report.summary import MachineSummary, Report
 from dashboard.widgets.asset_files import template
 from schemas.fleet.availability import Availability
-from schemas.fleet.forecast import Forecast, Outlook
+from schemas.fleet.forecast import Outlook
 from schemas.fleet.ledger import Ledger
 
-ROWS_MAX: Final = 1000
 BARS_MAX: Final = 10
-TRENDS_MAX: Final = 4
 _STATUSES: Final = ("ok", "warn", "critical", "unknown")
-_OUTLOOKS: Final = (Outlook.FULL, Outlook.SLOW, Outlook.NO_TREND, Outlook.SHORT)
 _UNKNOWN_LAST: Final = 2.0
-
-Cells = Sequence[str | Word]
-Columns = Mapping[str, Callable[[MachineSummary], str | Word]]
-"""A table's columns by title: how to get a machine's cell."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportTable:
-    """A table with a caption. The first column names the row; the last `figures` columns are numbers."""
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Cells]
-    figures: int = 0
-
-    @property
-    def shown(self) -> Sequence[Cells]:
-        """The first ROWS_MAX rows."""
-        return self.rows[:ROWS_MAX]
-
-    @property
-    def rest(self) -> str:
-        """Number of rows that are left out, as text."""
-        left = len(self.rows) - ROWS_MAX
-        return text.and_more(left) if left > 0 else ""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportSection:
-    """A section: its anchor, title, introduction, charts and tables."""
-
-    name: str
-    title: str
-    lead: str
-    tables: Sequence[ReportTable]
-    bars: Sequence[BarChart] = ()
-    stack: StackedChart | None = None
-    trends: Sequence[TrendChart] = ()
 
 
 def page(report: Report) -> str:
@@ -86,7 +45,8 @@ def page(report: Report) -> str:
             _incidents(report),
             _health(report),
             _consumers(report.machines),
-            _disks(report.machines),
+            disk_sections.forecasts(report.machines),
+            *disk_sections.devices(report.devices),
             _completeness(report),
         ],
         width=charts.WIDTH,
@@ -107,11 +67,6 @@ def _tiles(report: Report) -> list[tuple[str, str]]:
         (_("Disks that fill up within a year"), text.count(full)),
         (_("Samples lost"), text.count(sum(each.ledger.lost for each in report.machines))),
     ]
-
-
-def _by_machine(caption: str, machines: Iterable[MachineSummary], columns: Columns, figures: int) -> ReportTable:
-    rows: list[Cells] = [(each.name, *(cell(each) for cell in columns.values())) for each in machines]
-    return ReportTable(caption, (_("Machine"), *columns), rows, figures)
 
 
 def _availability(machines: Sequence[MachineSummary]) -> ReportSection:
@@ -135,7 +90,7 @@ def _availability(machines: Sequence[MachineSummary]) -> ReportSection:
             "was retired, and while the server itself was disconnected does not count. Announced is the unavailable "
             "time that began with a goodbye: a stop, a reboot or sleep."
         ),
-        [_by_machine(_("Availability by machine, the lowest first"), lowest_first, columns, len(columns))],
+        [by_machine(_("Availability by machine, the lowest first"), lowest_first, columns, len(columns))],
         [BarChart(_("Longest unavailable in total"), bars[:BARS_MAX])],
     )
 
@@ -161,7 +116,7 @@ def _incidents(report: Report) -> ReportSection:
 def _health(report: Report) -> ReportSection:
     words = {code: text.health(code) for code in _STATUSES}
     days = sorted(report.days.items())
-    by_day = [(_day(at), *(_part(counts[code], counts.total()) for code in _STATUSES)) for at, counts in days]
+    by_day = [(day(at), *(_part(counts[code], counts.total()) for code in _STATUSES)) for at, counts in days]
     columns: Columns = {
         _("Now"): lambda each: text.health(each.health_now),
         **{word.label: partial(_hours, code) for code, word in words.items()},
@@ -175,7 +130,7 @@ def _health(report: Report) -> ReportSection:
         _("Each hour of each machine is rated by its averages of CPU, memory and disk."),
         [
             ReportTable(_("Share of machine hours by day"), (_("Day"), *titles), by_day, len(titles)),
-            _by_machine(_("Share of hours by machine, the most critical first"), worst, columns, len(titles)),
+            by_machine(_("Share of hours by machine, the most critical first"), worst, columns, len(titles)),
         ],
         stack=charts.stack(_("Health of machine hours by day"), by_hour, words) if days else None,
     )
@@ -190,35 +145,11 @@ def _consumers(machines: Sequence[MachineSummary]) -> ReportSection:
     for kind, title, readings in kinds:
         known = [(name, each.average, each.highest) for name, each in readings.items() if each.average is not None]
         most = sorted(known, key=lambda entry: (-entry[1], entry[0]))[:BARS_MAX]
-        bars.append(BarChart(title, [(name, mean / 100, _percent(mean)) for name, mean, _highest in most]))
-        rows = [(name, _percent(mean), _percent(highest)) for name, mean, highest in most]
+        bars.append(BarChart(title, [(name, mean / 100, percent(mean)) for name, mean, _highest in most]))
+        rows = [(name, percent(mean), percent(highest)) for name, mean, highest in most]
         tables.append(ReportTable(title, (_("Machine"), kind, _("Highest")), rows, 2))
     lead = _("The machines with the highest average usage, at most {n}.", n=text.count(BARS_MAX))
     return ReportSection("consumers", _("Top consumers"), lead, tables, bars)
-
-
-def _disks(machines: Sequence[MachineSummary]) -> ReportSection:
-    found = sorted(machines, key=_soonest_first)
-    columns: Columns = {
-        _("Used"): lambda each: _percent(each.days[-1][1]) if each.days else UNKNOWN,
-        _("Trend"): lambda each: _trend(each.forecast),
-        _("Full"): lambda each: _outlook(each.forecast),
-    }
-    trends = [
-        charts.trend(each.name, each.days, full_at, (_day(each.days[0][0]), _day(full_at)))
-        for each in found[:TRENDS_MAX]
-        if (full_at := each.forecast.full_at) is not None
-    ]
-    return ReportSection(
-        "disks",
-        _("Disk forecasts"),
-        _(
-            "A linear regression over the used share of each day. If it explains less than half of the variance, or "
-            "falls, there is no trend and no date."
-        ),
-        [_by_machine(_("Disks, the first to be full first"), found, columns, 0)],
-        trends=trends,
-    )
 
 
 def _completeness(report: Report) -> ReportSection:
@@ -257,7 +188,7 @@ def _completeness(report: Report) -> ReportSection:
         "completeness",
         _("Completeness"),
         f"{figures} {listening}",
-        [_by_machine(_("Samples by machine, the most lost first"), most_lost, columns, len(columns))],
+        [by_machine(_("Samples by machine, the most lost first"), most_lost, columns, len(columns))],
     )
 
 
@@ -267,26 +198,6 @@ def _hours(status: str, machine: MachineSummary) -> str:
 
 def _ledger_count(name: str, machine: MachineSummary) -> str:
     return text.count(getattr(machine.ledger, name))
-
-
-def _trend(said: Forecast) -> str:
-    return UNKNOWN if said.per_day is None else _("{points} points a day", points=text.fixed(said.per_day, 2))
-
-
-def _outlook(said: Forecast) -> str | Word:
-    match said.outlook:
-        case Outlook.FULL:
-            return Word(_day(said.full_at or 0), "bad")
-        case Outlook.SLOW:
-            return _("not within a year")
-        case Outlook.NO_TREND:
-            return _("no trend")
-        case Outlook.SHORT:
-            return _("too few days")
-
-
-def _soonest_first(machine: MachineSummary) -> tuple[int, int, str]:
-    return _OUTLOOKS.index(machine.forecast.outlook), machine.forecast.full_at or 0, machine.name
 
 
 def _lowest_first(share: float | None) -> float:
@@ -302,25 +213,13 @@ def _part(count: int, total: int) -> str:
     return f"{text.fixed(100 * count / total, 1)} %" if total else UNKNOWN
 
 
-def _percent(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{text.fixed(value, 1)} %"
-
-
 def _length(milliseconds: int) -> str:
     return text.duration(milliseconds / 1000)
 
 
-def _utc(at: int) -> datetime:
-    return datetime.fromtimestamp(at / 1000, UTC)
-
-
 def _moment(at: int) -> str:
-    return format_datetime(_utc(at), "medium", tzinfo=UTC, locale=language.locale())
-
-
-def _day(at: int) -> str:
-    return format_date(_utc(at).date(), "medium", locale=language.locale())
+    return format_datetime(utc(at), "medium", tzinfo=UTC, locale=language.locale())
 
 
 def _short_day(at: int) -> str:
-    return format_skeleton("MMMd", _utc(at), locale=language.locale())
+    return format_skeleton("MMMd", utc(at), locale=language.locale())

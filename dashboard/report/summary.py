@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlalchemy import Engine, Row
 
+from dashboard.report.devices import DeviceFigures, gather_devices
+from dashboard.report.reading_summary import ReadingSummary
 from schemas.contract.org_config import Thresholds
 from schemas.database.queries import report as report_queries
 from schemas.database.queries.incidents import BLIND, list_incidents_within
@@ -22,28 +24,6 @@ from schemas.fleet.completeness import not_listening_seconds
 from schemas.fleet.forecast import DAY, Forecast, forecast_disk
 from schemas.fleet.health import health
 from schemas.fleet.ledger import Ledger
-
-
-@dataclass(slots=True)
-class ReadingSummary:
-    """Readings of one metric, aggregated over hours."""
-
-    count: int = 0
-    total: float = 0.0
-    highest: float | None = None
-
-    def add(self, count: int, average: float | None, highest: float | None) -> None:
-        """Add an hour."""
-        if average is None or highest is None:
-            return
-        self.count += count
-        self.total += count * average
-        self.highest = highest if self.highest is None else max(self.highest, highest)
-
-    @property
-    def average(self) -> float | None:
-        """The average of all readings; None if there are none."""
-        return self.total / self.count if self.count else None
 
 
 @dataclass(slots=True)
@@ -86,6 +66,7 @@ class Report:
     incidents: list[Row[Any]]
     not_listening_seconds: float = 0.0
     days: dict[int, Counter[str]] = field(default_factory=dict)
+    devices: DeviceFigures = field(default_factory=DeviceFigures)
 
 
 def gather(
@@ -119,6 +100,7 @@ def gather(
             if (found := machines.get(row.machine_id)) is not None:
                 _add(report, found, row, thresholds)
         tell(len(some))
+    report.devices = gather_devices(engine, {key: each.name for key, each in machines.items()}, within)
     return report
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from seeding import Fleet
+from series import SeriesKeeper, with_series
 from sqlalchemy import Engine, insert
 
 from dashboard.i18n.language import LANGUAGES, speaking
@@ -84,6 +85,35 @@ def test_a_machine_has_its_availability_hours_disk_and_ledger(fleet: Fleet) -> N
     assert machine.forecast.outlook is Outlook.FULL
     assert (machine.ledger.lost, machine.ledger.dropped, machine.ledger.waiting) == (5, 3, 2)
     assert count_hours(fleet.engine, "home", report.within) == 80
+
+
+def test_the_fullest_file_systems_and_the_busiest_devices_are_listed_from_their_hours(fleet: Fleet) -> None:
+    keys = {name: fleet.machine(name) for name in ("attic", "cellar")}
+    keeper = SeriesKeeper(fleet.engine, now=fleet.now - 20 * DAY)
+    for day in range(20):
+        at = fleet.now - (20 - day) * DAY
+        for name, key in keys.items():
+            used: dict[str, float | None] = {"/": 40.0, f"/{HOSTILE}" if name == "attic" else "/srv": 50 + 2.0 * day}
+            busy: dict[str, float | None] = {"sda": 10.0 if name == "attic" else 70.0 + day % 2}
+            keeper.write(with_series(key, at, day + 1, {"disk_used_percent": used, "disk_busy_percent": busy}))
+    keeper.finish()
+    report = gathered(fleet)
+    assert sorted((each.machine, each.used) for each in report.devices.mounts) == [
+        ("attic", 40.0),
+        ("attic", 88.0),
+        ("cellar", 40.0),
+        ("cellar", 88.0),
+    ]
+    assert {each.forecast.outlook for each in report.devices.mounts if each.used > 80} == {Outlook.FULL}
+    found = [
+        (each.machine, each.device, each.average, each.highest) for each in report.devices.busiest["disk_busy_percent"]
+    ]
+    assert found == [("cellar", "sda", pytest.approx(70.5), 71.0), ("attic", "sda", 10.0, 10.0)]
+    read = Reading(page(report))
+    assert "script" not in read.tags
+    assert "Busiest disks" in read.text
+    assert "File systems, the fullest first" in read.text
+    assert gathered(fleet, org="acme").devices.mounts == []
 
 
 def test_an_incident_of_the_system_before_the_organisation_existed_is_not_in_its_report(fleet: Fleet) -> None:

@@ -1,0 +1,104 @@
+"""The devices of an organisation's machines in a report: when file systems will be full, and the busiest of the others.
+
+Invariant: memory grows with machines, their file systems and days, not with hours: one machine's are read at a time.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import nlargest
+from typing import Final
+
+from sqlalchemy import Engine
+
+from dashboard.report.reading_summary import ReadingSummary
+from schemas.database.series.stored_series import read_roll_ups
+from schemas.fleet.availability import Span
+from schemas.fleet.forecast import DAY, Forecast, forecast_disk
+from schemas.fleet.history import Summary
+
+USED: Final = "disk_used_percent"
+BUSIEST: Final = ("disk_busy_percent", "container_cpu_percent", "sensor_celsius", "pressure_some_percent")
+"""Metrics of which the devices with the highest averages are listed."""
+
+DEVICES_MAX: Final = 10
+MOUNTS_MAX: Final = 64
+"""File systems of one machine, the fullest."""
+
+
+@dataclass(slots=True)
+class MountSummary:
+    """A file system. `days` are its used percentages by day, the oldest first."""
+
+    machine: str
+    mount: str
+    highest: float
+    days: Sequence[tuple[int, float]]
+
+    @property
+    def used(self) -> float:
+        """Average of the last day."""
+        return self.days[-1][1]
+
+    @property
+    def forecast(self) -> Forecast:
+        """When it will be full."""
+        return forecast_disk(self.days)
+
+
+@dataclass(slots=True)
+class BusyDevice:
+    """A device with its average and highest reading."""
+
+    machine: str
+    device: str
+    average: float
+    highest: float
+
+
+@dataclass(slots=True)
+class DeviceFigures:
+    """File systems, and by metric the devices with the highest averages, the highest first."""
+
+    mounts: list[MountSummary] = field(default_factory=list)
+    busiest: dict[str, list[BusyDevice]] = field(default_factory=dict)
+
+
+def gather_devices(engine: Engine, machines: Mapping[int, str], within: Span) -> DeviceFigures:
+    """Read the figures of machines, given by key and name."""
+    found = DeviceFigures()
+    for key, name in machines.items():
+        hours = read_roll_ups(engine, key, start=within[0], end=within[1] - 1, metrics=(USED, *BUSIEST))
+        if not hours:
+            continue
+        found.mounts += nlargest(MOUNTS_MAX, _mounts(name, hours), key=lambda each: each.used)
+        for metric in BUSIEST:
+            candidates = [*found.busiest.get(metric, ()), *_devices(name, metric, hours)]
+            if candidates:
+                found.busiest[metric] = nlargest(DEVICES_MAX, candidates, key=lambda each: each.average)
+    return found
+
+
+Hours = Mapping[int, Mapping[tuple[str, str], Summary]]
+
+
+def _mounts(machine: str, hours: Hours) -> Iterator[MountSummary]:
+    days: dict[str, dict[int, ReadingSummary]] = {}
+    for at, summaries in hours.items():
+        for (metric, device), each in summaries.items():
+            if metric == USED:
+                day = days.setdefault(device, {}).setdefault(at // DAY * DAY, ReadingSummary())
+                day.add(each.number, each.average, each.maximum)
+    for device, found in days.items():
+        known = [(at, day.average) for at, day in sorted(found.items()) if day.average is not None]
+        yield MountSummary(machine, device, max(day.highest or 0.0 for day in found.values()), known)
+
+
+def _devices(machine: str, metric: str, hours: Hours) -> Iterator[BusyDevice]:
+    found: dict[str, ReadingSummary] = {}
+    for summaries in hours.values():
+        for (name, device), each in summaries.items():
+            if name == metric:
+                found.setdefault(device, ReadingSummary()).add(each.number, each.average, each.maximum)
+    for device, readings in found.items():
+        if readings.average is not None and readings.highest is not None:
+            yield BusyDevice(machine, device, readings.average, readings.highest)
