@@ -79,8 +79,12 @@ def _list_machines(data: Path | None, database: str | None, *, with_series: bool
     from schemas.database.series.latest import list_machines_with_series
 
     with fleet_database(data, database, read_only=True) as engine:
-        trouble = find_trouble(engine, now=CLOCK.now())
-        found = (list_machines_with_series if with_series else list_machines)(engine, trouble=trouble)
+        now = CLOCK.now()
+        trouble = find_trouble(engine, now=now)
+        if with_series:
+            found = list_machines_with_series(engine, now=now, trouble=trouble)
+        else:
+            found = list_machines(engine, trouble=trouble)
     if found and trouble:
         note(f"{trouble}: these are the last known values, and no presence is verified")
     return found

@@ -8,14 +8,13 @@ from urllib.parse import quote
 
 from sqlalchemy import Row
 
-from dashboard.i18n import text
+from dashboard.i18n import disk_outlook, text
 from dashboard.i18n.language import Marked, _, kept_by_language, marked
 from dashboard.i18n.text import Word
 from dashboard.widgets import cells
 from schemas.contract.org_config import Component, Thresholds
 from schemas.database.queries.fleet_order import LABEL, RETIRED
 from schemas.database.queries.machines import Counts, Filters
-from schemas.fleet.forecast import DAY, Outlook
 from schemas.fleet.health import DEFAULT_THRESHOLDS
 
 ATTENTION: Final = "attention"
@@ -152,14 +151,6 @@ def health(row: Row[Any]) -> Word:
     return word if row.health_score is None else Word(f"{row.health_score} {word.label}", word.tone)
 
 
-def forecast(full_at: int | None, outlook: str | None, now: int) -> str:
-    """Return when a disk will be full according to its forecast; a dash if it has no trend."""
-    if full_at is not None:
-        days = round(max(0, full_at - now) / DAY)
-        return _("in {length}", length=text.duration(days * DAY / 1000)) if days else _("today")
-    return _("over a year") if outlook == Outlook.SLOW else text.UNKNOWN
-
-
 def tone(percent: float | None, component: Component, thresholds: Thresholds) -> str:
     """Return the colour of a usage, which follows its part in the health score."""
     if percent is None:
@@ -177,7 +168,7 @@ def _cells(row: Row[Any], now: int, zone: tzinfo, thresholds: Thresholds, trend:
         _line(tuple(trend)),
         _bar(row.memory_percent, thresholds.memory, thresholds),
         _bar(row.disk_percent, thresholds.disk, thresholds),
-        cells.plain(forecast(row.full_at, row.disk_outlook, now)),
+        cells.plain(disk_outlook.full_in(row.full_at, row.disk_outlook, now)),
         cells.plain(text.duration(row.uptime_seconds)),
     )
     return [

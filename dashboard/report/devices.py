@@ -13,10 +13,10 @@ from sqlalchemy import Engine
 from dashboard.report.reading_summary import ReadingSummary
 from schemas.database.series.stored_series import read_roll_ups
 from schemas.fleet.availability import Span
-from schemas.fleet.forecast import DAY, Forecast, forecast_disk
+from schemas.fleet.forecast import Forecast, forecast_disk
 from schemas.fleet.history import Summary
+from schemas.series.daily_use import USED, use_by_day
 
-USED: Final = "disk_used_percent"
 BUSIEST: Final = ("disk_busy_percent", "container_cpu_percent", "sensor_celsius", "pressure_some_percent")
 """Metrics of which the devices with the highest averages are listed."""
 
@@ -82,15 +82,9 @@ Hours = Mapping[int, Mapping[tuple[str, str], Summary]]
 
 
 def _mounts(machine: str, hours: Hours) -> Iterator[MountSummary]:
-    days: dict[str, dict[int, ReadingSummary]] = {}
-    for at, summaries in hours.items():
-        for (metric, device), each in summaries.items():
-            if metric == USED:
-                day = days.setdefault(device, {}).setdefault(at // DAY * DAY, ReadingSummary())
-                day.add(each.number, each.average, each.maximum)
-    for device, found in days.items():
-        known = [(at, day.average) for at, day in sorted(found.items()) if day.average is not None]
-        yield MountSummary(machine, device, max(day.highest or 0.0 for day in found.values()), known)
+    for device, days in use_by_day(hours).items():
+        highest = max(summary.maximum for _, summary in days)
+        yield MountSummary(machine, device, highest, [(at, summary.average) for at, summary in days])
 
 
 def _devices(machine: str, metric: str, hours: Hours) -> Iterator[BusyDevice]:

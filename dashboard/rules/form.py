@@ -34,6 +34,10 @@ _DERIVED_MAX: Final = 56
 """Characters of a name derived from a title, which leaves room for a number."""
 
 _PREVIEW, _DELETE = "preview", "delete"
+_MOUNT_HELP: Final = marked(
+    "Mount point or pattern, such as /data*. Of those that match, the first to be full is compared and is named in the "
+    "alert."
+)
 _MEASURED: Final = ("above", "below", "rate-above", "rate-below")
 _COUNTED: Final = {
     "disk-full": (marked("Days"), 7.0),
@@ -158,6 +162,15 @@ def _condition(state: DialogState, kind: str, before: Mapping[str, Any], series:
         left.number_input(
             label, value=before["threshold"] if same else usual, min_value=0.0, key=state.key("threshold")
         )
+    if kind == "disk-full":
+        right.text_input(
+            _("File systems"),
+            before.get("device", "") if same else "",
+            max_chars=128,
+            key=state.key("device"),
+            placeholder=_("the disk of the machine"),
+            help=_(_MOUNT_HELP),
+        )
 
 
 def _facts_condition(state: DialogState, kind: str, before: Mapping[str, Any]) -> None:
@@ -278,7 +291,7 @@ def read_form(value: Callable[[str], Any], before: AlertRule | None, taken: Coll
 def _compared(value: Callable[[str], Any], kind: str) -> dict[str, Any]:
     """Return the fields of what a rule compares."""
     metric = str(value("metric") or "") if kind in (*_MEASURED, *texts.ABOUT_FACTS, "no-data") else ""
-    pattern = str(value("device") or "").strip() if kind in (*_MEASURED, *texts.ABOUT_FACTS) else ""
+    pattern = str(value("device") or "").strip() if kind in (*_MEASURED, *texts.ABOUT_FACTS, "disk-full") else ""
     if kind == "changed":
         pattern = "" if metric in texts.CHANGES else pattern or "*"
     threshold = value("threshold") if kind in (*_MEASURED, *_COUNTED) else None

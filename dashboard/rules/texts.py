@@ -79,7 +79,9 @@ def condition(rule: AlertRule, threshold: float | None = None) -> str:
         "unhealthy": _("Warning or critical: {what}", what=named)
         if rule.threshold == 1
         else _("Critical: {what}", what=named),
-        "disk-full": _("Disk full within {days} d", days=shown),
+        "disk-full": _("File system {mount} full within {days} d", mount=rule.device, days=shown)
+        if rule.device
+        else _("Disk full within {days} d", days=shown),
         "away": _("Offline without a graceful stop"),
         "clock": _("Clock wrong by {seconds} s or more", seconds=shown),
         "rejected": _("{count} or more rejected messages within 1 h", count=shown),

@@ -18,6 +18,7 @@ from dashboard.widgets import charts
 from dashboard.widgets.charts import ChartLine
 
 LINES_MAX: Final = 10
+MOUNT: Final = "mount"
 _LONG_COUNT, _MILLIONS = 1e5, 1e6
 _SHARE: Final = (0.0, 100.0)
 
@@ -36,8 +37,13 @@ class DeviceTable:
     rows: Sequence[tuple[str, Sequence[str]]]
 
 
-def tables(group: DeviceGroup, latest: Latest, history: History, spacing: float) -> list[DeviceTable]:
-    """Return a table for each kind of devices, the worst by the first metric first."""
+def tables(
+    group: DeviceGroup, latest: Latest, history: History, spacing: float, full: Mapping[str, str] | None = None
+) -> list[DeviceTable]:
+    """Return a table for each kind of devices, the worst by the first metric first.
+
+    `full`: when a file system will be full, by mount point.
+    """
     found = []
     for kind in group.kinds:
         metrics = [metric for metric in group.metrics if metric.kind == kind]
@@ -48,7 +54,12 @@ def tables(group: DeviceGroup, latest: Latest, history: History, spacing: float)
             (text.readable(device), [_shown(metric, values[metric.name].get(device)) for metric in metrics])
             for device in devices
         ]
-        found.append(DeviceTable(kind_title(kind), [metric.title for metric in metrics], rows))
+        heads = [metric.title for metric in metrics]
+        if kind == MOUNT and full:
+            heads.append(_("Full"))
+            ends = [full.get(device, text.UNKNOWN) for device in devices]
+            rows = [(name, [*cells, end]) for (name, cells), end in zip(rows, ends, strict=True)]
+        found.append(DeviceTable(kind_title(kind), heads, rows))
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard.i18n import text
+from dashboard.i18n import disk_outlook, text
 from dashboard.i18n.language import _
 from dashboard.machine import history, period_row
 from dashboard.page import last_good
@@ -16,6 +16,7 @@ from dashboard.series import device_lines
 from dashboard.series.device_groups import DeviceGroup, device_groups
 from dashboard.series.device_lines import DeviceTable, History
 from dashboard.widgets import charts, markup
+from schemas.database.rules.days_left import read_mount_forecasts
 from schemas.database.series.history import read_device_history
 from schemas.database.series.latest import LatestSeries, read_latest
 from schemas.fleet.history import HOURS, SAMPLES, Retention, choose_resolution
@@ -67,11 +68,18 @@ def _group(context: PageContext, row: Row[Any], retention: Retention, group: Dev
     )
     lines: History = last_good.read(context, f"series.{row.name}.{group.key}.{period.code}", query) or {}
     spacing = charts.spacing(step, detail)
-    for table in device_lines.tables(group, latest.readings, lines, spacing):
+    full = _forecasts(context, row.name) if device_lines.MOUNT in group.kinds else {}
+    for table in device_lines.tables(group, latest.readings, lines, spacing, full):
         _table(table, group.key)
     shown = text.moment(latest.as_of, context.now(), context.zone)
     st.html(markup.note(_("Readings of {at}.", at=shown)))
     _charts(group, latest, lines, spacing, period)
+
+
+def _forecasts(context: PageContext, name: str) -> dict[str, str]:
+    """Return when each file system will be full."""
+    rows = last_good.read_org(context, f"forecasts.{name}", read_mount_forecasts, name) or []
+    return {row.mount: disk_outlook.full_in(row.full_at, row.outlook, context.now()) for row in rows}
 
 
 def _charts(group: DeviceGroup, latest: LatestSeries, lines: History, spacing: float, period: Period) -> None:

@@ -107,8 +107,7 @@ class AlertEngine:
             for machine in self._cache.machines:
                 if machine.org in differing and self._owns(machine.org):
                     self._add_away(self._watch(machine), now)
-        for watch, condition, value in self._others.step(self._watches, now):
-            self._add_value(watch, condition, now, value)
+        self._add_items(self._others.step(self._watches, now), now)
         self._add_items(self._facts.step(self._watches), now)
         self._python.evaluate(self._cache.machines, self._applies_in_python, incidents, now)
 

@@ -3,7 +3,8 @@
 Invariants:
 - Each is bounded: a machine has one count per minute of the last hour, and FORECASTS_EACH_STEP forecasts are read in a
   step.
-- Forecasts are those of the fleet page (`ingestor.history.disk_forecasts`); a machine's is read every FORECAST_SECONDS.
+- Forecasts are those of the fleet page and the machine page (`ingestor.history.disk_forecasts`); a machine's are read
+  every FORECAST_SECONDS.
 """
 
 from collections import deque
@@ -19,16 +20,17 @@ from ingestor.intake.machine_cache import MachineCache
 from ingestor.storage.alert_store import read_rejections
 from runtime.clock import Clock
 from schemas.alerts.condition import Condition
+from schemas.alerts.device_readings import MeasuredValue
 from schemas.contract.alert_rules import CHANGES
 from schemas.contract.topics import parse
-from schemas.database.rules.days_left import read_days_left
+from schemas.database.rules.days_left import read_days_left, read_mounts_left, soonest_full
 from schemas.fleet.history import HOUR, MINUTE
 
 FORECAST_SECONDS = 600.0
 FORECASTS_EACH_STEP = 100
 PLAN_SECONDS = 30.0
 
-Signal = tuple[Watch, Condition, float | None]
+Signal = tuple[Watch, Condition, MeasuredValue]
 
 
 class OtherSignals:
@@ -81,7 +83,7 @@ class OtherSignals:
             for id_ in list(self._rejected):
                 value = self.rejections(id_, now)
                 if (watch := watches.get(id_)) is not None:
-                    yield from ((watch, each, value) for each in watch.plan.of_kind("rejected"))
+                    yield from ((watch, each, MeasuredValue(value)) for each in watch.plan.of_kind("rejected"))
         yield from self._forecasts(watches, now)
 
     def _count(self, machine: Machine, at: int) -> None:
@@ -100,10 +102,16 @@ class OtherSignals:
     def _forecasts(self, watches: Mapping[int, Watch], now: int) -> Iterator[Signal]:
         """Yield the numbers of days until the next disks are full; None: cannot tell."""
         due = [self._to_forecast.popleft() for _ in range(min(FORECASTS_EACH_STEP, len(self._to_forecast)))]
+        meant = [
+            (watch, each) for id_ in due if (watch := watches.get(id_)) for each in watch.plan.of_kind("disk-full")
+        ]
+        about_mounts = sorted({watch.machine.id for watch, each in meant if each.rule.device})
         days_left = read_days_left(self._engine, due, now) if due else {}
-        for id_ in due:
-            if (watch := watches.get(id_)) is not None:
-                yield from ((watch, each, days_left.get(id_)) for each in watch.plan.of_kind("disk-full"))
+        mounts_left = read_mounts_left(self._engine, about_mounts, now) if about_mounts else {}
+        for watch, condition in meant:
+            id_, pattern = watch.machine.id, condition.rule.device
+            plain = MeasuredValue(days_left.get(id_))
+            yield watch, condition, soonest_full(pattern, mounts_left.get(id_, {})) if pattern else plain
 
 
 def changes(watch: Watch) -> Iterator[tuple[Condition, float]]:

@@ -1,23 +1,27 @@
-"""Makes the forecast of each machine's disk from its hours, in small steps, and stores it for the fleet page.
+"""Makes the forecasts of each machine's disk and file systems from its hours, in small steps, for pages and rules.
 
 Invariants:
 - A forecast is made anew every EVERY milliseconds; a machine that is new has one within CHECK_EVERY.
+- A machine has forecasts of at most MOUNTS_MAX file systems: those of its newest hour, the fullest.
 - A step reads the hours of at most MACHINES_MAX machines, and there is one step in PAUSE: 10,000 new machines have
   their forecasts after 34 minutes, without a burst.
 """
 
+from heapq import nlargest
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Float, Select, cast, func, or_, select
+from sqlalchemy import Float, Select, cast, delete, func, insert, or_, select
 from sqlalchemy.engine import Connection
 
 from ingestor.storage.bulk import dialect_insert
 from ingestor.storage.store import Store
 from schemas.database.columns import as_float
-from schemas.database.tables import disk_forecast, hour, machine
+from schemas.database.series.stored_series import read_roll_ups
+from schemas.database.tables import disk_forecast, hour, machine, mount_forecast
 from schemas.fleet.forecast import DAY, forecast_disk
 from schemas.fleet.history import HOUR
+from schemas.series.daily_use import USED, use_by_day
 
 EVERY: Final = 6 * HOUR
 CHECK_EVERY: Final = HOUR
@@ -27,6 +31,7 @@ DAYS: Final = 30
 """Part of the history that a forecast is made from."""
 
 MACHINES_MAX: Final = 5
+MOUNTS_MAX: Final = 64
 PAUSE: Final = 1000
 """Time between two steps while more forecasts are due, in milliseconds: the work of a large fleet is spread."""
 
@@ -43,12 +48,36 @@ class DiskForecasts:
         """Make some forecasts; return False, since more are not made at once."""
         if now < self._check_at:
             return False
-        with self._store.begin() as connection:
+        with self._store.engine.connect() as connection:
             due = list(connection.execute(_due(now)).scalars())
-            if due:
+        if due:
+            mounts = [row for id_ in due for row in self._mounts(id_, now)]
+            with self._store.begin() as connection:
                 self._make(connection, due, now)
+                connection.execute(delete(mount_forecast).where(mount_forecast.c.machine_id.in_(due)))
+                if mounts:
+                    connection.execute(insert(mount_forecast), mounts)
         self._check_at = now + (PAUSE if len(due) == MACHINES_MAX else CHECK_EVERY)
         return False
+
+    def _mounts(self, machine_id: int, now: int) -> list[dict[str, Any]]:
+        """Return the forecasts of a machine's file systems."""
+        start = now - DAYS * DAY
+        hours = read_roll_ups(self._store.engine, machine_id, start=start, end=now, metrics=(USED,))
+        newest = {device: summary.average for (_, device), summary in hours[max(hours)].items()} if hours else {}
+        fullest = nlargest(MOUNTS_MAX, newest, key=lambda device: (newest[device], device))
+        days = use_by_day(hours)
+        made = [(device, forecast_disk([(at, summary.average) for at, summary in days[device]])) for device in fullest]
+        return [
+            {
+                "machine_id": machine_id,
+                "mount": device,
+                "outlook": each.outlook.value,
+                "per_day": each.per_day,
+                "full_at": each.full_at,
+            }
+            for device, each in made
+        ]
 
     def _make(self, connection: Connection, due: list[int], now: int) -> None:
         rows = list(connection.execute(_days(due, now - DAYS * DAY)))

@@ -23,6 +23,8 @@ def describe_condition(rule: AlertRule) -> str:
     metric += f" of {rule.device}" if rule.device else ""
     if rule.kind == "unhealthy":
         return f"{metric} critical{' or in warning' if rule.threshold == 1 else ''}"
+    if rule.kind == "disk-full" and rule.device:
+        return f"file system {rule.device} full within {rule.threshold:g} days"
     threshold = "the critical value of the health parameters" if rule.threshold is None else f"{rule.threshold:g}"
     return _CONDITIONS[rule.kind].format(metric=metric, threshold=threshold)
 

@@ -71,7 +71,8 @@ class AlertRule(ContractModel):
       a kind of facts, and an item whose key matches this pattern appeared, disappeared or changed.
     - `unhealthy`: an item of the kind of facts `metric` is critical, or with the threshold 1 critical or fair; with
       `device` only items whose keys match this pattern count.
-    - `disk-full`: the disk is forecast to be full within this number of days.
+    - `disk-full`: the disk is forecast to be full within this number of days; with `device`, one of the file systems
+      whose mount points match this pattern.
     - `away`: the machine went silent without a graceful stop.
     - `clock`: its clock is wrong by at least this number of seconds.
     - `rejected`: at least this number of its messages was rejected within an hour.
@@ -109,7 +110,7 @@ class AlertRule(ContractModel):
             raise ValueError("a change happens at one moment: its rule begins an alert at once")
         if self.metric and self.kind in ("disk-full", "away", "clock", "rejected"):
             raise ValueError(f"a rule of kind {self.kind} has no metric")
-        if self.device and self.kind not in (*MEASURED, *_ABOUT_FACTS):
+        if self.device and self.kind not in (*MEASURED, *_ABOUT_FACTS, "disk-full"):
             raise ValueError(f"a rule of kind {self.kind} has no device")
         self._check_threshold()
         return self

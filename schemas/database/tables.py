@@ -31,6 +31,7 @@ from schemas.database.fact_tables import fact as fact
 from schemas.database.fact_tables import fact_change as fact_change
 from schemas.database.fact_tables import fact_list as fact_list
 from schemas.database.forecast_tables import disk_forecast as disk_forecast
+from schemas.database.forecast_tables import mount_forecast as mount_forecast
 from schemas.database.metadata import metadata as metadata
 from schemas.database.series_tables import series_due as series_due
 from schemas.database.series_tables import series_hour as series_hour

@@ -19,7 +19,7 @@ from schemas.contract.alert_rules import HEALTH_METRICS
 from schemas.contract.messages import VITALS
 from schemas.database.columns import as_float
 from schemas.database.queries.fetch import fetch_all, fetch_where_in
-from schemas.database.rules.days_left import read_days_left
+from schemas.database.rules.days_left import read_days_left, read_mounts_left, soonest_full
 from schemas.database.rules.past_devices import DevicePoints, read_device_points
 from schemas.database.rules.stored_items import read_healths
 from schemas.database.tables import dead_letter, hour, incident, minute, org, transition
@@ -50,6 +50,9 @@ def read_signals(
     if kind == "unhealthy":
         healths = read_healths(engine, condition.rule.metric, ids)
         return Signals({id_: [(now, *worst_item(condition.rule, each))] for id_, each in healths.items()})
+    if kind == "disk-full" and condition.rule.device:
+        mounts = read_mounts_left(engine, ids, now)
+        return Signals({id_: [(now, *soonest_full(condition.rule.device, each))] for id_, each in mounts.items()})
     if condition.rule.device and kind != "changed":
         devices, complete = read_device_points(engine, condition, ids, start, now)
         return Signals(devices, SERIES_HOLD, complete)

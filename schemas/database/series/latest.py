@@ -14,7 +14,8 @@ from sqlalchemy.engine import Connection
 from schemas.database.queries.fetch import fetch_all
 from schemas.database.queries.machines import list_machines
 from schemas.database.series.stored_series import known_readings, newest_row
-from schemas.database.tables import machine, org, series_sample
+from schemas.database.tables import machine, mount_forecast, org, series_sample
+from schemas.fleet.forecast import DAY, Outlook
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,29 @@ def read_latest(engine: Engine, org_name: str, names: Sequence[str]) -> dict[str
     return {row.name: found for row in fetch_all(engine, query) if (found := _latest(row)) is not None}
 
 
-def list_machines_with_series(engine: Engine, *, trouble: str = "") -> list[dict[str, Any]]:
-    """Return every machine as `list_machines` does, with its newest series: `series` and the time `series_as_of`."""
+def list_machines_with_series(engine: Engine, *, now: int, trouble: str = "") -> list[dict[str, Any]]:
+    """Return every machine as `list_machines` does, with its newest series: `series` and the time `series_as_of`.
+
+    `disk_days_left` are the days until each file system with a forecast is full; null: not within a year, or not known.
+    """
     latest = {(row.org, row.name): _latest(row) for row in fetch_all(engine, _newest())}
+    left = _days_left(engine, now)
     found = []
     for row in list_machines(engine, trouble=trouble):
         newest = latest.get((row["org"], row["machine"]))
         series = {} if newest is None else newest.readings
-        found.append({**row, "series_as_of": newest and newest.as_of, "series": series})
+        days = left.get((row["org"], row["machine"]), {})
+        found.append({**row, "series_as_of": newest and newest.as_of, "series": series, "disk_days_left": days})
+    return found
+
+
+def _days_left(engine: Engine, now: int) -> dict[tuple[str, str], dict[str, float | None]]:
+    columns = (org.c.name.label("org"), machine.c.name, mount_forecast.c.mount, mount_forecast.c.full_at)
+    joined = mount_forecast.join(machine).join(org, org.c.id == machine.c.org_id)
+    found: dict[tuple[str, str], dict[str, float | None]] = {}
+    for row in fetch_all(engine, select(*columns).select_from(joined).where(mount_forecast.c.outlook != Outlook.SHORT)):
+        days = None if row.full_at is None else round(max(0, row.full_at - now) / DAY, 1)
+        found.setdefault((row.org, row.name), {})[row.mount] = days
     return found
 
 

@@ -60,6 +60,8 @@ def test_what_another_kind_left_in_the_form_is_not_taken() -> None:
 def test_a_rule_about_devices_is_read_and_described() -> None:
     rule = entered(metric="disk_used_percent", device=" /data* ")
     assert (rule.device, texts.condition(rule)) == ("/data*", "disk_used_percent (/data*) ≥ 90")
+    soon = entered(kind="disk-full", device=" /data* ", threshold=7.0)
+    assert (soon.device, texts.condition(soon)) == ("/data*", "File system /data* full within 7 d")
     assert texts.condition(entered(metric="disk_used_percent", device="*")) == "disk_used_percent of any device ≥ 90"
     assert entered(kind="clock", device="/data").device == ""
 

@@ -1,5 +1,6 @@
 """Rules that are added, changed and removed, machines that move between them, and the kinds beside samples."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -161,6 +162,21 @@ def test_a_disk_that_will_be_full_is_an_alert_by_its_stored_forecast(
     with fleet.connect() as connection:
         assert connection.execute(select(tables.alert.c.rule, tables.alert.c.unit)).all() == [("soon", "days")]
         assert 2 < (connection.scalar(select(tables.alert.c.value)) or 0) < 4
+
+
+def test_a_file_system_that_will_be_full_is_named_in_its_alert(attic: Reporter, fleet: Engine, clock: Clock) -> None:
+    attic.report(60)
+    with fleet.begin() as connection:
+        for mount, days in (("/", 300), ("/data/a", 5), ("/data/b", 3)):
+            values = {"machine_id": 1, "mount": mount, "outlook": "full", "full_at": clock.now() + days * 86_400_000}
+            connection.execute(insert(tables.mount_forecast).values(values))
+    soon = AlertRule(name="soon", title="Full soon", kind="disk-full", device="/data*", threshold=7.0)
+    set_rules(fleet, soon, soon.model_copy(update={"name": "root", "device": "/"}))
+    attic.report(60)
+    with fleet.connect() as connection:
+        (row,) = connection.execute(select(tables.alert.c.rule, tables.alert.c.unit, tables.alert.c.detail)).all()
+    assert (row.rule, row.unit) == ("soon", "days")
+    assert re.fullmatch(r"/data/b: full in (2\.9|3\.0) d", row.detail)
 
 
 def test_a_rule_in_python_is_evaluated_and_one_in_the_database_replaces_it(attic: Reporter, fleet: Engine) -> None:

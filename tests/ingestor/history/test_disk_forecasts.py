@@ -2,6 +2,7 @@
 
 import pytest
 from seeding import NOW, Fleet
+from series import SeriesKeeper, with_series
 from sqlalchemy import Engine, insert, select
 
 from ingestor.history.disk_forecasts import CHECK_EVERY, EVERY, MACHINES_MAX, PAUSE, DiskForecasts
@@ -70,3 +71,30 @@ def test_forecasts_are_made_some_at_a_time_and_again_after_some_hours(fleet: Fle
     for second in range(3):
         forecasts.step(NOW + EVERY + 2 * CHECK_EVERY + second * PAUSE)
     assert min(made_at for _, _, made_at in stored(fleet).values()) >= NOW + EVERY + 2 * CHECK_EVERY
+
+
+def test_each_file_system_of_the_newest_hour_has_a_forecast_of_its_own(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestor.history.disk_forecasts.MOUNTS_MAX", 2)
+    attic, other = fleet.machine("attic"), fleet.machine("other")
+    keeper = SeriesKeeper(fleet.engine, now=NOW - 10 * DAY)
+    for day in range(10):
+        used: dict[str, float | None] = {"/": 40.0, "/data": 50 + 2.5 * day, "/srv": 1.0}
+        gone: dict[str, float | None] = {"/gone": 90.0} if day < 9 else {}
+        keeper.write(with_series(attic, NOW - (10 - day) * DAY, day + 1, {"disk_used_percent": used | gone}))
+    keeper.finish()
+    forecasts = DiskForecasts(Store(fleet.engine, name="one", dead_letter_max=10))
+    forecasts.step(NOW)
+    found = mounts(fleet)
+    assert {mount: outlook for (_, mount), (outlook, _) in found.items()} == {"/": "no-trend", "/data": "full"}
+    assert found[attic, "/data"][1] == pytest.approx(NOW + 10 * DAY, abs=2 * DAY)
+    assert other not in {machine for machine, _ in found}
+    forecasts.step(NOW + EVERY)
+    assert mounts(fleet).keys() == found.keys()
+
+
+def mounts(fleet: Fleet) -> dict[tuple[int, str], tuple[str, int | None]]:
+    with fleet.engine.connect() as connection:
+        rows = connection.execute(select(tables.mount_forecast)).all()
+    return {(row.machine_id, row.mount): (row.outlook, row.full_at) for row in rows}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from ingestion import Bench, Readings, Speaker
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, insert, select
 
 from broker.client.transport import Message
 from ingestor.intake.ingress import READINGS_PER_SAMPLE
@@ -14,6 +14,8 @@ from schemas.database import tables
 from schemas.database.queries.dead_letters import list_dead_letters
 from schemas.database.series.latest import list_machines_with_series, read_latest
 from schemas.database.series.stored_series import read_samples
+from schemas.database.tables import mount_forecast
+from schemas.fleet.forecast import DAY
 from schemas.fleet.history import HOUR
 
 DATA: Readings = {"disk_used_percent": {"/": 40.5, "/data": 91.5}, "network_received_bytes": {"eth0": 12, "eth1": None}}
@@ -34,14 +36,20 @@ def test_the_newest_series_of_a_machine_are_listed_with_their_time(
     bench.publish(speaker.status(), speaker.telemetry(1, series=DATA))
     bench.step()
     at = bench.clock.now()
+    forecasts = (("/", "no-trend", None), ("/data", "full", at + 5 * DAY // 2), ("/new", "short", None))
+    with fleet.begin() as connection:
+        for mount, outlook, full_at in forecasts:
+            values = {"machine_id": 1, "mount": mount, "outlook": outlook, "full_at": full_at}
+            connection.execute(insert(mount_forecast).values(values))
     bench.step(10)
     bench.publish(speaker.telemetry(2))
     bench.step()
-    attic = next(row for row in list_machines_with_series(fleet) if row["org"] == "home")
+    attic = next(row for row in list_machines_with_series(fleet, now=at) if row["org"] == "home")
     known = {"disk_used_percent": {"/": 40.5, "/data": 91.5}, "network_received_bytes": {"eth0": 12}}
     assert (attic["series"], attic["series_as_of"]) == (known, at)
+    assert attic["disk_days_left"] == {"/": None, "/data": 2.5}
     json.dumps(attic)
-    other = next(row for row in list_machines_with_series(fleet) if row["org"] == "office")
+    other = next(row for row in list_machines_with_series(fleet, now=at) if row["org"] == "office")
     assert (other["series"], other["series_as_of"]) == ({}, None)
     assert read_latest(fleet, "office", ["attic"]) == {}
 

@@ -135,6 +135,17 @@ def test_the_forecast_of_a_disk_is_previewed_now_and_has_no_history(seeded: Flee
     assert (found.has_history, found.alerts) == (False, ())
 
 
+def test_the_forecast_of_a_file_system_is_previewed_with_its_name(seeded: Fleet) -> None:
+    key = seeded.machine("full")
+    with seeded.engine.begin() as connection:
+        for mount, days in (("/", 2), ("/data/a", 5), ("/data/b", 3), ("/data/c", 300)):
+            values = {"machine_id": key, "mount": mount, "outlook": "full", "full_at": NOW + days * DAY}
+            connection.execute(insert(tables.mount_forecast).values(values))
+    found = preview(seeded, kind="disk-full", metric="", device="/data*", threshold=7.0)
+    assert found.now == (("full", "/data/b: full in 3.0 d"),)
+    assert preview(seeded, kind="disk-full", metric="", device="/srv*", threshold=7.0).now == ()
+
+
 def test_a_preview_that_reads_too_much_says_that_it_is_not_complete(
     seeded: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
