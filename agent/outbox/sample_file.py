@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS stream (
 CREATE TABLE IF NOT EXISTS sample (
     stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, sampled_at INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (stream_id, seq)
-) WITHOUT ROWID;
+);
 CREATE TABLE IF NOT EXISTS meta (
     one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, stream_id INTEGER NOT NULL
 );
@@ -64,6 +64,7 @@ class SampleFile:
     def __init__(self, connection: sqlite3.Connection, *, durable: bool) -> None:
         self._connection = connection
         configure(connection, durable=durable)
+        self._renew_table()
         connection.executescript(_SCHEMA)
 
     @classmethod
@@ -191,7 +192,7 @@ class SampleFile:
 
     def make_room(self, max_bytes: int) -> None:
         """Drop the oldest samples until the used pages fit, and count them. The bound is at least 16 pages."""
-        while self._used_bytes() > max(max_bytes, 16 * PAGE_BYTES):
+        while self.used_bytes() > max(max_bytes, 16 * PAGE_BYTES):
             if self.drop(self.samples(limit=_DROPPED_AT_ONCE)) == 0:
                 return
 
@@ -212,13 +213,21 @@ class SampleFile:
         """Close the file and release its lock."""
         self._connection.close()
 
+    def _renew_table(self) -> None:
+        """Drop an empty table of the former form, without row ids: a sample with series took a page more in it."""
+        former = "SELECT count(*) FROM sqlite_master WHERE name = 'sample' AND sql LIKE '%WITHOUT ROWID'"
+        if self._integer(former) and not self.count():
+            with transaction(self._connection):
+                self._connection.execute("DROP TABLE sample")
+
     def _put_streams(self, streams: Sequence[SampleStream]) -> None:
         self._connection.executemany(
             "INSERT INTO stream VALUES (?, ?, ?, 0) ON CONFLICT (id) DO UPDATE SET next_seq = excluded.next_seq",
             streams,
         )
 
-    def _used_bytes(self) -> int:
+    def used_bytes(self) -> int:
+        """Return the size of the pages that hold something."""
         return (self._integer("PRAGMA page_count") - self._integer("PRAGMA freelist_count")) * PAGE_BYTES
 
     def _integer(self, query: str) -> int:

@@ -8,11 +8,14 @@ Invariants:
 - Types are strict: `"30"` is not a number. NaN and infinities are rejected in both directions.
 """
 
+import base64
+import gzip
+import zlib
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from schemas.contract.text import Code, Json, Line, SignedText, Text, Title
 from schemas.contract.topics import ID_PATTERN
@@ -33,6 +36,13 @@ DEVICES_MAX = 64
 SERIES_READINGS_MAX = 512
 EARLIER_STREAMS_MAX = 32
 METRICS_MAX = 256
+SERIES_PLAIN_MAX = 512
+"""Bytes of JSON above which series travel compressed."""
+
+SERIES_TEXT_MAX = 256 << 10
+"""Bytes of JSON that compressed series may have."""
+
+SERIES_GZIP_MAX = 64 << 10
 
 UNITS: Mapping[str, str] = {
     "percent": "%",
@@ -136,6 +146,27 @@ Series = Annotated[
     AfterValidator(_check_readings),
 ]
 """Readings per device: metric, then device, then the reading. At most 512 readings."""
+
+
+_SERIES: Final[TypeAdapter[dict[str, dict[str, float | None]]]] = TypeAdapter(Series)
+
+
+def compress_series(series: dict[str, dict[str, float | None]]) -> str:
+    """Return series as JSON that is compressed with gzip, in Base64."""
+    text = _SERIES.dump_json(series)
+    return base64.b64encode(gzip.compress(text, mtime=0)).decode()
+
+
+def decompress_series(text: str) -> dict[str, dict[str, float | None]]:
+    """Return the series that `compress_series` was given. Raises ValueError if they are invalid or too long."""
+    reader = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        found = reader.decompress(base64.b64decode(text, validate=True), SERIES_TEXT_MAX)
+    except zlib.error:
+        raise ValueError("not compressed with gzip") from None
+    if not reader.eof:
+        raise ValueError(f"incomplete, or more than {SERIES_TEXT_MAX} bytes")
+    return _SERIES.validate_json(found, strict=True)
 
 
 class Status(Payload):
@@ -249,13 +280,34 @@ class Telemetry(Payload, Sample):
 
     `stream` is the id of the outbox's stream and `session` that of the connection. `oldest_seq` is the smallest number
     still in the outbox and `dropped` the number of samples that the outbox has ever dropped; with them a reader can
-    tell late samples from lost ones.
+    tell late samples from lost ones. `series_gzip` takes the place of `series` where those are long: their JSON,
+    compressed with gzip, in Base64. A message that was decoded has them in `series`.
     """
 
     session: Session
     stream: StreamId
     oldest_seq: Sequence
     dropped: Count = 0
+    series_gzip: Annotated[str, Field(max_length=SERIES_GZIP_MAX)] | None = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
+
+    @model_validator(mode="after")
+    def _decompress(self) -> Self:
+        if self.series_gzip is not None:
+            if self.series:
+                raise ValueError("series and series_gzip")
+            # a frozen model: nobody else has it yet
+            self.__dict__.update(series=decompress_series(self.series_gzip), series_gzip=None)
+        return self
+
+    def encode(self) -> bytes:
+        """Return the payload as UTF-8 JSON, with long series compressed."""
+        plain = super().encode()
+        if not self.series or len(_SERIES.dump_json(self.series)) <= SERIES_PLAIN_MAX:
+            return plain
+        update = {"series": {}, "series_gzip": compress_series(self.series)}
+        return Payload.encode(self.model_copy(update=update))
 
 
 def check_ascending(numbers: list[int]) -> None:

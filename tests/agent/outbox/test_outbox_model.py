@@ -133,7 +133,7 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def both_stores_keep_their_bounds(self) -> None:
         for store in (self.outbox._hot, self.outbox._cold.file):
-            assert store is None or store._used_bytes() <= (80 + 64 + 128) << 10
+            assert store is None or store.used_bytes() <= (80 + 64 + 128) << 10
 
     def teardown(self) -> None:
         self.machine.close()

@@ -1,17 +1,24 @@
 """Samples with series wait in the outbox, and travel as backfill, like any other."""
 
 import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from outboxes import OutboxMachine, damage_readings
+from readings import Devices
 
 from agent.outbox.backfill import BACKFILL_MAX_BYTES, encoded
 from agent.outbox.outbox import Outbox, OutboxBatch
-from agent.outbox.queued_sample import QueuedSample, encoded_body
+from agent.outbox.queued_sample import QueuedSample, SampleStream, StreamRange, encoded_body
+from agent.outbox.sample_file import SampleFile
+from runtime.settings.agent import AgentSettings
 from schemas.contract.backfill import BATCH_COLUMNS_MAX, Backfill
 from schemas.contract.messages import DEVICES_MAX, SERIES_MAX, SERIES_READINGS_MAX, Sample, Series, Vitals
 
 SERIES: Series = {"disk_used_percent": {"/": 71.5, "/data \N{SNOWMAN}": None}, "disk_read_bytes": {"sda": 2**53 - 1}}
+GOLDEN = Path(__file__).parents[2] / "schemas" / "contract" / "golden"
 
 
 def batch_of(outbox: Outbox) -> OutboxBatch:
@@ -120,3 +127,46 @@ def test_an_hour_of_samples_with_sixty_readings_is_one_message_of_few_bytes_per_
 
     assert message.series is not None
     assert len(json.dumps(message.series.model_dump(), separators=(",", ":"))) / (60 * 60) < 8
+
+
+def test_a_week_of_sixty_readings_a_minute_and_all_other_samples_fits_into_the_usual_outbox(tmp_path: Path) -> None:
+    usual = AgentSettings.model_fields["outbox_max_bytes"].default
+    vitals = Vitals.model_validate(json.loads((GOLDEN / "telemetry.json").read_text())["vitals"])
+    devices, week = Devices(), 7 * 24 * 60
+    detailed = [encoded_body(vitals, {}, devices.read()) for _ in range(100)]
+    plain = encoded_body(vitals, {}, {})
+    samples = [
+        QueuedSample(1, 6 * minute + part + 1, 10_000 * minute, detailed[minute % 100] if part == 0 else plain)
+        for minute in range(week)
+        for part in range(6)
+    ]
+    file = SampleFile.open(tmp_path / "outbox.db", durable=False)
+    file.add([SampleStream(1, "0" * 16, len(samples) + 1)], samples)
+    assert file.used_bytes() <= usual * 3 // 4
+    file.close()
+
+
+def test_an_empty_file_of_the_former_form_is_renewed_and_one_with_samples_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    sample = QueuedSample(1, 1, 5, encoded_body(Vitals(cpu_percent=1.0), {}, SERIES))
+    SampleFile.open(path, durable=False).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE sample")
+        connection.execute(
+            "CREATE TABLE sample (stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, sampled_at INTEGER NOT NULL, "
+            "body TEXT NOT NULL, PRIMARY KEY (stream_id, seq)) WITHOUT ROWID"
+        )
+        connection.execute("INSERT INTO sample VALUES (?, ?, ?, ?)", sample)
+        connection.commit()
+
+    def form() -> str:
+        with closing(sqlite3.connect(path)) as connection:
+            return str(connection.execute("SELECT sql FROM sqlite_master WHERE name = 'sample'").fetchone()[0])
+
+    file = SampleFile.open(path, durable=False)
+    assert file.samples() == [sample]
+    file.delete([StreamRange(1, 1, 1)])
+    file.close()
+    assert "WITHOUT ROWID" in form()
+    SampleFile.open(path, durable=False).close()
+    assert "WITHOUT ROWID" not in form()
