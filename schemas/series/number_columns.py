@@ -16,6 +16,9 @@ DECIMALS_MAX = 6
 _EXACT = 2**53
 """Integers up to this are exact as doubles."""
 
+_NOTHING = b"\0\0"
+"""No further integers: the lowest is 0, and each has no bits."""
+
 _DECIMALS, _FLOATS, _GAPS, _DIFFERENCES, _DOUBLES = 0x07, 0x08, 0x10, 0x20, 0x40
 
 
@@ -34,13 +37,21 @@ def write_column(numbers: Sequence[Number]) -> bytes:
         return bytes((flags | _DOUBLES,)) + mask + struct.pack(f"<{len(present)}d", *present)
     decimals, integers = scaled
     flags |= decimals
-    if not decimals and any(isinstance(number, float) for number in present):
+    if not decimals and not all(type(number) is int for number in present):
         flags |= _FLOATS
-    differences = [after - before for before, after in pairwise(integers)]
+    start = bytes((flags,)) + mask + write_number(integers[0])
     rest = integers[1:]
-    if rest and max(differences) - min(differences) < max(rest) - min(rest):
-        flags, rest = flags | _DIFFERENCES, differences
-    return bytes((flags,)) + mask + write_number(integers[0]) + _pack(rest)
+    if not rest:  # of a roll-up of one hour, each column has one number
+        return start + _NOTHING
+    low, high = min(rest), max(rest)
+    if low == high:
+        return start + write_number(low) + b"\0"
+    differences = [after - before for before, after in pairwise(integers)]
+    least, most = min(differences), max(differences)
+    if most - least < high - low:
+        flags, rest, low, high = flags | _DIFFERENCES, differences, least, most
+        start = bytes((flags,)) + mask + write_number(integers[0])
+    return start + _pack(rest, low, high)
 
 
 def read_column(data: bytes, count: int) -> list[Number]:
@@ -99,9 +110,9 @@ def _read_present(data: bytes, at: int, flags: int, number: int) -> list[Number]
 
 def _as_integers(numbers: Sequence[float]) -> tuple[int, list[int]] | None:
     """Return the smallest number of decimals with which all are exact, and the numbers times that power of ten."""
-    if any(abs(number) > _EXACT for number in numbers):
+    if max(numbers) > _EXACT or min(numbers) < -_EXACT:
         return None
-    whole = [number for number in numbers if isinstance(number, int)]
+    whole = [number for number in numbers if type(number) is int]
     if len(whole) == len(numbers):
         return 0, whole
     for decimals in range(DECIMALS_MAX + 1):
@@ -117,13 +128,12 @@ def _as_integers(numbers: Sequence[float]) -> tuple[int, list[int]] | None:
     return None
 
 
-def _pack(integers: Sequence[int]) -> bytes:
+def _pack(integers: Sequence[int], lowest: int, highest: int) -> bytes:
     """Return the lowest integer, a width in bits, and how far each is above the lowest in that width."""
-    lowest = min(integers, default=0)
-    width = (max(integers, default=0) - lowest).bit_length()
+    width = (highest - lowest).bit_length()
     bits = 0
-    for place, integer in enumerate(integers):
-        bits |= integer - lowest << place * width
+    for integer in reversed(integers):
+        bits = bits << width | integer - lowest
     return write_number(lowest) + bytes((width,)) + bits.to_bytes((width * len(integers) + 7) // 8, "little")
 
 
