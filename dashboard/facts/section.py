@@ -1,12 +1,12 @@
 """The section of the machine page with its lists: one at a time, the worst first. Nothing where there are no lists."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
 from sqlalchemy import Row
 
-from dashboard.facts import columns, texts
+from dashboard.facts import columns, controls, texts
 from dashboard.i18n import text
 from dashboard.i18n.language import _, ngettext
 from dashboard.page import last_good
@@ -21,8 +21,8 @@ _ALL: Final = "facts.all"
 _TROUBLED: Final = ("critical", "fair")
 
 
-def draw(context: PageContext, name: str) -> None:
-    """Draw the chosen list of a machine."""
+def draw(context: PageContext, name: str, info: Mapping[str, Any] | None) -> None:
+    """Draw the chosen list of a machine. `info`: its inventory, with the actions that it offers."""
     found = last_good.read_org(context, f"facts.{name}", list_summaries, name) or []
     found = [each for each in sorted(found, key=lambda each: texts.order(each.kind)) if each.total]
     if not found:
@@ -39,7 +39,7 @@ def draw(context: PageContext, name: str) -> None:
         format_func=lambda kind: label(kinds[kind]),
         label_visibility="collapsed",
     )
-    _list(context, name, kinds[kind or _worst(found)])
+    _list(context, name, kinds[kind or _worst(found)], info)
 
 
 def label(summary: FactSummary) -> str:
@@ -61,12 +61,13 @@ def _worst(found: Sequence[FactSummary]) -> str:
     return found[0].kind
 
 
-def _list(context: PageContext, name: str, summary: FactSummary) -> None:
+def _list(context: PageContext, name: str, summary: FactSummary, info: Mapping[str, Any] | None) -> None:
     has_more = summary.total > SHOWN_FIRST
     shows_all = has_more and st.session_state.get(_ALL) == summary.kind
     limit = FACT_ITEMS_MAX if shows_all else SHOWN_FIRST
     items = last_good.read_org(context, f"facts.{name}.{summary.kind}", list_items, name, summary.kind, limit=limit)
     st.html(table(texts.title(summary.kind), items or [], context.now()))
+    controls.draw(context, name, info, summary.kind, [item.key for item in items or []])
     with st.container(horizontal=True, vertical_alignment="center", key="facts_foot"):
         if has_more:
             shown = _("Show fewer") if shows_all else _("Show all {n}", n=text.count(summary.total))

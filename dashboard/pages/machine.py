@@ -63,7 +63,7 @@ def show(context: PageContext) -> None:
     period_row.draw(context, _("History"), export={"id": name})
     refresh.auto_refresh(partial(_history, context, name), seconds=context.refresh_seconds, key="machine_history")
     refresh.auto_refresh(partial(_devices, context, name), seconds=context.refresh_seconds, key="machine_devices")
-    refresh.auto_refresh(partial(section.draw, context, name), seconds=context.refresh_seconds, key="machine_facts")
+    refresh.auto_refresh(partial(_facts, context, name), seconds=context.refresh_seconds, key="machine_facts")
     refresh.auto_refresh(partial(_details, context, name), seconds=context.refresh_seconds, key="machine_details")
 
 
@@ -161,6 +161,14 @@ def _devices(context: PageContext, name: str) -> None:
     for row in _machine(context, name) or ():
         if settings is not None:
             device_section.draw(context, row, settings[1])
+
+
+def _facts(context: PageContext, name: str) -> None:
+    """Draw the lists of the machine, which refresh."""
+    if dialog_steps.is_requested():
+        st.rerun()
+    for row in _machine(context, name) or ():
+        section.draw(context, name, None if row.presence == RETIRED else row.info)
 
 
 def _marked_events(context: PageContext, name: str) -> Sequence[Event]:

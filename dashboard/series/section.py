@@ -1,5 +1,6 @@
 """The section of the machine page with its devices: a group at a time, the worst first. Nothing without series."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -72,8 +73,15 @@ def _group(context: PageContext, row: Row[Any], retention: Retention, group: Dev
     for table in device_lines.tables(group, latest.readings, lines, spacing, full):
         _table(table, group.key)
     shown = text.moment(latest.as_of, context.now(), context.zone)
-    st.html(markup.note(_("Readings of {at}.", at=shown)))
+    st.html(markup.note(f"{_('Readings of {at}.', at=shown)} {left_out(row.info)}".rstrip()))
     _charts(group, latest, lines, spacing, period)
+
+
+def left_out(info: Mapping[str, Any] | None) -> str:
+    """Return how many devices each collector left out because there were more than it reports; empty if none did."""
+    counts = {str(name): number for name, number in ((info or {}).get("truncated") or {}).items() if number}
+    named = [f"{text.readable(name)} {text.count(number)}" for name, number in sorted(counts.items())]
+    return _("Left out, as there were more than the agent reports: {counts}.", counts=", ".join(named)) if named else ""
 
 
 def _forecasts(context: PageContext, name: str) -> dict[str, str]:

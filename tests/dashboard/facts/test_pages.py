@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from datetime import UTC
+from typing import Any
+from unittest.mock import Mock, patch
 
 import pytest
 from clocks import Clock
@@ -10,15 +12,17 @@ from sqlalchemy import Engine
 from streamlit.testing.v1 import AppTest
 
 from dashboard.auth.users import UserRole
-from dashboard.facts import columns, section
+from dashboard.facts import columns, controls, section
 from dashboard.page.page import PageContext
 from schemas.database.facts.fact_queries import FactFilter, FactSummary, list_fleet_items
 
 Open = Callable[..., AppTest]
+PUBLISHER = Mock(certificate_end=None, unavailable=lambda _org: "", unreachable=lambda: "")
 EVIL = "<img src=x onerror=alert(1)>"
 
 
-def page(name: str, machine: str, context: "PageContext") -> None:  # its source runs alone
+def page(name: str, machine: str, context: "PageContext", info: "dict[str, Any] | None") -> None:
+    # its source runs alone
     from dataclasses import replace
     from importlib import import_module
 
@@ -30,16 +34,23 @@ def page(name: str, machine: str, context: "PageContext") -> None:  # its source
     st.navigation([there], position="hidden")
     context = replace(context, pages={"machine": there})
     if machine:
-        section.draw(context, machine)
+        section.draw(context, machine, info)
     else:
         import_module(f"dashboard.pages.{name}").show(context)
 
 
 @pytest.fixture
 def visit(reader: Engine) -> Open:
-    def visit(name: str = "", *, machine: str = "", **query: str) -> AppTest:
-        context = PageContext(reader, Clock(), "home", "vera", UserRole.VIEWER, UTC, refresh_seconds=5.0)
-        given = {"name": name, "machine": machine, "context": context}
+    def visit(
+        name: str = "",
+        *,
+        machine: str = "",
+        role: UserRole = UserRole.VIEWER,
+        info: dict[str, Any] | None = None,
+        **query: str,
+    ) -> AppTest:
+        context = PageContext(reader, Clock(), "home", "vera", role, UTC, refresh_seconds=5.0, publisher=PUBLISHER)
+        given = {"name": name, "machine": machine, "context": context, "info": info}
         at = AppTest.from_function(page, kwargs=given, default_timeout=60)
         at.query_params.update(query)
         at.run()
@@ -127,3 +138,40 @@ def test_fields_that_most_items_have_get_a_column_and_the_others_are_not_lost() 
 
 def test_the_title_of_a_list_counts_what_needs_attention() -> None:
     assert section.label(FactSummary("checks", 0, 0, {"good": 7, "fair": 2, "critical": 1})) == "Checks (3 of 10)"
+
+
+def control(*names: str) -> dict[str, Any]:
+    """Return the inventory of a machine that offers the action `container`, for these names only if there are any."""
+    name: dict[str, Any] = {"type": "string", **({"enum": list(names)} if names else {})}
+    operation = {"type": "string", "enum": ["start", "stop", "restart"]}
+    schema = {"type": "object", "properties": {"name": name, "operation": operation}, "required": ["name", "operation"]}
+    return {"actions": [{"name": "container", "title": "Control a container", "arguments_schema": schema}]}
+
+
+def test_an_operator_restarts_a_container_from_its_list_with_the_dialog_filled_in(fleet: Fleet, visit: Open) -> None:
+    key = fleet.machine("nas", info=control())
+    fleet.facts(key, "containers", {EVIL: ("critical", {"state": "exited"}), "web": ("good", {"state": "running"})})
+    fleet.beat(fleet.now)
+    at = visit(machine="nas", role=UserRole.OPERATOR, info=control())
+    choice = at.selectbox(key="facts.control.containers")
+    assert len(choice.options) == 2
+    choice.select_index(1).run()
+    with patch("dashboard.actions.dialog.request") as request:
+        at.button(key="facts_restart_containers").click().run()
+    (context, machines), named = request.call_args
+    assert (context.org, machines) == ("home", ("nas",))
+    assert named == {"action": "container", "arguments": {"name": "web", "operation": "restart"}}
+
+
+def test_nothing_can_be_controlled_that_the_machine_does_not_offer_or_the_visitor_may_not(
+    fleet: Fleet, visit: Open
+) -> None:
+    key = fleet.machine("nas")
+    fleet.facts(key, "containers", {"web": ("good", {})})
+    for role, info in ((UserRole.VIEWER, control()), (UserRole.OPERATOR, {}), (UserRole.OPERATOR, control("db"))):
+        at = visit(machine="nas", role=role, info=info)
+        assert not at.button
+        assert not at.selectbox
+    assert controls.permitted(control("web"), "containers", ["db", "web"]) == ["web"]
+    assert controls.permitted(control(), "services", ["web"]) == []
+    assert controls.permitted(None, "containers", ["web"]) == []
