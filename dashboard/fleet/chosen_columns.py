@@ -15,8 +15,8 @@ from sqlalchemy import Row
 
 from dashboard.facts import texts
 from dashboard.i18n import external_texts, text
+from dashboard.i18n.device_kinds import kind_title
 from dashboard.i18n.language import Marked, _, marked
-from dashboard.series.device_groups import kind_title
 from dashboard.widgets import cells
 from schemas.database.chosen_columns import EXTRA, FACTS, SERIES
 from schemas.database.series.fleet_columns import ChosenNumber, ColumnChoice, Numbers

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dashboard.i18n import external_texts, text
+from dashboard.i18n.device_kinds import kind_title
 from dashboard.i18n.language import Marked, _, marked
 from schemas.series.worst_device import lower_is_worse
 
@@ -21,23 +22,6 @@ _GROUPS: Final[Mapping[str, tuple[Marked, tuple[str, ...]]]] = {
     "checks": (marked("Checks"), ("check", "target")),
 }
 """Groups in their order: title, and kinds of devices."""
-
-_KINDS: Final[Mapping[str, Marked]] = {
-    "mount": marked("File system"),
-    "disk": marked("Disk"),
-    "interface": marked("Interface"),
-    "core": marked("Core"),
-    "sensor": marked("Sensor"),
-    "fan": marked("Fan"),
-    "battery": marked("Battery"),
-    "resource": marked("Resource"),
-    "container": marked("Container"),
-    "check": marked("Check"),
-    "target": marked("Target"),
-    "ups": marked("UPS"),
-    "gpu": marked("GPU"),
-    "package manager": marked("Package manager"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +74,6 @@ def device_groups(info: Mapping[str, Any] | None, reported: Iterable[str]) -> li
     for metric in metrics:
         found.setdefault(placed.get(metric.kind, metric.kind), []).append(metric)
     return [DeviceGroup(key, _group_title(key), each) for key, each in found.items() if each]
-
-
-def kind_title(kind: str) -> str:
-    """Return the name of a kind of devices."""
-    return _(_KINDS[kind]) if kind in _KINDS else text.readable(kind).capitalize() or _("Device")
 
 
 def _group_title(key: str) -> str:

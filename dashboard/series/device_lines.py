@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dashboard.i18n import text
+from dashboard.i18n.device_kinds import kind_title
 from dashboard.i18n.language import _
 from dashboard.i18n.text import UnitScale
 from dashboard.machine.charts import Chart
-from dashboard.series.device_groups import DeviceGroup, DeviceMetric, kind_title
+from dashboard.series.device_groups import DeviceGroup, DeviceMetric
 from dashboard.widgets import charts
 from dashboard.widgets.charts import ChartLine
 

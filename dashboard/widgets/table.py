@@ -50,11 +50,8 @@ def draw(
             **({"remember": remember} if remember else {}),
             "ticks": _readable(ticks),
         },
-        on_sorted_change=on_sorted or _nothing,
         on_opened_change=_nothing,
-        on_aged_change=on_aged or _nothing,
-        on_ticks_change=on_ticks or _nothing,
-        on_picked_change=on_picked or _nothing,
+        **_handlers(sorted=on_sorted, aged=on_aged, ticks=on_ticks, picked=on_picked),
     )
     return str(result.opened or "")
 
@@ -110,6 +107,10 @@ def _readable(value: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, Mapping):
         return {name: _readable(each) for name, each in value.items()}
     return [_readable(each) for each in value] if isinstance(value, Sequence) else value
+
+
+def _handlers(**handlers: Callable[[], None] | None) -> dict[str, Callable[[], None]]:
+    return {f"on_{name}_change": handler or _nothing for name, handler in handlers.items()}
 
 
 def _nothing() -> None:

@@ -15,9 +15,10 @@ from ingestor.storage.incident_store import find_alerts
 from schemas.alerts.readings import SamplePoint
 from schemas.contract.alert_rules import AlertRule
 from schemas.contract.messages import VITALS, Vitals
+from schemas.database.newest_series import newest_row
 from schemas.database.queries.history import sampled_within
 from schemas.database.rule_rows import read_rule
-from schemas.database.series.stored_series import newest_row, read_samples
+from schemas.database.series.stored_series import read_samples
 from schemas.database.tables import (
     alert,
     alert_rule,

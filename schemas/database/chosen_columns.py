@@ -14,7 +14,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from schemas.database.series.stored_series import newest_row
+from schemas.database.newest_series import newest_row
 from schemas.database.tables import fact, fact_list, machine, series_sample, state
 from schemas.series.worst_device import lower_is_worse
 

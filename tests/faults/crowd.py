@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from faults.fleet import ORG, SECRET, Fleet
+from faults.probe.device_collectors.devices import JOURNALS
 from faults.processes import Process
 from sqlalchemy import select
 
@@ -16,6 +17,8 @@ from runtime.settings.agent import AgentSettings
 from schemas.database import tables
 
 PROCESSES = 2
+DETAIL_SECONDS = 10.0
+"""Each sample has series: none is missing after a storm."""
 
 
 @contextmanager
@@ -27,7 +30,8 @@ def many_agents(fleet: Fleet, count: int, *, ports: Sequence[int] = ()) -> Itera
         add_principal(fleet.engine, Principal(Role.MACHINE, ORG, name), SECRET, now=lambda: 1)
         port = ports[number % len(ports)] if ports else fleet.port
         server = f"mqtt://127.0.0.1:{port}"
-        settings.append(AgentSettings(data=fleet.directory / name, org=ORG, machine=name, server=server))
+        fields = {"data": fleet.directory / name, "org": ORG, "machine": name, "server": server}
+        settings.append(AgentSettings.model_validate({**fields, "detail_interval_seconds": DETAIL_SECONDS}))
     script = Path(__file__).parent / "probe" / "agents_process.py"
     processes = [
         Process(
@@ -35,7 +39,7 @@ def many_agents(fleet: Fleet, count: int, *, ports: Sequence[int] = ()) -> Itera
             [sys.executable, str(script), *(one.model_dump_json() for one in settings[number::PROCESSES])],
             ready="ready: ",
             log=fleet.directory / f"agents-{number}.log",
-            environment={"DASHFLEET_AGENT_PASSWORD": SECRET},
+            environment={"DASHFLEET_AGENT_PASSWORD": SECRET, JOURNALS: str(fleet.directory)},
         )
         for number in range(PROCESSES)
     ]

@@ -160,6 +160,7 @@ class Fleet:
                 "DASHFLEET_RESOLVED_SETTINGS": resolved.model_dump_json(exclude={"password"}),
                 "DASHFLEET_AGENT_PASSWORD": SECRET,
                 "PROBE_JOURNAL": str(journal),
+                "PROBE_MACHINE": name,
                 "PROBE_SPILL_SECONDS": str(SCALE.spill),
                 "PROBE_BACKOFF_SECONDS": str(SCALE.backoff),
                 "PROBE_RESEND_SECONDS": str(SCALE.resend),

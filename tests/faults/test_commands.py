@@ -128,7 +128,7 @@ def acting(directory: Path, broker: str, database: str) -> Iterator[tuple[Fleet,
 def test_no_command_is_lost_or_runs_twice_whatever_part_is_killed(tmp_path: Path, broker: str, database: str) -> None:
     chance = random.Random(5)  # noqa: S311 - a repeatable one
     with acting(tmp_path, broker, database) as (fleet, operator, file):
-        victims = itertools.cycle(kills(fleet, chance).items())
+        victims = itertools.cycle(kills(fleet, chance, Counter()).items())
         killed: Counter[str] = Counter()
         for _ in range(max(ROUNDS, len(MACHINES))):
             operator.append(*MACHINES, seconds=chance.choice((0.0, 0.05, 0.3)))

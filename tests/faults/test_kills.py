@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import pytest
 from faults.fleet import Fleet, running_fleet
 from faults.oracle import assert_clean, say
 from faults.presence_reader import PresenceReader
+from faults.probe.device_collectors.devices import JOURNALS
 from faults.scale import SCALE
+from faults.series_oracle import issued_by, judge_series
 
+NAMES = ("alpha", "beta", "gamma")
 TAKE_UP_SECONDS = 5.0
 STACKS = [("embedded", "sqlite"), ("mosquitto", "postgresql")]
 
@@ -19,13 +23,13 @@ STACKS = [("embedded", "sqlite"), ("mosquitto", "postgresql")]
 @pytest.mark.parametrize(("broker", "database"), STACKS)
 def test_no_sample_is_lost_when_any_part_is_killed_again_and_again(tmp_path: Path, broker: str, database: str) -> None:
     with running_fleet(tmp_path, broker=broker, database=database) as fleet, PresenceReader(fleet) as reader:
-        for name in ("alpha", "beta", "gamma"):
-            fleet.add_machine(name)
+        for name in NAMES:
+            fleet.add_machine(name, environment={JOURNALS: str(tmp_path)}, detail_interval_seconds=0.2)
         fleet.configure(reconnect_spread_seconds=0.2)
         fleet.start()
         fleet.flows()
-        chance = random.Random(1)  # noqa: S311 - a repeatable one
-        for part, kill in kills(fleet, chance).items():
+        chance, killed = random.Random(1), Counter[str]()  # noqa: S311 - a repeatable one
+        for part, kill in kills(fleet, chance, killed).items():
             started, slowest = time.monotonic(), 0.0
             for _ in range(SCALE.kills):
                 kill()
@@ -41,13 +45,21 @@ def test_no_sample_is_lost_when_any_part_is_killed_again_and_again(tmp_path: Pat
             assert part != "database" or slowest <= TAKE_UP_SECONDS
         fleet.settle()
         assert_clean(fleet, what=f"kills, {broker} and {database}")
+        for name in NAMES:
+            series = judge_series(fleet.engine, issued_by(tmp_path, name), name, by_seq=True)
+            say(f"devices of {name}: {series}, {killed[name]} kills of its agent")
+            assert series["stored"] > 0
+            assert series["spurious"] == series["corrupted"] == 0
+            assert series["missing"] <= killed[name]  # killed before the sample was taken
 
 
-def kills(fleet: Fleet, chance: random.Random) -> dict[str, Callable[[], None]]:
-    """For each part, what kills it and starts it again."""
+def kills(fleet: Fleet, chance: random.Random, killed: Counter[str]) -> dict[str, Callable[[], None]]:
+    """For each part, what kills it and starts it again; the kills of agents are counted by machine."""
 
     def kill_an_agent() -> None:
-        process = fleet.machines[chance.choice(sorted(fleet.machines))].process
+        name = chance.choice(sorted(fleet.machines))
+        killed[name] += 1
+        process = fleet.machines[name].process
         process.kill()
         process.start()
 

@@ -11,8 +11,9 @@ from faults.disks import fill, free, image, small_disk
 from faults.fleet import running_fleet
 from faults.oracle import assert_clean, say
 from faults.probe.collectors.probe import JOURNAL, Probe
-from faults.probe.devices import ProbeDevices, judge_series
+from faults.probe.device_collectors.devices import ProbeDevices
 from faults.scale import SCALE, brokers
+from faults.series_oracle import judge_series
 from outboxes import count_waiting
 from sqlalchemy import Engine, func, select
 
@@ -122,7 +123,7 @@ class Simulation:
 
     def series(self, *, dropped: bool = False) -> dict[str, int]:
         """What became of the readings of devices."""
-        return judge_series(self.engine, self.devices.issued, dropped=dropped)
+        return judge_series(self.engine, self.devices.issued, MACHINE, dropped=dropped)
 
     def oldest_live_age(self) -> float:
         """The longest that a live sample took to arrive, in seconds: those measured since the broker is back."""

@@ -9,6 +9,7 @@ from faults.crowd import changes, connects, many_agents, presences
 from faults.fleet import running_fleet
 from faults.oracle import say
 from faults.scale import SCALE, brokers
+from faults.series_oracle import issued_by, judge_series
 from waiting import wait_until
 
 BACK_SECONDS = 60.0
@@ -39,6 +40,16 @@ def test_after_a_broker_restart_all_agents_are_back_soon_and_not_all_at_once(tmp
         assert max(seconds.values()) <= CONNECTS_A_SECOND
         wait_until(lambda: presences(fleet) == {"online": SCALE.agents}, seconds=30, what="all agents online")
         assert changes(fleet) == {("unknown", "online"): SCALE.agents}
+        for process in crowd:
+            process.stop(seconds=40)
         (incident,) = fleet.incidents()
         assert incident["kind"] == "blind"
         assert incident["ended_at"] is not None
+        found = Counter[str]()
+        for name in (f"m{number}" for number in range(SCALE.agents)):
+            found += Counter(
+                judge_series(fleet.engine, issued_by(fleet.directory, name), name, on_their_way=2, by_seq=True)
+            )
+        say(f"devices of {SCALE.agents} agents: {dict(found)}")
+        assert found["stored"] >= SCALE.agents
+        assert found["missing"] == found["spurious"] == found["corrupted"] == 0

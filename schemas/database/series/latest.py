@@ -11,9 +11,10 @@ from pydantic_core import from_json
 from sqlalchemy import Engine, Select, select
 from sqlalchemy.engine import Connection
 
+from schemas.database.newest_series import newest_row
 from schemas.database.queries.fetch import fetch_all
 from schemas.database.queries.machines import list_machines
-from schemas.database.series.stored_series import known_readings, newest_row
+from schemas.database.series.stored_series import known_readings
 from schemas.database.tables import machine, mount_forecast, org, series_sample
 from schemas.fleet.forecast import DAY, Outlook
 

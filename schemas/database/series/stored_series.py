@@ -9,16 +9,15 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, Engine, select
+from sqlalchemy import Engine, select
 
+from schemas.database.newest_series import KEY as KEY
 from schemas.database.queries.fetch import fetch_all
 from schemas.database.tables import series_hour, series_rollup, series_sample
 from schemas.fleet.history import DAY, HOUR, Summary
 from schemas.series.frame import Place
 from schemas.series.sample_block import Readings, SampleBlock, SeriesSample, make_block, read_block
 from schemas.series.summary_block import read_summaries
-
-KEY = (series_sample.c.at, series_sample.c.stream_number, series_sample.c.seq)
 
 
 def read_blocks(
@@ -66,12 +65,6 @@ def read_row(row: Any, metrics: Collection[str] | None = None) -> SeriesSample: 
     if metrics is not None:
         readings = {metric: devices for metric, devices in readings.items() if metric in metrics}
     return SeriesSample(row.at, row.stream_number, row.seq, readings)
-
-
-def newest_row(machine_key: ColumnElement[int], column: ColumnElement[Any]) -> Any:  # noqa: ANN401 - a subquery
-    """Return the subquery for a column of a machine's newest row."""
-    newest = select(column).where(series_sample.c.machine_id == machine_key)
-    return newest.order_by(*(each.desc() for each in KEY)).limit(1).scalar_subquery()
 
 
 def known_readings(readings: Readings) -> Mapping[str, Mapping[str, float]]:

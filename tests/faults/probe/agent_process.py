@@ -1,4 +1,4 @@
-"""The agent's process with the probe as its only collector, and one more action.
+"""The agent's process with the probe as its only collector, or with devices, too, and one more action.
 
 The environment holds the times that a test shortens.
 """
@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+import agent.__main__
 import agent.actions
 import agent.agent
 import agent.collectors
@@ -35,6 +36,13 @@ def replace(module: ModuleType, **values: object) -> None:
 replace(agent.agent, Backoff=partial(Backoff, most_seconds=float(os.environ["PROBE_BACKOFF_SECONDS"])))
 replace(agent.outbox.delivery, SPILL_SECONDS=float(os.environ["PROBE_SPILL_SECONDS"]))
 replace(agent.outbox.backfill, FIRST_SECONDS=float(os.environ["PROBE_RESEND_SECONDS"]))
+if "PROBE_DEVICES" in os.environ:
+    sys.path.append(str(Path(__file__).parents[2]))
+    from faults.probe.device_collectors.devices import JournallingOutbox, journal_of
+
+    agent.collectors.__path__.append(str(Path(__file__).parent / "device_collectors"))
+    JournallingOutbox.journal = journal_of(Path(os.environ["PROBE_DEVICES"]), os.environ["PROBE_MACHINE"])
+    replace(agent.__main__, Outbox=JournallingOutbox)
 if "FAKETIME_TIMESTAMP_FILE" in os.environ:  # libfaketime shifts the deadline of clock_nanosleep, not that of select
     time.sleep = lambda seconds: select.select([], [], [], float(seconds)) and None
 sys.exit(run(inherited_settings(AgentSettings)))

@@ -1,6 +1,6 @@
 """Many agents in one process, each in a thread: `agents_process.py SETTINGS...`, one JSON of AgentSettings each.
 
-Every connection is written to standard output as `connected MILLISECONDS MACHINE`.
+Every connection is written to standard output as `connected MILLISECONDS MACHINE`. Each agent reports devices.
 """
 
 import os
@@ -8,17 +8,22 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from agent.agent import Agent
+from agent.collection.detail_runner import DetailRunner
+from agent.collection.facts_publisher import FactsPublisher
 from agent.collection.sample_runner import CollectorRunner
 from agent.inventory import boot_id
-from agent.outbox.outbox import Outbox
 from agent.session_counter import SessionCounter
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Connected, Event, WillMaker
 from runtime.clock import SystemClock
 from runtime.process import StopSignal, notify_ready
 from runtime.settings.agent import AgentSettings
+
+sys.path.append(str(Path(__file__).parents[2]))
+from faults.probe.device_collectors.devices import JOURNALS, JournallingOutbox, ProbeDevices, journal_of
 
 CLOCK = SystemClock()
 
@@ -54,13 +59,19 @@ def run(settings: AgentSettings, stop: StopSignal) -> None:
         made.machine = settings.machine
         return made
 
+    files = (directory / "outbox.db", directory / "hot.db")
+    outbox = JournallingOutbox(*files, max_bytes=1 << 20, boot=boot_id(), clock=CLOCK)
+    outbox.journal = journal_of(Path(os.environ[JOURNALS]), settings.machine)
     agent = Agent(
         settings,
         open_transport=open_transport,
-        outbox=Outbox(directory / "outbox.db", directory / "hot.db", max_bytes=1 << 20, boot=boot_id(), clock=CLOCK),
+        outbox=outbox,
         runner=CollectorRunner([], timeout_seconds=5.0),
         sessions=SessionCounter(directory / "session", CLOCK),
         clock=CLOCK,
+        details=DetailRunner(
+            [ProbeDevices(settings)], settings, CLOCK, FactsPublisher(directory / "facts.json", CLOCK)
+        ),
     )
     while not stop.received:
         agent.step()
