@@ -53,9 +53,10 @@ def judge_series(
 
 
 def without_null(series: object) -> dict[str, dict[str, float]]:
-    """Return the readings that are known: a block has no column for a device without any."""
+    """Return the readings that are known: a block has no column for a device without any, and no metric either."""
     assert isinstance(series, dict)
-    return {
+    known = {
         metric: {name: reading for name, reading in devices.items() if reading is not None}
         for metric, devices in series.items()
     }
+    return {metric: devices for metric, devices in known.items() if devices}
