@@ -97,7 +97,7 @@ class Ingestor:
         leases = Leases(store.engine, name=store.name, clock=clock)
         store.locks.fence = leases.fence
         self._heartbeats = Heartbeats(store.engine, leases, clock, self.counters)
-        self._assignment = WorkAssignment(leases, clock, shares=None if store.locks.shared else False)
+        self._assignment = WorkAssignment(leases, by_machine=store.locks.shared)
         self._outbound = OutboundQueue(ack_seconds=ack_seconds, clock=clock)
         self._configs = OrgConfigs(store, self._assignment, self._outbound, clock)
         self._cache = MachineCache(store, self._assignment, clock)
@@ -174,8 +174,6 @@ class Ingestor:
         self._commit(batch, handled)
         if self._tasks.is_due("config", CONFIG_SECONDS):
             self._configs.publish()
-        if self._assignment.shares is None:
-            self._decide_sharing(transport)
         self._monitor.retained_presence.step()
         acknowledged = self._outbound.publish(transport)
         self.counters["acks"] += acknowledged
@@ -269,25 +267,8 @@ class Ingestor:
 
     def _on_connected(self, event: Connected) -> None:
         log.info("connected to the broker")
-        if self._assignment.shares is None:
-            self._assignment.probe.start(event)
-            return
         if event.refused:
             log.error("the broker refused these subscriptions: %s", ", ".join(event.refused))
-        self._start_hearing()
-
-    def _decide_sharing(self, transport: Transport) -> None:
-        """Divide the work once the probe has found out whether the broker supports shared subscriptions."""
-        shares = self._assignment.probe.step(transport) if transport.connected else None
-        if shares is None:
-            return
-        log.info("the work of several ingestors is divided %s", "by the broker" if shares else "by organisation")
-        self._assignment.shares = shares
-        self._assignment.update(hearing=True)
-        self._change_assignment(transport)
-        self._start_hearing()
-
-    def _start_hearing(self) -> None:
         self._monitor.start_hearing()
         self._configs.publish(everything=True)
 
@@ -313,8 +294,7 @@ class Ingestor:
         self._store.write(batch)
         if batch:
             self._monitor.restart_timers()
-        if self._assignment.shares is not None:
-            transport.subscribe(self._assignment.subscriptions())
+        transport.subscribe(self._assignment.subscriptions())
         self._configs.publish(everything=True)
 
     def _load(self, keep: Collection[Machine] = ()) -> list[Machine]:

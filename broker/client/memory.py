@@ -4,24 +4,18 @@ For tests and for embedding. `MemoryBroker` routes; each `MemoryTransport` is a 
 transport run on both implementations.
 """
 
-import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from broker.access.policy import covers
-from broker.client.transport import Connected, Disconnected, Event, Message, WillMaker, never_a_will, unshared
+from broker.client.transport import Connected, Disconnected, Event, Message, WillMaker, never_a_will
 
 
 class MemoryBroker:
-    """Routes messages between its transports. Thread-safe.
+    """Routes messages between its transports. Thread-safe."""
 
-    `shares`: whether it supports shared subscriptions; otherwise it rejects them.
-    """
-
-    def __init__(self, *, shares: bool = False) -> None:
-        self.shares = shares
-        self._turns = itertools.count()
+    def __init__(self) -> None:
         self.changed = threading.Condition()
         self.running = True
         self.retained: dict[str, Message] = {}
@@ -46,13 +40,8 @@ class MemoryBroker:
                 self.retained[message.topic] = message
             elif message.retain:
                 self.retained.pop(message.topic, None)
-            members: dict[str, list[MemoryTransport]] = {}
             for client in self.clients.values():
                 client.deliver(message)
-                for filter_ in client.shared_filters(message.topic):
-                    members.setdefault(filter_, []).append(client)
-            for filter_, clients in members.items():
-                clients[next(self._turns) % len(clients)].deliver(message, filter_)
             self.changed.notify_all()
 
 
@@ -143,18 +132,9 @@ class MemoryTransport:
                 self._broker.route(connection.will)
             self._broker.changed.notify_all()
 
-    def shared_filters(self, topic: str) -> list[str]:
-        """Return its shared subscriptions that match a topic."""
-        return [filter_ for filter_, _ in self._subscriptions if unshared(filter_)[0] and _matches(filter_, topic)]
-
-    def deliver(self, message: Message, shared_filter: str | None = None) -> None:
-        """Queue a message that a subscription matches: the given shared one, or any that is not shared."""
-        granted = [
-            qos
-            for filter_, qos in self._subscriptions
-            if (filter_ == shared_filter if shared_filter else not unshared(filter_)[0])
-            and _matches(filter_, message.topic)
-        ]
+    def deliver(self, message: Message) -> None:
+        """Queue a message that a subscription matches."""
+        granted = [qos for filter_, qos in self._subscriptions if covers(filter_, message.topic)]
         if granted:
             self._events.append(replace(message, qos=min(message.qos, max(granted)), retain=False))
 
@@ -169,15 +149,10 @@ class MemoryTransport:
             other.cut("another client with this id connected", send_will=False)
         self._connection = _Connection(self._will())
         self._broker.clients[self._client_id] = self
-        refused = [filter_ for filter_, _ in self._subscriptions if unshared(filter_)[0] and not self._broker.shares]
-        self._events.append(Connected(tuple(refused)))
+        self._events.append(Connected())
         self._queue_retained(self._subscriptions)
 
     def _queue_retained(self, subscriptions: Sequence[tuple[str, int]]) -> None:
         for message in self._broker.retained.values():
             if any(covers(filter_, message.topic) for filter_, _ in subscriptions):
                 self._events.append(message)
-
-
-def _matches(filter_: str, topic: str) -> bool:
-    return covers(unshared(filter_)[1], topic)

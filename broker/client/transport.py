@@ -44,8 +44,6 @@ class Disconnected:
     refused: bool = False
 
 
-_SHARED = "$share/"
-
 Event = Message | Connected | Disconnected
 WillMaker = Callable[[], Message | None]
 
@@ -84,19 +82,6 @@ class Transport(Protocol):
     def close(self) -> None:
         """Disconnect cleanly, so that the broker drops the will, and stay disconnected."""
         ...
-
-
-def shared(filter_: str, group: str) -> str:
-    """Return a shared subscription: each message goes to one client of the group, where the broker supports it."""
-    return f"{_SHARED}{group}/{filter_}"
-
-
-def unshared(filter_: str) -> tuple[str, str]:
-    """Return the group and the filter of a shared subscription; the group is empty for any other."""
-    if not filter_.startswith(_SHARED):
-        return "", filter_
-    group, _, rest = filter_.removeprefix(_SHARED).partition("/")
-    return group, rest
 
 
 def never_a_will() -> None:

@@ -1,7 +1,7 @@
 """Leases in the fleet's database: how several ingestors share the work.
 
-There is one lease for the timers and one for each organisation. A holder keeps it while its heartbeat says that it is
-alive and hears the broker.
+There is one lease for the timers, and one for each part of the work: an organisation, or a part of all machines. A
+holder keeps it while its heartbeat says that it is alive and hears the broker.
 
 Invariants:
 - Only this process's own monotonic clock decides that a holder is gone: its heartbeat did not change for LEASE_SECONDS.
@@ -26,10 +26,21 @@ from schemas.database.tables import ingestor, lease, org
 TIMERS: Final = "_timers"
 """The lease of the leader, which runs all timers; not a valid name of an organisation."""
 
+PARTS: Final = 60
+"""Parts of all machines: they can be divided evenly among two to six ingestors."""
+
 LEASE_SECONDS: Final = PATIENCE_SECONDS
 """Time without a heartbeat after which leases are taken over."""
 
 NOBODY: Final = ""
+
+
+def part_lease(part: int) -> str:
+    """Return the name of the lease of a part of the machines, from 0 to PARTS - 1; not one of an organisation."""
+    return f"_part-{part:02}"
+
+
+_PART_LEASES: Final = tuple(part_lease(part) for part in range(PARTS))
 
 
 class FencedError(Exception):
@@ -66,11 +77,12 @@ class Leases:
     def step(self, *, by_org: bool, hearing: bool) -> tuple[frozenset[str], frozenset[str]]:
         """Acquire free leases up to a fair share, and release those above it; return the leases held, and all.
 
-        `by_org`: organisations have leases, too; `hearing`: this ingestor hears the broker. Raises FencedError.
+        `by_org`: organisations have leases, otherwise parts of the machines; `hearing`: this ingestor hears the broker.
+        Raises FencedError.
         """
         with self._engine.begin() as connection:
             self.fence(connection)
-            wanted = {TIMERS, *(connection.scalars(select(org.c.name)) if by_org else ())}
+            wanted = {TIMERS, *(connection.scalars(select(org.c.name)) if by_org else _PART_LEASES)}
             self._peers.update(connection)
             holders = self._holders(connection, wanted)
             taken, released = self._choose(holders, hearing=hearing)
@@ -103,9 +115,9 @@ class Leases:
         free = [name for name, holder in holders.items() if self._is_free(holder, hearing=hearing)]
         if not hearing and self._peers.hearing:
             return [], []  # they hear the messages that this one would miss
-        orgs = [name for name in holders if name != TIMERS]
-        mine = [name for name in orgs if holders[name] == self.name]
-        share = math.ceil(len(orgs) / (1 + len(self._peers.hearing)))
+        work = [name for name in holders if name != TIMERS]
+        mine = [name for name in work if holders[name] == self.name]
+        share = math.ceil(len(work) / (1 + len(self._peers.hearing)))
         wanted = [name for name in free if name != TIMERS][: max(0, share - len(mine))]
         return [*wanted, *(name for name in free if name == TIMERS)], mine[share:]
 

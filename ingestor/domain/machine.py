@@ -145,6 +145,8 @@ class Machine:
     streams: dict[str, Stream] = field(default_factory=dict)
     behind: SessionBehind = field(default_factory=SessionBehind)
     description: Description = field(default_factory=Description)
+    left_at: int = 0
+    """Arrival of the last sample that was left to another ingestor, in milliseconds of the server's clock."""
 
     def adopt(self, stored: "Machine") -> None:
         """Take over what another ingestor has stored of this machine; what is never stored is kept."""

@@ -85,14 +85,20 @@ class Receiver:
                 continue
             self._counters["received"] += 1
             address = topics.parse(event.topic)
-            if address is not None and address.topic is topics.PROBE:
-                self._assignment.probe.handle(event)
-            elif not self._assignment.handles(address):
+            if not self._is_for_this_ingestor(event, address):
                 self._counters["elsewhere"] += 1
+                if address is not None and not event.retain:
+                    self._ingress.leave(address)
             elif self._ingress.retained.handle(batch, event, address):
                 self._counters["unretained"] += 1
             elif self._ingress.admit(batch, event, address):
                 yield event, address
+
+    def _is_for_this_ingestor(self, message: Message, address: Address | None) -> bool:
+        """Return whether to look at a message. What is retained by mistake is for the one that clears it."""
+        if message.retain and address is not None and not address.topic.retain:
+            return self._assignment.owns(address.org)
+        return self._assignment.handles(address)
 
     def committed(self, messages: int) -> None:
         """Record the commit of a batch with this number of messages."""

@@ -49,7 +49,7 @@ class RetainedSweep:
         """Return True if a message is one of these, which is cleared, or the echo of clearing one."""
         if address is None or address.topic.retain:
             return False
-        if not message.payload and (message.topic in self._cleared or self._assignment.shares):
+        if not message.payload and (message.topic in self._cleared or self._assignment.by_machine):
             self._cleared.discard(message.topic)
             return True
         if not message.retain:

@@ -206,8 +206,10 @@ class PresenceMonitor:
         lately = {org: heard_lately(self._configs.of(org), now, until_next_seconds=until_next) for org in orgs}
 
         def ticked(machine: Machine) -> PresenceState:
-            config = self._configs.of(machine.org)
-            return on_tick(machine.state, config, now, hearing_since=self.hearing_since, until_next_seconds=until_next)
+            config, since = self._configs.of(machine.org), self.hearing_since
+            if since is not None and machine.left_at > since:
+                since = machine.left_at
+            return on_tick(machine.state, config, now, hearing_since=since, until_next_seconds=until_next)
 
         self.change(
             batch,

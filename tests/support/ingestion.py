@@ -31,10 +31,15 @@ class Speaker:
     dropped: int = 0
     vitals: Vitals = field(default_factory=lambda: Vitals(cpu_percent=10.0, memory_percent=20.0, disk_percent=30.0))
 
-    def status(self, reason: OfflineReason | None = None, *, session: int | None = None) -> Message:
-        state = "offline" if reason else "online"
-        status = Status.model_validate(
-            {"state": state, "reason": reason, "session": session or self.session, "at": self.clock.now()}
+    def status(
+        self, reason: OfflineReason | None = None, *, session: int | None = None, interval_seconds: float = 10.0
+    ) -> Message:
+        status = Status(
+            state="offline" if reason else "online",
+            reason=reason,
+            session=session or self.session,
+            at=self.clock.now(),
+            interval_seconds=interval_seconds,
         )
         return self._on(topics.STATUS, status.encode())
 

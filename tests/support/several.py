@@ -18,10 +18,10 @@ ORGS = ("home", "office")
 class Several:
     """The ingestors by name, and a machine called attic in each organisation."""
 
-    def __init__(self, fleet: Engine, clock: Clock, *, shares: bool = False) -> None:
+    def __init__(self, fleet: Engine, clock: Clock) -> None:
         self.fleet = fleet
         self.clock = clock
-        self.broker = MemoryBroker(shares=shares)
+        self.broker = MemoryBroker()
         self.benches: dict[str, Bench] = {}
         self.speakers = {org: Speaker(clock, org=org, session=clock.now()) for org in ORGS}
         self.numbers = dict.fromkeys(ORGS, 0)

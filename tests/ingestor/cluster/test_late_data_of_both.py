@@ -1,4 +1,4 @@
-"""Two ingestors to whom the broker gives live and late samples in turns: one of them corrects the alerts of all."""
+"""Two ingestors that divide live and late samples by machine: one of them corrects the alerts of all."""
 
 import random
 
@@ -29,7 +29,7 @@ def test_patterns_of_lateness_give_the_alerts_of_the_same_data_on_time_whoever_s
     outboxes = [Outbox(f"m{number}", clock) for number in range(MACHINES)]
     for outbox in outboxes:
         add_principal(fleet, Principal(Role.MACHINE, "home", outbox.name), "made-up", now=clock.now)
-    several = Several(fleet, clock, shares=True)
+    several = Several(fleet, clock)
     first, second = several.start("ingestor"), several.start("ingestor-2")
     first.publish(*(Speaker(clock, name=outbox.name).status() for outbox in outboxes))
     several.pass_time(2)

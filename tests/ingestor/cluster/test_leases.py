@@ -7,7 +7,7 @@ from clocks import Clock
 from sqlalchemy import Engine, select
 
 from ingestor.admin.access import add_org, remove_org
-from ingestor.cluster.leases import LEASE_SECONDS, TIMERS, FencedError, Leases
+from ingestor.cluster.leases import LEASE_SECONDS, PARTS, TIMERS, FencedError, Leases, part_lease
 from schemas.database import tables
 from schemas.database.engine import open_engine, upgrade
 
@@ -79,9 +79,13 @@ def test_two_share_the_organisations_and_one_has_the_timers(engine: Engine, cloc
     assert TIMERS in kept
 
 
-def test_without_organisations_only_the_timers_are_held(engine: Engine, clock: Clock) -> None:
-    assert one(engine, clock, "a").step(by_org=False) == {TIMERS}
-    assert one(engine, clock, "b").step(by_org=False) == set()
+def test_without_organisations_the_parts_of_the_machines_are_divided_evenly(engine: Engine, clock: Clock) -> None:
+    several = [one(engine, clock, name) for name in "abc"]
+    assert several[0].step(by_org=False) == {TIMERS, *(part_lease(part) for part in range(PARTS))}
+    for _ in range(3):
+        held = [each.step(by_org=False) for each in several]
+    assert set().union(*held) == {TIMERS, *(part_lease(part) for part in range(PARTS))}
+    assert [len(some - {TIMERS}) for some in held] == [PARTS / 3] * 3
 
 
 def test_what_a_dead_ingestor_held_is_taken_over_after_the_leases_time(engine: Engine, clock: Clock) -> None:

@@ -1,6 +1,6 @@
 """Several ingestors on one database and one broker, one step at a time: everything is done once, by the right one.
 
-On a broker without shared subscriptions, so by organisation.
+On SQLite, so by organisation.
 """
 
 from collections import Counter

@@ -349,7 +349,7 @@ def test_what_there_is_to_say_waits_until_it_can_be_said(fleet: Engine, clock: C
         access.add_principal(fleet, Principal(Role.MACHINE, "home", f"m{number}"), "made-up", now=clock.now)
         access.revoke_principal(fleet, f"home.m{number}", now=clock.now)
     store = Store(fleet, name="x", dead_letter_max=1)
-    assignment = WorkAssignment(Leases(fleet, name="x", clock=clock), clock, shares=False)
+    assignment = WorkAssignment(Leases(fleet, name="x", clock=clock), by_machine=False)
     outbound = OutboundQueue(ack_seconds=2.0, clock=clock)
     cache = MachineCache(store, assignment, clock)
     ingress = Ingress(store, cache, assignment, outbound, clock, limits=RateLimits(clock))
