@@ -1,12 +1,12 @@
 """What a second ingestor costs: the CPU of one, and of two, for each report that is stored, in one run.
 
-On Mosquitto and PostgreSQL, with so many machines that both seldom have one of the same. Throughput grows with the
+On Mosquitto and PostgreSQL, each machine with one of both. Throughput grows with the
 cores that there are; with two for everything, the CPU of a report says what more would give. `make bench` stores more.
 """
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import psutil
 import pytest
@@ -24,18 +24,18 @@ from schemas.database import tables
 from schemas.database.queries.heartbeat import find_trouble
 
 SECONDS = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "3"))
-MACHINES = 10_000
+IS_WHOLE = SECONDS >= 60
+MACHINES = 10_000 if IS_WHOLE else 1_000
+REPORTS = 60_000 if IS_WHOLE else 3_000
 TURNS = 8
 """At most, when a busy machine spoils them: at least two, and no more than it takes in the short form."""
-IS_WHOLE = SECONDS >= 60
-REPORTS = 60_000 if IS_WHOLE else 6_000
 DEAREST_RATIO = 1.1 if IS_WHOLE else 2.0
 VITALS = Vitals(cpu_percent=12.5, memory_percent=40.0, disk_percent=71.3, uptime_seconds=86_400, process_count=212)
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Ten thousand machines that have no agents."""
+    """Many machines that have no agents."""
     with running_fleet(tmp_path_factory.mktemp("bench"), broker="mosquitto", database="postgresql") as running:
         with running.engine.begin() as connection:
             org_id = connection.scalar(select(tables.org.c.id))
@@ -84,9 +84,20 @@ def stored(fleet: Fleet) -> int:
 
 
 def store(fleet: Fleet, publisher: Publisher, count: int) -> None:
-    """Publish so many reports, and wait until they are stored."""
+    """Publish so many reports, and wait until they are stored; as agents do, send them again if they are not."""
     publisher.publish(count)
+    if not is_soon(lambda: stored(fleet) >= publisher.sent):  # an ingestor stood still, and its machines changed hands
+        publisher.sent -= count
+        publisher.publish(count)
     wait_until(lambda: stored(fleet) >= publisher.sent, seconds=60, what="all reports stored")
+
+
+def is_soon(condition: Callable[[], bool]) -> bool:
+    """Whether it comes true within a minute."""
+    deadline = time.monotonic() + 60
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
 
 
 def wait_until_divided(fleet: Fleet, ingestors: int) -> None:
