@@ -118,9 +118,7 @@ def grants(principal: Principal) -> Grants:
         case Role.NOTIFIER:
             return Grants(publish=(), read=tuple(topic.filter() for topic in (*_REPORTED, topics.ORG_CONFIG)))
         case Role.INGESTOR:
-            probe = topics.PROBE.filter(
-                principal=principal.name
-            )  # of ingestors of version 0.1, which tested shared subscriptions
+            probe = topics.PROBE.filter(principal=principal.name)  # of version 0.1, to test shared subscriptions
             return Grants(
                 publish=(*(topic.filter() for topic in (*_FROM_THE_INGESTOR, *_CLEARED_BY_THE_INGESTOR)), probe),
                 read=(*(topic.filter() for topic in _TO_THE_INGESTOR), probe),
