@@ -109,7 +109,7 @@ def wait_until_divided(fleet: Fleet, ingestors: int) -> None:
         with fleet.engine.connect() as connection:
             return [int(count) for count in connection.scalars(query)]
 
-    wait_until(lambda: shares() == [PARTS // ingestors] * ingestors, what=f"a division among {ingestors}")
+    wait_until(lambda: shares() == [PARTS // ingestors] * ingestors, seconds=60, what=f"a division among {ingestors}")
 
 
 def cpu_seconds(ingestors: Sequence[Process]) -> float:
