@@ -57,18 +57,21 @@ def test_guessing_is_slowed_down_and_the_page_says_for_how_long(
     add_user(accounts, "guessed", PASSWORD, UserRole.VIEWER, "home")
     page = visit("/", user="")
     answers = []
-    for number in range(8):
+    for number in range(30):  # on a busy machine an attempt can take longer than the first waits
         form = {"name": "guessed", "password": f"guess number {number}", "next": "/"}
         answers.append(httpx2.post(f"{dashboard.url}/sign-in", data=form, headers={"origin": dashboard.url}))
+        if number >= 7 and answers[-1].status_code == 429:
+            break
     assert [answer.status_code for answer in answers[:5]] == [401] * 5
     assert 429 in [answer.status_code for answer in answers[5:]]
     waits = [int(answer.headers["retry-after"]) for answer in answers if answer.status_code == 429]
     assert min(waits) >= 1
     with accounts.begin() as connection:  # as after more failed attempts
-        later = time.time_ns() // 1_000_000 + 60_000
-        connection.execute(update(attempt).where(attempt.c.key == "user:guessed").values(next_at=later))
+        later = time.time_ns() // 1_000_000 + 3_600_000
+        own = attempt.c.key.startswith("user:guessed@")
+        assert connection.execute(update(attempt).where(own).values(next_at=later)).rowcount == 1
     enter(page, "guessed")
-    expect(page.get_by_role("alert")).to_have_text(re.compile(r"Too many attempts\. Try again in \d+ seconds?\."))
+    expect(page.get_by_role("alert")).to_have_text(re.compile(r"Too many attempts\. Try again in [\d,]+ seconds?\."))
     photograph(page, "sign-in-slowed-light")
     with accounts.begin() as connection:
         connection.execute(delete(attempt))
