@@ -83,12 +83,14 @@ class ActorRun:
         return again
 
     def _fail(self) -> None:
-        """Break the connection while the order runs; it is rejected meanwhile."""
+        """Tell twice that the order runs, and break the connection; it is rejected meanwhile."""
         if not self._start():
             return
         self._update("accepted")
-        self._update("running", command=self._requests.order_id)
-        self._watch.listen(QUIET_SECONDS)
+        for _ in range(2):
+            self._update("running", command=self._requests.order_id)
+        if not self._runs_on(df.ACTOR_TWICE, "an Update that arrives twice"):
+            return
         known = self._requests.repetitions
         self._broker.cut()
         asked = self._watch.wait_for(lambda: self._requests.repetitions > known, self._patience)

@@ -85,6 +85,7 @@ CONSUMER_REMOVED = _assertion(113, "consumer", "It shows that a machine was remo
 CONSUMER_RECONNECTS = _assertion(114, "consumer", "It connects again after a broken connection and a refused CONNECT.")
 CONSUMER_RESUBSCRIBES = _assertion(115, "consumer", "It subscribes again after each connect.")
 CONSUMER_WAITS = _assertion(116, "consumer", "It waits for at least 0.1 s before it connects again.")
+CONSUMER_TWICE = _assertion(117, "consumer", "It goes on after a message that arrives twice.")
 
 ACTOR_IDENTITY = _assertion(201, "actor", "It connects with MQTT 3.1.1, with its user name as the client id.")
 ACTOR_CLEAN = _assertion(202, "actor", "Its sessions are clean.")
@@ -113,6 +114,7 @@ ACTOR_ASKS = _assertion(
 ACTOR_SUCCEEDED = _assertion(219, "actor", "It ends with the exit status 0 when every command has succeeded.")
 ACTOR_FAILED = _assertion(220, "actor", "It ends with another exit status after another outcome.")
 ACTOR_REFUSED = _assertion(221, "actor", "It ends with another exit status when the Request is refused.")
+ACTOR_TWICE = _assertion(222, "actor", "It goes on waiting after an Update that arrives twice.")
 
 BROKER_CONNECTS = _assertion(301, "broker", "It accepts MQTT 3.1.1 with a valid credential.")
 BROKER_PASSWORD = _assertion(302, "broker", "It refuses a wrong password.")

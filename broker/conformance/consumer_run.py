@@ -79,7 +79,10 @@ class ConsumerRun:
         for payload in INVALID:
             self._broker.send(Message(self._topic("probe-e"), payload, topics.PRESENCE.qos))
         self._present("probe-b", presence="retired", reason="revoked")
-        self._expect(df.CONSUMER_INVALID, "probe-b", "retired")
+        if self._expect(df.CONSUMER_INVALID, "probe-b", "retired"):
+            self._present("probe-b", times=2, presence="offline", reason="lost")
+            self._present("probe-a", presence="offline", reason="lost")
+            self._expect(df.CONSUMER_TWICE, "probe-a", "offline")
         drained = self._watch.wait_for(lambda: self._broker.unacknowledged <= 0, self._patience)
         self.report.check(df.CONSUMER_ACKNOWLEDGES, drained, f"{self._broker.unacknowledged} without a PUBACK")
 
@@ -117,7 +120,14 @@ class ConsumerRun:
         self.report.check(assertion, shown, f"no line with {' and '.join(words)} within {self._patience:g} s")
         return shown
 
-    def _present(self, machine: str, *, required_only: bool = False, **fields: Any) -> None:  # noqa: ANN401 - fields
+    def _present(
+        self,
+        machine: str,
+        *,
+        times: int = 1,
+        required_only: bool = False,
+        **fields: Any,  # noqa: ANN401 - fields of a message
+    ) -> None:
         now = self._clock.now()
         known: Mapping[str, Any] = {"since": now, "display_name": f"{machine}.example.org", **fields}
         if required_only:
@@ -126,7 +136,8 @@ class ConsumerRun:
             own = {name: value for name, value in known.items() if name in PresenceMessage.model_fields}
             encoded = json.loads(PresenceMessage.model_validate(own).encode())
             payload = json.dumps({**encoded, **known}).encode()
-        self._broker.send(_retained(self._topic(machine), payload))
+        for _ in range(times):
+            self._broker.send(_retained(self._topic(machine), payload))
 
     def _topic(self, machine: str) -> str:
         return topics.PRESENCE.at(org=self._org, machine=machine)

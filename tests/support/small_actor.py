@@ -36,6 +36,7 @@ class Run:
     repeat_at: float = 0.0
     deaf: bool = False
     ids: list[str] = field(default_factory=list)
+    last: tuple[str, str | None] | None = None
 
 
 class SmallActor:
@@ -99,6 +100,9 @@ class SmallActor:
             return
         if update.request != run.request.id and breaks != "Updates of others":
             return
+        if breaks == "ends after a duplicate" and (update.state, update.command) == run.last:
+            self._status = 1
+        run.last = update.state, update.command
         run.answered, run.asks = True, False
         self._follow(update)
 

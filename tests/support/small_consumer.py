@@ -26,6 +26,7 @@ class SmallConsumer:
         self._connects = 0
         self._next_connect = 0.0
         self._ignores = False
+        self._last: Message | None = None
 
     def start(self) -> None:
         self._runs = True
@@ -54,6 +55,10 @@ class SmallConsumer:
         if not message.retain and self._breaks == "only the first":
             return
         machine = address.machine
+        if self._breaks == "ends after a duplicate" and message == self._last:
+            self._ignores = True
+            return
+        self._last = message
         if not message.payload:
             self._lines.append(machine if self._breaks == "removals ignored" else f"{machine} removed")
             return

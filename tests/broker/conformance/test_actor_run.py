@@ -44,6 +44,7 @@ MUTANTS: dict[str, Assertion] = {
     "no outcome is well": df.ACTOR_SUCCEEDED,
     "every outcome is well": df.ACTOR_FAILED,
     "refused is well": df.ACTOR_REFUSED,
+    "ends after a duplicate": df.ACTOR_TWICE,
 }
 
 

@@ -33,6 +33,7 @@ MUTANTS: dict[str, Assertion] = {
     "gives up": df.CONSUMER_RECONNECTS,
     "subscribes once": df.CONSUMER_RESUBSCRIBES,
     "connects at once": df.CONSUMER_WAITS,
+    "ends after a duplicate": df.CONSUMER_TWICE,
 }
 
 
