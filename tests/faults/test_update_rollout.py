@@ -32,7 +32,7 @@ from schemas.contract.commands import Rollout
 from schemas.database.queries.commands import list_commands
 
 WHOLE = os.environ.get("DASHFLEET_FAULTS") == "whole"
-MACHINES, CANARIES = 50, 2
+MACHINES, CANARIES, PER_MINUTE = 50, 2, 30
 SECONDS = 180.0
 
 pytestmark = [
@@ -76,7 +76,7 @@ class UpdatedFleet:
         bundles = [machine.publish_bundle(version, fault) for machine in self.machines]
         orders = [machine.order(*bundle) for machine, bundle in zip(self.machines, bundles, strict=True)]
         self.first = order_of(orders[0]).id
-        message = self.operator.act(*orders, rollout=Rollout(canary=CANARIES))
+        message = self.operator.act(*orders, rollout=Rollout(canary=CANARIES, per_minute=PER_MINUTE))
         wait_until(lambda: self._client.receive(10, 0.1) is not None and self._client.connected, what="the connection")
         assert self._client.publish(message)
         self._client.flush(5)

@@ -3,6 +3,7 @@
 import hashlib
 import random
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 import pytest
 from agent_under_test import OWN, AgentUnderTest, id_of
 from clocks import Clock
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from waiting import wait_until
 
 from agent.orders.trusted_keys import KEYS_FILE
 from broker.access.policy import Principal, Role
 from broker.client.memory import MemoryTransport
+from broker.client.transport import Message
 from ingestor.admin.access import add_org, add_principal
 from ingestor.files.file_rates import FileRates
 from ingestor.files.file_server import FileServer
@@ -27,6 +29,7 @@ from ingestor.storage.store import Store
 from runtime.settings.agent import ALLOWED_ACTIONS
 from schemas.contract import topics
 from schemas.contract.commands import Result
+from schemas.database import tables
 from schemas.database.queries.commands import is_pulling, show_command
 
 CONTENT = random.Random(5).randbytes(300_000)  # noqa: S311 - made up
@@ -42,9 +45,13 @@ class Server:
         self.named.mkdir()
         (directory / "agent").mkdir()
         self.agent = AgentUnderTest(
-            directory / "agent", clock, push_directories=[self.named], pull_directories=[self.named]
+            directory / "agent",
+            clock,
+            push_directories=[self.named],
+            pull_directories=[self.named],
+            interval_seconds=1.0,
         )
-        self.store = ServerFiles(directory / "files", FileLimits(1 << 20, 1 << 20, 2 << 20, days=7))
+        self.store = ServerFiles(directory / "files", FileLimits(4 << 20, 4 << 20, 8 << 20, days=7))
         self.content = directory / "content"
         self.content.write_bytes(CONTENT)
         self.start()
@@ -64,10 +71,15 @@ class Server:
             ),
         )
 
-    def step(self) -> None:
-        self.clock.advance(0.05)
+    def step(self, seconds: float = 0.05) -> None:
+        self.clock.advance(seconds)
         self.agent.step()
         self.ingestor.step()
+
+    def sampled_at(self) -> int:
+        """Return when the newest stored sample was taken, 0 before the first."""
+        with self.fleet.connect() as connection:
+            return connection.scalar(select(tables.state.c.sampled_at)) or 0
 
     def order(self, action: str, **arguments: object) -> str:
         """Order an action through the ingestor; return the id of its command."""
@@ -155,6 +167,45 @@ def test_a_pull_survives_a_lost_connection_and_a_restart_of_the_server(server: S
     server.start()
     assert server.outcome(id_).state == "succeeded"
     assert server.store.get(id_)[0].path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("action", ["push", "pull"])
+def test_a_file_arrives_over_a_link_that_loses_a_fifth_and_breaks_five_times_while_samples_stay_current(
+    server: Server, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(9)  # noqa: S311 - the same each time
+    content = random.Random(8).randbytes(1_000_000)  # noqa: S311 - made up
+    server.content.write_bytes(content)
+    (server.named / "log").write_bytes(content)
+    of_files = tuple(topic.at(**OWN) for topic in (topics.FETCH, topics.CHUNK, topics.UPLOAD, topics.RECEIPT))
+    lost, passed = Counter[str](), Counter[str]()
+    route = server.agent.broker.route
+
+    def lossy(message: Message) -> None:
+        if message.topic in of_files and chance.random() < 0.2:
+            lost[message.topic] += 1
+            return
+        passed[message.topic] += message.topic in of_files
+        route(message)
+
+    monkeypatch.setattr(server.agent.broker, "route", lossy)
+    wait_until(lambda: server.step() or server.sampled_at(), what="a sample")  # type: ignore[func-returns-value]
+    more = {"sha256": server.store.add("home", server.content)} if action == "push" else {}
+    id_ = server.order(action, path=str(server.named / ("new" if action == "push" else "log")), **more)
+    ages, cuts, done = [0], 0, list[Result]()
+    while not done:
+        server.step(0.1)
+        ages.append(server.clock.now() - server.sampled_at())
+        if cuts < 5 and passed.total() >= 4 * (cuts + 1):
+            server.agent.transport.cut()
+            cuts += 1
+        assert len(ages) < 4_000, (lost, passed, cuts)
+        done = [each for each in server.agent.results(id_) if each.state != "running"]
+    assert done[-1].state == "succeeded", done[-1].detail
+    arrived = server.named / "new" if action == "push" else server.store.get(id_)[0].path
+    assert arrived.read_bytes() == content
+    assert (cuts, lost.total() > 3) == (5, True)
+    assert max(ages) <= 5000
 
 
 @pytest.mark.parametrize("action", ["push", "pull"])
