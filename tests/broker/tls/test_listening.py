@@ -240,14 +240,15 @@ def test_who_starts_no_handshake_is_cut_in_time(broker: RunningBroker) -> None:
     assert 0.8 < time.monotonic() - started < 5
 
 
-def test_a_stop_does_not_wait_for_those_in_the_middle_of_a_handshake(
-    broker: RunningBroker, files: CertificateFiles
-) -> None:
-    with RawClient(broker.port) as silent:
+def test_a_stop_does_not_wait_for_those_in_the_middle_of_a_handshake(files: CertificateFiles) -> None:
+    with (
+        embedded_broker(SECRETS, certificate=files.certificate, private_key=files.key, connect_seconds=60.0) as broker,
+        RawClient(broker.port) as silent,
+    ):
         assert first_event(broker.port, files.authority) == Connected()
         started = time.monotonic()
         broker.stop()
-        assert time.monotonic() - started < 0.9, "before the handshake's own time is over"
+        assert time.monotonic() - started < 30, "before the handshake's own time is over"
         assert silent.is_gone()
 
 
