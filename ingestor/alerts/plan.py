@@ -5,15 +5,15 @@ rule by rule, so thousands of machines that are well cost nearly nothing.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
 from ingestor.domain.presence import Presence, PresenceState
 from schemas.alerts.condition import Condition
 from schemas.alerts.device_readings import worst_device
-from schemas.alerts.readings import compared_metric, has_memory, is_sampled
-from schemas.contract.alert_rules import HEALTH_METRICS
+from schemas.alerts.readings import SamplePoint, compared_metric, has_memory, is_sampled, read_metric
+from schemas.contract.alert_rules import HEALTH_METRICS, AlertRule
 from schemas.contract.messages import VITALS, Vitals
 from schemas.series.sample_block import Readings
 
@@ -47,8 +47,12 @@ class Plan:
         self.others = tuple(condition for condition in conditions if not is_sampled(condition.rule))
         self.lead = max((max(condition.for_, condition.clear) for condition in sampled), default=0)
         """Longest duration of a rule that samples decide, in milliseconds."""
+        self._sampled = {condition.rule.name for condition in sampled}
+        self._compared_names = tuple(condition.rule.name for condition in self.remembering)
+        self._device_names = tuple(condition.rule.name for condition in self.devices)
         bands = _bands(self.banded)
         vitals = {name: band for name, band in bands.items() if name in VITALS}
+        self._bands, self._by_metric = bands, _by_metric(self.banded)
         self._highs = tuple(high for _, high, _ in vitals.values())
         self._read = _reader(list(vitals))
         self._lows = tuple((name, low) for name, (low, _, _) in vitals.items() if low > -math.inf)
@@ -79,6 +83,18 @@ class Plan:
                 return False
         return -self._clock < clock_offset < self._clock
 
+    def candidates(self, point: SamplePoint, active: Iterable[str]) -> list[Condition]:
+        """Return the conditions that a sample may begin or end; of the others nothing is active, nor fulfilled by it.
+
+        `active`: names of the rules whose timelines are not at rest.
+        """
+        names = {*active, *self._compared_names, *(self._device_names if point.series else ())}
+        for metric, (low, high, missing) in self._bands.items():
+            value = abs(point.clock_offset) / 1000 if metric == _CLOCK else read_metric(point, metric)
+            if missing if value is None else not low < value < high:
+                names.update(self._by_metric[metric])
+        return [condition for name, condition in self.conditions.items() if name in names and name in self._sampled]
+
     def has_quiet_devices(self, series: Readings) -> bool:
         """Return whether the series of a sample fulfil no condition that is not fulfilled yet."""
         if not series:
@@ -107,16 +123,27 @@ def _bands(conditions: Sequence[Condition]) -> dict[str, _Band]:
     bands: dict[str, _Band] = {}
     for condition in conditions:
         rule = condition.rule
-        if rule.kind == "no-data":
-            names, change = [rule.metric] if rule.metric else list(HEALTH_METRICS), (-math.inf, math.inf, True)
-        elif rule.kind == "clock":
-            names, change = [_CLOCK], (-math.inf, condition.on, False)
-        else:
-            names, change = [rule.metric], (*_bounds(condition), False)
-        for name in names:
+        change = (-math.inf, math.inf, True) if rule.kind == "no-data" else (*_bounds(condition), False)
+        for name in _metrics(rule):
             low, high, missing = bands.get(name, _ANYTHING)
             bands[name] = max(low, change[0]), min(high, change[1]), missing or change[2]
     return bands
+
+
+def _metrics(rule: AlertRule) -> Sequence[str]:
+    """Return the metrics that decide a rule about no device."""
+    if rule.kind == "clock":
+        return (_CLOCK,)
+    return (rule.metric,) if rule.metric or rule.kind != "no-data" else tuple(HEALTH_METRICS)
+
+
+def _by_metric(conditions: Sequence[Condition]) -> dict[str, list[str]]:
+    """Return the names of the rules that each metric decides."""
+    found: dict[str, list[str]] = {}
+    for condition in conditions:
+        for metric in _metrics(condition.rule):
+            found.setdefault(metric, []).append(condition.rule.name)
+    return found
 
 
 def away_value(state: PresenceState, *, mass_silence: bool) -> float | None:

@@ -64,7 +64,8 @@ class Watch:
     def add_sample(self, point: SamplePoint, *, quiet: bool) -> Iterator[Decided]:
         """Add the newest sample; yield what it decides. `quiet`: it fulfils no condition (`Plan.is_quiet`)."""
         self.at = point.at
-        for condition in self.plan.remembering if quiet and not self.timelines else self.plan.sampled:
+        at_rest = quiet and not self.timelines
+        for condition in self.plan.remembering if at_rest else self.plan.candidates(point, self.timelines):
             rule, found = condition.rule, measure(condition.rule, point, self.earlier, self.hold)
             if found is None:
                 continue

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from runtime.urls import sqlite_url
 
-MACHINES, COUNT, TURNS = 10_000, 20_000, 9
+MACHINES, COUNT, TURNS = 10_000, 10_000, 11
 SPEED_LEAST = 0.95
 """The part of its speed that the ingestor keeps."""
 
@@ -55,8 +55,12 @@ def test_an_ingestor_keeps_its_speed_beside_thirty_rules(tmp_path: Path) -> None
 
 
 def give_rules(fleet: Engine) -> None:
+    """Give each organisation 30 rules; about one machine of a hundred fulfils some, as its CPU is at random."""
+    rules = [
+        rule.model_copy(update={"threshold": 99.0} if rule.metric == "cpu_percent" else {}) for rule in thirty_rules()
+    ]
     for number in range(ORGS):
-        set_rules(fleet, *thirty_rules(), org=f"org{number}")
+        set_rules(fleet, *rules, org=f"org{number}")
 
 
 def speed_kept(bare: Lane, ruled: Lane) -> float:

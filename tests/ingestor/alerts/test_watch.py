@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from alert_rules import cpu_rule
+from alert_rules import cpu_rule, thirty_rules
 
 from ingestor.alerts.plan import Plan
 from ingestor.alerts.watch import Watch
@@ -64,6 +64,35 @@ def test_a_sample_that_passes_quietly_changes_nothing(rules: tuple[AlertRule, ..
     assert decisions[0] == decisions[1]
     assert decisions[0]
     assert passed
+
+
+def test_only_the_candidates_of_a_sample_need_to_be_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = (
+        *RULES,
+        *thirty_rules(),
+        cpu_rule("idle", kind="below", metric="cpu_percent", threshold=5.0, for_seconds=10.0),
+        cpu_rule("hot-fan", metric="fan_turns", threshold=5_000.0, clear_threshold=2_000.0, clear_seconds=0.0),
+        cpu_rule("fan-gone", kind="no-data", metric="fan_turns", threshold=None, for_seconds=0.0),
+        cpu_rule("full", metric="disk_used_percent", device="*", threshold=90.0, for_seconds=0.0),
+    )
+    some, all_, chance = watch(rules), watch(rules), random.Random(3)  # noqa: S311 - a pattern
+    monkeypatch.setattr(all_.plan, "candidates", lambda *_: all_.plan.sampled)
+    decided, evaluated = 0, 0
+    for point in history(11):
+        levels = {"cpu_percent": chance.choice((3.0, 50.0, 97.0, None)), "memory_percent": chance.choice((50.0, 99.0))}
+        series: dict[str, dict[str, float | None]] = {"disk_used_percent": {"/": chance.uniform(80, 100)}}
+        loud = point._replace(
+            vitals=point.vitals.model_copy(update=levels),
+            clock_offset=chance.choice((0, 0, -90_000)),
+            series=series if chance.random() < 0.2 else {},
+        )
+        evaluated += len(some.plan.candidates(loud, some.timelines))
+        decisions = list(some.add_sample(loud, quiet=False))
+        assert decisions == list(all_.add_sample(loud, quiet=False))
+        assert some.timelines == all_.timelines
+        decided += len(decisions)
+    assert decided > 100
+    assert evaluated < 0.7 * 200 * len(some.plan.sampled)
 
 
 def test_another_plan_keeps_the_readings_that_it_compares_too() -> None:
