@@ -288,7 +288,7 @@ class Telemetry(Payload, Sample):
     stream: StreamId
     oldest_seq: Sequence
     dropped: Count = 0
-    series_gzip: Annotated[str, Field(max_length=SERIES_GZIP_MAX)] | None = Field(
+    series_gzip: Annotated[str, Field(max_length=SERIES_GZIP_MAX, pattern=r"^[A-Za-z0-9+/]*={0,2}$")] | None = Field(
         default=None, exclude_if=lambda value: value is None
     )
 
