@@ -17,7 +17,8 @@ PATIENCE_SECONDS = 300.0
 
 _FIRST_BYTES = 16 << 10
 _LEAST_BYTES = 4 << 10
-_FAST_SECONDS, _SLOW_SECONDS = 0.5, 2.0
+_AIM_SECONDS = 1.0
+"""Time that a message and its answer shall take: long enough for the latency, short enough for what waits behind it."""
 
 
 class Pace:
@@ -57,10 +58,8 @@ class Pace:
         now = self._clock.monotonic()
         if self._sent_at is not None:
             took = now - self._sent_at
-            if took < _FAST_SECONDS:
-                self.length = min(CHUNK_MAX_BYTES, self.length * 2)
-            elif took > _SLOW_SECONDS:
-                self.length = max(_LEAST_BYTES, self.length // 2)
+            scale = min(2.0, max(0.5, _AIM_SECONDS / max(took, 0.001)))
+            self.length = min(CHUNK_MAX_BYTES, max(_LEAST_BYTES, round(self.length * scale)))
             self._next_at = max(now, self._sent_at + size / self._bytes_per_second)
         self._sent_at, self._progress_at = None, now
 
