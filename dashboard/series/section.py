@@ -72,8 +72,8 @@ def _group(context: PageContext, row: Row[Any], retention: Retention, group: Dev
     full = _forecasts(context, row.name) if device_lines.MOUNT in group.kinds else {}
     for table in device_lines.tables(group, latest.readings, lines, spacing, full):
         _table(table, group.key)
-    shown = text.moment(latest.as_of, context.now(), context.zone)
-    st.html(markup.note(f"{_('Readings of {at}.', at=shown)} {left_out(row.info)}".rstrip()))
+    said = _("Readings of {at}.", at=text.moment(latest.as_of, context.now(), context.zone))
+    st.html(markup.note(f"{said} {left_out(row.info)}".rstrip()))
     _charts(group, latest, lines, spacing, period)
 
 
