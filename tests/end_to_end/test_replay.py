@@ -16,7 +16,7 @@ from brokers import RunningBroker
 from faults.scale import IS_WHOLE
 from seeding import Fleet
 from servers import free_port
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 from waiting import wait_until
 
 from broker.access.principals import TableDirectory
@@ -45,6 +45,8 @@ def fleet(database: Engine) -> Fleet:
         key = seeded.machine(name, info=INFO)
         seeded.stream(key, f"1-{HOURS * 360}", highest_seq=1)
         seeded.a_day(key, hours=HOURS, gap=None)
+        with database.begin() as connection:  # a made-up day dips below 0 %, which no ingestor stores
+            connection.execute(update(tables.sample).where(tables.sample.c.cpu_percent < 0).values(cpu_percent=0.0))
         seeded.transition(key, seeded.now - HOURS * 1_800_000, "online", "offline", "lost")
     return seeded
 
