@@ -96,7 +96,7 @@ class Agent:
         self._own = OwnMessages(self._settings, sessions, clock)
         self._schedule = SampleSchedule(self._settings, clock)
         self._outbox_due_at = clock.monotonic()
-        self._delivery = SampleDelivery(outbox, sessions, clock, self._publish)
+        self._delivery = SampleDelivery(outbox, sessions, clock, self._publish, compress=settings.compress_series)
         self._departure = Departure(self._delivery, executor, clock)
         self._activity = ActivityLog(self._counts, clock)
         self._configure_collectors()

@@ -28,11 +28,14 @@ class SampleDelivery:
         sessions: SessionCounter,
         clock: Clock,
         publish: Callable[[topics.Topic, bytes], bool],
+        *,
+        compress: bool = True,
     ) -> None:
         self._outbox = outbox
         self._sessions = sessions
         self._clock = clock
         self._publish = publish
+        self._compress = compress
         self._live: deque[tuple[int, float]] = deque()
         """Samples that were published live: sequence number and time."""
         self._acknowledged_seq = 0
@@ -58,7 +61,7 @@ class SampleDelivery:
             oldest_seq=self._outbox.oldest_seq,
             dropped=self._outbox.dropped,
         )
-        if self._publish(topics.TELEMETRY, telemetry.encode()):
+        if self._publish(topics.TELEMETRY, telemetry.encode(compress=self._compress)):
             self._live.append((sample.seq, self._clock.monotonic()))
 
     def spill(self, *, connected: bool) -> None:

@@ -39,6 +39,7 @@ class AgentSettings(ClientSettings):
     detail_interval_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = Field(
         60.0, description="Time between two readings of devices (mounts, interfaces, containers) and lists"
     )
+    compress_series: bool = Field(True, description="Send long lists of readings of devices compressed")
     labels: Labels = Field(default_factory=dict, description="Labels to group machines by")
     disk_path: Path | None = Field(
         None, description="File system whose usage is reported as the disk vital; the fullest local one if unset"

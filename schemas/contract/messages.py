@@ -301,10 +301,10 @@ class Telemetry(Payload, Sample):
             self.__dict__.update(series=decompress_series(self.series_gzip), series_gzip=None)
         return self
 
-    def encode(self) -> bytes:
-        """Return the payload as UTF-8 JSON, with long series compressed."""
+    def encode(self, *, compress: bool = True) -> bytes:
+        """Return the payload as UTF-8 JSON. `compress`: with long series compressed."""
         plain = super().encode()
-        if not self.series or len(_SERIES.dump_json(self.series)) <= SERIES_PLAIN_MAX:
+        if not compress or not self.series or len(_SERIES.dump_json(self.series)) <= SERIES_PLAIN_MAX:
             return plain
         update = {"series": {}, "series_gzip": compress_series(self.series)}
         return Payload.encode(self.model_copy(update=update))

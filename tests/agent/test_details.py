@@ -84,6 +84,21 @@ def test_devices_that_are_left_out_are_in_the_inventory(machine: AgentUnderTest)
     assert len(machine.infos) == before
 
 
+def test_long_series_are_compressed_unless_the_owner_switches_that_off(machine: AgentUnderTest) -> None:
+    machine.mounted.count = DEVICES_MAX  # type: ignore[attr-defined]
+    machine.run(70)
+    compressed = with_series(machine.samples)[-1].series
+    assert any(b"series_gzip" in message.payload for message in machine.heard)
+
+    machine.kill()
+    machine.forget()
+    machine.start(compress_series=False)
+    machine.run(70)
+    assert with_series(machine.samples)[-1].series == compressed
+    assert any(b'"series":' in message.payload for message in machine.heard)
+    assert not any(b"series_gzip" in message.payload for message in machine.heard)
+
+
 def test_facts_are_published_when_they_change_and_cleared_when_their_collector_is_off(machine: AgentUnderTest) -> None:
     machine.run(200)
     assert len(machine.facts("mounts")) == 1

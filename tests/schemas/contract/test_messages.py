@@ -137,11 +137,12 @@ def test_long_series_travel_compressed_and_short_ones_as_they_are() -> None:
     assert message.series["disk_used_percent"] == {f"/mnt/volume{number}": 40.5 + number for number in range(20)}
     assert message.series["network_received_bytes"] == {f"eth{number}": 98_765_432_101 for number in range(20)}
     assert message.series_gzip is None
+    assert json.loads(message.encode(compress=False))["series"] == message.series
     assert json.loads(message.encode()).keys() == json.loads(path.read_text()).keys()
 
 
 def packed(text: bytes) -> str:
-    return base64.b64encode(gzip.compress(text)).decode()
+    return base64.b64encode(gzip.compress(text, mtime=0)).decode()
 
 
 @pytest.mark.parametrize(
