@@ -69,8 +69,8 @@ FORMS: Final = {
     "mail": ServiceForm(
         "Mail",
         (
-            FormField("to", marked("To"), "oncall@example.org"),
-            FormField("sender", marked("From"), "fleet@example.org"),
+            FormField("to", marked("Recipient"), "oncall@example.org"),
+            FormField("sender", marked("Sender"), "fleet@example.org"),
             FormField("server", marked("Mail server"), "smtp.example.org"),
             FormField("port", marked("Port"), "587", optional=True),
             FormField("user", marked("User name"), optional=True),

@@ -160,7 +160,7 @@ def test_a_mail_and_a_post_arrive_after_following_the_page_alone(browser: Browse
         dialog.get_by_role("button", name="Send test message").click()
         expect(dialog.get_by_text("Accepted: 200 OK")).to_be_visible()
         dialog.get_by_role("button", name="Close").click()
-        form = {"To": "ada@example.org", "From": "fleet@example.org", "Mail server": "127.0.0.1"}
+        form = {"Recipient": "ada@example.org", "Sender": "fleet@example.org", "Mail server": "127.0.0.1"}
         form |= {"Port (optional)": str(mailbox.port), "Encryption": "none"}
         dialog = add(page, "mail", "Mail", form)
         dialog.get_by_role("button", name="Send test message").click()
@@ -198,7 +198,7 @@ def test_a_secret_is_kept_that_is_left_with_tab(browser: Browser, installation: 
         assert stored_url(installation, "keys only") == f"json://127.0.0.1:{stub.port}/w"
         page.get_by_role("gridcell", name=re.compile("^keys only")).or_(page.get_by_text("keys only")).first.click()
         dialog.get_by_role("button", name="Change URL …").click()
-        values = {"To": "ada@example.org", "From": "fleet@example.org", "Mail server": "127.0.0.1"}
+        values = {"Recipient": "ada@example.org", "Sender": "fleet@example.org", "Mail server": "127.0.0.1"}
         for label, value in (values | {"User name (optional)": "ada", "Password (optional)": "s3cr3t"}).items():
             dialog.get_by_label(label, exact=True).press_sequentially(value)
             page.keyboard.press("Tab")
