@@ -75,6 +75,7 @@ NOT_RUN: Final = {
     "dashfleet conform agent --org home --machine probe --json -- node agent.js": "tests/end_to_end/test_conform.py",
     "dashfleet conform consumer -- node consumer.js": "tests/end_to_end/test_examples.py",
     "dashfleet conform actor -- node actor.js": "tests/end_to_end/test_examples.py",
+    "dashfleet broker --port 1883": "runs until it is stopped; tests/end_to_end/test_separate_parts.py runs it",
     "dashfleet conform broker": "tests/end_to_end/test_conform_broker.py",
     "dashfleet simulate --machines 1000 --interval 10 --duration 10m": "runs for ten minutes; test_simulate.py",
     "dashfleet simulate --machines 100 --duration 10m --fault loss=10 --fault cuts=6": "runs for ten minutes",
