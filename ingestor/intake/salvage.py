@@ -28,6 +28,8 @@ from schemas.contract.topics import Topic
 
 MISALIGNED = "columns differ in length"
 
+_VERSION_SHOWN_MAX = 1_000_000
+
 _RANDOM_ID = re.compile("[0-9a-f]{32}")
 
 
@@ -120,13 +122,13 @@ def salvage(payload: bytes) -> Salvaged | None:
 
 def explain(error: ValidationError) -> tuple[str, str]:
     """Return the reason's code and a sentence for an invalid message."""
-    problems = error.errors(include_input=False, include_url=False)
-    version = next((problem for problem in problems if problem["loc"] == ("v",)), None)
-    shown = version or problems[0]
+    problems = error.errors(include_url=False)
+    for version in (problem["input"] for problem in problems if problem["loc"] == ("v",)):
+        other = f"version {version}" if type(version) is int and abs(version) <= _VERSION_SHOWN_MAX else "another"
+        return "wrong-version", f"this server reads version 1 of the contract, not {other}: update the older of the two"
+    shown = problems[0]
     where = ".".join(str(level) for level in shown["loc"])
     detail = f"{where}: {shown['msg']}" if where else shown["msg"]
-    if version is not None:
-        return "wrong-version", detail
     return "not-json" if shown["type"] == "json_invalid" else "invalid", detail
 
 

@@ -193,6 +193,19 @@ def test_columns_of_different_length_reject_every_sample_of_the_backfill(
     assert ledger(fleet)["rejected"] == 3
 
 
+@pytest.mark.parametrize(("version", "said"), [(2, "version 2"), ("<b>", "another"), (9**30, "another")])
+def test_an_agent_of_another_version_of_the_contract_is_told_what_to_update(
+    version: object, said: str, bench: Bench, speaker: Speaker, fleet: Engine
+) -> None:
+    bench.publish(changed(speaker.telemetry(1), v=version))
+    bench.step()
+    (letter,) = list_dead_letters(fleet, limit=9)
+    assert letter["reason"] == "wrong-version"
+    sentence = f"this server reads version 1 of the contract, not {said}: update the older of the two"
+    assert letter["detail"] == sentence
+    assert [rejection.detail for rejection in rejections(bench)] == [sentence]
+
+
 def test_a_retained_bad_message_is_not_answered(bench: Bench) -> None:
     bench.publish(Message(topics.INFO.at(**ATTIC), b"{", 1, retain=True))
     bench.step()
@@ -229,7 +242,11 @@ UUID = "550E8400-e29b-41d4-a716-446655440000"
         ({"v": 1, "id": "0" * 32, "change": {"kind": "act"}}, "0" * 32, "change"),
         ({"v": 1, "id": "0" * 32, "change": {"kind": "unknown"}}, "0" * 32, "change"),
         ({"v": 1, "id": "0" * 32}, "0" * 32, "change"),
-        ({"v": 2, "id": "0" * 32, "change": {"kind": "cancel", "commands": ["0" * 32]}}, "0" * 32, "v:"),
+        (
+            {"v": 2, "id": "0" * 32, "change": {"kind": "cancel", "commands": ["0" * 32]}},
+            "0" * 32,
+            "this server reads version 1",
+        ),
         ({"id": UUID, "change": {"kind": "cancel", "commands": ["0" * 32]}}, UUID.replace("-", "").lower(), "id:"),
     ],
 )
@@ -251,7 +268,7 @@ def test_an_invalid_request_is_answered_when_its_id_can_be_read(
         ({"machine": "Bad_Name"}, "0" * 32, "machine"),
         ({"hostname": None}, "0" * 32, "hostname"),
         ({"secret_hash": "plain"}, "0" * 32, "secret_hash"),
-        ({"v": 2}, "0" * 32, "v:"),
+        ({"v": 2}, "0" * 32, "this server reads version 1"),
         ({"nonce": UUID}, UUID.replace("-", "").lower(), "nonce"),
     ],
 )
