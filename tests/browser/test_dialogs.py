@@ -24,7 +24,7 @@ from waiting import wait_until
 
 from broker.access.credentials import hash_secret
 from dashboard.api.tokens import ApiTokens
-from dashboard.auth.auth_database import open_auth_database
+from dashboard.auth.auth_database import account_change, open_auth_database
 from dashboard.auth.users import UserRole
 from runtime.clock import SystemClock
 from runtime.urls import sqlite_url
@@ -33,6 +33,7 @@ from schemas.contract.machine_selector import MachineSelector
 from schemas.database import tables
 from schemas.database.silence_rows import silence_values
 from schemas.fleet.silences import Silence
+from schemas.people.api_token_table import api_token
 from schemas.people.destinations import add_destination, find_destination, remove_destination
 from schemas.people.secret_box import SecretBox
 
@@ -133,6 +134,9 @@ def credentials(fleet: Fleet, directory: Path, answerer: Answerer) -> Iterator[N
     add_destination(accounts, box, "home", "On call", "https://hooks.example.org/x", by="ada", now=fleet.now)
     yield
     remove_destination(accounts, find_destination(accounts, "home", "On call"))
+    with accounts.begin() as connection:
+        for table in (api_token, account_change):
+            connection.execute(delete(table).where(table.c.org == "home", table.c.name == "backup"))
     accounts.dispose()
     set_rules(fleet.engine)
     mine = select(tables.principal.c.username).where(tables.principal.c.name.in_(names))

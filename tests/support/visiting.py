@@ -23,6 +23,8 @@ class Visitors:
         self.browser = browser
         self.url = url
         self._kept: dict[tuple[str, Scheme, Size], BrowserContext] = {}
+        self._signed_in: dict[BrowserContext, set[str]] = {}
+        """Names of the cookies of each sign-in."""
 
     def context(self, user: str, scheme: Scheme, size: Size) -> BrowserContext:
         """Return the context of a signed-in user; a new one if `user` is empty."""
@@ -40,15 +42,21 @@ class Visitors:
         if user:
             context.new_page().goto(f"{self.url}/readyz")
             self._kept[key] = context
+            self._signed_in[context] = {str(cookie.get("name")) for cookie in context.cookies()}
         return context
 
     def leave(self, context: BrowserContext) -> None:
-        """Close the pages of a context but the one that keeps its process; close a context without a user."""
+        """Close the pages of a context but the one that keeps its process; close a context without a user.
+
+        A choice that a page remembers in a cookie is forgotten, so that the next test begins without it.
+        """
         if context not in self._kept.values():
             context.close()
             return
         for page in context.pages[1:]:
             page.close()
+        for name in {str(cookie.get("name")) for cookie in context.cookies()} - self._signed_in[context]:
+            context.clear_cookies(name=name)
 
     def close(self) -> None:
         """Close all contexts."""
