@@ -47,7 +47,7 @@ def title(code: str, choices: Choices) -> str:
     found = choices.get(code)
     shown = external_texts.translated_metric(found.title) if found and found.title else name
     known = text.readable(shown)
-    if found and found.device:
+    if found and found.device and known != kind_title(found.device):
         known = f"{kind_title(found.device)}: {known}"
     if not code.startswith(SERIES):
         return known

@@ -12,14 +12,18 @@ from dashboard.fleet.state import FleetView
 from schemas.database.queries.machines import Filters, find_rows
 from schemas.database.series.fleet_columns import ChosenNumber, ColumnChoice
 
-DISK, SERVICES = "series-disk_used_percent", "facts-services"
-CHOICES = {DISK: ColumnChoice(DISK, "Used", "percent", "mount")}
+DISK, CORE, SERVICES = "series-disk_used_percent", "series-cpu_core_percent", "facts-services"
+CHOICES = {
+    DISK: ColumnChoice(DISK, "Used", "percent", "mount"),
+    CORE: ColumnChoice(CORE, "Core", "percent", "core"),
+}
 
 
 @pytest.mark.parametrize(
     ("code", "title"),
     [
         (DISK, "File system: Used, highest"),
+        (CORE, "Core, highest"),
         ("series-battery_percent", "battery_percent, lowest"),
         ("extra-queue", "queue"),
         (SERVICES, "Failed services"),
