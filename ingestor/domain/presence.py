@@ -100,6 +100,12 @@ def on_live(state: PresenceState, session: int, now: int) -> PresenceState:
     return replace(heard, presence=Presence.ONLINE, reason=reason, since_at=now)
 
 
+def on_waited(state: PresenceState, session: int, now: int) -> PresenceState:
+    """Apply a message that has waited here, behind those of others: it may precede a will of the same connection."""
+    is_lost = state.dying_at is not None or (state.presence is Presence.OFFLINE and state.reason == "lost")
+    return state if is_lost and session <= state.session else on_live(state, session, now)
+
+
 def on_behind(state: PresenceState, now: int) -> PresenceState:
     """Apply a new sample of a session that is not current, from a machine that goes on sending such samples."""
     if state.presence is Presence.RETIRED:

@@ -25,7 +25,7 @@ from ingestor.domain.machine import (
     Stream,
     within_tolerance,
 )
-from ingestor.domain.presence import BEHIND, PRESENT, Presence, on_behind, on_live, on_status
+from ingestor.domain.presence import BEHIND, PRESENT, Presence, on_behind, on_live, on_status, on_waited
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.next_sample import add_next_sample
 from ingestor.intake.org_configs import OrgConfigs
@@ -190,7 +190,7 @@ class MessageHandlers:
     def _backfill(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
         read = _read_backfill(message.payload)
         figures, invalid = read.figures, read.invalid
-        batch.change_presence(machine, on_live(machine.state, figures.session, now), now)
+        batch.change_presence(machine, on_waited(machine.state, figures.session, now), now)
         stream = _report(batch, machine, figures.stream, figures.seq[-1], figures.oldest_seq, figures.dropped, now)
         for sample in read.samples:
             offset = _late_offset(machine, stream, sample)

@@ -16,6 +16,7 @@ from ingestor.domain.presence import (
     on_live,
     on_status,
     on_tick,
+    on_waited,
 )
 from schemas.contract.messages import OfflineReason, Status
 from schemas.contract.org_config import OrgConfig
@@ -79,6 +80,15 @@ def test_a_live_message_of_the_current_session_beats_a_will() -> None:
     dying = on_status(ONLINE, status("lost"), NOW, retained=False)
     alive = on_live(dying, 7, NOW + 500)
     assert ticked(alive, 10).presence is Presence.ONLINE
+
+
+def test_a_message_that_waited_in_the_ingestor_takes_back_no_will_of_its_session_but_that_of_an_older_one() -> None:
+    dying = on_status(ONLINE, status("lost"), NOW, retained=False)
+    assert on_waited(dying, 7, NOW + 500) == dying
+    dead = ticked(dying, WILL_GRACE_SECONDS)
+    assert on_waited(dead, 7, NOW + 5000) == dead
+    assert on_waited(dead, 8, NOW + 5000).presence is Presence.ONLINE
+    assert on_waited(ONLINE, 7, NOW + 500) == on_live(ONLINE, 7, NOW + 500)
 
 
 def test_the_birth_of_the_next_session_takes_back_the_will_of_a_take_over() -> None:
