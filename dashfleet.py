@@ -80,7 +80,7 @@ GROUPS = frozenset(
         *("org", "user", "principal", "api-token", "conform", "drill"),
     )
 )
-"""Those that have commands of their own."""
+"""Names of `COMMANDS` that are groups: they have commands below them."""
 
 
 class CommandsBySubject(TyperGroup):

@@ -122,7 +122,8 @@ class MessageHandlers:
         is_readable = reason != UNEXPECTED and len(message.payload) <= READABLE_MAX_BYTES
         figures = read_figures(address.topic, message.payload) if is_readable else None
         if figures is not None:
-            batch.change_presence(machine, on_live(machine.state, figures.session, now), now)  # it is there
+            heard = on_waited if address.topic is topics.BACKFILL else on_live
+            batch.change_presence(machine, heard(machine.state, figures.session, now), now)  # it is there
             answer = _with_numbers(batch, machine, answer, figures, now)
         batch.rejections.append((machine, answer))
 

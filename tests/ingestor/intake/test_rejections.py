@@ -65,6 +65,18 @@ def test_of_a_backfill_with_one_bad_sample_the_others_are_stored_and_the_bad_num
     assert (letter["org"], letter["machine"], letter["reason"]) == ("home", "attic", "invalid")
 
 
+def test_a_rejected_backfill_that_waited_takes_back_no_will_of_its_connection(
+    bench: Bench, speaker: Speaker, fleet: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestor.domain.machine.STREAMS_MAX", 1)
+    bench.publish(speaker.status(), speaker.telemetry(1))
+    bench.step()
+    bench.publish(replace(speaker, stream="00000000000000bb").backfill(2, 3), speaker.status("lost"))
+    bench.step(0.1, steps=40)
+    machine = next(row for row in list_machines(fleet) if row["org"] == "home")
+    assert (machine["presence"], machine["reason"]) == ("offline", "lost")
+
+
 def test_a_rejected_sample_is_a_column_of_its_own_in_the_ledger(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
     bench.publish(bad_backfill(speaker, 1, 2, 3, bad=2))
     bench.step()
