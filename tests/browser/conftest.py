@@ -134,15 +134,23 @@ def broker() -> Iterator[RunningBroker]:
 
 
 @pytest.fixture(scope="session")
-def answerer(fleet: Fleet, broker: RunningBroker) -> Iterator[Answerer]:
-    """An ingestor with machines whose answers a test sets."""
+def ingestor(fleet: Fleet, broker: RunningBroker) -> Iterator[Answerer]:
+    """Answer the dashboard's requests until the end of the session."""
     with answering(fleet.engine, broker.address, SECRET, now=now) as answerer:
         yield answerer
 
 
+@pytest.fixture
+def answerer(ingestor: Answerer) -> Iterator[Answerer]:
+    """An ingestor with machines whose answers a test sets. The next test finds nothing of them."""
+    ingestor.forget()
+    yield ingestor
+    ingestor.forget()
+
+
 @pytest.fixture(scope="session")
-def dashboard(answerer: Answerer, directory: Path, broker: RunningBroker) -> Iterator[Dashboard]:
-    assert answerer
+def dashboard(ingestor: Answerer, directory: Path, broker: RunningBroker) -> Iterator[Dashboard]:
+    assert ingestor
     with serving(directory, f"mqtt://127.0.0.1:{broker.port}", more={"proxies": ["127.0.0.1"]}) as dashboard:
         yield dashboard
 

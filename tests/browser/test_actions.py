@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from answering import Answerer, succeeds
+from answering import Answerer
 from brokers import RunningBroker
 from playwright.sync_api import Locator, Page, WebSocket, expect
 from seeding import Fleet
@@ -59,9 +59,7 @@ def orders(answerer: Answerer) -> list[Order]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_asked_before(answerer: Answerer, fleet: Fleet) -> None:
-    answerer.heard.clear()
-    answerer.ending, answerer.refusal, answerer.silent = succeeds, "", False
+def _nothing_asked_before(fleet: Fleet) -> None:
     with fleet.engine.begin() as connection:
         connection.execute(delete(tables.command_transition))
         connection.execute(delete(tables.command))

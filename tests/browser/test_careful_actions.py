@@ -3,21 +3,12 @@
 import re
 from collections.abc import Callable
 
-import pytest
-from answering import Answerer, succeeds
+from answering import Answerer
 from playwright.sync_api import Locator, Page, expect
-from seeding import Fleet
 
 from schemas.contract.commands import Act, Rollout
 
 Visit = Callable[..., Page]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_asked_before(answerer: Answerer, fleet: Fleet) -> None:
-    assert fleet
-    answerer.heard.clear()
-    answerer.ending, answerer.refusal, answerer.silent = succeeds, "", False
 
 
 def test_a_site_is_rebooted_carefully_in_eight_steps(visit: Visit, answerer: Answerer) -> None:

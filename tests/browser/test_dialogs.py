@@ -14,7 +14,6 @@ from typing import Final, Literal
 
 import pytest
 from alert_rules import set_rules
-from answering import Answerer
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 from screens import CUT, GRAVE, LABELLED, settled
@@ -109,9 +108,8 @@ DIALOGS: Final = (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def credentials(fleet: Fleet, directory: Path, answerer: Answerer) -> Iterator[None]:
+def credentials(fleet: Fleet, directory: Path) -> Iterator[None]:
     """Something to open in every list."""
-    answerer.refusal, answerer.silent = "", False
     home, record = fleet.org(), hash_secret("made-up")
     set_rules(fleet.engine, *DEFAULT_RULES)
     silence = Silence(

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 
-from answering import Answerer, succeeds
 from playwright.sync_api import Locator, Page, expect
 from waiting import wait_until
 
@@ -45,8 +44,7 @@ def press(page: Page, wanted: Locator, key: str = "Enter") -> None:
     page.keyboard.press(key)
 
 
-def test_a_machine_is_found_opened_and_asked_without_a_mouse(visit: Visit, answerer: Answerer) -> None:
-    answerer.ending, answerer.refusal, answerer.silent = succeeds, "", False
+def test_a_machine_is_found_opened_and_asked_without_a_mouse(visit: Visit) -> None:
     page = visit("/", user="")
     expect(page.get_by_label("User")).to_be_focused()
     page.keyboard.type("olga")
@@ -78,8 +76,7 @@ def test_a_machine_is_found_opened_and_asked_without_a_mouse(visit: Visit, answe
     expect(dialog).to_have_count(0)
 
 
-def test_machines_are_ticked_sorted_and_asked_without_a_mouse(visit: Visit, answerer: Answerer) -> None:
-    answerer.ending, answerer.refusal, answerer.silent = succeeds, "", False
+def test_machines_are_ticked_sorted_and_asked_without_a_mouse(visit: Visit) -> None:
     page = visit("/?q=db-0", user="olga")
     header = page.get_by_role("columnheader", name="Machine")
     press(page, header.get_by_role("button"))

@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 
-from answering import Answerer
 from playwright.sync_api import Page, expect
 from screens import settled
 
 Visit = Callable[..., Page]
 
 
-def test_rejected_messages_are_reached_from_the_machine_read_and_cleared(visit: Visit, answerer: Answerer) -> None:
-    answerer.refusal, answerer.silent = "", False
+def test_rejected_messages_are_reached_from_the_machine_read_and_cleared(visit: Visit) -> None:
     page = visit("/machine?id=evil")
     page.get_by_role("tab", name="Samples").click()
     page.get_by_role("link", name="1 rejected message").click()

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from answering import Answerer, succeeds
+from answering import Answerer
 from playwright.sync_api import Page, expect
 from seeding import Fleet
 from sqlalchemy import select, update
@@ -26,7 +26,6 @@ IDS = "rows => rows.map(row => row.dataset.id)"
 def test_an_action_goes_to_exactly_the_machines_that_were_ticked(
     visit: Visit, fleet: Fleet, answerer: Answerer
 ) -> None:
-    answerer.ending, answerer.refusal, answerer.silent = succeeds, "", False
     numbers = random.Random(7)  # noqa: S311 - which machines, not a secret
     page = visit("/?q=web-0+lyon&sort=cpu&dir=desc", user="olga")
     expect(page.locator(".df-fleet tbody tr").first).to_be_visible()

@@ -40,6 +40,11 @@ class Answerer:
     heard: list[Request] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
 
+    def forget(self) -> None:
+        """Answer as at the start, and drop what was recorded."""
+        self.ending, self.refusal, self.silent = succeeds, "", False
+        self.heard.clear()
+
     def run(self) -> None:
         while not self.stopping.is_set():
             for event in self.transport.receive(100, 0.05):
