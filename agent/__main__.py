@@ -20,6 +20,7 @@ from agent.collection.sample_runner import CollectorRunner
 from agent.collector import discover, discover_details
 from agent.configuration import Configuration
 from agent.connection_record import ConnectionRecord
+from agent.host.calls.program import end_programs
 from agent.inventory import boot_id
 from agent.orders.executor import Executor
 from agent.orders.journal import JOURNAL_FILE, Journal
@@ -59,6 +60,7 @@ def run(settings: AgentSettings) -> int:
         running.step()
         record.update(connected=running.connected, acknowledged_seq=outbox.acknowledged_seq)
     running.stop()
+    end_programs()
     record.update(connected=False, acknowledged_seq=outbox.acknowledged_seq)
     if running.restarting and not stop.received:
         return _start_again(settings, stop)

@@ -1,9 +1,13 @@
-"""Programs that a collector reads: without a shell, in a bounded time, with a bounded output."""
+"""Programs that a collector reads: without a shell, in a bounded time, with a bounded output.
+
+Invariant: after `end_programs` none of them runs and none can start, so that none outlives the agent.
+"""
 
 import os
 import select
 import signal
 import subprocess
+import threading
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -13,6 +17,10 @@ from agent.host.calls.child_environment import clean_environment
 
 OUTPUT_MAX_BYTES = 2 << 20
 _DIRECTORIES = (*os.get_exec_path(), "/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/local/bin")
+
+_running: set[subprocess.Popen[bytes]] = set()
+_ended = threading.Event()
+_lock = threading.Lock()
 
 
 class ProgramOutput(NamedTuple):
@@ -32,14 +40,7 @@ def run_program(argv: list[str], *, seconds: float) -> ProgramOutput:
 
     The program and all that it has started are killed at the end of the time, and beyond OUTPUT_MAX_BYTES.
     """
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**clean_environment(), "LC_ALL": "C"},
-        start_new_session=True,
-    )
+    process = _start(argv)
     try:
         with process.stdout as pipe:  # type: ignore[union-attr]  # not None with PIPE
             output = _read(pipe.fileno(), monotonic() + seconds)
@@ -47,11 +48,45 @@ def run_program(argv: list[str], *, seconds: float) -> ProgramOutput:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise error if isinstance(error, OSError) else TimeoutError from None
     finally:
+        _end(process)
+    return ProgramOutput(output.decode(errors="replace"), code)
+
+
+def end_programs() -> None:
+    """Kill all that run, in whatever thread, and let no other start: the agent ends."""
+    with _lock:
+        _ended.set()
+        running = tuple(_running)
+    for process in running:
+        _end(process)
+
+
+def _start(argv: list[str]) -> subprocess.Popen[bytes]:
+    with _lock:
+        if _ended.is_set():
+            raise OSError("the agent ends")
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**clean_environment(), "LC_ALL": "C"},
+            start_new_session=True,
+        )
+        _running.add(process)
+        return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program with all that it has started, and wait until it has ended."""
+    with _lock:
+        if process not in _running:  # another thread has killed it, and its id may be that of another group
+            return
+        _running.remove(process)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(1)
-    return ProgramOutput(output.decode(errors="replace"), code)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(1)
 
 
 def _read(descriptor: int, deadline: float) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,26 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 
 
 # Programs.
+
+
+def test_a_program_that_runs_when_the_agent_ends_is_killed_and_no_other_starts(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "_ended", threading.Event())
+    programs.script(
+        "slow", f'sleep 300 &\necho $$ $! > "{tmp_path}/begun"\nmv "{tmp_path}/begun" "{tmp_path}/pids"\nwait'
+    )
+    path = find_program("slow") or ""
+    reading = threading.Thread(target=run_program, args=([path],), kwargs={"seconds": 300})
+    reading.start()
+    wait_until((tmp_path / "pids").exists)
+    processes = [psutil.Process(int(pid)) for pid in (tmp_path / "pids").read_text().split()]
+    program.end_programs()
+    assert not psutil.wait_procs(processes, timeout=60)[1]
+    reading.join(60)
+    assert not reading.is_alive()
+    with pytest.raises(OSError, match="the agent ends"):
+        run_program([path], seconds=300)
 
 
 def test_a_program_is_found_also_where_the_path_of_a_service_does_not_lead() -> None:
