@@ -2,8 +2,9 @@
 
 Invariants:
 - Acknowledging and silencing change neither the begin nor the end of an alert, nor presence.
-- An alert that begins while it is silenced is published as silenced from its first message on. When the silence ends
-  while the alert is still open, the alert is published again without it, and the notifier tells it then.
+- An alert that begins while it is silenced is published as silenced from its first message on, which may be that of
+  its end. When the silence ends while the alert is still open, the alert is published again without it, and the
+  notifier tells it then.
 - A restart or reboot that was ordered silences its machine until its outcome, at most RESTART_SECONDS.
 - An alert that lies entirely in the past, and within a silence, is silenced too.
 - Requests and admin commands write to the database; it is read again every RELOAD_SECONDS, after a request, and when
@@ -108,7 +109,7 @@ class Attention:
         begins or ends; add those that changed.
         """
         now, monotonic = self._clock.now(), self._clock.monotonic()
-        opened = [alert for alert in batch.alerts if alert.ended_at is None or (alert.past and alert.id is None)]
+        opened = [alert for alert in batch.alerts if alert.ended_at is None or alert.id is None]
         if opened:  # a silence may have been added since
             self.reload()
         due = monotonic >= self._reload_at or now >= self._boundary
@@ -117,10 +118,10 @@ class Attention:
         if due:
             self._advance(now)
         for alert in opened:
-            if alert.ended_at is None:
-                self._update(alert, now)
-            else:
+            if alert.past and alert.ended_at is not None:
                 self._update_past(alert, alert.ended_at)
+            else:  # open, or it began and ended within this batch
+                self._update(alert, now)
         if due:
             known = {alert.id for alert in batch.alerts}
             batch.alerts += [

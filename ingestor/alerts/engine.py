@@ -101,6 +101,7 @@ class AlertEngine:
             for machine in self._cache.machines:
                 if machine.org in changed and self._owns(machine.org):
                     self._reselect(self._watch(machine), now)
+            self._others.reselected()
         silenced = {org for org in self._book.orgs if incidents.is_mass_silence(org)}
         if differing := silenced ^ self._silenced:
             self._silenced = silenced
@@ -194,11 +195,14 @@ class AlertEngine:
         retired = machine.state.presence is Presence.RETIRED
         for alert in self._alerts.of(machine.id):
             condition = watch.plan.conditions.get(alert.rule)
-            if retired or (condition is None and alert.rule not in self._python.names):
+            changed = condition is not None and alert.started_at < condition.since
+            if retired or changed or (condition is None and alert.rule not in self._python.names):
                 self._alerts.withdraw(alert, now)
             elif condition is not None:
                 hold = hold_of(condition.rule, watch.hold) if is_sampled(condition.rule) else None
                 watch.timelines[alert.rule] = Timeline(condition, hold, active_since=alert.started_at)
+                if (signal := self._others.resumed(watch, condition, alert.started_at, now)) is not None:
+                    self._add_value(watch, condition, *signal)
         if retired:
             return
         if machine.latest.sampled_at is not None:
@@ -316,7 +320,7 @@ class AlertEngine:
     def _correct(self, evaluated: Evaluated, now: int) -> None:
         """Make the recorded alerts those of the stored samples, and go on from there."""
         watch, replay = evaluated.watch, evaluated.replay
-        if self._watches.get(watch.machine.id) is not watch:
+        if self._watches.get(watch.machine.id) is not watch or watch.is_retired:
             return
         for name, timeline in replay.timelines.items():
             recorded, spans = evaluated.settle(name, now)

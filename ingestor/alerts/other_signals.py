@@ -4,7 +4,7 @@ Invariants:
 - Each is bounded: a machine has one count per minute of the last hour, and FORECASTS_EACH_STEP forecasts are read in a
   step.
 - Forecasts are those of the fleet page and the machine page (`ingestor.history.disk_forecasts`); a machine's are read
-  every FORECAST_SECONDS.
+  every FORECAST_SECONDS, and when other rules apply to it.
 """
 
 from collections import deque
@@ -13,14 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from sqlalchemy import Engine
 from sqlalchemy.engine import Connection
 
+from ingestor.alerts.plan import Plan
 from ingestor.alerts.watch import Watch
 from ingestor.domain.dead_letter import DeadLetter
 from ingestor.domain.machine import Machine
+from ingestor.domain.presence import Presence
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.storage.alert_store import read_rejections
 from runtime.clock import Clock
 from schemas.alerts.condition import Condition
 from schemas.alerts.device_readings import MeasuredValue
+from schemas.alerts.readings import is_sampled
 from schemas.contract.alert_rules import CHANGES
 from schemas.contract.topics import parse
 from schemas.database.rules.days_left import read_days_left, read_mounts_left, soonest_full
@@ -41,14 +44,15 @@ class OtherSignals:
         self._clock = clock
         self._rejected: dict[int, dict[int, int]] = {}
         """By machine id: numbers of rejected messages by minute."""
-        self._forecast_at: dict[int, float] = {}
+        self._forecasts_of: dict[int, tuple[Plan, float]] = {}
+        """By machine id: the plan for which its forecasts were read, and when they are to be read again."""
         self._to_forecast: deque[int] = deque()
         self._plan_at = 0.0
 
     def load(self, connection: Connection, cache: MachineCache) -> None:
         """Read the messages that were rejected within the last hour."""
         self._rejected.clear()
-        self._forecast_at.clear()
+        self._forecasts_of.clear()
         self._to_forecast.clear()
         self._plan_at = 0.0
         for org, name, at in read_rejections(connection, self._clock.now() - HOUR):
@@ -75,6 +79,24 @@ class OtherSignals:
             self._rejected.pop(machine_id, None)
         return float(sum(counts.values()))
 
+    def resumed(self, watch: Watch, condition: Condition, began_at: int, now: int) -> tuple[int, float] | None:
+        """Return the signal, and its time, with which an alert goes on that began before a start.
+
+        None if the signal comes again, or is stored.
+        """
+        kind, state = condition.rule.kind, watch.machine.state
+        if kind == "changed" and not is_sampled(condition.rule):
+            return began_at, 0.0
+        if kind == "rejected":
+            return now, self.rejections(watch.machine.id, now)
+        if kind == "away" and state.presence not in (Presence.OFFLINE, Presence.EXPIRED):
+            return max(state.since_at, began_at), 0.0
+        return None
+
+    def reselected(self) -> None:
+        """Have what time changes evaluated with the next step: other rules apply."""
+        self._plan_at = 0.0
+
     def step(self, watches: Mapping[int, Watch], now: int) -> Iterator[Signal]:
         """Yield the signals that time changes."""
         if self._clock.monotonic() >= self._plan_at:
@@ -95,8 +117,11 @@ class OtherSignals:
             return
         now = self._clock.monotonic()
         for id_, watch in watches.items():
-            if watch.plan.of_kind("disk-full") and now >= self._forecast_at.get(id_, 0.0):
-                self._forecast_at[id_] = now + FORECAST_SECONDS
+            if not watch.plan.of_kind("disk-full"):
+                continue
+            plan, again_at = self._forecasts_of.get(id_, (None, 0.0))
+            if plan is not watch.plan or now >= again_at:
+                self._forecasts_of[id_] = watch.plan, now + FORECAST_SECONDS
                 self._to_forecast.append(id_)
 
     def _forecasts(self, watches: Mapping[int, Watch], now: int) -> Iterator[Signal]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ingestor.alerts.plan import Plan
 from ingestor.domain.machine import Description, Machine
+from ingestor.domain.presence import Presence
 from schemas.alerts.condition import Condition
 from schemas.alerts.readings import EarlierSamples, SamplePoint, hold_of, measure, read_value
 from schemas.alerts.timeline import Decision, Timeline
@@ -36,6 +37,11 @@ class Watch:
     """Times of the next decisions that are scheduled, by rule."""
     alerted_until: int = 0
     """Time of the last decision: an earlier sample may correct an alert."""
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether the machine is retired, and has no alerts."""
+        return self.machine.state.presence is Presence.RETIRED
 
     def passes_quietly(self, at: int, vitals: Vitals, extra: Mapping[str, float | None]) -> bool:
         """Return whether a sample without series that fulfils no other condition fulfils none on its change either.
@@ -89,8 +95,8 @@ class Watch:
     def add(
         self, condition: Condition, at: int, value: float | None, hold: int | None = None, device: str = ""
     ) -> list[Decision]:
-        """Add a value to the timeline of one rule; return what it decides."""
-        if at < condition.since:
+        """Add a value to the timeline of one rule; return what it decides: of a retired machine nothing."""
+        if at < condition.since or self.is_retired:
             return []
         name = condition.rule.name
         timeline = self.timelines.get(name)
