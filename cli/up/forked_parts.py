@@ -1,8 +1,9 @@
 """The parts' processes at the first start: copies of this process, which share the modules that several of them need.
 
-A Python process of a part takes 25 to 85 MiB, most of it modules. As copies of one process that has imported them all,
-the parts share what they do not change, and import it once. They are made before the first one starts, while this
-process has no other thread; each then waits until it is its turn.
+A Python process of a part takes 25 to 85 MiB, most of it modules. As copies of one process that has imported them, the
+parts share what they do not change, and import it once. They are made before the first one starts, while this process
+has no other thread; each then waits until it is its turn. The dashboard imports its own 25 MiB after the fork: nobody
+would share them, and what it changes would be there twice.
 
 Invariants:
 - What is imported here starts no thread, opens no file and draws no random number.
@@ -11,6 +12,7 @@ Invariants:
 """
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,8 +22,9 @@ from importlib import import_module
 import dashfleet
 from cli.up.part_start import captured
 from runtime.children.forked_process import ForkedProcess, can_fork
+from runtime.children.shared_memory import arrange_for_forks
 from runtime.plugins import preload
-from runtime.process import become_command, release_memory
+from runtime.process import become_command
 
 MODULES = {
     "broker": "broker.embedded.server",
@@ -33,23 +36,13 @@ MODULES = {
 }
 """The module that a part's command imports."""
 
+ALONE = ("dashboard", "homeassistant")
+"""Parts whose modules are mostly theirs alone: they import them after the fork."""
+
 PLUG_INS = ("agent.actions", "agent.collectors")
 """Packages of which a part imports all modules when it starts."""
 
-ALSO = (
-    "pydantic.dataclasses",
-    "schemas.database.queries.heartbeat",
-    "sqlalchemy.dialects.sqlite",
-    "starlette.applications",
-    "starlette.staticfiles",
-    "streamlit.components.v2.manifest_scanner",
-    "streamlit.web.bootstrap",
-    "streamlit.web.server.starlette.starlette_agent_routes",
-    "typer._adapters",
-    "uvicorn.lifespan.on",
-    "uvicorn.loops.asyncio",
-    "uvicorn.protocols.websockets.websockets_sansio_impl",
-)
+ALSO = ("pydantic.dataclasses", "schemas.database.queries.heartbeat", "sqlalchemy.dialects.sqlite")
 """Modules that parts import only once they run."""
 
 
@@ -63,14 +56,13 @@ class ProcessSpec:
 
 
 def share() -> None:
-    """Import what the parts need."""
+    """Import what several parts need."""
     if not can_fork():
         return
-    for module in (*MODULES.values(), *ALSO, *PLUG_INS):
-        with suppress(ModuleNotFoundError):  # the part's command says what is to be installed
-            loaded = import_module(module)
-            if module in PLUG_INS:
-                preload(loaded)
+    _import(*(module for part, module in MODULES.items() if part not in ALONE), *ALSO, *PLUG_INS)
+    for package in PLUG_INS:
+        if package in sys.modules:
+            preload(sys.modules[package])
 
 
 def prepare(specs: Sequence[ProcessSpec], environment: Mapping[str, str]) -> dict[str, ForkedProcess]:
@@ -81,7 +73,7 @@ def prepare(specs: Sequence[ProcessSpec], environment: Mapping[str, str]) -> dic
     if not can_fork():
         return {}
     commands = {spec.name: _command(spec) for spec in specs}
-    release_memory()
+    arrange_for_forks()
     return {
         spec.name: ForkedProcess(partial(_run, spec, commands[spec.name]), ("dashfleet", spec.name), environment)
         for spec in specs
@@ -106,5 +98,12 @@ def _command(spec: ProcessSpec) -> Callable[[], None]:
 
 def _run(spec: ProcessSpec, command: Callable[[], None]) -> None:
     become_command(spec.argv)
+    _import(MODULES[spec.name])  # while the parts before it start
     if os.read(0, 1):  # nothing: the supervisor has ended
         dashfleet.run(command)
+
+
+def _import(*modules: str) -> None:
+    for module in modules:
+        with suppress(ModuleNotFoundError):  # the part's command says what is to be installed
+            import_module(module)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from broker.tls.certificates import CertificateFiles, names_in
 from runtime.bundle.fingerprint import fingerprint
 from runtime.errors import UserError
 from runtime.settings.address import bracketed
@@ -113,5 +112,7 @@ class BrokerAddress:
 
 def _named_in(directory: Path) -> str:
     """Return the first name in the server's certificate that other machines can use; empty if there is none."""
+    from broker.tls.certificates import CertificateFiles, names_in  # here: what reads certificates takes 8 MiB
+
     names = names_in(CertificateFiles(directory).certificate)
     return next((name for name in names if not is_loopback(name)), "")

@@ -10,14 +10,16 @@ import hmac
 import os
 from base64 import b64decode, b64encode
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING
 
 from runtime import files
 from runtime.errors import UserError
 from runtime.settings.secret_files import read_secret
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
@@ -28,7 +30,12 @@ class SecretBox:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._cipher = AESGCM(key)
+
+    @cached_property
+    def _cipher(self) -> "AESGCM":
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # here: it takes 8 MiB
+
+        return AESGCM(self._key)
 
     @classmethod
     def load(cls, path: Path) -> "SecretBox":
@@ -53,6 +60,8 @@ class SecretBox:
 
     def open(self, sealed: str, *, context: str) -> str:
         """Return the text. Raises UserError if it was sealed with another key or in another context."""
+        from cryptography.exceptions import InvalidTag
+
         try:
             data = b64decode(sealed, validate=True)
             return self._cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], context.encode()).decode()
