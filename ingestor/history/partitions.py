@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
+from schemas.database.sample_key import unique_index
 from schemas.database.tables import dirty, machine, pruned
 from schemas.fleet.history import DAY, MINUTE
 
@@ -119,6 +120,7 @@ def _make(connection: Connection, first: int, end: int) -> None:
     for statement in (
         f"SET LOCAL lock_timeout = '{LOCK_MILLISECONDS}ms'",
         f"CREATE TABLE {name} (LIKE sample INCLUDING ALL)",
+        unique_index(name),
         f"WITH moved AS ({moved}) INSERT INTO {name} SELECT * FROM moved",  # noqa: S608
         f"ALTER TABLE sample ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({end})",
     ):

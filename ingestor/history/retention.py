@@ -29,6 +29,7 @@ from ingestor.history.due_machines import Limits, Pages, find_due
 from ingestor.history.series_retention import series_units
 from ingestor.storage.bulk import dialect_insert
 from ingestor.storage.store import Store
+from schemas.database.sample_key import sampled_between
 from schemas.database.tables import (
     alert,
     command,
@@ -195,7 +196,7 @@ class Pruning:
         span = select(func.min(minute.c.sampled_from), func.max(minute.c.sampled_to)).where(*inside, minute.c.at < upto)
         first, last = connection.execute(span).one()
         at = sample.c.sampled_at + sample.c.clock_offset_milliseconds
-        mine = (sample.c.machine_id == machine_id) & sample.c.sampled_at.between(first, last)
+        mine = (sample.c.machine_id == machine_id) & sampled_between(first, last)
         connection.execute(delete(sample).where(mine, at < upto))
         self._record_pruned(connection, machine_id, pruned.c.samples_before, upto)
         return upto < before

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Select, Subquery, Table, and_, bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy import BigInteger, Select, Subquery, Table, and_, bindparam, case, delete, func, select, tuple_, update
 from sqlalchemy.engine import Connection, Row
 
 from ingestor.storage.bulk import dialect_insert
 from ingestor.storage.rollup_marks import mark as new_mark
 from ingestor.storage.store import Store
 from schemas.contract.messages import VITALS
+from schemas.database.sample_key import key_minute, sampled_between
 from schemas.database.tables import dirty, hour, minute, pruned, sample
 from schemas.fleet.history import HOUR, MINUTE, Summary, merge, merge_extras, sum_up, sum_up_extras
 
@@ -82,7 +83,7 @@ class Rollup:
                 late += [{name: getattr(row, name) for name in _SAMPLE_KEY} for row in some]
             rolled.append(summed)
         self._write_minutes(connection, rolled, now)
-        _delete(connection, sample, late)
+        _delete_samples(connection, late)
         if is_cut:  # the rest of a late minute keeps its mark
             return []
         _unmark(connection, MINUTE, rolled)
@@ -180,7 +181,7 @@ def _minutes(keys: Keys, *, after: tuple[int, int, int] | None = None) -> Select
     key = (sample.c.sampled_at, sample.c.stream_number, sample.c.seq)
     inside = and_(
         sample.c.machine_id == due.c.machine_id,
-        sample.c.sampled_at.between(first, last),
+        sampled_between(first, last),
         at >= due.c.at,
         at < due.c.at + MINUTE,
         *([sample.c.sampled_at >= after[0], tuple_(*key) > tuple_(*after)] if after else ()),
@@ -303,11 +304,21 @@ def _summaries(found: Sequence[Summary | None]) -> dict[str, Any]:
     return values
 
 
+def _delete_samples(connection: Connection, keys: Sequence[dict[str, int]]) -> None:
+    if keys:
+        same = [column == bindparam(f"key_{column.name}", type_=column.type) for column in sample.primary_key]
+        same.append(key_minute(sample.c.sampled_at) == key_minute(bindparam("key_sampled_at", type_=BigInteger)))
+        connection.execute(delete(sample).where(*same), _named(keys))
+
+
+def _named(keys: Sequence[dict[str, int]]) -> list[dict[str, int]]:
+    return [{f"key_{name}": value for name, value in key.items()} for key in keys]
+
+
 def _delete(connection: Connection, table: Table, keys: Sequence[dict[str, int]]) -> None:
     if keys:
         same = (column == bindparam(f"key_{column.name}") for column in table.primary_key)
-        named = [{f"key_{name}": value for name, value in key.items()} for key in keys]
-        connection.execute(delete(table).where(*same), named)
+        connection.execute(delete(table).where(*same), _named(keys))
 
 
 _SAMPLE_KEY: Final = tuple(column.name for column in sample.primary_key)

@@ -18,6 +18,7 @@ from schemas.contract.messages import VITALS, Vitals
 from schemas.database.newest_series import newest_row
 from schemas.database.queries.history import sampled_within
 from schemas.database.rule_rows import read_rule
+from schemas.database.sample_key import key_minute
 from schemas.database.series.stored_series import read_samples
 from schemas.database.tables import (
     alert,
@@ -85,7 +86,7 @@ def read_points(
     query = (
         select(at, delay - offset, offset, *key, sample.c.extra, *(sample.c[name] for name in VITALS))
         .where(sampled_within(machine_id, start, end), at > start, at <= end)
-        .order_by(sample.c.sampled_at, sample.c.stream_number, sample.c.seq)  # the key: no row beyond is read
+        .order_by(key_minute(sample.c.sampled_at), sample.c.sampled_at, *key)  # the key: no row beyond is read
         .limit(POINTS_MAX)
     )
     with engine.connect() as connection:

@@ -26,7 +26,7 @@ from schemas.database.alert_tables import alert_rule as alert_rule
 from schemas.database.alert_tables import incident as incident
 from schemas.database.alert_tables import retracted_alert as retracted_alert
 from schemas.database.alert_tables import silence as silence
-from schemas.database.columns import BigId, Hundredths, summary_columns, vital_columns
+from schemas.database.columns import BigId, Hundredths, SmallHundredths, summary_columns, vital_columns
 from schemas.database.fact_tables import fact as fact
 from schemas.database.fact_tables import fact_change as fact_change
 from schemas.database.fact_tables import fact_list as fact_list
@@ -165,9 +165,9 @@ sample = Table(
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("delay_milliseconds", BigInteger, nullable=False, comment="arrival by the server clock minus sampled_at"),
     Column("clock_offset_milliseconds", BigInteger, nullable=False, server_default="0"),
-    *vital_columns(Hundredths),
+    *vital_columns(Hundredths, SmallHundredths),
     Column("extra", JSON(none_as_null=True)),
-    sqlite_with_rowid=False,
+    sqlite_with_rowid=False,  # ordered by its key; on PostgreSQL: `schemas.database.sample_key`
     postgresql_partition_by="RANGE (sampled_at)",  # one per day: `ingestor.history.partitions`
 )
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Engine, Float, Table, case, cast, func, se
 from schemas.contract.messages import VITALS
 from schemas.database.columns import as_float
 from schemas.database.queries.fetch import fetch_all, fetch_mappings, fetch_scalar
+from schemas.database.sample_key import key_minute, sampled_between
 from schemas.database.tables import dirty, hour, machine, metadata, minute, org, sample
 from schemas.fleet.history import DAY, HOUR, MINUTE, SAMPLES, Resolution
 
@@ -76,7 +77,7 @@ def last_recorded(engine: Engine, machine_id: int, *, before: int) -> int | None
     last_sample = (
         select(at)
         .where(sample.c.machine_id == machine_id, sample.c.sampled_at < before + DAY, at < before)
-        .order_by(sample.c.sampled_at.desc())
+        .order_by(key_minute(sample.c.sampled_at).desc(), sample.c.sampled_at.desc())
         .limit(1)
     )
     found = [fetch_scalar(engine, query) for query in (last_sample, *newest)]
@@ -97,7 +98,7 @@ def sampled_within(machine_id: int, start: int, end: int) -> ColumnElement[bool]
     ]
     found = union_all(*places).subquery()
     first, last = (select(bound).scalar_subquery() for bound in (func.min(found.c[0]), func.max(found.c[1])))
-    return (sample.c.machine_id == machine_id) & sample.c.sampled_at.between(first, last)
+    return (sample.c.machine_id == machine_id) & sampled_between(first, last)
 
 
 def count_samples(engine: Engine, machine_id: int, *, start: int, end: int) -> int:

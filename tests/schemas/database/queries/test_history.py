@@ -150,9 +150,9 @@ def test_the_last_whole_minutes_of_many_machines_are_one_query(fleet: Fleet, rea
 def test_samples_are_found_by_their_key_also_where_the_clock_is_wrong(fleet: Fleet) -> None:
     machine, week = fleet.machine("attic"), 7 * 24 * HOUR
     times = [fleet.now - week - 10_000 * i for i in range(2000)]
-    fleet.samples(machine, times, cpu_percent=float, clock_offset_milliseconds=week)
+    fleet.samples(machine, times, load_1m=float, clock_offset_milliseconds=week)
     found = history.read_history(fleet.engine, machine, start=fleet.now - 60_000, end=fleet.now, step=1)
-    assert sorted(row["cpu_percent"] for row in found) == [0, 1, 2, 3, 4, 5]
+    assert sorted(row["load_1m"] for row in found) == [0, 1, 2, 3, 4, 5]
     place = history.sampled_within(machine, fleet.now - 60_000, fleet.now)
     with fleet.engine.connect() as connection:
         assert (
