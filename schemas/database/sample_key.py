@@ -30,7 +30,7 @@ def unique_index(partition: str) -> str:
 
 
 class key_minute(FunctionElement[int]):  # noqa: N801 - a function of SQL
-    """What the index has of a time: its minute; on SQLite the time itself."""
+    """A time as the index contains it: its minute; on SQLite the time itself."""
 
     type = BigInteger()
     inherit_cache = True
