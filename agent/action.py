@@ -159,7 +159,11 @@ CheckArguments = Callable[[A, AgentSettings], None]
 
 @dataclass(frozen=True, slots=True)
 class Action(Generic[A]):
-    """An action. `describe` and `check` are for arguments that depend on the machine's settings."""
+    """An action. `describe` and `check` are for arguments that depend on the machine's settings.
+
+    `replaces_agent`: another process, perhaps with another server, follows. An order of such an action is rejected
+    while one of another such action waits or runs, also across restarts.
+    """
 
     name: str
     title: str
@@ -169,6 +173,7 @@ class Action(Generic[A]):
     describe: DescribeArguments | None = None
     check: CheckArguments[A] | None = None
     seconds: float = SECONDS
+    replaces_agent: bool = False
 
     def description(self, settings: AgentSettings) -> ActionDescription:
         """Return the description of the action for `info`."""
@@ -184,11 +189,13 @@ def action(
     describe: DescribeArguments | None = None,
     check: CheckArguments[A] | None = None,
     seconds: float = SECONDS,
+    replaces_agent: bool = False,
 ) -> Callable[[RunAction[A]], Action[A]]:
     """Make an action of a function, with the function's name."""
 
     def made(run: RunAction[A]) -> Action[A]:
-        return Action(str(getattr(run, "__name__", "")), title, arguments, run, resolve, describe, check, seconds)
+        name = str(getattr(run, "__name__", ""))
+        return Action(name, title, arguments, run, resolve, describe, check, seconds, replaces_agent)
 
     return made
 

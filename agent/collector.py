@@ -76,13 +76,16 @@ class DetailCollector(ABC):
     `settings` are those in force: an operator may have changed them since.
 
     `metrics` are those of its series, `facts` the kinds of facts that it states. `interval_seconds` is the time between
-    two readings, at least that of the rounds (`detail_interval_seconds`); `timeout_seconds` is its time limit;
-    `devices_max` bounds the devices of each of its metrics. `needs` and `cost` describe it in docs/collectors.md.
+    two readings, at least that of the rounds (`detail_interval_seconds`); `first_after_seconds` the time after the
+    agent's start before the first one, for a collector that costs much: an update starts an agent twice.
+    `timeout_seconds` is its time limit; `devices_max` bounds the devices of each of its metrics. `needs` and `cost`
+    describe it in docs/collectors.md.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = ()
     facts: ClassVar[tuple[str, ...]] = ()
     interval_seconds: ClassVar[float] = 0.0
+    first_after_seconds: ClassVar[float] = 0.0
     timeout_seconds: ClassVar[float] = 5.0
     devices_max: ClassVar[int] = DEVICES_MAX
     needs: ClassVar[str] = "Linux"

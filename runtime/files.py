@@ -1,9 +1,14 @@
 """Atomic writes: a reader, also after a crash, finds the old or the new content of a file, never a part of it."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def replace(path: Path, text: str) -> None:
@@ -25,6 +30,18 @@ def replace(path: Path, text: str) -> None:
             Path(name).unlink()
         raise
     sync(path.parent)
+
+
+def read_record(path: Path, kind: type[T]) -> T | None:
+    """Return the record of this dataclass in a JSON file; None if there is none that can be read.
+
+    Fields that a later version has added are ignored, and those that an earlier one did not write have their defaults.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return kind(**{each.name: values[each.name] for each in fields(kind) if each.name in values})  # type: ignore[arg-type]
+    except (OSError, ValueError, TypeError):  # TypeError: no object, or a field is missing
+        return None
 
 
 @contextmanager

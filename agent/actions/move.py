@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import Field
 
 from agent.action import ActionContext, Arguments, Outcome, action
-from agent.relocation.move_record import MoveRecord, read_move, write_move
+from agent.relocation.move_record import MoveRecord, read_move, require_not_moving, write_move
 from agent.relocation.trial import TRIAL_SECONDS, OpenTrialTransport, Trial
 from broker.access.policy import Principal, Role
 from broker.client.mqtt import Mqtt
@@ -43,6 +43,7 @@ def _check(arguments: MoveArguments, settings: AgentSettings) -> None:
     destination = MoveDestination.read(arguments.destination)
     if (destination.server, destination.org) == (settings.server, settings.org):
         raise ValueError(f"this machine is at {settings.server} already")
+    require_not_moving(settings)
     if settings.address.tls and not (destination.address.tls or destination.address.is_loopback):
         raise ValueError(
             f"the connection to {destination.server} would not be encrypted, and that to {settings.server} is: name "
@@ -50,7 +51,7 @@ def _check(arguments: MoveArguments, settings: AgentSettings) -> None:
         )
 
 
-@action(MoveArguments, title="Move to another server", check=_check, seconds=TRIAL_SECONDS + 60)
+@action(MoveArguments, title="Move to another server", check=_check, seconds=TRIAL_SECONDS + 60, replaces_agent=True)
 def move(arguments: MoveArguments, context: ActionContext) -> Outcome:
     """Try the new server; if it acknowledges a sample, belong to it from now on, and restart when that is reported."""
     destination, settings = MoveDestination.read(arguments.destination), context.settings

@@ -4,7 +4,6 @@ The file is copied first, so that what is sent has one content. See `agent.trans
 """
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -13,7 +12,8 @@ from typing import IO, Annotated, Any, BinaryIO, Final
 from pydantic import Field
 
 from agent.action import ActionContext, Arguments, Outcome, action
-from agent.transfer.file_fetcher import FREE_BYTES, TransferError
+from agent.transfer.file_fetcher import FREE_BYTES
+from agent.transfer.file_queue import TransferError
 from agent.transfer.named_directories import PATH_MAX, NamedDirectories, PathRefusedError, describe_path
 from runtime.partial_file import prune
 from runtime.settings.agent import AgentSettings
@@ -46,8 +46,6 @@ def _describe(settings: AgentSettings) -> dict[str, Any]:
 @action(PullArguments, title="Pull a file", describe=_describe, check=_check, seconds=SEND_SECONDS + 60)
 def pull(arguments: PullArguments, context: ActionContext) -> Outcome:
     """Copy the file, and send the copy until the server has stored it."""
-    if os.name != "posix":
-        return Outcome.failed("unsupported", "files are pulled from Linux and macOS only")
     limit, order, directory = context.settings.file_max_bytes, context.order.id, context.transfer_directory
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)

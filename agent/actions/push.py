@@ -3,13 +3,12 @@
 The order names the file's SHA-256, so the signature covers its content. See `agent.transfer.named_directories`.
 """
 
-import os
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from agent.action import ActionContext, Arguments, Outcome, action
-from agent.transfer.file_fetcher import TransferError
+from agent.transfer.file_queue import TransferError
 from agent.transfer.named_directories import PATH_MAX, NamedDirectories, PathRefusedError, describe_path
 from runtime.settings.agent import AgentSettings
 from schemas.contract.files.transfer import Sha256
@@ -47,8 +46,6 @@ def _describe(settings: AgentSettings) -> dict[str, Any]:
 @action(PushArguments, title="Push a file", describe=_describe, check=_check, seconds=FETCH_SECONDS + 60)
 def push(arguments: PushArguments, context: ActionContext) -> Outcome:
     """Fetch the file, and write it as a whole."""
-    if os.name != "posix":
-        return Outcome.failed("unsupported", "files are pushed to Linux and macOS only")
     settings = context.settings
     try:
         content = context.fetch(arguments.sha256, limit=settings.file_max_bytes, seconds=FETCH_SECONDS)

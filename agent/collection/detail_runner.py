@@ -58,6 +58,7 @@ class DetailRunner:
         self._schedule = DetailSchedule(settings, clock)
         self._interval_seconds = settings.detail_interval_seconds
         self._clock = clock
+        self._began_at = clock.monotonic()
         self._publisher = publisher
         self._start = start
         self._rounds: list[DetailRound] = []
@@ -150,7 +151,7 @@ class DetailRunner:
 
     def _is_due(self, collector: DetailCollector, now: float) -> bool:
         name = name_of(collector)
-        if name in self.off or now < self._due_at.get(name, now):
+        if name in self.off or now < self._due_at.get(name, self._began_at + collector.first_after_seconds):
             return False
         # Half a round early: rounds follow the samples, which follow a grid of their own.
         self._due_at[name] = now + collector.interval_seconds - self._interval_seconds / 2

@@ -43,7 +43,4 @@ class InstallationRecord:
 
 def read_record(prefix: Path) -> InstallationRecord | None:
     """Return the record of the installation below a prefix; None if there is none."""
-    try:
-        return InstallationRecord(**json.loads((prefix / RECORD).read_text()))
-    except (OSError, ValueError, TypeError):  # TypeError: of another version
-        return None
+    return files.read_record(prefix / RECORD, InstallationRecord)

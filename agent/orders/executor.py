@@ -108,6 +108,7 @@ class Executor:
             self._validation.require_issued(order)
             self._validation.require_alive(order)
             action, arguments = self._validation.authorize(order)
+            self._require_compatible(order, action)
         except JournalError as error:
             reason: RejectionReason = "expired" if order.expires_at <= self._clock.now() else "journal"
             self._reject(OrderRejected(reason, str(error), id_=order.id, action=order.action))
@@ -186,6 +187,15 @@ class Executor:
         else:
             return any(waiting.order.id == order.id for waiting in self._queue)
         return True
+
+    def _require_compatible(self, order: Order, action: Action[Any]) -> None:
+        """Reject an order that replaces the agent while another one does. Raises OrderRejected."""
+        if not action.replaces_agent:
+            return
+        for other in (*(each.order for each in self._started.values()), *(each.order for each in self._queue)):
+            if other.action in self._actions and self._actions[other.action].replaces_agent:
+                detail = f"the action {other.action} of another order has not ended here: order {order.action} after it"
+                raise OrderRejected("busy", detail, order=order)
 
     def _enqueue(self, waiting: _WaitingOrder) -> None:
         if len(self._queue) < QUEUE_MAX:

@@ -25,7 +25,7 @@ from schemas.contract.signing import SignatureError
 
 _ID = re.compile(r'"id"\s*:\s*"([0-9a-f]{32})"')
 
-RejectionReason = Literal["signature", "target", "expired", "future", "journal", "not-allowed", "arguments"]
+RejectionReason = Literal["signature", "target", "expired", "future", "journal", "not-allowed", "arguments", "busy"]
 
 
 class OrderRejected(Exception):  # noqa: N818 - a verdict, not a defect

@@ -63,6 +63,13 @@ def write_move(data: Path, record: MoveRecord) -> None:
     files.replace(data / _AGENT / _FILE, record.model_dump_json(indent=2) + "\n")
 
 
+def require_not_moving(settings: AgentSettings) -> None:
+    """Raise ValueError if this process is about to end because the machine has moved away from its server."""
+    record = read_move(settings.data)
+    if record is not None and not record.settled:
+        raise ValueError(f"this machine is moving to {record.server}: give the order there")
+
+
 def followed(settings: AgentSettings) -> AgentSettings:
     """Return the settings with the server that this machine has moved to."""
     record = read_move(settings.data)

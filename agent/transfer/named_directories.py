@@ -39,6 +39,8 @@ class NamedDirectories:
 
     def locate(self, path: str) -> tuple[Path, tuple[str, ...]]:
         """Return the named directory of a path, and the names below it. Raises PathRefusedError."""
+        if os.name != "posix":
+            raise PathRefusedError("files are pushed and pulled on Linux and macOS only")
         pure = PurePosixPath(path)
         plain = path.startswith("/") and not path.startswith("//") and str(pure) == path and ".." not in pure.parts
         if not plain or "\0" in path or len(path) > PATH_MAX or len(pure.name) > _NAME_MAX:

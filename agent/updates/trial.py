@@ -2,7 +2,7 @@
 
     fetch, build → stop sampling, write `trying` → start the new version → connected, and a sample acknowledged?
         yes: change the link `current`, and become the new version
-        no, within TRIAL_SECONDS: end it, and start the old version again
+        no, within the time of the record: end it, and start the old version again
 
 Invariants:
 - The link `current` is changed only after the new version has connected and one of its samples is stored. Until then a
@@ -28,32 +28,37 @@ from pathlib import Path
 from agent.connection_record import read_connection
 from agent.installation import environment
 from agent.service import CURRENT
-from agent.updates.update_record import TRIAL, UpdateRecord
+from agent.updates.update_record import TRIAL, TRIAL_SECONDS, UpdateRecord
 from runtime.process import SUPERVISED, own_environment
 
-TRIAL_SECONDS = 60.0
+TRIAL_MOST_SECONDS = 300.0
+_STARTS = 60.0
+"""Multiple of the time in which Python starts and loads libraries: the agent itself takes up to 15 times as long."""
+_ACKNOWLEDGEMENTS = 4.0
 _POLL_SECONDS = 0.1
 _END_SECONDS = 10.0
 _LINES_KEPT = 5
 _REASON_MAX = 400
 
 
+def trial_seconds(start_seconds: float, acknowledged_after_seconds: float) -> float:
+    """Return the time limit of a trial on a machine as slow, or as busy, as this one.
+
+    `start_seconds`: how long the Python of the new version has just taken to start; `acknowledged_after_seconds`: how
+    long this version has waited, once connected, until its first sample was acknowledged.
+    """
+    needed = _STARTS * start_seconds + _ACKNOWLEDGEMENTS * acknowledged_after_seconds
+    return round(min(TRIAL_MOST_SECONDS, max(TRIAL_SECONDS, needed)))
+
+
 class VersionTrial:
     """The trial of one update. `stopping`: whether this process is told to stop."""
 
-    def __init__(
-        self,
-        data: Path,
-        record: UpdateRecord,
-        *,
-        stopping: Callable[[], bool],
-        seconds: float = TRIAL_SECONDS,
-    ) -> None:
+    def __init__(self, data: Path, record: UpdateRecord, *, stopping: Callable[[], bool]) -> None:
         self._data = data
         self._prefix = Path(record.environment).parents[1]
         self._record = record
         self._stopping = stopping
-        self._seconds = seconds
         self._said: deque[str] = deque(maxlen=_LINES_KEPT)
 
     def run(self) -> bool | None:
@@ -108,7 +113,7 @@ class VersionTrial:
 
     def _watch(self, process: "subprocess.Popen[str]", reader: threading.Thread) -> str | None:
         connected = False
-        deadline = time.monotonic() + self._seconds
+        deadline = time.monotonic() + self._record.trial_seconds
         while time.monotonic() < deadline:
             if self._stopping():
                 return None
@@ -126,7 +131,7 @@ class VersionTrial:
                     return ""
             time.sleep(_POLL_SECONDS)
         what = "no sample of it was acknowledged" if connected else "it did not connect"
-        return f"{what} within {self._seconds:g} s"
+        return f"{what} within {self._record.trial_seconds:g} s"
 
     def _read(self, process: "subprocess.Popen[str]") -> None:
         """Pass on what the new version logs."""

@@ -19,6 +19,9 @@ from runtime import files
 TRIAL = "DASHFLEET_UPDATE_TRIAL"
 """Environment variable of a process that is being tried: the id of its order."""
 
+TRIAL_SECONDS = 60.0
+"""Least time that a new version has to prove itself."""
+
 _FILE = Path("agent", "update.json")
 log = logging.getLogger(__name__)
 
@@ -27,7 +30,8 @@ log = logging.getLogger(__name__)
 class UpdateRecord:
     """An update. `order`: id of its order, issued at `issued_at`; `before` and `version`: the versions.
 
-    `environment`: path of the new environment; `reason`: why it was given up.
+    `environment`: path of the new environment; `reason`: why it was given up; `trial_seconds`: time limit of the trial.
+    Other versions read the record: a field that is added has a default, and an unknown one is ignored.
     """
 
     order: str
@@ -37,6 +41,7 @@ class UpdateRecord:
     environment: str
     state: Literal["trying", "committed", "rolled-back"] = "trying"
     reason: str = ""
+    trial_seconds: float = TRIAL_SECONDS
 
     def write(self, data: Path) -> None:
         """Write the record into a state directory. Raises OSError."""
@@ -54,10 +59,7 @@ class UpdateRecord:
 
 def read_update(data: Path) -> UpdateRecord | None:
     """Return the record in a state directory; None if there is none that can be read."""
-    try:
-        return UpdateRecord(**json.loads((data / _FILE).read_text()))
-    except (OSError, ValueError, TypeError):  # TypeError: of another version
-        return None
+    return files.read_record(data / _FILE, UpdateRecord)
 
 
 def settle_update(data: Path, environment: Path | None = None) -> None:

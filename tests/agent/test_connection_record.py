@@ -26,7 +26,7 @@ def test_it_tells_when_the_connection_began_and_whether_a_sample_of_this_process
     assert read_connection(data) == state
     clock.advance(5)
     record.update(connected=True, acknowledged_seq=11)
-    state = ConnectionState(os.getpid(), VERSION, connected=True, changed_at=began_at, acknowledged=True)
+    state = ConnectionState(os.getpid(), VERSION, True, began_at, acknowledged=True, acknowledged_after_seconds=5.0)
     assert read_connection(data) == state
     assert state.is_running
     clock.advance(5)

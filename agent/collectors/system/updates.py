@@ -20,9 +20,10 @@ class Updates(DetailCollector):
     )
     facts = ("updates", "packages")
     interval_seconds = 900.0
+    first_after_seconds = 120.0
     timeout_seconds = 90.0
     needs = "apt, dnf, apk or pacman"
-    cost = "1 s after each change of the cache or of the packages"
+    cost = "1 s, two minutes after the start and after each change of the cache or of the packages"
 
     def __init__(self, settings: AgentSettings) -> None:
         super().__init__(settings)

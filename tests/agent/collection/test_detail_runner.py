@@ -79,6 +79,18 @@ def rounds(clock: Clock, tmp_path: Path) -> Callable[..., Rounds]:
     return lambda *collectors, threads=False: Rounds(clock, tmp_path, *collectors, threads=threads)
 
 
+def test_a_collector_that_costs_much_is_not_read_when_the_agent_starts(rounds: Callable[..., Rounds]) -> None:
+    class Packages(Fans):
+        first_after_seconds = 120.0
+
+    packages = Packages()
+    running = rounds(packages)
+    began_at = running.clock.monotonic()
+    while not packages.calls:
+        running.sample()
+    assert 120.0 <= running.clock.monotonic() - began_at < 120.0 + 2 * SETTINGS.detail_interval_seconds
+
+
 def test_the_first_two_samples_and_the_first_of_each_interval_have_series(rounds: Callable[..., Rounds]) -> None:
     fans = Fans()
     running = rounds(fans)

@@ -12,7 +12,8 @@ import pytest
 from clocks import Clock
 from waiting import wait_until
 
-from agent.transfer.file_fetcher import FileFetcher, TransferError
+from agent.transfer.file_fetcher import FileFetcher
+from agent.transfer.file_queue import TransferError
 from agent.transfer.pace import ANSWER_SECONDS, PATIENCE_SECONDS
 from runtime.partial_file import KEPT_SECONDS, PartialFile, prune
 from schemas.contract.files.transfer import CHUNK_MAX_BYTES, Chunk, Fetch
@@ -197,7 +198,7 @@ def test_without_an_answer_it_gives_up_but_not_while_there_is_no_connection(mach
     machine.fetcher.connected()
     for _ in range(40):
         machine.step(ANSWER_SECONDS)
-    assert str(machine.end()) == "the server has sent nothing for 300 s"
+    assert str(machine.end()) == "the server has not answered for 300 s"
 
 
 def test_an_action_that_no_longer_waits_holds_up_no_other_file(tmp_path: Path, clock: Clock) -> None:

@@ -9,7 +9,7 @@ import pytest
 from clocks import Clock
 from waiting import wait_until
 
-from agent.transfer.file_fetcher import TransferError
+from agent.transfer.file_queue import TransferError
 from agent.transfer.file_sender import FileSender
 from agent.transfer.pace import ANSWER_SECONDS, PATIENCE_SECONDS
 from schemas.contract.files.transfer import Receipt, Upload

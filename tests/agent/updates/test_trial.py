@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.installation import environment
-from agent.updates.trial import VersionTrial
-from agent.updates.update_record import TRIAL, UpdateRecord, read_update, settle_update
+from agent.updates.trial import TRIAL_MOST_SECONDS, VersionTrial, trial_seconds
+from agent.updates.update_record import TRIAL, TRIAL_SECONDS, UpdateRecord, read_update, settle_update
 
 CONNECTED = '{"pid": %d, "version": "0.3.0", "connected": %s, "changed_at": 0, "acknowledged": %s}'
 
@@ -40,9 +40,9 @@ class Machine:
 
     def update(self, script: str, *, seconds: float = 30.0) -> bool | None:
         self.new = self._version("0.3.0-new", script)
-        self.record = UpdateRecord("a" * 32, 1, "0.2.0", "0.3.0", str(self.new))
+        self.record = UpdateRecord("a" * 32, 1, "0.2.0", "0.3.0", str(self.new), trial_seconds=seconds)
         self.record.write(self.data)
-        self.trial = VersionTrial(self.data, self.record, stopping=lambda: self.stopping, seconds=seconds)
+        self.trial = VersionTrial(self.data, self.record, stopping=lambda: self.stopping)
         return self.trial.run()
 
     @property
@@ -65,7 +65,7 @@ def test_a_version_that_connects_and_whose_sample_is_acknowledged_is_committed_a
     machine: Machine,
 ) -> None:
     pid = machine.data / "pid"
-    assert machine.update(f"{machine.says()}; echo $$ > {pid}; exec sleep 1000") is True
+    assert machine.update(f"echo $$ > {pid}; {machine.says()}; exec sleep 1000") is True
     assert machine.current == machine.new
     assert machine.state == ("committed", "")
     assert list(machine.trial.command[:2]) == [str(machine.prefix / "current" / "bin" / "dashfleet"), "agent"]
@@ -137,6 +137,22 @@ def test_the_process_that_is_tried_does_not_settle_its_own_trial(
     monkeypatch.setenv(TRIAL, record.order)
     settle_update(machine.data, Path(record.environment))
     assert machine.state == ("trying", "")
+
+
+def test_a_slow_or_busy_machine_gives_the_new_version_more_time() -> None:
+    assert trial_seconds(0.1, 1.0) == TRIAL_SECONDS
+    assert trial_seconds(2.0, 1.0) == 124.0
+    assert trial_seconds(0.5, 20.0) == 110.0
+    assert trial_seconds(60.0, 60.0) == TRIAL_MOST_SECONDS
+
+
+def test_records_of_a_later_version_with_more_fields_are_read(machine: Machine) -> None:
+    record = UpdateRecord("a" * 32, 1, "0.2.0", "0.3.0", "/opt/new", "committed", trial_seconds=90.0)
+    record.write(machine.data)
+    path = machine.data / "agent" / "update.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "added_later": [1]}))
+    assert read_update(machine.data) == record
+    assert machine.update(f"{machine.says()}; exec sleep 1000".replace('"pid"', '"added_later": 1, "pid"')) is True
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"order": 1}', "\x00"])

@@ -11,6 +11,7 @@ from clocks import Clock
 from waiting import wait_until
 
 from agent.actions import update as update_action
+from agent.connection_record import ConnectionRecord
 from agent.installation import environment
 from agent.updates.layout import Layout
 from agent.updates.update_record import UpdateRecord, read_update
@@ -43,7 +44,9 @@ class Site:
         self.files = {hashlib.sha256(each).hexdigest(): each for each in (*FILES.values(), NEW.encode())}
         self.layout: Layout | UserError = Layout(self.prefix, self.here)
         monkeypatch.setattr(update_action, "find_layout", self._find_layout)
+        self.starts = True
         monkeypatch.setattr(environment, "build", self._build)
+        monkeypatch.setattr(environment, "is_complete", lambda place: place.is_dir() and self.starts)
 
     def order(self, version: str = "0.3.0", manifest: Manifest = NEW, *, sha256: str | None = None) -> Signed:
         found = sha256 or hashlib.sha256(manifest.encode()).hexdigest()
@@ -112,6 +115,26 @@ def test_a_signed_order_fetches_the_files_builds_beside_the_old_environment_and_
     assert record is not None
     assert (record.state, record.before, record.version) == ("trying", VERSION, "0.3.0")
     assert record.environment == str(site.prefix / "environments" / NEW.environment)
+
+
+def test_an_environment_whose_python_does_not_start_is_not_tried(site: Site) -> None:
+    site.starts = False
+    result = site.send(site.order())
+    assert (result.reason, result.detail) == ("not-built", "the Python of the new environment does not start")
+    assert read_update(site.machine.directory) is None
+
+
+def test_the_trial_may_take_longer_on_a_machine_on_which_the_last_acknowledgement_took_long(
+    site: Site, clock: Clock
+) -> None:
+    connection = ConnectionRecord(site.machine.directory, clock, first_seq=1)
+    connection.update(connected=True, acknowledged_seq=0)
+    clock.advance(30)
+    connection.update(connected=True, acknowledged_seq=1)
+    site.send(site.order())
+    record = read_update(site.machine.directory)
+    assert record is not None
+    assert 120.0 <= record.trial_seconds < 180.0
 
 
 def test_the_next_process_reports_what_came_of_it(site: Site) -> None:
