@@ -1,9 +1,11 @@
-"""A clock for delays on a machine that other processes keep busy."""
+"""Clocks for delays and costs on a machine that other processes keep busy."""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+import psutil
 
 _PAUSE_SECONDS = 0.005
 _COUNTED_MAX_SECONDS = 0.006
@@ -44,3 +46,29 @@ def available_time() -> Iterator[AvailableTime]:
         yield clock
     finally:
         clock.stop()
+
+
+class ProcessorTime:
+    """Processor time that given processes use, with those that they have started and waited for, and all others."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._processes = [psutil.Process(), *map(psutil.Process, pids)]
+        self._began = self._own(), _busy()
+
+    @property
+    def own_seconds(self) -> float:
+        """Seconds of this process and the given ones since the beginning."""
+        return self._own() - self._began[0]
+
+    @property
+    def others_seconds(self) -> float:
+        """Seconds of all other processes of this machine since the beginning."""
+        return max(0.0, _busy() - self._began[1] - self.own_seconds)
+
+    def _own(self) -> float:
+        return sum(sum(each.cpu_times()[:4]) for each in self._processes)
+
+
+def _busy() -> float:
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0))
