@@ -213,6 +213,9 @@ class AgentTraffic:
     def _handle_status(self, status: Status, *, retained: bool) -> None:
         if not retained or not self.statuses:
             self.statuses.append(status)
+        is_goodbye = status.state == "offline" and status.reason != "lost"
+        detail = f"the Status {status.state}, reason {status.reason}, says it"
+        self._report.check(assertions.RETIRING, is_goodbye or not status.retiring, detail)
         if status.state == "online" and not retained and status.session < self._highest_session:
             self._report.fail(
                 assertions.SESSION_RISES, f"session {status.session} after session {self._highest_session}"

@@ -70,13 +70,32 @@ def uninstall(
     keep_data: Annotated[
         bool, typer.Option("--keep-data", help="Keep the state directory: secret, keys, samples that wait.")
     ] = False,
+    retire: Annotated[
+        bool, typer.Option("--retire", help="Retire this machine at its server: its secret is revoked there.")
+    ] = False,
 ) -> None:
     """Stop the agent and remove its installation, its user and its state from this machine."""
     require_extra("agent")
+    if retire and keep_data:
+        raise UserError("--keep-data keeps a secret that --retire revokes: use one of the two")
     from agent.installation import uninstaller
     from agent.installation.record import PREFIX
 
-    uninstaller.uninstall((prefix or PREFIX).absolute(), keep_data=keep_data, say=typer.echo)
+    uninstaller.uninstall(
+        (prefix or PREFIX).absolute(), keep_data=keep_data, say=typer.echo, retire=_retire if retire else None
+    )
+
+
+def _retire(data: Path) -> bool:
+    """Ask the server to retire the machine with this state directory. Raises UserError."""
+    from agent.installation.retirement import Retirement, open_transport
+    from agent.relocation.move_record import followed
+    from cli.settings import effective
+    from runtime.clock import SystemClock
+    from runtime.settings.agent import AgentSettings
+
+    settings = followed(effective(AgentSettings, data, None))
+    return Retirement(settings, open_transport(settings), SystemClock()).run()
 
 
 def installed_data(given: Path | None) -> Path:

@@ -59,6 +59,8 @@ class Batch:
     incidents: list[Incident] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     changes: CommandChanges = field(default_factory=CommandChanges)
+    retiring: list[tuple[Machine, int]] = field(default_factory=list)
+    """Machines that asked to be retired, and when: their credentials are revoked."""
 
     def __bool__(self) -> bool:
         return bool(self.machines or self.facts or self.dead_letters or self.incidents or self.alerts or self.changes)

@@ -26,6 +26,7 @@ from ingestor.domain.machine import (
     within_tolerance,
 )
 from ingestor.domain.presence import BEHIND, PRESENT, Presence, on_behind, on_live, on_status, on_waited
+from ingestor.intake.farewell import asks_to_retire, retire
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.next_sample import add_next_sample
 from ingestor.intake.org_configs import OrgConfigs
@@ -148,6 +149,8 @@ class MessageHandlers:
 
     def _status(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
         status = Status.decode(message.payload)
+        if asks_to_retire(machine, status):
+            retire(batch, machine, now)
         batch.change_presence(machine, on_status(machine.state, status, now, retained=message.retain), now)
 
     def _info(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:

@@ -25,6 +25,7 @@ from ingestor.storage.dead_letters import DeadLetters
 from ingestor.storage.fact_store import FactStore
 from ingestor.storage.incident_store import write_alerts, write_incidents
 from ingestor.storage.machine_loader import every_machine, load
+from ingestor.storage.retired_machines import write_retiring
 from ingestor.storage.rollup_marks import RollupMarks
 from ingestor.storage.row_encoding import (
     SAMPLE_COLUMNS,
@@ -124,6 +125,7 @@ class Store:
             write_incidents(connection, batch.incidents)
             write_alerts(connection, batch.alerts)
             write_changes(connection, batch.changes, self._insert)
+            write_retiring(connection, batch.retiring)
             self._dead_letters.write(connection, batch.dead_letters)
             if heartbeat is not None:
                 beat = self._insert(tables.ingestor).values(name=self.name, **heartbeat)

@@ -174,7 +174,7 @@ class Status(Payload):
 
     `session` increases with every connection; an offline status of an older session is ignored. `reason` is null when
     online. `at` is the machine's clock, in a will at the time of CONNECT. `interval_seconds` is the time between
-    samples.
+    samples. A goodbye with `retiring` asks the server to retire the machine and to revoke its credential.
     """
 
     state: Literal["online", "offline"]
@@ -182,6 +182,7 @@ class Status(Payload):
     session: Session
     at: Milliseconds
     interval_seconds: Annotated[float, Field(gt=0, le=86_400)] = 10.0
+    retiring: bool = Field(default=False, exclude_if=lambda value: not value)
 
 
 class Metric(ContractModel):

@@ -124,6 +124,8 @@ class SmallAgent:
         status = self._status("offline", "stopped" if self._breaks == "will is a goodbye" else "lost")
         if self._breaks == "will of another session":
             status = status.model_copy(update={"session": status.session + 7})
+        if self._breaks == "retires with its will":
+            status = status.model_copy(update={"retiring": True})
         return Message(topics.STATUS.at(**LEVELS), status.encode(), 1, retain=True)
 
     def _status(self, state: str, reason: str | None = None) -> Status:

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from agent.installation import accounts
 from ingestor.admin import tokens
+from ingestor.admin.access import revoke_principal
 from runtime.bundle.fingerprint import fingerprint
 from runtime.errors import UserError
 
@@ -143,10 +144,17 @@ def test_removing_what_is_not_there_is_one_sentence(root: LayeredRoot) -> None:
     assert "nothing to remove" in refusal(agent(root, "uninstall"))
 
 
-def test_a_user_who_existed_stays(root: LayeredRoot, server: Site) -> None:
+def test_a_machine_that_is_removed_can_be_retired_at_its_server_and_a_user_who_existed_stays(
+    root: LayeredRoot, server: Site
+) -> None:
     assert root.run("useradd", "--system", "dashfleet").returncode == 0
     assert install(root, server, token(server)).returncode == 0
-    assert agent(root, "uninstall").returncode == 0
+    assert "use one of the two" in refusal(agent(root, "uninstall", "--retire", "--keep-data"))
+    removed = agent(root, "uninstall", "--retire")
+    assert removed.returncode == 0, removed.stderr
+    assert "The server has retired acme/attic and revoked its secret; its history stays there." in removed.stdout
+    with pytest.raises(UserError, match="revoked already"):
+        revoke_principal(server.engine, "acme.attic", now=now)
     assert "dashfleet" in root.path("etc/passwd").read_text()
 
 

@@ -67,6 +67,7 @@ MUTANTS: dict[str, Assertion] = {
     "any new key": df.KEY_UNTRUSTED,
     "no revocations": df.KEY_REVOKED,
     "journal lost at restart": df.KNOWN_ORDER,
+    "retires with its will": df.RETIRING,
 }
 
 
