@@ -55,7 +55,7 @@ def is_revoked(fleet: Engine) -> bool:
 
 
 def presence(fleet: Engine) -> str:
-    return next(row["presence"] for row in list_machines(fleet) if row["org"] == "home")
+    return next(str(row["presence"]) for row in list_machines(fleet) if row["org"] == "home")
 
 
 def test_the_server_revokes_the_machine_records_who_asked_and_keeps_no_message(
