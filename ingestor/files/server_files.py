@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ingestor.files.stored_totals import PULLED, PUSHED, StoredTotals, Total
 from runtime import files
 from runtime.errors import UserError
 from runtime.settings.ingestor import IngestorSettings
@@ -36,12 +37,17 @@ _DAY: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class FileLimits:
-    """Bounds of stored files, in bytes: of one, of all of a machine, of all of an organisation; and their days."""
+    """Bounds of stored files, in bytes: of one, of all of a machine, of all of an organisation; and their days.
+
+    `machine_files` and `org_files` are the numbers of files.
+    """
 
     file: int
     machine: int
     org: int
     days: float
+    machine_files: int = 1000
+    org_files: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,8 @@ class ServerFiles:
     def __init__(self, directory: Path, limits: FileLimits) -> None:
         self.limits = limits
         self._directory = directory
+        self._totals = StoredTotals(directory)
+        self.changed = self._totals.changed
 
     def find(self, org: str, _machine: str, sha256: str) -> Path | None:
         """Return the pushed file with this hash, which a machine of this organisation may fetch; None without one."""
@@ -82,7 +90,7 @@ class ServerFiles:
         if (known := place / sha256).exists():
             known.touch()  # kept as long as a new one
             return sha256
-        if problem := self.refuse(org, "", size, size):
+        if problem := self.refuse(org, "", size, Total(1, size)):
             raise UserError(f"{problem}: dashfleet files list shows them, dashfleet files remove deletes them")
         with suppress(FileExistsError), files.new(known) as written:
             shutil.copyfile(source, written)
@@ -93,21 +101,34 @@ class ServerFiles:
 
     def pulled(self, org: str, machine: str) -> Path:
         """Return the directory of the files pulled from a machine."""
-        return self._directory / org / "pulled" / machine
+        return self._directory / org / PULLED / machine
 
-    def refuse(self, org: str, machine: str, size: int, coming: int) -> str:
-        """Return why a file of this size cannot be stored, or an empty string.
+    def refuse(self, org: str, machine: str, size: int, coming: Total) -> str:
+        """Return why a file of this size cannot be stored, or an empty string. Raises OSError.
 
-        `machine` is empty for a pushed file. `coming` are the bytes that are to be written, of other files too.
+        `machine` is empty for a pushed file. `coming` are the files and bytes that are to be written, of others too.
         """
         if machine and size > self.limits.file:
             return f"the file has {size} bytes, and the server stores at most {self.limits.file}"
-        if machine and _total(self.pulled(org, machine)) + coming > self.limits.machine:
-            return f"the files pulled from this machine would exceed {self.limits.machine} bytes"
-        if _total(self._directory / org) + coming > self.limits.org:
-            return f"the files of the organisation {org} would exceed {self.limits.org} bytes"
-        if shutil.disk_usage(_existing(self._directory)).free < coming + FREE_BYTES:
+        if self._exceeded(org, machine, coming):
+            self._totals.forget()  # another process may have deleted files
+            if problem := self._exceeded(org, machine, coming):
+                return problem
+        if shutil.disk_usage(_existing(self._directory)).free < coming.bytes + FREE_BYTES:
             return "there is no space for the file on the disk of the server"
+        return ""
+
+    def _exceeded(self, org: str, machine: str, coming: Total) -> str:
+        limits = self.limits
+        of_machine, of_org = (total.plus(coming) for total in self._totals.of(org, machine))
+        if machine and of_machine.bytes > limits.machine:
+            return f"the files pulled from this machine would exceed {limits.machine} bytes"
+        if machine and of_machine.files > limits.machine_files:
+            return f"the files pulled from this machine would be more than {limits.machine_files}"
+        if of_org.bytes > limits.org:
+            return f"the files of the organisation {org} would exceed {limits.org} bytes"
+        if of_org.files > limits.org_files:
+            return f"the files of the organisation {org} would be more than {limits.org_files}"
         return ""
 
     def entries(self) -> list[StoredFile]:
@@ -127,14 +148,16 @@ class ServerFiles:
                 with suppress(FileNotFoundError):
                     if path.is_file() and path.stat().st_mtime < oldest:
                         path.unlink()
+        self._totals.forget()
 
     def remove_org(self, org: str) -> None:
         """Delete all files of an organisation. Raises OSError."""
         with suppress(FileNotFoundError):
             shutil.rmtree(self._directory / org)
+        self._totals.forget()
 
     def _pushed(self, org: str) -> Path:
-        return self._directory / org / "pushed"
+        return self._directory / org / PUSHED
 
     def _entries(self, pattern: str, name: re.Pattern[str]) -> Iterator[StoredFile]:
         for path in self._directory.glob(pattern):
@@ -149,17 +172,14 @@ class ServerFiles:
 def server_files(settings: IngestorSettings) -> ServerFiles:
     """Return the files of this server."""
     limits = FileLimits(
-        settings.pulled_file_max_bytes, settings.machine_pulled_bytes, settings.org_file_bytes, settings.file_days
+        settings.pulled_file_max_bytes,
+        settings.machine_pulled_bytes,
+        settings.org_file_bytes,
+        settings.file_days,
+        settings.machine_pulled_files,
+        settings.org_files,
     )
     return ServerFiles(StateDirectory(settings.data).files, limits)
-
-
-def _total(directory: Path) -> int:
-    total = 0
-    for path in directory.rglob("*"):
-        with suppress(FileNotFoundError):
-            total += path.stat().st_size if path.is_file() else 0
-    return total
 
 
 def _existing(directory: Path) -> Path:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from broker.client.transport import Message, Transport
 from ingestor.files.file_rates import FileRates
 from ingestor.files.server_files import ServerFiles
+from ingestor.files.stored_totals import Total
 from ingestor.files.turns import Turns
 from ingestor.outbound.messages import message
 from runtime.partial_file import PartialFile
@@ -105,6 +106,7 @@ class UploadReceiver:
     def _take(self, org: str, machine: str, transfer: _Transfer, content: bytes) -> Receipt | None:
         """Write a part; return a refusal if it cannot be written."""
         transfer.invited = False
+        self._store.changed(org, machine)
         self._rates.spend(org, machine, len(content))
         try:
             transfer.file.append(content)
@@ -133,9 +135,10 @@ class UploadReceiver:
         file = PartialFile(self._store.pulled(org, machine), upload.sha256, upload.order)
         transfer = _Transfer(*_identity(upload), file, stored=file.path.exists())
         if not transfer.stored:
-            coming = upload.size - file.size + self._expected(org)
+            coming = Total(not file.size, upload.size - file.size).plus(self._expected(org))
             if problem := self._store.refuse(org, machine, upload.size, coming):
                 return _refusal(upload, "limit", problem)
+            self._store.changed(org, machine)
             if refusal := self._complete(org, machine, transfer):
                 return refusal
         self._open[org, machine] = transfer
@@ -143,10 +146,10 @@ class UploadReceiver:
             del self._open[next(iter(self._open))]
         return transfer
 
-    def _expected(self, org: str) -> int:
-        """Return the bytes that are still to come of the files of an organisation that are on their way."""
-        coming = (each for (name, _), each in self._open.items() if name == org and not each.stored)
-        return sum(each.size - each.file.size for each in coming)
+    def _expected(self, org: str) -> Total:
+        """Return what is still to come of the files of an organisation that are on their way."""
+        coming = [each for (name, _), each in self._open.items() if name == org and not each.stored]
+        return Total(sum(not each.file.size for each in coming), sum(each.size - each.file.size for each in coming))
 
     def _complete(self, org: str, machine: str, transfer: _Transfer) -> Receipt | None:
         """Give a whole file its name; return a refusal if it has another hash. Raises OSError."""

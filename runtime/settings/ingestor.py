@@ -77,6 +77,12 @@ class IngestorSettings(ClientSettings):
     org_file_bytes: Annotated[int, Field(ge=1 << 20)] = Field(
         2 << 30, description="Total size of the files of an organisation, pushed and pulled"
     )
+    machine_pulled_files: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        1000, description="Number of files pulled from one machine"
+    )
+    org_files: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        10_000, description="Number of files of an organisation, pushed and pulled"
+    )
     file_days: Annotated[float, Field(gt=0, le=3650)] = Field(
         7.0, description="Days for which pushed and pulled files are kept"
     )

@@ -191,6 +191,8 @@ def test_bytes_that_were_damaged_on_the_disk_of_the_server_are_sent_again(server
         ({"file": 399_999}, "the file has 400000 bytes, and the server stores at most 399999"),
         ({"machine": 500_000}, "the files pulled from this machine would exceed 500000 bytes"),
         ({"org": 700_000}, "the files of the organisation home would exceed 700000 bytes"),
+        ({"machine_files": 1}, "the files pulled from this machine would be more than 1"),
+        ({"org_files": 1}, "the files of the organisation home would be more than 1"),
     ],
 )
 def test_each_limit_refuses_with_its_sentence(
@@ -201,7 +203,7 @@ def test_each_limit_refuses_with_its_sentence(
     others = random.Random(6).randbytes(320_000)  # noqa: S311 - made up
     hash_ = hashlib.sha256(others).hexdigest()
     assert server.send_all(others, sha256=hash_, machine="cellar", order="b" * 32).stored
-    if "org" not in limits:
+    if not limits.keys() & {"org", "org_files"}:
         assert server.send_all(others, sha256=hash_, order="c" * 32).stored
     answer = server.ask()
     assert (answer.refused, answer.detail) == ("limit", sentence)
@@ -212,6 +214,38 @@ def test_what_is_still_to_come_counts_so_that_two_at_once_do_not_exceed_the_limi
     server.pulling.add(("home", "cellar", "b" * 32))
     assert not server.ask().refused
     assert server.ask(machine="cellar", order="b" * 32).refused == "limit"
+
+
+def test_two_files_on_their_way_are_no_more_than_the_number_permits(tmp_path: Path, clock: Clock) -> None:
+    server = Server(tmp_path / "files", clock, org_files=1)
+    server.pulling.add(("home", "cellar", "b" * 32))
+    assert not server.ask().refused
+    assert server.ask(machine="cellar", order="b" * 32).refused == "limit"
+
+
+def test_a_file_that_another_process_deletes_makes_room_at_once(tmp_path: Path, clock: Clock) -> None:
+    server = Server(tmp_path / "files", clock, org_files=1)
+    server.pulling.add(("home", "cellar", "b" * 32))
+    assert server.send_all(machine="cellar", order="b" * 32).stored
+    assert server.ask().refused == "limit"
+    server.store.get("b" * 32)[0].path.unlink()
+    assert server.send_all().stored
+
+
+def test_a_transfer_does_not_read_the_directories_of_all_other_machines(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(tmp_path / "files", clock, org_files=100)
+    for number in range(50):
+        (server.store.pulled("home", f"m{number}")).mkdir(parents=True)
+        (server.store.pulled("home", f"m{number}") / f"{number:032x}").write_bytes(b"1")
+    assert server.send_all().stored
+    read: list[str] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: read.append(str(path)) or scandir(path))
+    server.pulling.add(("home", "cellar", "b" * 32))
+    assert server.send_all(machine="cellar", order="b" * 32).stored
+    assert {Path(path).name for path in read} == {"pushed", "cellar", "attic"}  # the last one was written meanwhile
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_the_rest_of_the_disk_free(
