@@ -168,9 +168,7 @@ def test_a_file_of_20_mb_arrives_intact_over_a_link_that_loses_packets_and_break
     took = time.monotonic() - began
     late, middle = sum(age > CURRENT_SECONDS for age in ages), sorted(ages)[len(ages) // 2]
     print(f"{SIZE >> 20} MiB in {took:.0f} s with {breaks} disconnects, {SIZE / took / 1024:.0f} KiB/s")
-    print(
-        f"newest sample: {middle:.1f} s old in the middle, {max(ages):.1f} s at most, late {late} of {len(ages)} times"
-    )
+    print(f"newest sample: {middle:.1f} s old in the median, {max(ages):.1f} s at most, late in {late} of {len(ages)}")
     assert transfer.state == "succeeded"
     assert breaks == DISCONNECTS
     assert hashlib.sha256((transfer.place / "file").read_bytes()).hexdigest() == transfer.sha256
