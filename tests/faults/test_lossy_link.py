@@ -109,7 +109,8 @@ class Transfer:
 
     @property
     def state(self) -> str:
-        return str(list_commands(self.fleet.engine, limit=1)[0]["state"])
+        """State of the command; empty before the ingestor has the request."""
+        return next((str(row["state"]) for row in list_commands(self.fleet.engine, limit=1)), "")
 
     def age(self) -> float:
         """Return the age of the newest stored sample, in seconds."""
