@@ -44,12 +44,12 @@ Threshold = Annotated[
         "warnings, too."
     ),
 ]
-For = Annotated[str | None, typer.Option("--for", help="Duration before an alert begins, such as 90s or 5m.")]
+For = Annotated[str | None, typer.Option("--for", help="Duration before an alert begins, such as 90s or 5m; 0: none.")]
 ClearAt = Annotated[
     float | None, typer.Option(help="Value that counts instead while an alert is active.", show_default="the threshold")
 ]
 ClearFor = Annotated[
-    str | None, typer.Option(help="Duration without the condition before an alert ends.", show_default="60s")
+    str | None, typer.Option(help="Duration without the condition before an alert ends; 0: none.", show_default="60s")
 ]
 SeverityName = Annotated[str | None, typer.Option("--severity", help="warning or critical.", show_default="warning")]
 Labels = Annotated[
@@ -67,6 +67,7 @@ Machines = Annotated[
     list[str] | None, typer.Option("--machine", metavar="NAME", help="Only this machine; may be repeated.")
 ]
 
+_WITHOUT_METRIC: Final = ("disk-full", "away", "clock", "rejected")
 _NAMING: Final = {
     "name": "1 to 63 lower-case letters, digits and inner hyphens",
     "metric": "lower-case letters, digits and underscores, beginning with a letter",
@@ -96,7 +97,9 @@ def condition(
         side = "below" if above is None else "above"
         found |= {"kind": f"rate-{side}" if rate else side, "threshold": below if above is None else above}
     elif kind is not None:
-        found |= {"kind": kind, "threshold": threshold}
+        found |= {"kind": kind, "threshold": threshold, "clear_threshold": None}
+        if kind in _WITHOUT_METRIC:
+            found["metric"] = ""
         if kind != "above":
             found["device"] = ""
         if kind == "changed":
@@ -110,7 +113,11 @@ def condition(
 def durations(*, for_: str | None, clear_at: float | None, clear_for: str | None) -> dict[str, Any]:
     """Return the fields of the durations that these options name. Raises UserError."""
     seconds = {"for_seconds": for_, "clear_seconds": clear_for}
-    found: dict[str, Any] = {name: to_seconds(text) for name, text in seconds.items() if text is not None}
+    found: dict[str, Any] = {
+        name: 0.0 if text.strip() in ("0", "0s") else to_seconds(text)
+        for name, text in seconds.items()
+        if text is not None
+    }
     return found if clear_at is None else {**found, "clear_threshold": clear_at}
 
 

@@ -2,7 +2,7 @@
 
 Invariants:
 - The timelines are those of the live evaluation, on the same samples, in order of time.
-- Memory does not grow with the period: a slice of one machine is read at a time.
+- Memory does not grow with the period: a slice of one machine is read at a time. Times without samples cost nothing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from operator import itemgetter
 from sqlalchemy import Engine
 
 from ingestor.domain.stale_thresholds import stale_after_seconds
-from ingestor.storage.alert_store import POINTS_MAX, read_goodbyes, read_points
+from ingestor.storage.alert_store import POINTS_MAX, next_minute, read_goodbyes, read_points
 from schemas.alerts.condition import Condition, describe_value, resolve
 from schemas.alerts.readings import SamplePoint, has_memory, hold_of
 from schemas.alerts.replay import Replay
@@ -71,6 +71,9 @@ def _spans(
         points = read_points(engine, machine_id, at, until, metrics)
         if len(points) == POINTS_MAX:
             until = min(until, max(points[-1].at, at + 1))
+        elif not points:
+            found = next_minute(engine, machine_id, until)
+            until = end - 1 if found is None else min(max(until, found - 1), end - 1)
         feed(replay, points, [each for each in goodbyes if at < each <= until])
         at = until
     decision = replay.timelines[rule.name].advance(end)

@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
 from pydantic_core import from_json
-from sqlalchemy import Engine, func, literal, or_, select
+from sqlalchemy import Engine, func, literal, or_, select, true
 from sqlalchemy.engine import Connection
 
 from ingestor.domain.alert import Alert
@@ -25,6 +25,7 @@ from schemas.database.tables import (
     alert_rule,
     dead_letter,
     dirty,
+    minute,
     org,
     pruned,
     sample,
@@ -102,6 +103,16 @@ def read_points(
         for at, ahead, by, stream, seq, extra, *vitals in rows
     ]
     return sorted(points, key=attrgetter("at"))
+
+
+def next_minute(engine: Engine, machine_id: int, after: int) -> int | None:
+    """Return the start of the first minute with samples that may be taken after this time; None if there is none."""
+    places = [
+        select(func.min(table.c.at)).where(table.c.machine_id == machine_id, table.c.at > after - MINUTE, condition)
+        for table, condition in ((minute, true()), (dirty, dirty.c.length == MINUTE))
+    ]
+    with engine.connect() as connection:
+        return min(filter(None, (connection.scalar(place) for place in places)), default=None)
 
 
 def read_newest_series(engine: Engine, machine_id: int) -> Readings:

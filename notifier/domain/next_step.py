@@ -4,7 +4,8 @@ Invariants:
 - Each of problem (or escalation), recovery and past is told at most once per problem and destination, unless it begins
   again after its end was told (`Known.reopen`); reminders repeat.
 - A problem that is silenced, acknowledged or within quiet hours is not told now. If it is over before it may be told,
-  it is not told at all; the same holds for an escalation that is over before its delay.
+  it is not told at all; the same holds for an escalation that is over before its delay, and for one of the past that
+  did not last for its delay.
 - A problem whose only obstacle was time (a restart, a message in preparation) is told as past when it is over.
 - Nothing that was over before the destination existed, or had its present routes, is told as past.
 """
@@ -72,9 +73,9 @@ def _at_its_end(
     if until < recipient.since_at:
         return None
     silenced = problem.silenced_until is not None and until < problem.silenced_until
-    if problem.past and not silenced:
+    if problem.past and not silenced and until - problem.since >= delay * 1000:
         return Step(NoticeKind.PAST, _after_quiet_hours(problem, recipient, now, now))
-    overdue = until < first_seen_at + delay * 1000 and delay > 0
+    overdue = delay > 0 and (problem.past or until < first_seen_at + delay * 1000)
     quiet = recipient.preferences.is_quiet(problem.severity, until)
     if silenced or overdue or quiet or problem.acknowledged_at is not None:
         return Step(NoticeKind.DROPPED, now)

@@ -81,6 +81,9 @@ class Planner:
         self._recipients: dict[int, Recipient] = {}
         self._by_org: dict[str, list[Recipient]] = {}
         self._wakes: list[tuple[int, int, ProblemKey]] = []
+        """Times at which to return to a problem, with the destination."""
+        self._planned: set[tuple[int, int, ProblemKey]] = set()
+        """The same, so that each is there once."""
         self._ready: dict[int, dict[ProblemKey, None]] = {}
         self._opened_at: dict[int, int] = {}
         self._changed: dict[ProblemKey, Known] = {}
@@ -145,7 +148,8 @@ class Planner:
             self._clock_was_set_back(now)
         self._now = now
         while self._wakes and self._wakes[0][0] <= now:
-            _at, id_, key = heapq.heappop(self._wakes)
+            _at, id_, key = wake = heapq.heappop(self._wakes)
+            self._planned.remove(wake)
             self._judge(id_, key, now)
         notices: list[Notice] = []
         for id_, opened_at in list(self._opened_at.items()):
@@ -169,6 +173,7 @@ class Planner:
         """Judge everything again: the times at which that was planned are too far ahead."""
         self._opened_at = {id_: min(at, now) for id_, at in self._opened_at.items()}
         self._wakes.clear()
+        self._planned.clear()
         for key, known in self._known.items():
             known.first_seen_at = min(known.first_seen_at, now)
             for recipient in self._by_org.get(known.problem.org, ()):
@@ -187,7 +192,9 @@ class Planner:
             self.limit.sent(id_, problem, at)
 
     def _wake(self, at: int, id_: int, key: ProblemKey) -> None:
-        heapq.heappush(self._wakes, (at, id_, key))
+        if (wake := (at, id_, key)) not in self._planned:
+            self._planned.add(wake)
+            heapq.heappush(self._wakes, wake)
 
     def _judge(self, id_: int, key: ProblemKey, now: int) -> None:
         """Add a problem to the next message of a destination if it is due, else return to it when it may be."""

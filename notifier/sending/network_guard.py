@@ -8,7 +8,8 @@ Invariants:
   and repeated attempts connect through the same method.
 - Proxies of the environment and `.netrc` are not used: a proxy would resolve names without the guard.
 - After the time limit the connections of an attempt are closed, whatever the service waits for.
-- At most BODY_MAX bytes of an answer are read.
+- At most BODY_MAX bytes of an answer are read. A body that is broken or slow undoes no acceptance: the message would be
+  sent again.
 - The libraries log no requests: their paths contain secrets.
 """
 
@@ -171,12 +172,14 @@ def _bounded_send(
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:
+    """Yield the beginning of a body, as far as it can be read: the status alone says whether a message is accepted."""
     size = 0
-    for piece in response.iter_content(8192):
-        yield piece
-        size += len(piece)
-        if size >= BODY_MAX:
-            return
+    with suppress(requests.RequestException, OSError):
+        for piece in response.iter_content(8192):
+            yield piece
+            size += len(piece)
+            if size >= BODY_MAX:
+                return
 
 
 def _recorded_reply(client: smtplib.SMTP) -> tuple[int, bytes]:

@@ -7,6 +7,7 @@ Invariants:
 - A template is checked when it is saved and again before it is used; a message whose template fails uses the default.
 - Loops nest at most twice and go over lists and mappings only, so that a template does at most its length times the
   alerts squared of work. Lists and mappings are never converted to text.
+- Anything nests at most DEPTH_MAX times: compiling takes a time that grows with the square of that, and recursion.
 - Rendering stops at BODY_MAX characters.
 """
 
@@ -27,6 +28,7 @@ SOURCE_MAX: Final = 4096
 TITLE_MAX: Final = 200
 BODY_MAX: Final = 16 << 10
 LOOPS_MAX: Final = 2
+DEPTH_MAX: Final = 50
 
 DEFAULT_TITLE: Final = (
     "{% if count == 1 %}{{ items[0].kind }}{{ text.colon }}{{ items[0].name }}{{ text.colon }}{{ items[0].title }}"
@@ -77,8 +79,10 @@ def check_template(source: str) -> None:
         raise DestinationError(f"a template has at most {SOURCE_MAX} characters")
     try:
         tree = _environment().parse(source)
-    except (TemplateError, RecursionError) as error:
+    except (TemplateError, ValueError, RecursionError) as error:
         raise DestinationError(f"the template cannot be read: {error}") from None
+    if _is_deep(tree):
+        raise DestinationError(f"the template cannot be read: it nests more than {DEPTH_MAX} times")
     for node in tree.find_all(nodes.Node):
         if not isinstance(node, _NODES) or (isinstance(node, nodes.For) and node.recursive):
             raise DestinationError(f"{type(node).__name__.lower()} is not allowed in a template")
@@ -90,7 +94,7 @@ def check_template(source: str) -> None:
         raise DestinationError(f"loops in a template nest at most {LOOPS_MAX} times")
     try:
         _compiled(source)
-    except (TemplateError, SyntaxError, RecursionError) as error:
+    except (TemplateError, SyntaxError, ValueError, RecursionError) as error:
         raise DestinationError(f"the template cannot be read: {error}") from None
 
 
@@ -119,6 +123,15 @@ def set_template(engine: Engine, org: str, language: str, title: str, body: str)
         if title or body:
             row = {"org": org, "language": language, "title": storable(title), "body": storable(body)}
             connection.execute(insert(message_template).values(row))
+
+
+def _is_deep(tree: nodes.Node) -> bool:
+    level = [tree]
+    for _ in range(DEPTH_MAX):
+        level = [child for node in level for child in node.iter_child_nodes()]
+        if not level:
+            return False
+    return True
 
 
 def _depth(node: nodes.Node) -> int:

@@ -171,3 +171,23 @@ def test_a_rule_is_run_over_the_stored_samples_of_a_period(fleet: Engine, databa
     assert "--from must be before --to" in refusal(fleet, "rule", "test", "cpu", *period[:2], "--to", "2023-11-01")
     assert "--to needs --from" in refusal(fleet, "rule", "test", "cpu", *period[2:])
     assert "no sample decides the rule away" in refusal(fleet, "rule", "test", "away", *period)
+
+
+def test_durations_can_be_taken_away_again(fleet: Engine) -> None:
+    run(fleet, *ADD)
+    assert run(fleet, "rule", "edit", "hot", "--for", "0", "--clear-for", "0s").exit_code == 0
+    assert (rules(fleet)["hot"]["for_seconds"], rules(fleet)["hot"]["clear_seconds"]) == (0, 0)
+
+
+def test_a_rule_that_becomes_one_of_another_kind_keeps_nothing_that_this_kind_has_not(fleet: Engine) -> None:
+    run(fleet, *ADD, "--clear-at", "80")
+    for kind, more in (
+        ("disk-full", ("--threshold", "7")),
+        ("away", ()),
+        ("no-data", ()),
+        ("rejected", ("--threshold", "3")),
+    ):
+        assert run(fleet, "rule", "edit", "hot", "--kind", kind, *more).exit_code == 0, kind
+        rule = rules(fleet)["hot"]
+        assert (rule["kind"], rule["metric"], rule["clear_threshold"]) == (kind, "", None)
+        assert rule["for_seconds"] == 300

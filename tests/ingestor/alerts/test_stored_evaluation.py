@@ -9,6 +9,7 @@ from sqlalchemy import Engine, select
 
 from ingestor.alerts import stored_evaluation
 from ingestor.alerts.stored_evaluation import evaluate_stored
+from ingestor.storage.alert_store import read_points
 from schemas.contract.alert_rules import AlertRule
 from schemas.contract.messages import Vitals
 from schemas.database import tables
@@ -79,3 +80,27 @@ def test_a_stricter_rule_raises_less_and_none_outside_the_period(fleet: Engine, 
     assert list(evaluate_stored(fleet, "home", rule("busy", threshold=99.0), start=start, end=end)) == []
     assert list(evaluate_stored(fleet, "home", rule("busy"), start=start, end=start + 50_000)) == []
     assert list(evaluate_stored(fleet, "office", rule("busy"), start=start, end=end)) == []
+
+
+def test_times_without_samples_are_not_read_slice_by_slice(
+    fleet: Engine, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, speaker = bench.clock.now(), Speaker(bench.clock)
+    tell(bench, speaker)
+    bench.clock.advance(80_000)
+    bench.publish(speaker.telemetry(100))
+    bench.step()
+    near = [
+        each.started_at for each in evaluate_stored(fleet, "home", rule("busy"), start=start, end=bench.clock.now())
+    ]
+    reads = list[int]()
+
+    def counted(*of: Any) -> Any:  # noqa: ANN401
+        reads.append(of[2])
+        return read_points(*of)
+
+    monkeypatch.setattr(stored_evaluation, "read_points", counted)
+    far = 250_000_000_000_000
+    assert [each.started_at for each in evaluate_stored(fleet, "home", rule("busy"), start=-far, end=far)] == near
+    assert len(near) == 2
+    assert len(reads) < 10

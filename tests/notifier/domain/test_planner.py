@@ -210,6 +210,28 @@ def test_an_escalation_goes_out_unless_the_alert_is_acknowledged_or_over_by_then
         assert world.kinds(1)[0] == "problem"
 
 
+def test_an_alert_of_the_past_is_escalated_to_nobody_unless_it_lasted_for_the_delay() -> None:
+    world = Simulation(to(1), to(2, Route(after_seconds=900)))
+    world.observe(alert("brief", since=NOW - HOUR, until=NOW - 50 * MINUTE, past=True))
+    world.observe(alert("long", machine="b", since=NOW - HOUR, until=NOW - 45 * MINUTE, past=True))
+    world.run(HOUR, every=10 * SECOND)
+    assert sorted(world.told(1)) == [("past", "brief"), ("past", "long")]
+    assert world.told(2) == [("past", "long")]
+
+
+def test_what_waits_for_its_time_is_planned_once_however_often_it_changes() -> None:
+    silenced = alert(silenced_until=NOW + HOUR)
+    world = Simulation()
+    for number in range(200):
+        world.observe(replace(silenced, detail=str(number)))
+        world.planner.configure([to(1, repeat_seconds=300 + number)], world.now)
+        world.step()
+    assert len(world.planner._wakes) == 1
+    world.run(HOUR + MINUTE, every=10 * SECOND)
+    assert world.kinds() == ["problem"]
+    assert len(world.planner._wakes) == 1
+
+
 def test_a_problem_that_outlasts_a_silence_is_told_at_its_end_and_one_that_does_not_is_not() -> None:
     world = Simulation()
     silenced = alert("1", silenced_until=NOW + HOUR)

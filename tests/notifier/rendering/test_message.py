@@ -146,6 +146,11 @@ def test_a_template_that_fails_is_replaced_by_the_default() -> None:
         "{% if %}",
         "x" * (SOURCE_MAX + 1),
         "{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}",
+        "{{ " + "not " * 300 + "count }}",
+        "{{ " + "not " * 800 + "count }}",
+        "{{ count" + " | length" * 400 + " }}",
+        "{{ items" + ".a" * 1500 + " }}",
+        "{{ 0x" + "f" * 3900 + " }}",
     ],
 )
 def test_a_template_beyond_the_grammar_is_rejected(source: str) -> None:

@@ -250,6 +250,16 @@ def test_a_service_that_hangs_or_answers_without_end_is_cut_off(internet: Intern
         assert len(send(f"json://{PUBLIC}:8080/", MESSAGE, allow_private=False)) < 1000
 
 
+@pytest.mark.parametrize("scheme", ["http", "json"])
+def test_an_answer_whose_body_cannot_be_read_is_still_an_answer(scheme: str, inside: HttpStub) -> None:
+    url = f"{scheme}://127.0.0.1:{inside.port}/hook"
+    inside.answer = lambda _: (200, {"Content-Encoding": "gzip"}, b"no gzip")
+    assert send(url, MESSAGE, allow_private=True) == "200 OK"
+    inside.answer = lambda _: (503, {"Content-Encoding": "gzip"}, b"no gzip")
+    with pytest.raises(SendingError):
+        send(url, MESSAGE, allow_private=True)
+
+
 def test_a_mail_server_whose_answer_does_not_end_is_cut_off_at_the_bound(internet: Internet) -> None:
     lines = 0
     with socket.create_server(("127.0.0.1", 0)) as server:
