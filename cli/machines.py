@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_NAMED_MAX = 5
 _COLOURS = {"online": "green", "stale": "yellow", "offline": "red", "ok": "green", "warn": "yellow", "critical": "red"}
 
 
@@ -53,7 +54,7 @@ def machine_table(found: Sequence[dict[str, Any]], *, now: float) -> "Table":
             named[row["org"], row["machine"]],
             _coloured(row["presence"], row["presence"] if row["verified"] else f"{row['presence']}?"),
             short_utc(row["since"], now),
-            f"{row['reason']}, flapping" if row["flapping"] else row["reason"],
+            _why(row),
             _health(row, now),
             *(readings if row["current"] else (f"[dim]{reading}[/]" for reading in readings)),
             "never" if seen is None else duration(now - seen / 1000),
@@ -74,6 +75,7 @@ def ledger_table(found: Sequence[dict[str, Any]]) -> "Table":
 
 
 def _list_machines(data: Path | None, database: str | None, *, with_series: bool = False) -> list[dict[str, Any]]:
+    from schemas.database.queries.dead_letters import find_incompatible
     from schemas.database.queries.heartbeat import find_trouble
     from schemas.database.queries.machines import list_machines
     from schemas.database.series.latest import list_machines_with_series
@@ -85,6 +87,12 @@ def _list_machines(data: Path | None, database: str | None, *, with_series: bool
             found = list_machines_with_series(engine, now=now, trouble=trouble)
         else:
             found = list_machines(engine, trouble=trouble)
+        incompatible = find_incompatible(engine, now=now)
+    for row in found:
+        row["incompatible"] = incompatible.get((row["org"], row["machine"]))
+    if incompatible:
+        names = ", ".join(sorted(f"{org}/{machine}" for org, machine in incompatible)[:_NAMED_MAX])
+        note(f"messages of {len(incompatible)} are rejected ({names}): {next(iter(incompatible.values()))}")
     if found and trouble:
         note(f"{trouble}: these are the last known values, and no presence is verified")
     return found
@@ -100,6 +108,12 @@ def _names(found: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
     return {
         (row["org"], row["machine"]): f"{row['org']}/{row['machine']}" if several else row["machine"] for row in found
     }
+
+
+def _why(row: dict[str, Any]) -> str:
+    """Return the reason of the presence; an agent that the server cannot read comes first."""
+    reason = f"{row['reason']}, flapping" if row["flapping"] else str(row["reason"])
+    return "[red]incompatible agent[/]" if row.get("incompatible") else reason
 
 
 def _health(row: dict[str, Any], now: float) -> str:

@@ -16,7 +16,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.live import live_place
 from dashboard.machine import charts as machine_charts
-from dashboard.machine import details, event_list, facts, gauges, history, period_row, problems
+from dashboard.machine import compatibility, details, event_list, facts, gauges, history, period_row, problems
 from dashboard.page import dialog_steps, last_good, refresh, system_status
 from dashboard.page.page import Page, PageContext
 from dashboard.page.shared_results import SharedResult
@@ -83,6 +83,7 @@ def _now(context: PageContext, name: str) -> None:
         _title(context, row)
         pending_changes.draw(context)
         st.html(markup.note(facts.subtitle(row, context.now())) + markup.tags(text.labels(row.labels)))
+        compatibility.draw(context, row)
         live_place.draw(str(row.name))
         with st.container(key="machine_gauges"):
             _gauges(context, row)

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import from_json
 
 from schemas.contract import topics
+from schemas.contract.ack import WRONG_VERSION
 from schemas.contract.backfill import Backfill
 from schemas.contract.messages import (
     BACKFILL_MAX_SAMPLES,
@@ -125,7 +126,7 @@ def explain(error: ValidationError) -> tuple[str, str]:
     problems = error.errors(include_url=False)
     for version in (problem["input"] for problem in problems if problem["loc"] == ("v",)):
         other = f"version {version}" if type(version) is int and abs(version) <= _VERSION_SHOWN_MAX else "another"
-        return "wrong-version", f"this server reads version 1 of the contract, not {other}: update the older of the two"
+        return WRONG_VERSION, f"this server reads version 1 of the contract, not {other}: update the older of the two"
     shown = problems[0]
     where = ".".join(str(level) for level in shown["loc"])
     detail = f"{where}: {shown['msg']}" if where else shown["msg"]

@@ -2,7 +2,7 @@
 # Installs the DashFleet agent on this machine, repairs an installation, or removes it:
 #
 #   curl -fsSL https://HOST/install.sh | sudo sh -s -- --from https://HOST --server mqtts://HOST --ca-sha256 …
-#   curl -fsSL https://HOST/install.sh | sudo sh -s -- --uninstall [--keep-data]
+#   curl -fsSL https://HOST/install.sh | sudo sh -s -- --uninstall [--keep-data | --retire]
 #
 # This script obtains Python and the agent's wheel, and verifies them. The rest is in the wheel: `dashfleet agent install
 # --help` lists the options. The token is asked for on the terminal, or read from --token-file.

@@ -15,6 +15,9 @@ ACK_MAX_RESULTS = 1000
 REJECTIONS_MAX = 32
 """Rejections in one acknowledgement."""
 
+WRONG_VERSION = "wrong-version"
+"""Reason of a message in another version of the contract than the reader's."""
+
 
 class Range(ContractModel):
     """The sequence numbers from `first` to `last`, both included."""

@@ -9,10 +9,12 @@ from rich.console import Console
 from seeding import NOW, Fleet
 from sqlalchemy import Engine
 
+from broker.client.transport import Message
 from cli.machines import ledger_table, machine_table
 from runtime.state_directory import StateDirectory
 from schemas.database import tables
 from schemas.database.engine import open_engine
+from schemas.database.queries.dead_letters import INCOMPATIBLE_SECONDS, find_incompatible, find_org_incompatible
 from schemas.database.queries.machines import list_machines
 
 
@@ -37,6 +39,34 @@ def test_the_table_names_every_machine_and_fits_a_terminal(bench: Bench, speaker
     assert lines[2].split()[:2] == ["home/attic", "online"]
     assert lines[2].split()[3:7] == ["connected", "ok", "100", "10.0"]
     assert lines[2].rstrip().endswith("5 s")
+
+
+def test_an_agent_of_another_version_of_the_contract_is_named_until_one_of_its_samples_is_stored(
+    bench: Bench, speaker: Speaker, fleet: Engine
+) -> None:
+    bench.publish(speaker.status(), speaker.telemetry(1))
+    bench.step()
+    other = speaker.telemetry(2)
+    bench.clock.advance(10)
+    bench.publish(Message(other.topic, other.payload.replace(b'"v":1', b'"v":2')))
+    bench.step()
+    found = find_incompatible(fleet, now=bench.clock.now())
+    assert found == {
+        ("home", "attic"): "this server reads version 1 of the contract, not version 2: update the older of the two"
+    }
+    assert find_org_incompatible(fleet, "office", "attic", bench.clock.now()) == ""
+    row = next(row for row in list_machines(fleet) if row["org"] == "home")
+    console = Console(width=120, no_color=True)
+    with console.capture() as captured:
+        console.print(machine_table([{**row, "incompatible": found["home", "attic"]}], now=bench.clock.now() / 1000))
+    assert "incompatible agent" in captured.get()
+    later = bench.clock.now() + round(INCOMPATIBLE_SECONDS * 1000)
+    assert find_incompatible(fleet, now=later) == {}
+
+    bench.clock.advance(10)
+    bench.publish(speaker.telemetry(3))
+    bench.step()
+    assert find_incompatible(fleet, now=bench.clock.now()) == {}
 
 
 def test_no_figure_of_a_machine_breaks_the_table(bench: Bench, speaker: Speaker, fleet: Engine) -> None:
