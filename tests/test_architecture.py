@@ -44,6 +44,7 @@ ONLY_IN = {
     "alembic": {"schemas"},
     "typer": {"dashfleet.py", "cli"},
     "nacl": {"schemas/contract/signing.py"},
+    "msgspec": {"ingestor/domain/live_sample.py"},
     "prometheus_client": {"ingestor/metrics.py"},
     "authlib": {"dashboard/auth/single_sign_on.py"},
     "httpx2": {"dashboard/auth/single_sign_on.py"},

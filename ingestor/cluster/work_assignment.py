@@ -84,9 +84,11 @@ class WorkAssignment:
         """Return whether this ingestor handles a message from this address; None is a topic outside the contract."""
         if address is None:
             return self.decides
-        if self.by_machine and address.topic in SAMPLES:
+        if not self.by_machine:
+            return address.org in self._held or self.owns(address.org)
+        if address.topic in SAMPLES:
             return lease_of(address.org, address.machine) in self._held
-        return self.owns(address.org)
+        return self.leads
 
     def subscriptions(self) -> Subscriptions:
         """Return the subscriptions for this assignment."""

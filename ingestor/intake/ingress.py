@@ -22,7 +22,7 @@ from ingestor.domain.batch import Batch
 from ingestor.domain.command_changes import username
 from ingestor.domain.dead_letter import DeadLetter, RejectedError
 from ingestor.domain.machine import Machine
-from ingestor.domain.presence import PresenceState, on_reinstated, on_revoked
+from ingestor.domain.presence import Presence, PresenceState, on_reinstated, on_revoked
 from ingestor.files.file_rates import FileRates
 from ingestor.files.file_server import FileServer
 from ingestor.files.machine_files import TOPICS as FILE_TOPICS
@@ -133,8 +133,10 @@ class Ingress:
         """Whether requests, backfills or facts wait, so that the next step should begin at once."""
         return bool(self._requests or self._backfills or self.facts.queue)
 
-    def admit(self, batch: Batch, message: Message, address: Address | None) -> bool:
+    def admit(self, batch: Batch, message: Message, address: Address | None, at: float | None = None) -> bool:
         """Return whether a message is to be handled in this batch; a request, backfill or list of facts waits.
+
+        `at`: when it was read, in seconds of the monotonic clock; None: now.
 
         A message of a revoked machine becomes a dead letter; one outside the contract is left to `MessageHandlers`.
         """
@@ -142,7 +144,7 @@ class Ingress:
             return True
         stored = address.topic is topics.BACKFILL
         client = (address.org, address.machine or address.principal)
-        if not self._limits.admit(*client, len(message.payload), counts_samples=stored) or (
+        if not self._limits.admit(*client, len(message.payload), at, counts_samples=stored) or (
             self._held and self._drop_held(address)
         ):
             return False
@@ -193,15 +195,15 @@ class Ingress:
 
     def committed(self, batch: Batch) -> None:
         """Charge committed backfills and series to the limits of their machines, and pace the next backfills."""
-        if any(is_backfill for *_, is_backfill in batch.acks):
+        backfills = [(machine, len(numbers)) for machine, _, numbers, is_backfill in batch.acks if is_backfill]
+        if backfills:
             passed, queue = self._clock.monotonic() - self._began, self._backfills
             if passed > BATCH_SECONDS:
                 queue.each_step = max(1, queue.each_step // 2)
             elif passed < BATCH_SECONDS / 2:
                 queue.each_step = min(BACKFILLS_EACH_STEP, queue.each_step + 1)
-        for machine, _, numbers, is_backfill in batch.acks:
-            if is_backfill:
-                self._limits.charge(machine.org, machine.name, len(numbers))
+        for machine, samples in backfills:
+            self._limits.charge(machine.org, machine.name, samples)
         for arrived in batch.samples:
             if series := arrived.sample.series:
                 cost = -(-count_readings(series) // READINGS_PER_SAMPLE)
@@ -225,7 +227,13 @@ class Ingress:
             machine = self._cache.find(org, name)  # caches machines that were never heard
             if machine is not None:
                 self.facts.retire(machine)
-        change(self._cache.machines, self._retired_or_reinstated)
+        revoked, retired = self._revoked, Presence.RETIRED
+        concerned = [
+            machine
+            for machine in self._cache.machines
+            if machine.state.presence is retired or (revoked and (machine.org, machine.name) in revoked)
+        ]
+        change(concerned, self._retired_or_reinstated)
         for org, name in new:
             levels = {"org": org, "machine": name}
             self._outbound.retain(cleared(topic, **levels) for topic in _CLEARED)

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from broker.client.transport import Message
 from ingestor.domain.batch import Arrived, Batch
 from ingestor.domain.dead_letter import DeadLetter, RejectedError
+from ingestor.domain.live_sample import read_live_sample
 from ingestor.domain.machine import (
     CLOCK_TOLERANCE_MILLISECONDS,
     RANGES_MAX,
@@ -129,6 +130,8 @@ class MessageHandlers:
         batch.rejections.append((machine, answer))
 
     def _dispatch(self, batch: Batch, message: Message, address: Address | None, now: int) -> None:
+        if address is not None and address.topic is topics.TELEMETRY and self._add_live(batch, message, address, now):
+            return
         handler = self._machine_handlers.get(address.topic) if address else None
         org_handler = self._org_handlers.get(address.topic) if address else None
         if address is None or (handler is None and org_handler is None):
@@ -146,6 +149,15 @@ class MessageHandlers:
         if machine is None:
             raise RejectedError("unknown-machine", f"{address.org} has no machine {address.machine}")
         handler(batch, machine, message, now)
+
+    def _add_live(self, batch: Batch, message: Message, address: Address, now: int) -> bool:
+        """Add the common live sample; return False, and change nothing, if it is not common."""
+        if len(message.payload) > PAYLOAD_MAX_BYTES:
+            return False
+        machine = self._cache.get(address.org, address.machine)
+        if machine is None or (sample := read_live_sample(message.payload)) is None:
+            return False
+        return add_next_sample(batch, machine, sample, now, self._configs.of(machine.org).thresholds)
 
     def _status(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
         status = Status.decode(message.payload)
@@ -170,7 +182,7 @@ class MessageHandlers:
     def _telemetry(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
         sample = Telemetry.decode(message.payload)
         thresholds = self._configs.of(machine.org).thresholds
-        if add_next_sample(batch, machine, sample, now, thresholds):
+        if add_next_sample(batch, machine, sample, now, thresholds):  # with series
             return
         batch.change_presence(machine, on_live(machine.state, sample.session, now), now)
         known = machine.streams.get(sample.stream)

@@ -43,8 +43,11 @@ class _Bucket:
     samples: float
     filled_at: float
 
-    def fill(self, rate: Rate, share: float) -> None:
-        """Add this share of a minute's rate. Without `min`, which takes twice as long."""
+    def fill(self, rate: Rate, now: float) -> None:
+        """Add what the time since the last call allows. Without `min`, which takes twice as long."""
+        share, self.filled_at = (now - self.filled_at) / MINUTE_SECONDS, now
+        if share <= 0:
+            return
         messages = self.messages + rate.messages * share
         self.messages = messages if messages < rate.messages else rate.messages
         size = self.bytes + rate.bytes * share
@@ -63,21 +66,20 @@ class RateLimits:
     _buckets: dict[Client, _Bucket] = field(default_factory=dict)
     _dropped: Counter[Client] = field(default_factory=Counter)
 
-    def admit(self, org: str, name: str, size: int, *, counts_samples: bool = False) -> bool:
+    def admit(self, org: str, name: str, size: int, now: float | None = None, *, counts_samples: bool = False) -> bool:
         """Return whether a message of this client and size is within the limits, and charge it to them.
 
+        `now`: when it arrived, in seconds of the monotonic clock; None: now.
         `counts_samples`: only if samples are left, too. Their number is charged later (`charge`).
         """
-        now = self.clock.monotonic()
+        now = self.clock.monotonic() if now is None else now
         for key, rate in (((org, name), self.machine), ((org, ""), self.org)):
             bucket = self._buckets.get(key)
             if bucket is None:
                 bucket = self._buckets[key] = _Bucket(rate.messages, rate.bytes, rate.samples, now)
-            share = (now - bucket.filled_at) / MINUTE_SECONDS
-            if share > 0:
-                bucket.fill(rate, share)
-            bucket.filled_at = now
-            used_up = bucket.messages < 1 or bucket.bytes < min(size, rate.bytes)
+            elif bucket.filled_at != now:  # messages that were read at once have one time
+                bucket.fill(rate, now)
+            used_up = bucket.messages < 1 or (bucket.bytes < size and bucket.bytes < rate.bytes)
             if used_up or (counts_samples and bucket.samples <= 0):
                 self._dropped[key] += 1
                 return False

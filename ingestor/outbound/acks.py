@@ -30,9 +30,15 @@ class Acks:
 
     def add(self, machine: Machine, stream: Stream, numbers: Iterable[int], *, awaited: bool) -> None:
         """Add stored sequence numbers; `awaited`: the machine sends nothing more before the acknowledgement."""
-        if awaited or not self._waits(machine):
+        pending = self._pending.get(machine)
+        if awaited or (pending is None and not self._waits(machine)):
             self._schedule(machine, at_once=awaited)
-        self._pending.setdefault(machine, {}).setdefault(stream.name, set()).update(numbers)
+        if pending is None:
+            self._pending[machine] = {stream.name: set(numbers)}
+        elif stream.name in pending:
+            pending[stream.name].update(numbers)
+        else:
+            pending[stream.name] = set(numbers)
 
     def add_result(self, machine: Machine, command: str) -> None:
         """Add the stored final result of a command."""

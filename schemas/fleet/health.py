@@ -11,8 +11,8 @@ Invariants:
   or below 0.5 at least warn.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from schemas.contract.org_config import Thresholds
 
@@ -26,8 +26,7 @@ class HealthStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(NamedTuple):
     """A score 0 to 100, or None while a component is missing, and its status."""
 
     score: int | None
@@ -51,12 +50,15 @@ def health(
     disk = worth(disk_percent, thresholds.disk.knee_percent)
     weighted = thresholds.cpu.weight * cpu + thresholds.memory.weight * memory + thresholds.disk.weight * disk
     score = round(100 * weighted)
-    return Health(score, _status(score, min(cpu, memory, disk), thresholds))
+    worst = cpu if cpu < memory else memory
+    return Health(score, _status(score, worst if worst < disk else disk, thresholds))
 
 
 def worth(percent: float, knee_percent: float) -> float:
     """Return the value of a component at a percentage: 1 up to its knee, 0 at 100."""
-    return min(1.0, max(0.0, (100.0 - percent) / (100.0 - knee_percent)))
+    if percent <= knee_percent:  # common; comparisons rather than min and max, which take most of the time
+        return 1.0
+    return (100.0 - percent) / (100.0 - knee_percent) if percent < 100.0 else 0.0
 
 
 def _status(score: int, worst: float, thresholds: Thresholds) -> HealthStatus:
