@@ -211,12 +211,13 @@ class Ingestor:
         shared, find = self._store.locks.shared, self._cache.find
         senders = [find(to.org, to.machine) if to and to.machine else None for _, to in arrived] if shared else []
         locked = self._monitor.lock([machine for machine in senders if machine is not None])
-        for (message, address), machine in zip_longest(arrived, senders):
+        for received, machine in zip_longest(arrived, senders):
             late = self._clock.monotonic() > end
             if late or (machine is not None and machine.id not in locked):
-                self._deferred.append((message, address))
+                self._deferred.append(received)
                 continue
-            handled.append((message, address))
+            handled.append(received)
+            message, address = received
             self._handlers.handle(batch, message, address, self._clock.now())
 
     def _apply_time(self, batch: Batch) -> None:

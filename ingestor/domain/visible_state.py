@@ -29,6 +29,21 @@ class VisibleState(NamedTuple):
         """Return whether everything but the health is as before."""
         return self[:-1] == before[:-1]
 
+    def is_of(self, machine: Machine) -> bool:
+        """Return whether `visible_state` returns this for a machine without open alerts; in half the time."""
+        state, described = machine.state, machine.description
+        return (
+            self.presence is state.presence
+            and self.since == state.since_at
+            and self.health is (machine.latest.health.status if is_online(state) else HealthStatus.UNKNOWN)
+            and self.verified == state.verified
+            and not self.warnings
+            and not self.criticals
+            and self.reason == state.reason
+            and self.hostname == described.hostname
+            and self.agent_version == described.agent_version
+        )
+
 
 def visible_state(machine: Machine, open_alerts: Collection[Alert]) -> VisibleState:
     """Return what readers see of a machine with these open alerts. It has no health while it is not verified online."""

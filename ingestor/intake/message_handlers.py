@@ -97,7 +97,12 @@ class MessageHandlers:
         Raises DBAPIError when the database is unavailable, and nothing else.
         """
         try:
-            self._dispatch(batch, message, address, now)
+            if (
+                address is None
+                or address.topic is not topics.TELEMETRY
+                or not self._add_live(batch, message, address, now)
+            ):
+                self._dispatch(batch, message, address, now)
         except ValidationError as error:
             reason, detail = explain(error)
         except RejectedError as error:
@@ -130,8 +135,6 @@ class MessageHandlers:
         batch.rejections.append((machine, answer))
 
     def _dispatch(self, batch: Batch, message: Message, address: Address | None, now: int) -> None:
-        if address is not None and address.topic is topics.TELEMETRY and self._add_live(batch, message, address, now):
-            return
         handler = self._machine_handlers.get(address.topic) if address else None
         org_handler = self._org_handlers.get(address.topic) if address else None
         if address is None or (handler is None and org_handler is None):

@@ -101,8 +101,10 @@ class RetainedPresence:
         if not self._is_on:
             return
         for machine in machines:
-            last = self._published.get(machine)
-            visible = visible_state(machine, self._open_alerts(machine.id))
+            last, alerts = self._published.get(machine), self._open_alerts(machine.id)
+            if last is not None and not alerts and last[0].is_of(machine):
+                continue
+            visible = visible_state(machine, alerts)
             if last is None or visible != last[0]:
                 self._note(machine, visible, last)
 

@@ -5,17 +5,22 @@ a third as expensive (`tests/bench/test_ingest.py`).
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
 
 from ingestor.domain.batch import Arrived
 from ingestor.domain.machine import Machine, Stream
+from ingestor.domain.presence import Presence
 from schemas.contract.messages import VITALS
 from schemas.database import tables
 from schemas.database.columns import HUNDRED, Hundredths
+from schemas.fleet.health import HealthStatus
 
 Row = tuple[Any, ...]
+
+Truth = Callable[[bool], int]
+"""`int` for SQLite, whose driver takes twice as long for a bool; `bool` for PostgreSQL, which has that type."""
 
 PRESENCE_FIELDS = ("reason", "since_at", "verified", "connected", "session", "interval_seconds", "last_seen_at")
 STREAM_FIELDS = ("name", "number", "created_at", "highest_seq", "oldest_seq", "dropped", "late", "duplicate")
@@ -33,8 +38,10 @@ STATE_COLUMNS = (
 STREAM_COLUMNS = ("machine_id", *STREAM_FIELDS, "stored", "rejected", "booted_at")
 
 _readings = attrgetter(*VITALS)
-_presence = attrgetter(*PRESENCE_FIELDS)
 _counts = attrgetter(*STREAM_FIELDS)
+_PRESENCE = {each: each.value for each in Presence}
+_STATUS = {each: each.value for each in HealthStatus}
+"""Looked up here, which takes a third of the time of `value`."""
 _IS_FRACTION = tuple(isinstance(tables.sample.c[name].type, Hundredths) for name in VITALS)
 
 
@@ -58,22 +65,29 @@ def sample_rows(samples: Iterable[Arrived]) -> list[Row]:
     ]
 
 
-def state_rows(machines: Iterable[Machine], writer: int) -> list[Row]:
+def state_rows(machines: Iterable[Machine], writer: int, truth: Truth) -> list[Row]:
     """Return rows of STATE_COLUMNS for the table `state`. `writer`: see `ingestor.storage.row_locks`."""
     return [
         (
             machine.id,
-            machine.state.presence.value,
-            *_presence(machine.state),
+            _PRESENCE[state.presence],
+            state.reason,
+            state.since_at,
+            truth(state.verified),
+            truth(state.connected),
+            state.session,
+            state.interval_seconds,
+            state.last_seen_at,
             machine.clock.milliseconds,
-            machine.latest.sampled_at,
-            *_readings(machine.latest.vitals),
-            json.dumps(machine.latest.extra) if machine.latest.extra else "{}",
-            machine.latest.health.score,
-            machine.latest.health.status.value,
+            latest.sampled_at,
+            *_readings(latest.vitals),
+            json.dumps(latest.extra) if latest.extra else "{}",
+            latest.health.score,
+            _STATUS[latest.health.status],
             writer,
         )
         for machine in machines
+        for state, latest in ((machine.state, machine.latest),)
     ]
 
 

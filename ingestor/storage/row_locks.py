@@ -93,7 +93,7 @@ class RowLocks:
     def _insert_states(self, connection: Connection, machines: Mapping[int, Machine]) -> None:
         """Insert the rows of machines that were never heard, so that they can be locked."""
         new = machines.keys() - set(connection.scalars(select(state.c.machine_id).where(among(state, machines))))
-        self._states.write(connection, state_rows((machines[id_] for id_ in sorted(new)), self.writer))
+        self._states.write(connection, state_rows((machines[id_] for id_ in sorted(new)), self.writer, bool))
 
     def _adopt(self, connection: Connection, known: Mapping[int, Machine], writers: Mapping[int, Any]) -> list[Machine]:
         others = [id_ for id_, writer in writers.items() if writer != self.writer]
@@ -106,4 +106,4 @@ class RowLocks:
 def _lock(connection: Connection, ids: Collection[int]) -> dict[int, int | None]:
     """Lock those of these machines that no other transaction has locked; return the last writer of each."""
     query = select(state.c.machine_id, state.c.writer).where(among(state, ids)).with_for_update(skip_locked=True)
-    return {row.machine_id: row.writer for row in connection.execute(query)}
+    return {machine_id: writer for machine_id, writer in connection.execute(query)}

@@ -141,8 +141,9 @@ class Store:
         for machine in batch.machines.values():
             was_online = machine.state.presence is Presence.ONLINE and machine.id not in changed
             states[split and was_online].append(machine)
-        self._states.write(connection, state_rows(states[False], self.locks.writer))
-        self._reports.write(connection, state_rows(states[True], self.locks.writer))
+        truth = int if split else bool
+        self._states.write(connection, state_rows(states[False], self.locks.writer, truth))
+        self._reports.write(connection, state_rows(states[True], self.locks.writer, truth))
 
     def clear_marks(self, *, exclusive: bool | None = None) -> None:
         """Evict the cached marks of new samples. `exclusive`: whether no other ingestor deletes marks from now on."""

@@ -8,6 +8,8 @@ from typing import Self
 class Ranges:
     """A set of positive integers as sorted, disjoint, non-adjacent ranges."""
 
+    __slots__ = ("_firsts", "_lasts")
+
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
         self._firsts: list[int] = []
         self._lasts: list[int] = []
@@ -21,6 +23,8 @@ class Ranges:
         return cls((int(first), int(last or first)) for first, _, last in pieces)
 
     def __str__(self) -> str:
+        if not self._firsts:
+            return ""
         pairs = zip(self._firsts, self._lasts)  # noqa: B905 - of one length, and written often
         return ",".join([str(first) if first == last else f"{first}-{last}" for first, last in pairs])
 

@@ -137,7 +137,7 @@ def outcome(batch: Batch, machine: Machine) -> object:
     latest = machine.latest
     return (
         sample_rows(batch.samples),
-        state_rows(batch.machines.values(), 1),
+        state_rows(batch.machines.values(), 1, bool),
         stream_rows(batch.streams.values()),
         [(change.at, change.before, change.after) for change in batch.transitions],
         [arrived.sample.series for arrived in batch.samples],
