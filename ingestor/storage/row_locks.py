@@ -106,4 +106,4 @@ class RowLocks:
 def _lock(connection: Connection, ids: Collection[int]) -> dict[int, int | None]:
     """Lock those of these machines that no other transaction has locked; return the last writer of each."""
     query = select(state.c.machine_id, state.c.writer).where(among(state, ids)).with_for_update(skip_locked=True)
-    return {machine_id: writer for machine_id, writer in connection.execute(query)}
+    return dict(connection.execute(query).all())
