@@ -31,10 +31,9 @@ from ingestor.intake.farewell import asks_to_retire, retire
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.next_sample import add_next_sample
 from ingestor.intake.org_configs import OrgConfigs
-from ingestor.intake.salvage import BackfillFigures, Salvaged, TelemetryFigures, explain, read_figures, salvage
+from ingestor.intake.salvage import BackfillFigures, TelemetryFigures, explain, read_backfill, read_figures
 from schemas.contract import topics
 from schemas.contract.ack import Range, Rejection
-from schemas.contract.backfill import Backfill
 from schemas.contract.commands import Result
 from schemas.contract.messages import Info, Sample, Status, Telemetry
 from schemas.contract.topics import Address, Topic
@@ -207,7 +206,7 @@ class MessageHandlers:
             machine.latest = Latest(sample.sampled_at, vitals, sample.extra, score)
 
     def _backfill(self, batch: Batch, machine: Machine, message: Message, now: int) -> None:
-        read = _read_backfill(message.payload)
+        read = read_backfill(message.payload)
         figures, invalid = read.figures, read.invalid
         batch.change_presence(machine, on_waited(machine.state, figures.session, now), now)
         stream = _report(batch, machine, figures.stream, figures.seq[-1], figures.oldest_seq, figures.dropped, now)
@@ -277,18 +276,6 @@ def _report(batch: Batch, machine: Machine, name: str, seq: int, oldest_seq: int
     stream.report(seq, oldest_seq, dropped)
     batch.streams[machine.id, name] = (machine, stream)
     return stream
-
-
-def _read_backfill(payload: bytes) -> Salvaged:
-    """Return the samples of a backfill, valid and invalid ones. Raises ValidationError if its figures are invalid."""
-    try:
-        backfill = Backfill.decode(payload)
-    except ValidationError:
-        salvaged = salvage(payload)
-        if salvaged is None:
-            raise
-        return salvaged
-    return Salvaged(backfill, backfill.samples())
 
 
 def _reject_samples(batch: Batch, machine: Machine, stream: Stream, numbers: Iterable[int]) -> tuple[Range, ...]:

@@ -95,6 +95,18 @@ def read_figures(topic: Topic, payload: bytes) -> TelemetryFigures | BackfillFig
         return None
 
 
+def read_backfill(payload: bytes) -> Salvaged:
+    """Return the samples of a backfill, valid and invalid ones. Raises ValidationError if its figures are invalid."""
+    try:
+        backfill = Backfill.decode(payload)
+    except ValidationError:
+        salvaged = salvage(payload)
+        if salvaged is None:
+            raise
+        return salvaged
+    return Salvaged(backfill, backfill.samples())
+
+
 def salvage(payload: bytes) -> Salvaged | None:
     """Return the valid samples of an invalid backfill; None if its figures cannot be read."""
     figures = read_figures(topics.BACKFILL, payload)
