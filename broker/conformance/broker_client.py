@@ -13,6 +13,8 @@ from runtime.settings.address import ServerAddress
 
 READ_BYTES = 1 << 16
 CONNECT_SECONDS = 10.0
+END_SECONDS = 2.0
+"""Longest time to wait until a broker ends a connection after DISCONNECT, which it should do, but need not."""
 
 
 class BrokerClient(Protocol):
@@ -43,7 +45,7 @@ class BrokerClient(Protocol):
         ...
 
     def disconnect(self) -> None:
-        """Send DISCONNECT, and end the connection."""
+        """Send DISCONNECT, and wait until the broker has ended the connection, so that the next one is no second."""
         ...
 
 
@@ -107,6 +109,7 @@ class TcpBrokerClient:
     def disconnect(self) -> None:
         """Send DISCONNECT; see `BrokerClient`."""
         self._send(packets.write(packets.DISCONNECT))
+        self.is_gone(END_SECONDS)
         self.cut()
 
     def _next_id(self) -> int:

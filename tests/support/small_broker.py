@@ -22,6 +22,8 @@ class SmallBroker:
         self.kept_sessions: dict[str, list[str]] = {}
         self.revoked: set[str] = set()
         self.held: list[tuple[Principal, Message]] = []
+        self.held_back = 0
+        """How many second connections of a client id it ends without an answer."""
         people = {
             "machine_a": Principal(Role.MACHINE, ORG, "a"),
             "machine_b": Principal(Role.MACHINE, ORG, "b"),
@@ -99,7 +101,15 @@ class SmallClient:
             return 3
         if connect.password != SECRET and broker.breaks != "any password":
             return 5
-        for other in [each for each in broker.clients if each.name == connect.username]:
+        others = [each for each in broker.clients if each.name == connect.username]
+        if broker.breaks == "refuses the second" and others:
+            return 2
+        if broker.breaks == "never answers the second" and others:
+            return None
+        if broker.held_back > 0 and others:
+            broker.held_back -= 1
+            return None
+        for other in others:
             if broker.breaks != "two of a name":
                 other.leave(will=True)
         self.name, self._connect = connect.username, connect

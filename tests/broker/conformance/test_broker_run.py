@@ -33,6 +33,8 @@ MUTANTS: dict[str, Assertion] = {
     "waits for ever": df.BROKER_KEEP_ALIVE,
     "keeps sessions": df.BROKER_CLEAN,
     "two of a name": df.BROKER_TAKE_OVER,
+    "refuses the second": df.BROKER_TAKE_OVER,
+    "never answers the second": df.BROKER_TAKE_OVER,
     "anybody publishes": df.BROKER_PUBLISH_DENIED,
     "others' commands": df.BROKER_READ_DENIED,
     "wills of anybody": df.BROKER_WILL_DENIED,
@@ -41,15 +43,21 @@ MUTANTS: dict[str, Assertion] = {
 }
 
 
-def run(breaks: str = "") -> ConformanceReport:
+def run(breaks: str = "", *, held_back: int = 0) -> ConformanceReport:
     broker = SmallBroker(breaks)
-    return BrokerRun(broker.client, broker.credentials, name="small", patience_seconds=5.0).run()
+    broker.held_back = held_back
+    options = {"name": "small", "patience_seconds": 5.0, "pause": lambda _: None}
+    return BrokerRun(broker.client, broker.credentials, **options).run()
 
 
 def test_a_broker_that_does_what_the_contract_needs_passes_every_assertion() -> None:
     assert [(verdict.assertion.id, verdict.judgment, verdict.detail) for verdict in run().verdicts] == [
         (assertion.id, Judgment.PASSED, "") for assertion in df.of_subject("broker")
     ]
+
+
+def test_a_client_id_that_is_held_back_for_a_moment_is_no_violation() -> None:
+    assert [(verdict.assertion.id, verdict.detail) for verdict in run(held_back=2).failed] == []
 
 
 @pytest.mark.parametrize("breaks", MUTANTS)
