@@ -84,7 +84,7 @@ def _defaults(part: str, data: Path) -> Mapping[str, Any]:
     people = {"auth_database": directory.people_url, "key_file": directory.secret("notification-key")}
     signing = {"signing_keys": directory.signing}
     defaults: dict[str, dict[str, Any]] = {
-        "broker": database,
+        "broker": {**database, **directory.listener},
         "mosquitto": {**database, "directory": data / "mosquitto"},
         "nats": {**database, "directory": data / "nats"},
         "ingestor": {**client, **database},

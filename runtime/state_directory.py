@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from runtime.files import replace
 from runtime.urls import sqlite_url
@@ -51,6 +52,18 @@ class StateDirectory:
     def server(self) -> str:
         """The broker's URL at the last `up`."""
         return _read(self._up).get("server", "mqtt://127.0.0.1:1883")
+
+    @property
+    def listener(self) -> dict[str, object]:
+        """Where the last `up` had its broker, as settings: `port`, and with TLS also `bind` and the certificate."""
+        recorded = urlsplit(_read(self._up).get("server", ""))
+        found: dict[str, object] = {}
+        with suppress(ValueError):  # its port is none
+            found = {} if recorded.port is None else {"port": recorded.port}
+        certificate, key = self.tls / "server.pem", self.tls / "server.key"
+        if found and recorded.scheme == "mqtts" and certificate.exists():
+            found |= {"bind": recorded.hostname, "certificate": certificate, "private_key": key}
+        return found
 
     @property
     def machine(self) -> str | None:

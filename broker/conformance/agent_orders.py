@@ -18,11 +18,13 @@ from schemas.contract.org_config import OrgConfig
 if TYPE_CHECKING:
     from broker.conformance.order_signer import SeedSigner  # it needs PyNaCl, which is an extra
 
-REPLY_SECONDS = 15.0
-QUIET_SECONDS = 30.0
+REPLY_SECONDS = 30.0
 MINUTE = 60_000
 PING = "ping"
 INVALID = (b"not json", b"\xff\xfe", b'{"v": 1}', b'{"v": NaN}', b"[]")
+
+
+_OF_AN_ORDER_THAT_RAN = (df.ONCE, df.KNOWN_ORDER, df.JOURNAL_LOST)
 
 
 class AgentOrders:
@@ -31,7 +33,7 @@ class AgentOrders:
     ALL = (
         *(df.RUNNING, df.OUTCOME, df.REPEATED, df.RESULT_ACKED, df.ONCE, df.SIGNATURE, df.TARGET, df.EXPIRED),
         *(df.FUTURE, df.NOT_ALLOWED, df.ARGUMENTS, df.UNKNOWN_FIELDS, df.INVALID_MESSAGES),
-        *(df.KEY_ADDED, df.KEY_UNTRUSTED, df.KEY_REVOKED, df.KNOWN_ORDER),
+        *(df.KEY_ADDED, df.KEY_UNTRUSTED, df.KEY_REVOKED, df.KNOWN_ORDER, df.JOURNAL_LOST),
     )
 
     def __init__(
@@ -43,12 +45,13 @@ class AgentOrders:
         org: str,
         machine: str,
         patience_seconds: float,
+        quiet_seconds: float,
     ) -> None:
         self._traffic = traffic
         self._report = report
         self._clock = clock
         self._org, self._machine = org, machine
-        self._patience = patience_seconds
+        self._patience, self._quiet = patience_seconds, quiet_seconds
         self._action: str | None = None
         self._finished: tuple[Signed, Result] | None = None
 
@@ -59,7 +62,7 @@ class AgentOrders:
             self._run_allowed(signer, acknowledges=acknowledges)
         else:
             reason = "Info names no action that can be run without arguments"
-            self._report.skip(reason, df.RUNNING, df.OUTCOME, df.REPEATED, df.RESULT_ACKED, df.ONCE, df.KNOWN_ORDER)
+            self._report.skip(reason, df.RUNNING, df.OUTCOME, df.REPEATED, df.RESULT_ACKED, *_OF_AN_ORDER_THAT_RAN)
         self._reject(signer)
         self._send_unknown_and_invalid(signer)
 
@@ -92,6 +95,19 @@ class AgentOrders:
         if self._finished is not None:
             self._repeat(df.KNOWN_ORDER, *self._finished)
 
+    def repeat_without_journal(self) -> None:
+        """Repeat that order when the journal that had it is lost."""
+        if self._finished is not None:
+            signed, before = self._finished
+            known = len(self._traffic.results)
+            self._traffic.expect_answer(before.id)
+            self._send(signed, attempt=3)
+            answers = self._traffic.results
+            self._traffic.wait_for(lambda: any(each.id == before.id for each in answers[known:]), REPLY_SECONDS)
+            first = next((each for each in answers[known:] if each.id == before.id), None)
+            holds = first is not None and (first.state, first.reason) == ("rejected", "journal")
+            self._report.check(df.JOURNAL_LOST, holds, _told(first))
+
     def _run_allowed(self, signer: "SeedSigner", *, acknowledges: bool) -> None:
         traffic, report, action = self._traffic, self._report, self._action or PING
         traffic.acknowledges_results = False
@@ -107,7 +123,7 @@ class AgentOrders:
             repeated = traffic.wait_for(lambda: self._finals(order.id) > 1, self._patience)
             report.check(df.REPEATED, repeated, f"it was not repeated within {self._patience:g} s")
             traffic.acknowledge_result(order.id)
-            traffic.listen(min(self._patience / 2, QUIET_SECONDS))
+            traffic.listen(self._quiet)
             report.check(df.RESULT_ACKED, holds=True, detail="")
             traffic.acknowledges_results = True
         else:

@@ -4,12 +4,13 @@ The agent needs samples every few seconds, one action without required arguments
 run among its keys. What cannot be checked, for example without a command that starts the program, is skipped.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from broker.client.transport import Transport
+from broker.client.transport import Message, Transport
 from broker.conformance import assertions as df
-from broker.conformance.agent_orders import QUIET_SECONDS, AgentOrders
-from broker.conformance.agent_traffic import AgentTraffic
+from broker.conformance.agent_orders import REPLY_SECONDS, AgentOrders
+from broker.conformance.agent_traffic import GRACE_SECONDS, PUMP_SECONDS, AgentTraffic
 from broker.conformance.report import ConformanceReport
 from runtime.clock import Clock
 from schemas.contract import topics
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from broker.conformance.order_signer import SeedSigner
 
 SAMPLES = 4
-REPLY_SECONDS = 15.0
 
 _ACKNOWLEDGED = (df.OLDEST, df.RESENT, df.SAME_CONTENT, df.ONE_BATCH, df.ACKED, df.REJECTED)
 
@@ -45,8 +45,10 @@ class AgentRun:
     """A run against the agent of one machine.
 
     `signer`: signs orders, None if no key is known. `control`: None if the program was started by somebody else.
+    `lose_journal`: deletes the journal of the program, while it does not run, and returns whether there was one.
     `plays_ingestor`: False while an ingestor is connected, which acknowledges everything. `patience_seconds`: the
-    longest time to wait for something that an agent does by and by.
+    longest time to wait for something that an agent does by and by. `quiet_seconds`: how long to listen for what it
+    must not send again.
     """
 
     def __init__(
@@ -59,21 +61,31 @@ class AgentRun:
         config: OrgConfig,
         signer: "SeedSigner | None",
         control: ProgramControl | None,
+        lose_journal: Callable[[], bool],
         plays_ingestor: bool,
         patience_seconds: float,
+        quiet_seconds: float,
     ) -> None:
         self.report = ConformanceReport("agent", f"{org}.{machine}")
         self.traffic = AgentTraffic(
             transport, clock, self.report, org=org, machine=machine, plays_ingestor=plays_ingestor
         )
         self._transport = transport
+        self._clock = clock
         self._config = config
         self._signer = signer
         self._control = control
+        self._lose_journal = lose_journal
         self._plays_ingestor = plays_ingestor
-        self._patience = patience_seconds
+        self._patience, self._quiet = patience_seconds, quiet_seconds
         self._orders = AgentOrders(
-            self.traffic, self.report, clock, org=org, machine=machine, patience_seconds=patience_seconds
+            self.traffic,
+            self.report,
+            clock,
+            org=org,
+            machine=machine,
+            patience_seconds=patience_seconds,
+            quiet_seconds=quiet_seconds,
         )
 
     def run(self) -> ConformanceReport:
@@ -91,6 +103,16 @@ class AgentRun:
         self.traffic.judge_qos()
         self.traffic.judge_early()
         return self.report
+
+    def clear_retained(self) -> None:
+        """Clear what the agent has retained, when its connection has ended and its will has come."""
+        self.traffic.listen(GRACE_SECONDS)
+        self._transport.reread(self.traffic.subscriptions())
+        deadline = self._clock.monotonic() + GRACE_SECONDS
+        while self._clock.monotonic() < deadline:
+            for event in self._transport.receive(100, PUMP_SECONDS):
+                if isinstance(event, Message) and event.retain and event.payload:
+                    self._transport.publish(Message(event.topic, b"", 1, retain=True))
 
     def _connect(self) -> bool:
         """Wait for the birth and Info, and read what is retained."""
@@ -135,12 +157,12 @@ class AgentRun:
             lambda: any(each.stream == stream and waiting & set(each.seq) for each in traffic.backfills), self._patience
         )
         report.check(df.RESENT, resent, f"no Backfill with an unacknowledged sample within {self._patience:g} s")
-        traffic.listen(min(self._patience, 2 * interval + 1))
+        traffic.listen(2 * interval + 1)
         report.check(df.ONE_BATCH, holds=True, detail="")
         traffic.acknowledges_samples = True
         traffic.samples.batch = []
         traffic.acknowledge_waiting()
-        traffic.listen(min(self._patience / 2, QUIET_SECONDS))
+        traffic.listen(self._quiet)
         for assertion in (df.SAME_CONTENT, df.ACKED, df.REJECTED):
             report.check(assertion, holds=True, detail="")
 
@@ -172,18 +194,13 @@ class AgentRun:
         control, traffic, report = self._control, self.traffic, self.report
         if control is None:
             reason = "the run cannot end the program: give the command that starts it"
-            report.skip(reason, df.WILL, df.GOODBYE, df.SESSION_RISES, df.KNOWN_ORDER)
+            report.skip(reason, df.WILL, df.GOODBYE, df.SESSION_RISES, df.KNOWN_ORDER, df.JOURNAL_LOST)
             return
         before = traffic.session
         control.kill()
         self._check_end(df.WILL, before, is_will=True)
-        known, informed = len(traffic.statuses), len(traffic.infos)
-        control.start()
-        born = traffic.wait_for(
-            lambda: any(each.state == "online" for each in traffic.statuses[known:]), self._patience
-        )
-        report.check(df.BIRTH, born, f"no Status `online` within {self._patience:g} s of a start")
-        if not born:
+        informed = len(traffic.infos)
+        if not self._start_again(control):
             return
         detail = f"session {traffic.session} after session {before}"
         report.check(df.SESSION_RISES, traffic.session > before, detail)
@@ -194,6 +211,27 @@ class AgentRun:
         traffic.wait_for(lambda: traffic.live >= heard + 2, 3 * interval + REPLY_SECONDS)
         control.stop()
         self._check_end(df.GOODBYE, traffic.session, is_will=False)
+        self._start_without_journal(control)
+
+    def _start_without_journal(self, control: ProgramControl) -> None:
+        """Delete the journal, start the program, and repeat an order that the journal knew."""
+        if not self._lose_journal():
+            reason = "the run does not know the journal: name its file with --journal, or keep it in DASHFLEET_STATE"
+            self.report.skip(reason, df.JOURNAL_LOST)
+            return
+        self.traffic.forget_connection(with_sessions=True)
+        if self._start_again(control):
+            self._orders.repeat_without_journal()
+
+    def _start_again(self, control: ProgramControl) -> bool:
+        """Start the program; return whether its birth comes."""
+        traffic, known = self.traffic, len(self.traffic.statuses)
+        control.start()
+        born = traffic.wait_for(
+            lambda: any(each.state == "online" for each in traffic.statuses[known:]), self._patience
+        )
+        self.report.check(df.BIRTH, born, f"no Status `online` within {self._patience:g} s of a start")
+        return born
 
     def _check_end(self, assertion: df.Assertion, session: int, *, is_will: bool) -> None:
         traffic = self.traffic

@@ -1,7 +1,8 @@
 """The messages of one agent during a run: received, judged as they come, and acknowledged as the ingestor would.
 
 Invariants:
-- What was sent before an acknowledgement arrived is no violation: a repetition counts only `GRACE_SECONDS` later.
+- What was sent before an acknowledgement arrived is no violation: a repetition counts only after `GRACE_SECONDS` of the
+  time that the agent has had.
 - A violation is recorded under one assertion: a message that cannot be decoded is judged no further.
 """
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from broker.client.transport import Message, Transport
 from broker.conformance import assertions
+from broker.conformance.agent_time import AgentTime
 from broker.conformance.report import ConformanceReport
 from runtime.clock import Clock
 from schemas.contract import topics
@@ -100,7 +102,7 @@ class AgentTraffic:
         self._acked_results: dict[str, float] = {}
         self._highest_session = 0
         self._transport = transport
-        self._clock = clock
+        self._clock, self._time = clock, AgentTime(clock)
         self._report = report
         self._levels = {"org": org, "machine": machine}
 
@@ -108,8 +110,13 @@ class AgentTraffic:
         """Return the filters of everything that the agent publishes."""
         return [(topic.filter(**self._levels), 1) for topic in UPWARD]
 
-    def forget_connection(self) -> None:
-        """Forget what an earlier connection of the agent has left, except its session."""
+    def forget_connection(self, *, with_sessions: bool = False) -> None:
+        """Forget what an earlier connection of the agent has left, except that its session is the highest.
+
+        `with_sessions`: that, too, because an agent may keep its session together with what it has lost.
+        """
+        if with_sessions:
+            self._highest_session = 0
         self.statuses.clear()
         self.infos.clear()
         self.session = 0
@@ -165,7 +172,7 @@ class AgentTraffic:
 
     def reject(self, stream: str, seq: int) -> None:
         """Answer a sample as rejected."""
-        self.samples.answered[stream, seq] = (self._clock.monotonic(), True)
+        self.samples.answered[stream, seq] = (self._time.seconds, True)
         rejection = Rejection(
             topic=topics.TELEMETRY.at(**self._levels),
             stream=stream,
@@ -177,13 +184,14 @@ class AgentTraffic:
 
     def acknowledge_result(self, id_: str) -> None:
         """Acknowledge a final result."""
-        self._acked_results.setdefault(id_, self._clock.monotonic())
+        self._acked_results.setdefault(id_, self._time.seconds)
         self.send(topics.ACK, Ack(results=(id_,)).encode())
 
     def _handle(self, message: Message) -> None:
         address = topics.parse(message.topic)
         if address is None or address.topic not in UPWARD:
             return
+        self._time.heard(self.statuses[-1].interval_seconds if self.statuses else 0.0)
         if not message.payload:
             self._own_qos[address.topic] = message.qos
             return
@@ -222,7 +230,7 @@ class AgentTraffic:
             )
         if status.state == "online" and (not retained or not self.session):
             if status.session != self.session:
-                self.samples.reconnected(self._clock.monotonic())
+                self.samples.reconnected(self._time.seconds)
             self.session = status.session
             self._births.add(status.session)
             self.judge_early()
@@ -271,7 +279,7 @@ class AgentTraffic:
         """Compare `oldest_seq` with what the run has answered, long enough ago to be known to the agent."""
         if not self._plays_ingestor:  # the answers of another ingestor are not known
             return
-        log, now = self.samples, self._clock.monotonic()
+        log, now = self.samples, self._time.seconds
         waiting = [*log.waiting(sample.stream), sample.seq]
         smallest, key = min(waiting), (sample.stream, sample.oldest_seq)
         at, _ = log.answered.get(key, (now, False))
@@ -296,7 +304,7 @@ class AgentTraffic:
             self.samples.batch = keys
 
     def _note(self, stream: str, sample: Sample) -> None:
-        key, log, now = (stream, sample.seq), self.samples, self._clock.monotonic()
+        key, log, now = (stream, sample.seq), self.samples, self._time.seconds
         vitals = sample.vitals.model_dump(exclude_none=True)
         extra = {name: value for name, value in sample.extra.items() if value is not None}
         content = (sample.sampled_at, vitals, extra)
@@ -310,7 +318,7 @@ class AgentTraffic:
         log.content.setdefault(key, content)
 
     def _acknowledge(self, stream: str, numbers: Iterable[int]) -> None:
-        now, log, new = self._clock.monotonic(), self.samples, sorted(numbers)
+        now, log, new = self._time.seconds, self.samples, sorted(numbers)
         if not new:
             return
         for seq in new:
@@ -325,7 +333,7 @@ class AgentTraffic:
         self._check_session(result.session, "Result")
         if result.state == "running":
             return
-        acked_at, now = self._acked_results.get(result.id), self._clock.monotonic()
+        acked_at, now = self._acked_results.get(result.id), self._time.seconds
         if acked_at is not None and now - acked_at > GRACE_SECONDS and not self._is_asked_again(result.id):
             self._report.fail(assertions.RESULT_ACKED, f"the Result of {result.id} came {now - acked_at:.0f} s later")
         if self.acknowledges_results:

@@ -69,6 +69,7 @@ KEY_UNTRUSTED = _assertion(34, "agent", "It does not trust a key whose addition 
 KEY_REVOKED = _assertion(35, "agent", "It does not trust a key that was revoked.")
 KNOWN_ORDER = _assertion(36, "agent", "It knows after a restart which orders it has run.")
 RETIRING = _assertion(37, "agent", "Neither its birth nor its will says `retiring`.")
+JOURNAL_LOST = _assertion(38, "agent", "It rejects an order that was issued before its journal was lost: `journal`.")
 
 CONSUMER_IDENTITY = _assertion(101, "consumer", "It connects with MQTT 3.1.1, with its user name as the client id.")
 CONSUMER_CLEAN = _assertion(102, "consumer", "Its sessions are clean.")

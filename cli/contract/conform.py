@@ -3,7 +3,7 @@
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import typer
 
 from cli.access.key import read_key
 from cli.contract.conform_credentials import broker_credentials, wait_until_known
+from cli.contract.conform_machine import MachineOfRun, machine_of_run
 from cli.contract.program import ForeignProgram
 from cli.contract.temporary_principal import connected_as, unique_name
 from cli.options import CLOCK, Data, Database, Json, Org, Server
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from broker.access.policy import Principal
+    from broker.client.mqtt import Mqtt
+    from broker.conformance.agent_run import AgentRun
     from broker.conformance.order_signer import SeedSigner
     from broker.conformance.program import ProgramWatch
     from broker.conformance.report import ConformanceReport
@@ -37,10 +40,24 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Machine = Annotated[str, typer.Option(help="Machine as which the agent connects.")]
+Machine = Annotated[
+    str | None,
+    typer.Option(
+        help="Machine as which the agent connects.", show_default="one of the run, which is removed at its end"
+    ),
+]
+Journal = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="File with the journal of the agent, which the run deletes once.",
+        show_default="the file that DASHFLEET_STATE names",
+    ),
+]
 Patience = Annotated[
     float, typer.Option(help="Longest time to wait for what the program does by and by, in seconds.", min=1)
 ]
+Quiet = Annotated[float, typer.Option(help="Time to listen for what the agent must not send again, in seconds.", min=1)]
 Key = Annotated[Path | None, typer.Option("--key", help="File of the private key that signs the orders.")]
 JUnit = Annotated[Path | None, typer.Option("--junit", help="Also write the report to this file, as JUnit XML.")]
 ProgramLine = Annotated[
@@ -56,44 +73,40 @@ CommandLine = Annotated[
 
 @app.command("agent")
 def agent(
-    machine: Machine,
+    machine: Machine = None,
     command: CommandLine = None,
     data: Data = None,
     database: Database = None,
     server: Server = None,
     org: Org = "home",
     key: Key = None,
+    journal: Journal = None,
     patience: Patience = 60.0,
+    quiet: Quiet = 30.0,
     junit: JUnit = None,
     as_json: Json = False,
 ) -> None:
-    """Check an agent. Use a machine for the purpose: the run gives it orders, and plays the ingestor if none runs."""
-    from broker.conformance.agent_run import AgentRun
+    """Check an agent, as a machine of the run: it gives orders, and plays the ingestor if none runs."""
     from runtime.settings.client import ActSettings
 
+    if machine is None and not command:
+        raise UserError("name the command that starts the agent after --, or its machine with --machine")
     settings = effective(ActSettings, data, server=server, org=org)
-    program = ForeignProgram(command) if command else None
-    with fleet_database(data, database) as engine, connected_as(engine, settings, _ingestor()) as transport:
+    with fleet_database(data, database) as engine:
         require_org(engine, org)
-        alone = _is_alone(engine)
-        if not alone:
-            note("an ingestor is connected: what needs its part is skipped")
-        run = AgentRun(
-            transport,
-            CLOCK,
-            org=org,
-            machine=machine,
-            config=_config(engine, org),
-            signer=_signer(settings, key),
-            control=program,
-            plays_ingestor=alone,
-            patience_seconds=patience,
-        )
-        try:
-            report = run.run()
-        finally:
-            if program is not None:
-                program.kill()
+        alone = _is_alone(engine, has_machine=machine is not None)
+        with (
+            connected_as(engine, settings, _ingestor()) as transport,
+            machine_of_run(engine, settings, machine, journal) as probe,
+        ):
+            program = ForeignProgram(command, environment=probe.environment) if command else None
+            report = _run_to_end(
+                _agent_run(engine, settings, transport, probe, key)(
+                    control=program, plays_ingestor=alone, patience_seconds=patience, quiet_seconds=quiet
+                ),
+                program,
+                clears=machine is None,
+            )
     _show(report, junit, as_json=as_json)
 
 
@@ -196,11 +209,51 @@ def _ingestor() -> "Principal":
     return Principal(Role.INGESTOR, "", unique_name(NAME))
 
 
-def _is_alone(engine: "Engine") -> bool:
-    """Return whether no ingestor is connected, so that the run plays its part."""
+def _is_alone(engine: "Engine", *, has_machine: bool) -> bool:
+    """Return whether no ingestor is connected, so that the run plays its part.
+
+    Raises UserError if one is and the run has no machine: what the ingestor stores of a new one stays.
+    """
     from schemas.database.queries.heartbeat import find_trouble
 
-    return bool(find_trouble(engine, now=CLOCK.now()))
+    if find_trouble(engine, now=CLOCK.now()):
+        return True
+    if not has_machine:
+        raise UserError(
+            "an ingestor is connected: stop dashfleet up and start only its broker, with dashfleet broker; or name a "
+            "machine with --machine, for which what needs the part of the ingestor is skipped"
+        )
+    note("an ingestor is connected: what needs its part is skipped")
+    return False
+
+
+def _agent_run(
+    engine: "Engine", settings: "ActSettings", transport: "Mqtt", probe: MachineOfRun, key: Path | None
+) -> "Callable[..., AgentRun]":
+    """Return what makes the run of a machine, of which the rest is given by the options."""
+    from broker.conformance.agent_run import AgentRun
+
+    return partial(
+        AgentRun,
+        transport,
+        CLOCK,
+        org=settings.org,
+        machine=probe.name,
+        config=_config(engine, settings.org),
+        signer=_signer(settings, key),
+        lose_journal=probe.lose_journal,
+    )
+
+
+def _run_to_end(run: "AgentRun", program: ForeignProgram | None, *, clears: bool) -> "ConformanceReport":
+    """Run, and end the program. `clears`: whether what the machine retained is removed."""
+    try:
+        return run.run()
+    finally:
+        if program is not None:
+            program.kill()
+        if clears:
+            run.clear_retained()
 
 
 def _config(engine: "Engine", org: str) -> "OrgConfig":

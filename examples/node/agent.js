@@ -2,7 +2,8 @@
 //
 // Beside the variables of consumer.js, DASHFLEET_MACHINE is the machine, DASHFLEET_KEYS the file of the keys that it trusts,
 // as `dashfleet key list --org ORG --json` prints them, and DASHFLEET_STATE the file in which it remembers its session and
-// its orders. `dashfleet principal add attic --role machine` creates the credential.
+// its orders: an empty one at first, because a missing one means that a journal was lost.
+// `dashfleet principal add attic --role machine` creates the credential.
 //
 // Samples wait in memory: what is not acknowledged when this program ends is lost, and it begins a new stream.
 const { createHash, createPublicKey, randomBytes, verify } = require("node:crypto");
@@ -25,8 +26,11 @@ const PING = {
   arguments_schema: { type: "object", properties: {}, additionalProperties: false },
 };
 
-// What outlives this program: the session, and every order that was run.
-const saved = fs.existsSync(STATE) ? JSON.parse(fs.readFileSync(STATE, "utf8")) : { session: 0, orders: {} };
+// What outlives this program: the session, and every order that was run. Without a journal, orders that were issued until
+// now, or by a clock that is ahead, may have run: none of them runs again.
+const lost = fs.existsSync(STATE) ? 0 : Date.now() + FUTURE_MILLISECONDS;
+const text = lost ? "" : fs.readFileSync(STATE, "utf8");
+const saved = text ? JSON.parse(text) : { session: 0, orders: {}, lost };
 
 /** Write the state so that a power cut leaves the old or the new one. */
 function save() {
@@ -204,6 +208,7 @@ function repeatResults() {
 
 /** Return why an order must not be run, or undefined. Its signature and target are right. */
 function refusal(order) {
+  if (order.issued_at < saved.lost) return "journal";
   if (order.issued_at > Date.now() + FUTURE_MILLISECONDS) return "future";
   if (order.expires_at <= Date.now()) return "expired";
   if (order.action !== PING.name) return "not-allowed";

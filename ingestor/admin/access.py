@@ -109,8 +109,15 @@ def add_principal(engine: Engine, principal: Principal, secret: str, *, now: Now
 
 
 def remove_principal(engine: Engine, principal: Principal) -> None:
-    """Remove a principal whose name is never used again, such as that of one run of a command."""
+    """Remove a principal whose name is never used again, such as that of one run of a command; a machine with its data.
+
+    No ingestor may have samples of the machine meanwhile.
+    """
     with engine.begin() as connection:
+        if principal.role is Role.MACHINE:
+            key = org_id(connection, principal.org)
+            mine = (tables.machine.c.org_id == key) & (tables.machine.c.name == principal.name)
+            connection.execute(tables.machine.delete().where(mine))
         connection.execute(tables.principal.delete().where(_called(principal.username)))
 
 

@@ -25,7 +25,7 @@ from schemas.database.engine import open_engine
 
 KINDS = ("embedded", "mosquitto", "nats")
 QUICK_AGENT = Path(__file__).parents[1] / "support" / "quick_agent.py"
-PATIENCE_SECONDS = "12"
+PATIENCE_SECONDS, QUIET_SECONDS = "40", "6"
 
 
 @dataclass
@@ -77,7 +77,8 @@ def conform(kind: str, place: Path) -> Conformed:
         done = dashfleet(
             data,
             *("conform", "agent", "--org", "home", "--machine", "probe", "--server", server, "--json"),
-            *("--patience", PATIENCE_SECONDS, "--junit", str(place / "junit.xml")),
+            *("--journal", str(place / "machine" / "agent" / "journal.db")),
+            *("--patience", PATIENCE_SECONDS, "--quiet", QUIET_SECONDS, "--junit", str(place / "junit.xml")),
             *("--", sys.executable, str(QUICK_AGENT)),
             **enrolled(place / "machine", data, server, secret),
         )

@@ -19,18 +19,18 @@ import pytest
 from brokers import embedded_broker
 from command_line import dashfleet
 from servers import require_module_of_node, require_program
-from sites import now
+from sqlalchemy import Engine
 
 from broker.access.principals import TableDirectory
-from ingestor.admin.access import new_principal
+from ingestor.admin.access import list_principals
 from runtime.state_directory import StateDirectory
 from schemas.database.engine import open_engine
+from schemas.database.queries.machines import list_machines
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 NODE_MODULES = Path(__file__).parents[1] / "support" / "node" / "node_modules"
 GO_PATH = Path("/usr/share/gocode")
-MACHINE = "probe"
 PAHO_GO = GO_PATH / "src" / "github.com" / "eclipse" / "paho.mqtt.golang"
 
 PROGRAMS = {
@@ -70,31 +70,25 @@ def build_go(place: Path) -> Path:
     return place / "bin"
 
 
+SHORT_TIMES = {"DASHFLEET_INTERVAL_SECONDS": "0.2", "DASHFLEET_RESEND_SECONDS": "1"}
+
+
 @dataclass
 class Site:
-    """A server with an embedded broker, and the machine of one agent: two runs on one server end each other."""
+    """A server with an embedded broker, on which one agent is checked: two runs on one server end each other."""
 
-    place: Path
+    data: Path
     server: str
-    secret: str
+    engine: Engine
 
     def options(self) -> list[str]:
         """Return the options of the run against the agent."""
-        return ["--machine", MACHINE, "--data", str(self.place / "server"), "--server", self.server]
+        return ["--data", str(self.data), "--server", self.server]
 
-    def environment(self) -> dict[str, str]:
-        """Return the settings of the agent, with short times."""
-        return {
-            "DASHFLEET_SERVER": self.server,
-            "DASHFLEET_USERNAME": f"home.{MACHINE}",
-            "DASHFLEET_PASSWORD": self.secret,
-            "DASHFLEET_ORG": "home",
-            "DASHFLEET_MACHINE": MACHINE,
-            "DASHFLEET_KEYS": str(self.place / "keys.json"),
-            "DASHFLEET_STATE": str(self.place / "state.json"),
-            "DASHFLEET_INTERVAL_SECONDS": "0.2",
-            "DASHFLEET_RESEND_SECONDS": "1",
-        }
+    def names(self) -> set[str]:
+        """Return all machines and user names."""
+        machines = {row["machine"] for row in list_machines(self.engine)}
+        return machines | {row["username"] for row in list_principals(self.engine)}
 
 
 @contextmanager
@@ -102,24 +96,22 @@ def sites(place: Path) -> Iterator[dict[str, Site]]:
     """Set up a server for each agent; yield them by the name of the agent."""
     first, found = place / "server", {}
     assert dashfleet("setup", "--data", str(first)).returncode == 0
-    keys = dashfleet("key", "list", "--org", "home", "--json", "--data", str(first)).stdout
     with ExitStack() as stack:
         for name in [name for name in PROGRAMS if name.endswith(" agent")]:
             own = place / name.replace(" ", "-")
-            shutil.copytree(first, own / "server")
-            (own / "keys.json").write_text(keys)
-            engine = open_engine(StateDirectory(own / "server").database_url)
+            shutil.copytree(first, own)
+            engine = open_engine(StateDirectory(own).database_url)
             stack.callback(engine.dispose)
-            secret = new_principal(engine, "home", MACHINE, "machine", now=now)
             broker = stack.enter_context(embedded_broker({}, directory=TableDirectory(engine)))
-            found[name] = Site(own, f"mqtt://127.0.0.1:{broker.port}", secret)
+            found[name] = Site(own, f"mqtt://127.0.0.1:{broker.port}", engine)
         yield found
 
 
 def conform(name: str, argv: list[str], agent: Site | None) -> dict[str, Any]:
-    words, settings = ["conform", name.split()[1], "--json", "--patience", "40" if agent is None else "12"], {}
+    words, settings = ["conform", name.split()[1], "--json", "--patience", "40"], {}
+    known = agent.names() if agent is not None else set()
     if agent is not None:
-        words, settings = [*words, *agent.options()], agent.environment()
+        words, settings = [*words, "--quiet", "6", *agent.options()], SHORT_TIMES
     done = subprocess.run(
         [sys.executable, "-m", "dashfleet", *words, "--", *argv],
         env={**os.environ, "NODE_PATH": str(NODE_MODULES), "PYTHONPATH": str(ROOT), **settings},
@@ -129,7 +121,8 @@ def conform(name: str, argv: list[str], agent: Site | None) -> dict[str, Any]:
         check=False,
     )
     assert done.stdout, done.stderr[-2000:]
-    return {**json.loads(done.stdout), "status": done.returncode, "errors": done.stderr[-2000:]}
+    left = agent.names() - known if agent is not None else set()
+    return {**json.loads(done.stdout), "status": done.returncode, "errors": done.stderr[-2000:], "left": left}
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +151,7 @@ def test_an_example_passes_every_assertion(reports: dict[str, Future[dict[str, A
     ]
     assert wrong == [], report["errors"]
     assert report["status"] == 0
+    assert report["left"] == set(), "the machine and the credentials of the run are removed"
 
 
 def test_every_program_of_the_examples_is_run() -> None:

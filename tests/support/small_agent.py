@@ -38,6 +38,9 @@ class Disk:
     journal: dict[str, Result] = field(default_factory=dict)
     acked: set[str] = field(default_factory=set)
     starts: int = 0
+    is_lost: bool = False
+    lost_at: int = 0
+    """When the journal was found to be missing."""
 
 
 class SmallAgent:
@@ -56,6 +59,9 @@ class SmallAgent:
     def start(self) -> None:
         disk = self.disk
         disk.starts += 1
+        if disk.is_lost and self._breaks != "a lost journal is a new one":
+            disk.lost_at = self._clock.now()
+        disk.is_lost = False
         if self._breaks == "journal lost at restart":
             disk.journal.clear()
         if self._breaks == "numbers from 1 at restart":
@@ -74,6 +80,11 @@ class SmallAgent:
             will=self._will,
             pass_time=lambda _: None,
         )
+
+    def lose_journal(self) -> bool:
+        self.disk.journal.clear()
+        self.disk.is_lost = True
+        return True
 
     def kill(self) -> None:
         transport, self._transport = self._transport, None
@@ -285,6 +296,8 @@ class SmallAgent:
 
     def _refusal(self, order: Order) -> str:
         now = self._clock.now()
+        if order.issued_at < self.disk.lost_at:
+            return "lost" if self._breaks == "another code for a lost journal" else "journal"
         checks = {
             "target": (order.org, order.machine) != ("home", "attic"),
             "future": order.issued_at > now + FUTURE_MILLISECONDS,

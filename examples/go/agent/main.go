@@ -2,7 +2,8 @@
 //
 // Beside the variables of the consumer, DASHFLEET_MACHINE is the machine, DASHFLEET_KEYS the file of the keys that it
 // trusts, as `dashfleet key list --org ORG --json` prints them, and DASHFLEET_STATE the file in which it remembers its
-// session and its orders. `dashfleet principal add attic --role machine` creates the credential.
+// session and its orders: an empty one at first, because a missing one means that a journal was lost.
+// `dashfleet principal add attic --role machine` creates the credential.
 //
 // Samples wait in memory: what is not acknowledged when this program ends is lost, and it begins a new stream.
 package main

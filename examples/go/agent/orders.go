@@ -12,20 +12,24 @@ import (
 
 const future = 5 * 60_000 // milliseconds
 
-// saved is what outlives this program: the session, and every order that was run.
+// saved is what outlives this program: the session, and every order that was run. Orders that were issued before Lost may
+// have run, since the journal that knew them was lost.
 type saved struct {
 	Session int64             `json:"session"`
 	Orders  map[string]object `json:"orders"`
+	Lost    int64             `json:"lost"`
 	path    string
 }
 
 func readSaved(path string) saved {
 	found := saved{Orders: map[string]object{}, path: path}
-	if text, err := os.ReadFile(path); err == nil {
-		if err := json.Unmarshal(text, &found); err != nil {
-			log.Fatal(err)
-		}
-	} else if !os.IsNotExist(err) {
+	text, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		found.Lost = now() + future
+	} else if err == nil && len(text) > 0 {
+		err = json.Unmarshal(text, &found)
+	}
+	if err != nil && !os.IsNotExist(err) {
 		log.Fatal(err)
 	}
 	return found
@@ -147,8 +151,10 @@ type order struct {
 }
 
 // refusal returns why an order must not be run, or an empty text. Its signature and target are right.
-func (given order) refusal() string {
+func (given order) refusal(lost int64) string {
 	switch {
+	case given.IssuedAt < lost:
+		return "journal"
 	case given.IssuedAt > now()+future:
 		return "future"
 	case given.ExpiresAt <= now():
@@ -178,7 +184,7 @@ func (own *agent) onCommand(payload []byte) error {
 		own.report(own.result(id, "rejected", object{"reason": "target"}))
 	} else if known, ok := own.saved.Orders[id]; ok {
 		own.report(known) // it is never run again
-	} else if reason := given.refusal(); reason != "" {
+	} else if reason := given.refusal(own.saved.Lost); reason != "" {
 		own.report(own.result(id, "rejected", object{"reason": reason}))
 	} else {
 		own.run(id)

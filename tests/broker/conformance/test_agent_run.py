@@ -68,6 +68,8 @@ MUTANTS: dict[str, Assertion] = {
     "no revocations": df.KEY_REVOKED,
     "journal lost at restart": df.KNOWN_ORDER,
     "retires with its will": df.RETIRING,
+    "a lost journal is a new one": df.JOURNAL_LOST,
+    "another code for a lost journal": df.JOURNAL_LOST,
 }
 
 
@@ -81,6 +83,7 @@ def run(
     has_control: bool = True,
     has_ingestor: bool = False,
     has_key: bool = True,
+    has_journal: bool = True,
 ) -> ConformanceReport:
     """Run against a small agent; `has_ingestor`: another client acknowledges its samples."""
     clock, broker, signer = Clock(), MemoryBroker(), SeedSigner(new_key())
@@ -109,8 +112,10 @@ def run(
         config=OrgConfig(),
         signer=signer if has_key else None,
         control=agent if has_control else None,
+        lose_journal=agent.lose_journal if has_journal else lambda: False,
         plays_ingestor=plays_ingestor,
         patience_seconds=20.0,
+        quiet_seconds=10.0,
     ).run()
 
 
@@ -141,6 +146,14 @@ def test_what_needs_the_part_of_the_ingestor_or_the_command_of_the_program_is_sk
     skipped = {verdict.assertion for verdict in report.verdicts if verdict.judgment is Judgment.SKIPPED}
     assert {df.RESENT, df.ACKED, df.REPEATED, df.KEY_ADDED, df.WILL, df.GOODBYE, df.SESSION_RISES} <= skipped
     assert not {df.BIRTH, df.NUMBERS, df.OUTCOME, df.ONCE, df.SIGNATURE} & skipped
+
+
+def test_without_the_file_of_its_journal_the_report_names_the_option_that_takes_it() -> None:
+    report = run(has_journal=False)
+    assert report.failed == []
+    skipped = {each.assertion: each.detail for each in report.verdicts if each.judgment is Judgment.SKIPPED}
+    assert [*skipped] == [df.JOURNAL_LOST]
+    assert "--journal" in skipped[df.JOURNAL_LOST]
 
 
 def test_what_a_connected_ingestor_has_acknowledged_does_not_count_as_waiting() -> None:

@@ -46,8 +46,8 @@ MUTANTS: dict[str, Assertion] = {
 def run(breaks: str = "", *, held_back: int = 0) -> ConformanceReport:
     broker = SmallBroker(breaks)
     broker.held_back = held_back
-    options = {"name": "small", "patience_seconds": 5.0, "pause": lambda _: None}
-    return BrokerRun(broker.client, broker.credentials, **options).run()
+    run = BrokerRun(broker.client, broker.credentials, name="small", patience_seconds=5.0, pause=lambda _: None)
+    return run.run()
 
 
 def test_a_broker_that_does_what_the_contract_needs_passes_every_assertion() -> None:
