@@ -19,7 +19,7 @@ from dashboard.fleet.rows import ATTENTION
 from dashboard.fleet.state import CHOSEN_MAX, MAP, FleetView
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
-from dashboard.page import last_good
+from dashboard.page import address, last_good
 from dashboard.page.page import PageContext
 from dashboard.page.shared_results import SharedResult
 from dashboard.widgets import markup, search_box
@@ -37,8 +37,6 @@ _COMING: Final = "fleet.coming"
 """The visitor has just come: the browser does not have the widgets' values yet."""
 _DRAWN: Final = "fleet.drawn"
 """This run has drawn the page: an address of the same run is no answer of the browser."""
-_LEFT: Final = "fleet.left"
-"""The address before the present one: the browser may still send it."""
 _CHOICES: Final = "fleet.choices"
 _CHOICES_SECONDS: Final = 60
 _choices = SharedResult(choices.list_choices, seconds=_CHOICES_SECONDS)
@@ -60,15 +58,11 @@ _MORE: Final = {"systems": SYSTEM, "versions": marked("Agent version"), "labels"
 
 
 def sync_from_address(context: PageContext) -> None:
-    """Take the view from the address if that is new; a visitor who returns without a query keeps the former view.
-
-    The address that was left is not new: the browser has not received the next one yet.
-    """
-    query = dict(st.query_params)
+    """Take the view from the address if that is new; a visitor who returns without a query keeps the former view."""
+    query = address.read()
     before = st.session_state.get(_STATE)
     coming = context.arrived or st.session_state.get(_COMING, False)
-    left = None if context.arrived else st.session_state.get(_LEFT)
-    known = before is not None and query in (state.address(before), left)
+    known = before is not None and query == state.address(before)
     if before is None or not (known or (coming and not query)):
         arriving = before is None and not query
         before = state.parse(chosen_columns.remembered(_cookie()) if arriving else query)
@@ -84,7 +78,7 @@ def acknowledge_address() -> None:
     """Record, in what refreshes, that the browser has what was drawn, unless this is the same run."""
     drawn = st.session_state.pop(_DRAWN, False)
     if not drawn and dict(st.query_params) == state.address(current()):
-        st.session_state.update({_COMING: False, _LEFT: None})
+        st.session_state[_COMING] = False
 
 
 def current() -> FleetView:
@@ -96,10 +90,8 @@ def current() -> FleetView:
 def set_view(view: FleetView) -> None:
     """Change the view, and the address with it."""
     st.session_state[_STATE] = view
-    query, shown = state.address(view), dict(st.query_params)
-    if shown != query:
-        st.session_state.update({_LEFT: shown, _DRAWN: True})
-        st.query_params.from_dict(query)
+    if address.change(state.address(view)):
+        st.session_state[_DRAWN] = True
 
 
 def set_filters(filters: Filters) -> None:

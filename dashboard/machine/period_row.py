@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard.export import downloads
 from dashboard.i18n import text
 from dashboard.i18n.language import Marked, _, marked
+from dashboard.page import address
 from dashboard.page.page import PageContext
 from dashboard.page.period import Period, without
 from dashboard.widgets import markup
@@ -30,12 +31,12 @@ _COMPARE_WIDTH: Final = 175
 
 def current(context: PageContext) -> Period:
     """Return the time range that the address names."""
-    return Period.parse(dict(st.query_params), context.now())
+    return Period.parse(address.read(), context.now())
 
 
 def change(period: Period) -> None:
     """Change the address to this time range."""
-    st.query_params.from_dict({**without(dict(st.query_params)), **period.address()})
+    address.change({**without(address.read()), **period.address()})
 
 
 def comparison_name(period: Period) -> str:

@@ -18,7 +18,7 @@ from dashboard.auth.middleware import ACCOUNT, SIGN_OUT
 from dashboard.auth.users import UserRole
 from dashboard.i18n import external_texts, language, text
 from dashboard.i18n.language import _, marked
-from dashboard.page import problem_counts, refresh, services, system_status
+from dashboard.page import address, problem_counts, refresh, services, system_status
 from dashboard.page.page import ROLES, Page, PageContext, Show
 from dashboard.widgets import markup
 from dashboard.widgets.asset_files import ASSETS, asset
@@ -139,6 +139,8 @@ def _context(views: Sequence[tuple[Page, Show]]) -> PageContext:
 def _page(view: Page, show: Show, context: PageContext, *, default: bool) -> Any:  # noqa: ANN401 - st.Page has no public type
     def body() -> None:
         arrived = st.session_state.get("page") != view.path
+        if arrived:
+            address.forget()
         st.session_state["page"] = view.path
         show(replace(context, arrived=arrived))
 

@@ -13,7 +13,7 @@ from dashboard.i18n.language import _, marked
 from dashboard.machine import charts as machine_charts
 from dashboard.machine import history, period_row
 from dashboard.machine.charts import MachineHistory
-from dashboard.page import last_good, refresh
+from dashboard.page import address, last_good, refresh
 from dashboard.page.page import Page, PageContext
 from dashboard.problems import rows as problem_rows
 from dashboard.widgets import cells, markup, search_box, table
@@ -33,7 +33,7 @@ _NONE: Final = marked("Search a machine below, or select machines on the fleet p
 
 def show(context: PageContext) -> None:
     """Draw the page."""
-    names = compared.parse(st.query_params.get("ids", ""))
+    names = _chosen()
     with st.container(key="back"):
         st.page_link(context.pages[_FLEET], label=_("Fleet"), icon=":material/arrow_back:")
     st.html(markup.heading(_(PAGE.title), 1))
@@ -46,6 +46,10 @@ def show(context: PageContext) -> None:
     refresh.auto_refresh(partial(_charts, context, names), seconds=context.refresh_seconds, key="compare_charts")
 
 
+def _chosen() -> list[str]:
+    return compared.parse(address.read().get("ids", ""))
+
+
 def _choice(context: PageContext, names: Sequence[str]) -> None:
     """Draw the machines with buttons that remove them, and the search that adds others."""
     with st.container(horizontal=True, vertical_alignment="center", key="compare_choice"):
@@ -54,7 +58,7 @@ def _choice(context: PageContext, names: Sequence[str]) -> None:
                 _("Remove {machine}", machine=markup.plain(name)),
                 icon=":material/close:",
                 key=f"compare.remove.{name}",
-                on_click=partial(_set, [other for other in names if other != name]),
+                on_click=partial(_remove, name),
             )
         if len(names) < compared.MACHINES_MAX:
             search_box.draw(_SEARCH, _("Add a machine"), lambda: None)
@@ -67,15 +71,23 @@ def _choice(context: PageContext, names: Sequence[str]) -> None:
     with st.container(horizontal=True, key="compare_matches"):
         for name in matches:
             label = _("Add {machine}", machine=markup.plain(name))
-            add = partial(_set, [*names, name])
+            add = partial(_add, name)
             st.button(label, icon=":material/add:", key=f"compare.add.{name}", on_click=add, type="tertiary")
         if not matches:
             st.html(markup.note(_("No machine matches")))
 
 
+def _remove(machine: str) -> None:
+    _set([name for name in _chosen() if name != machine])
+
+
+def _add(machine: str) -> None:
+    _set(list(dict.fromkeys((*_chosen(), machine))))
+
+
 def _set(names: Sequence[str]) -> None:
     st.session_state[_SEARCH] = ""
-    st.query_params["ids"] = compared.address(names)["ids"]
+    address.change({**address.read(), **compared.address(names)})
 
 
 def _states(context: PageContext, names: Sequence[str]) -> None:

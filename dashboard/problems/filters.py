@@ -14,7 +14,7 @@ import streamlit as st
 
 from dashboard.i18n.external_texts import translated_details
 from dashboard.i18n.language import _, marked
-from dashboard.page import last_good
+from dashboard.page import address, last_good
 from dashboard.page.page import PageContext
 from dashboard.page.shared_results import SharedResult
 from dashboard.problems import rows, view
@@ -31,9 +31,6 @@ from schemas.database.queries.problems import (
 )
 
 _FILTER: Final = "problems.filter"
-_LEFT: Final = "problems.left"
-"""The address before the present one: the browser may still send it."""
-
 _KEYS: Final = {name: f"problems.{name}" for name in ("state", "search", "machine", "rule", "severity")}
 """The keys of the widgets, by field of the filters."""
 
@@ -45,10 +42,9 @@ _choices = SharedResult(list_problem_choices, seconds=_CHOICES_SECONDS)
 
 def sync_from_address(context: PageContext) -> None:
     """Take the filters from the address if that is new."""
-    query = dict(st.query_params)
+    query = address.read()
     before: ProblemFilter | None = st.session_state.get(_FILTER)
-    left = None if context.arrived else st.session_state.get(_LEFT)
-    known = before is not None and (query in (view.address(before), left) or (context.arrived and not query))
+    known = before is not None and (query == view.address(before) or (context.arrived and not query))
     if before is None or not known:
         before = view.parse(query)
     set_filter(before)
@@ -66,10 +62,7 @@ def current() -> ProblemFilter:
 def set_filter(wanted: ProblemFilter) -> None:
     """Change the filters, and the address with them."""
     st.session_state[_FILTER] = wanted
-    query, shown = view.address(wanted), dict(st.query_params)
-    if shown != query:
-        st.session_state[_LEFT] = shown
-        st.query_params.from_dict(query)
+    address.change(view.address(wanted))
 
 
 def draw(context: PageContext) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -22,6 +24,7 @@ from streamlit.runtime.script_data import ScriptData
 from streamlit.runtime.scriptrunner.script_cache import ScriptCache
 from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
 from streamlit.runtime.scriptrunner_utils.script_requests import RerunData, ScriptRequests
+from streamlit.runtime.state.safe_session_state import SafeSessionState
 
 from dashboard.server import streamlit_fixes
 
@@ -42,6 +45,9 @@ def _corrected(monkeypatch: pytest.MonkeyPatch) -> None:
         (AppSession, "_handle_scriptrunner_event_on_event_loop"),
         (ScriptRequests, "_request_rerun_locked"),
         (ScriptRunner, "_run_script"),
+        (AppSession, "request_rerun"),
+        (SafeSessionState, "on_script_will_rerun"),
+        (ScriptRunner, "_maybe_handle_execution_control_request"),
         (app_session, "_populate_theme_msg"),
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))  # restored after the test
@@ -215,6 +221,89 @@ def test_a_refresh_that_waits_while_a_click_is_answered_does_not_bring_its_old_v
 def test_refreshes_alone_carry_no_values_and_stay_refreshes() -> None:
     run = combined(REFRESH, RerunData(fragment_id="banner", is_auto_rerun=True, widget_states=values(os="before")))
     assert (run.is_auto_rerun, run.fragment_id_queue, run.widget_states) == (True, ["here", "banner"], NO_VALUES)
+
+
+SLOW_HANDLER = """
+import streamlit as st
+import race
+
+def chosen():
+    race.reached.set()
+    race.go.wait(30)
+    st.session_state.kept = st.session_state.box
+
+st.selectbox("Box", ["a", "b"], key="box", on_change=chosen)
+"""
+SLOW_PAGE = """
+import streamlit as st
+import race
+
+def part():
+    st.button("Click", key="click", on_click=race.clicked.append, args=("click",))
+
+st.fragment(part, key="part")()
+st.text_input("Text", key="text", on_change=lambda: race.clicked.append(st.session_state.text))
+race.reached.set()
+race.go.wait(30)
+"""
+
+
+@pytest.fixture
+def race(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What a page and its test share: how far the page is, whether it may go on, and the handlers that have run."""
+    monkeypatch.setattr(Runtime, "_instance", MagicMock())  # keeps files for pages, of which these have none
+    race = SimpleNamespace(reached=Event(), go=Event(), clicked=[])
+    monkeypatch.setitem(sys.modules, "race", race)  # type: ignore[arg-type] # all that a script imports of it
+    return race
+
+
+async def after_requests(
+    script: Path, ask: Callable[[AppSession, Callable[[str], str]], Awaitable[None]]
+) -> AppSession:
+    """Draw a page, make the requests, and return the session once all is answered."""
+    session = AppSession(ScriptData(str(script), False), MemoryUploadedFileManager("/"), ScriptCache(), None, {})
+    session._message_enqueued_callback = lambda: (session.flush_browser_queue(), session.on_flushed_messages_sent())
+    session.track_settling()
+
+    def id_of(key: str) -> str:
+        return next(id_ for id_ in session.session_state._key_id_mapper._key_id_mapping.values() if id_.endswith(key))
+
+    async with asyncio.timeout(60):
+        session.request_rerun(ClientState())
+        await ask(session, id_of)
+        await session.wait_until_settled()
+    session.shutdown()
+    return session
+
+
+def test_a_handler_that_the_next_request_interrupts_runs_to_its_end(tmp_path: Path, race: SimpleNamespace) -> None:
+    async def ask(session: AppSession, id_of: Callable[[str], str]) -> None:
+        await session.wait_until_settled()
+        chosen = WidgetStates(widgets=[WidgetState(id=id_of("box"), string_value="b")])
+        session.request_rerun(ClientState(widget_states=chosen))
+        await asyncio.to_thread(race.reached.wait, 30)
+        session.request_rerun(ClientState(widget_states=chosen))
+        race.go.set()
+
+    script = tmp_path / "page.py"
+    script.write_text(SLOW_HANDLER)
+    session = asyncio.run(after_requests(script, ask))
+    assert session.session_state["kept"] == "b"
+
+
+def test_a_click_that_waits_when_a_choice_stops_its_run_is_not_lost(tmp_path: Path, race: SimpleNamespace) -> None:
+    async def ask(session: AppSession, id_of: Callable[[str], str]) -> None:
+        await asyncio.to_thread(race.reached.wait, 30)  # the first run is not over
+        click = WidgetStates(widgets=[WidgetState(id=id_of("click"), trigger_value=True)])
+        (fragment,) = session._fragment_storage._fragments  # type: ignore[attr-defined] # no public way to ask
+        session.request_rerun(ClientState(fragment_id=fragment, widget_states=click))
+        session.request_rerun(ClientState(widget_states=values(**{id_of("text"): "typed"})))
+        race.go.set()
+
+    script = tmp_path / "page.py"
+    script.write_text(SLOW_PAGE)
+    asyncio.run(after_requests(script, ask))
+    assert sorted(race.clicked) == ["click", "typed"]
 
 
 def test_streamlit_has_what_is_replaced_here() -> None:
