@@ -9,7 +9,7 @@ from cli import silence
 from cli.certificate import note_certificates
 from cli.options import Data, Database, Json, OnlyMachine, OnlyOrg, Org
 from cli.output import show_rows, utc
-from cli.settings import fleet_database
+from cli.settings import fleet_database, require_known
 from runtime.errors import UserError
 from runtime.terminal import printable
 
@@ -46,6 +46,7 @@ def alerts(
         raise UserError(f"there is no severity {severity!r}: warning or critical")
     filters = {"org_name": org, "machine_name": machine, "rule": rule, "severity": severity}
     with fleet_database(data, database, read_only=True) as engine:
+        require_known(engine, org)
         found = list_alerts(engine, **filters, over=over, unattended=unattended, limit=limit)
     columns = ("id", "org", "machine", "alert", "detail", "severity", "since", "until", "attention")
     filtered = unattended or any(each is not None for each in filters.values())
@@ -70,14 +71,17 @@ def acknowledge(
     database: Database = None,
 ) -> None:
     """Acknowledge active alerts: nobody is reminded of them until they are resolved."""
-    from ingestor.admin.silences import open_alert
+    from ingestor.admin.silences import UnknownAlertError, open_alert
     from schemas.contract.alerts import Acknowledge, Unacknowledge
 
     if bool(numbers) == bool(machine and rule):
         raise UserError("name the alerts by their ids, or one by --machine and --rule")
     if machine and rule:
         with fleet_database(data, database, read_only=True) as engine, engine.connect() as connection:
-            numbers = [open_alert(connection, org, machine, rule)]
+            try:
+                numbers = [open_alert(connection, org, machine, rule)]
+            except UnknownAlertError as error:
+                raise UserError(f"{error}: {silence.KNOWN_ALERTS}") from None
     if withdraw:
         changed = silence.request(data, database, org, Unacknowledge, {"alerts": numbers or []})
         typer.echo(f"No longer acknowledged: {changed}")

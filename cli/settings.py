@@ -73,6 +73,12 @@ def require_org(engine: "Engine", org: str) -> None:
         raise UserError(f"there is no organisation {org}: dashfleet org list shows them, dashfleet org add creates one")
 
 
+def require_known(engine: "Engine", org: str | None) -> None:
+    """Raise UserError if a list is narrowed to an organisation that does not exist; None does not narrow it."""
+    if org is not None:
+        require_org(engine, org)
+
+
 def _defaults(part: str, data: Path) -> Mapping[str, Any]:
     """Defaults that depend on the state directory and on the last `dashfleet up` in it."""
     from runtime.state_directory import StateDirectory

@@ -9,16 +9,19 @@ import typer
 
 from cli.options import CLOCK, DAYS, Data, Database, Json, OnlyOrg, Org, to_days, to_seconds, user_name
 from cli.output import note, show_rows, utc
-from cli.settings import fleet_database
+from cli.settings import fleet_database, require_known
 from runtime.errors import UserError
 from runtime.terminal import printable
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from schemas.contract.alerts import Acknowledge, AddSilence, EndSilence, Unacknowledge
     from schemas.database.queries.alerts import OrgSilence
 
 app = typer.Typer(help="Silence alerts: add, list and end silences.", no_args_is_help=True)
 
+KNOWN_ALERTS: Final = "dashfleet alerts lists those that are open, with their ids"
 _WEEKLY: Final = re.compile(r"([a-z,-]+) +(\d\d:\d\d)-(\d\d:\d\d)")
 
 Labels = Annotated[
@@ -63,7 +66,7 @@ def add(
         fields["weekly"] = {**_schedule(weekly), "zone": zone}
     from schemas.contract.alerts import AddSilence
 
-    typer.echo(f"Silence {request(data, database, org, AddSilence, fields)}")
+    typer.echo(f"Silence {request(data, database, org, AddSilence, fields, when=True)}")
     note_unknown_machines(data, database, org, machine or [])
     if rule is not None:
         _note_unknown_rule(data, database, org, rule)
@@ -82,6 +85,7 @@ def list_(
 
     now = CLOCK.now()
     with fleet_database(data, database, read_only=True) as engine:
+        require_known(engine, org)
         found = [_row(each, now) for each in list_silences(engine, org)]
     shown = [row for row in found if past or row["state"] != "past"]
     columns = ("id", "org", "state", "machines", "rule", "when", "reason", "by")
@@ -108,8 +112,13 @@ def request(
     org: str,
     kind: "type[Acknowledge | Unacknowledge | AddSilence | EndSilence]",
     fields: dict[str, Any],
+    *,
+    when: bool = False,
 ) -> str:
-    """Make a change of alerts or silences in the fleet database, and return its description. Raises UserError."""
+    """Make a change of alerts or silences in the fleet database, and return its description. Raises UserError.
+
+    `when`: whether the description has the times of a silence that was added.
+    """
     from pydantic import ValidationError
 
     from ingestor.admin import silences
@@ -122,7 +131,21 @@ def request(
         message = problem["msg"].removeprefix("Value error, ")
         raise UserError(f"{where}: {message}" if where else message) from None
     with fleet_database(data, database) as engine:
-        return printable(silences.change(engine, org, wanted, user_name(), CLOCK.now()))
+        try:
+            changed = silences.change(engine, org, wanted, user_name(), CLOCK.now())
+        except silences.UnknownAlertError as error:
+            raise UserError(f"{error}: {KNOWN_ALERTS}") from None
+        except silences.UnknownSilenceError as error:
+            raise UserError(f"{error}: dashfleet silence list shows those that are not") from None
+        return printable(changed) + (f", {_times(engine, org, changed)}" if when else "")
+
+
+def _times(engine: "Engine", org: str, described: str) -> str:
+    """Return when a silence applies, by its description, which begins with its id."""
+    from schemas.database.queries.alerts import list_silences
+
+    number = int(described.partition(":")[0])
+    return next(_when(_row(each, CLOCK.now())) for each in list_silences(engine, org) if each.silence.id == number)
 
 
 def note_unknown_machines(data: Data, database: Database, org: str, names: Sequence[str]) -> None:
@@ -195,18 +218,21 @@ def _row(each: "OrgSilence", now: int) -> dict[str, Any]:
     }
 
 
-def _cells(row: dict[str, Any]) -> dict[str, str]:
+def _when(row: dict[str, Any]) -> str:
     weekly = row["weekly"]
-    when = f"{utc(row['starts_at'])} to {utc(row['ended_at'] or row['ends_at'])}"
     if weekly is not None:
-        when = f"{','.join(weekly['days'])} {weekly['start']}-{weekly['end']} {weekly['zone']}"
+        return f"{','.join(weekly['days'])} {weekly['start']}-{weekly['end']} {weekly['zone']}"
+    return f"{utc(row['starts_at'])} to {utc(row['ended_at'] or row['ends_at'])}"
+
+
+def _cells(row: dict[str, Any]) -> dict[str, str]:
     return {
         "id": str(row["id"]),
         "org": row["org"],
         "state": row["state"],
         "machines": printable(row["machines"]) or "all",
         "rule": row["rule"] or "all",
-        "when": when,
+        "when": _when(row),
         "reason": printable(row["reason"]),
         "by": printable(row["created_by"]),
     }

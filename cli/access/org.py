@@ -79,10 +79,10 @@ def remove(
     from runtime.settings.ingestor import IngestorSettings
 
     with fleet_database(data, database) as engine:
+        require_org(engine, name)
         machines = next((row["machines"] for row in list_orgs(engine) if row["org"] == name), 0)
         if not yes:
             typer.confirm(f"Remove {name}, its {machines} machines and all their data?", abort=True)
-        require_org(engine, name)
         forget_org(data, name)
         remove_org(engine, name, now=CLOCK.now)
         server_files(effective(IngestorSettings, data)).remove_org(name)

@@ -6,7 +6,7 @@ import typer
 
 from cli.options import CLOCK, Data, Database, Json, OnlyOrg, Org, to_seconds
 from cli.output import note, show_rows
-from cli.settings import fleet_database
+from cli.settings import fleet_database, require_known
 
 app = typer.Typer(help="Manage the credentials of programs and machines.", no_args_is_help=True)
 
@@ -37,6 +37,7 @@ def list_(data: Data = None, database: Database = None, org: OnlyOrg = None, as_
     from ingestor.admin.access import list_principals
 
     with fleet_database(data, database, read_only=True) as engine:
+        require_known(engine, org)
         found = list_principals(engine, org)
     show_rows(found, ("username", "role", "org", "created", "previous_until", "revoked"), as_json=as_json)
     if any(row["previous_until"] is not None for row in found):

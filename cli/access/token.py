@@ -6,7 +6,7 @@ import typer
 
 from cli.options import CLOCK, Data, Database, Json, OnlyOrg, Org, to_seconds, user_name
 from cli.output import note, show_rows
-from cli.settings import effective, fleet_database
+from cli.settings import effective, fleet_database, require_known
 
 app = typer.Typer(help="Create, list and revoke enrolment tokens.", no_args_is_help=True)
 
@@ -46,6 +46,7 @@ def list_(data: Data = None, database: Database = None, org: OnlyOrg = None, as_
     from ingestor.admin.tokens import list_tokens
 
     with fleet_database(data, database, read_only=True) as engine:
+        require_known(engine, org)
         found = list_tokens(engine, org)
     show_rows(found, ("token", "uses", "used", "expires", "created_by", "revoked"), as_json=as_json)
 

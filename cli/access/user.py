@@ -31,10 +31,11 @@ def add(
     generate: Generate = False,
 ) -> None:
     """Add a user. Prompts for the password, or generates one."""
-    from dashboard.auth.users import add_user
+    from dashboard.auth.users import add_user, require_new
 
     require_known_org(data, org)
     with accounts(data) as engine:
+        require_new(engine, name, role, org)
         password = _new_password(data, name, generate)
         add_user(engine, name, password, role, org, by=user_name())
     if generate:

@@ -9,7 +9,7 @@ import typer
 from cli.act.publishing import MachinesOrg, actor, operator_client, publish
 from cli.options import Data, Database, Json, OnlyMachine, OnlyOrg, Server
 from cli.output import note, show_json, show_rows, utc
-from cli.settings import effective, fleet_database
+from cli.settings import effective, fleet_database, require_known
 from runtime.errors import UserError
 from runtime.terminal import printable
 
@@ -30,9 +30,13 @@ def list_(
     """List commands: who requested them, for which machine, and their state."""
     if context.invoked_subcommand is not None:
         return
+    from schemas.contract.commands import CommandState
     from schemas.database.queries.commands import list_commands
 
+    if state is not None and state not in list(CommandState):
+        raise UserError(f"there is no state {state}: it is one of {', '.join(CommandState)}")
     with fleet_database(data, database, read_only=True) as engine:
+        require_known(engine, org)
         found = list_commands(engine, org_name=org, machine_name=machine, state=state, limit=limit)
     show_rows(found, ("id", "created", "machine", "action", "by", "state", "detail"), as_json=as_json, cells=_cells)
 

@@ -6,7 +6,7 @@ import typer
 
 from cli.options import Data, Database, Json, OnlyMachine, OnlyOrg
 from cli.output import note, show_json, show_rows, utc
-from cli.settings import fleet_database
+from cli.settings import fleet_database, require_known
 from runtime.errors import UserError
 from runtime.terminal import printable
 
@@ -26,6 +26,7 @@ def list_(
     from schemas.database.queries.dead_letters import list_dead_letters
 
     with fleet_database(data, database, read_only=True) as engine:
+        require_known(engine, org)
         found = list_dead_letters(engine, org_name=org, machine_name=machine, limit=limit)
     show_rows(found, ("id", "at", "org", "machine", "reason", "detail", "topic"), as_json=as_json, cells=_cells)
 
@@ -43,7 +44,7 @@ def show(
     with fleet_database(data, database, read_only=True) as engine:
         found = find_dead_letter(engine, number)
     if found is None:
-        raise UserError(f"there is no dead letter {number}")
+        raise UserError(f"there is no dead letter {number}: dashfleet dead-letters list shows them")
     if as_json:
         show_json(found)
         return
@@ -58,6 +59,7 @@ def clear(data: Data = None, org: OnlyOrg = None, machine: OnlyMachine = None, d
     from schemas.database.queries.dead_letters import delete_dead_letters
 
     with fleet_database(data, database) as engine, engine.begin() as connection:
+        require_known(engine, org)
         cleared = delete_dead_letters(connection, org_name=org, machine_name=machine)
     note(f"Deleted {cleared} dead letters.")
 

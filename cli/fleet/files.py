@@ -8,7 +8,7 @@ import typer
 
 from cli.options import Data, Database, Json, OnlyMachine, OnlyOrg, Org
 from cli.output import note, show_rows, utc
-from cli.settings import effective, fleet_database, require_org
+from cli.settings import effective, fleet_database, require_known, require_org
 from runtime.errors import UserError
 from runtime.terminal import printable
 
@@ -37,6 +37,7 @@ def list_(
     of_org = [each for each in _files(data).entries() if org in (None, each.org)]
     found = [each for each in of_org if machine in (None, each.machine)]
     with fleet_database(data, database, read_only=True) as engine:
+        require_known(engine, org)
         arguments = command_arguments(engine, [each.id for each in found if each.machine])
     rows = [_row(each, arguments.get(each.id, {})) for each in found]
     show_rows(rows, ("id", "at", "org", "machine", "size", "path"), as_json=as_json, cells=_cells)

@@ -9,7 +9,7 @@ from cli.options import CLOCK, Data, Database, Json, OnlyOrg, Org
 from cli.output import note, show_json, show_rows
 from cli.rules import definition as options
 from cli.rules.past import alert_cells, find_rule_of, run_over_samples
-from cli.settings import fleet_database
+from cli.settings import fleet_database, require_known
 from cli.silence import note_unknown_machines
 from runtime.errors import UserError
 from runtime.terminal import printable
@@ -116,6 +116,7 @@ def list_(org: OnlyOrg = None, data: Data = None, database: Database = None, as_
     from schemas.database.rules.rule_queries import list_rules
 
     with fleet_database(data, database, read_only=True) as engine:
+        require_known(engine, org)
         found = [_row(each) for each in list_rules(engine, org)]
     columns = ("name", "org", "title", "condition", "for", "severity", "machines", "enabled", "active")
     show_rows(found, columns, as_json=as_json, cells=_cells)

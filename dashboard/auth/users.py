@@ -37,6 +37,7 @@ CHANGES = (
 """The kinds of recorded changes. The codes are stored, so they keep their names."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+_TAKEN = "there is a user {name} already: choose another name"
 _CHANGE_RETENTION_MILLISECONDS = 400 * 86_400_000
 
 
@@ -127,13 +128,20 @@ def check(name: str, role: UserRole | str, org: str) -> None:
         raise AccountError(f"{org!r} cannot be an organisation: use lower-case letters, digits and hyphens")
 
 
+def require_new(engine: Engine, name: str, role: UserRole | str, org: str) -> None:
+    """Raise AccountError unless a user can be added with this name, role and organisation."""
+    check(name, role, org)
+    if fetch_first(engine, select(user.c.id).where(user.c.name == name)) is not None:
+        raise AccountError(_TAKEN.format(name=name))
+
+
 def insert_user(connection: Connection, name: str, hashed: str, role: UserRole, org: str, by: str) -> User:
     """Insert a user whose name was checked. Raises AccountError, after which the transaction is unusable."""
     values = {"name": name, "password_hash": hashed, "role": role.value, "org": org}
     try:
         id_ = connection.execute(insert(user).values(values).returning(user.c.id)).scalar_one()
     except IntegrityError:
-        raise AccountError(f"there is a user {name} already: choose another name") from None
+        raise AccountError(_TAKEN.format(name=name)) from None
     record_change(connection, org, by, "add-person", name, role.value)
     return User(id_, name, role, org)
 

@@ -79,6 +79,7 @@ def acknowledge_address() -> None:
     drawn = st.session_state.pop(_DRAWN, False)
     if not drawn and dict(st.query_params) == state.address(current()):
         st.session_state[_COMING] = False
+        address.forget()
 
 
 def current() -> FleetView:

@@ -113,6 +113,7 @@ _DEVICE_METRICS: Final = (
 """Titles of the shipped metrics of devices, except those of network traffic."""
 
 TEMPLATES: Final = (
+    marked("the argument {name} is missing"),
     marked("the argument {name} is missing: {what}"),
     marked("{argument} is missing"),
     marked("there is no argument {name}"),

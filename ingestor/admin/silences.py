@@ -31,6 +31,15 @@ BEHIND_MAX_SECONDS = 300
 _NAMED = 5
 """Alerts that the description of a change names."""
 
+
+class UnknownAlertError(UserError):
+    """Raised for alerts of which none is as required."""
+
+
+class UnknownSilenceError(UserError):
+    """Raised for a silence that does not exist, or is over."""
+
+
 _SILENCE = tables.silence
 _ALERT = tables.alert
 
@@ -60,7 +69,7 @@ def acknowledge(connection: Connection, org: str, alerts: Collection[int], comme
     """Acknowledge the open ones of these alerts that are not acknowledged yet. Raises UserError if there are none."""
     found = _open_alerts(connection, org, _ALERT.c.id.in_(alerts))
     if not found:
-        raise UserError("there is no such open alert" if len(alerts) == 1 else "none of these alerts is open")
+        raise UnknownAlertError("there is no such open alert" if len(alerts) == 1 else "none of these alerts is open")
     new = [row for row in found if row.acknowledged_at is None]
     if not new:
         raise UserError(f"already acknowledged by {found[0].acknowledged_by}")
@@ -73,7 +82,8 @@ def unacknowledge(connection: Connection, org: str, alerts: Collection[int]) -> 
     """Withdraw the acknowledgement of the open ones of these alerts. Raises UserError if none is acknowledged."""
     found = _open_alerts(connection, org, _ALERT.c.id.in_(alerts) & _ALERT.c.acknowledged_at.is_not(None))
     if not found:
-        raise UserError("there is no such acknowledged alert" if len(alerts) == 1 else "none of them is acknowledged")
+        none = "there is no such acknowledged alert" if len(alerts) == 1 else "none of them is acknowledged"
+        raise UnknownAlertError(none)
     values = {"acknowledged_at": None, "acknowledged_by": None, "acknowledged_comment": None}
     connection.execute(_ALERT.update().where(_ALERT.c.id.in_([row.id for row in found])).values(values))
     return _named(found)
@@ -84,7 +94,7 @@ def open_alert(connection: Connection, org: str, machine: str, rule: str) -> int
     wanted = (tables.machine.c.name == machine) & (_ALERT.c.rule == rule)
     found = _open_alerts(connection, org, wanted)
     if not found:
-        raise UserError(f"{machine} has no open alert of the rule {rule}")
+        raise UnknownAlertError(f"{machine} has no open alert of the rule {rule}")
     return int(found[-1].id)
 
 
@@ -120,10 +130,10 @@ def end_silence(connection: Connection, org: str, id_: int, by: str, now: int) -
     mine = (_SILENCE.c.id == id_) & (_SILENCE.c.org_id == access.org_id(connection, org))
     row = connection.execute(select(_SILENCE).where(mine)).one_or_none()
     if row is None:
-        raise UserError(f"{org} has no silence {id_}")
+        raise UnknownSilenceError(f"{org} has no silence {id_}")
     silence = _read(row)
     if silence.window(now) is None:
-        raise UserError(f"the silence {id_} is over already")
+        raise UnknownSilenceError(f"the silence {id_} is over already")
     connection.execute(_SILENCE.update().where(mine).values(ended_at=now, ended_by=by))
     return silence
 

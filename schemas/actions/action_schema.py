@@ -170,8 +170,10 @@ def require_all(known: Iterable[ArgumentField], values: Mapping[str, Any]) -> No
     """Raise ArgumentError if a required argument is missing."""
     for field in known:
         if field.required and field.name not in values:
-            missing = "the argument {name} is missing: {what}"
-            raise ArgumentError(Translatable(missing, name=field.name, what=field.description or field.title))
+            missing = (
+                "the argument {name} is missing: {what}" if field.description else "the argument {name} is missing"
+            )
+            raise ArgumentError(Translatable(missing, name=field.name, what=field.description))
 
 
 def find_fault(schema: Mapping[str, Any], values: Mapping[str, Any]) -> str:

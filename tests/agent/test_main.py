@@ -89,6 +89,9 @@ def test_a_journal_on_a_disk_that_fails_keeps_no_machine_from_being_watched(tmp_
     (tmp_path / "agent" / "journal.db").mkdir(parents=True)
     running = build(settings_of(tmp_path))
     running.step()
+    before = running._outbox.next_seq
+    running.sample()
+    assert running._outbox.next_seq == before + 1
     running.stop()
 
 

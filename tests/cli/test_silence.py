@@ -9,6 +9,7 @@ from sqlalchemy import Engine, select
 from typer.testing import CliRunner, Result
 
 import dashfleet
+from cli.output import utc
 from runtime.errors import UserError
 from schemas.database import tables
 
@@ -48,6 +49,7 @@ def test_a_silence_is_added_listed_and_ended(fleet: Engine) -> None:
     (silence,) = listed(fleet, "silence", "list")
     assert added.exit_code == 0, added.output
     assert added.stdout.startswith(f"Silence {silence['id']}: env=prod, site=nantes, attic, disk (disk")
+    assert added.stdout.rstrip().endswith(f", {utc(silence['starts_at'])} to {utc(silence['ends_at'])}")
     assert "\x1b" not in added.stdout
     assert (silence["org"], silence["state"], silence["rule"]) == ("home", "active", "disk")
     assert silence["selector"]["labels"] == {"site": "nantes", "env": "prod"}

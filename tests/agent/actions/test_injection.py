@@ -217,6 +217,7 @@ def test_other_texts_start_nothing(place: Place, text: str) -> None:
         place.order(action, arguments)
         place.machine.clock.advance(1)
     place.assert_untouched()
+    assert place.order("ping", {"echo": "x"}) == "succeeded", "the machine still runs what it is ordered"
 
 
 @texts

@@ -212,6 +212,7 @@ def test_when_the_agent_is_gone_the_whole_tree_ends(directory: Path) -> None:
     """
     process = subprocess.Popen(python(agent))
     wait_until(lambda: len(pids(directory)) == 5, what="the family")
+    assert living(directory)
     process.kill()
     process.wait()
 

@@ -103,7 +103,9 @@ def test_nothing_is_read_or_acknowledged_before_the_caller_asks_for_it(server: t
 
 
 def test_close_ends_the_thread() -> None:
-    before = threading.active_count()
-    with embedded_broker({INGESTOR: PASSWORD}) as broker, kept(broker.port):
-        pass
-    wait_until(lambda: threading.active_count() <= before, what="no thread left")
+    with embedded_broker({INGESTOR: PASSWORD}) as broker:
+        before = set(threading.enumerate())
+        with kept(broker.port):
+            own = set(threading.enumerate()) - before
+            assert own
+        wait_until(lambda: not any(each.is_alive() for each in own), what="no thread left")

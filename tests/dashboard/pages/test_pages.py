@@ -96,7 +96,7 @@ def test_the_address_sets_the_filters_and_the_filters_the_address(fleet: Fleet, 
 def answered(at: AppTest) -> None:
     """Set the state that a refresh finds once the browser has the page."""
     at.session_state["fleet.coming"] = False
-    at.session_state["fleet.left"] = None
+    at.session_state["address.left"] = []
 
 
 def test_what_was_searched_in_a_run_that_was_cut_short_is_kept_though_the_address_is_of_before(

@@ -253,7 +253,7 @@ def race(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What a page and its test share: how far the page is, whether it may go on, and the handlers that have run."""
     monkeypatch.setattr(Runtime, "_instance", MagicMock())  # keeps files for pages, of which these have none
     race = SimpleNamespace(reached=Event(), go=Event(), clicked=[])
-    monkeypatch.setitem(sys.modules, "race", race)  # type: ignore[arg-type] # all that a script imports of it
+    monkeypatch.setitem(sys.modules, "race", race)
     return race
 
 
@@ -261,8 +261,12 @@ async def after_requests(
     script: Path, ask: Callable[[AppSession, Callable[[str], str]], Awaitable[None]]
 ) -> AppSession:
     """Draw a page, make the requests, and return the session once all is answered."""
-    session = AppSession(ScriptData(str(script), False), MemoryUploadedFileManager("/"), ScriptCache(), None, {})
-    session._message_enqueued_callback = lambda: (session.flush_browser_queue(), session.on_flushed_messages_sent())
+
+    def deliver() -> None:
+        session.flush_browser_queue()
+        session.on_flushed_messages_sent()
+
+    session = AppSession(ScriptData(str(script), False), MemoryUploadedFileManager("/"), ScriptCache(), deliver, {})
     session.track_settling()
 
     def id_of(key: str) -> str:
