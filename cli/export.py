@@ -59,9 +59,7 @@ def export(
         raise UserError("Parquet cannot be written to standard output: choose a file with --output")
     with fleet_database(data, database, read_only=True) as engine:
         if problem := unknown(engine, wanted):
-            raise UserError(
-                f"{problem}: dashfleet {'machines' if 'machine' in problem else 'org list'} shows what there is"
-            )
+            raise UserError(problem)
         written = _write_series(engine, wanted, form, output) if series else _write(engine, wanted, form, output)
     if output is not None:
         typer.echo(f"Exported {written:,} rows to {output}.")

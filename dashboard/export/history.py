@@ -65,9 +65,9 @@ class HistoryRange:
 def unknown(engine: Engine, wanted: HistoryRange) -> str:
     """Return a sentence that names the organisation or machines that do not exist; empty if all do."""
     if not has_org(engine, wanted.org):
-        return f"there is no organisation {wanted.org}"
+        return f"there is no organisation {wanted.org}: dashfleet org list shows them"
     missing = sorted(set(wanted.machines) - {name for _, name in chosen_machines(engine, wanted)})
-    return f"{wanted.org} has no machine {', '.join(missing)}" if missing else ""
+    return f"{wanted.org} has no machine {', '.join(missing)}: dashfleet machines lists them" if missing else ""
 
 
 def count(engine: Engine, wanted: HistoryRange) -> int:
