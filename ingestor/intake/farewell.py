@@ -31,5 +31,5 @@ def retire(batch: Batch, machine: Machine, now: int) -> None:
     kind = RetireMachine.model_fields["kind"].default
     batch.retiring.append((machine, now))
     batch.changes.requests[id_] = RequestRecord(
-        id_, machine.org, principal, "", kind, id_, None, "accepted", f"{machine.name}, at its own request", now
+        id_, machine.org, principal, "", kind, id_, None, "accepted", machine.name, now
     )
