@@ -23,7 +23,7 @@ from schemas.people.secret_box import SecretBox
 if TYPE_CHECKING:
     from notifier.heartbeat import HeartbeatCaller
 
-WAIT_SECONDS: Final = 0.2
+WAIT_SECONDS: Final = 0.5
 RECONNECT_SECONDS: Final = 5.0
 STALLED_SECONDS: Final = 15.0
 """Time without a step after which the notifier does not count as healthy."""

@@ -12,6 +12,7 @@ Invariants:
 import logging
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,10 +126,11 @@ class RetainedMessages:
 
 
 class RetainedFile:
-    """The same messages in a SQLite file. Every call may wait for the disk."""
+    """The same messages in a SQLite file, which stays open between writes. Every call may wait for the disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._connection: sqlite3.Connection | None = None
 
     def read(self) -> list[Row]:
         """Return all messages. Raises OSError when neither the file nor a new one in its place can be opened."""
@@ -143,28 +145,41 @@ class RetainedFile:
 
     def write(self, changes: list[Row]) -> None:
         """Apply changes in one transaction. Raises sqlite3.Error."""
-        connection = self._open()
         try:
-            with connection:
+            with self._opened() as connection:
                 connection.executemany(_UPSERT, [row for row in changes if row[1]])
                 connection.executemany(_DELETE, [(row[0],) for row in changes if not row[1]])
-        finally:
+        except sqlite3.Error:
+            self.close()  # the next write opens what is there then
+            raise
+
+    def close(self) -> None:
+        """Close the file; the next write opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
             connection.close()
 
     def _read(self) -> list[Row]:
-        connection = self._open()
-        try:
+        with closing(self._open()) as connection:
             return list(connection.execute("SELECT topic, payload, qos, owner FROM retained"))
-        finally:
-            connection.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        """Return the connection: opening and closing one for each write would write eight times as much."""
+        if self._connection is None:
+            self._connection = self._open()
+        return self._connection
 
     def _open(self) -> sqlite3.Connection:
         if not self._path.exists():
             self._path.touch(mode=0o600)
-        connection = sqlite3.connect(self._path)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(_SCHEMA)
+        connection = sqlite3.connect(self._path, check_same_thread=False)  # writes are made in any thread, in turn
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(_SCHEMA)
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
 

@@ -118,6 +118,7 @@ class EmbeddedBroker:
             await core.stop()
             if self._retained is not None:
                 await _write(self._retained, core.retained)
+                await asyncio.to_thread(self._retained.close)
 
     async def _write_retained(self, retained: RetainedMessages, file: RetainedFile) -> None:
         while True:

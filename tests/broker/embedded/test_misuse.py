@@ -394,6 +394,17 @@ def test_changes_that_cannot_be_written_are_written_later(tmp_path: Path) -> Non
     assert asyncio.run(scenario()) == [b"two"]
 
 
+def test_a_change_of_what_is_retained_writes_only_the_pages_that_it_changes(tmp_path: Path) -> None:
+    file = RetainedFile(tmp_path / "retained.db")
+    wal = tmp_path / "retained.db-wal"
+    file.write([(f"t/{number}", b"x" * 500, 1, "home.attic") for number in range(100)])
+    before = wal.stat().st_size
+    file.write([("t/7", b"y" * 500, 1, "home.attic")])
+    assert wal.stat().st_size - before <= 5 * 4200
+    file.close()
+    assert not wal.exists()
+
+
 def test_topics_are_found_by_filter_without_looking_at_all() -> None:
     retained = RetainedMessages()
     for org in ("home", "work"):
