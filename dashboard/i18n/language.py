@@ -104,10 +104,8 @@ def kept_by_language(most: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
 def current() -> str:
     """Return the code of the current user's language; English outside of a request."""
-    if _spoken.get():
-        return _spoken.get()
-    if _heard.get():
-        return _heard.get()
+    if said := _spoken.get() or _heard.get():
+        return said
     if get_script_run_ctx(suppress_warning=True) is None:
         return ENGLISH
     found = st.session_state.get(CHOSEN) or st.session_state.get(_FOUND)

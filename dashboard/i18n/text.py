@@ -104,6 +104,8 @@ _UNREADABLE: Final = re.compile(
     r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff"
     r"\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_ANY: Final = re.compile(f"{_UNREADABLE.pattern}|{_MARK}{{3}}")
+"""One search for both, since most texts have neither."""
 _UNIT_MAX: Final = 12
 _BIG: Final = 1000.0
 _ENDLESS: Final = 1e15
@@ -124,7 +126,7 @@ def readable(said: str) -> str:
     Control characters, changes of writing direction and invisible characters become a visible one, so that a name
     cannot imitate another; of stacked marks on a letter two are left. Line ends and tabs stay.
     """
-    if said.isascii() and said.isprintable():
+    if (said.isascii() and said.isprintable()) or _ANY.search(said) is None:
         return said
     return _STACKED.sub(r"\1", _UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", said))
 

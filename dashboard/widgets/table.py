@@ -104,6 +104,8 @@ def packed(rows: Cells) -> dict[str, Any]:
 def _readable(value: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, str):
         return readable(value)
+    if value is None or isinstance(value, int | float):  # before the others, whose check takes long
+        return value
     if isinstance(value, Mapping):
         return {name: _readable(each) for name, each in value.items()}
     return [_readable(each) for each in value] if isinstance(value, Sequence) else value
