@@ -218,10 +218,14 @@ def _durations(state: DialogState, kind: str, before: Mapping[str, Any]) -> None
     usual = 3600.0 if kind == "changed" else 60.0
     label = _("Lasts (s)") if kind == "changed" else _("Ends after (s)")
     middle.number_input(label, value=before.get("clear_seconds", usual), key=state.key("clear_for"), **limits)
-    if kind in _MEASURED:
-        right.number_input(
-            _("Ends at value"), value=before.get("clear_threshold"), key=state.key("clear"), help=_(_CLEAR_HELP)
-        )
+    if _has_clear(kind, before):
+        given = before.get("clear_threshold")
+        right.number_input(_("Ends at value"), value=given, key=state.key("clear"), help=_(_CLEAR_HELP))
+
+
+def _has_clear(kind: str, before: Mapping[str, Any]) -> bool:
+    """Return whether the form asks for a clear threshold: for readings, and where the rule has one already."""
+    return kind in _MEASURED or (before.get("kind") == kind and before.get("clear_threshold") is not None)
 
 
 def _selector(context: PageContext, state: DialogState, rule: AlertRule | None) -> None:
@@ -279,7 +283,7 @@ def read_form(value: Callable[[str], Any], before: AlertRule | None, taken: Coll
         "kind": kind,
         **_compared(value, kind),
         "for_seconds": 0.0 if kind == "changed" else float(value("for") or 0),
-        "clear_threshold": value("clear") if kind in _MEASURED else None,
+        "clear_threshold": value("clear") if _has_clear(kind, {} if before is None else dict(before)) else None,
         "clear_seconds": float(value("clear_for") or 0),
         "severity": value("severity") or "warning",
         "selector": {"labels": {key: label for key, _equals, label in pairs}, **lists},

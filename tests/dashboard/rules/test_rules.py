@@ -57,6 +57,40 @@ def test_what_another_kind_left_in_the_form_is_not_taken() -> None:
     assert entered(kind="clock", threshold=30.0, clear=99.0).clear_threshold is None
 
 
+SHOWN = {"for_seconds": "for", "clear_seconds": "clear_for", "clear_threshold": "clear"}
+"""Keys of the form's widgets that differ from the fields of a rule."""
+
+EVERY_KIND = (
+    {"kind": "above", "metric": "disk_used_percent", "device": "/data*", "threshold": 90, "clear_threshold": 80},
+    {"kind": "above", "metric": "cpu_percent"},
+    {"kind": "below", "metric": "battery_percent", "threshold": 20, "clear_threshold": 30},
+    {"kind": "rate-above", "metric": "network_sent_bytes", "threshold": 1e6, "clear_threshold": 1e5},
+    {"kind": "rate-below", "metric": "network_sent_bytes", "threshold": 0},
+    {"kind": "no-data", "metric": "temperature_celsius"},
+    {"kind": "no-data"},
+    {"kind": "changed", "metric": "boot", "for_seconds": 0},
+    {"kind": "changed", "metric": "packages", "device": "linux-*", "for_seconds": 0},
+    {"kind": "disk-full", "threshold": 7, "clear_threshold": 10},
+    {"kind": "disk-full", "device": "/data*", "threshold": 7},
+    {"kind": "away"},
+    {"kind": "clock", "threshold": 60, "clear_threshold": 30},
+    {"kind": "rejected", "threshold": 10, "clear_threshold": 2},
+    {"kind": "unhealthy", "metric": "containers", "device": "shop-*", "threshold": 1},
+)
+
+
+@pytest.mark.parametrize("fields", EVERY_KIND, ids=lambda fields: str(fields["kind"]))
+def test_a_rule_of_any_kind_that_is_only_looked_at_stays_the_same(fields: dict[str, Any]) -> None:
+    selector = {"labels": {"site": "a=b"}, "systems": ["Debian 12"], "versions": ["1.0"], "machines": ["attic"]}
+    base = {"name": "it", "title": "It", "for_seconds": 90, "clear_seconds": 45, "severity": "critical"}
+    rule = AlertRule.model_validate({**base, "selector": selector, "enabled": False, **fields})
+    drawn = {SHOWN.get(name, name): value for name, value in dict(rule).items()}
+    drawn |= {"labels": ["site=a=b"], "systems": ["Debian 12"], "versions": ["1.0"], "machines": ["attic"]}
+    drawn["warnings"] = rule.kind == "unhealthy" and rule.threshold == 1
+    assert form.read_form(drawn.get, rule) == rule
+    assert AlertRule.model_validate(rule.model_dump(mode="json")) == rule
+
+
 def test_a_rule_about_devices_is_read_and_described() -> None:
     rule = entered(metric="disk_used_percent", device=" /data* ")
     assert (rule.device, texts.condition(rule)) == ("/data*", "disk_used_percent (/data*) ≥ 90")
