@@ -113,6 +113,7 @@ def _form(context: PageContext, state: DialogState, rule: AlertRule | None) -> N
         index=kinds.index(before.get("kind", "above")),
         format_func=lambda code: _(texts.KINDS[code]),
         key=state.key("kind"),
+        on_change=partial(_leave_kind, state),
     )
     series = last_good.read_org(context, "rules.series", list_series_metrics) or ()
     _condition(state, kind, before, series)
@@ -129,6 +130,12 @@ def _form(context: PageContext, state: DialogState, rule: AlertRule | None) -> N
     if rule is not None:
         st.button(_("Delete rule …"), key=state.button_key("delete"), on_click=partial(state.go, _DELETE))
     dialog_steps.buttons(state, _("Preview"), partial(_check, context, state, rule))
+
+
+def _leave_kind(state: DialogState) -> None:
+    """Keep what was entered in fields that the next kind may not have, in a handler."""
+    left = {name: state.value(name) for name in ("threshold", "for", "clear") if state.value(name) is not None}
+    state.about["left"] = {**state.about.get("left", {}), **left}
 
 
 def _condition(state: DialogState, kind: str, before: Mapping[str, Any], series: Collection[str]) -> None:
@@ -150,7 +157,7 @@ def _condition(state: DialogState, kind: str, before: Mapping[str, Any], series:
             key=state.key("metric"),
         )
     if kind in _MEASURED:
-        given = before.get("threshold") if same else None
+        given = before.get("threshold") if same else state.about.get("left", {}).get("threshold")
         label = _("Value per second") if kind.startswith("rate-") else _("Value")
         placeholder = (
             _("critical for the health") if state.value("metric") in HEALTH_METRICS and kind == "above" else ""
@@ -159,9 +166,8 @@ def _condition(state: DialogState, kind: str, before: Mapping[str, Any], series:
         _device(state, before.get("device", "") if same else "", series)
     elif kind in _COUNTED:
         label, usual = _(_COUNTED[kind][0]), _COUNTED[kind][1]
-        left.number_input(
-            label, value=before["threshold"] if same else usual, min_value=0.0, key=state.key("threshold")
-        )
+        given = before["threshold"] if same else usual
+        left.number_input(label, value=given, min_value=0.0, key=state.key(f"threshold.{kind}"))
     if kind == "disk-full":
         right.text_input(
             _("File systems"),
@@ -185,9 +191,9 @@ def _facts_condition(state: DialogState, kind: str, before: Mapping[str, Any]) -
         index=offered.index(metric) if metric in offered else 0,
         format_func=texts.metric,
         accept_new_options=True,
-        key=state.key("metric"),
+        key=state.key(f"metric.{kind}"),
     )
-    if state.value("metric") not in texts.CHANGES:
+    if state.value(f"metric.{kind}") not in texts.CHANGES:
         right.text_input(
             _("Names"),
             before.get("device", ""),
@@ -214,12 +220,13 @@ def _durations(state: DialogState, kind: str, before: Mapping[str, Any]) -> None
     left, middle, right = st.columns(3, vertical_alignment="bottom")
     limits: dict[str, Any] = {"min_value": 0.0, "max_value": float(DURATION_MAX_SECONDS), "step": 10.0, "format": "%g"}
     if kind != "changed":
-        left.number_input(_("Begins after (s)"), value=before.get("for_seconds", 300.0), key=state.key("for"), **limits)
+        usual = state.about.get("left", {}).get("for", before.get("for_seconds", 300.0))
+        left.number_input(_("Begins after (s)"), value=usual, key=state.key("for"), **limits)
     usual = 3600.0 if kind == "changed" else 60.0
     label = _("Lasts (s)") if kind == "changed" else _("Ends after (s)")
     middle.number_input(label, value=before.get("clear_seconds", usual), key=state.key("clear_for"), **limits)
     if _has_clear(kind, before):
-        given = before.get("clear_threshold")
+        given = state.about.get("left", {}).get("clear", before.get("clear_threshold"))
         right.number_input(_("Ends at value"), value=given, key=state.key("clear"), help=_(_CLEAR_HELP))
 
 
@@ -294,14 +301,20 @@ def read_form(value: Callable[[str], Any], before: AlertRule | None, taken: Coll
 
 def _compared(value: Callable[[str], Any], kind: str) -> dict[str, Any]:
     """Return the fields of what a rule compares."""
-    metric = str(value("metric") or "") if kind in (*_MEASURED, *texts.ABOUT_FACTS, "no-data") else ""
+    metric = str(_own(value, "metric", kind) or "") if kind in (*_MEASURED, *texts.ABOUT_FACTS, "no-data") else ""
     pattern = str(value("device") or "").strip() if kind in (*_MEASURED, *texts.ABOUT_FACTS, "disk-full") else ""
     if kind == "changed":
         pattern = "" if metric in texts.CHANGES else pattern or "*"
-    threshold = value("threshold") if kind in (*_MEASURED, *_COUNTED) else None
+    threshold = _own(value, "threshold", kind) if kind in (*_MEASURED, *_COUNTED) else None
     if kind == "unhealthy":
         threshold = 1.0 if value("warnings") else None
     return {"metric": metric, "device": pattern, "threshold": threshold}
+
+
+def _own(value: Callable[[str], Any], name: str, kind: str) -> Any:  # noqa: ANN401 - the value of any widget
+    """Return the value of a widget that only this kind has, or else of the one that it shares with others."""
+    own = value(f"{name}.{kind}")
+    return value(name) if own is None else own
 
 
 def _derived_name(title: str, taken: Collection[str]) -> str:

@@ -57,7 +57,7 @@ def resolve(rule: AlertRule, thresholds: Thresholds = _DEFAULT_THRESHOLDS, since
 
 def describe_value(rule: AlertRule, value: float | None, device: str = "") -> str:
     """Return the value that began an alert, as text for people; the metric is in the title of the rule."""
-    if value is None:
+    if value is None or rule.kind == "away":
         return ""
     if device:
         return f"{device}: {describe_value(rule, value)}"

@@ -49,6 +49,14 @@ def test_an_admin_adds_a_rule_after_seeing_what_it_would_have_done(visit: Visit,
     dialog.get_by_label("Title").fill("Quite busy")
     dialog.get_by_role("textbox", name="Name").fill("Wrong Name")
     dialog.get_by_label("Value", exact=True).fill("60")
+    for kind, field, value in (
+        ("Machine booted, or a version, service or device changed", "What", "Boot"),
+        ("Messages are rejected", "Messages within an hour", "10.00"),
+        ("Metric is at or above a value", "Value", "60.00"),  # as it was entered, not what another kind had
+    ):
+        dialog.get_by_label("Condition").fill(kind)
+        page.get_by_role("option", name=kind, exact=True).click()
+        expect(dialog.get_by_label(field, exact=True)).to_have_value(value)
     settled(page)
     assert grave(page) == []
     photograph(page, "rule-form-light")

@@ -55,6 +55,11 @@ def test_what_another_kind_left_in_the_form_is_not_taken() -> None:
     assert entered(kind="away").threshold is None
     assert entered(kind="changed", metric="boot").for_seconds == 0
     assert entered(kind="clock", threshold=30.0, clear=99.0).clear_threshold is None
+    own: dict[str, Any] = {"threshold.rejected": 10.0, "metric.unhealthy": "checks"}
+    messages, checks = (
+        form.read_form({**ENTERED, **own, "kind": kind}.get, None) for kind in ("rejected", "unhealthy")
+    )
+    assert (messages.threshold, messages.metric, checks.metric) == (10, "", "checks")
 
 
 SHOWN = {"for_seconds": "for", "clear_seconds": "clear_for", "clear_threshold": "clear"}

@@ -115,3 +115,7 @@ def test_of_a_family_the_most_specific_rules_apply_and_the_others_say_why_not() 
         "of-db": (),
         "critical": (),
     }
+
+
+def test_a_machine_that_is_offline_has_no_value_to_show() -> None:
+    assert describe_value(AlertRule(name="away", title="Away", kind="away"), 1.0) == ""
