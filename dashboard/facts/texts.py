@@ -89,7 +89,9 @@ def field(name: str, value: Any) -> tuple[str, str]:  # noqa: ANN401 - schemas.c
 def details(fields: Mapping[str, Any]) -> str:
     """Return all fields in one line; texts come first, as they say what the numbers cannot."""
     ordered = sorted(fields.items(), key=lambda pair: not isinstance(pair[1], str))
-    return " · ".join(f"{label}: {shown}" for label, shown in (field(name, value) for name, value in ordered))
+    return " · ".join(
+        _("{name}: {value}", name=label, value=shown) for label, shown in (field(*each) for each in ordered)
+    )
 
 
 def change_word(row: Any) -> Word:  # noqa: ANN401 - a row of fact_change
@@ -112,7 +114,7 @@ def change_detail(row: Any) -> str:  # noqa: ANN401 - a row of fact_change
     for name in {**before, **after}:
         earlier, later = (field(name, some[name])[1] if name in some else "" for some in (before, after))
         shown = " → ".join(filter(None, (earlier, later)))
-        parts.append(f"{field(name, '')[0]}: {shown}")
+        parts.append(_("{name}: {value}", name=field(name, "")[0], value=shown))
     return " · ".join(parts)
 
 

@@ -48,7 +48,7 @@ def title(code: str, choices: Choices) -> str:
     shown = external_texts.translated_metric(found.title) if found and found.title else name
     known = text.readable(shown)
     if found and found.device and known != kind_title(found.device):
-        known = f"{kind_title(found.device)}: {known}"
+        known = _("{name}: {value}", name=kind_title(found.device), value=known)
     if not code.startswith(SERIES):
         return known
     return _("{metric}, lowest", metric=known) if lower_is_worse(name) else _("{metric}, highest", metric=known)

@@ -73,7 +73,11 @@ def device_charts(group: DeviceGroup, latest: Latest, history: History, spacing:
         chosen = sorted(rows, key=lambda device: _worse(metric, values.get(device), device))[:LINES_MAX]
         lines = [_line(metric, device, rows[device], spacing) for device in chosen]
         if any(charts.has_values(line.points) for line in lines):
-            title = metric.title if len(group.kinds) == 1 else f"{kind_title(metric.kind)}: {metric.title}"
+            title = (
+                metric.title
+                if len(group.kinds) == 1
+                else _("{name}: {value}", name=kind_title(metric.kind), value=metric.title)
+            )
             if len(rows) > LINES_MAX:
                 title += " · " + _("worst {n} of {total}", n=str(LINES_MAX), total=str(len(rows)))
             bounds = _SHARE if metric.unit == "percent" and not metric.is_counter else (None, None)

@@ -47,7 +47,7 @@ def find(context: PageContext, wanted: EventRange) -> list[Event]:
 
 def _about(name: str, detail: str) -> str:
     shown = _(ROLES[UserRole(detail)]) if detail in ROLES else detail
-    return f"{name}: {shown}" if shown else name
+    return _("{name}: {value}", name=name, value=shown) if shown else name
 
 
 SOURCE = EventSource(

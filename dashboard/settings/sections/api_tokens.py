@@ -76,7 +76,7 @@ def _new(tokens: ApiTokens, context: PageContext, state: DialogState) -> None:
     st.radio(
         _("Role"),
         list(_PERMISSIONS),
-        format_func=lambda role: f"{_(ROLES[role])}: {_(_PERMISSIONS[role])}",
+        format_func=lambda role: _("{name}: {value}", name=_(ROLES[role]), value=_(_PERMISSIONS[role])),
         key=state.key("role"),
     )
     credential_section.lifetime_input(state, LIFETIMES, index=_YEAR)
@@ -85,7 +85,7 @@ def _new(tokens: ApiTokens, context: PageContext, state: DialogState) -> None:
         name, role = str(state.value("name") or "").strip(), UserRole(state.value("role"))
         seconds = int(state.value("lifetime") or 0)
         create = partial(tokens.create_as, Admin(context.user, context.org), name, role, seconds=seconds)
-        _store(state, create, done=f"{name}: {_(ROLES[role])}")
+        _store(state, create, done=_("{name}: {value}", name=name, value=_(ROLES[role])))
 
     dialog_steps.buttons(state, _("Add token"), add)
 

@@ -81,7 +81,7 @@ def _factor(row: Row[Any]) -> str:
 
 
 def _role_label(role: UserRole) -> str:
-    return f"{_(ROLES[role])}: {_(_PERMISSIONS[role])}"
+    return _("{name}: {value}", name=_(ROLES[role]), value=_(_PERMISSIONS[role]))
 
 
 def _role_input(state: DialogState, role: UserRole) -> None:
@@ -96,7 +96,7 @@ def _new(people: UserAdministration, context: PageContext, state: DialogState) -
     def add() -> None:
         name, role = str(state.value("name") or "").strip().lower(), UserRole(state.value("role"))
         create = partial(people.add, Admin(context.user, context.org), name, role)
-        _store(state, name, create, done=f"{name}: {_(ROLES[role])}")
+        _store(state, name, create, done=_("{name}: {value}", name=name, value=_(ROLES[role])))
 
     dialog_steps.buttons(state, _("Add user"), add)
 
