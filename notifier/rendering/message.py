@@ -1,11 +1,13 @@
 """The message about some problems: its text in the recipient's language, and the document for webhooks.
 
 Invariants:
-- Text of machines is on one line and printable, whatever they send.
+- Text of machines and people is on one line and printable, whatever they send, and mentions nobody: chat services
+  notify everybody of `@everyone` wherever it is written. An admin may mention people in a template or a rule's title.
 - The document has the fields of docs/alerting.md, in every language the same; fields are only added.
 """
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -22,6 +24,9 @@ from schemas.people.services import DestinationError
 
 DOCUMENT_VERSION: Final = 1
 _NAMES_SHOWN: Final = 10
+_MENTION: Final = re.compile(r"(?<![\w.+-])@(?=\S)|@(?=\**(?:everyone|here|channel|all)\b)")
+"""What chat services take for a mention, unlike the one in a mail address or in `getty@tty1.service`."""
+
 _OVER: Final = (NoticeKind.RECOVERY, NoticeKind.PAST)
 
 log = logging.getLogger(__name__)
@@ -76,17 +81,17 @@ def item_fields(item: NoticeItem, preferences: Preferences) -> dict[str, Any]:
     return {
         "kind": said["kinds"]["withdrawn" if _is_withdrawn(item) else item.kind.value],
         "severity": said["severities"].get(problem.severity, problem.severity),
-        "name": _line(_name(problem, said)),
+        "name": _quoted(_name(problem, said)),
         "machine": problem.machine,
-        "hostname": _line(problem.hostname),
+        "hostname": _quoted(problem.hostname),
         "rule": problem.rule,
         "title": _line(str(title)),
-        "detail": _line(phrase(language, problem.detail) if problem.detail else ", ".join(_names(problem))),
-        "labels": {key: _line(value) for key, value in problem.labels.items()},
+        "detail": _quoted(phrase(language, problem.detail) if problem.detail else ", ".join(_names(problem))),
+        "labels": {key: _quoted(value) for key, value in problem.labels.items()},
         "since": local_time(problem.since, preferences.zone),
         "until": "" if problem.until is None else local_time(problem.until, preferences.zone),
         "duration": "" if problem.until is None else duration((problem.until - problem.since) / 1000),
-        "acknowledged_by": _line(problem.acknowledged_by),
+        "acknowledged_by": _quoted(problem.acknowledged_by),
     }
 
 
@@ -143,6 +148,10 @@ def _name(problem: Problem, said: Mapping[str, Any]) -> str:
 def _names(problem: Problem) -> list[str]:
     more = ["…"] if problem.machine_count > _NAMES_SHOWN else []
     return [*problem.machines[:_NAMES_SHOWN], *more]
+
+
+def _quoted(text: str) -> str:
+    return _MENTION.sub("@\N{ZERO WIDTH SPACE}", _line(text))
 
 
 def _line(text: str) -> str:

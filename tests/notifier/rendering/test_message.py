@@ -58,6 +58,24 @@ def test_an_alert_whose_rule_no_longer_applies_is_not_said_to_be_resolved(langua
     assert found.data["alerts"][0]["withdrawn"] is True
 
 
+@pytest.mark.parametrize("text", ["@everyone", "x@here", "<@123>", "(@channel)", "@**all**", "@ann"])
+def test_no_text_of_a_machine_mentions_people_in_a_chat(text: str) -> None:
+    hostile = replace(ALERT, hostname=text, detail=text, labels={"site": text}, acknowledged_by=text)
+    template = "{{ items[0].hostname }} {{ items[0].detail }} {{ items[0].labels.site }} {{ items[0].acknowledged_by }}"
+    found = message(NoticeItem(NoticeKind.PROBLEM, hostile), template=(template, template + " @here"))
+    assert text not in found.title
+    assert text not in found.body
+    assert found.body.endswith(" @here"), "that of the admin is meant"
+    assert found.data["alerts"][0]["hostname"] == text, "programs get it as it is"
+
+
+def test_an_at_sign_within_a_name_stays_as_it_is() -> None:
+    found = message(
+        NoticeItem(NoticeKind.PROBLEM, replace(ALERT, detail="getty@tty1.service: critical, ops@example.org"))
+    )
+    assert "getty@tty1.service: critical, ops@example.org" in found.body
+
+
 def test_a_message_about_several_problems_lists_each() -> None:
     items = [NoticeItem(NoticeKind.PROBLEM, replace(ALERT, key=str(n), machine=f"m{n}")) for n in range(100)]
     found = message(*items)
