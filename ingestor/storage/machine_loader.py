@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Integer, Select, Table, any_, literal, select
+from sqlalchemy import ARRAY, ColumnElement, Integer, Select, Table, any_, cast, literal, select
 from sqlalchemy.engine import Connection, Row
 
 from ingestor.domain.machine import Description, Estimate, Latest, Machine, Stream
@@ -16,8 +16,11 @@ from schemas.fleet.ranges import Ranges
 
 
 def among(table: Table, ids: Iterable[int]) -> ColumnElement[bool]:
-    """Match rows of these machines, with the ids as one parameter. For PostgreSQL."""
-    return table.c.machine_id == any_(literal(list(ids), ARRAY(Integer)))
+    """Match rows of these machines, with the ids as one parameter. For PostgreSQL.
+
+    They are a text, as the driver takes longer for a list of a batch's machines than the database for finding them.
+    """
+    return table.c.machine_id == any_(cast(literal("{" + ",".join(map(str, ids)) + "}"), ARRAY(Integer)))
 
 
 def every_machine() -> Select[Any]:

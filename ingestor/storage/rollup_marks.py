@@ -3,20 +3,21 @@
 A mark is deleted by the transaction that rolls its minute up (`ingestor.history.rollup`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Engine, case
 from sqlalchemy.engine import Connection
 
 from ingestor.domain.batch import Arrived
-from ingestor.storage.bulk import dialect_insert
+from ingestor.storage.bulk import merging
 from schemas.database.tables import dirty
 from schemas.fleet.history import MINUTE
 
 GRACE: Final = 5_000
 """Milliseconds from the end of a minute to its roll-up, for samples in flight."""
 
+COLUMNS: Final = ("machine_id", "length", "at", "due_at", "sampled_from", "sampled_to")
 _CACHED_MAX: Final = 100_000
 
 Marks = dict[tuple[int, int], tuple[int, int]]
@@ -28,14 +29,14 @@ class RollupMarks:
 
     def __init__(self, engine: Engine) -> None:
         self._cached: Marks = {}
-        self._statement = _marking(dialect_insert(engine)(dirty))
+        self._rows = merging(engine, dirty, COLUMNS, _widened)
         self.exclusive = True
         """Whether no other ingestor deletes marks, so that they may be cached."""
 
     def write(self, connection: Connection, samples: Sequence[Arrived]) -> Marks:
         """Mark the minutes of these samples; call `committed` with the result after the COMMIT, or `clear`."""
         fresh: Marks = {}
-        rows = []
+        due: dict[tuple[int, int], int] = {}
         for arrived in samples:
             offset = arrived.clock_offset
             at = (arrived.sample.sampled_at + offset) // MINUTE * MINUTE
@@ -46,10 +47,9 @@ class RollupMarks:
                     continue
                 first, last = min(first, known[0]), max(last, known[1])
             fresh[key] = (first, last)
-            due_at = max(at + MINUTE + GRACE, arrived.received_at)
-            rows.append(mark(arrived.machine.id, MINUTE, at, due_at, first, last))
-        if rows:
-            connection.execute(self._statement, rows)
+            due.setdefault(key, max(at + MINUTE + GRACE, arrived.received_at))
+        rows = [(id_, MINUTE, at, due[id_, at], first, last) for (id_, at), (first, last) in fresh.items()]
+        self._rows.write(connection, rows)
         return fresh
 
     def committed(self, marks: Marks) -> None:
@@ -77,10 +77,9 @@ def mark(
     return {"machine_id": machine_id, "length": length, "at": at, "due_at": due_at, **place}
 
 
-def _marking(statement: Any) -> Any:  # noqa: ANN401 - a dialect's insert
-    old, new = dirty.c, statement.excluded
-    widened = {
+def _widened(new: Any) -> Mapping[str, Any]:  # noqa: ANN401 - columns of a dialect's insert
+    old = dirty.c
+    return {
         "sampled_from": case((old.sampled_from < new.sampled_from, old.sampled_from), else_=new.sampled_from),
         "sampled_to": case((old.sampled_to > new.sampled_to, old.sampled_to), else_=new.sampled_to),
     }
-    return statement.on_conflict_do_update(index_elements=list(dirty.primary_key), set_=widened)
