@@ -14,7 +14,7 @@ from schemas.contract.messages import INTEGER_MAX, MetricName
 from schemas.database.paged.machine_pages import find_machine_state
 from schemas.database.queries.history import count_samples
 from schemas.database.queries.settings import read_settings
-from schemas.database.series.history import Rows, read_device_history
+from schemas.database.series.history import Rows, TooManyStepsError, read_device_history
 from schemas.fleet.history import HOURS, SAMPLES, Resolution, choose_resolution
 
 METRICS_MAX: Final = 8
@@ -85,18 +85,21 @@ def read(request: ApiRequest, wanted: SeriesParameters) -> ApiSeries:
     chosen = tuple(dict.fromkeys(wanted.metric))
     counters = _counters(row.info)
     # a query's range excludes its start and includes its end
-    found = read_device_history(
-        request.engine,
-        row.id,
-        chosen,
-        start=start - 1,
-        end=end - 1,
-        step=step,
-        resolution=kept,
-        counters=counters,
-        devices=wanted.device,
-    )
-    _refuse_too_many(sum(len(points) for devices in found.values() for points in devices.values()))
+    try:
+        found = read_device_history(
+            request.engine,
+            row.id,
+            chosen,
+            start=start - 1,
+            end=end - 1,
+            step=step,
+            resolution=kept,
+            counters=counters,
+            devices=wanted.device,
+            steps_max=READINGS_MAX,
+        )
+    except TooManyStepsError:
+        raise _too_many() from None
     samples = count_samples(request.engine, row.id, start=start, end=end)
     return ApiSeries.model_construct(
         machine=row.name,
@@ -122,11 +125,10 @@ def _counters(info: Mapping[str, Any] | None) -> frozenset[str]:
     return frozenset(each["name"] for each in (info or {}).get("metrics", ()) if each.get("kind") == "counter")
 
 
-def _refuse_too_many(readings: int) -> None:
-    if readings > READINGS_MAX:
-        detail = f"the answer would have {readings} readings, and {READINGS_MAX} is the limit: ask for fewer points"
-        told = ApiParameterProblem(parameter="points", detail="choose fewer points, metrics or devices")
-        raise ProblemError(HTTPStatus.BAD_REQUEST, detail, errors=(told,))
+def _too_many() -> ProblemError:
+    detail = f"the answer would have more than {READINGS_MAX} readings: ask for fewer points"
+    told = ApiParameterProblem(parameter="points", detail="choose fewer points, metrics or devices")
+    return ProblemError(HTTPStatus.BAD_REQUEST, detail, errors=(told,))
 
 
 def _devices(found: Mapping[str, Rows], *, counts: bool) -> dict[str, ApiDeviceReadings]:

@@ -3,9 +3,10 @@
 Invariants:
 - A sample is returned once, also while it is both in a block and a row.
 - Times are milliseconds of the server's clock.
+- `each_block` and `each_roll_up` hold as much as a day or ten have, however long the time.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic_core import from_json
@@ -18,6 +19,8 @@ from schemas.fleet.history import DAY, HOUR, Summary
 from schemas.series.frame import Place
 from schemas.series.sample_block import Readings, SampleBlock, SeriesSample, make_block, read_block
 from schemas.series.summary_block import read_summaries
+
+ROLL_UPS_AT_ONCE = 10 * DAY
 
 
 def read_blocks(
@@ -36,6 +39,15 @@ def read_blocks(
     rows = rows.where(series_sample.c.at >= start, series_sample.c.at <= end)
     new = [sample for row in fetch_all(engine, rows) if (sample := read_row(row, metrics)).key not in known]
     return [*closed, make_block(new)] if new else closed
+
+
+def each_block(
+    engine: Engine, machine_id: int, *, start: int, end: int, metrics: Collection[str] | None = None
+) -> Iterator[SampleBlock]:
+    """Yield what `read_blocks` returns, day after day; blocks may have samples outside the time."""
+    for first in range(start - start % HOUR, end + 1, DAY):
+        until = min(first + DAY - 1, end)
+        yield from read_blocks(engine, machine_id, start=max(first, start), end=until, metrics=metrics)
 
 
 def read_samples(
@@ -57,6 +69,15 @@ def read_roll_ups(
     for row in fetch_all(engine, query):  # days first, so that an hour counts instead of the one in its day
         found.update(read_summaries(row.block, metrics))
     return {at: found[at] for at in sorted(found) if start <= at <= end}
+
+
+def each_roll_up(
+    engine: Engine, machine_id: int, *, start: int, end: int, metrics: Collection[str] | None = None
+) -> Iterator[tuple[int, dict[Place, Summary]]]:
+    """Yield what `read_roll_ups` returns, in order of time."""
+    for first in range(start - start % DAY, end + 1, ROLL_UPS_AT_ONCE):
+        until = min(first + ROLL_UPS_AT_ONCE - 1, end)
+        yield from read_roll_ups(engine, machine_id, start=max(first, start), end=until, metrics=metrics).items()
 
 
 def read_row(row: Any, metrics: Collection[str] | None = None) -> SeriesSample:  # noqa: ANN401 - a row

@@ -1,13 +1,17 @@
 """The history of devices: readings of blocks and rows alike, and roll-ups where those are deleted."""
 
+from functools import partial
+
 import pytest
 from series import START, SeriesKeeper, with_series
 from sqlalchemy import Engine
 
 from broker.access.policy import Principal, Role
 from ingestor.admin.access import add_org, add_principal
-from schemas.database.series.history import read_device_history
-from schemas.fleet.history import HOUR, HOURS, MINUTE, SAMPLES
+from schemas.database.series import history
+from schemas.database.series.history import TooManyStepsError, read_device_history
+from schemas.database.series.stored_series import each_block, each_roll_up, read_blocks, read_roll_ups
+from schemas.fleet.history import DAY, HOUR, HOURS, MINUTE, SAMPLES
 
 METRICS = ["disk_used_percent", "network_received_bytes"]
 COUNTERS = ["network_received_bytes"]
@@ -79,3 +83,41 @@ def test_long_ranges_are_hours_with_their_lowest_and_highest_reading(keeper: Ser
     assert [(row["at"] - START) // HOUR for row in data] == [0, 1, 2]
     assert data[0] == {"at": START, "value": pytest.approx(14.75), "value:min": 0.0, "value:max": 29.5}
     assert [row["value"] for row in found["network_received_bytes"]["eth0"]] == [5900, 11_900, 14_900]
+
+
+@pytest.mark.parametrize("start", [START, START + 17 * MINUTE, START - 40 * DAY])
+def test_reading_day_after_day_returns_what_is_read_at_once(keeper: SeriesKeeper, start: int) -> None:
+    end = START + 149 * MINUTE
+    at_once = read_blocks(keeper.engine, 1, start=start, end=end, metrics=METRICS)
+    assert [*each_block(keeper.engine, 1, start=start, end=end, metrics=METRICS)] == at_once
+    keeper.tend(hours=20 * 24)
+    roll_ups = read_roll_ups(keeper.engine, 1, start=start, end=end, metrics=METRICS)
+    assert roll_ups
+    assert [*each_roll_up(keeper.engine, 1, start=start, end=end, metrics=METRICS)] == [*roll_ups.items()]
+
+
+def test_a_history_with_more_steps_than_are_taken_is_not_read_to_its_end(
+    keeper: SeriesKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def note(at: int) -> int:
+        read.append(at)
+        return at
+
+    blocks = [*each_block(keeper.engine, 1, start=START, end=START + DAY, metrics=["disk_used_percent"])]
+    monkeypatch.setattr(history, "each_block", lambda *_, **__: (blocks[note(place)] for place in range(len(blocks))))
+    read_minutes = partial(
+        read_device_history,
+        keeper.engine,
+        1,
+        ["disk_used_percent"],
+        start=START - 1,
+        end=START + 150 * MINUTE,
+        step=MINUTE,
+        resolution=SAMPLES,
+    )
+    with pytest.raises(TooManyStepsError):
+        read_minutes(steps_max=100)
+    assert read == [0], "the first hour has 120 steps"
+    assert sum(map(len, read_minutes(steps_max=300)["disk_used_percent"].values())) == 300
