@@ -10,6 +10,7 @@ MODULES = {
         "nacl",
         "cryptography",
         "prometheus_client",
+        "msgspec",
         "amqtt",
         "sqlalchemy",
         "alembic",
