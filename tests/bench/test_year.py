@@ -87,7 +87,8 @@ def bytes_a_row(engine: Engine) -> dict[str, float]:
     """What a row takes on the disk with its keys, by table: pages that are not full, too."""
     sizes = {
         "sqlite": "SELECT sum(pgsize) FROM dbstat WHERE name = :table",
-        "postgresql": "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree(CAST(:table AS regclass))",
+        "postgresql": "SELECT pg_total_relation_size(CAST(:table AS regclass)) + coalesce("
+        "(SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree(CAST(:table AS regclass)) WHERE isleaf), 0)",
     }
     with engine.connect() as connection:
         return {
