@@ -66,8 +66,10 @@ def test_machines_and_times_narrow_what_is_exported(fleet: Fleet) -> None:
 
 def test_nothing_of_another_organisation_leaves(fleet: Fleet) -> None:
     assert 99.0 not in {row["cpu_percent"] for some in rows(fleet.engine, wanted(fleet)) for row in some}
-    assert unknown(fleet.engine, wanted(fleet, "attic", "shed", "barn")) == "home has no machine barn, shed"
-    assert unknown(fleet.engine, HistoryRange("away", (), 0, 1, SAMPLES)) == "there is no organisation away"
+    problem = unknown(fleet.engine, wanted(fleet, "attic", "shed", "barn"))
+    assert problem == "home has no machine barn, shed: dashfleet machines lists them"
+    problem = unknown(fleet.engine, HistoryRange("away", (), 0, 1, SAMPLES))
+    assert problem == "there is no organisation away: dashfleet org list shows them"
     assert unknown(fleet.engine, wanted(fleet)) == ""
 
 
