@@ -48,6 +48,9 @@ PROGRAMS = {
     "shell consumer": "shell/consumer.sh",
 }
 
+IN_A_BROWSER = "web/fleet.js"
+"""What `tests/browser/test_example_page.py` runs."""
+
 
 def build_go(place: Path) -> Path:
     """Compile all Go programs; return their folder."""
@@ -160,7 +163,7 @@ def test_every_program_of_the_examples_is_run() -> None:
         for path in EXAMPLES.rglob("*")
         if path.name not in ("connection.js", "connection.go") and path.suffix in (".py", ".js", ".sh", ".go")
     }
-    assert written == set(PROGRAMS.values())
+    assert written == {*PROGRAMS.values(), IN_A_BROWSER}
 
 
 def test_the_lock_of_the_node_examples_names_no_registry() -> None:
