@@ -25,6 +25,7 @@ from runtime.settings.address import ListenAddress
 from runtime.settings.ingestor import IngestorSettings
 from runtime.settings.loading import load
 from schemas.contract import topics
+from schemas.contract.ack import WRONG_VERSION
 
 PREFIX = "dashfleet_ingestor_"
 
@@ -147,7 +148,7 @@ def test_every_reason_of_the_code_is_a_label_and_no_other() -> None:
     raised |= set(
         re.findall(r'(?:return|reason, detail =) "([a-z-]+)", ', sources["salvage.py"] + sources["message_handlers.py"])
     )
-    raised |= {"not-json", "invalid", UNEXPECTED}  # two of them in one expression
+    raised |= {"not-json", "invalid", UNEXPECTED, WRONG_VERSION}  # two of them in one expression
     raised |= set(re.findall(r'_set_aside\(batch, message, "([a-z-]+)"', source))
     raised |= set(re.findall(r'\.reject\([^"\n]*"([a-z-]+)"', source))
 

@@ -3,14 +3,15 @@
 Invariants:
 - A sample is returned once, also while it is both in a block and a row.
 - Times are milliseconds of the server's clock.
-- `each_block` and `each_roll_up` hold as much as a day or ten have, however long the time.
+- `each_block` and `each_roll_up` hold as much as a day or ten have, however long the time. Days without a stored row
+  cost one query together, so a time of any length ends.
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import Engine, select
+from sqlalchemy import ColumnElement, Engine, func, select
 
 from schemas.database.newest_series import KEY as KEY
 from schemas.database.queries.fetch import fetch_all
@@ -45,9 +46,15 @@ def each_block(
     engine: Engine, machine_id: int, *, start: int, end: int, metrics: Collection[str] | None = None
 ) -> Iterator[SampleBlock]:
     """Yield what `read_blocks` returns, day after day; blocks may have samples outside the time."""
-    for first in range(start - start % HOUR, end + 1, DAY):
+    first = start - start % HOUR
+    while first <= end:
         until = min(first + DAY - 1, end)
-        yield from read_blocks(engine, machine_id, start=max(first, start), end=until, metrics=metrics)
+        found = read_blocks(engine, machine_id, start=max(first, start), end=until, metrics=metrics)
+        yield from found
+        first += DAY
+        if not found and until < end:
+            following = _following(engine, machine_id, until, series_hour.c.at, series_sample.c.at)
+            first = end + 1 if following is None else following - following % HOUR
 
 
 def read_samples(
@@ -75,9 +82,27 @@ def each_roll_up(
     engine: Engine, machine_id: int, *, start: int, end: int, metrics: Collection[str] | None = None
 ) -> Iterator[tuple[int, dict[Place, Summary]]]:
     """Yield what `read_roll_ups` returns, in order of time."""
-    for first in range(start - start % DAY, end + 1, ROLL_UPS_AT_ONCE):
+    first = start - start % DAY
+    while first <= end:
         until = min(first + ROLL_UPS_AT_ONCE - 1, end)
-        yield from read_roll_ups(engine, machine_id, start=max(first, start), end=until, metrics=metrics).items()
+        found = read_roll_ups(engine, machine_id, start=max(first, start), end=until, metrics=metrics)
+        yield from found.items()
+        first += ROLL_UPS_AT_ONCE
+        if not found and until < end:
+            following = _following(engine, machine_id, until, series_rollup.c.at)
+            first = end + 1 if following is None else following - following % DAY
+
+
+def _following(engine: Engine, machine_id: int, until: int, *times: ColumnElement[int]) -> int | None:
+    """Return the time of the first row of a machine after `until`, by any of these columns; None if there is none."""
+    rows = [
+        row
+        for at in times
+        for row in fetch_all(
+            engine, select(func.min(at).label("at")).where(at.table.c.machine_id == machine_id, at > until)
+        )
+    ]
+    return min((int(row.at) for row in rows if row.at is not None), default=None)
 
 
 def read_row(row: Any, metrics: Collection[str] | None = None) -> SeriesSample:  # noqa: ANN401 - a row

@@ -5,13 +5,14 @@ from functools import partial
 import pytest
 from series import START, SeriesKeeper, with_series
 from sqlalchemy import Engine
+from sqlalchemy.event import listen
 
 from broker.access.policy import Principal, Role
 from ingestor.admin.access import add_org, add_principal
 from schemas.database.series import history
 from schemas.database.series.history import TooManyStepsError, read_device_history
 from schemas.database.series.stored_series import each_block, each_roll_up, read_blocks, read_roll_ups
-from schemas.fleet.history import DAY, HOUR, HOURS, MINUTE, SAMPLES
+from schemas.fleet.history import DAY, HOUR, HOURS, MINUTE, SAMPLES, Resolution
 
 METRICS = ["disk_used_percent", "network_received_bytes"]
 COUNTERS = ["network_received_bytes"]
@@ -94,6 +95,24 @@ def test_reading_day_after_day_returns_what_is_read_at_once(keeper: SeriesKeeper
     roll_ups = read_roll_ups(keeper.engine, 1, start=start, end=end, metrics=METRICS)
     assert roll_ups
     assert [*each_roll_up(keeper.engine, 1, start=start, end=end, metrics=METRICS)] == [*roll_ups.items()]
+
+
+@pytest.mark.parametrize("resolution", [SAMPLES, HOURS])
+def test_a_time_without_readings_costs_a_few_queries_however_long_it_is(
+    keeper: SeriesKeeper, resolution: Resolution
+) -> None:
+    if resolution == HOURS:
+        keeper.tend(hours=20 * 24)
+    read = partial(read_device_history, keeper.engine, 1, METRICS, step=HOUR, resolution=resolution)
+    queries: list[str] = []
+    listen(keeper.engine, "before_cursor_execute", lambda *given: queries.append(given[2]))
+    end = START + 149 * MINUTE
+    found = read(start=0, end=10**15)
+    assert found == read(start=START - DAY, end=START + DAY)
+    assert found["disk_used_percent"]
+    assert read(start=end - DAY, end=end) == read(start=end - DAY, end=end + 7)
+    assert read(start=0, end=START - 7) == {}
+    assert len(queries) <= 40
 
 
 def test_a_history_with_more_steps_than_are_taken_is_not_read_to_its_end(
