@@ -3,8 +3,8 @@
 Invariants:
 - A sample is returned once, also while it is both in a block and a row.
 - Times are milliseconds of the server's clock.
-- `each_block` and `each_roll_up` hold as much as a day or ten have, however long the time. Days without a stored row
-  cost one query together, so a time of any length ends.
+- `each_block` and `each_roll_up` hold as much as a day or ten have, however long the time. Days without a row cost
+  nothing, so a time of any length ends.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Engine, func, select
 
 from schemas.database.newest_series import KEY as KEY
-from schemas.database.queries.fetch import fetch_all
+from schemas.database.queries.fetch import fetch_all, fetch_scalar
 from schemas.database.tables import series_hour, series_rollup, series_sample
 from schemas.fleet.history import DAY, HOUR, Summary
 from schemas.series.frame import Place
@@ -46,15 +46,13 @@ def each_block(
     engine: Engine, machine_id: int, *, start: int, end: int, metrics: Collection[str] | None = None
 ) -> Iterator[SampleBlock]:
     """Yield what `read_blocks` returns, day after day; blocks may have samples outside the time."""
-    first = start - start % HOUR
-    while first <= end:
-        until = min(first + DAY - 1, end)
-        found = read_blocks(engine, machine_id, start=max(first, start), end=until, metrics=metrics)
-        yield from found
-        first += DAY
-        if not found and until < end:
-            following = _following(engine, machine_id, until, series_hour.c.at, series_sample.c.at)
-            first = end + 1 if following is None else following - following % HOUR
+    for first, until in sample_days(engine, machine_id, start=start, end=end):
+        yield from read_blocks(engine, machine_id, start=first, end=until, metrics=metrics)
+
+
+def sample_days(engine: Engine, machine_id: int, *, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and last millisecond of parts of a time, each at most a day, that have series of samples."""
+    return _parts(engine, machine_id, (start, end), (series_hour.c.at, series_sample.c.at), unit=HOUR, length=DAY)
 
 
 def read_samples(
@@ -82,27 +80,44 @@ def each_roll_up(
     engine: Engine, machine_id: int, *, start: int, end: int, metrics: Collection[str] | None = None
 ) -> Iterator[tuple[int, dict[Place, Summary]]]:
     """Yield what `read_roll_ups` returns, in order of time."""
-    first = start - start % DAY
-    while first <= end:
-        until = min(first + ROLL_UPS_AT_ONCE - 1, end)
-        found = read_roll_ups(engine, machine_id, start=max(first, start), end=until, metrics=metrics)
-        yield from found.items()
-        first += ROLL_UPS_AT_ONCE
-        if not found and until < end:
-            following = _following(engine, machine_id, until, series_rollup.c.at)
-            first = end + 1 if following is None else following - following % DAY
+    for first, until in roll_up_days(engine, machine_id, start=start, end=end, length=ROLL_UPS_AT_ONCE):
+        yield from read_roll_ups(engine, machine_id, start=first, end=until, metrics=metrics).items()
 
 
-def _following(engine: Engine, machine_id: int, until: int, *times: ColumnElement[int]) -> int | None:
-    """Return the time of the first row of a machine after `until`, by any of these columns; None if there is none."""
-    rows = [
-        row
-        for at in times
-        for row in fetch_all(
-            engine, select(func.min(at).label("at")).where(at.table.c.machine_id == machine_id, at > until)
-        )
-    ]
-    return min((int(row.at) for row in rows if row.at is not None), default=None)
+def roll_up_days(
+    engine: Engine, machine_id: int, *, start: int, end: int, length: int = DAY
+) -> Iterator[tuple[int, int]]:
+    """Yield the first and last millisecond of parts of a time, each at most `length`, that have roll-ups."""
+    return _parts(engine, machine_id, (start, end), (series_rollup.c.at,), unit=DAY, length=length)
+
+
+def _parts(
+    engine: Engine,
+    machine_id: int,
+    time: tuple[int, int],
+    columns: Collection[ColumnElement[int]],
+    *,
+    unit: int,
+    length: int,
+) -> Iterator[tuple[int, int]]:
+    """Yield parts of a time in which a machine has rows, from the start of a row's `unit`, each at most `length`."""
+    start, end = time
+    at = start - start % unit
+    while (found := _first_row(engine, machine_id, at, end, columns)) is not None:
+        first = found - found % unit
+        at = first + length
+        yield max(first, start), min(at - 1, end)
+
+
+def _first_row(
+    engine: Engine, machine_id: int, start: int, end: int, columns: Collection[ColumnElement[int]]
+) -> int | None:
+    """Return the time of a machine's first row from `start` to `end` by any of these columns; None without one."""
+    times = []
+    for at in columns:
+        mine = (at.table.c.machine_id == machine_id, at >= start, at <= end)
+        times.append(fetch_scalar(engine, select(func.min(at)).where(*mine)))
+    return min((time for time in times if time is not None), default=None)
 
 
 def read_row(row: Any, metrics: Collection[str] | None = None) -> SeriesSample:  # noqa: ANN401 - a row

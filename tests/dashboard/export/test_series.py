@@ -64,6 +64,14 @@ def test_every_reading_is_a_row_whether_its_hour_is_closed_or_not(keeper: Series
     assert "gone" not in {row["device"] for row in found}
 
 
+@pytest.mark.parametrize("resolution", [SAMPLES, HOURS])
+def test_a_time_of_any_length_is_exported_at_once(keeper: SeriesKeeper, resolution: Resolution) -> None:
+    ever = HistoryRange("home", (), 0, 10**15, resolution)
+    found = [row for some in series.rows(keeper.engine, ever) for row in some]
+    assert found
+    assert found == [row for some in series.rows(keeper.engine, wanted(resolution)) for row in some]
+
+
 def test_the_time_is_a_range_with_its_start_and_without_its_end(keeper: SeriesKeeper) -> None:
     found = [row for some in series.rows(keeper.engine, wanted(start=59, end=61)) for row in some]
     assert sorted({row["time"] for row in found}) == [START + 59 * MINUTE, START + 60 * MINUTE]
