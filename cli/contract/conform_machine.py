@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NAME = "conform"
 KNOWN_SECONDS = 20.0
 SIBLINGS = ("", "-wal", "-shm", "-journal")
-"""What SQLite adds to the name of a database for its other files."""
+"""Suffixes of the files of an SQLite database."""
 
 
 @dataclass(frozen=True, slots=True)

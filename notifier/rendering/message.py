@@ -25,7 +25,7 @@ from schemas.people.services import DestinationError
 DOCUMENT_VERSION: Final = 1
 _NAMES_SHOWN: Final = 10
 _MENTION: Final = re.compile(r"(?<![\w.+-])@(?=\S)|@(?=\**(?:everyone|here|channel|all)\b)")
-"""What chat services take for a mention, unlike the one in a mail address or in `getty@tty1.service`."""
+"""The sign of a mention in chat services; that of a mail address or of `getty@tty1.service` is none."""
 
 _OVER: Final = (NoticeKind.RECOVERY, NoticeKind.PAST)
 

@@ -62,19 +62,25 @@ def end_programs() -> None:
 
 
 def _start(argv: list[str]) -> subprocess.Popen[bytes]:
+    """Start a program, without the lock: where a file system hangs, this hangs, and costs only this program."""
+    if _ended.is_set():
+        raise OSError("the agent ends")
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**clean_environment(), "LC_ALL": "C"},
+        start_new_session=True,
+    )
     with _lock:
-        if _ended.is_set():
-            raise OSError("the agent ends")
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**clean_environment(), "LC_ALL": "C"},
-            start_new_session=True,
-        )
         _running.add(process)
-        return process
+        is_late = _ended.is_set()
+    if is_late:
+        with process:
+            _end(process)
+        raise OSError("the agent ends")
+    return process
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,41 @@ def test_a_program_that_runs_when_the_agent_ends_is_killed_and_no_other_starts(
     assert not reading.is_alive()
     with pytest.raises(OSError, match="the agent ends"):
         run_program([path], seconds=300)
+
+
+def test_a_program_that_hangs_while_it_starts_delays_no_other_and_does_not_outlive_the_agent(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "_ended", threading.Event())
+    hanging, released, started = threading.Event(), threading.Event(), list[int]()
+    popen = subprocess.Popen
+
+    def start(argv: list[str], **options: Any) -> Any:  # noqa: ANN401 - a process
+        if argv[0].endswith("stuck"):
+            hanging.set()
+            released.wait(60)
+            started.append((process := popen(argv, **options)).pid)
+            return process
+        return popen(argv, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    programs.script("stuck", "sleep 300")
+    programs.put("quick", "done")
+
+    def read() -> None:
+        with pytest.raises(OSError, match="the agent ends"):
+            run_program([find_program("stuck") or ""], seconds=300)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    assert hanging.wait(60)
+    assert run_program([find_program("quick") or ""], seconds=60).text == "done"
+    program.end_programs()
+    released.set()
+    reading.join(60)
+    assert not reading.is_alive()
+    assert started
+    assert not psutil.pid_exists(started[0])
 
 
 def test_a_program_is_found_also_where_the_path_of_a_service_does_not_lead() -> None:
