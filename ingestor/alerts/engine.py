@@ -12,10 +12,10 @@ Invariants:
 """
 
 from collections.abc import Collection, Iterable
-from heapq import heappop, heappush
 
 from sqlalchemy import Engine
 
+from ingestor.alerts.durations import Durations
 from ingestor.alerts.fact_signals import FactSignals, ItemSignal
 from ingestor.alerts.late_data import Evaluated, LateData
 from ingestor.alerts.open_alerts import OpenAlerts
@@ -24,7 +24,7 @@ from ingestor.alerts.plan import AWAY_REASONS, away_value
 from ingestor.alerts.python_rules import PythonRules
 from ingestor.alerts.rule import Rule
 from ingestor.alerts.rule_book import RuleBook
-from ingestor.alerts.watch import Decided, Watch
+from ingestor.alerts.watch import Decided, Watch, newest_at
 from ingestor.cluster.work_assignment import WorkAssignment
 from ingestor.domain.alert import Alert
 from ingestor.domain.batch import Arrived, Batch, Transition
@@ -67,14 +67,13 @@ class AlertEngine:
         self._configs = configs
         self._clock = clock
         self._alerts = OpenAlerts(clock)
-        self._python = PythonRules(rules, self._alerts, configs, tick_seconds=tick_seconds)
+        self._durations = Durations()
+        self._python = PythonRules(rules, self._alerts, self._durations, configs, tick_seconds=tick_seconds)
         self._late = LateData(engine, clock)
         self._book = RuleBook(engine, configs, clock)
         self._others = OtherSignals(engine, clock)
         self._facts = FactSignals(engine, clock)
         self._watches: dict[int, Watch] = {}
-        self._due: list[tuple[int, int, str]] = []
-        """Times of the next decisions, with machine id and rule; outdated entries are skipped."""
         self._silenced: set[str] = set()
         """Organisations with a mass silence."""
 
@@ -84,11 +83,12 @@ class AlertEngine:
         self._late.clear()
         self._python.clear()
         self._watches.clear()
-        self._due.clear()
         with self._engine.connect() as connection:
             self._book.load(connection)
             self._others.load(connection, self._cache)
             self._facts.load(connection)
+            mine = {machine.id for machine in self._cache.machines if self._owns(machine.org)}
+            self._durations.load(connection, mine)
             ends = last_ends(connection, self._clock.now() - CORRECTABLE)
         self._silenced = {org for org in self._book.orgs if incidents.is_mass_silence(org)}
         for machine in self._cache.machines:
@@ -155,7 +155,7 @@ class AlertEngine:
             self._add_items(self._facts.received(self._watch(facts.machine), facts), now)
         if hearing:
             self._decide_due(now)
-        batch.alerts = self._alerts.changed()
+        batch.alerts, batch.pending = self._alerts.changed(), self._durations.changed()
 
     def _add_inventories(self, machines: Iterable[Machine], now: int) -> None:
         for machine in machines:
@@ -200,9 +200,11 @@ class AlertEngine:
                 self._alerts.withdraw(alert, now)
             elif condition is not None:
                 hold = hold_of(condition.rule, watch.hold) if is_sampled(condition.rule) else None
-                watch.timelines[alert.rule] = Timeline(condition, hold, active_since=alert.started_at)
+                watch.timelines[alert.rule] = timeline = Timeline(condition, hold, active_since=alert.started_at)
+                self._durations.restore(machine.id, timeline)
                 if (signal := self._others.resumed(watch, condition, alert.started_at, now)) is not None:
                     self._add_value(watch, condition, *signal)
+        self._durations.resume(watch, self._python.names)
         if retired:
             return
         if machine.latest.sampled_at is not None:
@@ -227,6 +229,7 @@ class AlertEngine:
                 timeline.condition = condition  # perhaps with another threshold of the health parameters
             else:
                 del watch.timelines[name]
+                self._durations.follow(watch, name)
                 if (alert := self._alerts.get(machine.id, name)) is not None:
                     self._alerts.withdraw(alert, now)
         if new.keys() - before.conditions.keys():
@@ -255,18 +258,18 @@ class AlertEngine:
             point = SamplePoint(at, sample.vitals, sample.extra, offset, sample.series)
             self._decide(watch, watch.add_sample(point, quiet=quiet))
             for name in watch.timelines:
-                self._schedule(watch, name)
+                self._durations.follow(watch, name)
 
     def _add_items(self, signals: Iterable[ItemSignal], now: int) -> None:
         for watch, condition, found in signals:
             decisions = watch.add(condition, now, found.value, device=found.device)
             self._decide(watch, ((condition, decision) for decision in decisions))
-            self._schedule(watch, condition.rule.name)
+            self._durations.follow(watch, condition.rule.name)
 
     def _add_value(self, watch: Watch, condition: Condition, at: int, value: float | None, detail: str = "") -> None:
         decisions = watch.add(condition, at, value)
         self._decide(watch, ((condition, decision) for decision in decisions), detail)
-        self._schedule(watch, condition.rule.name)
+        self._durations.follow(watch, condition.rule.name)
 
     def _add_away(self, watch: Watch, at: int) -> None:
         state = watch.machine.state
@@ -279,6 +282,7 @@ class AlertEngine:
         watch, after = self._watch(change.machine), change.after
         if after.presence is Presence.RETIRED:
             watch.timelines.clear()
+            self._durations.forget(watch)
             for alert in self._alerts.of(change.machine.id):
                 self._alerts.withdraw(alert, change.at)
             return
@@ -288,29 +292,18 @@ class AlertEngine:
 
     def _decide_due(self, now: int) -> None:
         """Decide the durations that have ended. Of a machine that is not online, samples may be missing: they wait."""
-        while self._due and self._due[0][0] <= now:
-            due, machine_id, name = heappop(self._due)
-            watch = self._watches.get(machine_id)
-            timeline = None if watch is None else watch.timelines.get(name)
-            if watch is None or timeline is None or watch.queued.pop(name, None) is None or timeline.due_at != due:
-                continue
+        for watch, timeline in self._durations.ended(self._watches, now):
             if timeline.hold is not None and not is_online(watch.machine.state):
                 continue
-            decision = timeline.advance(now)
+            decision, name = timeline.advance(now), timeline.condition.rule.name
             if timeline.is_at_rest:
                 del watch.timelines[name]
+            self._durations.follow(watch, name)
             if decision is not None:
                 self._decide(watch, [(timeline.condition, decision)], self._detail(watch, timeline.condition))
 
     def _detail(self, watch: Watch, condition: Condition) -> str:
         return AWAY_REASONS.get(watch.machine.state.reason, "") if condition.rule.kind == "away" else ""
-
-    def _schedule(self, watch: Watch, name: str) -> None:
-        timeline = watch.timelines.get(name)
-        due = None if timeline is None else timeline.due_at
-        if due is not None and watch.queued.get(name) != due:
-            watch.queued[name] = due
-            heappush(self._due, (due, watch.machine.id, name))
 
     def _decide(self, watch: Watch, decided: Iterable[Decided], detail: str = "") -> None:
         for condition, decision in decided:
@@ -331,12 +324,6 @@ class AlertEngine:
                 watch.timelines.pop(name, None)
                 if not timeline.is_at_rest:
                     watch.timelines[name] = timeline
-                    self._schedule(watch, name)
+                    self._durations.follow(watch, name)
         if evaluated.until is None and replay.earlier.at:
             watch.earlier, watch.at = replay.earlier, max(watch.at, replay.earlier.at)
-
-
-def newest_at(machine: Machine) -> int:
-    """Return the time of a machine's newest live sample by the server's clock; 0 if there is none."""
-    sampled_at = machine.latest.sampled_at
-    return 0 if sampled_at is None else sampled_at + within_tolerance(machine.clock.milliseconds)

@@ -9,6 +9,7 @@ Invariants:
 from collections.abc import Callable, Collection
 from itertools import islice
 
+from ingestor.alerts.durations import Durations
 from ingestor.alerts.open_alerts import OpenAlerts
 from ingestor.alerts.rule import Facts, Rule
 from ingestor.domain.alert import AlertKey
@@ -28,18 +29,25 @@ class PythonRules:
     """Evaluates `rules`. `tick_seconds`: interval at which `evaluate` is called."""
 
     def __init__(
-        self, rules: Collection[Rule], alerts: OpenAlerts, configs: OrgConfigs, *, tick_seconds: float
+        self,
+        rules: Collection[Rule],
+        alerts: OpenAlerts,
+        durations: Durations,
+        configs: OrgConfigs,
+        *,
+        tick_seconds: float,
     ) -> None:
         self.names = frozenset(rule.name for rule in rules)
         self._rules = [(rule, _condition(rule)) for rule in rules]
         self._alerts = alerts
+        self._durations = durations
         self._configs = configs
         self._rounds = max(1, round(EVALUATION_SECONDS / tick_seconds))
         self._round = 0
         self._timelines: dict[AlertKey, Timeline] = {}
 
     def clear(self) -> None:
-        """Forget the durations that have begun."""
+        """Forget what is in memory."""
         self._timelines.clear()
 
     def evaluate(
@@ -64,12 +72,14 @@ class PythonRules:
         if timeline is None:
             alert = self._alerts.get(*key)
             timeline = Timeline(condition, active_since=None if alert is None else alert.started_at)
+            self._durations.restore(machine.id, timeline)
         value = None if result is None else float(bool(result))
         for decision in timeline.add(max(now, timeline.at), value):
             self._alerts.decide(machine, condition, decision, result or condition.rule.title)
         self._timelines.pop(key, None)
         if not timeline.is_at_rest:
             self._timelines[key] = timeline
+        self._durations.note(*key, timeline)
 
 
 def _condition(rule: Rule) -> Condition:

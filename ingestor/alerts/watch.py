@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ingestor.alerts.plan import Plan
-from ingestor.domain.machine import Description, Machine
+from ingestor.domain.machine import Description, Machine, within_tolerance
 from ingestor.domain.presence import Presence
 from schemas.alerts.condition import Condition
 from schemas.alerts.readings import EarlierSamples, SamplePoint, hold_of, measure, read_value
@@ -108,3 +108,9 @@ class Watch:
         else:
             self.timelines[name] = timeline
         return decisions
+
+
+def newest_at(machine: Machine) -> int:
+    """Return the time of a machine's newest live sample by the server's clock; 0 if there is none."""
+    sampled_at = machine.latest.sampled_at
+    return 0 if sampled_at is None else sampled_at + within_tolerance(machine.clock.milliseconds)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ingestor.domain.alert import Alert
+from ingestor.domain.alert import Alert, AlertKey
 from ingestor.domain.command_changes import CommandChanges
 from ingestor.domain.dead_letter import DeadLetter
 from ingestor.domain.facts import ReceivedFacts
@@ -34,6 +34,19 @@ class Arrived:
     clock_offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class PendingDecision:
+    """A duration of a rule that has begun: the condition of a machine holds since then, or, while its alert is active,
+    does not. `value` and `device`: as in `Timeline`.
+    """
+
+    machine: int
+    rule: str
+    since: int
+    value: float | None
+    device: str
+
+
 @dataclass(slots=True)
 class Batch:
     """Everything that one transaction stores."""
@@ -58,12 +71,22 @@ class Batch:
     """Machines with two active outboxes (`ingestor.domain.incidents.Identity`)."""
     incidents: list[Incident] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
+    pending: dict[AlertKey, PendingDecision | None] = field(default_factory=dict)
+    """Durations of alert rules that began; None: one is over."""
     changes: CommandChanges = field(default_factory=CommandChanges)
     retiring: list[tuple[Machine, int]] = field(default_factory=list)
     """Machines that asked to be retired, and when: their credentials are revoked."""
 
     def __bool__(self) -> bool:
-        return bool(self.machines or self.facts or self.dead_letters or self.incidents or self.alerts or self.changes)
+        return bool(
+            self.machines
+            or self.facts
+            or self.dead_letters
+            or self.incidents
+            or self.alerts
+            or self.pending
+            or self.changes
+        )
 
     def change_presence(self, machine: Machine, after: PresenceState, now: int) -> None:
         """Set a machine's presence; record a transition if it is another one."""

@@ -1,15 +1,19 @@
-"""The SQL of incidents and alerts: a row is inserted at the start, and updated until the end."""
+"""The SQL of incidents and alerts: a row is inserted at the start, and updated until the end.
 
-from collections.abc import Iterable, Sequence
+Durations of rules that have begun are rows until they are over.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, Table, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, Table, bindparam, delete, insert, select
 from sqlalchemy.engine import Connection
 
-from ingestor.domain.alert import Alert
+from ingestor.domain.alert import Alert, AlertKey
+from ingestor.domain.batch import PendingDecision
 from ingestor.domain.incidents import Incident, Kind
 from schemas.contract.alerts import Acknowledgement
-from schemas.database.tables import alert, incident, machine, org, retracted_alert
+from schemas.database.tables import alert, incident, machine, org, pending_decision, retracted_alert
 
 ENDED_MAX = 1000
 """Number of ended alerts, and of ended incidents, whose retained message is cleared again after a start."""
@@ -81,6 +85,28 @@ def write_alerts(connection: Connection, alerts: Sequence[Alert]) -> None:
         values = {name: getattr(changed, name) for name in _CHANGING}
         started = {"machine_id": changed.machine, **{name: getattr(changed, name) for name in _FIXED}}
         changed.id = _write(connection, alert, changed.id, values, started)
+
+
+def read_pending(connection: Connection) -> list[PendingDecision]:
+    """Return the durations of rules that have begun."""
+    rows = connection.execute(select(pending_decision))
+    return [PendingDecision(row.machine_id, row.rule, row.since, row.value, row.device) for row in rows]
+
+
+def write_pending(connection: Connection, changed: Mapping[AlertKey, PendingDecision | None]) -> None:
+    """Store durations, and delete those that are over (None)."""
+    if not changed:
+        return
+    table = pending_decision
+    mine = (table.c.machine_id == bindparam("machine"), table.c.rule == bindparam("name"))
+    connection.execute(delete(table).where(*mine), [{"machine": id_, "name": rule} for id_, rule in changed])
+    rows = [
+        {"machine_id": id_, "rule": rule, "since": each.since, "value": each.value, "device": each.device}
+        for (id_, rule), each in changed.items()
+        if each is not None
+    ]
+    if rows:
+        connection.execute(insert(table), rows)
 
 
 def _set_aside(connection: Connection, retracted: Alert) -> None:

@@ -23,7 +23,7 @@ from ingestor.storage.bulk import bulk, dialect_insert
 from ingestor.storage.command_store import CommandStore, write_changes
 from ingestor.storage.dead_letters import DeadLetters
 from ingestor.storage.fact_store import FactStore
-from ingestor.storage.incident_store import write_alerts, write_incidents
+from ingestor.storage.incident_store import write_alerts, write_incidents, write_pending
 from ingestor.storage.machine_loader import every_machine, load
 from ingestor.storage.retired_machines import write_retiring
 from ingestor.storage.rollup_marks import RollupMarks
@@ -124,6 +124,7 @@ class Store:
             self._facts.write(connection, batch.facts.values(), batch.transitions)
             write_incidents(connection, batch.incidents)
             write_alerts(connection, batch.alerts)
+            write_pending(connection, batch.pending)
             write_changes(connection, batch.changes, self._insert)
             write_retiring(connection, batch.retiring)
             self._dead_letters.write(connection, batch.dead_letters)

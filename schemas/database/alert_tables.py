@@ -6,6 +6,7 @@ Invariants:
 - Acknowledging and silencing an alert change neither its begin nor its end.
 - An alert that late data show never to have been moves to `retracted_alert`, from which its end is published after a
   restart; no page shows it. The id of an alert is never that of another one: readers know alerts by it.
+- A pending decision is written in the transaction of what began its duration, and is deleted with its end.
 """
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, ForeignKey, Index, String, Table, UniqueConstraint
@@ -76,6 +77,18 @@ retracted_alert = Table(
     Column("silence_reason", String(500)),
     Index("ix_retracted_alert_machine_id", "machine_id"),
     Index("ix_retracted_alert_closed_at", "closed_at"),
+)
+
+pending_decision = Table(
+    "pending_decision",
+    metadata,
+    Column("machine_id", ForeignKey("machine.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("rule", String(63), primary_key=True, comment="one that no sample decides"),
+    Column(
+        "since", BigInteger, nullable=False, comment="when the condition of the rule began, or ended if it is active"
+    ),
+    Column("value", Float, comment="value at that time"),
+    Column("device", String(200), nullable=False, comment="device or item that the value is of"),
 )
 
 silence = Table(

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from schemas.database.alert_tables import alert as alert
 from schemas.database.alert_tables import alert_rule as alert_rule
 from schemas.database.alert_tables import incident as incident
+from schemas.database.alert_tables import pending_decision as pending_decision
 from schemas.database.alert_tables import retracted_alert as retracted_alert
 from schemas.database.alert_tables import silence as silence
 from schemas.database.columns import BigId, Hundredths, SmallHundredths, summary_columns, vital_columns
