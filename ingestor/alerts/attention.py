@@ -6,7 +6,7 @@ Invariants:
   its end. When the silence ends while the alert is still open, the alert is published again without it, and the
   notifier tells it then.
 - A restart or reboot that was ordered silences its machine until its outcome, at most RESTART_SECONDS.
-- An alert that lies entirely in the past, and within a silence, is silenced too.
+- An alert that lies entirely in the past, and within a silence or an ordered restart, is silenced too.
 - Requests and admin commands write to the database; it is read again every RELOAD_SECONDS, after a request, and when
   an alert begins.
 """
@@ -15,9 +15,9 @@ import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Row, Select, func, select
 
 from ingestor.cluster.work_assignment import WorkAssignment
 from ingestor.domain.alert import Alert, AlertKey
@@ -48,6 +48,9 @@ APPLYING_MAX: Final = 100_000
 PAST_MILLISECONDS: Final = 7 * 86_400_000
 """Time for which a silence that is over still applies to alerts that become known late."""
 
+
+_UNFINISHED: Final = (CommandState.RUNNING.value, CommandState.TIMED_OUT.value)
+"""States in which a restart still silences its machine."""
 
 _UNKNOWN: Final = Description()
 log = logging.getLogger(__name__)
@@ -154,8 +157,23 @@ class Attention:
         silences = (timed.silence for timed in self._silences.get(alert.org, ()))
         covering = [silence for silence in silences if silence.covers(alert.name, self._describe(alert), alert.rule)]
         found = applied(current(windows(covering, alert.started_at), alert.started_at), alert.started_at)
-        if found is not None and found.until > ended_at:
+        if found is None or found.until <= ended_at:
+            found = self._past_restart(alert, ended_at)
+        if found is not None:
             alert.silenced_until, alert.silence_reason = found.until, found.reason
+
+    def _past_restart(self, alert: Alert, ended_at: int) -> AppliedSilence | None:
+        """Return the silence of a restart that was ordered, if the whole alert lies within it."""
+        query = _select_restarts(alert.started_at).where(command.c.machine_id == alert.machine)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.where(command.c.running_at <= alert.started_at)).all()
+        for row in rows:
+            begins_at, found = _silence_of_restart(row)
+            is_over = row.state not in _UNFINISHED and row.ended_at is not None
+            until = min(found.until, row.ended_at) if is_over else found.until
+            if begins_at <= alert.started_at and ended_at < until:
+                return AppliedSilence(until, found.reason)
+        return None
 
     def _describe(self, alert: Alert) -> Description:
         machine = self._cache.get(alert.org, alert.name)
@@ -208,17 +226,24 @@ class Attention:
             log.warning("the silence %d of %s is ignored: a newer version of DashFleet wrote it", id_, org_name)
 
     def _read_restarts(self, now: int) -> None:
-        states = (CommandState.RUNNING.value, CommandState.TIMED_OUT.value)
-        since = now - (DELAY_MAX_SECONDS + RESTART_SECONDS) * 1000
-        columns = (command.c.machine_id, command.c.action, command.c.arguments, command.c.running_at)
-        query = select(*columns, request.c.actor, request.c.principal).join_from(command, request)
-        query = query.where(command.c.state.in_(states), command.c.action.in_(RESTART_ACTIONS))
         with self._engine.connect() as connection:
-            rows = connection.execute(query.where(command.c.running_at >= since)).all()
-        self._restarts = {}
-        for row in rows:
-            delay = row.arguments.get("delay_seconds", 0) if isinstance(row.arguments, dict) else 0
-            delay = min(delay, DELAY_MAX_SECONDS) if isinstance(delay, int) and delay > 0 else 0
-            begins_at = row.running_at + delay * 1000
-            reason = f"{row.action} ordered by {row.actor or row.principal}"[:COMMENT_MAX]
-            self._restarts[row.machine_id] = (begins_at, AppliedSilence(begins_at + RESTART_SECONDS * 1000, reason))
+            rows = connection.execute(_select_restarts(now).where(command.c.state.in_(_UNFINISHED))).all()
+        self._restarts = {row.machine_id: _silence_of_restart(row) for row in rows}
+
+
+def _select_restarts(at: int) -> Select[Any]:
+    """Return the query for the restarts that were ordered and may silence their machines at a time."""
+    columns = (command.c.machine_id, command.c.action, command.c.arguments, command.c.running_at)
+    end = (command.c.state, command.c.ended_at)
+    query = select(*columns, *end, request.c.actor, request.c.principal).join_from(command, request)
+    since = at - (DELAY_MAX_SECONDS + RESTART_SECONDS) * 1000
+    return query.where(command.c.action.in_(RESTART_ACTIONS), command.c.running_at >= since)
+
+
+def _silence_of_restart(row: Row[Any]) -> tuple[int, AppliedSilence]:
+    """Return the begin of a restart, and the silence until its bound."""
+    delay = row.arguments.get("delay_seconds", 0) if isinstance(row.arguments, dict) else 0
+    delay = min(delay, DELAY_MAX_SECONDS) if isinstance(delay, int) and delay > 0 else 0
+    begins_at = row.running_at + delay * 1000
+    reason = f"{row.action} ordered by {row.actor or row.principal}"[:COMMENT_MAX]
+    return begins_at, AppliedSilence(begins_at + RESTART_SECONDS * 1000, reason)

@@ -342,6 +342,46 @@ def test_an_alert_that_lies_in_the_past_and_within_a_silence_is_silenced_too(
     assert covered == [(began + 3_600_000, "roof work"), (None, ""), (None, "")]
 
 
+@pytest.mark.parametrize(
+    ("state", "outcome", "ended", "is_silent"),
+    [
+        ("succeeded", 300, 200, True),
+        ("succeeded", 300, 400, False),
+        ("failed", 300, 200, True),
+        ("timed-out", 100, 200, True),
+        ("running", None, RESTART_SECONDS - 1, True),
+        ("running", None, RESTART_SECONDS + 1, False),
+    ],
+)
+def test_an_alert_that_lies_in_the_past_and_within_an_ordered_reboot_is_silenced_too(
+    bench: Bench, fleet: Engine, clock: Clock, state: str, outcome: int | None, ended: int, *, is_silent: bool
+) -> None:
+    ordered_at = clock.now()
+    ended_at = None if outcome is None else ordered_at + outcome * 1000
+    restart(fleet, clock, state=state, ended_at=ended_at)
+    bench.step(60, steps=62)
+    batch = Batch()
+    spans = ((ordered_at + 1000, ordered_at + 1000 * ended), (ordered_at - 1000, ordered_at + 100_000))
+    batch.alerts = [Alert(1, "home", "attic", "disk", "Disk", "critical", *span(*each), past=True) for each in spans]
+    bench.ingestor._monitor._attention.apply(batch, [])
+    reason = "reboot ordered by ada" if is_silent else ""
+    assert [each.silence_reason for each in batch.alerts] == [reason, ""]
+    bound = RESTART_SECONDS if state in ("running", "timed-out") else outcome or 0
+    assert batch.alerts[0].silenced_until == (ordered_at + bound * 1000 if is_silent else None)
+
+
+def test_a_reboot_with_a_delay_silences_no_alert_that_was_over_before_its_time(
+    bench: Bench, fleet: Engine, clock: Clock
+) -> None:
+    ordered_at = clock.now()
+    restart(fleet, clock, state="succeeded", ended_at=ordered_at + 700_000, arguments={"delay_seconds": 300})
+    bench.step(60, steps=62)
+    spans = ((ordered_at + 1000, ordered_at + 2000), (ordered_at + 301_000, ordered_at + 302_000))
+    made = [Alert(1, "home", "attic", "disk", "Disk", "critical", *span(*each), past=True) for each in spans]
+    bench.ingestor._monitor._attention.apply(batch := Batch(alerts=made), [])
+    assert [each.silenced_until for each in batch.alerts] == [None, ordered_at + 700_000]
+
+
 def span(started_at: int, ended_at: int) -> tuple[int, str, int]:
     """The begin, an empty detail, and the end of an alert."""
     return started_at, "", ended_at
