@@ -31,10 +31,10 @@ class SocketWaiter:
 
     def wake(self) -> None:
         """End the wait that is going on, or the next one. Any thread may call it."""
-        with suppress(BlockingIOError):  # so full that the wait ends anyway
+        with suppress(OSError):  # so full that the wait ends anyway, or closed
             self._waking.send(b"\0")
 
     def close(self) -> None:
-        """Free the sockets; no thread may wait or wake any more."""
+        """Free the sockets; no thread may wait any more."""
         self._woken.close()
         self._waking.close()

@@ -46,6 +46,7 @@ def create(
 @app.command("list")
 def list_(data: Data = None, org: OnlyOrg = None, as_json: Json = False) -> None:
     """List tokens, without their secrets."""
+    require_known_org(data, org)
     with _tokens(data) as tokens:
         found = [_row(row) for row in tokens.listed(org)]
     show_rows(found, ("org", "name", "role", "created", "created_by", "expires", "last_use"), as_json=as_json)

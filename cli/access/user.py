@@ -98,8 +98,10 @@ def accounts(data: Path | None) -> "Iterator[Engine]":
         engine.dispose()
 
 
-def require_known_org(data: Path | None, org: str) -> None:
-    """Raise UserError if the fleet database has no such organisation."""
+def require_known_org(data: Path | None, org: str | None) -> None:
+    """Raise UserError if the fleet database has no such organisation; None names none."""
+    if org is None:
+        return
     from runtime.settings.dashboard import DashboardSettings
     from schemas.database.engine import open_engine, require_current
 

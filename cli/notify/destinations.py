@@ -1,6 +1,7 @@
 """`dashfleet notify add, list, test, remove, secret, log`: destinations and deliveries."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -60,6 +61,7 @@ def list_(data: Data = None, org: OnlyOrg = None, as_json: Json = False) -> None
     """List destinations. URLs are shown without their secrets."""
     from schemas.people.destinations import list_destinations
 
+    _require_listed(data, org)
     with open_people(data) as people:
         found = [_shown(each) for each in list_destinations(people.engine, org)]
     columns = ("name", "org", "owner", "service", "url", "routes", "language", "private")
@@ -121,6 +123,7 @@ def log(
     from schemas.people.deliveries import list_deliveries
 
     shown = ("id", "org", "destination", "kind", "state", "attempts", "items", "title", "answer", "error")
+    _require_listed(data, org)
     with open_people(data) as people:
         found = [
             {"at": utc(each.created_at), **{name: getattr(each, name) for name in shown}}
@@ -147,6 +150,13 @@ def _check_service(url: str) -> None:
 
 def _listed_cells(row: dict[str, Any]) -> dict[str, str]:
     return {**cells(row), **({} if row["routes"] else {"routes": "every alert"})}
+
+
+def _require_listed(data: Path | None, org: str | None) -> None:
+    """Raise UserError if a list is narrowed to an organisation that does not exist."""
+    if org is not None:
+        with fleet_database(data, None) as engine:
+            require_org(engine, org)
 
 
 def _shown(found: "Destination") -> dict[str, Any]:

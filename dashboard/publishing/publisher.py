@@ -123,6 +123,8 @@ class Publisher:
         self._wake()
         if self._thread.is_alive():
             self._thread.join(5.0)
+        if self._waiter is not None and not self._thread.is_alive():
+            self._waiter.close()
 
     @property
     def certificate_end(self) -> int | None:

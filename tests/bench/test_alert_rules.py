@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from alert_rules import cpu_rule, set_rules, thirty_rules
-from clocks import WorkClock
+from available_time import WorkClock
 from ingestion import Bench, Speaker, open_bench
 from sqlalchemy import Engine, insert
 

@@ -116,6 +116,8 @@ def test_routes_and_preferences_are_changed_and_shown(state: Path) -> None:
         (("add", "x", "https://169.254.169.254/", "--allow-private"), "never sent to"),
         (("add", "x", "slack://incomplete"), "not complete"),
         (("add", "x", "https://example.org/", "--org", "nobody"), "no organisation"),
+        (("list", "--org", "nobody"), "no organisation nobody"),
+        (("log", "--org", "nobody"), "no organisation nobody"),
         (("add", "", "https://example.org/"), "name of a destination"),
         (("test", "nobody"), "no destination"),
         (("remove", "nobody"), "no destination"),

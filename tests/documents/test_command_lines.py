@@ -9,6 +9,8 @@ import os
 import re
 import shlex
 import shutil
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -17,6 +19,7 @@ import pytest
 from seeding import INFO, Fleet
 from sqlalchemy import select
 from typer.testing import CliRunner
+from waiting import wait_until
 
 import agent.actions
 import dashfleet
@@ -161,6 +164,10 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     engine.dispose()
 
 
+LONG_SECONDS: Final = 60.0
+"""Time after which a command that has not ended is named: the limit of the test alone does not say which one it was."""
+
+
 def run(line: str) -> str:
     """Execute a command line of ours, also at the end of a pipe or before a redirection; return its output."""
     typed, _, piped = line.rpartition(" | ")
@@ -170,7 +177,13 @@ def run(line: str) -> str:
     piped, _, target = piped.partition(" > ")
     program, *words = shlex.split(piped)
     assert program == "dashfleet", line
-    done = CliRunner().invoke(dashfleet.application(), words, input=shlex.split(typed)[1] + "\n" if typed else "y\n")
+    named = threading.Timer(LONG_SECONDS, os.write, (2, f"this command has not ended yet: {line}\n".encode()))
+    named.start()
+    try:
+        given_input = shlex.split(typed)[1] + "\n" if typed else "y\n"
+        done = CliRunner().invoke(dashfleet.application(), words, input=given_input)
+    finally:
+        named.cancel()
     assert done.exit_code == 0, f"{line}: {done.output} {done.exception!r}"
     if target:
         Path(target).write_text(done.stdout)
@@ -237,6 +250,20 @@ def test_the_lines_for_a_firewall_are_accepted_by_nft(tmp_path: Path) -> None:
     if "not permitted" in done.stderr:
         pytest.skip("nft needs root")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_command_that_does_not_end_is_named(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make = dashfleet.application
+
+    def slow() -> object:
+        wait_until(lambda: "not ended yet: dashfleet org list --help" in capfd.readouterr().err, what="its name")
+        return make()
+
+    monkeypatch.setattr(sys.modules[__name__], "LONG_SECONDS", 0.05)
+    monkeypatch.setattr(dashfleet, "application", slow)
+    assert "List organisations" in run("dashfleet org list --help")
 
 
 def test_a_command_that_fails_is_found(installation: Path) -> None:

@@ -1,7 +1,5 @@
 """A `runtime.clock.Clock` that a test controls."""
 
-import time
-
 
 class Clock:
     """Wall-clock and monotonic time that change only by `advance` and `set_by`."""
@@ -23,20 +21,3 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.milliseconds += round(seconds * 1000)
-
-
-class WorkClock:
-    """A clock that advances by the CPU time of this process, and by what a test adds to `slept`, in seconds.
-
-    Delays by it are those of a machine that does nothing else, so that a busy machine is no slow product.
-    """
-
-    def __init__(self) -> None:
-        self.slept = 0.0
-        self._started_at = time.time() - time.process_time()
-
-    def now(self) -> int:
-        return round(1000 * (self._started_at + self.monotonic()))
-
-    def monotonic(self) -> float:
-        return time.process_time() + self.slept

@@ -50,6 +50,12 @@ def test_another_thread_ends_the_wait_and_a_wake_before_it_ends_the_next_one_onl
     assert waited(waiter, 0.05) >= 0.05
 
 
+def test_waking_after_the_end_does_nothing(waiter: SocketWaiter) -> None:
+    waiter.close()
+    waiter.wake()
+    assert -1 in {waiter._woken.fileno(), waiter._waking.fileno()}
+
+
 def test_without_a_socket_there_is_no_wait() -> None:
     with closing(SocketWaiter(lambda: None)) as waiter:
         assert waited(waiter) < LONG_SECONDS

@@ -58,6 +58,7 @@ def test_a_token_is_created_printed_once_listed_and_revoked(data: Path) -> None:
     ("words", "sentence"),
     [
         (("create", "x", "--org", "nosuch"), "there is no organisation nosuch"),
+        (("list", "--org", "nosuch"), "there is no organisation nosuch"),
         (("create", "x", "--role", "king"), "there is no role king"),
         (("create", "x", "--expires", "soon"), "soon"),
         (("create", "X"), "lower-case letters"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from clocks import Clock
+from old_database import old_database
 from sqlalchemy import Engine, inspect, text
 
 from ingestor.admin import schema_upgrade
@@ -20,19 +21,11 @@ OLD = "0009"
 @pytest.fixture
 def old(each_database_url: str) -> Iterator[Engine]:
     """A database of the first version, with two organisations."""
-    engine = open_engine(each_database_url)
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        migrate(connection, OLD)
-        for name in ("home", "acme"):
-            connection.execute(
-                text("INSERT INTO org (name, config, created_at) VALUES (:name, '{\"v\": 1}', 1)"), {"name": name}
-            )
-    yield engine
-    upgrade(engine)  # the PostgreSQL is that of all tests of this process
-    engine.dispose()
+    insert = text("INSERT INTO org (name, config, created_at) VALUES (:name, '{\"v\": 1}', 1)")
+    with old_database(each_database_url, OLD) as engine:
+        with engine.begin() as connection:
+            connection.execute(insert, [{"name": name} for name in ("home", "acme")])
+        yield engine
 
 
 def orgs(engine: Engine) -> list[tuple[str, object]]:

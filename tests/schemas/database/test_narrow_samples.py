@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from alembic import command
+from old_database import old_database
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from schemas.database.engine import _alembic_configuration, migrate, open_engine, upgrade
+from schemas.database.engine import _alembic_configuration, migrate
 from schemas.fleet.history import DAY
 
 BEFORE, AFTER = "0021", "0022"
@@ -29,21 +30,19 @@ INSERT = (
 @pytest.fixture
 def old(each_database_url: str) -> Iterator[Engine]:
     """A database of the version before, with a machine and, on PostgreSQL, partitions of two days."""
-    engine = open_engine(each_database_url)
+    with old_database(each_database_url, BEFORE) as engine:
+        fill(engine)
+        yield engine
+
+
+def fill(engine: Engine) -> None:
     with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        migrate(connection, BEFORE)
         connection.execute(text("INSERT INTO org (id, name, config, created_at) VALUES (1, 'home', '{}', 1)"))
         connection.execute(text("INSERT INTO machine (id, org_id, name, created_at) VALUES (1, 1, 'attic', 1)"))
         if engine.dialect.name == "postgresql":
             for name, first in (("sample_20231209", AT), ("sample_20231210", AT + DAY)):
                 part = f"PARTITION OF sample FOR VALUES FROM ({first}) TO ({first + DAY})"
                 connection.execute(text(f"CREATE TABLE {name} {part}"))
-    yield engine
-    upgrade(engine)  # the PostgreSQL is that of all tests of this process
-    engine.dispose()
 
 
 def sample(sampled_at: int, seq: int, stream_number: int = 1, **given: object) -> dict[str, Any]:
