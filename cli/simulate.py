@@ -53,9 +53,11 @@ def simulate(
     """Connect simulated machines to a server, and report what became of every sample.
 
     They are real agents with made-up readings. Their credentials are made next to the server's database.
+    Ctrl-C ends the simulation in order.
     """
     from agent.simulation.processes import divided, run_processes, wait_for_admission
     from ingestor.admin.simulation import provision_simulated
+    from runtime.process import StopSignal
 
     plan = _plan(data, server, fault or ()).model_copy(
         update={
@@ -71,7 +73,8 @@ def simulate(
         secret = provision_simulated(engine, org, plan.names, now=CLOCK.now)
     plan = plan.model_copy(update={"secret": secret})
     wait_for_admission(plan)
-    summary = run_processes(divided(plan, processes), _show)
+    stop = StopSignal()
+    summary = run_processes(divided(plan, processes), _show, lambda: stop.received)
     _print(_shown(summary), org, as_json=as_json)
     if summary.taken != summary.acknowledged:
         raise typer.Exit(1)

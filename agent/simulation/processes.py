@@ -1,6 +1,7 @@
 """The processes of a simulation: each has a part of the machines, and their summaries are added."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from agent.simulation.summary import SimulationSummary, merged
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Backoff, Disconnected
 from runtime.errors import UserError
+from runtime.process import SUPERVISED
 from runtime.settings.address import ServerAddress
 
 _CHILD = [sys.executable, "-P", "-m", "agent.simulation"]
@@ -21,6 +23,9 @@ _CHILD = [sys.executable, "-P", "-m", "agent.simulation"]
 Show = Callable[[Counter[str]], None]
 """Callback for the counts of all processes together."""
 
+
+STOP_SECONDS = 0.5
+"""Longest time until a simulation that is to stop tells its processes."""
 
 ADMISSION_SECONDS = 30.0
 """Longest time until the broker knows new credentials."""
@@ -56,8 +61,13 @@ def divided(plan: SimulationPlan, processes: int) -> list[SimulationPlan]:
     ]
 
 
-def run_processes(plans: Sequence[SimulationPlan], show: Show) -> SimulationSummary:
-    """Run one process for each plan, and return the sum of their summaries. Raises UserError if one ends early."""
+def run_processes(
+    plans: Sequence[SimulationPlan], show: Show, stopping: Callable[[], bool] = lambda: False
+) -> SimulationSummary:
+    """Run one process for each plan until they end, or are ended because of `stopping`; add up their summaries.
+
+    Raises UserError if one ends early.
+    """
     progress: dict[int, Counter[str]] = {}
     results: dict[int, str] = {}
     lock = Lock()
@@ -72,7 +82,11 @@ def run_processes(plans: Sequence[SimulationPlan], show: Show) -> SimulationSumm
                 else:
                     results[number] = line
 
-    children = [subprocess.Popen(_CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in plans]
+    environment = {**os.environ, SUPERVISED: "1"}  # they end with this process
+    children = [
+        subprocess.Popen(_CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in plans
+    ]
     try:
         readers = []
         for number, (plan, child) in enumerate(zip(plans, children, strict=True)):
@@ -81,8 +95,7 @@ def run_processes(plans: Sequence[SimulationPlan], show: Show) -> SimulationSumm
                 child.stdin.flush()
             readers.append(Thread(target=follow, args=(number, child), daemon=True))
             readers[-1].start()
-        for child in children:
-            _wait(child)
+        _wait(children, stopping)
         for reader in readers:
             reader.join()
     finally:
@@ -94,11 +107,15 @@ def run_processes(plans: Sequence[SimulationPlan], show: Show) -> SimulationSumm
     return merged(SimulationSummary.model_validate_json(line) for line in results.values())
 
 
-def _wait(child: "subprocess.Popen[str]") -> None:
-    """Wait for a process. Ctrl-C reaches it as well, and ends the simulation in order."""
-    while True:
-        try:
-            child.wait()
-        except KeyboardInterrupt:
-            continue
-        return
+def _wait(children: "Sequence[subprocess.Popen[str]]", stopping: Callable[[], bool]) -> None:
+    """Wait for the processes. Ctrl-C reaches them as well, and each says goodbye for its machines."""
+    for child in children:
+        while True:
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                if stopping():
+                    for each in children:
+                        each.terminate()
+                continue
+            break

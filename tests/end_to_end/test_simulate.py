@@ -1,8 +1,13 @@
 """`dashfleet simulate` against a real broker and ingestor: its summary is what the database says."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
+import psutil
 import pytest
 from command_line import dashfleet, refusal
 from sites import Site, now, site
@@ -38,6 +43,19 @@ def simulate(server: Site, *options: str) -> dict[str, float]:
     return summary
 
 
+@contextmanager
+def simulation(server: Site, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A simulation without end."""
+    argv = ["simulate", "--machines", "2", "--interval", "0.5", "--duration", "24h", "--json", *options]
+    argv += ["--server", server.server, "--database", str(server.engine.url)]
+    process = subprocess.Popen([sys.executable, "-m", "dashfleet", *argv], stdout=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def stored(engine: Engine) -> int:
     mine = select(machine.c.id).join(org).where(org.c.name == "simulation")
     with engine.connect() as connection:
@@ -63,6 +81,26 @@ def test_simulated_machines_say_goodbye_and_can_be_simulated_again(server: Site)
     before = stored(server.engine)
     simulate(server, *options)
     assert stored(server.engine) > before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_simulation_that_is_stopped_says_goodbye_and_prints_its_summary(server: Site, number: int) -> None:
+    with simulation(server, "--processes", "2") as process:
+        wait_until(lambda: stored(server.engine) >= 4, what="samples")
+        process.send_signal(number)
+        told = json.loads(process.communicate(timeout=60)[0])
+    assert process.returncode == 0
+    assert told["acknowledged"] == told["taken"] == stored(server.engine)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the processes in /proc")
+def test_the_processes_of_a_simulation_that_is_killed_end(server: Site) -> None:
+    with simulation(server, "--processes", "2") as process:
+        wait_until(lambda: stored(server.engine) >= 4, what="samples")
+        children = psutil.Process(process.pid).children()
+        process.kill()
+    assert len(children) == 2
+    wait_until(lambda: not any(child.is_running() for child in children), what="the end of the processes")
 
 
 def test_no_real_machine_loses_its_credential_to_a_simulation(database: Engine) -> None:
