@@ -56,7 +56,6 @@ def simulate(
     Ctrl-C ends the simulation in order.
     """
     from agent.simulation.processes import divided, run_processes, wait_for_admission
-    from ingestor.admin.simulation import provision_simulated
     from runtime.process import StopSignal
 
     plan = _plan(data, server, fault or ()).model_copy(
@@ -69,15 +68,22 @@ def simulate(
             "connects_per_second": connects / processes,
         }
     )
-    with fleet_database(data, database) as engine:
-        secret = provision_simulated(engine, org, plan.names, now=CLOCK.now)
-    plan = plan.model_copy(update={"secret": secret})
+    plan = _with_credentials(plan, data, database)
     wait_for_admission(plan)
     stop = StopSignal()
     summary = run_processes(divided(plan, processes), _show, lambda: stop.received)
     _print(_shown(summary), org, as_json=as_json)
     if summary.taken != summary.acknowledged:
         raise typer.Exit(1)
+
+
+def _with_credentials(plan: "SimulationPlan", data: Path | None, database: str | None) -> "SimulationPlan":
+    """Make the machines' credentials next to the server's database."""
+    from ingestor.admin.simulation import provision_simulated
+
+    with fleet_database(data, database) as engine:
+        secret = provision_simulated(engine, plan.org, plan.names, now=CLOCK.now)
+    return plan.model_copy(update={"secret": secret})
 
 
 def _print(shown: dict[str, Any], org: str, *, as_json: bool) -> None:

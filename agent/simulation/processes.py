@@ -82,17 +82,11 @@ def run_processes(
                 else:
                     results[number] = line
 
-    environment = {**os.environ, SUPERVISED: "1"}  # they end with this process
-    children = [
-        subprocess.Popen(_CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-        for _ in plans
-    ]
+    children = [_start() for _ in plans]
     try:
         readers = []
         for number, (plan, child) in enumerate(zip(plans, children, strict=True)):
-            if child.stdin is not None:
-                child.stdin.write(plan.model_dump_json() + "\n")
-                child.stdin.flush()
+            _send(child, plan)
             readers.append(Thread(target=follow, args=(number, child), daemon=True))
             readers[-1].start()
         _wait(children, stopping)
@@ -105,6 +99,17 @@ def run_processes(
     if len(results) < len(plans):
         raise UserError("a process of the simulation ended before its time: its message is above")
     return merged(SimulationSummary.model_validate_json(line) for line in results.values())
+
+
+def _start() -> "subprocess.Popen[str]":
+    environment = {**os.environ, SUPERVISED: "1"}  # it ends with this process
+    return subprocess.Popen(_CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def _send(child: "subprocess.Popen[str]", plan: SimulationPlan) -> None:
+    if child.stdin is not None:
+        child.stdin.write(plan.model_dump_json() + "\n")
+        child.stdin.flush()
 
 
 def _wait(children: "Sequence[subprocess.Popen[str]]", stopping: Callable[[], bool]) -> None:
