@@ -20,7 +20,6 @@ from runtime.clock import Clock
 from schemas.alerts.condition import Condition
 from schemas.alerts.device_readings import MeasuredValue
 from schemas.alerts.item_health import is_meant, worst_item
-from schemas.contract.alert_rules import CHANGES
 from schemas.database.rules.stored_items import read_healths
 from schemas.database.tables import fact_change
 
@@ -66,9 +65,10 @@ class FactSignals:
         self._step_at = self._clock.monotonic() + STEP_SECONDS
         watches_changes = False
         for id_, watch in watches.items():
-            about = [each.rule for each in watch.plan.others if _is_about_facts(each)]
-            watches_changes |= any(rule.kind == "changed" for rule in about)
-            if about and self._evaluated.get(id_) is not watch.plan:
+            if not watch.plan.about_facts:  # of most machines; asked of the plan, as there may be thousands of them
+                continue
+            watches_changes |= watch.plan.watches_changes
+            if self._evaluated.get(id_) is not watch.plan:
                 self._evaluated[id_] = watch.plan
                 self._to_read.append(id_)
         yield from self._stored(watches)
@@ -104,8 +104,3 @@ class FactSignals:
         for condition in watch.plan.of_kind("changed", kind):
             if is_meant(condition.rule, key):
                 yield from ((watch, condition, MeasuredValue(value, key)) for value in (1.0, 0.0))
-
-
-def _is_about_facts(condition: Condition) -> bool:
-    rule = condition.rule
-    return rule.kind == "unhealthy" or (rule.kind == "changed" and rule.metric not in CHANGES)

@@ -13,7 +13,7 @@ from ingestor.domain.presence import Presence, PresenceState
 from schemas.alerts.condition import Condition
 from schemas.alerts.device_readings import worst_device
 from schemas.alerts.readings import SamplePoint, compared_metric, has_memory, is_sampled, read_metric
-from schemas.contract.alert_rules import HEALTH_METRICS, AlertRule
+from schemas.contract.alert_rules import CHANGES, HEALTH_METRICS, AlertRule
 from schemas.contract.messages import VITALS, Vitals
 from schemas.series.sample_block import Readings
 
@@ -45,6 +45,9 @@ class Plan:
         self.rarer = tuple(each for each in comparing if not _is_rate_of_vital(each))
         """The conditions that compare other readings."""
         self.others = tuple(condition for condition in conditions if not is_sampled(condition.rule))
+        self.about_facts = tuple(condition for condition in self.others if _is_about_facts(condition))
+        """The conditions on the items of lists of facts."""
+        self.watches_changes = any(condition.rule.kind == "changed" for condition in self.about_facts)
         self.lead = max((max(condition.for_, condition.clear) for condition in sampled), default=0)
         """Longest duration of a rule that samples decide, in milliseconds."""
         self._sampled = {condition.rule.name for condition in sampled}
@@ -109,6 +112,11 @@ def _reader(names: Sequence[str]) -> Callable[[Any], tuple[float | None, ...]]:
 
 _CLOCK = ""  # no metric of the contract has this name
 _ANYTHING: _Band = (-math.inf, math.inf, False)
+
+
+def _is_about_facts(condition: Condition) -> bool:
+    rule = condition.rule
+    return rule.kind == "unhealthy" or (rule.kind == "changed" and rule.metric not in CHANGES)
 
 
 def _is_rate_of_vital(condition: Condition) -> bool:

@@ -77,6 +77,12 @@ class Timeline:
 
     def add(self, at: int, value: float | None, device: str = "") -> list[Decision]:
         """Add a value, which is not older than the one before; return what is decided up to this time."""
+        is_active = self.active_since is not None
+        if self.differs_since is None:  # nothing is about to be decided, and mostly nothing changes
+            verdict = self.condition.verdict(value, active=is_active)
+            if verdict is None or verdict == is_active:
+                self.at, self.value, self.device = at, value, device
+                return []
         decisions = [self.advance(at)]
         self.at, self.value, self.device = at, value, device
         verdict = self.condition.verdict(value, active=self.active_since is not None)

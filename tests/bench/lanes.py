@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO
 from urllib.request import urlopen
 
-import psutil
 from bench.publisher import FIRST_SEQ, place
 from servers import free_port, mosquitto, stop
 from sqlalchemy import Engine, func, insert, select
@@ -35,6 +34,9 @@ BROKER = "\n".join(
     )
 )
 """As `dashfleet mosquitto` writes it, but for the credentials: one client speaks for all machines."""
+
+_CPUCLOCK_SCHED = 2
+"""The kind of a process's clock in its number (`clock_getcpuclockid` of the C library)."""
 
 UNLIMITED = 1e9
 """A rate: as fast as the broker takes them."""
@@ -95,12 +97,11 @@ class Lane:
 
     def turn(self, count: int, *, rate: float = UNLIMITED) -> None:
         """Let so many messages pass, and note what they took."""
-        process = psutil.Process(self.reader.pid)
-        began, spent = time.monotonic(), _processor_seconds(process)
+        began, spent = time.monotonic(), processor_seconds(self.reader.pid)
         self.send(count, rate=rate)
         self.wait(count)
         self.figures.rates.append(count / (time.monotonic() - began))
-        self.figures.microseconds.append(1e6 * (_processor_seconds(process) - spent) / count)
+        self.figures.microseconds.append(1e6 * (processor_seconds(self.reader.pid) - spent) / count)
 
     def send(self, count: int, *, rate: float = UNLIMITED) -> None:
         """Publish so many, and return when the broker has them."""
@@ -190,6 +191,6 @@ def add_fleet(engine: Engine, machines: int) -> None:
         )
 
 
-def _processor_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+def processor_seconds(pid: int) -> float:
+    """Processor time of a process and its threads, to the nanosecond: psutil rounds it to 10 ms."""
+    return time.clock_gettime((~pid << 3) | _CPUCLOCK_SCHED)
