@@ -12,7 +12,7 @@ import re
 from typing import Any, Final
 
 from agent.check_programs.performance_data import METRIC_OF_UNIT, parse_performance_data
-from agent.check_programs.result import READINGS_MAX, STATES, TEXT_MAX, CheckReading, CheckResult, first_line, judge
+from agent.check_programs.result import READING_MAX, READINGS_MAX, STATES, TEXT_MAX, CheckReading, CheckResult, first_line, judge
 
 SERVICES_MAX: Final = 64
 _LINE: Final = re.compile(
@@ -99,4 +99,7 @@ def _metric(label: str) -> str:
 
 
 def _reading(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Return a number of JSON; None for anything else, and for a number that no reading can be."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= READING_MAX:
+        return None
+    return float(value)

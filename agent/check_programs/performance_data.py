@@ -1,14 +1,14 @@
 """Performance data of Nagios plug-ins: `'label'=value[unit];warning;critical;minimum;maximum`, separated by spaces.
 
 Invariants:
-- A value that cannot be read, such as `U`, is null. A part that is not performance data is left out.
+- A value that cannot be read, such as `U` or `1e400`, is null. A part that is not performance data is left out.
 - Units are converted to those of the contract: seconds, bytes, percent, a counter, or none.
 """
 
 import re
 from typing import Final
 
-from agent.check_programs.result import READINGS_MAX, CheckReading
+from agent.check_programs.result import READING_MAX, READINGS_MAX, CheckReading
 
 METRIC_OF_UNIT: Final = {
     "": "check_value",
@@ -61,5 +61,5 @@ def reading(value: str, unit: str) -> CheckReading:
     """Return a reading in the unit of the contract; a unit that is not known counts as none."""
     unit = unit if unit in _FACTORS or unit == "C" else unit.lower()  # C is a temperature, c a counter
     base, factor = _FACTORS.get(unit, ("", 1.0))
-    metric = METRIC_OF_UNIT[base]
-    return CheckReading(metric, None if value == "U" else round(float(value.replace(",", ".")) * factor, 9))
+    number = None if value == "U" else round(float(value.replace(",", ".")) * factor, 9)
+    return CheckReading(METRIC_OF_UNIT[base], None if number is None or abs(number) > READING_MAX else number)

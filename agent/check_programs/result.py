@@ -11,6 +11,9 @@ STATES: Final[dict[int, Judgement]] = {0: "good", 1: "fair", 2: "critical", 3: "
 READINGS_MAX: Final = 32
 """Readings of one check."""
 
+READING_MAX: Final = 1e300
+"""Highest absolute value of a reading; what is above it, infinite or NaN is null."""
+
 TEXT_MAX: Final = 256
 
 
@@ -33,8 +36,8 @@ class CheckResult:
 def judge(code: object) -> Judgement:
     """Return the judgement of a state: a code of Nagios, or its name in any case."""
     if isinstance(code, str):
-        names = {"ok": 0, "warning": 1, "warn": 1, "critical": 2, "crit": 2, "unknown": 3}
-        code = names.get(code.strip().lower(), int(code) if code.strip().isdecimal() else 3)
+        names = {"ok": 0, "warning": 1, "warn": 1, "critical": 2, "crit": 2, "0": 0, "1": 1, "2": 2}
+        code = names.get(code.strip().lower(), 3)
     return STATES.get(code, "unknown") if isinstance(code, int) and not isinstance(code, bool) else "unknown"
 
 

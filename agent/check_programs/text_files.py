@@ -3,10 +3,13 @@
 Invariants:
 - A file that is written at this moment has an invalid line at most: it is unknown in this round, and read again.
 - A number of files, bytes of a file and readings of all are read at most; the directory belongs to the machine's owner.
+- Only regular files are read: a pipe or a device would make the collector wait, or read, without end.
 """
 
 import math
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +32,9 @@ def read_directory(directory: Path) -> dict[str, CheckResult]:
 
 def _read(path: Path) -> CheckResult:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return CheckResult("unknown", "is no regular file")
             content = file.read(FILE_MAX_BYTES + 1)
     except OSError as error:
         return CheckResult("unknown", f"cannot be read: {error.strerror}")
@@ -40,6 +45,11 @@ def _read(path: Path) -> CheckResult:
     except ValueError as error:
         return CheckResult("unknown", str(error))
     return CheckResult("good", "", readings)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse(content: str) -> dict[str, CheckReading]:

@@ -3,6 +3,7 @@
 Invariants:
 - A job never overlaps with itself. One that is still running when it is due is skipped, never queued.
 - `step` does not wait for any job.
+- A job that raises has no outcome any more: that of an earlier run does not stand for it.
 """
 
 import threading
@@ -77,6 +78,10 @@ class JobSchedule(Generic[T]):
             with self._ended:
                 if self._jobs.get(name) == job:
                     self.outcomes[name] = outcome
+        except BaseException:
+            with self._ended:
+                self.outcomes.pop(name, None)
+            raise
         finally:
             with self._ended:
                 self._running.discard(name)

@@ -1,13 +1,15 @@
 """The output of checks in each format, performance data with their units, and text files."""
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from agent.check_programs.formats import parse
 from agent.check_programs.performance_data import parse_performance_data
-from agent.check_programs.result import READINGS_MAX
+from agent.check_programs.result import READINGS_MAX, CheckResult
 from agent.check_programs.text_files import FILE_MAX_BYTES, read_directory
 
 
@@ -99,3 +101,40 @@ def test_text_files_are_read_as_node_exporter_reads_them(tmp_path: Path) -> None
         "x": ("check_value", None),
     }
     assert found["b.prom"].text == "line 1 is invalid"
+
+
+@pytest.mark.parametrize(
+    ("format_", "output"),
+    [
+        ("nagios", "OK | a=1e400"),
+        ("nagios", f"OK | a=-{'9' * 400}"),
+        ("lines", "0 x a=1e400 text"),
+        ("json", '{"state": 0, "values": {"a": 1e400}}'),
+        ("json", '{"state": 0, "values": {"a": NaN}}'),
+        ("json", f'{{"state": 0, "values": {{"a": {"9" * 400}}}}}'),
+    ],
+)
+def test_a_number_that_no_reading_can_be_is_null_and_costs_nothing_but_itself(format_: str, output: str) -> None:
+    (found,) = parse(format_, 0, output).values()
+    assert (found.state, {label: each.value for label, each in found.readings.items()}) == ("good", {"a": None})
+
+
+@pytest.mark.parametrize("state", ["9" * 5000, "²", "٢", "-1", ""])
+def test_a_state_that_is_none_is_unknown(state: str) -> None:
+    assert parse("json", 0, json.dumps({"state": state}))[""].state == "unknown"
+
+
+def test_only_regular_files_are_read_as_text_files_and_nothing_else_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.prom")
+    (tmp_path / "b.prom").symlink_to("/dev/zero")
+    (tmp_path / "c.prom").mkdir()
+    (tmp_path / "d.prom").write_text("x 1")
+    found: list[dict[str, CheckResult]] = []
+    reading = threading.Thread(target=lambda: found.append(read_directory(tmp_path)), daemon=True)
+    reading.start()
+    reading.join(30)
+    assert found, "reading the directory waits for the other end of a pipe"
+    assert {name: (each.state, each.text) for name, each in found[0].items()} == {
+        "a.prom": ("unknown", "is no regular file"), "b.prom": ("unknown", "is no regular file"),
+        "c.prom": ("unknown", "cannot be read: Is a directory"), "d.prom": ("good", ""),
+    }  # fmt: skip

@@ -16,6 +16,7 @@ from agent.check_programs.process import OUTPUT_MAX, run
 from agent.check_programs.schedule import CheckSchedule
 from agent.collectors.programs import checks as checks_module
 from agent.collectors.programs.checks import Checks
+from agent.host.calls.job_schedule import Job, JobSchedule
 from runtime.settings.agent import AgentSettings
 from runtime.settings.check_program import CheckProgram
 
@@ -116,6 +117,19 @@ def test_a_check_that_still_runs_when_it_is_due_is_skipped_and_never_queued() ->
     now[0] = 40.0
     schedule.step()
     assert len(waiting) == 1
+
+
+def test_the_outcome_of_a_run_does_not_stand_for_a_later_one_that_fails() -> None:
+    outcomes: list[str] = ["good"]
+    schedule = JobSchedule({"one": Job(0.0, lambda: outcomes.pop())}, lambda: 0.0, name="x", start=lambda work: work())
+    schedule.step()
+    assert schedule.outcomes == {"one": "good"}
+    with pytest.raises(IndexError):
+        schedule.step()
+    assert schedule.outcomes == {}
+    outcomes.append("fair")
+    schedule.step()
+    assert schedule.outcomes == {"one": "fair"}
 
 
 def listening(answer: bytes) -> int:
