@@ -12,7 +12,16 @@ import re
 from typing import Any, Final
 
 from agent.check_programs.performance_data import METRIC_OF_UNIT, parse_performance_data
-from agent.check_programs.result import READING_MAX, READINGS_MAX, STATES, TEXT_MAX, CheckReading, CheckResult, first_line, judge
+from agent.check_programs.result import (
+    READING_MAX,
+    READINGS_MAX,
+    STATES,
+    TEXT_MAX,
+    CheckReading,
+    CheckResult,
+    first_line,
+    judge,
+)
 
 SERVICES_MAX: Final = 64
 _LINE: Final = re.compile(
