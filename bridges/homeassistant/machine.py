@@ -4,7 +4,8 @@ Invariants:
 - Bounded: SERIES_MAX readings of devices, RULES_MAX rules, GONE_MAX entities that were removed. Devices that the newest
   sample has come first.
 - An entity that is removed stays in the discovery by its platform alone, as Home Assistant removes no other. It does so
-  after a restart as well, because the discovery itself, which the broker retains, is the memory.
+  after a restart as well, because the discovery itself, which the broker retains, is the memory. Others may write
+  there, so a component that this bridge could not have published is ignored.
 - An alert that is silenced is no problem: the silence says that nobody is to be told.
 """
 
@@ -39,8 +40,9 @@ SERIES_MAX: Final = 64
 RULES_MAX: Final = 64
 GONE_MAX: Final = 128
 LISTED_ALERTS_MAX: Final = 20
+COMPONENT_MAX_BYTES: Final = 8192
 _OWN_KEY: Final = re.compile(r"[a-z0-9_-]{1,160}")
-_PLATFORMS: Final = frozenset(("sensor", "binary_sensor", "button"))
+_PLATFORMS: Final = ("sensor", "binary_sensor", "button")
 
 
 @dataclass(slots=True)
@@ -201,12 +203,18 @@ def components_of(payload: bytes) -> dict[str, Component]:
         return {}
     if not isinstance(found, Mapping):
         return {}
-    valid = {
-        key: component
-        for key, component in found.items()
-        if _OWN_KEY.fullmatch(key) and isinstance(component, dict) and component.get("platform") in _PLATFORMS
-    }
+    valid = {key: each for key, each in found.items() if _OWN_KEY.fullmatch(key) and _may_be_own(each)}
     return dict(list(valid.items())[-(GONE_MAX + SERIES_MAX + RULES_MAX) :])
+
+
+def _may_be_own(component: object) -> bool:
+    """Return whether a component can be published again: it has a platform, no lone surrogate or NaN, and is small."""
+    if not isinstance(component, dict) or component.get("platform") not in _PLATFORMS:
+        return False
+    try:
+        return len(_encoded(component)) <= COMPONENT_MAX_BYTES
+    except (ValueError, RecursionError):
+        return False
 
 
 def _encoded(value: object) -> bytes:

@@ -9,7 +9,7 @@ from home_assistant import check_discovery
 from hostile import CORPUS
 
 from bridges.homeassistant import fleet_view
-from bridges.homeassistant.machine import GONE_MAX, RULES_MAX, SERIES_MAX
+from bridges.homeassistant.machine import COMPONENT_MAX_BYTES, GONE_MAX, RULES_MAX, SERIES_MAX
 from broker.client.transport import Disconnected, Message
 from runtime.errors import UserError
 from schemas.contract import topics
@@ -323,6 +323,33 @@ def test_what_cannot_be_read_changes_nothing(scene: Scene) -> None:
     scene.bridge.step(0)
     assert scene.fleet.unreadable == 3
     assert {topic: scene.target.retained[topic] for topic in before} == before
+
+
+@pytest.mark.parametrize(
+    "alert",
+    [
+        '{"platform": "sensor", "name": "\\ud800"}',
+        '{"platform": "sensor", "name": NaN}',
+        '{"platform": "sensor", "name": 1e999}',
+        '{"platform": ["sensor"], "name": "x"}',
+        f'{{"platform": "sensor", "name": "{"x" * COMPONENT_MAX_BYTES}"}}',
+    ],
+)
+def test_another_client_of_home_assistants_broker_can_neither_end_the_bridge_nor_be_repeated_by_it(
+    scene: Scene, alert: str
+) -> None:
+    scene.add()
+    payload = f'{{"components": {{"alert_x": {alert}}}}}'.encode()
+    scene.target.route(Message(DISCOVERY, payload, 1, retain=True))
+    scene.restart()
+    scene.presence(display_name="another")
+    for _ in range(3):
+        scene.clock.advance(11)
+        scene.bridge.step(0)
+    described = json.loads(scene.target.retained[DISCOVERY].payload)
+    assert described["device"]["name"] == "another"
+    assert "vitals_cpu_percent" in described["components"]
+    assert "alert_x" not in described["components"]
 
 
 def test_there_are_no_buttons_unless_they_are_asked_for(scene: Scene) -> None:
