@@ -187,8 +187,11 @@ class _Browser:
 
 def is_same_origin(headers: Headers) -> bool:
     """Return True if a POST or a WebSocket comes from a page of this dashboard."""
-    origin = headers.get("origin", "")
-    return urlsplit(origin).netloc == headers.get("host") and headers.get("sec-fetch-site", "same-origin") in (
+    try:
+        place = urlsplit(headers.get("origin", "")).netloc
+    except ValueError:  # such as http://[
+        return False
+    return place == headers.get("host") and headers.get("sec-fetch-site", "same-origin") in (
         "same-origin",
         "none",
     )

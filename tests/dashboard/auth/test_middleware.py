@@ -405,3 +405,11 @@ def test_origins_are_compared_with_their_port() -> None:
 
     assert is_same_origin(Headers({"host": "localhost:8501", "origin": "http://localhost:8501"}))
     assert not is_same_origin(Headers({"host": "localhost:8501", "origin": "http://localhost:9999"}))
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://]", "//[::1", "null", "http://[::1]x:1"])
+def test_an_origin_that_is_none_is_another_site_and_no_error(client: TestClient, origin: str) -> None:
+    for path in ("/sign-in", "/sign-out"):
+        assert client.post(path, headers={"origin": origin}).status_code == 403
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/_stcore/stream", headers={"origin": origin}):
+        pass
