@@ -8,10 +8,12 @@ Invariants:
 """
 
 import json
+import lzma
 import os
 import shutil
 import sqlite3
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
@@ -32,11 +34,16 @@ _KEPT = "dashfleet.toml"
 """File of the state directory that may exist before a restore, which then keeps it."""
 
 _MODE = 0o600
+_DAMAGED = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
+"""What a damaged archive raises, also one that somebody has compressed."""
 
 
 def is_archive(file: Path) -> bool:
     """Return whether the file is a tar file, unlike a backup of the database alone."""
-    return file.is_file() and tarfile.is_tarfile(file)
+    try:
+        return file.is_file() and tarfile.is_tarfile(file)
+    except _DAMAGED:
+        return True
 
 
 def write_archive(state: StateDirectory, fleet: Path, people: Path | None, file: Path, *, at: int) -> list[str]:
@@ -70,16 +77,20 @@ def opened_archive(file: Path, beside: Path) -> Iterator[Path]:
             with tarfile.open(file) as tar:
                 _extract(tar, Path(directory))
             yield Path(directory)
-    except tarfile.TarError as error:
+    except _DAMAGED as error:
         raise UserError(f"{file} is no backup of DashFleet, or it is damaged: {error}") from None
     except OSError as error:
         raise UserError(f"cannot restore {file} in {beside}: {error.strerror}") from None
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Return the manifest of an opened archive: `version` and `at`, milliseconds."""
-    found = json.loads((directory / MANIFEST).read_text())
-    assert isinstance(found, dict)  # noqa: S101
+    """Return the manifest of an opened archive: `version` and `at`, milliseconds. Raises tarfile.TarError."""
+    try:
+        found = json.loads((directory / MANIFEST).read_bytes())
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("at"), int):
+        raise tarfile.TarError(f"{MANIFEST} cannot be read")
     return found
 
 

@@ -92,7 +92,7 @@ def restore(
         _restore_database(file, data, database, names)
         return
     with opened_archive(file, data_directory(data)) as directory:
-        at = int(read_manifest(directory)["at"])
+        at = read_manifest(directory)["at"]
         if database_only:
             _restore_database(directory / FLEET, data, database, names, at=at)
             return

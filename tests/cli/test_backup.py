@@ -1,18 +1,24 @@
 """`dashfleet backup` and `restore`: a whole server goes into one archive and comes back elsewhere."""
 
+import gzip
 import io
 import json
+import lzma
+import os
 import shutil
 import sqlite3
 import tarfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from command_line import dashfleet, refusal
 
+from cli.archive import is_archive, opened_archive, read_manifest
 from dashboard.auth import auth_database
 from dashboard.auth.users import verify
+from runtime.errors import UserError
 from runtime.state_directory import StateDirectory
 
 SERVER = "mqtts://fleet.example.org:8883"
@@ -159,6 +165,44 @@ def test_what_is_left_out_is_named(server: Path, tmp_path: Path) -> None:
     assert said.returncode == 0, said.stderr
     assert "Not included: the users" in said.stderr
     assert "Not included: /etc/ssl/server.pem" in said.stderr
+
+
+def archive_of(**members: bytes) -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name.replace("_", "."))
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, bytes])
+@pytest.mark.parametrize("kept", [0.95, 0.5, 0.001])
+def test_an_archive_that_was_compressed_and_cut_off_is_damaged(
+    compress: Callable[[bytes], bytes], kept: float, tmp_path: Path
+) -> None:
+    whole = compress(archive_of(manifest_json=b'{"at": 1}', fleet_db=os.urandom(300_000)))
+    file = tmp_path / "backup.tar"
+    file.write_bytes(whole[: int(len(whole) * kept)])
+    if is_archive(file):
+        with (
+            pytest.raises(UserError, match="is no backup of DashFleet, or it is damaged"),
+            opened_archive(file, tmp_path),
+        ):
+            pass
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("manifest", [b"", b"[]", b"{}", b'{"at": "x"}', b"\xff", b"[" * 100_000])
+def test_an_archive_with_a_manifest_that_cannot_be_read_is_damaged(manifest: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "backup.tar"
+    file.write_bytes(archive_of(manifest_json=manifest, fleet_db=b"x"))
+    with (
+        pytest.raises(UserError, match=r"manifest\.json cannot be read"),
+        opened_archive(file, tmp_path / "back") as directory,
+    ):
+        read_manifest(directory)
 
 
 @pytest.mark.parametrize("name", ["../evil", "secrets/../../evil", "/evil", "bin/evil", "link"])
