@@ -51,7 +51,7 @@ def replay(
     from broker.client.replay_publisher import ReplayPace, publish_past
     from runtime.settings.client import WatchSettings
     from schemas.contract.topics import REPLAY_ROOT
-    from schemas.database.replay.stored_messages import StoredPeriod, read_messages
+    from schemas.database.replay.stored_messages import StoredPeriod, begin_with_data, read_messages
 
     now = CLOCK.now()
     period = StoredPeriod(org, tuple(machine or ()), to_moment(start, now), now if end is None else to_moment(end, now))
@@ -63,6 +63,7 @@ def replay(
     with fleet_database(data, database) as engine:
         require_org(engine, org)
         _require_machines(engine, period)
+        period = begin_with_data(engine, period)
         with (
             connected_as(engine, settings, principal) as transport,
             progress_bar("Replaying", period.end - period.start) as advance,

@@ -1,6 +1,7 @@
 """The devices of an organisation's machines in a report: when file systems will be full, and the busiest of the others.
 
-Invariant: memory grows with machines, their file systems and days, not with hours: one machine's are read at a time.
+Invariant: memory grows with machines, their file systems and days, not with hours: those of one machine and ten days
+are in memory at a time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,11 +12,11 @@ from typing import Final
 from sqlalchemy import Engine
 
 from dashboard.report.reading_summary import ReadingSummary
-from schemas.database.series.stored_series import read_roll_ups
+from schemas.database.series.stored_series import each_roll_up
 from schemas.fleet.availability import Span
 from schemas.fleet.forecast import Forecast, forecast_disk
-from schemas.fleet.history import Summary
-from schemas.series.daily_use import USED, use_by_day
+from schemas.series.daily_use import USED, DailyUse
+from schemas.series.frame import Place
 
 BUSIEST: Final = ("disk_busy_percent", "container_cpu_percent", "sensor_celsius", "pressure_some_percent")
 """Metrics of which the devices with the highest averages are listed."""
@@ -67,32 +68,27 @@ def gather_devices(engine: Engine, machines: Mapping[int, str], within: Span) ->
     """Read the figures of machines, given by key and name."""
     found = DeviceFigures()
     for key, name in machines.items():
-        hours = read_roll_ups(engine, key, start=within[0], end=within[1] - 1, metrics=(USED, *BUSIEST))
-        if not hours:
-            continue
-        found.mounts += nlargest(MOUNTS_MAX, _mounts(name, hours), key=lambda each: each.used)
+        use, readings = DailyUse(), dict[Place, ReadingSummary]()
+        for at, summaries in each_roll_up(engine, key, start=within[0], end=within[1] - 1, metrics=(USED, *BUSIEST)):
+            use.add(at, summaries)
+            for place, each in summaries.items():
+                if place[0] != USED:
+                    readings.setdefault(place, ReadingSummary()).add(each.number, each.average, each.maximum)
+        found.mounts += nlargest(MOUNTS_MAX, _mounts(name, use), key=lambda each: each.used)
         for metric in BUSIEST:
-            candidates = [*found.busiest.get(metric, ()), *_devices(name, metric, hours)]
+            candidates = [*found.busiest.get(metric, ()), *_devices(name, metric, readings)]
             if candidates:
                 found.busiest[metric] = nlargest(DEVICES_MAX, candidates, key=lambda each: each.average)
     return found
 
 
-Hours = Mapping[int, Mapping[tuple[str, str], Summary]]
-
-
-def _mounts(machine: str, hours: Hours) -> Iterator[MountSummary]:
-    for device, days in use_by_day(hours).items():
+def _mounts(machine: str, use: DailyUse) -> Iterator[MountSummary]:
+    for device, days in use.by_device().items():
         highest = max(summary.maximum for _, summary in days)
         yield MountSummary(machine, device, highest, [(at, summary.average) for at, summary in days])
 
 
-def _devices(machine: str, metric: str, hours: Hours) -> Iterator[BusyDevice]:
-    found: dict[str, ReadingSummary] = {}
-    for summaries in hours.values():
-        for (name, device), each in summaries.items():
-            if name == metric:
-                found.setdefault(device, ReadingSummary()).add(each.number, each.average, each.maximum)
-    for device, readings in found.items():
-        if readings.average is not None and readings.highest is not None:
+def _devices(machine: str, metric: str, found: Mapping[Place, ReadingSummary]) -> Iterator[BusyDevice]:
+    for (name, device), readings in found.items():
+        if name == metric and readings.average is not None and readings.highest is not None:
             yield BusyDevice(machine, device, readings.average, readings.highest)

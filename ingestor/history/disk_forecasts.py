@@ -17,11 +17,12 @@ from sqlalchemy.engine import Connection
 from ingestor.storage.bulk import dialect_insert
 from ingestor.storage.store import Store
 from schemas.database.columns import as_float
-from schemas.database.series.stored_series import read_roll_ups
+from schemas.database.series.stored_series import each_roll_up
 from schemas.database.tables import disk_forecast, hour, machine, mount_forecast
 from schemas.fleet.forecast import DAY, forecast_disk
-from schemas.fleet.history import HOUR
-from schemas.series.daily_use import USED, use_by_day
+from schemas.fleet.history import HOUR, Summary
+from schemas.series.daily_use import USED, DailyUse
+from schemas.series.frame import Place
 
 EVERY: Final = 6 * HOUR
 CHECK_EVERY: Final = HOUR
@@ -63,10 +64,13 @@ class DiskForecasts:
     def _mounts(self, machine_id: int, now: int) -> list[dict[str, Any]]:
         """Return the forecasts of a machine's file systems."""
         start = now - DAYS * DAY
-        hours = read_roll_ups(self._store.engine, machine_id, start=start, end=now, metrics=(USED,))
-        newest = {device: summary.average for (_, device), summary in hours[max(hours)].items()} if hours else {}
+        use, last = DailyUse(), dict[Place, Summary]()
+        for at, summaries in each_roll_up(self._store.engine, machine_id, start=start, end=now, metrics=(USED,)):
+            use.add(at, summaries)
+            last = summaries
+        newest = {device: summary.average for (_, device), summary in last.items()}
         fullest = nlargest(MOUNTS_MAX, newest, key=lambda device: (newest[device], device))
-        days = use_by_day(hours)
+        days = use.by_device()
         made = [(device, forecast_disk([(at, summary.average) for at, summary in days[device]])) for device in fullest]
         return [
             {

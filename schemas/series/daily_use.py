@@ -13,16 +13,23 @@ Days = list[tuple[int, Summary]]
 """Start of a day in milliseconds, and the summary of its readings, the oldest first."""
 
 
-def use_by_day(hours: Mapping[int, Mapping[Place, Summary]]) -> dict[str, Days]:
-    """Return the used percentage of each file system."""
-    found: dict[str, dict[int, Summary | None]] = {}
-    for at, summaries in hours.items():
+class DailyUse:
+    """The used percentage of each file system, from the roll-ups of one hour after the other."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[int, Summary | None]] = {}
+
+    def add(self, at: int, summaries: Mapping[Place, Summary]) -> None:
+        """Add an hour."""
+        day = at // DAY * DAY
         for (metric, device), summary in summaries.items():
             if metric == USED:
-                days = found.setdefault(device, {})
-                day = at // DAY * DAY
+                days = self._found.setdefault(device, {})
                 days[day] = merge([days.get(day), summary])
-    return {
-        device: [(at, summary) for at, summary in sorted(days.items()) if summary is not None]
-        for device, days in found.items()
-    }
+
+    def by_device(self) -> dict[str, Days]:
+        """Return the days of each file system."""
+        return {
+            device: [(at, summary) for at, summary in sorted(days.items()) if summary is not None]
+            for device, days in self._found.items()
+        }

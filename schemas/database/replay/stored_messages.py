@@ -1,13 +1,15 @@
 """The stored history of an organisation as messages in order of time: samples, presence and alerts.
 
 Invariants:
-- Memory does not grow with the period: one window is read at a time, which is shorter for many machines.
+- Memory does not grow with the period: one window is read at a time, which is shorter for many machines. Times of
+  which nothing is stored cost nothing.
 - What happened at one moment comes machine by machine, the presence before the samples, and these before the alerts.
 - Every query is restricted to the machines of one organisation.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Engine, or_, select
@@ -16,6 +18,7 @@ from schemas.database.queries.fetch import fetch_all, fetch_first, fetch_scalar,
 from schemas.database.queries.machines import select_machines
 from schemas.database.replay.machine_past import MachinePast, StoredMessage
 from schemas.database.replay.stored_samples import read_stored_samples, read_streams
+from schemas.database.replay.stored_times import first_stored
 from schemas.database.tables import alert, machine, transition
 from schemas.fleet.history import HOUR, MINUTE
 
@@ -55,7 +58,7 @@ def read_messages(engine: Engine, period: StoredPeriod) -> Iterator[StoredMessag
     open_ = open_.where(or_(alert.c.ended_at.is_(None), alert.c.ended_at >= period.start)).order_by(alert.c.started_at)
     for row in fetch_where_in(engine, open_, alert.c.machine_id, keys):
         yield from pasts[row.machine_id].alert_began(row, period.start)
-    for start, end in windows(period, len(keys)):
+    for start, end in windows(period, len(keys), partial(_first_from, engine, keys, period.end)):
         for at, _, kind, _, _, past, row in sorted(_entries(engine, pasts, start, end), key=lambda entry: entry[:5]):
             if kind == _SAMPLED:
                 yield from past.sampled(row)
@@ -67,16 +70,29 @@ def read_messages(engine: Engine, period: StoredPeriod) -> Iterator[StoredMessag
                 yield from past.alert_ended(row)
 
 
-def windows(period: StoredPeriod, machines: int) -> Iterator[tuple[int, int]]:
-    """Yield the times that are read at once, in order: whole hours of the clock, or equal parts of them."""
+def begin_with_data(engine: Engine, period: StoredPeriod) -> StoredPeriod:
+    """Return the period from the first hour on in which something is stored; the same one if nothing is."""
+    first = first_stored(engine, list(chosen_machines(engine, period)), period.start, period.end)
+    return period if first is None else replace(period, start=max(period.start, first - first % HOUR))
+
+
+def windows(period: StoredPeriod, machines: int, first_from: Callable[[int], int | None]) -> Iterator[tuple[int, int]]:
+    """Yield the times that are read at once, in order: whole hours of the clock, or equal parts of them.
+
+    `first_from` returns the first time from another one on at which something is stored; None: nothing is.
+    """
     width = HOUR
     while width > MINUTE and width * machines > HOUR * WHOLE_HOURS_MAX:
         width = max(MINUTE, width // 2)
-    start = period.start
-    while start < period.end:
+    start = first_from(period.start)
+    while start is not None:
         end = min((start // width + 1) * width, period.end)
         yield start, end
-        start = end
+        start = first_from(end)
+
+
+def _first_from(engine: Engine, keys: Sequence[int], end: int, start: int) -> int | None:
+    return first_stored(engine, keys, start, end)
 
 
 def _pasts(engine: Engine, period: StoredPeriod) -> dict[int, MachinePast]:

@@ -2,7 +2,7 @@
 
 Invariants:
 - Of gauges, only the hours in which the condition may have been fulfilled are read from blocks, and the last ones.
-- At most HOURS_MAX hours are read from blocks.
+- At most HOURS_MAX hours are read from blocks. In memory are their values, and the readings of one day of a machine.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ from schemas.alerts.condition import Condition
 from schemas.alerts.device_readings import SERIES_HOLD, worst_device
 from schemas.alerts.readings import EarlierSamples, SamplePoint, measure
 from schemas.contract.messages import Vitals
-from schemas.database.series.stored_series import read_roll_ups, read_samples
+from schemas.database.series.stored_series import each_roll_up, each_sample
 from schemas.fleet.history import HOUR, Summary
 from schemas.series.frame import Place
 from schemas.series.sample_block import SeriesSample
@@ -36,15 +36,17 @@ def read_device_points(
     metrics, left = [condition.rule.metric], HOURS_MAX
     found: dict[int, DevicePoints] = {}
     for key in machine_keys:
-        roll_ups = read_roll_ups(engine, key, start=start, end=now, metrics=metrics)
-        hours = {at for at, summaries in roll_ups.items() if _may_hold(condition, summaries.items())}
+        roll_ups = each_roll_up(engine, key, start=start, end=now, metrics=metrics)
+        hours = {at for at, summaries in roll_ups if _may_hold(condition, summaries.items())}
         hours |= {now // HOUR * HOUR - HOUR * number for number in range(_RECENT)}
         left -= len(hours)
         if left < 0:
             return found, False
-        samples: list[SeriesSample] = []
-        for first, last in _spans(sorted(hours), condition):
-            samples += read_samples(engine, key, start=max(first, start), end=last, metrics=metrics)
+        samples = (
+            sample
+            for first, last in _spans(sorted(hours), condition)
+            for sample in each_sample(engine, key, start=max(first, start), end=last, metrics=metrics)
+        )
         found[key] = list(_points(condition, samples))
     return found, True
 
@@ -73,7 +75,7 @@ def _spans(hours: Sequence[int], condition: Condition) -> Iterator[tuple[int, in
         yield begin, end
 
 
-def _points(condition: Condition, samples: Sequence[SeriesSample]) -> Iterator[tuple[int, float | None, str]]:
+def _points(condition: Condition, samples: Iterable[SeriesSample]) -> Iterator[tuple[int, float | None, str]]:
     earlier = EarlierSamples()
     for sample in samples:
         point = SamplePoint(sample.at, _NO_VITALS, {}, 0, sample.readings)

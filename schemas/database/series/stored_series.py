@@ -3,8 +3,8 @@
 Invariants:
 - A sample is returned once, also while it is both in a block and a row.
 - Times are milliseconds of the server's clock.
-- `each_block` and `each_roll_up` hold as much as a day or ten have, however long the time. Days without a row cost
-  nothing, so a time of any length ends.
+- `each_block`, `each_sample` and `each_roll_up` hold as much as a day or ten have, however long the time. Days without
+  a row cost nothing, so a time of any length ends.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -48,6 +48,14 @@ def each_block(
     """Yield what `read_blocks` returns, day after day; blocks may have samples outside the time."""
     for first, until in sample_days(engine, machine_id, start=start, end=end):
         yield from read_blocks(engine, machine_id, start=first, end=until, metrics=metrics)
+
+
+def each_sample(
+    engine: Engine, machine_id: int, *, start: int, end: int, metrics: Collection[str] | None = None
+) -> Iterator[SeriesSample]:
+    """Yield what `read_samples` returns, in order of time."""
+    for first, until in sample_days(engine, machine_id, start=start, end=end):
+        yield from read_samples(engine, machine_id, start=first, end=until, metrics=metrics)
 
 
 def sample_days(engine: Engine, machine_id: int, *, start: int, end: int) -> Iterator[tuple[int, int]]:

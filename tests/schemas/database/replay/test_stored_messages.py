@@ -1,7 +1,7 @@
 """Stored history as messages: all that is stored, once, in order, whatever way it came in and lies there now."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -25,8 +25,9 @@ from schemas.database import tables
 from schemas.database.engine import open_engine, upgrade
 from schemas.database.replay import stored_messages
 from schemas.database.replay.machine_past import StoredMessage
-from schemas.database.replay.stored_messages import StoredPeriod, read_messages, windows
+from schemas.database.replay.stored_messages import StoredPeriod, begin_with_data, read_messages, windows
 from schemas.database.replay.stored_samples import StoredSample, read_stored_samples
+from schemas.database.replay.stored_times import first_stored
 from schemas.fleet.history import HOUR, MINUTE
 
 NAMES = ("attic", "cellar")
@@ -188,8 +189,33 @@ def test_nothing_of_another_organisation_is_replayed(told: Told) -> None:
 @pytest.mark.parametrize("machines", [1, 20, 21, 1000, 100_000])
 def test_the_windows_cover_a_period_without_gap_and_are_shorter_for_many_machines(machines: int) -> None:
     period = StoredPeriod("home", (), 5 * HOUR + 1, 8 * HOUR + 7)
-    found = list(windows(period, machines))
+    found = list(windows(period, machines, lambda at: at if at < period.end else None))
     assert [start for start, _ in found] == [period.start, *(end for _, end in found[:-1])]
     assert found[-1][1] == period.end
     longest = max(end - start for start, end in found)
     assert longest * machines <= HOUR * stored_messages.WHOLE_HOURS_MAX or longest <= MINUTE
+
+
+def test_a_replay_of_all_time_reads_only_the_hours_of_which_something_is_stored(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = told.replayed()
+    period = StoredPeriod("home", (), -62_000_000_000_000, told.ended_at + 10**13)
+    began = begin_with_data(told.engine, period)
+    assert 0 <= told.started_at - began.start < HOUR
+    asked: list[int] = []
+
+    def spied(engine: Engine, keys: Sequence[int], start: int, end: int) -> int | None:
+        asked.append(start)
+        return first_stored(engine, keys, start, end)
+
+    monkeypatch.setattr(stored_messages, "first_stored", spied)
+    replayed = told.replayed(period)
+    assert replayed[-len(expected) + 3 :] == expected[3:]  # without the description and state at its begin
+    assert len(asked) <= 4
+
+
+def test_of_a_period_of_which_nothing_is_stored_only_the_descriptions_are_replayed(told: Told) -> None:
+    early = StoredPeriod("home", (), 0, told.started_at - HOUR)
+    assert begin_with_data(told.engine, early) == early
+    assert {each.topic for each in told.replayed(early)} == {topics.REPLAYED_INFO}
