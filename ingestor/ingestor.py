@@ -236,7 +236,7 @@ class Ingestor:
             self._monitor.derive(batch)
 
     def _commit(self, batch: Batch, handled: list[Received]) -> None:
-        beats = self._heartbeats.is_due()
+        beats = self._heartbeats.is_due(beside=bool(batch))
         if not batch and not beats:
             self._store.locks.release()
             return

@@ -87,6 +87,7 @@ def parse_dnf(text: str) -> Iterator[PendingUpdate]:
 
 _APT_ARGUMENTS = (
     *("--simulate", "-o", "Debug::NoLocking=true", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="),
+    *("-o", "Dir::Log::Planner="),  # the log of the last installation, which a simulation overwrites too
     "dist-upgrade",
 )
 PACKAGE_MANAGERS = (

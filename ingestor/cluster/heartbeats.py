@@ -34,6 +34,7 @@ class Heartbeats:
         self._started_at = clock.now()
         self._file: HeartbeatFile | None = None
         self._due_at = self._row_due_at = clock.monotonic()
+        self._row_is_due = False
         self._row: Beat = {}
         self._was_connected = False
 
@@ -47,18 +48,23 @@ class Heartbeats:
             except OSError as error:
                 log.warning("cannot use %s (%s): every heartbeat is written to the database", self._path, error)
 
-    def is_due(self) -> bool:
-        """Return whether it is time for the next heartbeat; if so, the next one is due HEARTBEAT_SECONDS later."""
+    def is_due(self, *, beside: bool) -> bool:
+        """Return whether it is time for the next heartbeat; if so, the next one is due HEARTBEAT_SECONDS later.
+
+        `beside`: whether there is something to store anyway. Then the row is written up to half its time earlier, so
+        that it needs no transaction of its own.
+        """
         now = self._clock.monotonic()
-        if now < self._due_at:
+        self._row_is_due = now >= self._row_due_at - (ROW_SECONDS / 2 if beside else 0)
+        if now < self._due_at and not self._row_is_due:
             return False
         self._due_at = now + HEARTBEAT_SECONDS
         return True
 
     def due_row(self, *, connected: bool) -> Beat | None:
         """Return the row that the next transaction has to write; None if the file is sufficient."""
-        is_due = self._clock.monotonic() >= self._row_due_at or connected is not self._was_connected
-        return self.row(connected=connected) if is_due or self._file is None else None
+        is_due = self._row_is_due or connected is not self._was_connected or self._file is None
+        return self.row(connected=connected) if is_due else None
 
     def row(self, *, connected: bool) -> Beat:
         """Return the row of a heartbeat now. `connected`: to the broker."""

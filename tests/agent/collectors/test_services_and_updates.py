@@ -149,6 +149,19 @@ def test_a_program_gets_none_of_the_secrets_of_the_agent(programs: Programs, mon
     assert "LC_ALL=C" in output.text
 
 
+@pytest.mark.skipif(not os.access(program._MEMORY, os.W_OK), reason="no memory for files")
+@pytest.mark.parametrize("chosen", [None, "/var/tmp"])  # noqa: S108
+def test_temporary_files_of_a_program_are_in_memory_unless_its_owner_chose_a_place(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch, chosen: str | None
+) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("TMPDIR", chosen)
+    programs.script("show", 'echo "$TMPDIR"')
+
+    assert run_program([str(find_program("show"))], seconds=60).text == f"{chosen or program._MEMORY}\n"
+
+
 # systemd.
 
 
@@ -278,6 +291,18 @@ def test_other_package_managers_name_packages_and_versions() -> None:
     assert [(x.package, x.installed, x.available) for x in parse_apk(apk)] == [("busybox", "1.36.1-r2", "1.36.1-r29")]
     assert [x.package for x in parse_pacman(pacman)] == ["linux"]
     assert [x.package for x in parse_dnf(dnf)] == ["kernel", "NetworkManager"]
+
+
+def test_apt_keeps_its_log_of_the_last_installation(programs: Programs, tmp_path: Path) -> None:
+    manager = package_managers.PACKAGE_MANAGERS[0]._replace(caches=(str(tmp_path),))
+    programs.script("apt-get", f'echo "$@" > {tmp_path}/arguments')
+    assert manager.pending() == []
+    arguments = (tmp_path / "arguments").read_text().split()
+    assert {arguments[place + 1] for place, each in enumerate(arguments) if each == "-o"} >= {
+        "Debug::NoLocking=true",
+        "Dir::Cache::pkgcache=",
+        "Dir::Log::Planner=",
+    }
 
 
 def test_pending_updates_are_read_once_for_each_state_of_the_cache(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ingestion import Bench
+from ingestion import Bench, Speaker
 from sqlalchemy import Engine, event, select
 from sqlalchemy.exc import OperationalError
 
@@ -45,6 +45,23 @@ def test_the_row_has_a_heartbeat_of_the_last_half_minute(hearing: Bench, fleet: 
     for _ in range(60):
         hearing.step(HEARTBEAT_SECONDS)
         assert hearing.clock.now() - beat_in_row(fleet) <= (ROW_SECONDS + HEARTBEAT_SECONDS) * 1000
+
+
+def test_the_row_is_written_with_a_sample_before_it_needs_a_transaction_of_its_own(
+    hearing: Bench, fleet: Engine
+) -> None:
+    speaker = Speaker(hearing.clock)
+    hearing.publish(speaker.status())
+    hearing.step()
+    alone = 0
+    for seq in range(1, 31):
+        hearing.publish(speaker.telemetry(seq))
+        hearing.step()
+        assert hearing.clock.now() - beat_in_row(fleet) <= ROW_SECONDS * 1000
+        written = beat_in_row(fleet)
+        hearing.step(HEARTBEAT_SECONDS, steps=5)
+        alone += beat_in_row(fleet) != written
+    assert alone == 0
 
 
 def test_an_ingestor_that_cannot_write_is_silent_though_nothing_is_to_be_stored(hearing: Bench, fleet: Engine) -> None:

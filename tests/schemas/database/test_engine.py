@@ -1,19 +1,30 @@
 """Engines and migrations of the fleet database."""
 
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, inspect, make_url, text
+from sqlalchemy import Engine, event, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError as SqlError
 
+from ingestor.admin.backup import back_up, restore
 from runtime.state_directory import StateDirectory
 from runtime.urls import sqlite_url
 from schemas.contract.messages import VITALS
-from schemas.database.engine import DatabaseError, newest_revision, open_engine, require_current, shown_url, upgrade
+from schemas.database.engine import (
+    PAGE_BYTES,
+    DatabaseError,
+    newest_revision,
+    open_engine,
+    require_current,
+    shown_url,
+    upgrade,
+)
 from schemas.database.tables import metadata, sample, state
 
 STATEMENTS = [
@@ -86,6 +97,42 @@ def test_upgrading_twice_changes_nothing(database: Engine) -> None:
 def test_a_sqlite_file_can_give_back_the_pages_of_deleted_rows(database: Engine) -> None:
     with database.connect() as connection:
         assert connection.scalar(text("PRAGMA auto_vacuum")) == 2
+
+
+def page_bytes(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.scalar(text("PRAGMA page_size")))
+
+
+def test_a_new_sqlite_file_has_small_pages_and_is_not_rewritten_to_let_it_shrink(tmp_path: Path) -> None:
+    engine = open_engine(sqlite_url(tmp_path / "fleet.db"))
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda _c, _k, statement, *_: statements.append(statement))
+    upgrade(engine)
+    assert page_bytes(engine) == PAGE_BYTES
+    assert "VACUUM" not in statements
+    engine.dispose()
+
+
+def test_a_sqlite_file_keeps_its_pages_when_it_is_migrated_backed_up_and_restored(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "fleet.db")) as older:
+        for statement in ("PRAGMA page_size = 4096", "PRAGMA journal_mode = WAL", "CREATE TABLE mine (x)"):
+            older.execute(statement)
+    engine = open_engine(sqlite_url(tmp_path / "fleet.db"))
+    upgrade(engine)
+    assert page_bytes(engine) == 4096
+    with engine.begin() as connection:
+        connection.execute(text(STATEMENTS[0]))
+    back_up(engine, tmp_path / "backup.db")
+    restored = open_engine(sqlite_url(tmp_path / "restored.db"))
+    restore(tmp_path / "backup.db", restored)
+    assert page_bytes(restored) == 4096
+    upgrade(restored)
+    with restored.connect() as connection:
+        assert connection.scalar(text("PRAGMA auto_vacuum")) == 2
+        assert connection.scalar(text("SELECT count(*) FROM org")) == 1
+    restored.dispose()
+    engine.dispose()
 
 
 def test_a_database_of_this_version_is_current(database: Engine) -> None:
