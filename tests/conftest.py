@@ -17,6 +17,7 @@ from xdist.workermanage import WorkerController
 from runtime.urls import sqlite_url
 from schemas.database import tables
 from schemas.database.engine import open_engine, upgrade
+from schemas.database.sample_key import ROWS
 
 pytest_plugins = ["traffic_plugin"]
 
@@ -67,7 +68,7 @@ def postgresql_empty_url(postgresql_url: str) -> str:
 def _empty(connection: Connection) -> None:
     """Drop the tables of others, delete all rows and restart the keys. TRUNCATE would write many files each time."""
     ordered = tables.metadata.sorted_tables
-    known = [*(table.name for table in ordered), "alembic_version"]
+    known = [*(table.name for table in ordered), ROWS, "alembic_version"]
     strange = "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
     strange += " AND relnamespace = 'public'::regnamespace AND relname <> ALL(:known)"
     for name in connection.scalars(text(strange), {"known": known}).all():

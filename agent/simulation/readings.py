@@ -54,9 +54,9 @@ class SimulatedReadings(CollectorRunner):
         return Vitals.model_construct(
             cpu_percent=round(self._cpu, 1),
             memory_percent=round(memory, 1),
-            memory_used_bytes=round(self._memory_bytes * memory / 100),
+            memory_used_bytes=_whole(self._memory_bytes * memory / 100, 1024),
             disk_percent=round(self._disk_percent, 1),
-            disk_used_bytes=round(self._disk_bytes * self._disk_percent / 100),
+            disk_used_bytes=_whole(self._disk_bytes * self._disk_percent / 100, 4096),
             swap_percent=0.0,
             uptime_seconds=max(0, (now - self.booted_at) // 1000),
             load_1m=round(self._cpu / 25, 2),
@@ -69,6 +69,11 @@ class SimulatedReadings(CollectorRunner):
     def reboot(self) -> None:
         """Start uptime and counters again."""
         self.booted_at, self._received, self._sent = self._clock.now(), 0, 0
+
+
+def _whole(size: float, unit: int) -> int:
+    """Return a size in bytes as a system counts it: whole blocks, or kibibytes of memory."""
+    return round(size / unit) * unit
 
 
 def _described(name: str) -> Metric:

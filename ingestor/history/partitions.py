@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
-from schemas.database.sample_key import unique_index
+from schemas.database.sample_key import CLOCK_OFFSET, ROWS, unique_index
 from schemas.database.tables import dirty, machine, pruned
 from schemas.fleet.history import DAY, MINUTE
 
@@ -38,8 +38,8 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"
 _BOUNDS = re.compile(r"FROM \((?:'(-?\d+)'|MINVALUE)\) TO \('(-?\d+)'\)")
 _PARTITIONS = text(
     "SELECT part.relname, pg_get_expr(part.relpartbound, part.oid) FROM pg_inherits "
-    "JOIN pg_class AS part ON part.oid = pg_inherits.inhrelid WHERE pg_inherits.inhparent = to_regclass('sample')"
-)
+    "JOIN pg_class AS part ON part.oid = pg_inherits.inhrelid WHERE pg_inherits.inhparent = to_regclass(:rows)"
+).bindparams(rows=ROWS)
 
 log = logging.getLogger(__name__)
 
@@ -88,19 +88,19 @@ def drop_day(connection: Connection, before: int) -> bool:
         return False
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_MILLISECONDS}ms'"))
     connection.execute(
-        text("LOCK TABLE sample, machine IN ACCESS EXCLUSIVE MODE")
+        text(f"LOCK TABLE {ROWS}, machine IN ACCESS EXCLUSIVE MODE")
     )  # machine: because of the foreign key
     waiting = select(exists().where(dirty.c.length == MINUTE, dirty.c.at < oldest.end))
     if connection.scalar(waiting):
         return False
-    end, older = oldest.end, f"sampled_at + clock_offset_milliseconds < {oldest.end}"
+    end, older = oldest.end, f"sampled_at + ({CLOCK_OFFSET}) < {oldest.end}"
     for statement in (
-        f"ALTER TABLE sample DETACH PARTITION {oldest.name}",
+        f"ALTER TABLE {ROWS} DETACH PARTITION {oldest.name}",
         # Samples of slow clocks: by the server's clock they are newer.
-        f"INSERT INTO sample SELECT * FROM {oldest.name} WHERE clock_offset_milliseconds > 0 AND NOT {older}",  # noqa: S608
+        f"INSERT INTO {ROWS} SELECT * FROM {oldest.name} WHERE ({CLOCK_OFFSET}) > 0 AND NOT {older}",  # noqa: S608
         f"DROP TABLE {oldest.name}",
         # Samples of fast clocks, and those that came late or never had a day.
-        f"DELETE FROM sample WHERE sampled_at >= {end} AND clock_offset_milliseconds < 0 AND {older}",  # noqa: S608
+        f"DELETE FROM {ROWS} WHERE sampled_at >= {end} AND ({CLOCK_OFFSET}) < 0 AND {older}",  # noqa: S608
         f"DELETE FROM sample_other WHERE {older}",  # noqa: S608
     ):
         connection.execute(text(statement))
@@ -119,10 +119,10 @@ def _make(connection: Connection, first: int, end: int) -> None:
     moved = f"DELETE FROM sample_other WHERE sampled_at >= {first} AND sampled_at < {end} RETURNING *"  # noqa: S608
     for statement in (
         f"SET LOCAL lock_timeout = '{LOCK_MILLISECONDS}ms'",
-        f"CREATE TABLE {name} (LIKE sample INCLUDING ALL)",
+        f"CREATE TABLE {name} (LIKE {ROWS} INCLUDING ALL)",
         unique_index(name),
         f"WITH moved AS ({moved}) INSERT INTO {name} SELECT * FROM moved",  # noqa: S608
-        f"ALTER TABLE sample ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({end})",
+        f"ALTER TABLE {ROWS} ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({end})",
     ):
         connection.execute(text(statement))
 

@@ -41,14 +41,21 @@ def merging(engine: Engine, table: Table, columns: Sequence[str], merge: Merge) 
 
 
 def bulk(
-    engine: Engine, table: Table, columns: Sequence[str], *, overwrite: bool, unchanged: Sequence[str] = ()
+    engine: Engine,
+    table: Table,
+    columns: Sequence[str],
+    *,
+    overwrite: bool,
+    unchanged: Sequence[str] = (),
+    if_new: str | None = None,
 ) -> Bulk:
     """Return the fastest way to write rows of these columns.
 
     `unchanged`: columns that are the same in a row that is overwritten; SQLite then leaves their indexes alone.
+    `if_new`: PostgreSQL's view of the table that leaves rows that exist unchanged.
     """
     if engine.dialect.name == "postgresql":
-        return CopiedRows(engine, table, columns, overwrite=overwrite)
+        return CopiedRows(engine, table, columns, overwrite=overwrite, if_new=if_new)
     return UpdatedRows(engine, table, columns, unchanged) if overwrite else PreparedRows(engine, table, columns)
 
 
@@ -103,6 +110,7 @@ class CopiedRows:
         *,
         overwrite: bool = False,
         merge: Merge | None = None,
+        if_new: str | None = None,
     ) -> None:
         staging = table.to_metadata(MetaData(), name=f"new_{table.name}")
         self._error: Any = engine.dialect.loaded_dbapi.Error
@@ -111,8 +119,11 @@ class CopiedRows:
             "ON COMMIT DELETE ROWS"
         )
         self._copy = f"COPY {staging.name} ({', '.join(columns)}) FROM STDIN"
-        statement = postgresql.insert(table).from_select(columns, select(*(staging.c[name] for name in columns)))
-        self._insert = _on_conflict(statement, table, columns, overwrite=overwrite, merge=merge)
+        into = table if if_new is None else table.to_metadata(MetaData(), name=if_new)
+        statement = postgresql.insert(into).from_select(columns, select(*(staging.c[name] for name in columns)))
+        self._insert = (
+            _on_conflict(statement, table, columns, overwrite=overwrite, merge=merge) if if_new is None else statement
+        )
 
     def write(self, connection: Connection, rows: Rows) -> None:
         """See `Bulk`."""

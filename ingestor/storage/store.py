@@ -41,6 +41,7 @@ from ingestor.storage.transition_log import TRANSITIONS_MAX, TransitionLog
 from schemas.contract.messages import KEY_CHANGES_MAX, Info, Signed
 from schemas.contract.org_config import OrgConfig
 from schemas.database import tables
+from schemas.database.sample_key import IF_NEW
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Store:
         self._dead_letters = DeadLetters(dead_letter_max)
         self._unreadable: set[str] = set()
         self._insert: Any = dialect_insert(engine)
-        self._samples = bulk(engine, tables.sample, SAMPLE_COLUMNS, overwrite=False)
+        self._samples = bulk(engine, tables.sample, SAMPLE_COLUMNS, overwrite=False, if_new=IF_NEW)
         self._states = bulk(engine, tables.state, STATE_COLUMNS, overwrite=True)
         self._reports = bulk(engine, tables.state, STATE_COLUMNS, overwrite=True, unchanged=("presence",))
         self._streams = bulk(engine, tables.stream, STREAM_COLUMNS, overwrite=True)

@@ -1,6 +1,10 @@
-"""The index of the samples on PostgreSQL, and the conditions that let it find them.
+"""The tables of the samples on PostgreSQL, their index, and the conditions that let it find them.
 
 Invariants:
+- `sample` is a view there, with the same columns and values as the table of SQLite. Whoever reads, changes or deletes
+  samples names `sample`. The rows are in the partitions of `ROWS`, packed; how is written once, in the migration that
+  makes the view (`migrations/versions/0024_packed_samples.py`).
+- A reading that does not fit its column of the row, as wide as real machines need, is in the row's text `rest`.
 - It is unique on each partition: a sample is stored once, as a machine has at most 1,000 streams, and a sequence number
   53 bits.
 - An entry has 16 bytes of columns. PostgreSQL fills the pages of such an index as it grows at many places; those of a
@@ -21,7 +25,16 @@ from schemas.database.tables import sample
 _MINUTE: Final = "CAST(LEAST(GREATEST({} / 60000, 0), 2147483647) AS INTEGER)"
 """The minute of a time since 1970. Times after the year 6053 all have the last one."""
 
-_KEY: Final = f"machine_id, ({_MINUTE.format('sampled_at')}), ((CAST(stream_number AS BIGINT) << 53) | seq)"
+_KEY: Final = f"machine_id, ({_MINUTE.format('sampled_at')}), stream_seq"
+
+ROWS: Final = "sample_row"
+"""The partitioned table behind the view `sample`."""
+
+IF_NEW: Final = "sample_if_new"
+"""The view into which samples are inserted that may be stored already; those are left unchanged."""
+
+CLOCK_OFFSET: Final = "CASE WHEN delay IS NOT NULL THEN 0 ELSE split_part(rest, ' ', 1)::bigint END"
+"""The offset of the clock in a packed row, as in the view."""
 
 
 def unique_index(partition: str) -> str:

@@ -21,15 +21,27 @@ from telemetry import telemetry
 
 from ingestor.domain.batch import Arrived
 from ingestor.domain.machine import Machine, Stream
-from ingestor.storage.bulk import CopiedRows, PreparedRows, Rows
+from ingestor.storage.bulk import CopiedRows, Rows
 from ingestor.storage.row_encoding import SAMPLE_COLUMNS, STREAM_COLUMNS, sample_rows, stream_rows
 from schemas.database import tables
 from schemas.database.engine import open_engine, upgrade
+from schemas.database.sample_key import IF_NEW
 
 IS_WHOLE = float(os.environ.get("DASHFLEET_BENCH_SECONDS", "3")) >= 60
 ROWS = 2_000 if IS_WHOLE else 1_000
 TURNS = 20 if IS_WHOLE else 3
 AT = 1_700_000_000_000
+
+
+class SingleRows:
+    """INSERT … SELECT of one row, for the driver's `executemany`."""
+
+    def __init__(self, engine: Engine, table: Table, columns: tuple[str, ...], *, overwrite: bool) -> None:
+        values = ", ".join(f"%s::{_kind(engine, table, name)}" for name in columns)
+        self._sql = _insert(table, columns, f"(VALUES ({values})) AS u({', '.join(columns)})", overwrite=overwrite)
+
+    def write(self, connection: Connection, rows: Rows) -> None:
+        connection.exec_driver_sql(self._sql, rows)
 
 
 class UnnestedRows:
@@ -66,15 +78,21 @@ def _insert(table: Table, columns: tuple[str, ...], source: str, *, overwrite: b
     chosen = ", ".join(f"{name}::json" if name == "extra" else name for name in columns)
     keys = [column.name for column in table.primary_key]
     changing = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
-    then = f"({', '.join(keys)}) DO UPDATE SET {changing}" if overwrite else "DO NOTHING"
-    return f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT {chosen} FROM {source} ON CONFLICT {then}"  # noqa: S608
+    into, then = (
+        (table.name, f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changing}") if overwrite else (IF_NEW, "")
+    )
+    return f"INSERT INTO {into} ({', '.join(columns)}) SELECT {chosen} FROM {source} {then}"  # noqa: S608
+
+
+def _copied(engine: Engine, table: Table, columns: tuple[str, ...], *, overwrite: bool) -> CopiedRows:
+    return CopiedRows(engine, table, columns, overwrite=overwrite, if_new=None if overwrite else IF_NEW)
 
 
 FORMS: dict[str, Any] = {
-    "executemany": PreparedRows,
+    "executemany": SingleRows,
     "unnest": UnnestedRows,
     "json": JsonRows,
-    "COPY": CopiedRows,
+    "COPY": _copied,
 }
 
 

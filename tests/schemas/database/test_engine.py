@@ -25,6 +25,7 @@ from schemas.database.engine import (
     shown_url,
     upgrade,
 )
+from schemas.database.sample_key import IF_NEW
 from schemas.database.tables import metadata, sample, state
 
 STATEMENTS = [
@@ -41,7 +42,7 @@ STATEMENTS = [
 
 
 def _is_of_partitions(name: str | None) -> bool:
-    """Whether it is a partition of the samples on PostgreSQL, or an index for partitions."""
+    """Whether it is a table behind the view of the samples on PostgreSQL, or an index of them."""
     return name is not None and name.startswith(("sample_", "ix_sample_wrong_clock"))
 
 
@@ -62,11 +63,23 @@ def reader(database: Engine, database_url: str) -> Iterator[Engine]:
 
 @pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 def test_the_migrations_make_exactly_the_tables(database: Engine) -> None:
+    views = set(inspect(database).get_view_names())
     with database.connect() as connection:
-        options = {"include_name": lambda name, _type, _parents: not _is_of_partitions(name)}
+        options = {
+            "include_name": lambda name, _type, _parents: not _is_of_partitions(name),
+            "include_object": lambda _object, name, _type, _reflected, _other: name not in views,
+        }
         assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
     found = {name for name in inspect(database).get_table_names() if not _is_of_partitions(name)}
-    assert found == {*metadata.tables, "alembic_version"}
+    assert found | (views & {sample.name}) == {*metadata.tables, "alembic_version"}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_the_views_of_the_samples_have_the_columns_of_the_table(database: Engine) -> None:
+    columns = {column.name: column.type.compile(database.dialect) for column in sample.columns}
+    for view in (sample.name, IF_NEW):
+        found = inspect(database).get_columns(view)
+        assert {column["name"]: column["type"].compile(database.dialect) for column in found} == columns
 
 
 def test_the_migrations_give_columns_the_same_defaults(database: Engine, tmp_path: Path) -> None:
