@@ -19,6 +19,7 @@ from sqlalchemy import Engine, text
 
 from dashboard.widgets import charts
 from schemas.database.queries import history
+from schemas.database.sample_key import ROWS
 from schemas.fleet.history import Resolution, Retention, choose_resolution
 
 MACHINES = int(os.environ.get("DASHFLEET_BENCH_MACHINES", "8"))
@@ -90,9 +91,11 @@ def bytes_a_row(engine: Engine) -> dict[str, float]:
         "postgresql": "SELECT pg_total_relation_size(CAST(:table AS regclass)) + coalesce("
         "(SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree(CAST(:table AS regclass)) WHERE isleaf), 0)",
     }
+    kind = engine.dialect.name
+    names = {"sample": ROWS} if kind == "postgresql" else {}
     with engine.connect() as connection:
         return {
-            table: float(connection.execute(text(sizes[engine.dialect.name]), {"table": table}).scalar_one()) / rows
+            table: float(connection.execute(text(sizes[kind]), {"table": names.get(table, table)}).scalar_one()) / rows
             for table, rows in EXTENT.rows.items()
         }
 
