@@ -161,7 +161,7 @@ def _copy(connection: Connection, table: Table, day: Table, *, steps: int, until
         with connection.begin():
             for step in range(first, min(first + STATEMENTS_AT_ONCE, steps)):
                 at = until - (steps - step) * length
-                connection.execute(statement, {"at": at, "step": at // length, "days": at // DAY})
+                connection.execute(statement, {"at": at, "step": at // length, "days": (at - START) // DAY})
 
 
 def _one_step(table: Table, day: Table) -> Insert:
