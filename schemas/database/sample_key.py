@@ -1,7 +1,7 @@
 """The tables of the samples on PostgreSQL, their index, and the conditions that let it find them.
 
 Invariants:
-- `sample` is a view there, with the same columns and values as the table of SQLite. Whoever reads, changes or deletes
+- `sample` is a view there, with the same columns and values as the table of SQLite. Code that reads, changes or deletes
   samples names `sample`. The rows are in the partitions of `ROWS`, packed; how is written once, in the migration that
   makes the view (`migrations/versions/0024_packed_samples.py`).
 - A reading that does not fit its column of the row, as wide as real machines need, is in the row's text `rest`.
