@@ -55,16 +55,16 @@ def test_a_corrupt_outbox_is_set_aside_and_the_agent_runs_within_seconds_and_say
         fleet.flows()
         fleet.settle()
         machine.process.kill()
+        healthy = seconds_to_a_sample(fleet, machine)  # what a start takes on this machine, as busy as it is
+        fleet.settle()
+        machine.process.kill()
         for path in (machine.cold, machine.hot):
             if where in ("both", path.stem.replace("outbox", "cold")):
                 damage(path)
-        started = time.monotonic()
-        machine.process.start()
-        fleet.flows(more=1)
-        took = time.monotonic() - started
+        took = seconds_to_a_sample(fleet, machine)
         aside = [found for path in (machine.cold, machine.hot) for found in path.parent.glob("*.corrupt-*")]
         say(f"{where} corrupt: a sample is stored {took:.1f} s after the start, set aside: {len(aside)}")
-        assert took < 5.0
+        assert took - healthy < 4.0
         assert b"was corrupt" in machine.process.output
         assert len([path for path in aside if not path.name.endswith(("-wal", "-shm"))]) == (
             2 if where == "both" else 1
@@ -72,6 +72,14 @@ def test_a_corrupt_outbox_is_set_aside_and_the_agent_runs_within_seconds_and_say
         machine.process.stop()
         verdict = judge(fleet)
         assert verdict.spurious == verdict.corrupted == 0, verdict
+
+
+def seconds_to_a_sample(fleet: Fleet, machine: Machine) -> float:
+    """Start the agent, and return the time until a sample of it is stored."""
+    started = time.monotonic()
+    machine.process.start()
+    fleet.flows(more=1)
+    return time.monotonic() - started
 
 
 @pytest.mark.timeout(900)
