@@ -7,6 +7,7 @@ Invariants:
 """
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -28,8 +29,14 @@ def _time(text: str) -> str:
     return text
 
 
+@cache
+def _zones() -> frozenset[str]:
+    """Return the names of all time zones, which are read from hundreds of directory entries."""
+    return frozenset(available_timezones())
+
+
 def _zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _zones():
         raise ValueError(f"there is no time zone {name!r}: write an IANA name such as Europe/Paris")
     return name
 

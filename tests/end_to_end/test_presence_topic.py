@@ -34,7 +34,7 @@ def server(request: pytest.FixtureRequest, database: Engine, tmp_path: Path) -> 
         broker = None
         if request.param != "embedded":
             broker = stack.enter_context(broker_of_kind(request.param, TableDirectory(database), tmp_path))
-        yield stack.enter_context(site(database, "acme", broker=broker))  # type: ignore[arg-type]
+        yield stack.enter_context(site(database, "acme", broker=broker))
 
 
 def connected(server: Site, username: str, secret: str, *filters: str) -> Mqtt:

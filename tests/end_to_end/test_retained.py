@@ -26,7 +26,7 @@ SECONDS = 60.0
 def server(request: pytest.FixtureRequest, database: Engine, tmp_path: Path) -> Iterator[Site]:
     with (
         broker_of_kind(request.param, TableDirectory(database), tmp_path) as broker,
-        site(database, "acme", broker=broker) as server,  # type: ignore[arg-type]
+        site(database, "acme", broker=broker) as server,
     ):
         yield server
 

@@ -39,7 +39,7 @@ class Site:
         *orgs: str,
         refresh_seconds: float = 1.0,
         limits: RateLimits | None = None,
-        broker: RunningMosquitto | RunningNats | None = None,
+        broker: RunningBroker | RunningMosquitto | RunningNats | None = None,
         files: MachineFiles | None = None,
     ) -> None:
         self.engine = engine
@@ -103,7 +103,7 @@ def site(
     *orgs: str,
     refresh_seconds: float = 1.0,
     limits: RateLimits | None = None,
-    broker: RunningMosquitto | RunningNats | None = None,
+    broker: RunningBroker | RunningMosquitto | RunningNats | None = None,
     files: MachineFiles | None = None,
 ) -> Iterator[Site]:
     """A server side that ends with the test. Its ingestor is connected: what a machine says from now on is heard."""
