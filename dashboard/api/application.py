@@ -5,6 +5,7 @@ Invariants:
   document, which tells nothing about a fleet, needs none.
 - A token is accepted in the header Authorization only, never in an address, which ends up in logs.
 - Every query runs in one of a few threads of the API's own, with a time limit: programs do not slow down the pages.
+- An organisation never has all threads: however much its programs ask for, those of others are answered.
 - Only GET and HEAD exist: nothing is changed over HTTP.
 """
 
@@ -41,6 +42,13 @@ from schemas.database.time_limit import is_exceeded
 THREADS: Final = 4
 """Requests that are answered at the same time; others wait."""
 
+ORG_THREADS: Final = 3
+"""Requests of one organisation that are answered at the same time, and those without a token."""
+
+_ADMISSION_THREADS: Final = 2
+"""Tokens that are looked up at the same time, which takes no long query."""
+
+
 _RETRY_SECONDS: Final = "5"
 _BEARER: Final = "bearer "
 _JSON: Final = "application/json"
@@ -72,17 +80,23 @@ class Gate:
     def __init__(self, services: ApiServices) -> None:
         self._services = services
         self._threads = CapacityLimiter(THREADS)
+        self._admission = CapacityLimiter(_ADMISSION_THREADS)
+        self._of_org: dict[str, CapacityLimiter] = {}
 
-    async def run(self, read: Callable[[], Response]) -> Response:
-        """Return the response of `read`, which runs in a thread; a problem if it raises ProblemError."""
-        try:
-            return await self.call(read)
-        except ProblemError as error:
-            return refuse(error)
+    async def admitted(self, request: Request) -> ApiRequest:
+        """Return the request of a client that may make one now. Raises ProblemError."""
+        require_method(request)
+        admit = partial(self.admit, request.headers.get("authorization", ""), dict(request.path_params))
+        return await to_thread.run_sync(partial(_guarded, admit), limiter=self._admission)
 
-    async def call(self, read: Callable[[], T]) -> T:
-        """Return what `read` returns, which runs in a thread. Raises ProblemError, also for an error of a database."""
-        return await to_thread.run_sync(partial(_guarded, read), limiter=self._threads)
+    async def call(self, org: str, read: Callable[[], T]) -> T:
+        """Return what `read` returns, which runs in a thread of an organisation (empty: of requests without a token).
+
+        Raises ProblemError, also for an error of a database.
+        """
+        own = self._of_org.setdefault(org, CapacityLimiter(ORG_THREADS))  # only of organisations with a valid token
+        async with own:
+            return await to_thread.run_sync(partial(_guarded, read), limiter=self._threads)
 
     def now(self) -> int:
         """Return the time in milliseconds."""
@@ -139,13 +153,12 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         request = Request(scope, receive)
-        response = await self._gate.run(lambda: self._respond(request))
+        try:
+            admitted = await self._gate.admitted(request)
+            response = await self._gate.call(admitted.org, partial(self._answer, admitted, request))
+        except ProblemError as error:
+            response = refuse(error)
         await respond_to(request, response)(scope, receive, send)
-
-    def _respond(self, request: Request) -> Response:
-        require_method(request)
-        admitted = self._gate.admit(request.headers.get("authorization", ""), dict(request.path_params))
-        return self._answer(admitted, request)
 
 
 class OperationEndpoint(Endpoint):
@@ -187,12 +200,12 @@ class DocumentEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         request = Request(scope, receive)
-        response = await self._gate.run(lambda: self._respond(request))
+        try:
+            require_method(request)
+            response = await self._gate.call("", partial(respond, self._body, _JSON, Asked.of(request.headers)))
+        except ProblemError as error:
+            response = refuse(error)
         await respond_to(request, response)(scope, receive, send)
-
-    def _respond(self, request: Request) -> Response:
-        require_method(request)
-        return respond(self._body, _JSON, Asked.of(request.headers))
 
 
 def require_method(request: Request) -> None:

@@ -4,7 +4,8 @@ Invariants:
 - Headers and body of a request arrive within REQUEST_SECONDS of its first byte, the first request of a connection
   within that time of the connection; otherwise the connection is closed, with 408 if nothing was answered yet.
 - A request that is broken off costs no traceback.
-- Responses and WebSockets have no limit here; streams of events end when the server stops, which waits for all others.
+- Responses and WebSockets have no limit here; streams of events end when the server stops, which waits for all others,
+  and when their client has read nothing for UNREAD_SECONDS while more waits for it than its connection holds.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from dashboard.auth.middleware import API_EVENTS
 REQUEST_SECONDS: Final = 20.0
 """Slow clients finish a form in this time; the forms have a shorter limit of their own (`dashboard.auth.forms`)."""
 
+UNREAD_SECONDS: Final = 30.0
+
 _TIMED_OUT: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _ARRIVING: Final = (h11.IDLE, h11.SEND_BODY)
 
@@ -28,6 +31,7 @@ class TimedHttpProtocol(H11Protocol):
     def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - only passed on
         super().__init__(*given, **named)
         self._deadline: asyncio.TimerHandle | None = None
+        self._reading_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time limit of the first request."""
@@ -42,8 +46,19 @@ class TimedHttpProtocol(H11Protocol):
     def shutdown(self) -> None:
         """Let the request end that is being answered; but a stream of events never ends by itself."""
         super().shutdown()
-        if self.cycle is not None and str(self.cycle.scope["path"]).endswith(API_EVENTS):
+        if self._streams_events:
             self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Start the time limit for the client of a stream of events to read: it would keep its place for ever."""
+        super().pause_writing()
+        if self._streams_events and self._reading_deadline is None:
+            self._reading_deadline = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """End the time limit: the client reads."""
+        super().resume_writing()
+        self._clear_reading_deadline()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand the connection over, without a time limit."""
@@ -51,9 +66,19 @@ class TimedHttpProtocol(H11Protocol):
         super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the time limit with the connection."""
+        """End the time limits with the connection."""
         self._clear_deadline()
+        self._clear_reading_deadline()
         super().connection_lost(exc)
+
+    @property
+    def _streams_events(self) -> bool:
+        return self.cycle is not None and str(self.cycle.scope["path"]).endswith(API_EVENTS)
+
+    def _clear_reading_deadline(self) -> None:
+        if self._reading_deadline is not None:
+            self._reading_deadline.cancel()
+            self._reading_deadline = None
 
     def _set_deadline(self) -> None:
         if self.conn.their_state not in _ARRIVING or self.transport.get_protocol() is not self:

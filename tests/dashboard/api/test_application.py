@@ -1,7 +1,10 @@
 """Who gets an answer from the HTTP API, what is refused, and what HTTP itself promises: tags, compression, limits."""
 
+import asyncio
 import gzip
 import json
+import threading
+from typing import cast
 
 import pytest
 from clocks import Clock
@@ -9,6 +12,7 @@ from http_api import HttpApi, bearer
 from seeding import Fleet
 from sqlalchemy import Engine, delete, update
 
+from dashboard.api.application import THREADS, ApiServices, Gate
 from schemas.database import tables
 from schemas.database.time_limit import limit_statements
 
@@ -156,6 +160,21 @@ def test_a_token_has_its_own_rate_limit(own_reader: Engine, accounts: Engine, fl
     clock.advance(20)
     assert api.client.get("/api/v1/machines", headers=token).status_code == 200
     assert api.client.get("/api/v1/machines", headers=token).status_code == 429
+
+
+def test_an_organisation_that_asks_for_much_does_not_keep_others_waiting() -> None:
+    async def scenario() -> None:
+        gate, release = Gate(cast("ApiServices", None)), threading.Event()
+        slow = [asyncio.ensure_future(gate.call("greedy", lambda: release.wait(60))) for _ in range(3 * THREADS)]
+        await asyncio.sleep(0)
+        try:
+            assert await asyncio.wait_for(gate.call("modest", lambda: "answer"), 30) == "answer"
+            assert not any(each.done() for each in slow)
+        finally:
+            release.set()
+        assert all(await asyncio.gather(*slow))
+
+    asyncio.run(scenario())
 
 
 def test_a_query_that_takes_too_long_is_a_problem_that_says_what_to_do(

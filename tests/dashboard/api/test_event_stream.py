@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,11 +13,12 @@ import pytest
 import uvicorn
 from http_api import HttpApi, bearer
 from seeding import NOW, Fleet
-from servers import free_port, listens
-from sqlalchemy import Engine, update
+from servers import listens
+from sqlalchemy import Engine, insert, update
 from waiting import wait_until
 
 from dashboard.api import event_stream
+from dashboard.server import http_protocol
 from dashboard.server.http_protocol import TimedHttpProtocol
 from schemas.database import tables
 
@@ -77,12 +79,11 @@ class Server:
 
 @contextmanager
 def serving(api: HttpApi) -> Iterator[Server]:
-    port = free_port()
-    config = uvicorn.Config(
-        api.app, host="127.0.0.1", port=port, log_level="error", lifespan="off", http=TimedHttpProtocol
-    )
-    running = uvicorn.Server(config)
-    server = Server(port, running, Thread(target=running.run))
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # of its connections, so that little fills them
+    port = listening.getsockname()[1]
+    running = uvicorn.Server(uvicorn.Config(api.app, log_level="error", lifespan="off", http=TimedHttpProtocol))
+    server = Server(port, running, Thread(target=running.run, args=([listening],)))
     server.thread.start()
     wait_until(lambda: listens(port), what="the API")
     try:
@@ -178,6 +179,38 @@ def test_streams_are_bounded_and_a_closed_one_makes_room(
         return server.open(other).answer.status == 200
 
     wait_until(admitted, what="room for another stream")
+
+
+def test_an_organisation_does_not_take_the_streams_of_all(
+    api: HttpApi,
+    server: Server,
+    fleet: Fleet,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_stream, "STREAMS_PER_ORG", 2)
+    for _ in range(2):
+        server.open(bearer(api.token())).begun()
+    assert server.open(bearer(api.token())).answer.status == 429
+    assert server.open(bearer(api.token("other"))).answer.status == 200
+
+
+def test_a_client_that_does_not_read_loses_its_stream(
+    api: HttpApi, server: Server, fleet: Fleet, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_stream, "STREAMS_PER_TOKEN", 1)
+    monkeypatch.setattr(http_protocol, "UNREAD_SECONDS", 0.1)
+    row = {"machine_id": fleet.machine("a"), "before": "online", "after": "stale", "reason": "x" * 32, "session": 1}
+    with database.begin() as connection:
+        connection.execute(insert(tables.transition), [{**row, "at": NOW + each} for each in range(2000)])
+    token = bearer(api.token())
+    with socket.socket() as idle:
+        idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        idle.connect(("127.0.0.1", server.port))
+        start = f"GET /api/v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: {token['authorization']}\r\n"
+        idle.sendall(f"{start}Last-Event-ID: 0-0-0-0-0\r\n\r\n".encode())
+        assert idle.recv(15) == b"HTTP/1.1 200 OK"
+        assert server.open(token).answer.status == 429
+        wait_until(lambda: server.open(token).answer.status == 200, what="the place of a client that does not read")
 
 
 @pytest.mark.parametrize("last", ["x", "1-2-3", "1-2-3-4-5-6", "-1-2-3-4-5", "9" * 99])
