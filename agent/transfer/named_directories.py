@@ -2,7 +2,7 @@
 
 Invariants:
 - Below a named directory no link is followed, whenever it was made: each directory is opened from the one before it.
-- The agent's own directory is out of reach, under whatever name: it is recognised by its inode.
+- The agent's own directory is out of reach with all below it, under whatever name: it is recognised by its inode.
 - A file is replaced as a whole, by a rename: a reader finds the old content or the new one.
 """
 
@@ -20,6 +20,7 @@ PATH_MAX = 1024
 
 NEW_FILE_MODE = 0o600
 _NAME_MAX = 200
+_PRIVATE = "this directory is the agent's own"
 _BLOCK_BYTES = 1 << 20
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -86,9 +87,10 @@ class NamedDirectories:
         private = _identity(self._private.stat())
         place = os.open(directory, _DIRECTORY)
         try:
+            _require_outside(place, private)
             for name in (*names[:-1], None):
                 if _identity(os.fstat(place)) == private:
-                    raise PathRefusedError("this directory is the agent's own")
+                    raise PathRefusedError(_PRIVATE)
                 if name is not None:
                     below = _open_directory(name, place)
                     os.close(place)
@@ -108,6 +110,15 @@ def describe_path(schema: dict[str, Any], directories: Sequence[Path]) -> dict[s
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
+
+
+def _require_outside(place: int, private: tuple[int, int]) -> None:
+    """Raise PathRefusedError if a directory lies in the private one, by the names of its parents `..`."""
+    above, before = ".", None
+    while (found := _identity(os.stat(above, dir_fd=place))) != before:
+        if found == private:
+            raise PathRefusedError(_PRIVATE)
+        above, before = f"{above}/..", found
 
 
 def _open_directory(name: str, place: int) -> int:

@@ -115,13 +115,13 @@ def test_the_named_directory_itself_may_be_a_link_of_the_owners(place: Place) ->
     assert (place.named / "file").read_text() == "new"
 
 
-@pytest.mark.parametrize("by", ["name", "parent", "link"])
+@pytest.mark.parametrize("by", ["name", "parent", "link", "below", "link below"])
 def test_the_directory_of_the_agent_is_refused_under_any_name(place: Place, by: str) -> None:
     (place.private / "keys").write_text("keys")
     (place.private / "agent").mkdir()
     link = place.root / "link"
-    link.symlink_to(place.private)
-    named = {"name": place.private, "parent": place.root, "link": link}[by]
+    link.symlink_to(place.private / "agent" if by == "link below" else place.private)
+    named = {"name": place.private, "parent": place.root, "below": place.private / "agent"}.get(by, link)
     place.directories = NamedDirectories([named], place.private)
     for path in ("keys", "agent/journal.db"):
         where = named / path if by != "parent" else place.private / path
