@@ -4,13 +4,13 @@ Invariants:
 - `sample` is a view there, with the same columns and values as the table of SQLite. Code that reads, changes or deletes
   samples names `sample`. The rows are in the partitions of `ROWS`, packed; how is written once, in the migration that
   makes the view (`migrations/versions/0024_packed_samples.py`).
-- A reading that does not fit its column of the row, as wide as real machines need, is in the row's text `rest`.
-- It is unique on each partition: a sample is stored once, as a machine has at most 1,000 streams, and a sequence number
-  53 bits.
-- An entry has 16 bytes of columns. PostgreSQL fills the pages of such an index as it grows at many places; those of a
-  wider one stay half empty (`_bt_afternewitemoff` in its source).
-- It has the minute of a sample's time instead of the time, so a range needs both: `sampled_between` compares both. On
-  SQLite, whose table is ordered by its primary key, the time is enough.
+- A column of a row is as wide as real machines need. A reading that does not fit is in the row's text `rest`.
+- The index is unique on each partition: a sample is stored once, as a machine has at most 1,000 streams, and a sequence
+  number 53 bits.
+- An entry of the index has 16 bytes of columns. PostgreSQL fills the pages of such an index as it grows at many places;
+  those of a wider one stay half empty (`_bt_afternewitemoff` in its source).
+- The index has the minute of a sample's time instead of the time, so a range needs both: `sampled_between` compares
+  both. On SQLite, whose table is ordered by its primary key, the time is enough.
 """
 
 from typing import Any, Final
