@@ -14,8 +14,10 @@ from broker.client.transport import Message
 from ingestor.admin.access import add_principal
 from ingestor.intake.ingress import HOLD_SECONDS
 from schemas.contract.ack import Ack
+from schemas.contract.messages import INTEGER_MAX
 from schemas.database import tables
 from schemas.database.queries.dead_letters import list_dead_letters
+from schemas.database.sample_key import ROWS
 
 POISON = 666
 OTHERS = 64
@@ -40,7 +42,9 @@ def poisoned(fleet: Engine) -> Engine:
                 )
             )
         else:
-            connection.execute(text(f"ALTER TABLE sample ADD CONSTRAINT poison CHECK (seq <> {POISON})"))
+            connection.execute(
+                text(f"ALTER TABLE {ROWS} ADD CONSTRAINT poison CHECK (stream_seq & {INTEGER_MAX} <> {POISON})")
+            )
     return fleet
 
 
@@ -52,7 +56,7 @@ def bench(poisoned: Engine, clock: Clock) -> Iterator[Bench]:
     opened.ingestor.stop()
     if poisoned.dialect.name == "postgresql":
         with poisoned.begin() as connection:
-            connection.execute(text("ALTER TABLE sample DROP CONSTRAINT poison"))
+            connection.execute(text(f"ALTER TABLE {ROWS} DROP CONSTRAINT poison"))
 
 
 @contextmanager
