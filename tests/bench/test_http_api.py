@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Thread
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import uvicorn
@@ -31,14 +31,29 @@ from runtime.urls import sqlite_url
 from schemas.contract.messages import VITALS
 from schemas.database import tables
 from schemas.database.engine import open_engine, upgrade
-from schemas.fleet.history import HOUR
+from schemas.fleet.history import DAY, HOUR, Summary
+from schemas.series.summary_block import write_summaries
 
 WHOLE = "DASHFLEET_BENCH_SECONDS" in os.environ
 MACHINES = 10_000
 ROUNDS = 15 if WHOLE else 3
 BUSY = 1 if WHOLE else 6
 YEAR = 365 * 24 * HOUR
+DEVICES: Final = {"disk_used_percent": 8} | (
+    {
+        "cpu_core_percent": 16,
+        "network_received_bytes": 6,
+        "sensor_celsius": 10,
+        "container_cpu_percent": 20,
+    }
+    if WHOLE
+    else {}
+)
+"""Metrics of series with their numbers of devices: 60 readings a minute."""
+
 YEAR_SECONDS, LIST_SECONDS, LIST_BYTES = 0.15, 1.0, 3_000_000
+DEVICE_SECONDS = 0.04
+"""Processor time that a year of one device may take, with its 8,760 hours."""
 
 
 @dataclass
@@ -100,6 +115,20 @@ def a_year(fleet: Fleet, machine: int) -> None:
         rows.append({**row, "extra": {"fan_rpm": [360, 900.0, 1100.0, 1500.0]}})
     with fleet.engine.begin() as connection:
         connection.execute(insert(tables.hour), rows)
+        connection.execute(insert(tables.series_rollup), list(days_of_series(machine, start)))
+
+
+def days_of_series(machine: int, start: int) -> Iterator[dict[str, Any]]:
+    """Yield the roll-ups of a year of DEVICES, as the ingestor leaves them: a block for each day."""
+    places = [(metric, f"device {number}") for metric, count in DEVICES.items() for number in range(count)]
+    for day in range(start // DAY * DAY, start + YEAR, DAY):
+        hours: dict[int, dict[tuple[str, str], Summary]] = {}
+        for at in range(day, day + DAY, HOUR):
+            waves = [50 + 30 * math.sin(at / HOUR / 9 + place) for place in range(len(places))]
+            hours[at] = {
+                place: Summary(60, wave - 5, wave, wave + 5) for place, wave in zip(places, waves, strict=True)
+            }
+        yield {"machine_id": machine, "length": DAY, "at": day, "block": write_summaries(hours)}
 
 
 def test_a_year_of_one_machine_is_read_at_once(served: Served) -> None:
@@ -115,6 +144,25 @@ def test_a_year_of_one_machine_is_read_at_once(served: Served) -> None:
     assert 900 <= len(found["at"]) <= 1001
     assert set(found["readings"]) == set(VITALS)
     assert statistics.median(took) <= YEAR_SECONDS * BUSY
+
+
+@pytest.mark.parametrize("metric", DEVICES)
+def test_a_year_of_a_metric_of_devices_is_read_at_once(served: Served, metric: str) -> None:
+    end = SystemClock().now()
+    path, took = f"/machines/a-year/series?metric={metric}&from={end - YEAR}&to={end}", list[float]()
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        _seconds, size, found = served.ask(path)
+        took.append(time.process_time() - began)
+    devices = found["series"][metric]
+    points = sum(len(each["at"]) for each in devices.values())
+    wanted = DEVICE_SECONDS * len(devices)
+    print(f"a year of {metric}: {points:,} points of {len(devices)} devices, {size:,} bytes")
+    print(f"  processor time: median {1000 * statistics.median(took):.0f} ms; wanted {1000 * wanted:.0f} ms at most")
+    assert found["resolution"] == "hours"
+    assert len(devices) == DEVICES[metric]
+    assert all(900 <= len(each["at"]) <= 1001 for each in devices.values())
+    assert statistics.median(took) <= wanted * BUSY
 
 
 def test_a_list_of_10_000_machines_is_one_answer_of_moderate_size(served: Served) -> None:
