@@ -86,7 +86,29 @@ def run(
     has_journal: bool = True,
 ) -> ConformanceReport:
     """Run against a small agent; `has_ingestor`: another client acknowledges its samples."""
-    clock, broker, signer = Clock(), MemoryBroker(), SeedSigner(new_key())
+    return prepare(
+        MemoryBroker(),
+        breaks,
+        plays_ingestor=plays_ingestor,
+        has_control=has_control,
+        has_ingestor=has_ingestor,
+        has_key=has_key,
+        has_journal=has_journal,
+    )[0].run()
+
+
+def prepare(
+    broker: MemoryBroker,
+    breaks: str = "",
+    *,
+    plays_ingestor: bool = True,
+    has_control: bool = True,
+    has_ingestor: bool = False,
+    has_key: bool = True,
+    has_journal: bool = True,
+) -> tuple[AgentRun, SmallAgent]:
+    """Return a run and its agent, on this broker."""
+    clock, signer = Clock(), SeedSigner(new_key())
     agent = SmallAgent(broker, clock, signer.public(), breaks=breaks)
     filters = [(topics.TELEMETRY.at(**LEVELS), 1)] if has_ingestor else []
     ingestor = MemoryTransport(broker, client_id="_ingestor", subscriptions=filters, pass_time=lambda _: None)
@@ -104,7 +126,7 @@ def run(
     if not has_control:
         agent.start()
         agent.step()
-    return AgentRun(
+    made = AgentRun(
         transport,
         clock,
         org="home",
@@ -116,7 +138,8 @@ def run(
         plays_ingestor=plays_ingestor,
         patience_seconds=20.0,
         quiet_seconds=10.0,
-    ).run()
+    )
+    return made, agent
 
 
 def ids(report: ConformanceReport, judgment: Judgment) -> list[str]:
@@ -134,6 +157,21 @@ def test_a_mutant_violates_the_one_assertion_that_it_should(breaks: str) -> None
     failed = run(breaks).failed
     assert [(verdict.assertion.id, verdict.detail) for verdict in failed if verdict.assertion != MUTANTS[breaks]] == []
     assert [verdict.assertion for verdict in failed] == [MUTANTS[breaks]]
+
+
+def test_what_the_machine_of_a_run_has_retained_is_cleared_with_its_will_and_nothing_of_others_is() -> None:
+    broker = MemoryBroker()
+    other = MemoryTransport(broker, client_id="home.cellar", pass_time=lambda _: None)
+    other.receive(1, 0)
+    theirs = [topics.STATUS.at(org="home", machine="cellar"), topics.STATUS.at(org="work", machine="attic")]
+    for topic in theirs:
+        other.publish(Message(topic, b"{}", 1, retain=True))
+    conform, agent = prepare(broker)
+    conform.run()
+    assert set(broker.retained) > set(theirs)
+    agent.kill()
+    conform.clear_retained()
+    assert set(broker.retained) == {*theirs, topics.ORG_CONFIG.at(org="home")}
 
 
 def test_every_assertion_on_agents_has_a_mutant() -> None:
