@@ -24,6 +24,7 @@ from runtime import plugins
 from runtime.errors import SettingsError
 from runtime.settings.agent import AgentSettings
 from runtime.terminal import printable
+from runtime.validation_errors import first_sentence
 from schemas.contract.commands import Order
 from schemas.contract.messages import ActionDescription, Extra, OfflineReason, Vitals
 
@@ -238,8 +239,7 @@ def _description(found: Action[Any], settings: AgentSettings) -> ActionDescripti
     except (ValueError, TypeError, LookupError, AttributeError, PydanticUserError) as error:
         why = f"{type(error).__name__}: {error}"
         if isinstance(error, ValidationError):
-            problem = error.errors(include_input=False)[0]
-            why = f"{problem['loc'][0]}: {problem['msg']}"
+            why = first_sentence(error)
         raise SettingsError(
             f"the action {printable(found.name)} of allowed_actions cannot be described ({why}): correct the plug-in, "
             "or remove it from allowed_actions"

@@ -23,6 +23,18 @@ app = typer.Typer(help="Silence alerts: add, list and end silences.", no_args_is
 
 KNOWN_ALERTS: Final = "dashfleet alerts lists those that are open, with their ids"
 _WEEKLY: Final = re.compile(r"([a-z,-]+) +(\d\d:\d\d)-(\d\d:\d\d)")
+_OPTIONS: Final = {
+    "lifetime_seconds": "--for",
+    "weekly": "--weekly",
+    "weekly.zone": "--zone",
+    "starts_at": "--start",
+    "rule": "--rule",
+    "reason": "--reason",
+    "comment": "--comment",
+    "selector.labels": "--label",
+    "selector.machines": "--machine",
+}
+"""Options that give the fields of a request."""
 
 Labels = Annotated[
     list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="Machines with this label; may be repeated.")
@@ -122,14 +134,12 @@ def request(
     from pydantic import ValidationError
 
     from ingestor.admin import silences
+    from runtime.validation_errors import first_sentence
 
     try:
         wanted = kind.model_validate(fields)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(str(level) for level in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        raise UserError(f"{where}: {message}" if where else message) from None
+        raise UserError(first_sentence(error, _OPTIONS)) from None
     with fleet_database(data, database) as engine:
         try:
             changed = silences.change(engine, org, wanted, user_name(), CLOCK.now())

@@ -19,6 +19,7 @@ from agent.orders.journal import FUTURE_MILLISECONDS
 from agent.orders.trusted_keys import TrustedKeys
 from runtime.clock import Clock
 from runtime.settings.agent import AgentSettings
+from runtime.validation_errors import first_sentence
 from schemas.contract.commands import Order
 from schemas.contract.messages import Signed
 from schemas.contract.signing import SignatureError
@@ -91,9 +92,7 @@ class OrderValidation:
             if action.check is not None:
                 action.check(arguments, self._settings)
         except ValidationError as error:
-            problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
-            place = ".".join(map(str, problem["loc"]))[:200]
-            raise OrderRejected("arguments", f"{place}: {problem['msg']}", order=order) from None
+            raise OrderRejected("arguments", first_sentence(error), order=order) from None
         except ValueError as error:
             raise OrderRejected("arguments", str(error), order=order) from None
         return action, arguments

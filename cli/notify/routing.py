@@ -170,26 +170,22 @@ def _window(text: str) -> dict[str, Any]:
 def _route(**values: Any) -> "Route":  # noqa: ANN401 - fields of different types
     from pydantic import ValidationError
 
+    from runtime.validation_errors import first_sentence
     from schemas.people.routing import Route
 
     try:
         return Route(**values)
     except ValidationError as error:
-        raise UserError(_sentence(error)) from None
+        raise UserError(first_sentence(error)) from None
 
 
 def _preferences(values: dict[str, Any]) -> "Preferences":
     from pydantic import ValidationError
 
+    from runtime.validation_errors import first_sentence
     from schemas.people.routing import Preferences
 
     try:
         return Preferences.model_validate(values)
     except ValidationError as error:
-        raise UserError(_sentence(error)) from None
-
-
-def _sentence(error: Any) -> str:  # noqa: ANN401 - pydantic's ValidationError
-    first = error.errors(include_url=False, include_input=False)[0]
-    message: str = first["msg"].removeprefix("Value error, ")
-    return f"{first['loc'][0]} is wrong: {message}" if first["loc"] else message
+        raise UserError(first_sentence(error)) from None

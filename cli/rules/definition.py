@@ -68,11 +68,23 @@ Machines = Annotated[
 ]
 
 _WITHOUT_METRIC: Final = ("disk-full", "away", "clock", "rejected")
-_NAMING: Final = {
-    "name": "1 to 63 lower-case letters, digits and inner hyphens",
-    "metric": "lower-case letters, digits and underscores, beginning with a letter",
+_OPTIONS: Final = {
+    "name": "the name",
+    "title": "--title",
+    "kind": "--kind",
+    "metric": "--metric",
+    "device": "--device",
+    "threshold": "the threshold",
+    "for_seconds": "--for",
+    "clear_threshold": "--clear",
+    "clear_seconds": "--clear-for",
+    "severity": "--severity",
+    "selector.labels": "--label",
+    "selector.systems": "--system",
+    "selector.versions": "--version",
+    "selector.machines": "--machine",
 }
-"""Form of the fields that have a pattern, in words."""
+"""Options that give the fields of a rule."""
 
 
 def condition(
@@ -134,13 +146,12 @@ def make_rule(fields: dict[str, Any]) -> "AlertRule":
     """Return the rule with these fields. Raises UserError if it is not valid."""
     from pydantic import ValidationError
 
+    from runtime.validation_errors import first_sentence
     from schemas.contract.alert_rules import AlertRule
 
     try:
         return AlertRule.model_validate(fields)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(str(level) for level in problem["loc"])
-        message = _NAMING.get(where) or problem["msg"].removeprefix("Value error, ")
-        option = ", such as --metric cpu_percent" if message.endswith("needs a metric") else ""
-        raise UserError(f"{where}: {message}" if where else message + option) from None
+        sentence = first_sentence(error, _OPTIONS)
+        option = ", such as --metric cpu_percent" if sentence.endswith("needs a metric") else ""
+        raise UserError(sentence + option) from None

@@ -104,7 +104,7 @@ def _form(context: PageContext, state: DialogState, targets: tuple[Target, ...])
             st.html(markup.lines(others))
     if offer is None:
         return
-    form.draw(common_fields(offer.schemas), prefix=state.key(f"argument.{offer.name}"))
+    form.draw(common_fields(offer.schemas), state, offer.name)
     st.selectbox(
         _("Offline machines: keep the command for"),
         LIFETIMES,
@@ -163,10 +163,14 @@ def _continue(state: DialogState, targets: tuple[Target, ...]) -> None:
     fields, lifetime = common_fields(offer.schemas), state.value("lifetime") or DEFAULT_LIFETIME_SECONDS
     rollout = _chosen_rollout(state, offer)
     try:
-        arguments = collect_arguments(fields, form.read(fields, prefix=state.key(f"argument.{offer.name}")))
+        arguments = collect_arguments(fields, form.read(fields, state, offer.name))
         plan = ActionPlan.of(targets, offer, arguments, lifetime_seconds=lifetime, rollout=rollout)
     except ArgumentError as error:
-        state.problem = translated_error(error)
+        sentence = translated_error(error)
+        if error.argument in {field.name for field in fields}:
+            state.refuse(faults={form.input_name(offer.name, error.argument): sentence})
+        else:
+            state.refuse(sentence)
         return
     state.about["plan"] = plan
     state.go(CONFIRMATION)
@@ -215,6 +219,6 @@ def _send(context: PageContext, state: DialogState, plan: ActionPlan) -> None:
             rollout=plan.rollout,
         )
     except NotAllowedError as error:
-        state.problem = str(error)
+        state.refuse(str(error))
         return
     state.finish(partial(progress.draw, sent, plan_text.title(plan.title, len(plan.targets))))

@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard.i18n import external_texts
 from dashboard.i18n.language import _
+from dashboard.page.dialog_steps import DialogState, fault
 from dashboard.widgets import markup
 from schemas.actions.action_schema import ArgumentField
 from schemas.contract.messages import INTEGER_MAX
@@ -15,15 +16,21 @@ _LONG_TEXT: Final = 120
 _JSON: Final = '{"site": "paris"}'
 
 
-def draw(fields: Sequence[ArgumentField], *, prefix: str) -> None:
-    """Draw a widget for each argument. `prefix` separates the widgets of different actions."""
+def draw(fields: Sequence[ArgumentField], state: DialogState, action: str) -> None:
+    """Draw a widget for each argument of an action, and below it what is wrong with it."""
     for field in fields:
-        _widget(field, f"{prefix}.{field.name}")
+        _widget(field, state.key(input_name(action, field.name)))
+        fault(state, input_name(action, field.name))
 
 
-def read(fields: Sequence[ArgumentField], *, prefix: str) -> dict[str, Any]:
+def read(fields: Sequence[ArgumentField], state: DialogState, action: str) -> dict[str, Any]:
     """Return the present values of the widgets, by argument name."""
-    return {field.name: st.session_state.get(f"{prefix}.{field.name}") for field in fields}
+    return {field.name: state.value(input_name(action, field.name)) for field in fields}
+
+
+def input_name(action: str, argument: str) -> str:
+    """Return the name of the input of an argument; the inputs of different actions are different ones."""
+    return f"argument.{action}.{argument}"
 
 
 def _widget(field: ArgumentField, key: str) -> None:

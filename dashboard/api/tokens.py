@@ -26,6 +26,7 @@ from dashboard.auth.user_administration import Admin, require_admin
 from dashboard.auth.users import UserRole, record_change
 from runtime.clock import Clock
 from runtime.rate_limited_log import RateLimitedLog
+from runtime.translatable import Translatable
 from schemas.contract.topics import is_id
 from schemas.database.queries.fetch import fetch_all, fetch_first
 from schemas.people.api_token_table import api_token
@@ -108,7 +109,8 @@ class ApiTokens:
 
     def _create(self, connection: Connection, org: str, name: str, role: UserRole, seconds: float, by: str) -> str:
         if not is_id(name):
-            raise AccountError("the name of a token is 1 to 63 lower-case letters, digits and inner hyphens")
+            rule = Translatable("the name of a token is 1 to 63 lower-case letters, digits and inner hyphens")
+            raise AccountError(rule, field="name")
         if not 1 <= seconds <= LIFETIME_MAX_SECONDS:
             raise AccountError("an API token is valid for 1 second to 10 years")
         number = select(func.count()).select_from(api_token).where(api_token.c.org == org)
@@ -120,9 +122,10 @@ class ApiTokens:
             values = {**row, "created_at": now, "expires_at": now + round(seconds * 1000)}
             connection.execute(insert(api_token).values(values))
         except IntegrityError:
-            raise AccountError(
-                f"there is an API token {name} already: revoke it first, or choose another name"
-            ) from None
+            taken = Translatable(
+                "there is an API token {name} already: revoke it first, or choose another name", name=name
+            )
+            raise AccountError(taken, field="name") from None
         record_change(connection, org, by, "add-api-token", name, role.value)
         return token
 

@@ -25,6 +25,7 @@ from dashboard.auth.auth_database import (
 )
 from dashboard.auth.passwords import AccountError, hash_password, matches, rehash
 from runtime.clock import SystemClock
+from runtime.translatable import Translatable
 from schemas.contract.topics import ORG_MAX_LENGTH, is_id
 from schemas.database.queries.fetch import fetch_first, fetch_mappings
 from schemas.people.destinations import remove_owner
@@ -37,6 +38,7 @@ CHANGES = (
 """The kinds of recorded changes. The codes are stored, so they keep their names."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+_NAME_RULE = "a user's name is 1 to 64 lower-case letters, digits, dots, hyphens or underscores"
 _TAKEN = "there is a user {name} already: choose another name"
 _CHANGE_RETENTION_MILLISECONDS = 400 * 86_400_000
 
@@ -121,7 +123,7 @@ def find_user(connection: Connection, name: str) -> User | None:
 def check(name: str, role: UserRole | str, org: str) -> None:
     """Raise AccountError if a user cannot have this name, role and organisation."""
     if not _NAME.fullmatch(name):
-        raise AccountError("a user's name is 1 to 64 lower-case letters, digits, dots, hyphens or underscores")
+        raise AccountError(Translatable(_NAME_RULE), field="name")
     if role not in list(UserRole):
         raise AccountError(f"there is no role {role}: it is one of {', '.join(UserRole)}")
     if not is_id(org, ORG_MAX_LENGTH):
@@ -132,7 +134,7 @@ def require_new(engine: Engine, name: str, role: UserRole | str, org: str) -> No
     """Raise AccountError unless a user can be added with this name, role and organisation."""
     check(name, role, org)
     if fetch_first(engine, select(user.c.id).where(user.c.name == name)) is not None:
-        raise AccountError(_TAKEN.format(name=name))
+        raise AccountError(Translatable(_TAKEN, name=name), field="name")
 
 
 def insert_user(connection: Connection, name: str, hashed: str, role: UserRole, org: str, by: str) -> User:
@@ -141,7 +143,7 @@ def insert_user(connection: Connection, name: str, hashed: str, role: UserRole, 
     try:
         id_ = connection.execute(insert(user).values(values).returning(user.c.id)).scalar_one()
     except IntegrityError:
-        raise AccountError(_TAKEN.format(name=name)) from None
+        raise AccountError(Translatable(_TAKEN, name=name), field="name") from None
     record_change(connection, org, by, "add-person", name, role.value)
     return User(id_, name, role, org)
 

@@ -6,15 +6,17 @@ Invariants:
   belongs to is done, and is gone when the dialog closes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
 import streamlit as st
+from pydantic import ValidationError
 
 from dashboard.auth.passwords import AccountError
 from dashboard.changes import pending_changes
 from dashboard.changes.pending_changes import ACCEPTED, PENDING, REFUSED, ChangeRequest
+from dashboard.i18n.external_texts import translated_error
 from dashboard.i18n.language import Marked, _, marked
 from dashboard.page import dialog_steps, refresh
 from dashboard.page.dialog_steps import DialogState
@@ -36,23 +38,23 @@ def publish(
     *,
     title: str = "",
     secret: str = "",
-    invalid: str = "",
+    faults: Callable[[ValidationError], Mapping[str, str]] | None = None,
 ) -> None:
     """Publish the change that `make` returns, and let the dialog show its outcome.
 
-    `title` names the request, by default as the dialog. `secret` is shown once the change is done. `invalid` is the
-    problem to show if `make` raises ValueError.
+    `title` names the request, by default as the dialog. `secret` is shown once the change is done. `faults` returns
+    what is wrong with which input if `make` raises ValidationError.
     """
     if state.outcome is not None:
         return
     try:
         request = pending_changes.publish(context, make(), title or state.title)
-    except ValueError:
-        if not invalid:
+    except ValidationError as error:
+        if faults is None:
             raise
-        state.problem = invalid
+        state.refuse(faults=faults(error))
     except NotAllowedError as error:
-        state.problem = str(error)
+        state.refuse(str(error))
     else:
         state.secret = secret
         state.finish(partial(_requested, request))
@@ -68,9 +70,18 @@ def store(state: DialogState, change: Callable[[], str | None], *, done: str, no
     try:
         state.secret = change() or ""
     except AccountError as error:
-        state.problem = str(error)
+        refuse(state, error)
         return
     state.finish(partial(show_done, done, note=note))
+
+
+def refuse(state: DialogState, error: AccountError) -> None:
+    """Have the next run show an error, below the input that it concerns if there is one."""
+    sentence = translated_error(error)
+    if error.field:
+        state.refuse(faults={error.field: sentence})
+    else:
+        state.refuse(sentence)
 
 
 def show_done(done: str, context: PageContext, state: DialogState, *, note: Marked = _PASSWORD) -> None:

@@ -39,11 +39,12 @@ def send(
             rollout=rollout,
         )
     except NotAllowedError as error:
-        state.problem = translated_error(error)
+        state.refuse(translated_error(error))
         return
     state.reveal = partial(_follow, sent.batch)
     done = _("Sent to {machines}.", machines=text.machines(len(sent.orders)))
-    state.problem, state.outcome = "", partial(change_dialog.show_done, done)
+    state.accept()
+    state.outcome = partial(change_dialog.show_done, done)
 
 
 def _follow(batch: str, context: PageContext, _state: DialogState) -> None:

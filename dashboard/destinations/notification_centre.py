@@ -171,7 +171,7 @@ class NotificationCentre:
         try:
             return action()
         except DestinationError as error:
-            raise AccountError(str(error)) from None
+            raise AccountError(error.args[0], field=error.field) from None
 
 
 def _check_address(url: str) -> None:

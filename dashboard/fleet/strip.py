@@ -39,7 +39,7 @@ _KEY: Final = "fleet_strip"
 _DRAWN: Final = "fleet_strip_drawn"
 _READ_MAX: Final = 1000
 _NAMES_SHOWN: Final = 2
-_SHARED_SECONDS: Final = 10
+_SHARED_SECONDS: Final = 30
 """How long groups are kept, for all visitors, while the numbers of absent machines and of problems stay the same."""
 
 _LABELS_SECONDS: Final = 300

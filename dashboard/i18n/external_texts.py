@@ -130,8 +130,30 @@ TEMPLATES: Final = (
     marked("{name} must have {n} characters at least"),
     marked("{name} must have {n} characters at most"),
     marked("{text} is not a duration: write 90s, 15m, 1h or 7d"),
+    marked("{lower} may not be more than {upper}"),
+    marked("{name} must be more than {least}"),
+    marked("{name} must be less than {most}"),
+    marked("{name} is not known here"),
+    marked("{name} must be lower-case letters, digits and inner hyphens"),
+    marked("{name} must be lower-case letters, digits and underscores, beginning with a letter"),
+    marked("{name} must be a time such as 22:00"),
+    marked("{name} must be a time zone such as Europe/Paris"),
+    marked("{name} must have 1 entry at least"),
+    marked("{name} must have 1 entry at most"),
+    marked("{name} must have {n} entries at least"),
+    marked("{name} must have {n} entries at most"),
 )
-"""Sentences of `runtime.translatable`."""
+"""Sentences of `runtime.translatable` and `runtime.validation_errors`."""
+
+ACCOUNT_RULES: Final = (
+    marked("a user's name is 1 to 64 lower-case letters, digits, dots, hyphens or underscores"),
+    marked("there is a user {name} already: choose another name"),
+    marked("the name of a token is 1 to 63 lower-case letters, digits and inner hyphens"),
+    marked("there is an API token {name} already: revoke it first, or choose another name"),
+    marked("the name of a destination is 1 to {most} printable characters"),
+    marked("there is a destination {name} already: choose another name"),
+)
+"""Sentences about names of users, API tokens and destinations, which the command line prints in English."""
 
 PASSWORD_RULES: Final = (
     marked("a password has {least} to {most} characters"),

@@ -23,6 +23,7 @@ from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup
 from runtime.durations import seconds, written
+from runtime.validation_errors import FieldError
 from schemas.actions.action_catalogue import read_actions
 from schemas.contract.commands import Desired, Order
 from schemas.contract.messages import Labels
@@ -166,8 +167,10 @@ def _form(
     local = st.checkbox(_("Use local settings only"), key=state.key("local"))
     shown = written(interval or 0)
     st.text_input(_("Sampling interval"), shown, max_chars=20, key=state.key("interval"), disabled=local)
+    dialog_steps.fault(state, "interval")
     hint = _("One label per line, such as site=paris.")
     st.text_area(_("Labels"), lines, help=hint, height=120, key=state.key("labels"), disabled=local)
+    dialog_steps.fault(state, "labels")
     targets = "\n".join(f"{name} {line}" for name, line in sorted(desired.probes.items()))
     hint = _("One probe per line: a name, a target that the machine's owner permits, and options.")
     st.text_area(
@@ -179,6 +182,7 @@ def _form(
         disabled=local,
         placeholder="shop https://shop.example.org/ contains=ready",
     )
+    dialog_steps.fault(state, "probes")
     off = desired.collectors_off or found.collectors_off
     st.multiselect(
         _("Disabled collectors"),
@@ -197,23 +201,26 @@ def _continue(
     """Go on to the confirmation of the action dialog."""
     try:
         config = MachineConfig() if state.value("local") else entered(state, desired, found)
-    except ValueError as error:
-        state.problem = translated_error(error)
+    except FieldError as error:
+        state.refuse(faults={error.field: translated_error(error)})
         return
     if config == desired:
-        state.problem = _("Nothing has changed.")
+        state.refuse(_("Nothing has changed."))
         return
     dialog_steps.leave()
     dialog.request(context, (name,), action=CONFIGURE, arguments=config.arguments())
 
 
 def entered(state: DialogState, desired: MachineConfig, found: MachineConfig) -> MachineConfig:
-    """Return the configuration in the form. Raises ValueError.
+    """Return the configuration in the form. Raises FieldError.
 
     A value that equals the reported one, and was not desired before, stays a local setting.
     """
     given = str(state.value("interval") or "")
-    interval = seconds(given) if given.strip() else None
+    try:
+        interval = seconds(given) if given.strip() else None
+    except ValueError as error:
+        raise FieldError("interval", error.args[0]) from None
     labels: Mapping[str, str] | None = read_labels(str(state.value("labels") or ""))
     if desired.interval_seconds is None and interval == found.interval_seconds:
         interval = None
@@ -224,18 +231,18 @@ def entered(state: DialogState, desired: MachineConfig, found: MachineConfig) ->
 
 
 def read_probes(given: str) -> dict[str, str]:
-    """Return the probes that were entered, one per line. Raises ValueError."""
+    """Return the probes that were entered, one per line. Raises FieldError."""
     found: dict[str, str] = {}
     for line in filter(None, map(str.strip, given.splitlines())):
         name, _space, probe = line.partition(" ")
         if not probe.strip() or name in found:
-            raise ValueError(_(_BAD_PROBES))
+            raise FieldError("probes", _(_BAD_PROBES))
         found[name] = probe.strip()
     return found
 
 
 def read_labels(given: str) -> dict[str, str]:
-    """Return the labels that were entered, one per line. Raises ValueError."""
+    """Return the labels that were entered, one per line. Raises FieldError."""
     pairs = [line.partition("=") for line in given.splitlines() if line.strip()]
     labels = {name.strip(): value.strip() for name, equals, value in pairs if equals}
     try:
@@ -243,4 +250,4 @@ def read_labels(given: str) -> dict[str, str]:
             raise ValueError
         return _LABELS.validate_python(labels)
     except ValueError:
-        raise ValueError(_(_BAD_LABELS)) from None
+        raise FieldError("labels", _(_BAD_LABELS)) from None

@@ -39,6 +39,7 @@ _WAITING: Final = marked("The message waits for the notifier.")
 def add_form(centre: NotificationCentre, owner: str, context: PageContext, state: DialogState) -> None:
     """Draw the dialog that adds a destination."""
     st.text_input(_("Name"), max_chars=64, key=state.key("name"))
+    dialog_steps.fault(state, "name")
     code = _service_input(state)
 
     def add() -> None:
@@ -109,9 +110,9 @@ def _facts(centre: NotificationCentre, found: Destination, caller: Caller, state
 def _send_test(centre: NotificationCentre, found: Destination, caller: Caller, state: DialogState) -> None:
     try:
         state.about["test"] = centre.send_test(caller, found.owner, found.name)
-        state.problem = ""
+        state.accept()
     except AccountError as error:
-        state.problem = str(error)
+        change_dialog.refuse(state, error)
 
 
 def _test_outcome(centre: NotificationCentre, found: Destination, caller: Caller, state: DialogState) -> None:
@@ -198,6 +199,7 @@ def _field_input(state: DialogState, code: str, field: FormField) -> None:
         secret_input(label, key=key, example=field.example, max_chars=_FIELD_MAX)
     else:
         st.text_input(label, placeholder=field.example, max_chars=_FIELD_MAX, autocomplete="off", key=key)
+    dialog_steps.fault(state, f"{code}.{field.name}")
 
 
 def _entered_url(state: DialogState, code: str) -> str:
@@ -205,7 +207,7 @@ def _entered_url(state: DialogState, code: str) -> str:
     try:
         return make_url(FORMS[code], values)
     except DestinationError as error:
-        raise AccountError(str(error)) from None
+        raise AccountError(error.args[0], field=f"{code}.{error.field}") from None
 
 
 def _store(state: DialogState, change: Callable[[], None], *, done: str) -> None:
@@ -216,9 +218,9 @@ def _try(state: DialogState, change: Callable[[], None]) -> None:
     """Make a change after which the step stays."""
     try:
         change()
-        state.problem = ""
+        state.accept()
     except AccountError as error:
-        state.problem = str(error)
+        change_dialog.refuse(state, error)
 
 
 def _caller(context: PageContext) -> Caller:

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from dashboard.auth.passwords import AccountError
 from dashboard.i18n import text
 from dashboard.i18n.language import LANGUAGES, _, marked, name_of
-from dashboard.page.dialog_steps import DialogState
+from dashboard.page.dialog_steps import DialogState, fault
 from dashboard.silences import texts
+from runtime.validation_errors import read_problems
 from schemas.people.routing import Preferences
 
 _NO_DAY: Final = marked("Choose at least one day for quiet hours, or remove them.")
@@ -48,6 +49,7 @@ def draw(state: DialogState, now: Preferences) -> None:
         max_chars=500,
         key=state.key("group_by"),
     )
+    fault(state, "group_by")
     st.checkbox(_("Also notify when an alert is over"), value=now.recovery, key=state.key("recovery"))
     _quiet(state, now)
 
@@ -59,7 +61,7 @@ def value(state: DialogState, before: Preferences) -> Preferences:
         start, end = state.value("quiet_start"), state.value("quiet_end")
         days = [number for number, day in enumerate(texts.DAYS) if day in (state.value("quiet_days") or ())]
         if not days:
-            raise AccountError(_(_NO_DAY))
+            raise AccountError(_(_NO_DAY), field="quiet_days")
         quiet = [{"start": f"{start:%H:%M}", "end": f"{end:%H:%M}", "days": days}]
         quiet += [each.model_dump() for each in before.quiet[1:]]
     given = {
@@ -76,7 +78,9 @@ def value(state: DialogState, before: Preferences) -> Preferences:
     try:
         return Preferences.model_validate({**before.model_dump(), **given})
     except ValidationError as error:
-        raise AccountError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        problem = read_problems(error, {"group_by": _("Separate messages by these labels")})[0]
+        field = problem.field.partition(".")[0]
+        raise AccountError(problem.sentence, field=field if field == "group_by" else "") from None
 
 
 def _quiet(state: DialogState, now: Preferences) -> None:
@@ -94,6 +98,7 @@ def _quiet(state: DialogState, now: Preferences) -> None:
             format_func=lambda day: _(texts.DAYS[day]),
             key=state.key("quiet_days"),
         )
+        fault(state, "quiet_days")
         st.checkbox(_("Hold back critical alerts, too"), value=now.quiet_for_critical, key=state.key("quiet_critical"))
 
 

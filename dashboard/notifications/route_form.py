@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from dashboard.auth.passwords import AccountError
 from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
-from dashboard.page.dialog_steps import DialogState
+from dashboard.page.dialog_steps import DialogState, fault
 from dashboard.widgets import markup
+from runtime.validation_errors import read_problems
 from schemas.people.routing import Route
 
 _NONE: Final = marked("No routes: every alert of the organisation is sent.")
@@ -48,9 +49,12 @@ def draw_form(state: DialogState) -> None:
     """Draw the inputs of another route."""
     st.html(markup.heading(_("Add a route"), 3))
     st.text_input(_("Labels"), placeholder="site=nantes, role=db", max_chars=500, key=state.key("labels"))
+    fault(state, "labels")
     left, right = st.columns(2)
     left.text_input(_("Rules"), placeholder="disk, away", max_chars=500, key=state.key("rules"))
+    fault(state, "rules", left)
     right.text_input(_("Machine ids"), placeholder="attic, cellar", max_chars=500, key=state.key("machines"))
+    fault(state, "machines", right)
     left.selectbox(
         _("Severity"), list(_SEVERITIES), format_func=lambda code: _(_SEVERITIES[code]), key=state.key("severity")
     )
@@ -66,7 +70,7 @@ def entered(state: DialogState) -> Route:
     """Return the route that was entered. Raises AccountError."""
     pairs = [each.partition("=") for each in _words(state, "labels")]
     if any(not equals for _key, equals, _value in pairs):
-        raise AccountError(_("Labels are written as key=value, with commas between them."))
+        raise AccountError(_("Labels are written as key=value, with commas between them."), field="labels")
     severity = state.value("severity")
     try:
         return Route.model_validate(
@@ -79,8 +83,12 @@ def entered(state: DialogState) -> Route:
             }
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        raise AccountError(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from None
+        problem = read_problems(error, _names())[0]
+        raise AccountError(problem.sentence, field=problem.field.partition(".")[0]) from None
+
+
+def _names() -> dict[str, str]:
+    return {"labels": _("Labels"), "rules": _("Rules"), "machines": _("Machine ids")}
 
 
 def sentence(route: Route) -> str:

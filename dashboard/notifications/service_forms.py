@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from dashboard.i18n.language import Marked, marked
+from dashboard.i18n.language import Marked, _, marked
 from schemas.people.services import DestinationError
 
 
@@ -36,9 +36,9 @@ class ServiceForm:
 def make_url(form: ServiceForm, values: Mapping[str, str]) -> str:
     """Return the URL for what was entered. Raises DestinationError if a field is missing."""
     given = {field.name: values.get(field.name, "").strip() for field in form.fields}
-    missing = [field.label.message for field in form.fields if not field.optional and not given[field.name]]
+    missing = [field for field in form.fields if not field.optional and not given[field.name]]
     if missing:
-        raise DestinationError(f"{missing[0]} is missing")
+        raise DestinationError(_("{argument} is missing", argument=_(missing[0].label)), field=missing[0].name)
     raw = form.url is _as_given
     return form.url(given if raw else {name: quote(value, safe="") for name, value in given.items()})
 
@@ -152,5 +152,5 @@ def _from_address(encoded: str, scheme: str, host: str, path: str) -> str:
     """Return the URL for the address of a webhook, as the service shows it."""
     start = quote(f"https://{host}{path}", safe="")
     if not encoded.startswith(start):
-        raise DestinationError(f"the webhook URL begins with https://{host}{path}")
+        raise DestinationError(_("the webhook URL begins with {start}", start=f"https://{host}{path}"), field="url")
     return f"{scheme}://{encoded.removeprefix(start).replace('%2F', '/')}/"

@@ -7,9 +7,11 @@ Invariants:
 - A step back shows the form as it was left: the browser forgets the widgets of a form that is not drawn.
 - A dialog that may show a secret is not dismissible: a click beside it or Escape must not lose the secret.
 - The button that closes the outcome is drawn outside what refreshes, so that no refresh takes a click away.
+- What is wrong with an input stays below it until the next check: if it went with the change of the input, the button
+  that is being clicked would move away from the pointer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -34,6 +36,7 @@ class DialogState:
     """The state of a dialog. `form` draws all steps before the outcome, `outcome` replaces it once it is set.
 
     `about` is what the form works on. `secret` is shown once, by the outcome, followed by what `reveal` draws.
+    `faults`: what is wrong with inputs, by their names, after the last of `checks`.
     """
 
     title: str
@@ -43,6 +46,8 @@ class DialogState:
     number: int = 0
     step: str = FORM
     problem: str = ""
+    faults: Mapping[str, str] = field(default_factory=dict)
+    checks: int = 0
     outcome: Draw | None = None
     secret: str = field(default="", repr=False)
     reveal: Draw | None = None
@@ -74,13 +79,24 @@ class DialogState:
             for key in own:  # what was typed to confirm does not confirm another time
                 del st.session_state[key]
             st.session_state.update(self.kept)
-        self.step, self.problem = step, ""
+        self.step = step
+        self.accept()
+
+    def refuse(self, problem: str = "", faults: Mapping[str, str] | None = None) -> None:
+        """Have the next run show what is wrong, in a handler: with inputs, by their names, and otherwise."""
+        self.problem, self.faults = problem, faults or {}
+        self.checks += 1
+
+    def accept(self) -> None:
+        """Forget what was wrong."""
+        self.problem, self.faults = "", {}
 
     def finish(self, outcome: Draw) -> None:
         """Replace the steps by their outcome, in a handler. What was entered is kept until the dialog closes."""
         if self.step == FORM:
             self.go(CONFIRMATION)
-        self.problem, self.outcome = "", outcome
+        self.accept()
+        self.outcome = outcome
 
     def reopen(self) -> None:
         """Have the next run show the form again as it was left, after an outcome that changed nothing."""
@@ -123,6 +139,12 @@ def _draw(context: PageContext) -> None:
         st.rerun()
     st.html(theme.dialog_style(st.context.theme.type))
     (state.outcome or state.form)(context, state)
+
+
+def fault(state: DialogState, name: str, place: Any = st) -> None:  # noqa: ANN401 - Streamlit, or one of its columns
+    """Draw what is wrong with an input, if anything, directly below it."""
+    if text := state.faults.get(name):
+        place.html(markup.fault(text, f"fault-{state.number}-{state.checks}-{name}"))
 
 
 def buttons(

@@ -48,7 +48,8 @@ def render(views: Sequence[tuple[Page, Show]]) -> None:
     language.choose_from_address()
     st.html(f"<script>{_page_settings()}{asset('language.js')}</script>", unsafe_allow_javascript=True)
     st.html(
-        f"<script>{asset('watcher.js')}{asset('escape.js')}{asset('counts.js')}</script>", unsafe_allow_javascript=True
+        f"<script>{asset('watcher.js')}{asset('escape.js')}{asset('counts.js')}{asset('faults.js')}</script>",
+        unsafe_allow_javascript=True,
     )
     context = _context(views)
     hidden = [_without_access(view, context.role) for view, _show in views if context.role not in view.roles]

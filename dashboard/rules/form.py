@@ -3,47 +3,45 @@
 Invariant: nothing is requested before the preview was shown.
 """
 
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
-from itertools import chain, count
 from typing import Any, Final
 
 import streamlit as st
+from pydantic import ValidationError
 
 from dashboard.changes import change_dialog
 from dashboard.facts import texts as fact_texts
 from dashboard.i18n.language import _, marked
 from dashboard.page import dialog_steps, last_good
-from dashboard.page.dialog_steps import DialogState
+from dashboard.page.dialog_steps import DialogState, fault
 from dashboard.page.page import PageContext
 from dashboard.rules import preview, texts
+from dashboard.rules.entered_rule import find_faults, has_clear, input_name, read_form
 from dashboard.widgets import markup
 from schemas.alerts.device_readings import about_devices
 from schemas.contract.administration import DeleteRule, SetRule
-from schemas.contract.alert_rules import DURATION_MAX_SECONDS, HEALTH_METRICS, AlertRule
+from schemas.contract.alert_rules import DURATION_MAX_SECONDS, HEALTH_METRICS, MEASURED, AlertRule
 from schemas.contract.machine_selector import SELECTOR_LABELS_MAX, SELECTOR_VALUES_MAX
 from schemas.contract.messages import VITALS
-from schemas.contract.topics import slug
 from schemas.database.queries import machines
 from schemas.database.queries.choices import list_choices
 from schemas.database.queries.machines import Filters
 from schemas.database.rules.rule_queries import list_rules, list_series_metrics
-
-_DERIVED_MAX: Final = 56
-"""Characters of a name derived from a title, which leaves room for a number."""
 
 _PREVIEW, _DELETE = "preview", "delete"
 _MOUNT_HELP: Final = marked(
     "Mount point or pattern, such as /data*. Of those that match, the first to be full is compared and is named in the "
     "alert."
 )
-_MEASURED: Final = ("above", "below", "rate-above", "rate-below")
 _COUNTED: Final = {
     "disk-full": (marked("Days"), 7.0),
     "clock": (marked("Seconds"), 60.0),
     "rejected": (marked("Messages within an hour"), 10.0),
 }
+_CHANGE_LASTS_SECONDS: Final = 3600.0
+"""How long an alert about a change lasts by default: it does not end by itself."""
+
 _DELETE_NOTE: Final = marked("Active alerts of this rule end. Past alerts stay.")
 _CHANGE_NOTE: Final = marked("Active alerts of this rule end, and begin again if the condition lasts.")
 _NAME_HELP: Final = marked(
@@ -100,10 +98,12 @@ def _form(context: PageContext, state: DialogState, rule: AlertRule | None) -> N
     before: Mapping[str, Any] = {} if rule is None else dict(rule)
     left, right = st.columns(2)
     left.text_input(_("Title"), before.get("title", ""), max_chars=64, key=state.key("title"))
+    fault(state, "title", left)
     if rule is None:
         right.text_input(
             _("Name"), max_chars=63, key=state.key("name"), placeholder=_("from the title"), help=_(_NAME_HELP)
         )
+        fault(state, "name", right)
     else:
         right.toggle(_("Enabled"), rule.enabled, key=state.key("enabled"))
     kinds = list(texts.KINDS)
@@ -134,7 +134,8 @@ def _form(context: PageContext, state: DialogState, rule: AlertRule | None) -> N
 
 def _leave_kind(state: DialogState) -> None:
     """Keep what was entered in fields that the next kind may not have, in a handler."""
-    left = {name: state.value(name) for name in ("threshold", "for", "clear") if state.value(name) is not None}
+    names = ("threshold", "for", "clear", "clear_for")
+    left = {name: state.value(name) for name in names if state.value(name) is not None}
     state.about["left"] = {**state.about.get("left", {}), **left}
 
 
@@ -144,8 +145,8 @@ def _condition(state: DialogState, kind: str, before: Mapping[str, Any], series:
     left, right = st.columns(2)
     if kind in texts.ABOUT_FACTS:
         _facts_condition(state, kind, before if same else {})
-    elif kind in _MEASURED or kind == "no-data":
-        offered = [*([""] if kind == "no-data" else []), *texts.METRICS, *(series if kind in _MEASURED else ())]
+    elif kind in MEASURED or kind == "no-data":
+        offered = [*([""] if kind == "no-data" else []), *texts.METRICS, *(series if kind in MEASURED else ())]
         offered = list(dict.fromkeys(offered))
         offered += [metric] if metric and metric not in offered else []
         left.selectbox(
@@ -156,18 +157,21 @@ def _condition(state: DialogState, kind: str, before: Mapping[str, Any], series:
             accept_new_options=True,
             key=state.key("metric"),
         )
-    if kind in _MEASURED:
+        fault(state, "metric", left)
+    if kind in MEASURED:
         given = before.get("threshold") if same else state.about.get("left", {}).get("threshold")
         label = _("Value per second") if kind.startswith("rate-") else _("Value")
         placeholder = (
             _("critical for the health") if state.value("metric") in HEALTH_METRICS and kind == "above" else ""
         )
         right.number_input(label, value=given, key=state.key("threshold"), placeholder=placeholder)
+        fault(state, "threshold", right)
         _device(state, before.get("device", "") if same else "", series)
     elif kind in _COUNTED:
         label, usual = _(_COUNTED[kind][0]), _COUNTED[kind][1]
         given = before["threshold"] if same else usual
-        left.number_input(label, value=given, min_value=0.0, key=state.key(f"threshold.{kind}"))
+        left.number_input(label, value=given, min_value=0.0, key=state.key(input_name("threshold", kind)))
+        fault(state, input_name("threshold", kind), left)
     if kind == "disk-full":
         right.text_input(
             _("File systems"),
@@ -177,6 +181,7 @@ def _condition(state: DialogState, kind: str, before: Mapping[str, Any], series:
             placeholder=_("the disk of the machine"),
             help=_(_MOUNT_HELP),
         )
+        fault(state, "device", right)
 
 
 def _facts_condition(state: DialogState, kind: str, before: Mapping[str, Any]) -> None:
@@ -191,9 +196,10 @@ def _facts_condition(state: DialogState, kind: str, before: Mapping[str, Any]) -
         index=offered.index(metric) if metric in offered else 0,
         format_func=texts.metric,
         accept_new_options=True,
-        key=state.key(f"metric.{kind}"),
+        key=state.key(input_name("metric", kind)),
     )
-    if state.value(f"metric.{kind}") not in texts.CHANGES:
+    fault(state, input_name("metric", kind), left)
+    if state.value(input_name("metric", kind)) not in texts.CHANGES:
         right.text_input(
             _("Names"),
             before.get("device", ""),
@@ -202,6 +208,7 @@ def _facts_condition(state: DialogState, kind: str, before: Mapping[str, Any]) -
             placeholder=_("any"),
             help=_(_ITEM_HELP),
         )
+        fault(state, "device", right)
     if kind == "unhealthy":
         st.toggle(_("Include warnings"), before.get("threshold") == 1, key=state.key("warnings"))
 
@@ -214,25 +221,28 @@ def _device(state: DialogState, pattern: str, series: Collection[str]) -> None:
     st.text_input(
         _("Devices"), pattern, max_chars=128, key=state.key("device"), placeholder=of_all, help=_(_DEVICE_HELP)
     )
+    fault(state, "device")
 
 
 def _durations(state: DialogState, kind: str, before: Mapping[str, Any]) -> None:
     left, middle, right = st.columns(3, vertical_alignment="bottom")
     limits: dict[str, Any] = {"min_value": 0.0, "max_value": float(DURATION_MAX_SECONDS), "step": 10.0, "format": "%g"}
-    if kind != "changed":
-        usual = state.about.get("left", {}).get("for", before.get("for_seconds", 300.0))
+    kept = state.about.get("left", {})
+    if kind == "changed":
+        usual = before["clear_seconds"] if before.get("kind") == kind else _CHANGE_LASTS_SECONDS
+        middle.number_input(_("Lasts (s)"), value=usual, key=state.key(input_name("clear_for", kind)), **limits)
+    else:
+        usual = kept.get("for", before.get("for_seconds", 300.0))
         left.number_input(_("Begins after (s)"), value=usual, key=state.key("for"), **limits)
-    usual = 3600.0 if kind == "changed" else 60.0
-    label = _("Lasts (s)") if kind == "changed" else _("Ends after (s)")
-    middle.number_input(label, value=before.get("clear_seconds", usual), key=state.key("clear_for"), **limits)
-    if _has_clear(kind, before):
-        given = state.about.get("left", {}).get("clear", before.get("clear_threshold"))
+        same = before if before.get("kind") != "changed" else {}
+        usual = kept.get("clear_for", same.get("clear_seconds", 60.0))
+        middle.number_input(_("Ends after (s)"), value=usual, key=state.key("clear_for"), **limits)
+    fault(state, "for", left)
+    fault(state, input_name("clear_for", kind), middle)
+    if has_clear(kind, before):
+        given = kept.get("clear", before.get("clear_threshold"))
         right.number_input(_("Ends at value"), value=given, key=state.key("clear"), help=_(_CLEAR_HELP))
-
-
-def _has_clear(kind: str, before: Mapping[str, Any]) -> bool:
-    """Return whether the form asks for a clear threshold: for readings, and where the rule has one already."""
-    return kind in _MEASURED or (before.get("kind") == kind and before.get("clear_threshold") is not None)
+        fault(state, "clear", right)
 
 
 def _selector(context: PageContext, state: DialogState, rule: AlertRule | None) -> None:
@@ -257,6 +267,7 @@ def _selector(context: PageContext, state: DialogState, rule: AlertRule | None) 
                 placeholder=_("All"),
                 key=state.key(name),
             )
+            fault(state, name)
 
 
 def _check(context: PageContext, state: DialogState, before: AlertRule | None) -> None:
@@ -264,77 +275,15 @@ def _check(context: PageContext, state: DialogState, before: AlertRule | None) -
     taken = {each.rule.name for each in last_good.read_org(context, "rules", list_rules) or ()}
     try:
         rule = read_form(state.value, before, taken)
-    except ValueError as error:
-        state.problem = _problem(error)
+    except ValidationError as error:
+        state.refuse(faults=find_faults(error, state.value))
         return
     rule = about_devices(rule, last_good.read_org(context, "rules.series", list_series_metrics) or ())
     if before is None and rule.name in taken:
-        state.problem = _("A rule named {name} exists: choose another name.", name=rule.name)
+        state.refuse(faults={"name": _("A rule named {name} exists: choose another name.", name=rule.name)})
         return
     state.about.update(made=rule, preview=None)
     state.go(_PREVIEW)
-
-
-def read_form(value: Callable[[str], Any], before: AlertRule | None, taken: Collection[str] = ()) -> AlertRule:
-    """Return the rule that was entered. Raises ValueError if it is not valid.
-
-    A new rule without a name gets one from its title that is not among the names `taken`.
-    """
-    pairs = [str(label).partition("=") for label in value("labels") or ()]
-    lists = {name: tuple(value(name) or ()) for name in ("systems", "versions", "machines")}
-    kind = str(value("kind") or "")
-    title, name = (str(value(field) or "").strip() for field in ("title", "name"))
-    fields: dict[str, Any] = {
-        "name": before.name if before is not None else name or _derived_name(title, taken),
-        "title": title,
-        "kind": kind,
-        **_compared(value, kind),
-        "for_seconds": 0.0 if kind == "changed" else float(value("for") or 0),
-        "clear_threshold": value("clear") if _has_clear(kind, {} if before is None else dict(before)) else None,
-        "clear_seconds": float(value("clear_for") or 0),
-        "severity": value("severity") or "warning",
-        "selector": {"labels": {key: label for key, _equals, label in pairs}, **lists},
-        "enabled": True if before is None else bool(value("enabled")),
-    }
-    return AlertRule.model_validate(fields)
-
-
-def _compared(value: Callable[[str], Any], kind: str) -> dict[str, Any]:
-    """Return the fields of what a rule compares."""
-    metric = str(_own(value, "metric", kind) or "") if kind in (*_MEASURED, *texts.ABOUT_FACTS, "no-data") else ""
-    pattern = str(value("device") or "").strip() if kind in (*_MEASURED, *texts.ABOUT_FACTS, "disk-full") else ""
-    if kind == "changed":
-        pattern = "" if metric in texts.CHANGES else pattern or "*"
-    threshold = _own(value, "threshold", kind) if kind in (*_MEASURED, *_COUNTED) else None
-    if kind == "unhealthy":
-        threshold = 1.0 if value("warnings") else None
-    return {"metric": metric, "device": pattern, "threshold": threshold}
-
-
-def _own(value: Callable[[str], Any], name: str, kind: str) -> Any:  # noqa: ANN401 - the value of any widget
-    """Return the value of a widget that only this kind has, or else of the one that it shares with others."""
-    own = value(f"{name}.{kind}")
-    return value(name) if own is None else own
-
-
-def _derived_name(title: str, taken: Collection[str]) -> str:
-    """Return a free name; a title without a letter or digit that a name may have gives `rule`."""
-    usable = re.search("[a-z0-9]", title.lower())
-    name = slug(title, _DERIVED_MAX) if usable else "rule"
-    names = chain([name], (f"{name}-{number}" for number in count(2)))
-    return next(each for each in names if each not in taken)
-
-
-def _problem(error: ValueError) -> str:
-    problems: Any = error.errors(include_url=False) if hasattr(error, "errors") else []
-    where = str(problems[0]["loc"][0]) if problems and problems[0]["loc"] else ""
-    if where == "name":
-        return _("A name is 1 to 63 lower-case letters, digits and inner hyphens.")
-    if where == "title":
-        return _("Enter a title.")
-    if where == "metric":
-        return _("A metric is named in lower-case letters, digits and underscores.")
-    return _("This rule cannot be evaluated: check the metric, the value, and the value at which it ends.")
 
 
 def _confirm(context: PageContext, state: DialogState) -> None:

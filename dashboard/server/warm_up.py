@@ -16,6 +16,9 @@ from dashboard.auth.middleware import SIGN_IN
 from dashboard.i18n import language
 
 _MODULES: Final = ("numpy", "pyarrow", "pandas")
+_COLLECTED_AFTER: Final = (10_000, 20, 10)
+"""Thresholds of the garbage collector: one refresh of a table makes thousands of objects that need no collection, and
+Python's usual 700 would have it look at them ten times."""
 
 
 class WarmUp:
@@ -46,3 +49,4 @@ def load() -> None:
     language.load()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_COLLECTED_AFTER)

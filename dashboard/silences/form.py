@@ -10,17 +10,20 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
 import streamlit as st
+from pydantic import ValidationError
 
 from dashboard.changes import change_dialog
 from dashboard.i18n import text
+from dashboard.i18n.external_texts import translated_error
 from dashboard.i18n.language import _, marked
 from dashboard.page import dialog_steps, last_good
-from dashboard.page.dialog_steps import DialogState
+from dashboard.page.dialog_steps import DialogState, fault
 from dashboard.page.page import PageContext
 from dashboard.silences import texts
 from dashboard.widgets import markup
-from schemas.contract.alerts import COMMENT_MAX, AddSilence, EndSilence, Weekly
-from schemas.contract.machine_selector import SELECTOR_LABELS_MAX, SELECTOR_VALUES_MAX, MachineSelector
+from runtime.validation_errors import read_problems
+from schemas.contract.alerts import COMMENT_MAX, AddSilence, EndSilence
+from schemas.contract.machine_selector import SELECTOR_LABELS_MAX, SELECTOR_VALUES_MAX
 from schemas.database.queries import machines
 from schemas.database.queries.alerts import list_rule_titles
 from schemas.database.queries.choices import list_choices
@@ -31,6 +34,20 @@ HOUR: Final = 3600
 _LIFETIMES: Final = (HOUR // 2, HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, 24 * HOUR, 72 * HOUR, 168 * HOUR, 720 * HOUR)
 _ONCE, _LATER, _WEEKLY = "once", "later", "weekly"
 _KINDS: Final = {_ONCE: marked("From now"), _LATER: marked("Later"), _WEEKLY: marked("Every week")}
+_INPUTS: Final = {
+    "selector.machines": "machines",
+    "selector.labels": "labels",
+    "starts_at": "start",
+    "lifetime_seconds": "lifetime",
+    "weekly.days": "days",
+    "weekly.start": "from",
+    "weekly.end": "until",
+    "weekly.zone": "zone",
+    "rule": "rule",
+    "reason": "reason",
+}
+"""Inputs of the form by the field that they give."""
+
 _NOTE: Final = marked(
     "Nobody is notified of alerts during a silence. Everything is recorded and shown as usual, and what lasts when "
     "the silence ends is notified then."
@@ -72,8 +89,11 @@ def _form(context: PageContext, state: DialogState) -> None:
             start = datetime.fromtimestamp(context.now() / 1000, context.zone).replace(tzinfo=None)
             begin = start.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
             st.datetime_input(_("Start"), begin, key=state.key("start"))
+            fault(state, "start")
         st.selectbox(_("Duration"), _LIFETIMES, index=2, format_func=text.period, key=state.key("lifetime"))
+        fault(state, "lifetime")
     reason = st.text_input(_("Reason"), max_chars=COMMENT_MAX, key=state.key("reason"), live="300ms")
+    fault(state, "reason")
     complete = bool(reason.strip()) and (kind != _WEEKLY or bool(state.value("days")))
     add = partial(_add, context, state)
     dialog_steps.buttons(state, _("Silence"), add, disabled=not complete)
@@ -91,6 +111,7 @@ def _what(context: PageContext, state: DialogState) -> None:
         placeholder=_("All machines"),
         key=state.key("machines"),
     )
+    fault(state, "machines")
     choices = last_good.read_org(context, "silences.choices", list_choices)
     st.multiselect(
         _("Labels"),
@@ -99,6 +120,7 @@ def _what(context: PageContext, state: DialogState) -> None:
         placeholder=_("Any label"),
         key=state.key("labels"),
     )
+    fault(state, "labels")
     titles = rule_titles(context)
     rules = list(dict.fromkeys(("", *titles, state.about["rule"])))
     st.selectbox(
@@ -108,6 +130,7 @@ def _what(context: PageContext, state: DialogState) -> None:
         format_func=lambda name: texts.rule(name, titles),
         key=state.key("rule"),
     )
+    fault(state, "rule")
     if not (state.value("machines") or state.value("labels") or state.value("rule")):
         st.html(markup.note(_(_EVERYTHING)))
 
@@ -120,26 +143,48 @@ def _schedule_inputs(context: PageContext, state: DialogState) -> None:
         format_func=lambda day: _(texts.DAYS[day]),
         key=state.key("days"),
     )
+    fault(state, "days")
     start, end = st.columns(2)
     start.time_input(_("Start"), time(22), step=timedelta(minutes=15), key=state.key("from"))
+    fault(state, "from", start)
     end.time_input(_("End"), time(6), step=timedelta(minutes=15), key=state.key("until"))
+    fault(state, "until", end)
     zones = _zones()
     own = zone_name(context.zone)
     st.selectbox(_("Time zone"), zones, index=zones.index(own) if own in zones else 0, key=state.key("zone"))
+    fault(state, "zone")
 
 
 def _add(context: PageContext, state: DialogState) -> None:
     title = _("New silence: {reason}", reason=str(state.value("reason") or "").strip())
-    invalid = _("This silence is not possible: check its start, its time zone and its labels.")
-    change_dialog.publish(context, state, partial(_change, context.zone, state), title=title, invalid=invalid)
+    change_dialog.publish(context, state, partial(_change, context.zone, state), title=title, faults=find_faults)
+
+
+def find_faults(error: ValidationError) -> dict[str, str]:
+    """Return what is wrong with a silence, by the names of the inputs of the form."""
+    labels = {
+        "selector.machines": _("Machines"),
+        "selector.labels": _("Labels"),
+        "starts_at": _("Start"),
+        "lifetime_seconds": _("Duration"),
+        "weekly.days": _("Days"),
+        "weekly.start": _("Start"),
+        "weekly.end": _("End"),
+        "weekly.zone": _("Time zone"),
+        "rule": _("Rule"),
+        "reason": _("Reason"),
+    }
+    faults: dict[str, str] = {}
+    for problem in read_problems(error, labels):
+        field = next((each for each in labels if f"{problem.field}.".startswith(f"{each}.")), "reason")
+        faults.setdefault(_INPUTS[field], translated_error(problem.sentence))
+    return faults
 
 
 def _change(zone: tzinfo, state: DialogState) -> AddSilence:
-    """Return the change that was entered. Raises ValueError if it is not valid."""
+    """Return the change that was entered. Raises ValidationError if it is not valid."""
     pairs = [str(label).partition("=") for label in state.value("labels") or ()]
-    selector = MachineSelector(
-        labels={key: value for key, _equals, value in pairs}, machines=tuple(state.value("machines") or ())
-    )
+    selector = {"labels": {key: value for key, _equals, value in pairs}, "machines": state.value("machines") or ()}
     fields: dict[str, Any] = {"lifetime_seconds": int(state.value("lifetime") or HOUR)}
     if state.value("kind") == _LATER:
         start: datetime = state.value("start")
@@ -147,9 +192,9 @@ def _change(zone: tzinfo, state: DialogState) -> AddSilence:
     if state.value("kind") == _WEEKLY:
         times = {"start": f"{state.value('from'):%H:%M}", "end": f"{state.value('until'):%H:%M}"}
         days = [day for day in texts.DAYS if day in (state.value("days") or ())]
-        fields = {"weekly": Weekly.model_validate({"days": days, **times, "zone": state.value("zone")})}
-    reason = str(state.value("reason") or "").strip()
-    return AddSilence(selector=selector, rule=state.value("rule") or None, reason=reason, **fields)
+        fields = {"weekly": {"days": days, **times, "zone": state.value("zone")}}
+    fields |= {"rule": state.value("rule") or None, "reason": str(state.value("reason") or "").strip()}
+    return AddSilence.model_validate({"selector": selector, **fields})
 
 
 def _details(silence: Silence, context: PageContext, state: DialogState) -> None:

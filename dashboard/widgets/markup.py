@@ -53,6 +53,11 @@ def note(text: str) -> str:
     return f'<p class="df-note">{escape(text)}</p>'
 
 
+def fault(text: str, name: str) -> str:
+    """Return what is wrong with the input above, for `assets/faults.js`. `name`: unique on the page."""
+    return f'<p class="df-fault" id="{escape(name)}">{escape(text)}</p>'
+
+
 def banner(text: str, tone: str = "fair", *, outdated: bool = False) -> str:
     """Return a highlighted line across the page. `outdated`: no value on the page may look current."""
     marks = f"df-{escape(tone)}{' df-outdated' if outdated else ''}"

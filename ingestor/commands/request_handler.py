@@ -25,6 +25,7 @@ from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.org_configs import OrgConfigs
 from ingestor.intake.salvage import explain, read_id
 from ingestor.storage.store import Store
+from runtime.validation_errors import first_sentence
 from schemas.contract.commands import Act, Cancel, CommandState, Order, Request, Rollout, Update
 from schemas.contract.messages import Signed
 from schemas.contract.signing import SignatureError
@@ -80,7 +81,7 @@ class RequestHandler:
             try:
                 orders.append((Order.model_validate_json(signed.statement), signed))
             except ValidationError as error:
-                detail = f"order {number} cannot be read: {error.errors()[0]['msg']}"
+                detail = f"order {number} cannot be read: {first_sentence(error)}"
                 received.store(batch, known or received.record(act.batch, None, "refused", detail))
                 received.answer(batch, "refused", "invalid", detail)
                 return

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import from_json
 
+from runtime.validation_errors import first_sentence
 from schemas.contract import topics
 from schemas.contract.ack import WRONG_VERSION
 from schemas.contract.backfill import Backfill
@@ -139,10 +140,7 @@ def explain(error: ValidationError) -> tuple[str, str]:
     for version in (problem["input"] for problem in problems if problem["loc"] == ("v",)):
         other = f"version {version}" if type(version) is int and abs(version) <= _VERSION_SHOWN_MAX else "another"
         return WRONG_VERSION, f"this server reads version 1 of the contract, not {other}: update the older of the two"
-    shown = problems[0]
-    where = ".".join(str(level) for level in shown["loc"])
-    detail = f"{where}: {shown['msg']}" if where else shown["msg"]
-    return "not-json" if shown["type"] == "json_invalid" else "invalid", detail
+    return "not-json" if problems[0]["type"] == "json_invalid" else "invalid", first_sentence(error)
 
 
 def _columns(message: Any, length: int) -> tuple[Any, dict[str, Any], dict[str, Any], dict[str, Any]] | None:  # noqa: ANN401 - any JSON

@@ -25,10 +25,14 @@ _FALSE: Final = ("false", "no", "off", "0")
 
 
 class ArgumentError(ValueError):
-    """An argument is missing, unknown or invalid; the message is one sentence. `machine`: the one that rejects it."""
+    """An argument is missing, unknown or invalid; the message is one sentence.
 
-    def __init__(self, sentence: str, *, machine: str = "") -> None:
+    `argument`: its name, if the action has it. `machine`: the one that rejects it.
+    """
+
+    def __init__(self, sentence: str, *, argument: str = "", machine: str = "") -> None:
         super().__init__(sentence)
+        self.argument = argument
         self.sentence = sentence
         self.machine = machine
 
@@ -56,7 +60,7 @@ class ArgumentField:
     def checked(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
         """Return the value. Raises ArgumentError if it is invalid."""
         if wrong := self.fault(value):
-            raise ArgumentError(wrong)
+            raise ArgumentError(wrong, argument=self.name)
         return value
 
     def fault(self, value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -93,7 +97,9 @@ class ArgumentField:
         try:
             return json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError):
-            raise ArgumentError(self._must("{name} must be JSON, such as {example}", example=_EXAMPLE)) from None
+            raise ArgumentError(
+                self._must("{name} must be JSON, such as {example}", example=_EXAMPLE), argument=self.name
+            ) from None
 
     def _number_fault(self, value: Any) -> str:  # noqa: ANN401 - any JSON value
         whole = self.kind == "integer"
@@ -160,7 +166,7 @@ def collect_arguments(fields: Sequence[ArgumentField], given: Mapping[str, Any])
         if value is None or (value == "" and not each.required):
             continue
         if value == "" and each.kind != "json":
-            raise ArgumentError(Translatable("{argument} is missing", argument=each.title))
+            raise ArgumentError(Translatable("{argument} is missing", argument=each.title), argument=each.name)
         values[each.name] = each.parse(str(value)) if each.kind == "json" else each.checked(value)
     require_all(fields, values)
     return values
@@ -173,7 +179,8 @@ def require_all(known: Iterable[ArgumentField], values: Mapping[str, Any]) -> No
             missing = (
                 "the argument {name} is missing: {what}" if field.description else "the argument {name} is missing"
             )
-            raise ArgumentError(Translatable(missing, name=field.name, what=field.description))
+            sentence = Translatable(missing, name=field.name, what=field.description)
+            raise ArgumentError(sentence, argument=field.name)
 
 
 def find_fault(schema: Mapping[str, Any], values: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from runtime.validation_errors import FieldError
 from schemas.contract.machine_selector import MachineSelector
 from schemas.contract.messages import ContractModel, Identifier, Reading
 from schemas.contract.org_config import Component, Thresholds
@@ -104,49 +105,55 @@ class AlertRule(ContractModel):
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         if self.kind in MEASURED and not self.metric:
-            raise ValueError(f"a rule of kind {self.kind} needs a metric")
+            raise FieldError("metric", f"a rule of kind {self.kind} needs a metric")
         self._check_facts()
         if self.kind == "changed" and self.for_seconds:
-            raise ValueError("a change happens at one moment: its rule begins an alert at once")
+            raise FieldError("for_seconds", "a change happens at one moment: its rule begins an alert at once")
         if self.metric and self.kind in ("disk-full", "away", "clock", "rejected"):
-            raise ValueError(f"a rule of kind {self.kind} has no metric")
+            raise FieldError("metric", f"a rule of kind {self.kind} has no metric")
         if self.device and self.kind not in (*MEASURED, *_ABOUT_FACTS, "disk-full"):
-            raise ValueError(f"a rule of kind {self.kind} has no device")
+            raise FieldError("device", f"a rule of kind {self.kind} has no device")
         self._check_threshold()
         return self
 
     def _check_facts(self) -> None:
         if self.kind == "unhealthy" and not self.metric:
-            raise ValueError("a rule of kind unhealthy needs a kind of facts, such as containers, as its metric")
+            raise FieldError(
+                "metric", "a rule of kind unhealthy needs a kind of facts as its metric, such as containers"
+            )
         if self.kind == "unhealthy" and self.threshold not in (None, 1, 2):
-            raise ValueError("the threshold of a rule of kind unhealthy is 1 (warning) or 2 (critical)")
+            raise FieldError("threshold", "the threshold of a rule of kind unhealthy is 1 (warning) or 2 (critical)")
         of_machine = self.metric in CHANGES
         if self.kind == "changed" and not self.device and not of_machine:
-            raise ValueError(
-                f"the metric of a rule of kind changed is one of {', '.join(CHANGES)}; facts need a device"
+            raise FieldError(
+                "metric", f"the metric of a rule of kind changed is one of {', '.join(CHANGES)}; facts need a device"
             )
         if self.kind == "changed" and self.device and (of_machine or not self.metric):
-            raise ValueError("a rule of kind changed with a device needs a kind of facts, such as services, as metric")
+            raise FieldError(
+                "metric", "a rule of kind changed with a device needs a kind of facts, such as services, as metric"
+            )
 
     def _check_threshold(self) -> None:
         of_health = self.kind == "above" and self.metric in HEALTH_METRICS
         if self.threshold is None and self.kind in _NEEDS_THRESHOLD and not of_health:
-            raise ValueError(f"a rule of kind {self.kind} needs a threshold")
+            raise FieldError("threshold", f"a rule of kind {self.kind} needs a threshold")
         if self.threshold is not None and self.kind not in (*_NEEDS_THRESHOLD, "unhealthy"):
-            raise ValueError(f"a rule of kind {self.kind} has no threshold")
+            raise FieldError("threshold", f"a rule of kind {self.kind} has no threshold")
         if self.kind == "clock" and (self.threshold or 0) < CLOCK_MIN_SECONDS:
-            raise ValueError(f"the threshold of a clock is at least {CLOCK_MIN_SECONDS} seconds")
+            raise FieldError("threshold", f"the threshold of a clock is at least {CLOCK_MIN_SECONDS} seconds")
         if self.kind == "disk-full" and not 0 < (self.threshold or 0) <= DAYS_MAX:
-            raise ValueError(f"the threshold is a number of days up to {DAYS_MAX}")
+            raise FieldError("threshold", f"the threshold is a number of days up to {DAYS_MAX}")
         if self.kind == "rejected" and (self.threshold or 0) < 1:
-            raise ValueError("the threshold is a number of messages, at least 1")
+            raise FieldError("threshold", "the threshold is a number of messages, at least 1")
         if self.clear_threshold is None:
             return
         if self.threshold is None:
-            raise ValueError("a clear threshold needs a threshold")
+            raise FieldError("threshold", "a clear threshold needs a threshold")
         if (self.clear_threshold < self.threshold) if self.is_lower else (self.clear_threshold > self.threshold):
             side = "below" if self.is_lower else "above"
-            raise ValueError(f"the clear threshold is {side} the threshold: the alert would never begin")
+            raise FieldError(
+                "clear_threshold", f"the clear threshold is {side} the threshold: the alert would never begin"
+            )
 
 
 def health_threshold(metric: str, thresholds: Thresholds) -> float:

@@ -8,11 +8,14 @@ Invariants:
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
 from runtime.durations import duration
+from runtime.translatable import Translatable
+from runtime.validation_errors import FieldError, read_problems
 from schemas.contract.org_config import OrgConfig
 from schemas.fleet.history import Retention
 
@@ -80,6 +83,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 }
 """By name, in display order."""
 
+_NAMES: Final = {".".join(setting.path): setting.name for setting in SETTINGS.values()} | {"thresholds": ""}
+"""Settings by their place in the messages."""
+
 _ORDERED: Final = (
     ("stale_seconds", "offline_seconds"),
     ("stale_intervals", "offline_intervals"),
@@ -110,12 +116,20 @@ def read_values(config: OrgConfig, retention: Retention) -> dict[str, float]:
     return found
 
 
-def apply_changes(config: OrgConfig, retention: Retention, changes: Mapping[str, float]) -> tuple[OrgConfig, Retention]:
-    """Return both with these settings changed. Raises ValueError with a sentence."""
+def apply_changes(
+    config: OrgConfig,
+    retention: Retention,
+    changes: Mapping[str, float],
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[OrgConfig, Retention]:
+    """Return both with these settings changed. Raises FieldError with a sentence about a setting.
+
+    `names`: what the reader knows the settings as.
+    """
     plain: dict[bool, dict[str, Any]] = {False: config.model_dump(), True: retention.model_dump()}
     for name, value in changes.items():
         if name not in SETTINGS:
-            raise ValueError(f"there is no setting {name}")
+            raise FieldError(name, f"there is no setting {name}")
         setting = SETTINGS[name]
         *levels, last = setting.path
         place = plain[setting.kept]
@@ -125,8 +139,10 @@ def apply_changes(config: OrgConfig, retention: Retention, changes: Mapping[str,
     try:
         found = OrgConfig.model_validate(plain[False]), Retention.model_validate(plain[True])
     except ValidationError as error:
-        raise ValueError(_sentence(error)) from None
-    _require_order(read_values(*found), changes)
+        shown = {place: names.get(name, name) for place, name in _NAMES.items()}
+        problem = read_problems(error, shown)[0]
+        raise FieldError(_NAMES.get(problem.field, ""), problem.sentence) from None
+    _require_order(read_values(*found), changes, names)
     return found
 
 
@@ -139,17 +155,9 @@ def describe_differences(before: Mapping[str, float], after: Mapping[str, float]
     )
 
 
-def _require_order(found: Mapping[str, float], changes: Mapping[str, float]) -> None:
+def _require_order(found: Mapping[str, float], changes: Mapping[str, float], names: Mapping[str, str]) -> None:
     for lower, upper in _ORDERED:
         if found[lower] > found[upper] and (lower in changes or upper in changes):
-            raise ValueError(f"{lower} may not be more than {upper}")
-
-
-def _sentence(error: ValidationError) -> str:
-    """Return the first error with the name of the setting."""
-    (problem, *_) = error.errors(include_input=False, include_url=False)
-    place = tuple(str(level) for level in problem["loc"])
-    names = [setting.name for setting in SETTINGS.values() if setting.path == place]
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return f"{names[0]}: {message}" if names else message
+            values = {"lower": names.get(lower, lower), "upper": names.get(upper, upper)}
+            field = lower if lower in changes else upper
+            raise FieldError(field, Translatable("{lower} may not be more than {upper}", **values))

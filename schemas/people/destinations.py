@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from runtime.clock import SystemClock
+from runtime.translatable import Translatable
 from schemas.database.engine import storable
 from schemas.database.queries.fetch import fetch_all
 from schemas.people.notification_tables import NAME_MAX, delivery, destination, person_preference, told
@@ -115,7 +116,8 @@ def add_destination(
             _require_room(connection, org, owner)
             connection.execute(insert(destination).values(row))
     except IntegrityError:
-        raise DestinationError(f"there is a destination {name} already: choose another name") from None
+        taken = Translatable("there is a destination {name} already: choose another name", name=name)
+        raise DestinationError(taken, field="name") from None
     return find_destination(engine, org, name, owner=owner)
 
 
@@ -237,7 +239,8 @@ def _routes_column(routes: Sequence[Route]) -> list[dict[str, Any]]:
 def _checked_name(name: str) -> str:
     name = " ".join(name.split())
     if not name or len(name) > NAME_MAX or not name.isprintable():
-        raise DestinationError(f"the name of a destination is 1 to {NAME_MAX} printable characters")
+        rule = Translatable("the name of a destination is 1 to {most} printable characters", most=NAME_MAX)
+        raise DestinationError(rule, field="name")
     return name
 
 

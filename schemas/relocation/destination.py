@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError, field_validator
 
 from runtime.settings.address import ServerAddress, ServerUrl
+from runtime.validation_errors import first_sentence
 from schemas.contract.commands import OrgName
 from schemas.contract.enrolment import EnrolledKey
 from schemas.contract.messages import ContractModel
@@ -49,9 +50,7 @@ class MoveDestination(ContractModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
-            place = ".".join(map(str, problem["loc"]))
-            wrong = f"{place}: {problem['msg'].removeprefix('Value error, ')}" if place else problem["msg"]
             raise ValueError(
-                f"the destination must be the text that dashfleet move import writes on the new server ({wrong})"
+                "the destination must be the text that dashfleet move import writes on the new server "
+                f"({first_sentence(error)})"
             ) from None

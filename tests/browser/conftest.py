@@ -113,9 +113,12 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_user(accounts, "olga", PASSWORD, "operator", "home")
     add_user(accounts, "vera", PASSWORD, "viewer", "home")
     add_user(accounts, "lara", PASSWORD, "viewer", "lively")
+    add_user(accounts, "kim", PASSWORD, "admin", "keys")
+    add_user(accounts, "kit", PASSWORD, "viewer", "keys")
     accounts.dispose()
     write_secret(directory / "secrets" / "dashboard", SECRET)
-    write_secret(directory / "secrets" / "signing" / "home", new_key())
+    for org in ("home", "keys"):
+        write_secret(directory / "secrets" / "signing" / org, new_key())
     return directory
 
 

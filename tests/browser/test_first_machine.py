@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from available_time import available_time
 from chroots import LayeredRoot
 from playwright.sync_api import Browser, Page, expect
 from screens import photograph
@@ -23,8 +24,8 @@ from waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 WITHIN_SECONDS = 120.0
-GONE_SECONDS = 30.0
-"""10 s on a machine with nothing else to do."""
+GONE_SECONDS = 10.0
+"""From the death of an agent until the page shows it, in time that was available to this process."""
 
 HERE = Path(sys.executable).parent
 
@@ -113,14 +114,17 @@ def a_page(browser: Browser) -> Callable[[], AbstractContextManager[Page]]:
 
 
 def until_it_is_shown_as_gone(page: Page) -> float:
-    """Return the seconds until the first row is offline and greyed, and the machine is counted in the tab's title."""
-    began = time.monotonic()
-    first = page.locator(".df-fleet tbody tr").first
-    expect(first).to_contain_text("Offline", timeout=GONE_SECONDS * 1000)
-    expect(first.locator(".df-aged").first).to_be_visible()
-    expect(page.locator(".df-card[data-code=attention]")).to_contain_text("1")
-    expect(page).to_have_title(re.compile(r"^\(1\)"), timeout=GONE_SECONDS * 1000)
-    return time.monotonic() - began
+    """Return the seconds until the first row is offline and greyed, and the machine is counted in the tab's title.
+
+    What others on this machine take away is not counted, and what the product waits for is.
+    """
+    with available_time() as available:
+        first = page.locator(".df-fleet tbody tr").first
+        expect(first).to_contain_text("Offline")
+        expect(first.locator(".df-aged").first).to_be_visible()
+        expect(page.locator(".df-card[data-code=attention]")).to_contain_text("1")
+        expect(page).to_have_title(re.compile(r"^\(1\)"))
+    return available.seconds
 
 
 @pytest.mark.timeout(400)
@@ -162,3 +166,4 @@ def test_the_page_leads_from_nothing_to_a_machine(a_page: Any, machine: LayeredR
             print(f"from nothing to the first machine: {took:.0f} s; from its kill to the first row: {gone:.1f} s")
             photograph(page, "first-machine-there-light")
     assert took < WITHIN_SECONDS
+    assert gone <= GONE_SECONDS

@@ -14,7 +14,7 @@ from notifying import NotifyingWorld, notifying_world, run_until
 from service_stubs import HttpStub, http_stub
 from sqlalchemy import Engine
 
-from dashboard.rules.form import read_form
+from dashboard.rules.entered_rule import read_form
 from runtime.clock import SystemClock
 from schemas.contract import topics
 from schemas.contract.administration import SetRule

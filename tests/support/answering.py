@@ -12,8 +12,11 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from broker.access.policy import Principal, Role
 from broker.client.mqtt import Mqtt
 from broker.client.transport import Message
+from ingestor.admin.requests import administer
+from ingestor.domain.command_changes import RequestRecord
 from runtime.settings.address import ServerAddress
 from schemas.contract import topics
+from schemas.contract.administration import Administration
 from schemas.contract.commands import Act, Cancel, Request, Update
 from schemas.database import tables
 
@@ -29,7 +32,10 @@ def succeeds(_order: dict[str, Any]) -> Ending:
 
 @dataclass
 class Answerer:
-    """Records requests in a thread. `ending` says how each order ends; `refusal` refuses whole requests."""
+    """Records requests in a thread. `ending` says how each order ends; `refusal` refuses whole requests.
+
+    `applying`: organisations in which changes are made, as the ingestor makes them.
+    """
 
     engine: Engine
     transport: Mqtt
@@ -37,12 +43,13 @@ class Answerer:
     ending: Callable[[dict[str, Any]], Ending] = succeeds
     refusal: str = ""
     silent: bool = False
+    applying: frozenset[str] = frozenset()
     heard: list[Request] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def forget(self) -> None:
         """Answer as at the start, and drop what was recorded."""
-        self.ending, self.refusal, self.silent = succeeds, "", False
+        self.ending, self.refusal, self.silent, self.applying = succeeds, "", False, frozenset()
         self.heard.clear()
 
     def run(self) -> None:
@@ -56,12 +63,21 @@ class Answerer:
         address, request = topics.parse(message.topic), Request.decode(message.payload)
         assert address is not None
         self.heard.append(request)
-        with self.engine.begin() as connection:
-            said = self._record(connection, address.org, address.principal, request)
+        if address.org in self.applying and not isinstance(request.change, Act | Cancel):
+            said = self._apply(address.org, address.principal, request, request.change)
+        else:
+            with self.engine.begin() as connection:
+                said = self._record(connection, address.org, address.principal, request)
         for each in said:
             topic = topics.UPDATE.at(org=address.org, principal=address.principal)
             told = Update.model_validate({"request": request.id, "at": self.now(), **each})
             self.transport.publish(Message(topic, told.encode(), 1))
+
+    def _apply(self, org: str, principal: str, request: Request, change: Administration) -> Iterator[dict[str, Any]]:
+        made = (request.id, org, f"{org}.{principal}", request.actor, change.kind, request.id, None, "", "", self.now())
+        record = administer(self.engine, RequestRecord(*made), principal, change)
+        assert record is not None
+        return iter([{"state": record.state, "detail": record.detail}])
 
     def _record(self, connection: Connection, org: str, principal: str, request: Request) -> Iterator[dict[str, Any]]:
         known = select(tables.request.c.id).where(tables.request.c.id == request.id)

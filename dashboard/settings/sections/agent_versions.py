@@ -113,7 +113,7 @@ def _continue(version: str, offer: BundleOffer, context: PageContext, state: Dia
     targets = [make_target(row.name, hostname=None, presence="", actions=row.its_actions, keys=None) for row in rows]
     chosen = [target.name for target in targets if UPDATE in target.actions]
     if not chosen:
-        state.problem = _("No machine of this version allows the action update.")
+        state.refuse(_("No machine of this version allows the action update."))
         return
     skipped = [target.name for target in targets if UPDATE not in target.actions]
     state.about = {"from": version, "offer": offer, "machines": chosen, "skipped": skipped}

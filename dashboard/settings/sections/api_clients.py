@@ -1,9 +1,11 @@
 """Credentials of API clients: programs that read the topics or send requests."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
 import streamlit as st
+from pydantic import ValidationError
 from sqlalchemy import Row
 
 from broker.access.credentials import hash_secret, new_secret
@@ -66,6 +68,7 @@ def _row(context: PageContext, row: Row[Any]) -> SectionRow:
 
 def _new(context: PageContext, state: DialogState) -> None:
     st.text_input(_("Name"), max_chars=63, key=state.key("name"), placeholder="grafana")
+    dialog_steps.fault(state, "name")
     st.radio(_("Role"), list(ROLES), format_func=lambda role: _(ROLES[role]), key=state.key("role"))
 
     def add() -> None:
@@ -78,8 +81,11 @@ def _add(context: PageContext, state: DialogState, name: str, role: Any) -> None
     secret = new_secret()
     state.reveal = partial(_connection, f"{context.org}._{name}")
     make = partial(AddPrincipal, name=name, role=role, secret_hash=hash_secret(secret))
-    invalid = _("A name is 1 to 63 lower-case letters, digits and inner hyphens.")
-    change_dialog.publish(context, state, make, title=_("Add {name}", name=name), secret=secret, invalid=invalid)
+    change_dialog.publish(context, state, make, title=_("Add {name}", name=name), secret=secret, faults=_faults)
+
+
+def _faults(_error: ValidationError) -> Mapping[str, str]:
+    return {"name": _("A name is 1 to 63 lower-case letters, digits and inner hyphens.")}
 
 
 def _connection(username: str, context: PageContext, _state: DialogState) -> None:

@@ -73,6 +73,7 @@ def _last_use(context: PageContext, row: Row[Any]) -> str:
 
 def _new(tokens: ApiTokens, context: PageContext, state: DialogState) -> None:
     st.text_input(_("Name"), max_chars=63, key=state.key("name"), placeholder="grafana")
+    dialog_steps.fault(state, "name")
     st.radio(
         _("Role"),
         list(_PERMISSIONS),

@@ -75,6 +75,7 @@ def _form(label: str, machines: int, context: PageContext, state: DialogState) -
         return
     value = label.partition("=")[2]
     st.text_input(_("New value on all of these machines"), value, max_chars=LABEL_MAX, key=state.key("value"))
+    dialog_steps.fault(state, "value")
     st.checkbox(_("Remove the label from all of these machines instead"), key=state.key("remove"))
     dialog_steps.buttons(state, _("Continue"), partial(_continue, label, context, state))
 
@@ -84,13 +85,13 @@ def _continue(label: str, context: PageContext, state: DialogState) -> None:
     name, _equals, before = label.partition("=")
     after = None if state.value("remove") else str(state.value("value") or "").strip()
     if after == before:
-        state.problem = _("Enter a different value.")
+        state.refuse(faults={"value": _("Enter a different value.")})
         return
     chosen = matching_names(context.engine, context.org, Filters(labels=(label,)))
     rows = list_configurations(context.engine, context.org, chosen)
     configs = {row.name: relabelled(row, name, after) for row in rows if _may_configure(row)}
     if not configs:
-        state.problem = _("No machine with this label allows remote configuration.")
+        state.refuse(_("No machine with this label allows remote configuration."))
         return
     state.about = {"after": after, "configs": configs, "skipped": [row.name for row in rows if row.name not in configs]}
     state.go(CONFIRMATION)

@@ -17,6 +17,7 @@ from dashboard.settings.health_preview import effects
 from dashboard.settings.section import SettingsSection
 from dashboard.widgets import markup
 from runtime import durations
+from runtime.validation_errors import FieldError
 from schemas.contract.administration import ConfigureOrg
 from schemas.contract.org_config import OrgConfig
 from schemas.database.queries import settings as settings_queries
@@ -145,24 +146,39 @@ def _input(state: DialogState, setting: Setting, value: float) -> None:
         hint = _("A number from 0 to 1") + f". {hint}"
     title = markup.plain(_(TITLES[setting.name])) + (" (%)" if setting.kind == "percent" else "")
     st.text_input(title, written(setting, value), max_chars=20, key=state.key(setting.name), help=hint)
+    dialog_steps.fault(state, setting.name)
 
 
 def _continue(
     settings: Sequence[Setting], before: Mapping[str, float], context: PageContext, state: DialogState
 ) -> None:
-    try:
-        given = {each.name: read(each, str(state.value(each.name))) for each in settings}
-        found = {name: value for name, value in given.items() if value != before[name]}
-        if found:
-            organisation.apply_changes(*settings_queries.read_settings(context.engine, context.org), found)
-    except ValueError as error:
-        state.problem = translated_error(error)
+    given, faults = _entered(settings, state)
+    found = {name: value for name, value in given.items() if value != before[name]}
+    if found and not faults:
+        names = {name: _(title) for name, title in TITLES.items()}
+        try:
+            organisation.apply_changes(*settings_queries.read_settings(context.engine, context.org), found, names)
+        except FieldError as error:
+            faults = {error.field: translated_error(error)}
+    if faults:
+        state.refuse(faults.pop("", ""), faults)
         return
     if not found:
-        state.problem = _("Nothing has changed.")
+        state.refuse(_("Nothing has changed."))
         return
     state.about["changes"] = found
     state.go(CONFIRMATION)
+
+
+def _entered(settings: Sequence[Setting], state: DialogState) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the values that can be read, and what is wrong with the others."""
+    given, faults = {}, {}
+    for each in settings:
+        try:
+            given[each.name] = read(each, str(state.value(each.name)))
+        except ValueError as error:
+            faults[each.name] = translated_error(error)
+    return given, faults
 
 
 def _confirmation(before: Mapping[str, float], context: PageContext, state: DialogState) -> None:

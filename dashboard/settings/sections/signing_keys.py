@@ -3,10 +3,12 @@
 Invariant: a private key that is generated here is in the dialog's state only; its public half is signed and published.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
 import streamlit as st
+from pydantic import ValidationError
 
 from dashboard.changes import change_dialog
 from dashboard.i18n import text
@@ -99,6 +101,7 @@ def _new(context: PageContext, state: DialogState) -> None:
     place = st.radio(_("Generated"), places, format_func=lambda code: _(_PLACES[code]), key=state.key("place"))
     if place == _ELSEWHERE:
         st.text_input(_("Public key"), max_chars=64, key=state.key("public"))
+        dialog_steps.fault(state, "public")
     credential_section.lifetime_input(state, LIFETIMES, endless=_("until it is revoked"))
     dialog_steps.buttons(state, _("Add key"), partial(_add, context, state))
 
@@ -117,7 +120,11 @@ def _add(context: PageContext, state: DialogState) -> None:
         )
 
     state.reveal = _keep
-    change_dialog.publish(context, state, make, secret=seed, invalid=_("A public key is 64 hexadecimal digits."))
+    change_dialog.publish(context, state, make, secret=seed, faults=_faults)
+
+
+def _faults(_error: ValidationError) -> Mapping[str, str]:
+    return {"public": _("A public key is 64 hexadecimal digits.")}
 
 
 def _keep(_context: PageContext, _state: DialogState) -> None:

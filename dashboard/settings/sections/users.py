@@ -91,6 +91,7 @@ def _role_input(state: DialogState, role: UserRole) -> None:
 
 def _new(people: UserAdministration, context: PageContext, state: DialogState) -> None:
     st.text_input(_("User name"), max_chars=64, key=state.key("name"))
+    dialog_steps.fault(state, "name")
     _role_input(state, UserRole.VIEWER)
 
     def add() -> None:

@@ -3,7 +3,7 @@
 // Escape presses it while nothing was entered.
 //
 // When a dialog has gone, the focus returns to where it was before: Streamlit loses it now and then, when a refresh comes in
-// between.
+// between. If that has gone with what the dialog changed, such as a removed row, it goes to what is next to it.
 (() => {
   if (window.dashfleetEscape) return;
   window.dashfleetEscape = true;
@@ -11,10 +11,14 @@
   const CHOICES = "input, textarea, [role=combobox], [role=checkbox], [role=radio], [data-baseweb=select], label";
 
   const DIALOG = ".stDialog [role=dialog]", SOON = 50;
-  let before = null, open = false;
+  const FOCUSABLE = "a[href], button:not([disabled]), input:not([disabled]), [tabindex='0']";
+  let before = null, around = [], open = false;
 
   addEventListener("focusin", (event) => {
-    if (!open && !event.target.closest?.(".stDialog")) before = event.target;
+    if (open || event.target.closest?.(".stDialog")) return;
+    before = event.target;
+    around = [];
+    for (let each = before.parentElement; each && each !== document.body; each = each.parentElement) around.push(each);
   }, { capture: true });
 
   new MutationObserver(() => {
@@ -24,7 +28,10 @@
   }).observe(document.body, { childList: true, subtree: true });
 
   function giveBack() {
-    if (!open && document.activeElement === document.body && before?.isConnected) before.focus({ preventScroll: true });
+    if (open || document.activeElement !== document.body || !before) return;
+    if (before.isConnected) return before.focus({ preventScroll: true });
+    const near = around.filter((each) => each.isConnected).map((each) => each.querySelector(FOCUSABLE)).find(Boolean);
+    near?.focus();
   }
 
   const dialogOf = (event) => event.target.closest?.(DIALOG);

@@ -173,9 +173,9 @@ def test_a_power_cut_before_the_record_leaves_the_machine_where_it_was(
         ("{", "Invalid JSON"),
         (destination(server="http://x"), "server: must look like mqtt://HOST:PORT or mqtts://HOST:PORT"),
         (destination(ca="no certificate"), "ca: it is no certificate in PEM format"),
-        (destination(keys=[]), "keys: Tuple should have at least 1 item"),
+        (destination(keys=[]), "keys must have 1 entry at least"),
         (destination(keys=[{"public_key": "x"}]), "keys.0.public_key"),
-        (destination(org="A B"), "org: String should match pattern"),
+        (destination(org="A B"), "org must be lower-case letters, digits and inner hyphens"),
     ],
 )
 def test_a_destination_that_is_none_is_rejected_with_a_sentence(

@@ -7,25 +7,45 @@ import agent.actions
 import agent.collectors
 from agent.action import discover as discover_actions
 from agent.collector import discover, discover_details
-from dashboard.auth import passwords
+from dashboard.api import tokens
+from dashboard.auth import passwords, users
 from dashboard.i18n import external_texts, text
 from dashboard.i18n.language import speaking
-from runtime import durations
+from runtime import durations, validation_errors
 from runtime.settings.agent import AgentSettings
 from runtime.translatable import Translatable
 from schemas.actions import action_schema
 from schemas.actions.action_schema import ArgumentError, ArgumentField, read_fields
+from schemas.people import destinations
 
 
 def test_every_sentence_of_the_shared_code_is_known() -> None:
     said = set()
-    for module in (action_schema, durations):
+    for module in (action_schema, durations, validation_errors):
         for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(("{", "th")):
                 said.add(node.value)
+    said.add("{lower} may not be more than {upper}")  # of schemas.fleet.organisation
     assert {each for each in said if "{" in each and '"' not in each} == {
         each.message for each in external_texts.TEMPLATES
     }
+
+
+def test_every_rule_for_a_name_is_known() -> None:
+    said = set()
+    for module in (users, tokens, destinations):
+        names = {
+            node.targets[0].id: node.value.value
+            for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text()))
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and isinstance(node.value, ast.Constant)
+        }
+        for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Translatable":
+                (template, *_rest) = node.args
+                said.add(names[template.id] if isinstance(template, ast.Name) else ast.literal_eval(template))
+    assert said == {each.message for each in external_texts.ACCOUNT_RULES}
 
 
 def test_every_rule_for_a_password_is_known() -> None:

@@ -114,3 +114,14 @@ def test_a_secret_is_in_no_representation_of_the_state() -> None:
     state = DialogState("Title", form, secret="s3cret", kept={"dialog.1.text": "s3cret"})
     assert "s3cret" not in repr(state)
     assert (state.step, CONFIRMATION == FORM) == (FORM, False)
+
+
+def test_what_is_wrong_with_an_input_is_forgotten_with_the_step() -> None:
+    state = DialogState("Title", lambda _context, _state: None)
+    state.refuse(faults={"name": "Enter a name."})
+    assert (state.problem, state.faults, state.checks) == ("", {"name": "Enter a name."}, 1)
+    state.refuse("Nothing has changed.")
+    assert (state.problem, state.faults, state.checks) == ("Nothing has changed.", {}, 2)
+    state.refuse(faults={"name": "Enter a name."})
+    state.accept()
+    assert (state.problem, state.faults) == ("", {})

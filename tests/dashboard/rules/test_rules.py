@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from dashboard.rules import applying, form, texts
+from dashboard.rules import applying, entered_rule, texts
 from schemas.alerts.condition import resolve
 from schemas.contract.alert_rules import CHANGES, DEFAULT_RULES, AlertRule
 from schemas.contract.messages import VITALS
@@ -14,7 +15,7 @@ ENTERED = {"name": "hot", "title": " Hot ", "kind": "above", "metric": "cpu_perc
 
 
 def entered(before: AlertRule | None = None, **values: Any) -> AlertRule:  # noqa: ANN401 - values of widgets
-    return form.read_form({**ENTERED, **values}.get, before)
+    return entered_rule.read_form({**ENTERED, **values}.get, before)
 
 
 def test_a_rule_is_read_from_the_form() -> None:
@@ -36,7 +37,7 @@ def test_a_rule_is_read_from_the_form() -> None:
 def test_a_new_rule_without_a_name_gets_a_free_one_from_its_title(
     title: str, taken: tuple[str, ...], name: str
 ) -> None:
-    assert form.read_form({**ENTERED, "name": " ", "title": title}.get, None, taken).name == name
+    assert entered_rule.read_form({**ENTERED, "name": " ", "title": title}.get, None, taken).name == name
 
 
 def test_a_rule_about_facts_is_read_from_the_form_and_shown_in_words() -> None:
@@ -57,7 +58,7 @@ def test_what_another_kind_left_in_the_form_is_not_taken() -> None:
     assert entered(kind="clock", threshold=30.0, clear=99.0).clear_threshold is None
     own: dict[str, Any] = {"threshold.rejected": 10.0, "metric.unhealthy": "checks"}
     messages, checks = (
-        form.read_form({**ENTERED, **own, "kind": kind}.get, None) for kind in ("rejected", "unhealthy")
+        entered_rule.read_form({**ENTERED, **own, "kind": kind}.get, None) for kind in ("rejected", "unhealthy")
     )
     assert (messages.threshold, messages.metric, checks.metric) == (10, "", "checks")
 
@@ -92,7 +93,7 @@ def test_a_rule_of_any_kind_that_is_only_looked_at_stays_the_same(fields: dict[s
     drawn = {SHOWN.get(name, name): value for name, value in dict(rule).items()}
     drawn |= {"labels": ["site=a=b"], "systems": ["Debian 12"], "versions": ["1.0"], "machines": ["attic"]}
     drawn["warnings"] = rule.kind == "unhealthy" and rule.threshold == 1
-    assert form.read_form(drawn.get, rule) == rule
+    assert entered_rule.read_form(drawn.get, rule) == rule
     assert AlertRule.model_validate(rule.model_dump(mode="json")) == rule
 
 
@@ -134,3 +135,39 @@ def test_a_machine_says_which_rules_apply_and_why() -> None:
         "CPU usage (%) ≥ 95 (health settings) for 5 min · for all machines",
     )
     assert applying.explain(ApplyingRule(cpu, ("hot-db",)))[1] == "does not apply: hot-db is more specific"
+
+
+@pytest.mark.parametrize(
+    ("values", "faults"),
+    [
+        ({"title": " "}, {"title": "Enter a title."}),
+        ({"name": "Hot!"}, {"name": "A name is 1 to 63 lower-case letters, digits and inner hyphens."}),
+        ({"metric": ""}, {"metric": "Choose a metric."}),
+        ({"metric": "CPU"}, {"metric": "A metric is named in lower-case letters, digits and underscores."}),
+        ({"metric": "load_1m", "threshold": None}, {"threshold": "Enter a value."}),
+        ({"clear": 95.0}, {"clear": "The value at which it ends must be at most 90."}),
+        ({"kind": "below", "clear": 85.5}, {"clear": "The value at which it ends must be at least 90."}),
+        ({"kind": "clock", "threshold.clock": 1.0}, {"threshold.clock": "Enter at least 5 seconds: smaller"}),
+        (
+            {"kind": "disk-full", "threshold.disk-full": 0.0},
+            {"threshold.disk-full": "Enter more than 0 and at most 365"},
+        ),
+        ({"kind": "rejected", "threshold.rejected": 0.5}, {"threshold.rejected": "Enter at least 1 message."}),
+        ({"kind": "unhealthy", "metric": "", "metric.unhealthy": ""}, {"metric.unhealthy": "Choose a metric."}),
+        ({"for": 90_000.0}, {"for": "Begins after (s) must be at most 1 d"}),
+        ({"machines": ["A B"]}, {"machines": "Machines must be lower-case letters, digits and inner hyphens"}),
+        ({"title": "", "name": "x y", "for": -1.0}, {"title": "Enter", "name": "A name", "for": "Begins after"}),
+    ],
+)
+def test_what_is_wrong_is_said_of_the_input_that_it_concerns(values: dict[str, Any], faults: dict[str, str]) -> None:
+    given = {**ENTERED, **values}.get
+    with pytest.raises(ValidationError) as caught:
+        entered_rule.read_form(given, None)
+    found = entered_rule.find_faults(caught.value, given)
+    assert found.keys() == faults.keys()
+    assert all(found[name].startswith(sentence) for name, sentence in faults.items()), found
+
+
+def test_a_change_lasts_as_long_as_its_own_input_says() -> None:
+    given: dict[str, Any] = {"kind": "changed", "metric": "boot", "clear_for": 60.0, "clear_for.changed": 3600.0}
+    assert entered(None, **given).clear_seconds == 3600

@@ -42,6 +42,7 @@ PIECES: dict[str, Callable[[], str]] = {
     "selected": lambda: markup.selected(HOSTILE, HOSTILE, HOSTILE),
     "lines": lambda: markup.lines([HOSTILE]),
     "downloads": lambda: markup.downloads(HOSTILE, [(HOSTILE, HOSTILE)]),
+    "fault": lambda: markup.fault(HOSTILE, HOSTILE),
     "brand": lambda: markup.brand(HOSTILE),
 }
 
