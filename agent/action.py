@@ -22,9 +22,9 @@ from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError
 
 from runtime import plugins
 from runtime.errors import SettingsError
+from runtime.sentences.validation_errors import first_sentence
 from runtime.settings.agent import AgentSettings
 from runtime.terminal import printable
-from runtime.validation_errors import first_sentence
 from schemas.contract.commands import Order
 from schemas.contract.messages import ActionDescription, Extra, OfflineReason, Vitals
 

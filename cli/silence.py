@@ -134,7 +134,7 @@ def request(
     from pydantic import ValidationError
 
     from ingestor.admin import silences
-    from runtime.validation_errors import first_sentence
+    from runtime.sentences.validation_errors import first_sentence
 
     try:
         wanted = kind.model_validate(fields)

@@ -18,8 +18,8 @@ from agent.action import Action, Arguments
 from agent.orders.journal import FUTURE_MILLISECONDS
 from agent.orders.trusted_keys import TrustedKeys
 from runtime.clock import Clock
+from runtime.sentences.validation_errors import first_sentence
 from runtime.settings.agent import AgentSettings
-from runtime.validation_errors import first_sentence
 from schemas.contract.commands import Order
 from schemas.contract.messages import Signed
 from schemas.contract.signing import SignatureError

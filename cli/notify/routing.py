@@ -170,7 +170,7 @@ def _window(text: str) -> dict[str, Any]:
 def _route(**values: Any) -> "Route":  # noqa: ANN401 - fields of different types
     from pydantic import ValidationError
 
-    from runtime.validation_errors import first_sentence
+    from runtime.sentences.validation_errors import first_sentence
     from schemas.people.routing import Route
 
     try:
@@ -182,7 +182,7 @@ def _route(**values: Any) -> "Route":  # noqa: ANN401 - fields of different type
 def _preferences(values: dict[str, Any]) -> "Preferences":
     from pydantic import ValidationError
 
-    from runtime.validation_errors import first_sentence
+    from runtime.sentences.validation_errors import first_sentence
     from schemas.people.routing import Preferences
 
     try:

@@ -146,7 +146,7 @@ def make_rule(fields: dict[str, Any]) -> "AlertRule":
     """Return the rule with these fields. Raises UserError if it is not valid."""
     from pydantic import ValidationError
 
-    from runtime.validation_errors import first_sentence
+    from runtime.sentences.validation_errors import first_sentence
     from schemas.contract.alert_rules import AlertRule
 
     try:

@@ -143,7 +143,7 @@ TEMPLATES: Final = (
     marked("{name} must have {n} entries at least"),
     marked("{name} must have {n} entries at most"),
 )
-"""Sentences of `runtime.translatable` and `runtime.validation_errors`."""
+"""Sentences of `runtime.translatable` and `runtime.sentences.validation_errors`."""
 
 ACCOUNT_RULES: Final = (
     marked("a user's name is 1 to 64 lower-case letters, digits, dots, hyphens or underscores"),

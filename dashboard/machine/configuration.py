@@ -23,7 +23,7 @@ from dashboard.page.dialog_steps import DialogState
 from dashboard.page.page import PageContext
 from dashboard.widgets import markup
 from runtime.durations import seconds, written
-from runtime.validation_errors import FieldError
+from runtime.sentences.validation_errors import FieldError
 from schemas.actions.action_catalogue import read_actions
 from schemas.contract.commands import Desired, Order
 from schemas.contract.messages import Labels

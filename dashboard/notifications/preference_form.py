@@ -12,7 +12,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import LANGUAGES, _, marked, name_of
 from dashboard.page.dialog_steps import DialogState, fault
 from dashboard.silences import texts
-from runtime.validation_errors import read_problems
+from runtime.sentences.validation_errors import read_problems
 from schemas.people.routing import Preferences
 
 _NO_DAY: Final = marked("Choose at least one day for quiet hours, or remove them.")

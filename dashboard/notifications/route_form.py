@@ -13,7 +13,7 @@ from dashboard.i18n import text
 from dashboard.i18n.language import _, marked
 from dashboard.page.dialog_steps import DialogState, fault
 from dashboard.widgets import markup
-from runtime.validation_errors import read_problems
+from runtime.sentences.validation_errors import read_problems
 from schemas.people.routing import Route
 
 _NONE: Final = marked("No routes: every alert of the organisation is sent.")

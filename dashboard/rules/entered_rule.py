@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from dashboard.i18n import external_texts, text
 from dashboard.i18n.language import _
 from dashboard.rules import texts
-from runtime.validation_errors import FieldProblem, read_problems
+from runtime.sentences.validation_errors import FieldProblem, read_problems
 from schemas.contract.alert_rules import CLOCK_MIN_SECONDS, DAYS_MAX, MEASURED, AlertRule
 from schemas.contract.topics import slug
 

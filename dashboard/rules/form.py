@@ -173,15 +173,20 @@ def _condition(state: DialogState, kind: str, before: Mapping[str, Any], series:
         left.number_input(label, value=given, min_value=0.0, key=state.key(input_name("threshold", kind)))
         fault(state, input_name("threshold", kind), left)
     if kind == "disk-full":
-        right.text_input(
-            _("File systems"),
-            before.get("device", "") if same else "",
-            max_chars=128,
-            key=state.key("device"),
-            placeholder=_("the disk of the machine"),
-            help=_(_MOUNT_HELP),
-        )
-        fault(state, "device", right)
+        _file_systems(state, before if same else {}, right)
+
+
+def _file_systems(state: DialogState, before: Mapping[str, Any], place: Any) -> None:  # noqa: ANN401 - a column
+    """Ask for the mount points of a rule about full disks."""
+    place.text_input(
+        _("File systems"),
+        before.get("device", ""),
+        max_chars=128,
+        key=state.key("device"),
+        placeholder=_("the disk of the machine"),
+        help=_(_MOUNT_HELP),
+    )
+    fault(state, "device", place)
 
 
 def _facts_condition(state: DialogState, kind: str, before: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from dashboard.page.dialog_steps import DialogState, fault
 from dashboard.page.page import PageContext
 from dashboard.silences import texts
 from dashboard.widgets import markup
-from runtime.validation_errors import read_problems
+from runtime.sentences.validation_errors import read_problems
 from schemas.contract.alerts import COMMENT_MAX, AddSilence, EndSilence
 from schemas.contract.machine_selector import SELECTOR_LABELS_MAX, SELECTOR_VALUES_MAX
 from schemas.database.queries import machines

@@ -25,7 +25,7 @@ from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.org_configs import OrgConfigs
 from ingestor.intake.salvage import explain, read_id
 from ingestor.storage.store import Store
-from runtime.validation_errors import first_sentence
+from runtime.sentences.validation_errors import first_sentence
 from schemas.contract.commands import Act, Cancel, CommandState, Order, Request, Rollout, Update
 from schemas.contract.messages import Signed
 from schemas.contract.signing import SignatureError

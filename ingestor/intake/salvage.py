@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import from_json
 
-from runtime.validation_errors import first_sentence
+from runtime.sentences.validation_errors import first_sentence
 from schemas.contract import topics
 from schemas.contract.ack import WRONG_VERSION
 from schemas.contract.backfill import Backfill

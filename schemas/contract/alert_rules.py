@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from runtime.validation_errors import FieldError
+from runtime.sentences.validation_errors import FieldError
 from schemas.contract.machine_selector import MachineSelector
 from schemas.contract.messages import ContractModel, Identifier, Reading
 from schemas.contract.org_config import Component, Thresholds

@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 from pydantic import ValidationError
 
 from runtime.durations import duration
+from runtime.sentences.validation_errors import FieldError, read_problems
 from runtime.translatable import Translatable
-from runtime.validation_errors import FieldError, read_problems
 from schemas.contract.org_config import OrgConfig
 from schemas.fleet.history import Retention
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator
 
+from runtime.sentences.validation_errors import first_sentence
 from runtime.settings.address import ServerAddress, ServerUrl
-from runtime.validation_errors import first_sentence
 from schemas.contract.commands import OrgName
 from schemas.contract.enrolment import EnrolledKey
 from schemas.contract.messages import ContractModel

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from available_time import available_time
@@ -25,6 +26,11 @@ from schemas.database.queries.machines import list_machines
 
 SECONDS = 60.0
 WITHIN_SECONDS = 0.5
+KEEP_ALIVE_SECONDS = 1
+REVOKED_WITHIN_SECONDS = 2.0
+"""A will waits this long for a message that revokes it."""
+
+SLACK_SECONDS = 1.0
 CHANGES = 10
 
 
@@ -37,13 +43,14 @@ def server(request: pytest.FixtureRequest, database: Engine, tmp_path: Path) -> 
         yield stack.enter_context(site(database, "acme", broker=broker))
 
 
-def connected(server: Site, username: str, secret: str, *filters: str) -> Mqtt:
+def connected(server: Site, username: str, secret: str, *filters: str, **more: Any) -> Mqtt:  # noqa: ANN401 - options
     transport = Mqtt(
         ServerAddress.parse(server.server),
         username=username,
         password=secret,
         subscriptions=[(filter_, 1) for filter_ in filters],
         backoff=Backoff(first_seconds=0.05, most_seconds=0.2),
+        **more,
     )
     deadline = time.monotonic() + SECONDS
     while not transport.connected and time.monotonic() < deadline:
@@ -90,3 +97,25 @@ def test_a_reader_has_each_change_within_half_a_second_and_a_late_reader_the_las
     assert (last.presence, last.reason, last.since) == (row["presence"], row["reason"], row["since"])
     agent.close()
     again.close()
+
+
+def test_a_machine_whose_link_is_cut_is_offline_after_one_and_a_half_keep_alives(
+    database: Engine,
+) -> None:
+    with site(database, "acme") as server:
+        secret = access.new_principal(database, "acme", "reader", "reader", now=now)
+        machine = access.new_principal(database, "acme", "attic", "machine", now=now)
+        wait_until(lambda: server.ingestor.metrics.connected, seconds=SECONDS, what="the ingestor is connected")
+        reader = connected(server, "acme._reader", secret, topics.PRESENCE.filter(org="acme"))
+        speaker = Speaker(Clock(), "attic", "acme")
+        will = {"will": lambda: speaker.status("lost"), "keep_alive_seconds": KEEP_ALIVE_SECONDS}
+        agent = connected(server, "acme.attic", machine, **will)
+        assert agent.publish(speaker.status())
+        agent.receive(10, 0.05)
+        with available_time() as available:  # nothing more is sent, and nothing is closed
+            assert next_presence(reader).presence == "online"
+            presence = next_presence(reader)
+        assert (presence.presence, presence.reason) == ("offline", "lost")
+        assert available.seconds <= 1.5 * KEEP_ALIVE_SECONDS + REVOKED_WITHIN_SECONDS + SLACK_SECONDS
+        for transport in (agent, reader):
+            transport.close()

@@ -17,7 +17,7 @@ from dashboard.settings.health_preview import effects
 from dashboard.settings.section import SettingsSection
 from dashboard.widgets import markup
 from runtime import durations
-from runtime.validation_errors import FieldError
+from runtime.sentences.validation_errors import FieldError
 from schemas.contract.administration import ConfigureOrg
 from schemas.contract.org_config import OrgConfig
 from schemas.database.queries import settings as settings_queries

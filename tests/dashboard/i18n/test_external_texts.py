@@ -11,7 +11,8 @@ from dashboard.api import tokens
 from dashboard.auth import passwords, users
 from dashboard.i18n import external_texts, text
 from dashboard.i18n.language import speaking
-from runtime import durations, validation_errors
+from runtime import durations
+from runtime.sentences import validation_errors
 from runtime.settings.agent import AgentSettings
 from runtime.translatable import Translatable
 from schemas.actions import action_schema

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from runtime.validation_errors import FieldError, first_sentence, read_problems
+from runtime.sentences.validation_errors import FieldError, first_sentence, read_problems
 from schemas.contract.administration import AddToken
 from schemas.contract.alert_rules import AlertRule
 from schemas.contract.alerts import AddSilence

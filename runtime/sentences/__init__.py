@@ -1,0 +1,1 @@
+"""Sentences for people about what was refused, the same in every part."""
