@@ -1,5 +1,6 @@
 """The page of alert rules in the browser: adding one with its preview, changing and removing one, and reading."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -61,8 +62,20 @@ def test_an_admin_adds_a_rule_after_seeing_what_it_would_have_done(visit: Visit,
     assert grave(page) == []
     photograph(page, "rule-form-light")
     dialog.get_by_role("button", name="Preview").click()
-    expect(dialog).to_contain_text("A name is 1 to 63 lower-case letters")
-    dialog.get_by_role("textbox", name="Name").fill("quite-busy")
+    name = dialog.get_by_role("textbox", name="Name")
+    expect(name).to_be_focused()
+    expect(name).to_have_attribute("aria-invalid", "true")
+    expect(name).to_have_accessible_description(re.compile("A name is 1 to 63 lower-case letters"))
+    below = dialog.locator(".df-fault").bounding_box()
+    above = name.bounding_box()
+    assert above is not None
+    assert below is not None
+    assert abs(below["x"] - above["x"]) < 20
+    assert 0 < below["y"] - above["y"] - above["height"] < 20
+    settled(page)
+    assert grave(page) == []
+    photograph(page, "rule-fault-light")
+    name.fill("quite-busy")
     dialog.get_by_role("button", name="Preview").click()
     expect(dialog).to_contain_text("fulfil the condition now")
     expect(dialog).to_contain_text("It would have raised")

@@ -122,7 +122,7 @@ def test_routes_and_preferences_are_changed_and_shown(state: Path) -> None:
         (("test", "nobody"), "no destination"),
         (("remove", "nobody"), "no destination"),
         (("route", "nobody", "--label", "site"), "KEY=VALUE"),
-        (("route", "nobody", "--severity", "low"), "severities is wrong"),
+        (("route", "nobody", "--severity", "low"), "severities.0 must be one of warning, critical"),
         (("set", "nobody", "--quiet", "22:00"), "22:00-07:00"),
         (("set", "nobody", "--quiet", "never 22:00-07:00"), "mon-fri 22:00-07:00"),
         (("report", "nobody", "week"), "no destination"),

@@ -10,9 +10,9 @@
   const CANCEL = "[class*=st-key-dialog-][class*=-cancel] button";
   const CHOICES = "input, textarea, [role=combobox], [role=checkbox], [role=radio], [data-baseweb=select], label";
 
-  const DIALOG = ".stDialog [role=dialog]", SOON = 50;
+  const DIALOG = ".stDialog [role=dialog]", SOON = 50, SETTLED = 10_000;
   const FOCUSABLE = "a[href], button:not([disabled]), input:not([disabled]), [tabindex='0']";
-  let before = null, around = [], open = false;
+  let before = null, around = [], open = false, closedAt = 0;
 
   addEventListener("focusin", (event) => {
     if (open || event.target.closest?.(".stDialog")) return;
@@ -24,7 +24,12 @@
   new MutationObserver(() => {
     const closed = open && !document.querySelector(DIALOG);
     open = Boolean(document.querySelector(DIALOG));
-    if (closed) setTimeout(giveBack, SOON);
+    if (closed) {
+      closedAt = Date.now();
+      setTimeout(giveBack, SOON);
+    } else if (before && !before.isConnected && Date.now() - closedAt < SETTLED) {
+      giveBack();  // a row that the next refresh has removed
+    }
   }).observe(document.body, { childList: true, subtree: true });
 
   function giveBack() {

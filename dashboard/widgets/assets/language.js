@@ -1,13 +1,15 @@
 // Set the language of the page, and store the user's choice in a cookie, which the sign-in page reads.
 //
 // Streamlit's own texts are English: labels of buttons, hints and a few others. They are replaced by their translation,
-// also when Streamlit draws them again, or when they are in the previous language. Other texts are left alone.
+// also when Streamlit draws them again, or when they are in the previous language. Other texts are left alone, except that
+// names of inputs lose their escapes: Streamlit reads a label as Markdown where it is seen, but not where it is spoken.
 (() => {
   const { language, chosen, words } = window.dashfleet;
   document.documentElement.lang = language;
   if (chosen) document.cookie = `${chosen}=${language}; path=/; max-age=31536000; samesite=lax`;
 
   const NAMES = ["aria-label", "title", "placeholder"], OURS = "[class*=df-], code, pre, [data-testid=stMarkdownContainer]";
+  const ESCAPED = /\\([!-/:-@[-`{-~])/g;
   const known = (window.dashfleetWords ??= { watched: false, parts: new Map() });
   for (const [said, ours] of Object.entries(words)) {
     for (const [before, part] of known.parts) if (part.said === said) known.parts.set(before, { said, ours });
@@ -29,7 +31,8 @@
 
   function name(element) {
     for (const each of NAMES) {
-      const before = element.getAttribute(each), after = before && translated(before);
+      const before = element.getAttribute(each);
+      const after = before && translated(each === "aria-label" ? before.replace(ESCAPED, "$1") : before);
       if (after !== before) element.setAttribute(each, after);
     }
   }

@@ -127,10 +127,11 @@ function ticking(table, { ticks, rows }, tell) {
   return { show };
 }
 
-// Open a row in this tab; with a modifier key, or the middle button on the link, the browser acts as usual.
+// Open a row in this tab; with a modifier key, or the middle button on the link, the browser acts as usual. A pointer that
+// has marked text opens nothing; Enter does (`detail` is 0), as Tab marks the text of each field that it passes.
 function open(event, item, trigger) {
   if (event.target.closest(".df-col-tick, button")) return;
-  if (event.ctrlKey || event.metaKey || event.shiftKey || String(getSelection())) return;
+  if (event.ctrlKey || event.metaKey || event.shiftKey || (event.detail && String(getSelection()))) return;
   event.preventDefault();
   trigger("opened", event.target.closest("[data-opens]")?.dataset.opens ?? item.id);
 }
