@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,7 +78,7 @@ Step = Callable[[Page, Locator], None]
 class Flow:
     """A dialog: its page, what opens it, what is pressed in it, and what is then in the database.
 
-    `left`: whether the focus returns to what opened it, which some changes take from the page.
+    `done`: what it says at the end. `before`: tabs of the page. `short`: whether it is a part of `make test`.
     """
 
     name: str
@@ -516,7 +517,7 @@ def test_every_dialog_is_filled_in_and_confirmed_by_the_keyboard(visit: Visit, s
         settled(page)
         opened(page, flow)
         confirmed(page, flow)
-        wait_until(lambda flow=flow: bool(flow.did(state)), seconds=30, what=f"{flow.name} in the database")
+        wait_until(partial(flow.did, state), seconds=30, what=f"{flow.name} in the database")
         wait_until(lambda: page.evaluate(_IN_VIEW), seconds=30, what=f"a focus that is seen after {flow.name}")
 
 
