@@ -4,6 +4,7 @@ Invariants:
 - A position names only rows of the organisation: it reveals nothing about the others.
 - A row is returned once by one feed, also if it is committed up to WINDOW_SECONDS after rows with a higher key, as
   several ingestors may do. A feed that begins at a position may repeat the ends of alerts and incidents at its time.
+- A position beyond the newest row, as after the restore of a backup, is that of the newest row: the feed goes on.
 - One call returns at most LIMIT new rows of each source and ENDS_MAX ends, and reads no row of long ago, unless the
   position is that old.
 """
@@ -62,6 +63,10 @@ class _Source:
     def read(self, engine: Engine, now: int) -> list[FeedEvent]:
         """Return the new rows."""
         top = fetch_scalar(engine, select(func.max(self.table.c.id))) or 0
+        if top < self.scanned:
+            self.last = self.scanned = top
+            self.sent.clear()
+            self.tops.clear()
         limit = LIMIT + len(self.sent)
         query = self.query.where(self.table.c.id > self.scanned).order_by(self.table.c.id).limit(limit)
         rows = fetch_all(engine, query)

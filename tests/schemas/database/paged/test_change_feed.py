@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from seeding import NOW, Fleet
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Engine, delete, insert, update
 
 from schemas.database import tables
 from schemas.database.paged import change_feed
@@ -47,6 +47,26 @@ def test_a_row_with_a_lower_key_that_is_committed_later_is_not_missed(fleet: Fle
     assert reasons(feed, NOW + 4 * WINDOW) == []
     transition(fleet, key, 13)
     assert reasons(feed, NOW + 4 * WINDOW) == ["r13"]
+
+
+def test_a_feed_goes_on_after_the_restore_of_a_backup_whose_rows_have_lower_keys(
+    fleet: Fleet, database: Engine
+) -> None:
+    key = fleet.machine("a")
+    transition(fleet, key, 20)
+    running, returning = ChangeFeed(database, "home"), ChangeFeed(database, "home")
+    running.begin(NOW)
+    with database.begin() as connection:
+        connection.execute(delete(tables.transition))
+    transition(fleet, key, 10)
+    returning.begin(NOW, "20-0-0-0-0")
+    for feed in (running, returning):
+        assert reasons(feed, NOW) == []
+    transition(fleet, key, 11)
+    for feed in (running, returning):
+        assert reasons(feed, NOW) == ["r11"]
+        assert feed.position.startswith("11-")
+        assert reasons(feed, NOW) == []
 
 
 def test_a_long_backlog_comes_whole_in_parts(fleet: Fleet, database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
