@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from runtime.settings.client import ClientSettings
 
 CONNECT_SECONDS = 20.0
+_ENDING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+"""Signals that end a command: the second is that of a terminal that is closed."""
 
 
 def unique_name(command: str) -> str:
@@ -30,7 +32,11 @@ def connected_as(engine: "Engine", settings: "ClientSettings", principal: "Princ
     from ingestor.admin.access import add_principal, remove_principal
 
     secret = secrets.token_hex(32)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the credential is removed
+    before = {
+        number: signal.signal(number, signal.default_int_handler)  # so that the credential is removed
+        for number in _ENDING
+        if signal.getsignal(number) is not signal.SIG_IGN  # as of nohup
+    }
     add_principal(engine, principal, secret, now=CLOCK.now)
     try:
         transport = _connected(settings, principal.username, secret)
@@ -40,7 +46,8 @@ def connected_as(engine: "Engine", settings: "ClientSettings", principal: "Princ
             transport.close()
     finally:
         remove_principal(engine, principal)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _connected(settings: "ClientSettings", username: str, secret: str) -> "Mqtt":

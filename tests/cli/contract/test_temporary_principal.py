@@ -1,5 +1,8 @@
 """The credential of a run: its own, and gone afterwards."""
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +33,11 @@ def settings(broker: RunningBroker, tmp_path: Path) -> WatchSettings:
     return WatchSettings.model_validate({"data": tmp_path, "server": f"mqtt://127.0.0.1:{broker.port}"})
 
 
+def be_ended(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+    threading.Event().wait(30)  # the signal ends it
+
+
 def ingestor() -> Principal:
     return Principal(Role.INGESTOR, "", unique_name("conform"))
 
@@ -41,6 +49,22 @@ def test_two_runs_at_once_do_not_end_each_other(database: Engine, settings: Watc
             assert [*transport.receive(10, 0.2)] == []
             assert transport.connected
     assert list_principals(database) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_removes_its_credential_too_also_when_its_terminal_is_closed(
+    number: signal.Signals, database: Engine, settings: WatchSettings
+) -> None:
+    before = signal.signal(number, lambda *_: None)
+    try:
+        with pytest.raises(KeyboardInterrupt), connected_as(database, settings, ingestor()):
+            be_ended(number)
+        assert list_principals(database) == []
+        signal.signal(number, signal.SIG_IGN)  # as nohup does
+        with connected_as(database, settings, ingestor()):
+            assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_run_that_fails_removes_its_credential_too(database: Engine, settings: WatchSettings) -> None:
