@@ -3,7 +3,8 @@
 // Escape presses it while nothing was entered.
 //
 // When a dialog has gone, the focus returns to where it was before: Streamlit loses it now and then, when a refresh comes in
-// between. If that has gone with what the dialog changed, such as a removed row, it goes to what is next to it.
+// between. If that goes with what the dialog changed, such as a row that the next refresh removes, it goes to what is next
+// to it.
 (() => {
   if (window.dashfleetEscape) return;
   window.dashfleetEscape = true;
@@ -28,7 +29,7 @@
       closedAt = Date.now();
       setTimeout(giveBack, SOON);
     } else if (before && !before.isConnected && Date.now() - closedAt < SETTLED) {
-      giveBack();  // a row that the next refresh has removed
+      giveBack();
     }
   }).observe(document.body, { childList: true, subtree: true });
 
