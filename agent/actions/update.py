@@ -144,7 +144,11 @@ def _fetch(context: ActionContext, deadline: float, file: BundleFile, directory:
 
 
 def _remove_others(layout: Layout, place: Path) -> None:
-    """Remove what earlier updates left; what root has installed stays, as it is not this user's."""
+    """Remove what earlier updates left; what root has installed stays, as it is not this user's.
+
+    The service may start another environment than this process runs in, as one that was just installed.
+    """
+    kept = (layout.environment, place, environment.current(layout.prefix))
     for other in (layout.prefix / environment.ENVIRONMENTS).iterdir():
-        if other not in (layout.environment, place):
+        if other not in kept:
             shutil.rmtree(other, ignore_errors=True)

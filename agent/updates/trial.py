@@ -7,6 +7,7 @@
 Invariants:
 - The link `current` is changed only after the new version has connected and one of its samples is stored. Until then a
   power cut, or the end of this process, makes the service start the old version.
+- The environment that the link names is never removed.
 - Old and new version never use the outbox and the journal at once: this process has closed them, and the new one has
   ended before this one goes on.
 - The new version is started as the service starts it, so that what was tried is what runs after the next boot.
@@ -79,7 +80,8 @@ class VersionTrial:
             reason = f"the new version could not be started: {error.strerror or error}"
         with suppress(OSError):  # the next start settles the record
             self._record.gave_up(reason[:_REASON_MAX]).write(self._data)
-        shutil.rmtree(self._record.environment, ignore_errors=True)
+        if environment.current(self._prefix) != Path(self._record.environment):  # it may have been installed meanwhile
+            shutil.rmtree(self._record.environment, ignore_errors=True)
         return False
 
     @property

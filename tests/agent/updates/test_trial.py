@@ -98,6 +98,13 @@ def test_a_version_that_does_not_prove_itself_is_ended_and_removed_and_the_reaso
     assert not machine.new.exists()
 
 
+def test_a_version_that_is_given_up_stays_if_it_was_installed_meanwhile(machine: Machine) -> None:
+    link = machine.prefix / "current"
+    assert machine.update(f"ln -sfn environments/0.3.0-new {link}; exit 3") is False
+    assert machine.current == machine.new
+    assert machine.new.exists()
+
+
 def test_a_version_that_cannot_be_started_is_given_up(machine: Machine) -> None:
     machine.new = machine.prefix / environment.ENVIRONMENTS / "0.3.0-gone"
     record = UpdateRecord("a" * 32, 1, "0.2.0", "0.3.0", str(machine.new))

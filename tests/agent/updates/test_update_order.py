@@ -117,6 +117,15 @@ def test_a_signed_order_fetches_the_files_builds_beside_the_old_environment_and_
     assert record.environment == str(site.prefix / "environments" / NEW.environment)
 
 
+def test_only_environments_that_nobody_starts_any_more_are_removed(site: Site) -> None:
+    environments = site.prefix / environment.ENVIRONMENTS
+    for name in ("earlier", "just-installed"):
+        (environments / name).mkdir()
+    environment.switch(site.prefix, environments / "just-installed")
+    site.send(site.order())
+    assert {each.name for each in environments.iterdir()} == {site.here.name, "just-installed", NEW.environment}
+
+
 def test_an_environment_whose_python_does_not_start_is_not_tried(site: Site) -> None:
     site.starts = False
     result = site.send(site.order())
