@@ -176,8 +176,9 @@ def _sqlite(url: URL, *, read_only: bool) -> Engine:
         if read_only:
             connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)  # else ATTACH could open the same file for writing
         else:
-            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # this and the next: of a file without any page
-            connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+            if connection.execute("PRAGMA page_count").fetchone()[0] == 0:  # on another file it waits for the writer
+                connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+                connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             connection.execute("PRAGMA synchronous = FULL")

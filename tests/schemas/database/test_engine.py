@@ -148,6 +148,15 @@ def test_a_sqlite_file_keeps_its_pages_when_it_is_migrated_backed_up_and_restore
     engine.dispose()
 
 
+def test_a_file_is_opened_while_another_writes(database: Engine, database_url: str) -> None:
+    other = open_engine(database_url)
+    with database.begin() as writing:
+        writing.execute(text(STATEMENTS[0]))
+        with other.connect() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM org")) == 0
+    other.dispose()
+
+
 def test_a_database_of_this_version_is_current(database: Engine) -> None:
     require_current(database)
     with database.connect() as connection:
