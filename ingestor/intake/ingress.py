@@ -167,11 +167,14 @@ class Ingress:
             self._set_aside(batch, message, "too-many-requests", "too many requests of this principal wait")
         return False
 
-    def leave(self, address: Address) -> None:
-        """Note that a machine was heard whose message another ingestor handles: it is not silent."""
+    def leave(self, address: Address, now: int) -> None:
+        """Note that a machine was heard whose message another ingestor handles: it is not silent.
+
+        `now`: milliseconds of the server's clock.
+        """
         machine = self._cache.get(address.org, address.machine)
         if machine is not None:
-            machine.left_at = self._clock.now()
+            machine.left_at = now
 
     def waiting(self) -> list[tuple[Message, Address]]:
         """Remove and return the requests, backfills and lists of facts to handle in this batch."""

@@ -17,16 +17,9 @@ from broker.client.transport import Message
 from ingestor.domain.batch import Arrived, Batch
 from ingestor.domain.dead_letter import DeadLetter, RejectedError
 from ingestor.domain.live_sample import read_live_sample
-from ingestor.domain.machine import (
-    CLOCK_TOLERANCE_MILLISECONDS,
-    RANGES_MAX,
-    Description,
-    Latest,
-    Machine,
-    Stream,
-    within_tolerance,
-)
+from ingestor.domain.machine import RANGES_MAX, Description, Latest, Machine, Stream
 from ingestor.domain.presence import BEHIND, PRESENT, Presence, on_behind, on_live, on_status, on_waited
+from ingestor.domain.sample_time import late_offset, live_offset
 from ingestor.intake.farewell import asks_to_retire, retire
 from ingestor.intake.machine_cache import MachineCache
 from ingestor.intake.next_sample import add_next_sample
@@ -195,7 +188,7 @@ class MessageHandlers:
         stream = _report(batch, machine, sample.stream, sample.seq, sample.oldest_seq, sample.dropped, now)
         if sample.vitals.uptime_seconds is not None:
             stream.boot.observe(now - sample.vitals.uptime_seconds * 1000)
-        offset = _live_offset(machine, stream, sample, now)
+        offset = live_offset(machine, stream, sample, now)
         if _store(batch, machine, stream, sample, now, offset):
             taken_at = sample.sampled_at + offset
             batch.live_since = min(taken_at, batch.live_since or taken_at)
@@ -211,7 +204,7 @@ class MessageHandlers:
         batch.change_presence(machine, on_waited(machine.state, figures.session, now), now)
         stream = _report(batch, machine, figures.stream, figures.seq[-1], figures.oldest_seq, figures.dropped, now)
         for sample in read.samples:
-            offset = _late_offset(machine, stream, sample)
+            offset = late_offset(machine, stream, sample)
             if sample.sampled_at + offset > now + AHEAD_MAX_MILLISECONDS:
                 invalid[sample.seq] = "sampled_at is more than a day ahead"
             else:
@@ -317,25 +310,3 @@ def _store(batch: Batch, machine: Machine, stream: Stream, sample: Sample, now: 
     stream.stored.add(sample.seq)
     batch.samples.append(Arrived(machine, stream, sample, now, clock_offset))
     return True
-
-
-def _live_offset(machine: Machine, stream: Stream, sample: Sample, now: int) -> int:
-    """Return the correction of a live sample's time: the estimated offset, unless the clock was just set.
-
-    It takes some messages until another offset is accepted; until then uptime dates them, as with late samples.
-    """
-    estimate = machine.clock.milliseconds
-    if estimate is not None and abs(now - sample.sampled_at - estimate) > CLOCK_TOLERANCE_MILLISECONDS:
-        return _late_offset(machine, stream, sample)
-    return within_tolerance(estimate)
-
-
-def _late_offset(machine: Machine, stream: Stream, sample: Sample) -> int:
-    """Return the correction of a late sample's time.
-
-    The machine's clock may have been set since. Its stream belongs to one boot, so uptime, which setting a clock does
-    not change, dates the sample to the second; without it, the current estimate is the best guess.
-    """
-    if stream.boot.milliseconds is None or sample.vitals.uptime_seconds is None:
-        return within_tolerance(machine.clock.milliseconds)
-    return within_tolerance(stream.boot.milliseconds + sample.vitals.uptime_seconds * 1000 - sample.sampled_at)

@@ -1,4 +1,4 @@
-"""The common message in one pass: the next live sample of a machine that is online, in order, with a steady clock.
+"""The common message in one pass: the next live sample of a machine that is online, in order.
 
 Invariants:
 - What is common is decided before anything is changed; any other sample is left to `MessageHandlers` as it came.
@@ -6,8 +6,9 @@ Invariants:
 """
 
 from ingestor.domain.batch import Arrived, Batch
-from ingestor.domain.machine import CLOCK_TOLERANCE_MILLISECONDS, RANGES_MAX, Latest, Machine, within_tolerance
+from ingestor.domain.machine import RANGES_MAX, Latest, Machine
 from ingestor.domain.presence import Presence, PresenceState
+from ingestor.domain.sample_time import live_offset
 from schemas.contract.messages import Telemetry
 from schemas.contract.org_config import Thresholds
 from schemas.fleet.health import health
@@ -20,33 +21,29 @@ def add_next_sample(batch: Batch, machine: Machine, sample: Telemetry, now: int,
     """Add a sample that arrived at `now`, in milliseconds; return False, and change nothing, if it is not common."""
     state, identity, session, seq = machine.state, machine.identity, sample.session, sample.seq
     stream = machine.streams.get(sample.stream)
-    clock = machine.clock.milliseconds
     if (
         stream is None
-        or clock is None
         or state.presence is not _ONLINE
         or session != state.session
         or session != identity.session
         or sample.stream != identity.stream
         or seq != stream.highest_seq + 1
         or stream.stored.pieces >= RANGES_MAX
+        or not stream.stored.append(seq)
     ):
-        return False
-    delay = now - sample.sampled_at
-    if delay - clock > CLOCK_TOLERANCE_MILLISECONDS or not stream.stored.append(seq):
         return False
     machine.state = PresenceState(
         _ONLINE, state.reason, state.since_at, True, True, session, state.interval_seconds, now
     )
     batch.machines[machine.id] = machine
     machine.behind.session = 0
-    machine.clock.observe(delay)
+    machine.clock.observe(now - sample.sampled_at)
     stream.report(seq, sample.oldest_seq, sample.dropped)
     batch.streams[machine.id, stream.name] = (machine, stream)
     vitals = sample.vitals
     if vitals.uptime_seconds is not None:
         stream.boot.observe(now - vitals.uptime_seconds * 1000)
-    offset = within_tolerance(machine.clock.milliseconds)
+    offset = live_offset(machine, stream, sample, now)
     batch.samples.append(Arrived(machine, stream, sample, now, offset))
     taken_at = sample.sampled_at + offset
     if batch.live_since is None or taken_at < batch.live_since:

@@ -79,7 +79,7 @@ class Receiver:
 
     def _admit(self, batch: Batch, events: Sequence[Event]) -> Iterator[Item]:
         """Yield the messages to handle in this batch, and changes of the connection, in order."""
-        at, received = self._clock.monotonic(), 0
+        at, now, received, elsewhere = self._clock.monotonic(), self._clock.now(), 0, 0
         for event in events:
             if not isinstance(event, Message):
                 yield event
@@ -88,14 +88,15 @@ class Receiver:
             address = topics.parse(event.topic)
             ordinary = event.payload and not event.retain  # of nearly all messages; the others may be retained ones
             if not (self._assignment.handles(address) if ordinary else self._is_for_this_ingestor(event, address)):
-                self._counters["elsewhere"] += 1
+                elsewhere += 1
                 if address is not None and not event.retain:
-                    self._ingress.leave(address)
+                    self._ingress.leave(address, now)
             elif not ordinary and self._ingress.retained.handle(batch, event, address):
                 self._counters["unretained"] += 1
             elif self._ingress.admit(batch, event, address, at):
                 yield event, address
         self._counters["received"] += received
+        self._counters["elsewhere"] += elsewhere
 
     def _is_for_this_ingestor(self, message: Message, address: Address | None) -> bool:
         """Return whether to look at a message. What is retained by mistake is for the one that clears it."""

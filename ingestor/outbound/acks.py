@@ -13,6 +13,9 @@ from runtime.clock import Clock
 from schemas.contract.ack import ACK_MAX_RANGES, ACK_MAX_RESULTS, REJECTIONS_MAX, Ack, Rejection
 from schemas.fleet.ranges import Ranges
 
+_NONE: Mapping[str, set[int]] = {}
+"""In place of a new dictionary for each machine."""
+
 
 class Acks:
     """Collects sequence numbers and results, and returns acknowledgements when they are due."""
@@ -76,7 +79,7 @@ class Acks:
                     rejections := self._rejections.pop(machine, ())
                 ):  # first: the next batch shall not begin with them
                     found.append((machine, Ack(rejected=tuple(rejections)).encode()))
-                found += [(machine, payload) for payload in _acks(machine, self._pending.pop(machine, {}))]
+                found += [(machine, payload) for payload in _acks(machine, self._pending.pop(machine, _NONE))]
                 if self._results:
                     found += [(machine, payload) for payload in _results(list(self._results.pop(machine, ())))]
         return found
@@ -103,12 +106,19 @@ def _results(commands: Sequence[str]) -> Iterator[bytes]:
         yield Ack(results=tuple(commands[at : at + ACK_MAX_RESULTS])).encode()
 
 
-def _acks(machine: Machine, pending: Mapping[str, Iterable[int]]) -> Iterator[bytes]:
+def _acks(machine: Machine, pending: Mapping[str, set[int]]) -> Iterator[bytes]:
     """Encode the whole stored ranges around the numbers of each stream, which repeats acknowledgements that were lost.
 
     The streams are looked up now: a refused batch replaces them (`Machine.restore`).
     """
     for name, numbers in pending.items():
-        stored = machine.streams[name].stored if name in machine.streams else Ranges()
-        if ranges := sorted({found for number in numbers if (found := stored.around(number))}):
+        stream = machine.streams.get(name)
+        if stream is not None and (ranges := _ranges_around(stream.stored, numbers)):
             yield Ack.encode_ranges(name, ranges[:ACK_MAX_RANGES])
+
+
+def _ranges_around(stored: Ranges, numbers: set[int]) -> list[tuple[int, int]]:
+    newest = stored.around(max(numbers, default=0))
+    if newest is not None and newest[0] <= min(numbers):  # mostly nothing is missing between them
+        return [newest]
+    return sorted({found for number in numbers if (found := stored.around(number))})

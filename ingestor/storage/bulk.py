@@ -9,7 +9,7 @@ Invariants:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Engine, MetaData, Table, literal_column, select, text, update
+from sqlalchemy import Engine, MetaData, Table, event, literal_column, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +18,9 @@ Rows = Sequence[tuple[Any, ...]]
 
 Merge = Callable[[Any], Mapping[str, Any]]
 """Returns the new values of columns of a row that exists, from the row that was to be inserted (`excluded`)."""
+
+_CREATED = "temporary tables that exist"
+"""Key in what SQLAlchemy keeps with a connection to the database."""
 
 
 class Bulk(Protocol):
@@ -100,7 +103,11 @@ class UpdatedRows:
 
 
 class CopiedRows:
-    """PostgreSQL: COPY into a temporary table, and one INSERT from there."""
+    """PostgreSQL: COPY into a temporary table, and one INSERT from there.
+
+    A connection keeps its temporary tables. They are created in the transaction that first uses them, so that a
+    roll-back may remove them: after one, they are created again.
+    """
 
     def __init__(
         self,
@@ -114,6 +121,7 @@ class CopiedRows:
     ) -> None:
         staging = table.to_metadata(MetaData(), name=f"new_{table.name}")
         self._error: Any = engine.dialect.loaded_dbapi.Error
+        self._staging = staging.name
         self._create = text(
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {staging.name} (LIKE {table.name} INCLUDING DEFAULTS) "
             "ON COMMIT DELETE ROWS"
@@ -124,12 +132,17 @@ class CopiedRows:
         self._insert = (
             _on_conflict(statement, table, columns, overwrite=overwrite, merge=merge) if if_new is None else statement
         )
+        if not event.contains(engine, "rollback", _forget_created):
+            event.listen(engine, "rollback", _forget_created)
 
     def write(self, connection: Connection, rows: Rows) -> None:
         """See `Bulk`."""
         if not rows:
             return
-        connection.execute(self._create)
+        created: set[str] = connection.info.setdefault(_CREATED, set())
+        if self._staging not in created:
+            connection.execute(self._create)
+            created.add(self._staging)
         driver: Any = connection.connection.driver_connection
         try:
             with driver.cursor() as cursor, cursor.copy(self._copy) as copy:
@@ -138,6 +151,11 @@ class CopiedRows:
         except self._error as error:  # SQLAlchemy does not wrap errors of COPY
             raise DBAPIError.instance(self._copy, None, error, self._error, dialect=connection.dialect) from error
         connection.execute(self._insert)
+
+
+def _forget_created(connection: Connection) -> None:
+    if not connection.invalidated:
+        connection.info.pop(_CREATED, None)
 
 
 def _on_conflict(

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import to_json
 
 from schemas.contract.messages import ContractModel, Payload, RandomId, Sequence, StreamId
 from schemas.contract.text import Code, Line
@@ -73,9 +72,9 @@ class Ack(Payload):
 
     @classmethod
     def encode_ranges(cls, stream: str, ranges: Iterable[tuple[int, int]]) -> bytes:
-        """Return the payload of an acknowledgement of valid ranges (first, last).
+        """Return the payload of an acknowledgement of a valid stream and valid ranges (first, last).
 
-        It is made for nearly every sample, therefore without the model, which takes four times as long.
+        It is made for nearly every sample, therefore as a text: the model takes eight times as long.
         """
-        pieces = [{"first": first, "last": last} for first, last in ranges]
-        return to_json({"v": 1, "stream": stream, "ranges": pieces, "results": (), "rejected": ()})
+        pieces = ",".join([f'{{"first":{first},"last":{last}}}' for first, last in ranges])
+        return f'{{"v":1,"stream":"{stream}","ranges":[{pieces}],"results":[],"rejected":[]}}'.encode()
