@@ -12,6 +12,7 @@ Invariants:
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -137,8 +138,9 @@ def _length(data: bytes, at: int) -> tuple[int, int]:
     return -1, 0
 
 
+@lru_cache(maxsize=4096)
 def _digits(length: int) -> bytes:
-    """Encode a length as MQTT does."""
+    """Encode a length as MQTT does. Most messages have one of few lengths."""
     digits = bytearray()
     while length >= 0x80:
         digits.append(length & 0x7F | 0x80)
