@@ -46,23 +46,24 @@ class Watch:
     def passes_quietly(self, at: int, vitals: Vitals, extra: Mapping[str, float | None]) -> bool:
         """Return whether a sample without series that fulfils no other condition fulfils none on its change either.
 
-        The sample is remembered then. Most samples of a fleet pass here: no object is created or looked up that the
-        intake has not used for this sample, as memory that is not in the processor's cache takes most of the time.
+        The sample is remembered then. Creates no objects to keep: most samples of a fleet pass here.
         """
         earlier, plan = self.earlier, self.plan
-        before, passed = earlier.vitals, at - earlier.at
-        if before is not None and 0 < passed <= self.hold:
+        readings, passed = earlier.readings, at - earlier.at
+        if 0 < passed <= self.hold:
             for metric, low, high in plan.rates:  # `increase_per_second`, without calling it
-                now, then = getattr(vitals, metric), getattr(before, metric)
-                if now is None or then is None or now < then:
+                now, before = getattr(vitals, metric), readings[metric]
+                if now is None or before is None or now < before:
                     continue
-                if not low < (now - then) * 1000 / passed < high:
+                if not low < (now - before) * 1000 / passed < high:
                     return False
         if plan.rarer:
             point = SamplePoint(at, vitals, extra, 0)
             if any(each.verdict(read_value(each.rule, point, earlier, self.hold), active=False) for each in plan.rarer):
                 return False
-        earlier.vitals, earlier.extra = vitals, extra
+            earlier.add(point)
+        for metric, _, _ in plan.rates:
+            readings[metric] = getattr(vitals, metric)
         earlier.at = self.at = at
         return True
 
@@ -80,10 +81,9 @@ class Watch:
         self.earlier.add(point)
 
     def select(self, plan: Plan) -> None:
-        """Replace the plan; keep the last sample if both plans compare with it: without that, few are remembered."""
-        before, self.plan = self.plan, plan
-        if not (before.compared and plan.compared):
-            self.earlier.vitals = None
+        """Replace the plan; keep the readings on which its rules depend too."""
+        before, self.plan = self.earlier.readings, plan
+        self.earlier.readings = {metric: before.get(metric) for metric in plan.compared}
 
     def add_goodbye(self, at: int) -> Iterator[Decided]:
         """Add the time at which the machine stopped in order: its samples are not known after it."""

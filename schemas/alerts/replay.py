@@ -31,7 +31,7 @@ class Replay:
 
     def __init__(self, conditions: Iterable[Condition], hold: int, *, start: int = 0, records: Records = {}) -> None:  # noqa: B006 - read only
         conditions, self.hold = list(conditions), hold
-        self.earlier = EarlierSamples()
+        self.earlier = EarlierSamples.of(condition.rule for condition in conditions)
         self.timelines: dict[str, Timeline] = {}
         self.spans: dict[str, list[AlertSpan]] = {}
         for condition in conditions:

@@ -24,8 +24,8 @@ def rule(kind: str, metric: str = "", threshold: float | None = None, **more: ob
 RATE = rule("rate-above", "network_sent_bytes", 1e6)
 
 
-def earlier(before: SamplePoint | None) -> EarlierSamples:
-    found = EarlierSamples()
+def earlier(rule: AlertRule, before: SamplePoint | None) -> EarlierSamples:
+    found = EarlierSamples.of([rule])
     if before is not None:
         found.add(before)
     return found
@@ -44,12 +44,12 @@ def earlier(before: SamplePoint | None) -> EarlierSamples:
 def test_a_rate_is_not_known_after_a_reset_a_gap_or_nothing(
     before: SamplePoint | None, after: SamplePoint, expected: float | None
 ) -> None:
-    assert read_value(RATE, after, earlier(before), HOLD) == expected
+    assert read_value(RATE, after, earlier(RATE, before), HOLD) == expected
 
 
 def test_a_boot_is_seen_although_the_machine_was_away_for_long() -> None:
     boot = rule("changed", "boot")
-    before = earlier(point(0, uptime_seconds=100))
+    before = earlier(boot, point(0, uptime_seconds=100))
     assert read_value(boot, point(10_000, uptime_seconds=110), before, HOLD) == 0
     assert read_value(boot, point(3_600_000, uptime_seconds=3700), before, HOLD) == 0
     assert read_value(boot, point(3_600_000, uptime_seconds=3000), before, HOLD) == 1
