@@ -132,7 +132,7 @@ def write(label: str, words: str, *, role: Any = "textbox") -> Step:  # noqa: AN
 
 
 def choose(label: str, words: str) -> Step:
-    """Choose an entry of a list by its first words."""
+    """Choose an entry of a list by words that no other one has."""
 
     def step(page: Page, dialog: Locator) -> None:
         tab_to(page, dialog.get_by_role("combobox", name=re.compile(f"{re.escape(label)}$")))
@@ -289,7 +289,7 @@ FLOWS: Final = (
         row("hook"),
         (
             press("Preferences …"),
-            choose("Notify of", "Critical"),
+            choose("Notify of", "Critical alerts only"),
             tick("Quiet hours"),
             one_of("Sat", role="button"),
             press("Save"),
@@ -405,7 +405,7 @@ FLOWS: Final = (
             press("Configure: 1 machine"),
         ),
         lambda state: any(
-            each.arguments["interval_seconds"] == 30 for each in state.rows(tables.command, action="configure")
+            each.arguments.get("interval_seconds") == 30 for each in state.rows(tables.command, action="configure")
         ),
         done="1 Succeeded",
         before=("Configuration",),
