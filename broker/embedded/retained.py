@@ -174,6 +174,7 @@ class RetainedFile:
             self._path.touch(mode=0o600)
         connection = sqlite3.connect(self._path, check_same_thread=False)  # writes are made in any thread, in turn
         try:
+            connection.execute("PRAGMA page_size=1024")  # of a new file: most messages are short
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute(_SCHEMA)
