@@ -235,12 +235,16 @@ def test_a_fleet_with_a_backlog_moves_and_both_ledgers_add_up(tmp_path: Path, se
 
 
 def assert_ledgers_add_up(moving: Moving, *, twice: Counter[str]) -> None:
-    """Compare the ledgers with what was taken. `twice`: samples of which a busy old server stored a last batch late."""
+    """Compare the ledgers with what was taken. `twice`: samples of which a busy old server stored a last batch late.
+
+    An agent repeats its last batch to a server that is too busy to acknowledge it, which is counted as duplicate.
+    """
     before, after = moving.old.ledgers(), moving.new.ledgers()
     for name, taken in Numbered.taken.items():
         assert before[name]["stored"] + after[name]["stored"] == taken + twice[name]
         assert twice[name] <= BACKFILL_MAX_SAMPLES + 1
-        assert before[name]["lost"] == after[name]["lost"] == after[name]["duplicate"] == 0
+        assert before[name]["lost"] == after[name]["lost"] == 0
+        assert after[name]["duplicate"] <= BACKFILL_MAX_SAMPLES
         assert before[name]["stored"] + before[name]["waiting"] == before[name]["expected"]
         assert after[name]["stored"] + after[name]["waiting"] == after[name]["expected"]
     assert sum(row["late"] for row in after.values()) > moving.count * moving.backlog / 4

@@ -284,7 +284,7 @@ def test_what_is_asked_of_one_organisation_changes_nothing_of_another(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (ConfigureOrg(settings={"time_to_live_seconds": 1}), "time_to_live_seconds: input should be greater than"),
+        (ConfigureOrg(settings={"time_to_live_seconds": 1}), "time_to_live_seconds must be at least 60"),
         (ConfigureOrg(settings={"colour": 1}), "there is no setting colour"),
         (ConfigureOrg(settings={"cpu_weight": 0.9}), "the weights of cpu, memory and disk must sum to 1"),
         (
