@@ -62,7 +62,11 @@ def test_an_action_that_there_is_not_is_refused_at_the_start_by_its_name(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("name", "title", "problem"), [("Find-File", "Find a file", "name: "), ("find_file", "x" * 65, "title: ")]
+    ("name", "title", "problem"),
+    [
+        ("Find-File", "Find a file", "name must be lower-case letters, digits and underscores"),
+        ("find_file", "x" * 65, "title must have 64 characters at most"),
+    ],
 )
 def test_an_allowed_action_that_cannot_be_described_is_refused_at_the_start_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, title: str, problem: str
