@@ -471,6 +471,9 @@ def state(fleet: Fleet, directory: Path, ingestor: Answerer) -> Iterator[State]:
     yield State(fleet.engine, people, fleet.org(ORG))
     people.dispose()
     ingestor.forget()
+    with fleet.engine.begin() as connection:  # with their alerts
+        connection.execute(tables.machine.delete().where(tables.machine.c.org_id == fleet.org(ORG)))
+        connection.execute(tables.dead_letter.delete().where(tables.dead_letter.c.org == ORG))
 
 
 def opened(page: Page, flow: Flow) -> Locator:

@@ -21,8 +21,9 @@ PHONE = (390, 844)
 
 
 def numbers(fleet: Fleet, rule: str) -> list[int]:
+    query = select(tables.alert.c.id).join(tables.machine).where(tables.alert.c.rule == rule)
     with fleet.engine.connect() as connection:
-        return list(connection.scalars(select(tables.alert.c.id).where(tables.alert.c.rule == rule)))
+        return list(connection.scalars(query.where(tables.machine.c.org_id == fleet.org())))
 
 
 def seed_silence(fleet: Fleet, reason: str, starts_in: int, lasts: int) -> int:
