@@ -19,7 +19,7 @@ IS_WHOLE = SECONDS >= 60
 MACHINES = 10_000 if IS_WHOLE else 1_000
 COUNT = 50_000 if IS_WHOLE else 3_000
 TURNS = 9 if IS_WHOLE else 3
-MOST_RATIO = {"sqlite": 1.8, "postgresql": 2.5}
+MOST_RATIO = {"sqlite": 1.8, "postgresql": 2.4}
 SLACK = 1.0 if IS_WHOLE else 3.0
 LEAST_RATE = 10_000
 
