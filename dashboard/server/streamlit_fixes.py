@@ -20,17 +20,21 @@ filter that the browser shows and the page ignores. Handlers run to their end he
 request that the stopped run had not begun is dropped, and with it the click that it carried; here the next run gets it.
 
 Work for nothing: Streamlit converts the theme of its settings anew for every run of a fragment, although the settings
-do not change while the process runs.
+do not change while the process runs. It looks for data frames in what a component draws, which takes longer than to
+send it, and writes JSON with spaces; the components of this dashboard draw plain lists and dictionaries.
 
 Time limits: Streamlit configures uvicorn itself, whose protocol waits for ever for the rest of a request.
 """
 
+import json
 from dataclasses import replace
 from functools import cache
 from threading import RLock, local
 from typing import Any, Final
 from weakref import WeakSet
 
+from streamlit.components.v2.bidi_component import main as components
+from streamlit.proto.BidiComponent_pb2 import BidiComponent
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.NewSession_pb2 import CustomThemeConfig
@@ -75,11 +79,16 @@ def apply() -> None:
     setattr(SafeSessionState, "on_script_will_rerun", _call_handlers_to_their_end)  # noqa: B010 - as above
     setattr(ScriptRunner, "_maybe_handle_execution_control_request", _obey_outside_handlers)  # noqa: B010 - as above
     setattr(app_session, "_populate_theme_msg", _populate_theme_from_cache)  # noqa: B010 - as above
+    setattr(components, "serialize_mixed_data", _write_plain_data)  # noqa: B010 - as above
     setattr(starlette_server, "_get_uvicorn_config_kwargs", _uvicorn_options_with_time_limits)  # noqa: B010 - as above
 
 
 def _uvicorn_options_with_time_limits() -> dict[str, Any]:
     return {**_uvicorn_options(), "http": TimedHttpProtocol}
+
+
+def _write_plain_data(data: Any, message: BidiComponent) -> None:  # noqa: ANN401 - JSON
+    message.json = json.dumps(data, separators=(",", ":"))
 
 
 def _populate_theme_from_cache(message: CustomThemeConfig, section: str = "theme") -> None:

@@ -5,7 +5,6 @@ Invariants:
 - A script's address contains a hash of its content, so that a page never runs an old version.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
@@ -27,19 +26,9 @@ _FOR_EVER: Final = {"cache-control": "private, max-age=31536000, immutable"}
 @lru_cache
 def component(name: str, html: str) -> Any:  # noqa: ANN401 - Streamlit's renderer has no public type
     """Return the component that `assets/NAME.js` draws in this HTML."""
-    drawn = st.components.v2.component(
+    return st.components.v2.component(
         f"dashfleet.{name}", html=html, js=_LOADER.format(address=address(name)), isolate_styles=False
     )
-
-    def mount(*, data: Mapping[str, Any], **given: Any) -> Any:  # noqa: ANN401 - as above
-        return drawn(data={key: _plain(value) for key, value in data.items()}, **given)
-
-    return mount
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return a list as a tuple: Streamlit looks whether a list is a data frame, which takes longer than to send it."""
-    return tuple(value) if isinstance(value, list) else value
 
 
 def routes() -> list[Route]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from streamlit.components.v2.bidi_component import main as components
+from streamlit.proto.BidiComponent_pb2 import BidiComponent
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.NewSession_pb2 import CustomThemeConfig
@@ -49,6 +52,7 @@ def _corrected(monkeypatch: pytest.MonkeyPatch) -> None:
         (SafeSessionState, "on_script_will_rerun"),
         (ScriptRunner, "_maybe_handle_execution_control_request"),
         (app_session, "_populate_theme_msg"),
+        (components, "serialize_mixed_data"),
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))  # restored after the test
     streamlit_fixes.apply()
@@ -315,3 +319,10 @@ def test_streamlit_has_what_is_replaced_here() -> None:
     assert streamlit_fixes._run_script.__module__ == ScriptRunner.__module__
     assert not MemoryFragmentStorage().contains("before")
     assert "_fragment_storage" in inspect.getsource(ScriptRunner.__init__)
+
+
+def test_what_a_component_draws_is_sent_as_json_without_spaces() -> None:
+    message, data = BidiComponent(), {"rows": [["attic", 0.5, None, "été", "a, b: c"]], "total": 1}
+    getattr(components, "serialize_mixed_data")(data, message)  # noqa: B009 - mypy allows no access
+    assert json.loads(message.json) == data
+    assert message.json == '{"rows":[["attic",0.5,null,"\\u00e9t\\u00e9","a, b: c"]],"total":1}'
