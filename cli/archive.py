@@ -35,7 +35,7 @@ _KEPT = "dashfleet.toml"
 
 _MODE = 0o600
 _DAMAGED = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
-"""What a damaged archive raises, also one that somebody has compressed."""
+"""Errors of reading a damaged archive, a compressed one included."""
 
 
 def is_archive(file: Path) -> bool:

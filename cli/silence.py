@@ -23,7 +23,7 @@ app = typer.Typer(help="Silence alerts: add, list and end silences.", no_args_is
 
 KNOWN_ALERTS: Final = "dashfleet alerts lists those that are open, with their ids"
 _WEEKLY: Final = re.compile(r"([a-z,-]+) +(\d\d:\d\d)-(\d\d:\d\d)")
-_OPTIONS: Final = {
+OPTIONS: Final = {
     "lifetime_seconds": "--for",
     "weekly": "--weekly",
     "weekly.zone": "--zone",
@@ -139,7 +139,7 @@ def request(
     try:
         wanted = kind.model_validate(fields)
     except ValidationError as error:
-        raise UserError(first_sentence(error, _OPTIONS)) from None
+        raise UserError(first_sentence(error, OPTIONS)) from None
     with fleet_database(data, database) as engine:
         try:
             changed = silences.change(engine, org, wanted, user_name(), CLOCK.now())

@@ -1,13 +1,12 @@
 """Credentials of a run of `dashfleet conform broker`, which are removed at its end."""
 
 import secrets
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cli.contract.temporary_principal import unique_name
+from cli.contract.temporary_principal import ended_in_order, unique_name
 from cli.options import CLOCK
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ def broker_credentials(engine: "Engine") -> "Iterator[BrokerCredentials]":
     from broker.conformance.broker_run import BrokerCredentials, Credential
     from ingestor.admin.access import add_org, add_principal, remove_org, remove_principal, revoke_principal
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that they are removed
     run = unique_name(NAME)
     org, other_org = f"{run}-a", f"{run}-b"
 
@@ -37,25 +35,26 @@ def broker_credentials(engine: "Engine") -> "Iterator[BrokerCredentials]":
         return Credential(principal.username, secret)
 
     ingestor = Principal(Role.INGESTOR, "", run)
-    try:
-        for name in (org, other_org):
-            add_org(engine, name, now=CLOCK.now)
-        second = Principal(Role.MACHINE, org, "b").username
-        yield BrokerCredentials(
-            org=org,
-            other_org=other_org,
-            machine_a=add(Role.MACHINE, org, "a"),
-            machine_b=add(Role.MACHINE, org, "b"),
-            reader=add(Role.READER, org, "reader"),
-            late_reader=add(Role.READER, org, "late-reader"),
-            other_reader=add(Role.READER, other_org, "reader"),
-            ingestor=add(Role.INGESTOR, "", run),
-            revoke=lambda: revoke_principal(engine, second, now=CLOCK.now),
-        )
-    finally:
-        for name in (org, other_org):
-            remove_org(engine, name, now=CLOCK.now)
-        remove_principal(engine, ingestor)
+    with ended_in_order():
+        try:
+            for name in (org, other_org):
+                add_org(engine, name, now=CLOCK.now)
+            second = Principal(Role.MACHINE, org, "b").username
+            yield BrokerCredentials(
+                org=org,
+                other_org=other_org,
+                machine_a=add(Role.MACHINE, org, "a"),
+                machine_b=add(Role.MACHINE, org, "b"),
+                reader=add(Role.READER, org, "reader"),
+                late_reader=add(Role.READER, org, "late-reader"),
+                other_reader=add(Role.READER, other_org, "reader"),
+                ingestor=add(Role.INGESTOR, "", run),
+                revoke=lambda: revoke_principal(engine, second, now=CLOCK.now),
+            )
+        finally:
+            for name in (org, other_org):
+                remove_org(engine, name, now=CLOCK.now)
+            remove_principal(engine, ingestor)
 
 
 def wait_until_known(connecting: "Callable[[], BrokerClient]", credential: "Credential", seconds: float) -> None:

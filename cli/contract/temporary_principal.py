@@ -21,6 +21,21 @@ _ENDING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [
 """Signals that end a command: the second is that of a terminal that is closed."""
 
 
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Turn the signals that end a command into KeyboardInterrupt, so that what it has made is removed."""
+    before = {
+        number: signal.signal(number, signal.default_int_handler)
+        for number in _ENDING
+        if signal.getsignal(number) is not signal.SIG_IGN  # as of nohup
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def unique_name(command: str) -> str:
     """Return a name for the principal of one run, so that two runs do not end each other's connections."""
     return f"{command}-{secrets.token_hex(4)}"
@@ -32,22 +47,16 @@ def connected_as(engine: "Engine", settings: "ClientSettings", principal: "Princ
     from ingestor.admin.access import add_principal, remove_principal
 
     secret = secrets.token_hex(32)
-    before = {
-        number: signal.signal(number, signal.default_int_handler)  # so that the credential is removed
-        for number in _ENDING
-        if signal.getsignal(number) is not signal.SIG_IGN  # as of nohup
-    }
-    add_principal(engine, principal, secret, now=CLOCK.now)
-    try:
-        transport = _connected(settings, principal.username, secret)
+    with ended_in_order():
+        add_principal(engine, principal, secret, now=CLOCK.now)
         try:
-            yield transport
+            transport = _connected(settings, principal.username, secret)
+            try:
+                yield transport
+            finally:
+                transport.close()
         finally:
-            transport.close()
-    finally:
-        remove_principal(engine, principal)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            remove_principal(engine, principal)
 
 
 def _connected(settings: "ClientSettings", username: str, secret: str) -> "Mqtt":

@@ -68,7 +68,7 @@ Machines = Annotated[
 ]
 
 _WITHOUT_METRIC: Final = ("disk-full", "away", "clock", "rejected")
-_OPTIONS: Final = {
+OPTIONS: Final = {
     "name": "the name",
     "title": "--title",
     "kind": "--kind",
@@ -76,12 +76,12 @@ _OPTIONS: Final = {
     "device": "--device",
     "threshold": "the threshold",
     "for_seconds": "--for",
-    "clear_threshold": "--clear",
+    "clear_threshold": "--clear-at",
     "clear_seconds": "--clear-for",
     "severity": "--severity",
     "selector.labels": "--label",
     "selector.systems": "--system",
-    "selector.versions": "--version",
+    "selector.versions": "--agent-version",
     "selector.machines": "--machine",
 }
 """Options that give the fields of a rule."""
@@ -152,6 +152,6 @@ def make_rule(fields: dict[str, Any]) -> "AlertRule":
     try:
         return AlertRule.model_validate(fields)
     except ValidationError as error:
-        sentence = first_sentence(error, _OPTIONS)
+        sentence = first_sentence(error, OPTIONS)
         option = ", such as --metric cpu_percent" if sentence.endswith("needs a metric") else ""
         raise UserError(sentence + option) from None

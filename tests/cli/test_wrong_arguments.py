@@ -1,12 +1,16 @@
 """A command line that names what does not exist: one sentence with advice, before anything is asked or shown."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import dashfleet
+from cli import silence
+from cli.rules import definition
 from runtime.errors import UserError
 
 WRONG = (
@@ -44,3 +48,16 @@ def test_the_sentence_says_how_to_find_what_exists(
     assert isinstance(done.exception, UserError), done.output
     assert advice in str(done.exception)
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("modules", "named"),
+    [(("cli.rules.rule",), definition.OPTIONS), (("cli.silence", "cli.alerts"), silence.OPTIONS)],
+)
+def test_refusals_name_options_that_exist(modules: tuple[str, ...], named: dict[str, str]) -> None:
+    known: set[str] = set()
+    for module in modules:
+        group = typer.main.get_command(import_module(module).app)
+        commands = getattr(group, "commands", {"": group}).values()
+        known |= {option for each in commands for parameter in each.params for option in parameter.opts}
+    assert {option for option in named.values() if option.startswith("-")} - known == set()

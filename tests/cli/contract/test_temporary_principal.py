@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from broker.access.policy import Principal, Role
 from broker.access.principals import TableDirectory
+from cli.contract.conform_credentials import broker_credentials
 from cli.contract.temporary_principal import connected_as, unique_name
 from ingestor.admin.access import list_principals
 from runtime.errors import UserError
@@ -49,6 +50,19 @@ def test_two_runs_at_once_do_not_end_each_other(database: Engine, settings: Watc
             assert [*transport.receive(10, 0.2)] == []
             assert transport.connected
     assert list_principals(database) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_broker_run_that_is_ended_removes_its_organisations_too(number: signal.Signals, database: Engine) -> None:
+    before = signal.signal(number, lambda *_: None)
+    try:
+        with pytest.raises(KeyboardInterrupt), broker_credentials(database):
+            be_ended(number)
+    finally:
+        signal.signal(number, before)
+    found = list_principals(database)
+    assert found
+    assert all(each["revoked"] for each in found)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
